@@ -1,0 +1,1 @@
+"""Data with an exact denoiser, for the models that need no download."""

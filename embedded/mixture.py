@@ -1,0 +1,77 @@
+"""Gaussian mixtures: data whose exact denoiser is known.
+
+A solver's error on a network cannot be told from the network's own. On a mixture the denoiser
+D(x) = E[x0 | x] is a closed form, so every difference from the converged solution is the solver's.
+"""
+
+import math
+
+import torch
+
+
+class GaussianMixture:
+    """Isotropic Gaussians with one common width.
+
+    Args:
+        means: (components, dim) centres.
+        std: standard deviation of every component, > 0.
+        labels: (components,) integer class of every component; None for one class.
+    """
+
+    def __init__(self, means: torch.Tensor, std: float, labels: torch.Tensor | None = None):
+        if not std > 0.0:
+            raise ValueError(f"width must be above 0, got {std:g}; it is the standard deviation of a component.")
+        self.means = means
+        self.std = float(std)
+        self.labels = torch.zeros(len(means), dtype=torch.long) if labels is None else labels.long()
+        self._square_norms = means.square().sum(dim=1)
+
+    @property
+    def classes(self) -> int:
+        return int(self.labels.max()) + 1
+
+    def denoise(self, x, sigma, alpha=1.0, class_weights: torch.Tensor | None = None) -> torch.Tensor:
+        """E[x0 | alpha x0 + sigma n = x], exactly.
+
+        Args:
+            x: (batch, ...) with dim numbers an item.
+            sigma, alpha: floats, or (batch,) tensors.
+            class_weights: (batch, classes) weights of the classes, >= 0; None for the mixture itself. Rows
+                need not be normalised; a row of zeros counts as None.
+
+        Returns:
+            The posterior mean, shaped like x.
+        """
+        flat = x.reshape(len(x), -1)
+        sigma, alpha = (_column(v, flat) for v in (sigma, alpha))
+        variance = (alpha * self.std) ** 2 + sigma**2
+        # log N(x; alpha mean, variance), without what the components have in common
+        logits = (flat @ self.means.T - 0.5 * alpha * self._square_norms) * (alpha / variance)
+        if class_weights is not None:
+            empty = (class_weights <= 0).all(dim=1, keepdim=True)
+            weights = torch.where(empty, torch.ones_like(class_weights), class_weights)
+            logits = logits + weights.clamp(min=0).log()[:, self.labels]
+        mean = logits.softmax(dim=1) @ self.means
+        shrink = alpha * self.std**2 / variance
+        return (mean + shrink * (flat - alpha * mean)).reshape(x.shape)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """(n, dim) draws from the data distribution."""
+        index = torch.randint(len(self.means), (n,), generator=generator)
+        noise = torch.randn(n, self.means.shape[1], dtype=self.means.dtype, generator=generator)
+        return self.means[index] + self.std * noise
+
+    def to(self, *args, **kwargs) -> "GaussianMixture":
+        """The same mixture on another device or in another dtype."""
+        return GaussianMixture(self.means.to(*args, **kwargs), self.std, self.labels.to(self.means.device))
+
+
+def _column(value, like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(-1, 1)
+
+
+def ring(components: int = 12, radius: float = 1.0, std: float = 0.2, dtype=torch.float64) -> GaussianMixture:
+    """A ring of Gaussians in the plane, alternating between two classes."""
+    angle = torch.arange(components, dtype=dtype) * (2.0 * math.pi / components)
+    means = radius * torch.stack([angle.cos(), angle.sin()], dim=1)
+    return GaussianMixture(means, std, torch.arange(components) % 2)

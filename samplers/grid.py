@@ -1,0 +1,70 @@
+"""Reading SIGMAS: the one place where a grid is checked before sampling."""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from .time_maps import TimeMap
+
+
+class GridStep(NamedTuple):
+    """One step of a grid that moves; `index` counts in SIGMAS as given."""
+
+    index: int
+    sigma: float
+    sigma_next: float
+
+
+# Steps shorter than this in log sigma are repetitions: they leave x alone and cost no call.
+_MIN_STEP = 1e-12
+
+
+def grid_steps(sigmas, time: TimeMap) -> list[GridStep]:
+    """The steps of a descending grid, without the repetitions.
+
+    Args:
+        sigmas: 1-D tensor or sequence; a tensor is read from its device once.
+        time: the time map, for its largest sigma.
+
+    Returns:
+        One GridStep for every sigma that differs from the next; none for a grid of length 0 or 1.
+
+    Raises:
+        ValueError: naming the entry: not 1-D, not finite, negative, rising, above the map's limit, or a
+            first sigma of 0 with more to come.
+    """
+    values = read_sigmas(sigmas)
+    if len(values) < 2:
+        return []
+    for i, sigma in enumerate(values):
+        if not math.isfinite(sigma):
+            raise ValueError(f"sigmas[{i}] is {sigma}; every sigma must be finite. Check the scheduler that made it.")
+        if sigma < 0.0:
+            raise ValueError(f"sigmas[{i}] is {sigma:g}; a sigma cannot be negative. Check the scheduler that made it.")
+        if sigma > time.sigma_limit:
+            raise ValueError(
+                f"sigmas[{i}] is {sigma:g}, but a {time.name} model ends at sigma {time.sigma_limit:g}. "
+                "Build the SIGMAS from this model."
+            )
+        if i and sigma > values[i - 1]:
+            raise ValueError(
+                f"sigmas[{i}] is {sigma:g}, above sigmas[{i - 1}] = {values[i - 1]:g}; "
+                "SIGMAS must not rise. Sort them, or undo a Flip Sigmas node."
+            )
+    if values[0] == 0.0:
+        raise ValueError("sigmas[0] is 0 with more to come; there is no noise to remove. Start from a sigma above 0.")
+    pairs = enumerate(zip(values, values[1:]))
+    return [GridStep(i, a, b) for i, (a, b) in pairs if a > 0.0 and (b == 0.0 or math.log(a / b) > _MIN_STEP)]
+
+
+def read_sigmas(sigmas) -> list[float]:
+    """SIGMAS as Python floats.
+
+    Raises:
+        ValueError: not one-dimensional.
+    """
+    values = torch.as_tensor(sigmas).detach().cpu()
+    if values.ndim != 1:
+        raise ValueError(f"sigmas must be one-dimensional, got shape {tuple(values.shape)}.")
+    return values.double().tolist()

@@ -1,0 +1,105 @@
+"""The loop that executes every plan.
+
+Promises: exactly `plan.calls` model calls; no read of a device tensor; one fresh latent-sized buffer a
+call, filled in place before anyone else sees it. A tensor that was handed to the model or the callback is
+never written to again, so wrappers may keep views of it.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from .plan import Plan
+
+
+class PartialStep(float):
+    """A step index with the fraction of the step that is done: 3.5 is half-way through step 3.
+
+    Between the calls of a multi-call step the callback's "i" is one of these, so that progress bars move;
+    it indexes like the whole number.
+    """
+
+    def __index__(self) -> int:
+        return int(self)
+
+
+@torch.no_grad()
+def run(
+    plan: Plan,
+    model: Callable[..., torch.Tensor],
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    extra_args: dict[str, Any] | None = None,
+    callback: Callable[[dict[str, Any]], None] | None = None,
+    disable: bool | None = None,
+    noise_sampler: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Sample x along a plan, with k-diffusion's conventions.
+
+    Args:
+        plan: what to compute; made for this grid.
+        model: denoiser, `model(x, sigma, **extra_args) -> denoised`; sigma has shape (batch,).
+        x: noisy latent of any shape with the batch first. Not written to.
+        sigmas: the grid of the plan, shape (steps + 1,). Not written to.
+        extra_args: keyword arguments for the model.
+        callback: called after every model call with x, i, sigma (the grid's), sigma_hat (the model's) and
+            denoised.
+        disable: hide the progress bar.
+        noise_sampler: `noise_sampler(sigma, sigma_next) -> unit noise like x`; needed by plans with noise.
+
+    Returns:
+        The latent at the last sigma, in x's dtype. For a plan without steps, x itself.
+    """
+    logging.getLogger(__name__).debug("%s", plan)  # formatted only where debug output is on
+    extra_args = {} if extra_args is None else extra_args
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    state = anchor = x.to(dtype)
+    # one row per call, made and moved to the device together; float64 never leaves the CPU unless x is float64
+    call_sigmas = torch.tensor([stage.sigma for stage in plan.stages], dtype=dtype).to(x.device)
+    batch_sigmas = call_sigmas[:, None].repeat(1, x.shape[0])
+    last_use = plan.last_use()
+    denoised: dict[int, torch.Tensor] = {}
+    noises: list[torch.Tensor] = []
+    first_call = 0
+    with tqdm(total=plan.calls, disable=disable) as progress:
+        for call, stage in enumerate(plan.stages):
+            output = model(state.to(x.dtype), batch_sigmas[call], **extra_args)
+            if callback is not None:
+                i = _progress_index(plan, call, first_call)
+                sigma = {"sigma": sigmas[stage.step], "sigma_hat": call_sigmas[call]}
+                callback({"x": state, "i": i, "denoised": output, **sigma})
+            progress.update()
+            denoised[call] = output
+            del output
+            if stage.segment is not None:
+                noises.append(noise_sampler(*stage.segment))
+            state = _update(anchor, stage, denoised, noises)
+            denoised = {j: d for j, d in denoised.items() if last_use.get(j, -1) > call}
+            if stage.closes_step:
+                anchor = state
+                noises.clear()
+                first_call = call + 1
+    return state.to(x.dtype)
+
+
+def _update(anchor, stage, denoised, noises) -> torch.Tensor:
+    """scale * anchor + weights . denoised + noise . noises, as one fused multiply-add per term."""
+    terms = [(denoised[call], weight) for call, weight in stage.weights] + list(zip(noises, stage.noise))
+    if stage.scale == 0.0 and len(terms) == 1 and terms[0][1] == 1.0:
+        return terms[0][0]  # a first-order step to sigma = 0 is the denoised output itself
+    state = anchor * stage.scale
+    for tensor, weight in terms:
+        state.add_(tensor, alpha=weight)
+    return state
+
+
+def _progress_index(plan: Plan, call: int, first_call: int) -> int | PartialStep:
+    """The callback's "i": the step, plus the fraction of its calls already made."""
+    stage = plan.stages[call]
+    if call == first_call:
+        return stage.step
+    calls = next(n for n, s in enumerate(plan.stages[first_call:], 1) if s.closes_step)
+    return PartialStep(min(stage.step + (call - first_call) / calls, plan.steps - 1))

@@ -1,0 +1,59 @@
+"""Time maps: how a model's sigma relates to alpha and lambda, in float64.
+
+Every model the host knows noises data as x = alpha(sigma) x0 + sigma n. Exponential integrators work in
+lambda = log(alpha / sigma), half the log-SNR. Two maps cover the models:
+
+VE    alpha = 1,         lambda = -log sigma               eps, v and EDM models
+FLOW  alpha = 1 - sigma, lambda = log((1 - sigma) / sigma) rectified flow; -inf at sigma = 1
+
+The flow ODE is dx/dsigma = (x - D) / sigma, the same as the VE one, so VE is a legal map for the
+*deterministic* sampling of flow models too, and finite at sigma = 1. The two integrate the linear part
+exactly and differ in the variable in which the denoised output is interpolated.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TimeMap:
+    """sigma -> alpha and lambda, and back. All floats; lambda is -inf where sigma carries no signal.
+
+    Attributes:
+        name: how plans and errors call it.
+        sigma_limit: the largest sigma the map is defined for.
+        alpha, lam: functions of sigma > 0.
+        sigma: function of a finite lambda.
+    """
+
+    name: str
+    sigma_limit: float
+    alpha: Callable[[float], float]
+    lam: Callable[[float], float]
+    sigma: Callable[[float], float]
+
+
+def _flow_lam(sigma: float) -> float:
+    return -math.inf if sigma >= 1.0 else math.log1p(-sigma) - math.log(sigma)
+
+
+def _flow_sigma(lam: float) -> float:
+    # 1 / (1 + e^lam), written so that neither sign of lambda overflows
+    return math.exp(-lam) / (1.0 + math.exp(-lam)) if lam > 0 else 1.0 / (1.0 + math.exp(lam))
+
+
+VE = TimeMap(
+    name="ve",
+    sigma_limit=math.inf,
+    alpha=lambda sigma: 1.0,
+    lam=lambda sigma: -math.log(sigma),
+    sigma=lambda lam: math.exp(-lam),
+)
+FLOW = TimeMap(
+    name="flow",
+    sigma_limit=1.0,
+    alpha=lambda sigma: 1.0 - sigma,
+    lam=_flow_lam,
+    sigma=_flow_sigma,
+)

@@ -1,0 +1,62 @@
+"""Fixtures: the real host in this process, and a real server."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT))  # after the host's tree, whose `nodes` must win over the pack's
+
+TREE = Path(os.environ.get("COMFYUI_RES_TREE", ROOT / ".host" / "ComfyUI"))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="also run the tests marked long")
+
+
+def pytest_collection_modifyitems(config, items):
+    skip = pytest.mark.skip(reason="takes long; run ./test --long")
+    for item in items:
+        if "server" in item.fixturenames:
+            item.add_marker(pytest.mark.server)
+        if "pack" in item.fixturenames or "server" in item.fixturenames:
+            item.add_marker(pytest.mark.host)
+        if "long" in item.keywords and not config.getoption("--long"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory):
+    """The real comfy, on the CPU, with a base folder of its own."""
+    sys.path.insert(0, str(TREE))
+    import comfy.cli_args
+
+    comfy.cli_args.args.cpu = True
+    comfy.cli_args.args.base_directory = str(tmp_path_factory.mktemp("base"))
+    import nodes
+
+    return nodes
+
+
+@pytest.fixture(scope="session")
+def pack(host):
+    """The pack as the host loads it: {node id: class}."""
+    assert asyncio.run(host.load_custom_node(str(ROOT)))
+    return {name: node for name, node in host.NODE_CLASS_MAPPINGS.items() if name.startswith("RES")}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A client of a running server with the pack in it, and a pack for tests that counts model calls."""
+    from dev.server import server as run_server
+    from dev.setup import Host
+
+    ours = "COMFYUI_PATH" not in os.environ
+    test_pack = Path(__file__).with_name("host_pack")
+    with contextlib.ExitStack() as stack:
+        base = tmp_path_factory.mktemp("server")
+        yield stack.enter_context(run_server(Host(TREE, Path(sys.executable), ours), base, extra_packs=[test_pack]))

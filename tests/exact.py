@@ -1,0 +1,55 @@
+"""Exact problems that the tests solve: denoisers of mixtures, and grids, in float64."""
+
+import math
+
+import numpy as np
+import torch
+
+from embedded.mixture import ring
+
+MIXTURE = ring(components=8, radius=1.0, std=0.6)
+
+
+def denoiser(flow: bool, mixture=MIXTURE):
+    """The exact denoiser of VE or flow noise."""
+    return lambda x, sigma: mixture.denoise(x, sigma, 1.0 - sigma if flow else 1.0)
+
+
+def noisy(sigma: float, flow: bool, batch: int = 32, mixture=MIXTURE, seed: int = 0) -> torch.Tensor:
+    """Samples of the noisy data at sigma."""
+    generator = torch.Generator().manual_seed(seed)
+    clean = mixture.sample(batch, generator)
+    noise = torch.randn(clean.shape, dtype=clean.dtype, generator=generator)
+    return (1.0 - sigma if flow else 1.0) * clean + sigma * noise
+
+
+def _rho(start, end, rho, n):
+    return np.linspace(start ** (1 / rho), end ** (1 / rho), n + 1) ** rho
+
+
+# name -> (is flow, grid of n steps)
+GRIDS = {
+    "ve, uniform in lambda": (False, lambda n: np.exp(np.linspace(math.log(8.0), math.log(0.15), n + 1))),
+    "ve, rho": (False, lambda n: _rho(8.0, 0.15, 7, n)),
+    "flow, uniform in lambda": (True, lambda n: 1.0 / (1.0 + np.exp(np.linspace(-2.5, 2.0, n + 1)))),
+    "flow, rho": (True, lambda n: _rho(0.8, 0.15, 3, n)),
+    "flow from 1, uniform in log sigma": (True, lambda n: np.exp(np.linspace(0.0, math.log(0.15), n + 1))),
+    "flow from 1, rho": (True, lambda n: _rho(1.0, 0.15, 3, n)),
+}
+
+
+def grid(name: str, n: int) -> torch.Tensor:
+    """A grid of n steps by name, float64."""
+    return torch.tensor(GRIDS[name][1](n), dtype=torch.float64)
+
+
+class CountingModel:
+    """A denoiser that remembers the sigmas of its calls."""
+
+    def __init__(self, denoise):
+        self.denoise = denoise
+        self.sigmas = []
+
+    def __call__(self, x, sigma, **extra):
+        self.sigmas.append(sigma)
+        return self.denoise(x, sigma)

@@ -1,0 +1,73 @@
+"""Convergence order on exact mixtures. Errors are per item and judged by quantiles: trajectories can jump basins."""
+
+import pytest
+import torch
+from exact import GRIDS, denoiser, grid, noisy
+
+from samplers.loop import run
+from samplers.plan import multistep_plan, single_step_plan
+from samplers.tableaus import res_2s, res_3s
+from samplers.time_maps import FLOW, VE
+
+# name -> (slope it must reach, plan)
+METHODS = {
+    "RES-2S": (1.9, lambda g, time: single_step_plan(g, res_2s(), time)),
+    "RES-2M": (1.9, lambda g, time: multistep_plan(g, 2, time)),
+    "RES-3S(1/2,1)": (2.85, lambda g, time: single_step_plan(g, res_3s(0.5, 1.0), time)),
+    "RES-3S(1/3,2/3)": (2.85, lambda g, time: single_step_plan(g, res_3s(), time)),
+    "RES-3S(.4,.75)": (2.85, lambda g, time: single_step_plan(g, res_3s(0.4, 0.75), time)),
+    "RES-3M, 3S start": (2.85, lambda g, time: multistep_plan(g, 3, time, res_3s())),
+}
+# VE is legal everywhere, from sigma = 1 too; in FLOW the first steps from sigma = 1 stay long in lambda
+CASES = [(name, VE) for name in GRIDS] + [(name, FLOW) for name, (flow, _) in GRIDS.items() if flow and "from 1" not in name]
+_COARSE, _FINE, _REFERENCE = 160, 320, 2560
+
+
+@pytest.fixture(scope="module")
+def references():
+    cache = {}
+
+    def reference(name):
+        if name not in cache:
+            fine = grid(name, _REFERENCE)
+            x = noisy(float(fine[0]), GRIDS[name][0])
+            plan = single_step_plan(fine, res_3s(), VE)
+            cache[name] = x, run(plan, denoiser(GRIDS[name][0]), x, fine, disable=True)
+        return cache[name]
+
+    return reference
+
+
+def _errors(name, time, method, n, references):
+    x, exact = references(name)
+    sigmas = grid(name, n)
+    result = run(METHODS[method][1](sigmas, time), denoiser(GRIDS[name][0]), x, sigmas, disable=True)
+    return (result - exact).norm(dim=1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name, time", CASES, ids=lambda v: getattr(v, "name", v))
+def test_slope(name, time, method, references):
+    coarse = _errors(name, time, method, _COARSE, references)
+    fine = _errors(name, time, method, _FINE, references)
+    slopes = torch.log2(coarse / fine)
+    assert slopes.median() >= METHODS[method][0]
+    assert slopes.quantile(0.1) >= METHODS[method][0] - 0.5
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_reference_is_100_times_better(name, references):
+    """The reference's own error, by the order it was just shown to have, is below 1 % of what is measured."""
+    _, exact = references(name)
+    half = _errors(name, VE, "RES-3S(1/3,2/3)", _REFERENCE // 2, references)  # about 7 times the reference's error
+    assert half.median() / 7 < 0.01 * _errors(name, VE, "RES-3S(1/3,2/3)", _FINE, references).median()
+
+
+def test_low_order_start_of_third_order_is_second_order(references):
+    """What the tooltip says: third order needs the single-step start to show."""
+    x, exact = references("ve, uniform in lambda")
+    errors = []
+    for n in (_COARSE, _FINE):
+        sigmas = grid("ve, uniform in lambda", n)
+        errors.append((run(multistep_plan(sigmas, 3), denoiser(False), x, sigmas, disable=True) - exact).norm(dim=1))
+    assert 1.8 < torch.log2(errors[0] / errors[1]).median() < 2.5

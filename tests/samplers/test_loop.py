@@ -1,0 +1,184 @@
+"""What the loop promises its callers: calls, callbacks, untouched tensors, no host reads, few buffers."""
+
+import math
+
+import pytest
+import torch
+from exact import MIXTURE, CountingModel, denoiser, grid
+
+from benchmarks.dispatch import count_operations
+from samplers.loop import run
+from samplers.plan import Plan, Stage, multistep_plan, single_step_plan
+from samplers.res import SAMPLERS, sample_res_multistep
+from samplers.tableaus import res_3s
+from samplers.time_maps import FLOW, VE
+
+CALLS_PER_STEP = {"exp_res_2m": 1, "exp_res_3m": 1, "exp_res_2s": 2, "exp_res_3s": 3}
+SIGMAS = torch.tensor([10.0, 3.0, 1.0, 0.3, 0.0])
+
+
+def _sample(name, model, x=None, sigmas=SIGMAS, **options):
+    x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0)) if x is None else x
+    return SAMPLERS[name].sample(model, x, sigmas, disable=True, **options)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_calls_as_announced(name):
+    model = CountingModel(lambda x, sigma: x / 2)
+    _sample(name, model)
+    assert len(model.sigmas) == CALLS_PER_STEP[name] * 3 + 1
+    assert all(sigma.shape == (3,) and sigma.dtype == torch.float32 for sigma in model.sigmas)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_grid_points_reach_the_model_to_the_bit(name):
+    """Hooks keyed by sigma compare with the schedule's own values."""
+    model = CountingModel(lambda x, sigma: x / 2)
+    sigmas = torch.tensor([14.614642, 7.123457, 1.2345678, 0.0291675, 0.0])
+    _sample(name, model, sigmas=sigmas)
+    seen = {float(sigma[0]) for sigma in model.sigmas}
+    assert {float(s) for s in sigmas[:-1]} <= seen
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_callback_carries_what_the_hosts_samplers_carry(name):
+    seen = []
+    model = CountingModel(lambda x, sigma: x / 2)
+    _sample(name, model, callback=seen.append)
+    assert len(seen) == len(model.sigmas)
+    indices = [float(info["i"]) for info in seen]
+    assert indices == sorted(set(indices)), "progress advances at every call"
+    assert indices[0] == 0 and type(seen[0]["i"]) is int
+    assert indices[-1] == len(SIGMAS) - 2 and max(indices) < len(SIGMAS) - 1
+    for info, sigma in zip(seen, model.sigmas):
+        assert info["x"].shape == info["denoised"].shape == (3, 2)
+        assert float(info["sigma_hat"]) == float(sigma[0])
+        assert float(info["sigma"]) == float(SIGMAS[info["i"]])  # a part of a step indexes like its step
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_tensors_given_away_are_never_written(name):
+    kept = []
+
+    def keep(tensor):
+        kept.append((tensor, tensor.clone()))
+        return tensor
+
+    x, sigmas = keep(torch.randn(3, 2)), keep(SIGMAS.clone())
+    model = CountingModel(lambda x, sigma: keep(keep(x) / 2 + keep(sigma)[:, None]))
+    result = _sample(name, model, x, sigmas, callback=lambda info: [keep(info[k]) for k in ("x", "denoised", "sigma_hat")])
+    for tensor, copy in kept:
+        assert torch.equal(tensor, copy)
+    assert result is not x
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("sigmas", [torch.tensor([]), torch.tensor([5.0])], ids=["empty", "one"])
+def test_a_grid_without_steps_returns_the_latent(name, sigmas):
+    x = torch.randn(2, 2)
+    assert _sample(name, None, x, sigmas) is x
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("sigmas", [[2.0, 0.0], [2.0, 1.0], [2.0, 1.0, 0.0], [3.0, 2.0, 0.5]], ids=str)
+def test_one_and_two_steps_and_a_last_sigma_above_zero(name, sigmas):
+    result = _sample(name, denoiser(False), torch.ones(2, 2, dtype=torch.float64), torch.tensor(sigmas))
+    assert result.isfinite().all()
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_repeated_sigmas_cost_nothing_and_change_nothing(name):
+    x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    plain, repeated = CountingModel(denoiser(False)), CountingModel(denoiser(False))
+    expected = _sample(name, plain, x, torch.tensor([9.0, 3.0, 1.0, 0.4, 0.0]))
+    doubled = torch.tensor([9.0, 9.0, 3.0, 3.0, 3.0, 1.0, 0.4, 0.4, 0.0, 0.0])
+    assert torch.equal(_sample(name, repeated, x, doubled), expected)
+    assert len(repeated.sigmas) == len(plain.sigmas)
+
+
+def test_nearly_repeated_sigmas_do_not_amplify_rounding():
+    """A node at a ten-thousandth of the step has no information beyond rounding; its weight would be 10^4."""
+    x = torch.randn(16, 2, generator=torch.Generator().manual_seed(0)) * 9
+    exact = denoiser(False, MIXTURE.to(torch.float32))
+    plain = _sample("exp_res_3m", exact, x, torch.tensor([9.0, 3.0, 1.0, 0.4, 0.0]))
+    near = _sample("exp_res_3m", exact, x, torch.tensor([9.0, 3.0, 2.9999, 1.0, 0.99999, 0.4, 0.0]))
+    assert (plain - near).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_dtypes(name, dtype):
+    """The network and the caller keep their dtype; the state is at least float32."""
+    given = []
+
+    def model(x, sigma):
+        given.append(x.dtype)
+        return x / 2
+
+    result = _sample(name, model, torch.ones(2, 3, dtype=dtype))
+    assert result.dtype == dtype and set(given) == {dtype}
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (2, 4, 8, 8), (1, 16, 3, 8, 8), (2, 1, 4096)])
+def test_latents_of_any_dimension(shape):
+    """Video latents are 5-D, packed ones 3-D."""
+    assert _sample("exp_res_3s", lambda x, s: x / 2, torch.ones(shape)).shape == shape
+
+
+def test_noise_of_a_stage_is_drawn_once_and_carried():
+    """A stage may reuse the noises drawn earlier in its step; the next step starts anew."""
+    stages = (
+        Stage(0, 2.0, 1.0, 0.0, ((0, 0.0),), False, (2.0,), (2.0, 1.5)),
+        Stage(0, 1.5, 1.0, 1.0, ((1, 0.0),), True, (3.0, 5.0), (1.5, 1.0)),
+        Stage(1, 1.0, 1.0, 1.0, ((2, 0.0),), True, (7.0,), (1.0, 0.5)),
+    )
+    draws = iter([1.0, 10.0, 100.0])
+    result = run(
+        Plan("by hand", VE, 2, stages),
+        lambda x, s: x,
+        torch.zeros(1, 1),
+        torch.tensor([2.0, 1.0, 0.5]),
+        disable=True,
+        noise_sampler=lambda sigma, sigma_next: torch.full((1, 1), next(draws)),
+    )
+    assert float(result) == 3.0 * 1.0 + 5.0 * 10.0 + 7.0 * 100.0
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_no_host_reads_and_one_operation_per_term(name):
+    sigmas = torch.linspace(10.0, 0.1, 9)
+    plan_terms = {"exp_res_2m": 2, "exp_res_3m": 3, "exp_res_2s": 2, "exp_res_3s": 2}
+    x = torch.ones(1, 4, 64, 64)
+    counts = count_operations(lambda model: SAMPLERS[name].sample(model, x, sigmas, disable=True), x.numel())
+    assert counts.host_reads_in_loop == 0
+    assert counts.latent_operations <= (1 + plan_terms[name]) * counts.model_calls
+    assert counts.float64_on_device == 0
+
+
+@pytest.mark.parametrize("start", ["low order", "single step"])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_multistep_starts(order, start):
+    model = CountingModel(lambda x, sigma: x / 2)
+    sample_res_multistep(model, torch.ones(1, 2), torch.linspace(10, 1, 7), disable=True, order=order, start=start)
+    assert len(model.sigmas) == 6 + ((order - 1) ** 2 if start == "single step" else 0)
+
+
+@pytest.mark.parametrize("options, match", [({"order": 4}, "order must be 1, 2 or 3"), ({"start": "x"}, "start must be one of")])
+def test_multistep_options_out_of_range(options, match):
+    with pytest.raises(ValueError, match=match):
+        sample_res_multistep(None, torch.ones(1), SIGMAS, **options)
+
+
+def test_flow_from_sigma_one_has_finite_weights():
+    plan = multistep_plan(grid("flow from 1, rho", 6), 3, FLOW)
+    assert plan.calls == 6 and all(abs(w) < 10 for stage in plan.stages for _, w in stage.weights)
+
+
+def test_a_printed_plan_shows_every_number():
+    plan = single_step_plan(SIGMAS, res_3s())
+    text = str(plan)
+    assert text.startswith("RES-3S(0.333333,0.666667) in ve time: 4 steps, 10 model calls")
+    assert len(text.splitlines()) == 2 + plan.calls
+    for stage, line in zip(plan.stages, text.splitlines()[2:]):
+        assert all(f"{call}: {weight:+.9f}" in line for call, weight in stage.weights)
+        assert f"{-math.log(stage.sigma):.5f}" in line and f"{stage.h:.5f}" in line

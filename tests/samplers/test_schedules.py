@@ -1,0 +1,82 @@
+"""logSNR grids: their ends, their spacing, their errors."""
+
+import math
+
+import pytest
+import torch
+
+from samplers.schedules import FLOW_INTERIOR, SPACINGS, SigmaRange, denoise_tail, logsnr_grid
+from samplers.time_maps import FLOW, VE
+
+SD = SigmaRange(0.0291675, 14.614642, 1.6)
+ZSNR = SigmaRange(0.0291675, 4518.0, 1.6)
+SD3 = SigmaRange(0.003, 1.0, 0.75)
+MODELS = {"sd": (SD, VE), "zsnr": (ZSNR, VE), "flow": (SD3, FLOW)}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 20, 1000])
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("model", MODELS)
+def test_ends_and_order(model, spacing, steps):
+    sigma_range, time = MODELS[model]
+    sigmas = logsnr_grid(steps, sigma_range, time, spacing)
+    assert sigmas.shape == (steps + 1,) and sigmas.dtype == torch.float32
+    assert float(sigmas[0]) == pytest.approx(sigma_range.sigma_max, rel=1e-6) and sigmas[-1] == 0
+    assert (sigmas[1:] < sigmas[:-1]).all()
+    if steps > 1 and time is VE:
+        assert float(sigmas[-2]) == pytest.approx(sigma_range.sigma_min, rel=1e-6)
+
+
+def test_uniform_is_uniform_in_lambda():
+    lam = -logsnr_grid(20, SD, VE)[:-1].double().log()
+    torch.testing.assert_close(lam.diff(), lam.diff().mean().expand(19), rtol=1e-4, atol=1e-6)
+
+
+def test_flow_goes_on_from_a_finite_logsnr():
+    """From sigma_max to the interior measured for flow, which moves with the model's shift."""
+    for shift in (1.0, 3.0, 8.0):
+        middle = shift * 0.5 / (1 + (shift - 1) * 0.5)
+        sigmas = logsnr_grid(50, SigmaRange(1e-4, 1.0, middle), FLOW).double()
+        lam = ((1 - sigmas[1:-1]) / sigmas[1:-1]).log()
+        first = lam[0] - lam.diff().mean()
+        assert float(first) == pytest.approx(-math.log(shift) + FLOW_INTERIOR[0], abs=1e-3)
+        assert float(lam[-1]) == pytest.approx(-math.log(shift) + FLOW_INTERIOR[1], abs=1e-3)
+
+
+def test_edm_rho_is_the_edm_grid():
+    steps, rho = 12, 7.0
+    u = torch.linspace(0, 1, steps, dtype=torch.float64)
+    edm = (SD.sigma_max ** (1 / rho) + u * (SD.sigma_min ** (1 / rho) - SD.sigma_max ** (1 / rho))) ** rho
+    torch.testing.assert_close(logsnr_grid(steps, SD, VE, "edm_rho")[:-1].double(), edm, rtol=1e-6, atol=0)
+
+
+def test_power_one_and_large_rho_are_uniform():
+    uniform = logsnr_grid(12, SD, VE)
+    torch.testing.assert_close(logsnr_grid(12, SD, VE, "power", 1.0), uniform)
+    torch.testing.assert_close(logsnr_grid(12, SD, VE, "edm_rho", 1e6), uniform, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("denoise, length", [(1.0, 11), (0.5, 11), (0.33, 11), (0.0, 0)])
+def test_denoise_keeps_the_tail(denoise, length):
+    sigmas = denoise_tail(lambda n: logsnr_grid(n, SD, VE), 10, denoise)
+    assert len(sigmas) == length
+    if denoise == 0.5:
+        assert torch.equal(sigmas, logsnr_grid(20, SD, VE)[-11:])
+
+
+@pytest.mark.parametrize(
+    "call, match",
+    [
+        (lambda: logsnr_grid(0, SD, VE), "steps must be 1 or more, got 0"),
+        (lambda: logsnr_grid(5, SD, VE, "bogus"), "spacing must be one of"),
+        (lambda: logsnr_grid(5, SD, VE, "power", 0.0), "exponent must be a finite number above 0"),
+        (lambda: logsnr_grid(5, SD, VE, "power", math.nan), "exponent must be a finite number above 0"),
+        (lambda: logsnr_grid(5, SigmaRange(0.0, 1.0, 0.5), VE), "0 < sigma_min < sigma_max"),
+        (lambda: denoise_tail(None, 0, 1.0), "steps must be 1 or more"),
+        (lambda: denoise_tail(None, 5, 1.5), "denoise must be between 0 and 1, got 1.5"),
+        (lambda: denoise_tail(None, 5, -0.1), "denoise must be between 0 and 1, got -0.1"),
+    ],
+)
+def test_bad_input(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()

@@ -1,0 +1,73 @@
+"""Order conditions and identities of the methods' coefficients."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from samplers.phi import phi
+from samplers.tableaus import RES_1, Term, multistep_weights, order_conditions, res_2s, res_3s
+
+STEPS = [1e-6, 1e-3, 0.1, 1.0, 3.0, 20.0]
+TABLEAUS = [RES_1, *(res_2s(c) for c in (0.25, 0.5, 1.0))]
+TABLEAUS += [res_3s(*c) for c in ((1 / 3, 2 / 3), (0.5, 1.0), (0.4, 0.75), (0.7, 0.2))]
+
+
+@pytest.mark.parametrize("h", STEPS)
+@pytest.mark.parametrize("tableau", TABLEAUS, ids=lambda t: t.name)
+def test_order_conditions(tableau, h):
+    for name, residual in order_conditions(tableau, h).items():
+        assert abs(residual) < 1e-13, name
+
+
+def test_gamma_with_c3_cubed_is_refused():
+    # the error of ports in the wild: right only at c3 = 1
+    c2, c3 = 1 / 3, 0.5
+    wrong = (3 * c3**3 - 2 * c3) / (c2 * (2 - 3 * c2))
+    b3 = 1 / (wrong * c2 + c3)
+    b = ((Term(1.0, 1, 1.0), Term(-(1 + wrong) * b3, 2, 1.0)), (Term(wrong * b3, 2, 1.0),), (Term(b3, 2, 1.0),))
+    with pytest.raises(ValueError, match="psi_3"):
+        replace(res_3s(c2, c3), b=b)
+
+
+@pytest.mark.parametrize("c", [(0.0,), (0.0, -1.0), (0.0, -0.3, -2.0), (0.0, -1.0, -2.5, -3.0), (0.0, 1.0, -1.0)])
+@pytest.mark.parametrize("h", STEPS)
+def test_multistep_weights_meet_the_moments(c, h):
+    weights = multistep_weights(c, h)
+    for k in range(len(c)):
+        moment = math.fsum(w * node**k for w, node in zip(weights, c))
+        assert moment == pytest.approx(math.factorial(k) * phi(k + 1, -h), rel=1e-12, abs=1e-14)
+
+
+@pytest.mark.parametrize("h", STEPS)
+@pytest.mark.parametrize("r", [0.5, 0.3])
+def test_res_2s_is_dpm_solver_pp_2s_taylor(r, h):
+    # DPM-Solver++(2S), solver_type "taylor": -expm1(-h) D0 + (expm1(-h)/h + 1) (D1 - D0) / r
+    tableau = res_2s(r)
+    b2 = (math.expm1(-h) / h + 1.0) / r
+    assert [h * w for w in tableau.b_weights(h)] == pytest.approx([-math.expm1(-h) - b2, b2], rel=1e-8)
+    assert h * tableau.a_weights(1, h)[0] == pytest.approx(-math.expm1(-r * h), rel=1e-12)
+
+
+@pytest.mark.parametrize("h", STEPS)
+def test_res_3s_is_dpm_solver_pp_3s(h):
+    # DPM-Solver++(3S) at r1 = 1/3, r2 = 2/3
+    r1, r2 = 1 / 3, 2 / 3
+    tableau = res_3s(r1, r2)
+    a32 = (math.expm1(-r2 * h) / (r2 * h) + 1.0) * r2 / r1
+    b3 = (math.expm1(-h) / h + 1.0) / r2
+    assert h * tableau.a_weights(1, h)[0] == pytest.approx(-math.expm1(-r1 * h), rel=1e-12)
+    assert [h * w for w in tableau.a_weights(2, h)] == pytest.approx([-math.expm1(-r2 * h) - a32, a32], rel=1e-8)
+    assert [h * w for w in tableau.b_weights(h)] == pytest.approx([-math.expm1(-h) - b3, 0.0, b3], rel=1e-8, abs=1e-15)
+
+
+@pytest.mark.parametrize("c2", [0.0, -0.5, 1.01, math.nan])
+def test_c2_outside_its_range(c2):
+    with pytest.raises(ValueError, match=r"c2 must be in \(0, 1\]"):
+        res_2s(c2)
+
+
+@pytest.mark.parametrize("c2, c3, match", [(0.5, 0.0, "c3 must be in"), (0.5, 0.5, "differ"), (2 / 3, 0.5, "c2=2/3")])
+def test_singular_3s_nodes(c2, c3, match):
+    with pytest.raises(ValueError, match=match):
+        res_3s(c2, c3)
