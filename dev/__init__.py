@@ -1,0 +1,1 @@
+"""Behind ./demo and ./test: a real ComfyUI from the package index, and a client for it."""

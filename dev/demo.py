@@ -1,0 +1,31 @@
+"""./demo: sample the example workflow in a real ComfyUI and leave a picture under output/."""
+
+import argparse
+import os
+import sys
+
+from .setup import ROOT, SetupError, ensure_host
+
+
+def main() -> int:
+    """Set up with whatever Python runs this, then go on in the host's own."""
+    parser = argparse.ArgumentParser(prog="./demo", description=__doc__)
+    parser.add_argument("--ui", action="store_true", help="leave the server running and print its URL; Ctrl-C ends it")
+    parser.add_argument("--port", type=int, help="loopback port of the server (default: a free one)")
+    options = parser.parse_args()
+    try:
+        host = ensure_host()
+    except SetupError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    command = [str(host.python), "-m", "dev.run_example", "--tree", str(host.tree), *(["--ours"] if host.ours else [])]
+    command += ["--ui"] if options.ui else []
+    command += ["--port", str(options.port)] if options.port else []
+    os.chdir(ROOT)
+    os.execve(command[0], command, {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

