@@ -1,0 +1,8 @@
+"""ComfyUI-RES: exponential-integrator samplers and logSNR schedules for ComfyUI."""
+
+
+async def comfy_entrypoint():
+    """The host's entry point for a V3 node pack."""
+    from .nodes import RESExtension
+
+    return RESExtension()

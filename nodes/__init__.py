@@ -1,0 +1,21 @@
+"""The pack's face to ComfyUI: nodes, and the samplers and schedulers registered by name.
+
+Files here only translate between the graph and `samplers/`; the one exception is `digits_model.py`, which
+wraps an exact denoiser as a model of the host.
+"""
+
+from comfy_api.v0_0_2 import ComfyExtension
+
+from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel
+from .registry import register_all
+from .samplers import RESMultistep, RESSingleStep
+from .schedules import RESLogSNRSchedule
+
+
+class RESExtension(ComfyExtension):
+    """Everything the host loads from this pack."""
+
+    async def get_node_list(self):
+        # not in on_load: hosts before 0.9 never call it
+        register_all()
+        return [RESMultistep, RESSingleStep, RESLogSNRSchedule, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]

@@ -1,0 +1,115 @@
+"""An exact mixture denoiser as an ordinary model of the host.
+
+The host's BaseModel does everything it does for a network: it scales the input, calls `diffusion_model`
+through the wrappers, and turns its output into a denoised latent. Only the network is a formula, and it is
+told the true sigma where the host would round it to a timestep.
+"""
+
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.model_sampling
+import comfy.patcher_extension
+import comfy.supported_models_base
+import torch
+
+from ..embedded.mixture import GaussianMixture
+
+KINDS = {
+    "eps": comfy.model_base.ModelType.EPS,
+    "v": comfy.model_base.ModelType.V_PREDICTION,
+    "edm": comfy.model_base.ModelType.EDM,
+    "flow": comfy.model_base.ModelType.FLOW,
+}
+_TRUE_SIGMA = "comfyui_res_true_sigma"
+
+
+class MixtureLatent(comfy.latent_formats.LatentFormat):
+    """Pixels as they are; one channel, shown as grey in previews."""
+
+    latent_channels = 1
+    spacial_downscale_ratio = 1
+    latent_rgb_factors = [[1.0, 1.0, 1.0]]
+
+
+class MixtureNet(torch.nn.Module):
+    """The exact denoiser in the place of a network: answers with what `calculate_denoised` turns into D."""
+
+    dtype = torch.float32
+
+    def __init__(self, mixture: GaussianMixture):
+        super().__init__()
+        self.std = mixture.std
+        self.register_buffer("means", mixture.means.float())
+        self.register_buffer("labels", mixture.labels)
+
+    def forward(self, x, timesteps, context=None, control=None, transformer_options={}, **kwargs):
+        """Network output of the model's kind for x as `calculate_input` scaled it."""
+        return comfy.patcher_extension.WrapperExecutor.new_class_executor(
+            self._forward,
+            self,
+            comfy.patcher_extension.get_all_wrappers(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, transformer_options),
+        ).execute(x, timesteps, context, control, transformer_options, **kwargs)
+
+    def _forward(self, x, timesteps, context, control, transformer_options, **kwargs):
+        sampling, sigma = transformer_options[_TRUE_SIGMA]
+        x = x / sampling.calculate_input(sigma, torch.ones_like(x))
+        flow = isinstance(sampling, comfy.model_sampling.CONST)
+        mixture = GaussianMixture(self.means.to(x.device), self.std, self.labels.to(x.device))
+        denoised = mixture.denoise(
+            x,
+            sigma * getattr(sampling, "noise_scale", 1.0),
+            alpha=1.0 - sigma if flow else 1.0,
+            class_weights=None if context is None else context.sum(dim=1),
+        )
+        # calculate_denoised is affine in the network's output; solve it for that output
+        at_zero = sampling.calculate_denoised(sigma, torch.zeros_like(x), x)
+        slope = sampling.calculate_denoised(sigma, torch.ones_like(x), torch.zeros_like(x))
+        return (denoised - at_zero) / slope
+
+
+class MixtureModel(comfy.model_base.BaseModel):
+    """BaseModel around a MixtureNet."""
+
+    def __init__(self, config, model_type, net: MixtureNet):
+        super().__init__(config, model_type=model_type)
+        self.diffusion_model = net
+
+    def _apply_model(self, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs):
+        options = {**transformer_options, _TRUE_SIGMA: (self.model_sampling, t)}
+        return super()._apply_model(x, t, c_concat, c_crossattn, control, options, **kwargs)
+
+
+class _Config(comfy.supported_models_base.BASE):
+    unet_config = {"disable_unet_model_creation": True}
+    unet_extra_config = {}
+    latent_format = MixtureLatent
+    memory_usage_factor = 0.001
+
+
+def mixture_model(mixture: GaussianMixture, kind: str, shift: float = 1.0, channels: int = 1):
+    """A MODEL whose denoiser is the mixture's.
+
+    Args:
+        mixture: over channels * height * width numbers an item.
+        kind: one of KINDS.
+        shift: timestep shift of a flow model, > 0.
+        channels: latent channels.
+
+    Raises:
+        ValueError: an unknown kind or a shift that is not positive.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
+    if not shift > 0.0:
+        raise ValueError(f"shift must be above 0, got {shift:g}.")
+    config = _Config({**_Config.unet_config, "in_channels": channels})
+    config.latent_format.latent_channels = channels
+    config.sampling_settings = {"shift": shift} if kind == "flow" else {}
+    model = MixtureModel(config, KINDS[kind], MixtureNet(mixture))
+    return comfy.model_patcher.ModelPatcher(
+        model.eval(),
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )

@@ -1,0 +1,51 @@
+"""What the pack reads from the host: the kind of a model and the range of its sigmas."""
+
+import comfy.model_sampling as ms
+
+from ..samplers.schedules import SigmaRange
+from ..samplers.time_maps import FLOW, VE, TimeMap
+
+# Classes that newer hosts add are looked up by name.
+_VE_KINDS = tuple(
+    getattr(ms, name) for name in ("EPS", "V_PREDICTION_DDPM", "COSMOS_RFLOW", "IMG_TO_IMG_FLOW") if hasattr(ms, name)
+)
+
+
+def model_sampling_of(model):
+    """The host's model_sampling behind the denoiser a sampler is called with.
+
+    Raises:
+        ValueError: the denoiser is not one of the host's.
+    """
+    try:
+        return model.inner_model.model_patcher.get_model_object("model_sampling")
+    except AttributeError:
+        raise ValueError(
+            f"model is a {type(model).__name__} without the host's model_sampling, so its kind of noise is unknown. "
+            "Call the functions of the pack's samplers/ folder with time=VE or time=FLOW instead."
+        ) from None
+
+
+def time_map(model_sampling) -> TimeMap:
+    """`FLOW` for rectified flow, `VE` for every model noised as x0 + sigma n.
+
+    IMG_TO_IMG_FLOW subclasses CONST but holds no noise: its straight path to the denoised output is VE's.
+
+    Raises:
+        ValueError: a kind of model_sampling this pack does not know.
+    """
+    if isinstance(model_sampling, _VE_KINDS):
+        return VE
+    if isinstance(model_sampling, ms.CONST):
+        return FLOW
+    kinds = ", ".join(c.__name__ for c in type(model_sampling).__mro__[:-1] if c.__module__ != "torch.nn.modules.module")
+    raise ValueError(
+        f"model_sampling is of an unknown kind ({kinds}); RES needs to know how the model adds noise. "
+        "Use a sampler of the host for this model, or report the model to the pack."
+    )
+
+
+def sigma_range(model_sampling) -> SigmaRange:
+    """The model's smallest, largest and middle sigma."""
+    middle = model_sampling.percent_to_sigma(0.5)
+    return SigmaRange(float(model_sampling.sigma_min), float(model_sampling.sigma_max), float(middle))

@@ -1,0 +1,84 @@
+"""Registers samplers and schedulers with the host, by appending names and never by replacing anything.
+
+The host has no API for this; appending in place is the convention that survives other packs doing the same.
+"""
+
+import functools
+import logging
+
+import comfy.k_diffusion.sampling as k_diffusion_sampling
+import comfy.samplers
+
+from ..samplers.res import SAMPLERS
+from ..samplers.schedules import logsnr_grid
+from ..samplers.time_maps import VE, TimeMap
+from .host import model_sampling_of, sigma_range, time_map
+
+_MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
+
+
+def for_host(sample, flow_time: TimeMap):
+    """A sampler of `samplers/` that finds the time map of the host's model itself.
+
+    Args:
+        sample: function with k-diffusion's signature and a `time` option.
+        flow_time: the time map to use on flow models; other models have only one.
+    """
+
+    @functools.wraps(sample)
+    def host_sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
+        time = VE if time_map(model_sampling_of(model)) is VE else flow_time
+        return sample(model, x, sigmas, extra_args, callback, disable, time=time, **options)
+
+    setattr(host_sample, _MARK, True)
+    return host_sample
+
+
+def logsnr_scheduler(spacing: str):
+    """A scheduler with the host's `handler(model_sampling, steps)` signature."""
+
+    def handler(model_sampling, steps):
+        return logsnr_grid(steps, sigma_range(model_sampling), time_map(model_sampling), spacing)
+
+    setattr(handler, _MARK, True)
+    return handler
+
+
+def register_all() -> None:
+    """Offer the pack's samplers and schedulers in KSampler, KSamplerSelect, BasicScheduler and the rest."""
+    for name, (sample, flow_time) in SAMPLERS.items():
+        register_sampler(name, for_host(sample, flow_time))
+    register_scheduler("logsnr_uniform", logsnr_scheduler("uniform"))
+    register_scheduler("logsnr_power", logsnr_scheduler("power"))
+
+
+def register_sampler(name: str, sample) -> bool:
+    """Make `sample` reachable as comfy.k_diffusion.sampling.sample_<name>; False where the name is taken."""
+    attribute = f"sample_{name}"
+    present = getattr(k_diffusion_sampling, attribute, None)
+    if present is None:
+        setattr(k_diffusion_sampling, attribute, sample)
+    elif not hasattr(present, _MARK):
+        logging.warning("ComfyUI-RES: sampler name %s belongs to %s; it is left alone.", name, present.__module__)
+        return False
+    _append(name, comfy.samplers.SAMPLER_NAMES, comfy.samplers.KSampler.SAMPLERS)
+    return True
+
+
+def register_scheduler(name: str, handler) -> bool:
+    """Offer `handler(model_sampling, steps)` as a scheduler; False where the name is taken."""
+    present = comfy.samplers.SCHEDULER_HANDLERS.get(name)
+    if present is None:
+        comfy.samplers.SCHEDULER_HANDLERS[name] = comfy.samplers.SchedulerHandler(handler)
+    elif not hasattr(present.handler, _MARK):
+        logging.warning("ComfyUI-RES: scheduler name %s belongs to another pack; it is left alone.", name)
+        return False
+    _append(name, comfy.samplers.SCHEDULER_NAMES, comfy.samplers.KSampler.SCHEDULERS)
+    return True
+
+
+def _append(name: str, *lists: list) -> None:
+    # one list under two names in today's host, two lists where a pack has rebound one of them
+    for names in lists:
+        if name not in names:
+            names.append(name)

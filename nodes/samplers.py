@@ -1,0 +1,119 @@
+"""Nodes that give a SAMPLER."""
+
+import comfy.samplers
+from comfy_api.v0_0_2 import io
+
+from ..samplers.res import SAMPLERS, STARTS, sample_res_multistep
+from ..samplers.tableaus import res_2s, res_3s
+from ..samplers.time_maps import FLOW, VE
+from .registry import for_host
+from .schema import ADVANCED, schema
+
+_FLOW_TIMES = {"logsnr": FLOW, "log_sigma": VE}
+# stages -> registered name, tableau, its nodes
+_SINGLE_STEP = {"2": ("exp_res_2s", res_2s, ("c2",)), "3": ("exp_res_3s", res_3s, ("c2", "c3"))}
+
+
+def _flow_variable_input():
+    return io.Combo.Input(
+        "flow_variable",
+        options=["auto", *_FLOW_TIMES],
+        default="auto",
+        tooltip="On flow models (Flux, SD3, Wan): the variable in which the denoised output is interpolated. auto takes "
+        "the one that measured better: logsnr for multistep, log_sigma for single-step. Other models have only one.",
+        **ADVANCED,
+    )
+
+
+def _node_input(name, default, ordinal):
+    return io.Float.Input(
+        name,
+        default=default,
+        min=0.01,
+        max=1.0,
+        step=0.001,
+        round=False,
+        tooltip=f"Where in the step the {ordinal} call lies, as a fraction of the step in logSNR; {default:.4g} measured best.",
+        **ADVANCED,
+    )
+
+
+def _sampler(sample, default_flow_time, flow_variable, **options):
+    flow_time = _FLOW_TIMES.get(flow_variable, default_flow_time)
+    return io.NodeOutput(comfy.samplers.KSAMPLER(for_host(sample, flow_time), extra_options=options))
+
+
+class RESMultistep(io.ComfyNode):
+    """RES-1M to RES-3M."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESMultistep",
+            display_name="RES Multistep",
+            category="RES",
+            description="Refined exponential multistep solver (RES-1M, 2M, 3M), deterministic. One model call a step: "
+            "20 steps are 20 calls. The order-2 default is the sampler exp_res_2m.",
+            search_aliases=["res_2m", "res_3m", "exponential", "sampler"],
+            inputs=[
+                io.Int.Input(
+                    "order",
+                    default=2,
+                    min=1,
+                    max=3,
+                    tooltip="How many of the last denoised outputs a step combines. 2 suits 8 steps and more; 3 needs "
+                    "15 or more and a smooth schedule. The model is called once a step at every order.",
+                ),
+                io.Combo.Input(
+                    "start",
+                    options=list(STARTS),
+                    default=STARTS[0],
+                    tooltip="How the first order - 1 steps are taken, which have no history yet. low order: one call each. "
+                    "single step: by RES-2S or RES-3S, at two or three calls each.",
+                    **ADVANCED,
+                ),
+                _flow_variable_input(),
+            ],
+            outputs=[io.Sampler.Output()],
+        )
+
+    @classmethod
+    def execute(cls, order, start, flow_variable) -> io.NodeOutput:
+        """A SAMPLER of the given order."""
+        return _sampler(sample_res_multistep, FLOW, flow_variable, order=order, start=start)
+
+
+class RESSingleStep(io.ComfyNode):
+    """RES-2S and RES-3S."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESSingleStep",
+            display_name="RES Single-step",
+            category="RES",
+            description="Refined exponential single-step solver (RES-2S, RES-3S), deterministic. It calls the model `stages` "
+            "times a step, once in the last step to sigma 0: 7 steps of RES-3S are 19 calls. Compare samplers at "
+            "equal calls, not at equal steps. The defaults are the samplers exp_res_2s and exp_res_3s.",
+            search_aliases=["res_2s", "res_3s", "exponential", "sampler"],
+            inputs=[
+                io.DynamicCombo.Input(
+                    "stages",
+                    options=[
+                        io.DynamicCombo.Option("2", [_node_input("c2", 0.5, "second")]),
+                        io.DynamicCombo.Option("3", [_node_input("c2", 1 / 3, "second"), _node_input("c3", 2 / 3, "third")]),
+                    ],
+                    tooltip="Model calls a step, which is also the order of accuracy: 2 is RES-2S, 3 is RES-3S.",
+                ),
+                _flow_variable_input(),
+            ],
+            outputs=[io.Sampler.Output()],
+        )
+
+    @classmethod
+    def execute(cls, stages, flow_variable) -> io.NodeOutput:
+        """A SAMPLER with the given nodes; `stages` holds the choice and its c2 and c3."""
+        name, tableau, nodes = _SINGLE_STEP[stages["stages"]]
+        options = {node: stages[node] for node in nodes}
+        tableau(**options)  # raises before anything is sampled
+        return _sampler(SAMPLERS[name].sample, VE, flow_variable, **options)

@@ -1,0 +1,80 @@
+"""Nodes that give SIGMAS."""
+
+from comfy_api.v0_0_2 import io
+
+from ..samplers.schedules import DEFAULT_EXPONENT, SPACINGS, denoise_tail, logsnr_grid
+from .host import sigma_range, time_map
+from .schema import schema
+
+_EXPONENTS = {
+    "power": (
+        io.Float.Input(
+            "power",
+            default=DEFAULT_EXPONENT["power"],
+            min=0.1,
+            max=10.0,
+            step=0.05,
+            round=False,
+            tooltip="Below 1: large steps in the noise, fine steps near the image. Above 1: the reverse. 1 is uniform.",
+        ),
+    ),
+    "edm_rho": (
+        io.Float.Input(
+            "rho",
+            default=DEFAULT_EXPONENT["edm_rho"],
+            min=0.1,
+            max=100.0,
+            step=0.1,
+            round=False,
+            tooltip="7 is EDM's and Karras'. Larger values approach uniform, smaller ones spend more steps in the noise.",
+        ),
+    ),
+}
+
+
+class RESLogSNRSchedule(io.ComfyNode):
+    """Time grids built in logSNR."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESLogSNRSchedule",
+            display_name="RES LogSNR Schedule",
+            category="RES",
+            description="A time grid built in logSNR, from the model's largest sigma to 0, for eps, v, EDM and flow models. "
+            "Also offered as the schedulers logsnr_uniform and logsnr_power.",
+            search_aliases=["scheduler", "sigmas", "logsnr", "karras", "lambda"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model whose sigmas the grid spans. Its shift counts, so connect it last."),
+                io.Int.Input(
+                    "steps",
+                    default=20,
+                    min=1,
+                    max=10000,
+                    tooltip="Steps, not model calls: a single-step sampler of k stages makes k (steps - 1) + 1 calls.",
+                ),
+                io.Float.Input(
+                    "denoise",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Below 1 only the last steps of a grid of steps / denoise are kept, as in Basic Scheduler.",
+                ),
+                io.DynamicCombo.Input(
+                    "spacing",
+                    options=[io.DynamicCombo.Option(name, list(_EXPONENTS.get(name, ()))) for name in SPACINGS],
+                    tooltip="uniform: equal steps in logSNR. power: the grid warped by u^power. edm_rho: the EDM (Karras) grid.",
+                ),
+            ],
+            outputs=[io.Sigmas.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model, steps, denoise, spacing) -> io.NodeOutput:
+        """SIGMAS of shape (steps + 1,); empty where denoise is 0. `spacing` holds the choice and its exponent."""
+        name = spacing["spacing"]
+        exponent = next((spacing[i.id] for i in _EXPONENTS.get(name, ())), None)
+        sampling = model.get_model_object("model_sampling")
+        grid = (sigma_range(sampling), time_map(sampling), name, exponent)
+        return io.NodeOutput(denoise_tail(lambda n: logsnr_grid(n, *grid), steps, denoise))

@@ -1,0 +1,129 @@
+"""Nodes the server tests need: count model calls, make latents and sigmas, report results."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import comfy.model_sampling
+import comfy.patcher_extension
+import torch
+from comfy_api.v0_0_2 import ComfyExtension, io
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+CALLS: dict[str, int] = {}
+
+
+class CountCalls(io.ComfyNode):
+    """A MODEL whose denoiser calls are counted under `run`; a new `run` also makes the server run everything anew."""
+
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.Model.Input("model"), io.String.Input("run")]
+        return io.Schema(node_id="TestCountCalls", category="test", inputs=inputs, outputs=[io.Model.Output()])
+
+    @classmethod
+    def execute(cls, model, run):
+        CALLS[run] = 0
+
+        def count(executor, *args, **kwargs):
+            CALLS[run] += 1
+            return executor(*args, **kwargs)
+
+        model = model.clone()
+        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "test", count)
+        return io.NodeOutput(model)
+
+
+class UnknownSampling(io.ComfyNode):
+    """A MODEL that adds noise in a way nobody knows."""
+
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.Model.Input("model")]
+        return io.Schema(node_id="TestUnknownSampling", category="test", inputs=inputs, outputs=[io.Model.Output()])
+
+    @classmethod
+    def execute(cls, model):
+        class Strange(comfy.model_sampling.ModelSamplingDiscrete):
+            def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
+                return noise
+
+        model = model.clone()
+        model.add_object_patch("model_sampling", Strange())
+        return io.NodeOutput(model)
+
+
+class Sigmas(io.ComfyNode):
+    """SIGMAS from text."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(node_id="TestSigmas", category="test", inputs=[io.String.Input("values")], outputs=[io.Sigmas.Output()])
+
+    @classmethod
+    def execute(cls, values):
+        return io.NodeOutput(torch.tensor([float(v) for v in values.split()]))
+
+
+class Number(io.ComfyNode):
+    """A number past the host's check of widget ranges."""
+
+    @classmethod
+    def define_schema(cls):
+        inputs, outputs = [io.Float.Input("value", min=-1e9, max=1e9)], [io.Int.Output(), io.Float.Output()]
+        return io.Schema(node_id="TestNumber", category="test", inputs=inputs, outputs=outputs)
+
+    @classmethod
+    def execute(cls, value):
+        return io.NodeOutput(int(value), value)
+
+
+class RealDigits(io.ComfyNode):
+    """The first digits of the data, with their lower halves masked on demand."""
+
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.Int.Input("count"), io.Boolean.Input("mask")]
+        return io.Schema(node_id="TestRealDigits", category="test", inputs=inputs, outputs=[io.Latent.Output()])
+
+    @classmethod
+    def execute(cls, count, mask):
+        from embedded.digits import digits
+
+        latent = {"samples": digits().means[:count].reshape(count, 1, 8, 8).clone()}
+        if mask:
+            latent["noise_mask"] = torch.zeros(1, 1, 8, 8)
+            latent["noise_mask"][..., 4:, :] = 1.0
+        return io.NodeOutput(latent)
+
+
+class Report(io.ComfyNode):
+    """What came out, as UI data."""
+
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.Latent.Input("latent"), io.String.Input("run")]
+        return io.Schema(node_id="TestReport", category="test", inputs=inputs, outputs=[], is_output_node=True)
+
+    @classmethod
+    def execute(cls, latent, run):
+        samples = latent["samples"].float().cpu().contiguous()
+        digest = hashlib.sha256(samples.numpy().tobytes()).hexdigest()
+        facts = {
+            "calls": CALLS.get(run),
+            "shape": list(samples.shape),
+            "finite": bool(samples.isfinite().all()),
+            "sha256": digest,
+            "top": samples[..., :4, :].flatten().tolist(),
+            "std": float(samples.std()),
+        }
+        return io.NodeOutput(ui={"facts": [facts]})
+
+
+class TestExtension(ComfyExtension):
+    async def get_node_list(self):
+        return [CountCalls, UnknownSampling, Sigmas, Number, RealDigits, Report]
+
+
+async def comfy_entrypoint():
+    return TestExtension()

@@ -1,0 +1,99 @@
+"""Where a sampler of the host is the same method, the results agree (float32, through the host's own sampling)."""
+
+import pytest
+import torch
+
+KARRAS = "karras"
+
+
+@pytest.fixture
+def sample(pack, host):
+    """sample(kind, sampler, sigmas, cfg, **sampler options) -> latents of 8 digits."""
+    import comfy.k_diffusion.sampling as k_diffusion_sampling
+    import comfy.sample
+    import comfy.samplers
+
+    def run(kind, sampler, sigmas, cfg=1.0, **options):
+        model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.15).result[0]
+        positive, negative = (pack["RESDigitsCondition"].execute(d).result[0] for d in ("4", "any digit"))
+        latent = torch.zeros(8, 1, 8, 8)
+        if isinstance(sampler, str):
+            sampler = comfy.samplers.KSAMPLER(getattr(k_diffusion_sampling, f"sample_{sampler}"), options)
+        noise = comfy.sample.prepare_noise(latent, 11)
+        return comfy.sample.sample_custom(
+            model, noise, cfg, sampler, sigmas, positive, negative, latent, disable_pbar=True, seed=11
+        )
+
+    return run
+
+
+def _ve_sigmas(n=12):
+    return torch.cat([torch.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), n) ** 7, torch.zeros(1)])
+
+
+def _flow_sigmas(n=12):
+    """From a first sigma below 1, where the host's functions need no special case."""
+    return torch.cat([torch.linspace(0.9, 0.02, n), torch.zeros(1)])
+
+
+def _node(pack, name, *args):
+    return pack[name].execute(*args).result[0]
+
+
+# On flow the host's res_multistep works in log sigma and its seeds in logSNR.
+CASES = {
+    "2M = res_multistep": ("RESMultistep", (2, "low order"), "log_sigma", "res_multistep", {}),
+    "2S = seeds_2": (
+        "RESSingleStep", ({"stages": "2", "c2": 0.5},), "logsnr",
+        "seeds_2", {"eta": 0.0, "solver_type": "phi_2", "r": 0.5},
+    ),
+    "2S(.3) = seeds_2(.3)": (
+        "RESSingleStep", ({"stages": "2", "c2": 0.3},), "logsnr",
+        "seeds_2", {"eta": 0.0, "solver_type": "phi_2", "r": 0.3},
+    ),
+    "3S = seeds_3": ("RESSingleStep", ({"stages": "3", "c2": 1 / 3, "c3": 2 / 3},), "logsnr", "seeds_3", {"eta": 0.0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+@pytest.mark.parametrize("kind", ["eps", "edm", "flow"])
+@pytest.mark.parametrize("case", CASES)
+def test_same_method_same_result(sample, pack, case, kind, cfg):
+    node, arguments, flow_variable, theirs, options = CASES[case]
+    sigmas = _flow_sigmas() if kind == "flow" else _ve_sigmas()
+    ours = sample(kind, _node(pack, node, *arguments, flow_variable), sigmas, cfg)
+    assert (ours - sample(kind, theirs, sigmas, cfg, **options)).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize("kind", ["eps", "edm"])
+def test_2m_is_the_heun_form_of_dpmpp_2m_sde_without_noise(sample, kind):
+    sigmas = _ve_sigmas()
+    theirs = sample(kind, "dpmpp_2m_sde", sigmas, eta=0.0, s_noise=0.0, solver_type="heun")
+    assert (sample(kind, "exp_res_2m", sigmas) - theirs).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize("kind", ["eps", "edm", "flow"])
+def test_first_order_is_euler(sample, pack, kind):
+    """RES-1 in log sigma time: exponential Euler in data prediction, which is DDIM."""
+    sigmas = _flow_sigmas() if kind == "flow" else _ve_sigmas()
+    ours = sample(kind, _node(pack, "RESMultistep", 1, "low order", "log_sigma"), sigmas)
+    assert (ours - sample(kind, "euler", sigmas)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("theirs, ours", [("res_multistep", "exp_res_3m"), ("seeds_3", "exp_res_2s")])
+def test_the_comparison_can_fail(sample, theirs, ours):
+    """Different methods differ by far more than the tolerance above."""
+    sigmas = _ve_sigmas()
+    options = {"eta": 0.0} if theirs == "seeds_3" else {}
+    assert (sample("eps", ours, sigmas) - sample("eps", theirs, sigmas, **options)).abs().max() > 5e-3
+
+
+def test_basic_scheduler_denoise_rule(pack, host):
+    """denoise and steps mean what they mean in the host's BasicScheduler."""
+    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.15).result[0]
+    basic = host.NODE_CLASS_MAPPINGS.get("BasicScheduler")
+    if basic is None:
+        from comfy_extras.nodes_custom_sampler import BasicScheduler as basic
+    for denoise in (1.0, 0.9, 0.5, 0.37, 0.01, 0.0):
+        ours = pack["RESLogSNRSchedule"].execute(model, 7, denoise, {"spacing": "uniform"}).result[0]
+        assert torch.equal(ours, basic.execute(model, "logsnr_uniform", 7, denoise).result[0])

@@ -1,0 +1,101 @@
+"""Samplers and schedulers are appended to the host's lists, and nothing of the host's or another pack's is touched."""
+
+import pytest
+
+from samplers.res import SAMPLERS
+
+SCHEDULERS = ("logsnr_uniform", "logsnr_power")
+
+
+@pytest.fixture
+def registry(pack):
+    """The pack's registry module as the host imported it."""
+    import sys
+
+    [module] = [m for name, m in sys.modules.items() if name.endswith(".nodes.registry")]
+    return module
+
+
+def test_names_are_offered_everywhere(pack, host):
+    import comfy.k_diffusion.sampling
+    import comfy.samplers
+
+    for name in SAMPLERS:
+        assert name in comfy.samplers.KSampler.SAMPLERS and name in comfy.samplers.SAMPLER_NAMES
+        assert callable(getattr(comfy.k_diffusion.sampling, f"sample_{name}"))
+        assert comfy.samplers.sampler_object(name)
+    for name in SCHEDULERS:
+        assert name in comfy.samplers.KSampler.SCHEDULERS and name in comfy.samplers.SCHEDULER_HANDLERS
+    for node in ("KSampler", "KSamplerAdvanced"):
+        inputs = host.NODE_CLASS_MAPPINGS[node].INPUT_TYPES()["required"]
+        assert set(SAMPLERS) <= set(inputs["sampler_name"][0]) and set(SCHEDULERS) <= set(inputs["scheduler"][0])
+
+
+def test_names_are_appended(pack):
+    """Hosts fall back to the first name of the list for unknown ones."""
+    import comfy.samplers
+
+    assert comfy.samplers.KSampler.SAMPLERS[0] == "euler"
+    assert comfy.samplers.KSampler.SAMPLERS[-len(SAMPLERS) :] == list(SAMPLERS)
+    assert comfy.samplers.KSampler.SCHEDULERS[-2:] == list(SCHEDULERS)
+
+
+def test_second_registration_changes_nothing(registry):
+    import comfy.k_diffusion.sampling as k_diffusion_sampling
+    import comfy.samplers
+
+    before = list(comfy.samplers.KSampler.SAMPLERS), list(comfy.samplers.KSampler.SCHEDULERS)
+    functions = [getattr(k_diffusion_sampling, f"sample_{name}") for name in SAMPLERS]
+    registry.register_all()
+    assert before == (comfy.samplers.KSampler.SAMPLERS, comfy.samplers.KSampler.SCHEDULERS)
+    assert functions == [getattr(k_diffusion_sampling, f"sample_{name}") for name in SAMPLERS]
+
+
+def test_a_name_of_another_pack_is_left_alone(registry, monkeypatch, caplog):
+    import comfy.k_diffusion.sampling as k_diffusion_sampling
+    import comfy.samplers
+
+    def theirs():
+        pass
+
+    monkeypatch.setattr(k_diffusion_sampling, "sample_exp_theirs", theirs, raising=False)
+    monkeypatch.setitem(comfy.samplers.SCHEDULER_HANDLERS, "theirs", comfy.samplers.SchedulerHandler(theirs))
+    assert not registry.register_sampler("exp_theirs", lambda: None)
+    assert not registry.register_scheduler("theirs", lambda: None)
+    assert k_diffusion_sampling.sample_exp_theirs is theirs
+    assert comfy.samplers.SCHEDULER_HANDLERS["theirs"].handler is theirs
+    assert "exp_theirs" not in comfy.samplers.KSampler.SAMPLERS
+    assert "exp_theirs" in caplog.text
+
+
+def test_lists_rebound_by_another_pack_are_completed(registry, monkeypatch):
+    import comfy.samplers
+
+    monkeypatch.setattr(comfy.samplers.KSampler, "SAMPLERS", ["euler", "theirs"])
+    monkeypatch.setattr(comfy.samplers.KSampler, "SCHEDULERS", ["simple", "theirs"])
+    registry.register_all()
+    assert comfy.samplers.KSampler.SAMPLERS == ["euler", "theirs", *SAMPLERS]
+    assert comfy.samplers.KSampler.SCHEDULERS == ["simple", "theirs", *SCHEDULERS]
+
+
+def test_node_ids_never_change(pack):
+    """They are in saved workflows."""
+    assert set(pack) == {
+        "RESMultistep", "RESSingleStep", "RESLogSNRSchedule",
+        "RESDigitsModel", "RESDigitsCondition", "RESDigitsLatent", "RESDigitsDecode",
+    }  # fmt: skip
+
+
+def test_every_input_and_node_is_described(pack):
+    def inputs(required):
+        for name, (_, options) in ((n, (v[0], v[1] if len(v) > 1 else {})) for n, v in required.items()):
+            yield name, options
+            for option in options.get("options", []):
+                if isinstance(option, dict):
+                    yield from inputs(option["inputs"].get("required", {}))
+
+    for node_id, node in pack.items():
+        info = node.GET_NODE_INFO_V1()
+        assert info["description"] and info["category"].startswith("RES")
+        for name, options in inputs(info["input"].get("required", {})):
+            assert options.get("tooltip"), f"{node_id}.{name} has no tooltip"

@@ -1,0 +1,312 @@
+"""Every sampler, scheduler and node through the real server over HTTP."""
+
+import itertools
+import json
+
+import pytest
+
+from dev.server import PromptError
+from dev.setup import ROOT
+from dev.workflow import to_prompt
+from samplers.res import SAMPLERS
+
+CALLS_PER_STEP = {"exp_res_2m": 1, "exp_res_3m": 1, "exp_res_2s": 2, "exp_res_3s": 3}
+_runs = itertools.count()
+
+
+def _calls(name, steps):
+    return CALLS_PER_STEP[name] * (steps - 1) + 1
+
+
+def _graph(kind="eps", latent=None):
+    """Model, conditionings and latent shared by all prompts; node ids are names."""
+    run = f"run {next(_runs)}"
+    inputs = {"kind": kind, "width": 0.1, **({"kind.shift": 3.0} if kind == "flow" else {})}
+    return run, {
+        "digits": {"class_type": "RESDigitsModel", "inputs": inputs},
+        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["digits", 0], "run": run}},
+        "positive": {"class_type": "RESDigitsCondition", "inputs": {"digit": "3"}},
+        "negative": {"class_type": "RESDigitsCondition", "inputs": {"digit": "any digit"}},
+        "latent": latent or {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 4}},
+    }
+
+
+def _report(server, run, graph, source):
+    graph["report"] = {"class_type": "TestReport", "inputs": {"latent": source, "run": run}}
+    return server.run(graph)["report"]["facts"][0]
+
+
+def _ksampler(server, name, kind, steps=5, latent=None, advanced=None, **inputs):
+    run, graph = _graph(kind, latent)
+    common = {"model": ["model", 0], "steps": steps, "cfg": 5.0, "sampler_name": name, "scheduler": "logsnr_uniform"}
+    common |= {"positive": ["positive", 0], "negative": ["negative", 0], "latent_image": ["latent", 0]}
+    if advanced is None:
+        graph["sample"] = {"class_type": "KSampler", "inputs": {**common, "seed": 3, "denoise": 1.0, **inputs}}
+    else:
+        graph["sample"] = {"class_type": "KSamplerAdvanced", "inputs": {**common, "noise_seed": 3, **advanced, **inputs}}
+    return _report(server, run, graph, ["sample", 0])
+
+
+def _custom(server, sampler, sigmas, kind="eps", patch=None, cfg=5.0):
+    run, graph = _graph(kind)
+    graph["sampler"], graph["sigmas"] = sampler, sigmas
+    if patch:
+        graph["patched"] = {"class_type": patch, "inputs": {"model": ["model", 0]}}
+    model = ["patched", 0] if patch else ["model", 0]
+    graph["sample"] = {
+        "class_type": "SamplerCustom",
+        "inputs": {
+            "model": model, "add_noise": True, "noise_seed": 3, "cfg": cfg, "positive": ["positive", 0],
+            "negative": ["negative", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "latent_image": ["latent", 0],
+        },
+    }  # fmt: skip
+    return _report(server, run, graph, ["sample", 0])
+
+
+def _good(facts, calls, batch=4):
+    assert facts["finite"] and facts["shape"] == [batch, 1, 8, 8]
+    assert facts["calls"] == calls
+    assert 0.3 < facts["std"] < 3.0  # digits have 0.75; few steps at CFG 5 overshoot
+
+
+def _select(name):
+    return {"class_type": "KSamplerSelect", "inputs": {"sampler_name": name}}
+
+
+def _schedule(steps=5, spacing="uniform", **inputs):
+    common = {"model": ["model", 0], "steps": steps, "denoise": 1.0, "spacing": spacing}
+    return {"class_type": "RESLogSNRSchedule", "inputs": {**common, **inputs}}
+
+
+@pytest.mark.parametrize("kind", ["eps", "v", "edm", "flow"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_ksampler_with_cfg(server, name, kind):
+    first = _ksampler(server, name, kind)
+    _good(first, _calls(name, 5))
+    assert _ksampler(server, name, kind)["sha256"] == first["sha256"], "same seed, same bytes"
+    assert _ksampler(server, name, kind, seed=4)["sha256"] != first["sha256"]
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_mask_keeps_what_is_outside(server, name, kind):
+    real = {"class_type": "TestRealDigits", "inputs": {"count": 4, "mask": True}}
+    run, graph = _graph(kind, {**real, "inputs": {"count": 4, "mask": False}})
+    original = _report(server, run, graph, ["latent", 0])
+    facts = _ksampler(server, name, kind, latent=real)
+    _good(facts, _calls(name, 5))
+    assert facts["top"] == pytest.approx(original["top"], abs=1e-5)
+    assert facts["sha256"] != original["sha256"]
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_denoise_half(server, name, kind):
+    real = {"class_type": "TestRealDigits", "inputs": {"count": 4, "mask": False}}
+    _good(_ksampler(server, name, kind, latent=real, denoise=0.5), _calls(name, 5))
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_ksampler_advanced_in_two_parts(server, name, kind):
+    """start, end and leftover noise; a single-step method cannot tell that the schedule was cut."""
+    whole = {"add_noise": "enable", "start_at_step": 0, "end_at_step": 10000, "return_with_leftover_noise": "disable"}
+    expected = _ksampler(server, name, kind, 6, advanced=whole)
+    _good(expected, _calls(name, 6))
+    run, graph = _graph(kind)
+    common = {"model": ["model", 0], "noise_seed": 3, "steps": 6, "cfg": 5.0, "sampler_name": name, "scheduler": "logsnr_uniform"}
+    common |= {"positive": ["positive", 0], "negative": ["negative", 0]}
+    first = {**whole, "end_at_step": 3, "return_with_leftover_noise": "enable", "latent_image": ["latent", 0]}
+    second = {**whole, "add_noise": "disable", "start_at_step": 3, "latent_image": ["first", 0]}
+    graph["first"] = {"class_type": "KSamplerAdvanced", "inputs": {**common, **first}}
+    graph["second"] = {"class_type": "KSamplerAdvanced", "inputs": {**common, **second}}
+    facts = _report(server, run, graph, ["second", 0])
+    _good(facts, _calls(name, 6))
+    if CALLS_PER_STEP[name] > 1:
+        assert facts["top"] == pytest.approx(expected["top"], abs=2e-4)
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("scheduler", ["logsnr_uniform", "logsnr_power"])
+def test_schedulers_by_name(server, scheduler, kind):
+    _good(_ksampler(server, "euler", kind, 8, scheduler=scheduler), 8)
+    inputs = {"model": ["model", 0], "scheduler": scheduler, "steps": 5, "denoise": 0.8}
+    basic = {"class_type": "BasicScheduler", "inputs": inputs}
+    _good(_custom(server, _select("exp_res_2m"), basic, kind), 5)
+
+
+@pytest.mark.parametrize("kind", ["eps", "v", "edm", "flow"])
+@pytest.mark.parametrize("spacing", [("uniform", {}), ("power", {"spacing.power": 0.8}), ("edm_rho", {"spacing.rho": 7.0})])
+def test_schedule_node(server, spacing, kind):
+    _good(_custom(server, _select("exp_res_2s"), _schedule(5, spacing[0], **spacing[1]), kind), 9)
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("flow_variable", ["auto", "logsnr", "log_sigma"])
+def test_single_step_node(server, flow_variable, kind):
+    two = {"stages": "2", "stages.c2": 0.5, "flow_variable": flow_variable}
+    three = {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3, "flow_variable": flow_variable}
+    for calls, inputs in ((9, two), (13, three)):
+        _good(_custom(server, {"class_type": "RESSingleStep", "inputs": inputs}, _schedule(), kind), calls)
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize(
+    "order, start, calls",
+    [(1, "low order", 8), (2, "low order", 8), (3, "low order", 8), (2, "single step", 9), (3, "single step", 12)],
+)
+def test_multistep_node(server, order, start, calls, kind):
+    inputs = {"order": order, "start": start, "flow_variable": "auto"}
+    _good(_custom(server, {"class_type": "RESMultistep", "inputs": inputs}, _schedule(8), kind), calls)
+
+
+def test_node_defaults_are_the_registered_samplers(server):
+    single = {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3, "flow_variable": "auto"}
+    pairs = {
+        "exp_res_3s": {"class_type": "RESSingleStep", "inputs": single},
+        "exp_res_2m": {"class_type": "RESMultistep", "inputs": {"order": 2, "start": "low order", "flow_variable": "auto"}},
+    }
+    for name, node in pairs.items():
+        for kind in ("eps", "flow"):
+            by_node, by_name = (_custom(server, s, _schedule(), kind)["sha256"] for s in (node, _select(name)))
+            assert by_node == by_name
+
+
+def test_sampler_custom_advanced_with_cfg_guider(server):
+    run, graph = _graph("flow")
+    graph["sampler"], graph["sigmas"] = _select("exp_res_3s"), _schedule()
+    guided = {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "cfg": 3.0}
+    graph["guider"] = {"class_type": "CFGGuider", "inputs": guided}
+    graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 5}}
+    wires = {"noise": ["noise", 0], "guider": ["guider", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0]}
+    graph["sample"] = {"class_type": "SamplerCustomAdvanced", "inputs": {**wires, "latent_image": ["latent", 0]}}
+    _good(_report(server, run, graph, ["sample", 0]), 13)
+
+
+def test_decode_saves_a_picture(server):
+    run, graph = _graph()
+    graph["image"] = {"class_type": "RESDigitsDecode", "inputs": {"samples": ["latent", 0], "columns": 3, "scale": 5}}
+    graph["save"] = {"class_type": "SaveImage", "inputs": {"images": ["image", 0], "filename_prefix": "digits"}}
+    [image] = server.run(graph)["save"]["images"]
+    from PIL import Image
+
+    assert Image.open(server.base / "output" / image["filename"]).size == ((9 * 3 + 1) * 5, (9 * 2 + 1) * 5)
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "example_workflows").glob("digits*.json")), ids=lambda p: p.stem)
+def test_examples_run_as_they_are(server, example):
+    outputs = server.run(to_prompt(json.loads(example.read_text())))
+    assert any("images" in output for output in outputs.values())
+
+
+# --- errors: by name, through the node, before the first model call ---
+
+BAD_SIGMAS = {
+    "nan 1 0": "sigmas[0] is nan",
+    "14 inf 0": "sigmas[1] is inf",
+    "14 1 -1": "sigmas[2] is -1",
+    "1 14 0": "sigmas[1] is 14, above sigmas[0] = 1",
+    "0 0": "sigmas[0] is 0 with more to come",
+}
+
+
+def _failure(call):
+    with pytest.raises(PromptError) as caught:
+        call()
+    return caught.value.details
+
+
+def _execution_error(server, call):
+    """The message of the ValueError that a prompt ended with, before its model was called."""
+    error = _failure(call)["execution_error"]
+    assert error["exception_type"] == "ValueError"
+    run = f"run {next(_runs) - 1}"  # of the prompt that failed
+    latent = {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 1}}
+    report = {"class_type": "TestReport", "inputs": {"latent": ["latent", 0], "run": run}}
+    assert server.run({"latent": latent, "report": report})["report"]["facts"][0]["calls"] in (0, None)
+    return error["exception_message"]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("values", BAD_SIGMAS)
+def test_bad_sigmas(server, name, values):
+    sigmas = {"class_type": "TestSigmas", "inputs": {"values": values}}
+    assert BAD_SIGMAS[values] in _execution_error(server, lambda: _custom(server, _select(name), sigmas))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("values, calls", [("14 14 3 0.5 0", None), ("5 0", 1), ("14 3 0.5", None)])
+def test_odd_but_legal_sigmas(server, name, values, calls):
+    sigmas = {"class_type": "TestSigmas", "inputs": {"values": values}}
+    facts = _custom(server, _select(name), sigmas)
+    per_step = CALLS_PER_STEP[name]
+    assert facts["finite"]
+    assert facts["calls"] == {"14 14 3 0.5 0": 2 * per_step + 1, "5 0": 1, "14 3 0.5": 2 * per_step}[values]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("values", ["", "5"])
+def test_sigmas_without_steps_return_the_latent_as_the_host_does(server, name, values):
+    sigmas = {"class_type": "TestSigmas", "inputs": {"values": values}}
+    ours, hosts = (_custom(server, _select(n), sigmas) for n in (name, "euler"))
+    assert ours["sha256"] == hosts["sha256"] and ours["calls"] == 0
+
+
+@pytest.mark.parametrize("c2, c3, message", [(0.5, 0.5, "c3 must differ from c2"), (2 / 3, 0.5, "c2=2/3 has no third-order")])
+def test_singular_nodes(server, c2, c3, message):
+    inputs = {"stages": "3", "stages.c2": c2, "stages.c3": c3, "flow_variable": "auto"}
+    sampler = {"class_type": "RESSingleStep", "inputs": inputs}
+    assert message in _execution_error(server, lambda: _custom(server, sampler, _schedule()))
+
+
+def _refused(call, name):
+    """The host's own check of a widget's range names the input."""
+    errors = [e for node in _failure(call)["node_errors"].values() for e in node["errors"]]
+    assert any(e["extra_info"]["input_name"] == name for e in errors), errors
+
+
+@pytest.mark.parametrize("name, value", [("stages.c2", 0.0), ("stages.c2", 1.5), ("stages.c3", -1.0)])
+def test_nodes_out_of_range(server, name, value):
+    inputs = {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3, "flow_variable": "auto", name: value}
+    _refused(lambda: _custom(server, {"class_type": "RESSingleStep", "inputs": inputs}, _schedule()), name)
+
+
+@pytest.mark.parametrize("name, value", [("steps", 0), ("denoise", 1.5), ("denoise", -0.5), ("spacing.power", 0.0)])
+def test_schedule_out_of_range(server, name, value):
+    schedule = _schedule(spacing="power", **{"spacing.power": 1.0, name: value})
+    _refused(lambda: _custom(server, _select("exp_res_2m"), schedule), name)
+
+
+@pytest.mark.parametrize(
+    "name, output, value, message",
+    [
+        ("steps", 0, 0, "steps must be 1 or more, got 0"),
+        ("denoise", 1, 1.5, "denoise must be between 0 and 1, got 1.5"),
+        ("denoise", 1, -0.5, "denoise must be between 0 and 1, got -0.5"),
+    ],
+)
+def test_schedule_out_of_range_through_a_link(server, name, output, value, message):
+    """A linked value is not checked by the host."""
+    run, graph = _graph()
+    graph["number"] = {"class_type": "TestNumber", "inputs": {"value": value}}
+    graph["sigmas"] = _schedule(**{name: ["number", output]})
+    graph["sampler"] = _select("exp_res_2m")
+    wires = {"sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "positive": ["positive", 0], "negative": ["negative", 0]}
+    wires |= {"model": ["model", 0], "latent_image": ["latent", 0], "add_noise": True, "noise_seed": 1, "cfg": 1.0}
+    graph["sample"] = {"class_type": "SamplerCustom", "inputs": wires}
+    assert message in _execution_error(server, lambda: _report(server, run, graph, ["sample", 0]))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_unknown_model_sampling(server, name):
+    sigmas = {"class_type": "TestSigmas", "inputs": {"values": "14 1 0"}}
+    message = _execution_error(server, lambda: _custom(server, _select(name), sigmas, patch="TestUnknownSampling"))
+    assert "model_sampling is of an unknown kind (Strange" in message
+
+
+def test_decode_refuses_other_latents(server):
+    run, graph = _graph()
+    graph["other"] = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
+    graph["image"] = {"class_type": "RESDigitsDecode", "inputs": {"samples": ["other", 0], "columns": 3, "scale": 5}}
+    graph["save"] = {"class_type": "PreviewImage", "inputs": {"images": ["image", 0]}}
+    assert "samples must have the shape (batch, 1, 8, 8)" in _execution_error(server, lambda: server.run(graph))
