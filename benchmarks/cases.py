@@ -1,0 +1,164 @@
+"""The problems that solvers are compared on: exact mixtures as models of the host, each with its converged solution."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from embedded.digits import digits
+from embedded.mixture import GaussianMixture, ring
+from samplers.loop import run
+from samplers.plan import single_step_plan
+from samplers.tableaus import res_3s
+from samplers.time_maps import FLOW, VE
+
+BATCH = 64
+
+
+@dataclass
+class Case:
+    """A mixture, a kind of model, a guidance scale, and the noise to start from.
+
+    Attributes:
+        name: as printed.
+        mixture: the data, in float64.
+        shape: latent shape of an item.
+        kind: "eps" or "flow".
+        cfg: guidance of one class a item over the whole mixture; 1 is none.
+        module: the pack's nodes.digits_model, see `host.load`.
+        seed: of the starting noise.
+    """
+
+    name: str
+    mixture: GaussianMixture
+    shape: tuple[int, int, int]
+    kind: str
+    cfg: float
+    module: object
+    seed: int = 0
+    batch: int = BATCH
+
+    @cached_property
+    def model(self):
+        """The MODEL (a ModelPatcher); flow models have shift 3."""
+        return self.module.mixture_model(self.mixture, self.kind, 3.0, self.shape[0])
+
+    @property
+    def model_sampling(self):
+        return self.model.get_model_object("model_sampling")
+
+    @cached_property
+    def noise(self) -> torch.Tensor:
+        return torch.randn(self.batch, *self.shape, generator=torch.Generator().manual_seed(self.seed))
+
+    @cached_property
+    def class_weights(self) -> torch.Tensor:
+        """One class a item, (batch, classes)."""
+        classes = torch.arange(self.batch) % self.mixture.classes
+        return torch.nn.functional.one_hot(classes, self.mixture.classes).float()
+
+    def sample(self, sampler, sigmas: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Latents by the host's own sampling, and how often the denoiser was called."""
+        import comfy.patcher_extension
+        import comfy.sample
+
+        calls = 0
+
+        def count(executor, *args, **kwargs):
+            nonlocal calls
+            calls += 1
+            return executor(*args, **kwargs)
+
+        model = self.model.clone()
+        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", count)
+        positive = [[self.class_weights[:, None, :] if self.cfg != 1.0 else torch.ones(1, 1, self.mixture.classes), {}]]
+        negative = [[torch.ones(1, 1, self.mixture.classes), {}]]
+        # clones, because some of the host's samplers write into the sigmas they are given
+        samples = comfy.sample.sample_custom(
+            model, self.noise.clone(), self.cfg, sampler, sigmas.clone(), positive, negative,
+            torch.zeros_like(self.noise), disable_pbar=True, seed=self.seed,
+        )  # fmt: skip
+        return samples, calls
+
+    def denoise(self, x, sigma):
+        """The guided denoiser in float64."""
+        alpha = 1.0 - sigma if self.kind == "flow" else 1.0
+        denoised = self.mixture.denoise(x, sigma, alpha)
+        if self.cfg == 1.0:
+            return denoised
+        conditional = self.mixture.denoise(x, sigma, alpha, self.class_weights.to(x.dtype))
+        return denoised + self.cfg * (conditional - denoised)
+
+    @cached_property
+    def reference(self) -> torch.Tensor:
+        """The converged solution at sigma = 0, from the state the host starts at."""
+        sampling = self.model_sampling
+        sigma_max = sampling.sigma_max
+        start = sampling.noise_scaling(sigma_max, self.noise.clone(), torch.zeros_like(self.noise), True).double()
+        return self.converge(start, float(sigma_max), 400)
+
+    def converge(self, start, sigma_max: float, steps: int) -> torch.Tensor:
+        """RES-3S on `steps` steps uniform in logSNR down to where D no longer changes."""
+        time = FLOW if self.kind == "flow" else VE
+        lam = np.linspace(max(time.lam(sigma_max), -7.0), 9.0, steps)
+        sigmas = torch.tensor([sigma_max, *(time.sigma(v) for v in lam[1:]), 0.0], dtype=torch.float64)
+        return run(single_step_plan(sigmas, res_3s(), time), self.denoise, start, sigmas, disable=True)
+
+    def defect(self, samples: torch.Tensor) -> torch.Tensor:
+        """Relative distance to the converged solution, per item."""
+        difference = (samples.double() - self.reference).flatten(1).norm(dim=1)
+        return difference / self.reference.flatten(1).norm(dim=1)
+
+
+def standard_cases(module, batch: int = BATCH) -> list[Case]:
+    """Ring and digits, with and without CFG 5, as eps models; digits as flow model with and without CFG 4."""
+    data = {"ring": (ring(), (2, 1, 1)), "digits": (digits(dtype=torch.float64), (1, 8, 8))}
+    settings = [("ring", "eps", 1.0), ("ring", "eps", 5.0), ("digits", "eps", 1.0), ("digits", "eps", 5.0)]
+    settings += [("digits", "flow", 1.0), ("digits", "flow", 4.0)]
+    cases = []
+    for name, kind, cfg in settings:
+        label = name + (" flow" if kind == "flow" else "") + (f" CFG {cfg:g}" if cfg != 1.0 else "")
+        cases.append(Case(label, *data[name], kind, cfg, module, batch=batch))
+    return cases
+
+
+def width_cases(module, widths=(0.1, 0.2, 0.3), batch: int = BATCH) -> list[Case]:
+    """Ring and digits as eps models, with and without CFG 5, for several widths of the components."""
+    cases = []
+    for width in widths:
+        data = {"ring": (ring(std=width), (2, 1, 1)), "digits": (digits(width, torch.float64), (1, 8, 8))}
+        for cfg in (1.0, 5.0):
+            for name, (mixture, shape) in data.items():
+                label = f"{name} of width {width:g}" + (f" CFG {cfg:g}" if cfg != 1.0 else "")
+                cases.append(Case(label, mixture, shape, "eps", cfg, module, batch=batch))
+    return cases
+
+
+def grids(case: Case) -> dict:
+    """name -> function from a step count to SIGMAS: the paper's three for eps models, what users pick for flow."""
+    import comfy.samplers
+
+    def by_name(name):
+        return lambda n: comfy.samplers.calculate_sigmas(case.model_sampling, name, n)
+
+    def uniform_sigma(n):
+        low, high = float(case.model_sampling.sigma_min), float(case.model_sampling.sigma_max)
+        return torch.cat([torch.linspace(high, low, n), torch.zeros(1)])
+
+    if case.kind == "flow":
+        return {name: by_name(name) for name in ("simple", "kl_optimal", "logsnr_uniform")}
+    return {"karras": by_name("karras"), "logsnr_uniform": by_name("logsnr_uniform"), "uniform sigma": uniform_sigma}
+
+
+def at_most(case: Case, sampler, grid, budget: int) -> tuple[torch.Tensor, int] | None:
+    """The run with the most steps whose model calls, counted at the model, fit the budget; None if none does."""
+    steps = budget
+    while steps >= 1:
+        samples, calls = case.sample(sampler, grid(steps)) if steps > 1 else (None, math.inf)
+        if calls <= budget:
+            return samples, calls
+        # a method of k calls a step needs about k times fewer steps
+        steps = min(steps - 1, math.ceil(steps * budget / calls)) if math.isfinite(calls) else 0
+    return None

@@ -1,0 +1,72 @@
+"""The real host in this process, and its deterministic samplers by name."""
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TREE = Path(os.environ.get("COMFYUI_RES_TREE") or os.environ.get("COMFYUI_PATH") or ROOT / ".host" / "ComfyUI")
+
+# name -> (sampler of comfy.k_diffusion.sampling, options that make it deterministic)
+DETERMINISTIC = {
+    "euler": ("euler", {}),
+    "heun": ("heun", {}),
+    "heunpp2": ("heunpp2", {}),
+    "exp_heun_2_x0": ("exp_heun_2_x0", {}),
+    "dpm_2": ("dpm_2", {}),
+    "lms": ("lms", {}),
+    "dpmpp_2s (eta 0)": ("dpmpp_2s_ancestral", {"eta": 0.0}),
+    "dpmpp_sde (eta 0)": ("dpmpp_sde", {"eta": 0.0, "s_noise": 0.0}),
+    "dpmpp_2m": ("dpmpp_2m", {}),
+    "dpmpp_2m_sde (eta 0)": ("dpmpp_2m_sde", {"eta": 0.0, "s_noise": 0.0}),
+    "dpmpp_2m_sde_heun (eta 0)": ("dpmpp_2m_sde", {"eta": 0.0, "s_noise": 0.0, "solver_type": "heun"}),
+    "dpmpp_3m_sde (eta 0)": ("dpmpp_3m_sde", {"eta": 0.0, "s_noise": 0.0}),
+    "ipndm": ("ipndm", {}),
+    "ipndm_v": ("ipndm_v", {}),
+    "deis": ("deis", {}),
+    "res_multistep": ("res_multistep", {}),
+    "gradient_estimation": ("gradient_estimation", {}),
+    "er_sde (ODE)": ("er_sde", {"s_noise": 0.0, "noise_scaler": lambda x: x}),
+    "seeds_2 (eta 0)": ("seeds_2", {"eta": 0.0, "s_noise": 0.0}),
+    "seeds_3 (eta 0)": ("seeds_3", {"eta": 0.0, "s_noise": 0.0}),
+    "sa_solver (eta 0)": ("sa_solver", {"tau_func": lambda sigma: 0.0, "s_noise": 0.0}),
+    "sa_solver_pece (eta 0)": ("sa_solver_pece", {"tau_func": lambda sigma: 0.0, "s_noise": 0.0}),
+    "uni_pc": ("uni_pc", {}),
+    "uni_pc_bh2": ("uni_pc_bh2", {}),
+}
+
+
+def load():
+    """Import comfy on the CPU and load the pack into it, as the server would.
+
+    Returns:
+        The pack's `nodes` package, as the host knows it.
+
+    Raises:
+        SystemExit: there is no ComfyUI; the message says how to get one.
+    """
+    if not (TREE / "main.py").is_file():
+        raise SystemExit(f"no ComfyUI at {TREE}; run ./demo once, or set COMFYUI_PATH.")
+    if str(TREE) not in sys.path:
+        sys.path.insert(0, str(TREE))
+    import comfy.cli_args
+
+    comfy.cli_args.args.cpu = True
+    logging.getLogger().setLevel(logging.WARNING)
+    import nodes
+
+    asyncio.run(nodes.load_custom_node(str(ROOT)))
+    return next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
+
+
+def sampler(name: str):
+    """A SAMPLER of the host, ours or theirs: a key of DETERMINISTIC or a registered name."""
+    import comfy.k_diffusion.sampling as k_diffusion_sampling
+    import comfy.samplers
+
+    function, options = DETERMINISTIC.get(name, (name, {}))
+    if function in ("uni_pc", "uni_pc_bh2"):
+        return comfy.samplers.sampler_object(function)
+    return comfy.samplers.KSAMPLER(getattr(k_diffusion_sampling, f"sample_{function}"), options)

@@ -1,0 +1,79 @@
+"""What a sampler costs besides the model: time, operations, host reads and buffers per step.
+
+    .host/venv/bin/python -m benchmarks.overhead
+
+The model is free (it returns a ready tensor), so the time is the sampler's own. Host samplers run beside
+ours in the same process, on SDXL-sized (1x16x128x128) and Wan-sized (1x16x21x60x104) latents.
+"""
+
+import types
+
+import torch
+from torch.utils.benchmark import Timer
+
+from . import host
+from .dispatch import count_operations
+
+LATENTS = {"1x16x128x128": (1, 16, 128, 128), "1x16x21x60x104": (1, 16, 21, 60, 104)}
+SAMPLERS = ("euler", "res_multistep", "exp_res_2m", "exp_res_3m", "exp_res_2s", "exp_res_3s")
+STEPS = 20
+
+
+def free_denoiser(answer):
+    """A denoiser with the attributes by which the host's samplers find a model's noise; `answer(x, sigma)` is free."""
+    import comfy.model_sampling as ms
+
+    sampling = type("Sampling", (ms.ModelSamplingDiscrete, ms.EPS), {})()
+    patcher = types.SimpleNamespace(get_model_object=lambda name: sampling)
+
+    class Denoiser:
+        inner_model = types.SimpleNamespace(model_patcher=patcher)
+
+        def __call__(self, x, sigma, **extra_args):
+            return answer(x, sigma)
+
+    return Denoiser()
+
+
+def _sigmas():
+    return torch.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), STEPS + 1) ** 7
+
+
+def time_per_step(name: str, shape: tuple[int, ...]) -> float:
+    """Milliseconds a step, the median of repeated runs."""
+    denoised, x = torch.zeros(shape), torch.ones(shape)
+    run = host.sampler(name).sampler_function
+    model = free_denoiser(lambda x, sigma: denoised)
+    timer = Timer("run(model, x, sigmas, disable=True)", globals={"run": run, "model": model, "x": x, "sigmas": _sigmas()})
+    return timer.blocked_autorange(min_run_time=2.0).median * 1e3 / STEPS
+
+
+def counts(name: str):
+    """Operations, host reads and buffers of a whole run, see `dispatch.Counts`."""
+    x = torch.ones(1, 4, 64, 64)
+    run = host.sampler(name).sampler_function
+    return count_operations(lambda model: run(free_denoiser(model), x, _sigmas(), extra_args={}, disable=True), x.numel())
+
+
+def table() -> str:
+    """Markdown, one row a sampler."""
+    header = [*(f"ms/step, {label}" for label in LATENTS), "operations/call", "host reads/step", "peak buffers"]
+    lines = ["| sampler | " + " | ".join(header) + " |", "|---|" + "--:|" * len(header)]
+    for name in SAMPLERS:
+        count = counts(name)
+        times = [f"{time_per_step(name, shape):.2f}" for shape in LATENTS.values()]
+        per_call = f"{count.latent_operations / count.model_calls:.1f}"
+        reads = f"{count.host_reads_in_loop / STEPS:.1f}"
+        lines.append(f"| `{name}` | {' | '.join(times)} | {per_call} | {reads} | {count.peak_buffers} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table."""
+    host.load()
+    torch.set_num_threads(1)
+    print(table())
+
+
+if __name__ == "__main__":
+    main()

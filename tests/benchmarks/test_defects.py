@@ -1,0 +1,40 @@
+"""The benchmark's own truth: its references are converged, its calls are counted, it compares like with like."""
+
+import pytest
+import torch
+
+from benchmarks import host
+from benchmarks.cases import at_most, grids, standard_cases
+
+
+@pytest.fixture(scope="module")
+def cases(pack):
+    import sys
+
+    module = next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
+    return standard_cases(module, batch=16)
+
+
+def test_references_are_converged(cases):
+    for case in cases:
+        start = case.model_sampling.noise_scaling(
+            case.model_sampling.sigma_max, case.noise.clone(), torch.zeros_like(case.noise), True
+        ).double()
+        coarse = case.converge(start, float(case.model_sampling.sigma_max), 200)
+        assert float(case.defect(coarse).median()) < 1e-4
+
+
+def test_every_sampler_keeps_its_budget_and_converges(cases):
+    """At 60 calls every deterministic sampler is near the reference, so all are run as what they are."""
+    case = cases[2]
+    grid = grids(case)["karras"]
+    for name in (*host.DETERMINISTIC, "exp_res_2m", "exp_res_3m", "exp_res_2s", "exp_res_3s"):
+        samples, calls = at_most(case, host.sampler(name), grid, 60)
+        assert 57 <= calls <= 60, name
+        assert float(case.defect(samples).median()) < 0.05, name
+
+
+@pytest.mark.parametrize("budget, calls", [(9, 9), (10, 9), (5, 5)])
+def test_two_stage_methods_use_odd_budgets_exactly(cases, budget, calls):
+    case = cases[2]
+    assert at_most(case, host.sampler("exp_res_2s"), grids(case)["karras"], budget)[1] == calls

@@ -1,0 +1,24 @@
+"""The targets of the overhead table that do not depend on the machine, and the one that does, with room."""
+
+import pytest
+
+from benchmarks import overhead
+
+
+@pytest.fixture(scope="module")
+def host_samplers(pack):
+    return overhead
+
+
+@pytest.mark.parametrize("name, terms", [("exp_res_2m", 2), ("exp_res_3m", 3), ("exp_res_2s", 2), ("exp_res_3s", 2)])
+def test_operations_reads_and_buffers(host_samplers, name, terms):
+    ours, hosts = host_samplers.counts(name), host_samplers.counts("res_multistep")
+    assert ours.latent_operations <= (1 + terms) * ours.model_calls
+    assert ours.host_reads_in_loop == 0 < hosts.host_reads_in_loop
+    assert ours.peak_buffers <= host_samplers.counts("euler").peak_buffers <= hosts.peak_buffers
+
+
+def test_time_per_step(host_samplers):
+    shape = overhead.LATENTS["1x16x128x128"]
+    ours, hosts = (overhead.time_per_step(name, shape) for name in ("exp_res_2m", "res_multistep"))
+    assert ours <= 0.6 * hosts
