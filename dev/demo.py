@@ -4,15 +4,16 @@ import argparse
 import os
 import sys
 
-from .setup import ROOT, SetupError, ensure_host
+from .setup import ROOT, SetupError, ensure_host, exit_on_signals
 
 
 def main() -> int:
     """Set up with whatever Python runs this, then go on in the host's own."""
     parser = argparse.ArgumentParser(prog="./demo", description=__doc__)
     parser.add_argument("--ui", action="store_true", help="leave the server running and print its URL; Ctrl-C ends it")
-    parser.add_argument("--port", type=int, help="loopback port of the server (default: a free one)")
+    parser.add_argument("--port", type=_port, help="loopback port of the server (default: a free one)")
     options = parser.parse_args()
+    exit_on_signals()
     try:
         host = ensure_host()
     except SetupError as error:
@@ -25,6 +26,13 @@ def main() -> int:
     command += ["--port", str(options.port)] if options.port else []
     os.chdir(ROOT)
     os.execve(command[0], command, {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise argparse.ArgumentTypeError(f"{port} is not a port; choose 1 to 65535")
+    return port
 
 
 if __name__ == "__main__":

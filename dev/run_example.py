@@ -4,15 +4,12 @@ import argparse
 import asyncio
 import json
 import shutil
-import signal
 import sys
 import uuid
 from pathlib import Path
 
-import aiohttp
-
 from .server import Client, PromptError, server
-from .setup import HOST, ROOT, Host, SetupError
+from .setup import HOST, ROOT, Host, SetupError, exit_on_signals
 from .workflow import to_prompt
 
 EXAMPLE = ROOT / "example_workflows" / "digits_res_3s.json"
@@ -27,7 +24,7 @@ def main() -> int:
     parser.add_argument("--ui", action="store_true")
     parser.add_argument("--port", type=int)
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    exit_on_signals()
     host = Host(options.tree, Path(sys.executable), options.ours)
     try:
         print("Starting ComfyUI ...", file=sys.stderr, flush=True)
@@ -46,6 +43,8 @@ def main() -> int:
 
 async def sample(client: Client) -> Path:
     """Queue the example, report its progress, and copy its picture to output/."""
+    import aiohttp  # slow to import; here, where main() can answer Ctrl-C
+
     prompt = to_prompt(json.loads(EXAMPLE.read_text()))
     client_id = str(uuid.uuid4())
     async with aiohttp.ClientSession() as session:

