@@ -54,6 +54,11 @@ class MixtureNet(torch.nn.Module):
 
     def _forward(self, x, timesteps, context, control, transformer_options, **kwargs):
         sampling, sigma = transformer_options[_TRUE_SIGMA]
+        if x[0].numel() != self.means.shape[1]:
+            raise ValueError(
+                f"latent_image has items of shape {tuple(x.shape[1:])}, but this model's have {self.means.shape[1]} numbers. "
+                "Use Digits Latent for Digits Model."
+            )
         x = x / sampling.calculate_input(sigma, torch.ones_like(x))
         flow = isinstance(sampling, comfy.model_sampling.CONST)
         mixture = GaussianMixture(self.means.to(x.device), self.std, self.labels.to(x.device))

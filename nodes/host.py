@@ -46,6 +46,5 @@ def time_map(model_sampling) -> TimeMap:
 
 
 def sigma_range(model_sampling) -> SigmaRange:
-    """The model's smallest, largest and middle sigma."""
-    middle = model_sampling.percent_to_sigma(0.5)
-    return SigmaRange(float(model_sampling.sigma_min), float(model_sampling.sigma_max), float(middle))
+    """The model's smallest and largest sigma."""
+    return SigmaRange(float(model_sampling.sigma_min), float(model_sampling.sigma_max))

@@ -3,13 +3,13 @@
 import comfy.samplers
 from comfy_api.v0_0_2 import io
 
-from ..samplers.res import SAMPLERS, STARTS, sample_res_multistep
-from ..samplers.tableaus import res_2s, res_3s
-from ..samplers.time_maps import FLOW, VE
+from ..samplers.res import LAST_STEPS, SAMPLERS, STARTS, check_multistep_options, sample_res_multistep
+from ..samplers.tableaus import MIN_NODE, res_2s, res_3s
+from ..samplers.time_maps import FLOW, FLOW_LOG_SIGMA
 from .registry import for_host
 from .schema import ADVANCED, schema
 
-_FLOW_TIMES = {"logsnr": FLOW, "log_sigma": VE}
+_FLOW_TIMES = {"logsnr": FLOW, "log_sigma": FLOW_LOG_SIGMA}
 # stages -> registered name, tableau, its nodes
 _SINGLE_STEP = {"2": ("exp_res_2s", res_2s, ("c2",)), "3": ("exp_res_3s", res_3s, ("c2", "c3"))}
 
@@ -25,15 +25,41 @@ def _flow_variable_input():
     )
 
 
+def _last_step_input():
+    return io.Combo.Input(
+        "last_step",
+        options=list(LAST_STEPS),
+        default=LAST_STEPS[0],
+        tooltip="The step to sigma 0. denoised: the last denoised output. extrapolated: the last outputs, extrapolated to "
+        "sigma 0; better where the last step is large, as in simple and kl_optimal.",
+        **ADVANCED,
+    )
+
+
+def _data_scale_input():
+    return io.Float.Input(
+        "data_scale",
+        default=1.5,
+        min=0.01,
+        max=100.0,
+        step=0.01,
+        round=False,
+        tooltip="Standard deviation of the latents, near 1 for most models. A somewhat larger value is steadier at few "
+        "steps and high CFG.",
+        **ADVANCED,
+    )
+
+
 def _node_input(name, default, ordinal):
     return io.Float.Input(
         name,
         default=default,
-        min=0.01,
+        min=MIN_NODE,
         max=1.0,
         step=0.001,
         round=False,
-        tooltip=f"Where in the step the {ordinal} call lies, as a fraction of the step in logSNR; {default:.4g} measured best.",
+        tooltip=f"Where in the step the {ordinal} call lies, as a fraction of the step in logSNR. {default:.4g} measures within "
+        "10 % of the best.",
         **ADVANCED,
     )
 
@@ -44,7 +70,7 @@ def _sampler(sample, default_flow_time, flow_variable, **options):
 
 
 class RESMultistep(io.ComfyNode):
-    """RES-1M to RES-3M."""
+    """RES-1M to RES-4M, with the free corrector and two variables of interpolation."""
 
     @classmethod
     def define_schema(cls):
@@ -52,17 +78,32 @@ class RESMultistep(io.ComfyNode):
             node_id="RESMultistep",
             display_name="RES Multistep",
             category="RES",
-            description="Refined exponential multistep solver (RES-1M, 2M, 3M), deterministic. One model call a step: "
-            "20 steps are 20 calls. The order-2 default is the sampler exp_res_2m.",
-            search_aliases=["res_2m", "res_3m", "exponential", "sampler"],
+            description="Refined exponential multistep solver, deterministic. One model call a step: 20 steps are 20 calls. "
+            "Order 2 and 3 are the samplers exp_res_2m and exp_res_3m, with corrector exp_res_2mc and exp_res_3mc.",
+            search_aliases=["res", "res_2m", "res_3m", "exponential", "sampler"],
             inputs=[
                 io.Int.Input(
                     "order",
                     default=2,
                     min=1,
-                    max=3,
+                    max=4,
                     tooltip="How many of the last denoised outputs a step combines. 2 suits 8 steps and more; 3 needs "
-                    "15 or more and a smooth schedule. The model is called once a step at every order.",
+                    "15 or more and a smooth schedule, 4 interpolation in alpha. One model call a step at every order.",
+                ),
+                io.Boolean.Input(
+                    "corrector",
+                    default=False,
+                    tooltip="Redo every step once the output at its end is known. Costs no model call and measures better "
+                    "nearly everywhere.",
+                ),
+                io.DynamicCombo.Input(
+                    "interpolation",
+                    options=[
+                        io.DynamicCombo.Option("lambda", [_last_step_input()]),
+                        io.DynamicCombo.Option("alpha", [_data_scale_input()]),
+                    ],
+                    tooltip="The variable in which denoised outputs are interpolated. lambda: half the logSNR, as in the RES "
+                    "paper. alpha: finite at both ends of a schedule, and stable at high order.",
                 ),
                 io.Combo.Input(
                     "start",
@@ -78,9 +119,11 @@ class RESMultistep(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, order, start, flow_variable) -> io.NodeOutput:
-        """A SAMPLER of the given order."""
-        return _sampler(sample_res_multistep, FLOW, flow_variable, order=order, start=start)
+    def execute(cls, order, corrector, interpolation, start, flow_variable) -> io.NodeOutput:
+        """A SAMPLER; `interpolation` holds the choice and its last_step or data_scale."""
+        options = {"order": order, "start": start, **interpolation}
+        check_multistep_options(**options)  # raises before anything is sampled
+        return _sampler(sample_res_multistep, SAMPLERS["exp_res_2m"].flow_time, flow_variable, corrector=corrector, **options)
 
 
 class RESSingleStep(io.ComfyNode):
@@ -95,7 +138,7 @@ class RESSingleStep(io.ComfyNode):
             description="Refined exponential single-step solver (RES-2S, RES-3S), deterministic. It calls the model `stages` "
             "times a step, once in the last step to sigma 0: 7 steps of RES-3S are 19 calls. Compare samplers at "
             "equal calls, not at equal steps. The defaults are the samplers exp_res_2s and exp_res_3s.",
-            search_aliases=["res_2s", "res_3s", "exponential", "sampler"],
+            search_aliases=["res", "res_2s", "res_3s", "exponential", "sampler"],
             inputs=[
                 io.DynamicCombo.Input(
                     "stages",
@@ -116,4 +159,4 @@ class RESSingleStep(io.ComfyNode):
         name, tableau, nodes = _SINGLE_STEP[stages["stages"]]
         options = {node: stages[node] for node in nodes}
         tableau(**options)  # raises before anything is sampled
-        return _sampler(SAMPLERS[name].sample, VE, flow_variable, **options)
+        return _sampler(*SAMPLERS[name], flow_variable, **options)

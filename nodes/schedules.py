@@ -2,7 +2,7 @@
 
 from comfy_api.v0_0_2 import io
 
-from ..samplers.schedules import DEFAULT_EXPONENT, SPACINGS, denoise_tail, logsnr_grid
+from ..samplers.schedules import DEFAULT_EXPONENT, EXPONENT_RANGE, SPACINGS, denoise_tail, logsnr_grid
 from .host import sigma_range, time_map
 from .schema import schema
 
@@ -11,8 +11,8 @@ _EXPONENTS = {
         io.Float.Input(
             "power",
             default=DEFAULT_EXPONENT["power"],
-            min=0.1,
-            max=10.0,
+            min=EXPONENT_RANGE["power"][0],
+            max=EXPONENT_RANGE["power"][1],
             step=0.05,
             round=False,
             tooltip="Below 1: large steps in the noise, fine steps near the image. Above 1: the reverse. 1 is uniform.",
@@ -22,8 +22,8 @@ _EXPONENTS = {
         io.Float.Input(
             "rho",
             default=DEFAULT_EXPONENT["edm_rho"],
-            min=0.1,
-            max=100.0,
+            min=EXPONENT_RANGE["edm_rho"][0],
+            max=EXPONENT_RANGE["edm_rho"][1],
             step=0.1,
             round=False,
             tooltip="7 is EDM's and Karras'. Larger values approach uniform, smaller ones spend more steps in the noise.",
@@ -43,9 +43,9 @@ class RESLogSNRSchedule(io.ComfyNode):
             category="RES",
             description="A time grid built in logSNR, from the model's largest sigma to 0, for eps, v, EDM and flow models. "
             "Also offered as the schedulers logsnr_uniform and logsnr_power.",
-            search_aliases=["scheduler", "sigmas", "logsnr", "karras", "lambda"],
+            search_aliases=["res", "scheduler", "sigmas", "logsnr", "karras", "lambda"],
             inputs=[
-                io.Model.Input("model", tooltip="The model whose sigmas the grid spans. Its shift counts, so connect it last."),
+                io.Model.Input("model", tooltip="The model whose sigmas the grid spans."),
                 io.Int.Input(
                     "steps",
                     default=20,

@@ -16,8 +16,8 @@ class GridStep(NamedTuple):
     sigma_next: float
 
 
-# Steps shorter than this in log sigma are repetitions: they leave x alone and cost no call.
-_MIN_STEP = 1e-12
+# Steps shorter than this in log sigma, a few float32 roundings, are repetitions: they leave x alone and cost no call.
+_MIN_STEP = 1e-6
 
 
 def grid_steps(sigmas, time: TimeMap) -> list[GridStep]:
@@ -42,9 +42,9 @@ def grid_steps(sigmas, time: TimeMap) -> list[GridStep]:
             raise ValueError(f"sigmas[{i}] is {sigma}; every sigma must be finite. Check the scheduler that made it.")
         if sigma < 0.0:
             raise ValueError(f"sigmas[{i}] is {sigma:g}; a sigma cannot be negative. Check the scheduler that made it.")
-        if sigma > time.sigma_limit:
+        if not time.allows(sigma):
             raise ValueError(
-                f"sigmas[{i}] is {sigma:g}, but a {time.name} model ends at sigma {time.sigma_limit:g}. "
+                f"sigmas[{i}] is {sigma:.9g}, but a flow model ends at sigma {time.sigma_limit:g}. "
                 "Build the SIGMAS from this model."
             )
         if i and sigma > values[i - 1]:
@@ -64,7 +64,8 @@ def read_sigmas(sigmas) -> list[float]:
     Raises:
         ValueError: not one-dimensional.
     """
-    values = torch.as_tensor(sigmas).detach().cpu()
+    values = sigmas if isinstance(sigmas, torch.Tensor) else torch.tensor(sigmas, dtype=torch.float64)
+    values = values.detach().cpu()
     if values.ndim != 1:
         raise ValueError(f"sigmas must be one-dimensional, got shape {tuple(values.shape)}.")
     return values.double().tolist()

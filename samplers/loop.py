@@ -16,14 +16,15 @@ from .plan import Plan
 
 
 class PartialStep(float):
-    """A step index with the fraction of the step that is done: 3.5 is half-way through step 3.
+    """A step index with a fraction, so that progress bars move between the calls of a multi-call step.
 
-    Between the calls of a multi-call step the callback's "i" is one of these, so that progress bars move;
-    it indexes like the whole number.
+    It indexes like the step it belongs to.
     """
 
+    step: int
+
     def __index__(self) -> int:
-        return int(self)
+        return self.step
 
 
 @torch.no_grad()
@@ -97,9 +98,17 @@ def _update(anchor, stage, denoised, noises) -> torch.Tensor:
 
 
 def _progress_index(plan: Plan, call: int, first_call: int) -> int | PartialStep:
-    """The callback's "i": the step, plus the fraction of its calls already made."""
-    stage = plan.stages[call]
-    if call == first_call:
-        return stage.step
+    """The callback's "i": the step, plus the fraction of its calls already made.
+
+    Bars show i + 1, and the last call of all must show the number of steps and no more: a last step of several
+    calls (to a sigma above 0) is squeezed into what the step before has left.
+    """
+    step, done = plan.stages[call].step, call - first_call
     calls = next(n for n, s in enumerate(plan.stages[first_call:], 1) if s.closes_step)
-    return PartialStep(min(stage.step + (call - first_call) / calls, plan.steps - 1))
+    last = plan.calls == first_call + calls
+    i = step + (done / calls if not last else (done + 1 - calls) / calls**2)
+    if i == step or i < 0.0:
+        return step
+    partial = PartialStep(i)
+    partial.step = step
+    return partial

@@ -10,16 +10,10 @@ Single-step and multistep methods, correctors and SDE forms differ only in these
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from .grid import GridStep, grid_steps
-from .tableaus import RES_1, Tableau, multistep_weights
 from .time_maps import VE, TimeMap
-
-# A node nearer to a newer one than this fraction of the step adds only rounding noise: its weight would
-# exceed 1000 while its output is known to seven digits.
-_MIN_NODE_DISTANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -50,6 +44,18 @@ class Stage:
         numbers = [self.scale, *(w for _, w in self.weights), *self.noise]
         if not all(map(math.isfinite, numbers)):
             raise ArithmeticError(f"plan has a non-finite weight at step {self.step}, sigma {self.sigma:g}: {numbers}")
+
+
+def consistent(stage: Stage, alpha_from: float, alpha_to: float) -> Stage:
+    """The stage, if it is exact for a constant denoiser: scale alpha_from + sum of weights = alpha_to.
+
+    Every method of order one or higher is, with noise and corrector too; a wrong weight fails here, before any call.
+    """
+    weights = [w for _, w in stage.weights]
+    residual = math.fsum([stage.scale * alpha_from, -alpha_to, *weights])
+    if abs(residual) > 1e-10 * (1.0 + math.fsum(map(abs, weights))):
+        raise ArithmeticError(f"plan is inconsistent by {residual:.1e} at step {stage.step}, sigma {stage.sigma:g}: {stage}")
+    return stage
 
 
 @dataclass(frozen=True)
@@ -90,103 +96,55 @@ class Plan:
         return "\n".join(lines)
 
 
-def single_step_plan(sigmas, tableau: Tableau, time: TimeMap = VE) -> Plan:
-    """The plan of a single-step method: `tableau.stages` calls a step, one for a step to sigma = 0.
+class Noise(NamedTuple):
+    """How much noise an SDE sampler adds.
 
-    Args:
-        sigmas: descending grid, 1-D tensor or sequence of n + 1 sigmas.
-        tableau: the method, see `tableaus.py`.
-        time: the time map in which the denoised output is interpolated.
-
-    Raises:
-        ValueError: the grid is not one to sample on, see `grid_steps`.
+    Attributes:
+        eta: strength; 0 is the ODE, 1 the reverse SDE (DDPM at first order).
+        s_noise: factor of the noise alone; 1 is right, other values are a matter of taste.
     """
-    stages: list[Stage] = []
-    steps = grid_steps(sigmas, time)
-    for step in steps:
-        stages += _single_step(step, tableau, time, first_call=len(stages))
-    return Plan(tableau.name, time, _step_count(sigmas), tuple(stages))
+
+    eta: float = 0.0
+    s_noise: float = 1.0
 
 
-def multistep_plan(sigmas, order: int, time: TimeMap = VE, start: Tableau = RES_1) -> Plan:
-    """The plan of RES-2M, RES-3M, ...: one call a step, weights from the last `order` outputs.
+NO_NOISE = Noise()
 
-    Until `order` grid points have been evaluated the history is short. With the one-stage `start` those
-    steps are multistep steps of lower order and cost nothing; with a single-step tableau of full order
-    they cost `start.stages` calls each and the method keeps its asymptotic order.
 
-    Args:
-        sigmas: descending grid, 1-D tensor or sequence of n + 1 sigmas.
-        order: 1 to 4, the number of denoised outputs combined.
-        time: the time map in which the denoised output is interpolated.
-        start: method of the first order - 1 steps.
+class NoisePath:
+    """The noise of one step as a Brownian path: what the stages share, as factors of independent unit noises.
 
-    Raises:
-        ValueError: order is not 1 to 4, or the grid is not one to sample on, see `grid_steps`.
+    The exponential SDE adds sigma sqrt(1 - e^{-2 c h eta}) n(c) at the fraction c of the step. Over a further piece
+    dc the noise decays by e^{-dc h eta} and gains an independent unit noise times sqrt(1 - e^{-2 dc h eta}).
     """
-    if order not in (1, 2, 3, 4):
-        raise ValueError(f"order must be 1, 2, 3 or 4, got {order!r}.")
-    stages: list[Stage] = []
-    history: list[tuple[int, float]] = []  # (model call, sigma), newest first
-    for step in grid_steps(sigmas, time):
-        history.insert(0, (len(stages), step.sigma))
-        if len(history) < order and start.stages > 1:
-            stages += _single_step(step, start, time, first_call=len(stages))
-        else:
-            stages.append(_multistep(step, history, order, time))
-    name = f"RES-{order}M" + (f" started by {start.name}" if start.stages > 1 else "")
-    return Plan(name, time, _step_count(sigmas), tuple(stages))
+
+    def __init__(self, sigma: float, h: float, noise: Noise):
+        self._sigma, self._c, self._rate, self._s_noise = sigma, 0.0, h * noise.eta, noise.s_noise
+        self._factors: list[float] = []
+
+    def to(self, c: float, sigma: float) -> tuple[tuple[float, ...], tuple[float, float] | None]:
+        """A Stage's `noise` and `segment` at the fraction c, which must not fall from call to call."""
+        if self._rate * self._s_noise == 0.0:
+            return (), None
+        segment = None
+        if c > self._c:
+            exponent = (c - self._c) * self._rate
+            segment = (self._sigma, sigma)
+            self._factors = [f * math.exp(-exponent) for f in self._factors] + [math.sqrt(-math.expm1(-2.0 * exponent))]
+            self._sigma, self._c = sigma, c
+        return tuple(sigma * self._s_noise * factor for factor in self._factors), segment
 
 
-def _step_count(sigmas) -> int:
+def step_count(sigmas) -> int:
+    """Steps of a grid, repetitions included."""
     return max(len(sigmas) - 1, 0)
 
 
-def _to_zero(step: GridStep, call: int) -> Stage:
-    # e^-h = 0 and h phi_1 = 1: the first-order answer, x = D (the lambda polynomial ends at infinity)
-    return Stage(step.index, step.sigma, math.inf, 0.0, ((call, 1.0),), True)
+# Below this lambda (flow above sigma = 0.9) deterministic steps are taken in VE: steps that are short in sigma stay
+# long in lambda there, which costs order, and at sigma = 1 lambda is -inf. Measured to cost nothing elsewhere.
+_NEAR_NOISE = -2.2
 
 
-def _time_from(sigma: float, time: TimeMap) -> TimeMap:
-    """The time map for a step from sigma: VE where lambda is infinite (flow at sigma = 1), which is as legal."""
-    return time if math.isfinite(time.lam(sigma)) else VE
-
-
-def _single_step(step: GridStep, tableau: Tableau, time: TimeMap, first_call: int) -> list[Stage]:
-    if step.sigma_next == 0.0:
-        return [_to_zero(step, first_call)]
-    time = _time_from(step.sigma, time)
-    lam = time.lam(step.sigma)
-    h = time.lam(step.sigma_next) - lam
-
-    def update(c, sigma_from, sigma_to, weights):
-        scaled = tuple((first_call + j, time.alpha(sigma_to) * h * w) for j, w in enumerate(weights) if w != 0.0)
-        return Stage(step.index, sigma_from, h, sigma_to / step.sigma, scaled, closes_step=c is None)
-
-    stages = []
-    sigma = step.sigma
-    for i in range(1, tableau.stages):
-        sigma_next = time.sigma(lam + tableau.c[i] * h) if tableau.c[i] < 1.0 else step.sigma_next
-        stages.append(update(tableau.c[i], sigma, sigma_next, tableau.a_weights(i, h)))
-        sigma = sigma_next
-    stages.append(update(None, sigma, step.sigma_next, tableau.b_weights(h)))
-    return stages
-
-
-def _multistep(step: GridStep, history: Sequence[tuple[int, float]], order: int, time: TimeMap) -> Stage:
-    call = history[0][0]
-    if step.sigma_next == 0.0:
-        return _to_zero(step, call)
-    time = _time_from(step.sigma, time)
-    lam = time.lam(step.sigma)
-    h = time.lam(step.sigma_next) - lam
-    nodes: list[tuple[int, float]] = []
-    for node_call, sigma in history:
-        c = (time.lam(sigma) - lam) / h  # -inf for flow's sigma = 1, which no polynomial can use
-        if math.isfinite(c) and all(abs(c - other) > _MIN_NODE_DISTANCE for _, other in nodes):
-            nodes.append((node_call, c))
-        if len(nodes) == order:
-            break
-    weights = multistep_weights([c for _, c in nodes], h)
-    scaled = tuple((node_call, time.alpha(step.sigma_next) * h * w) for (node_call, _), w in zip(nodes, weights))
-    return Stage(step.index, step.sigma, h, step.sigma_next / step.sigma, scaled, True)
+def step_time(sigma: float, time: TimeMap, eta: float = 0.0) -> TimeMap:
+    """The time map for a step from sigma: `time`, or VE near pure noise, which is as legal for an ODE."""
+    return time if time.lam(sigma) > (-math.inf if eta else _NEAR_NOISE) else VE

@@ -4,34 +4,58 @@ Refined Exponential Solver, arXiv 2308.02157. They differ from DPM-Solver++ in m
 psi_2 (and, for third order, the refined ones) for every step size, not only in the limit.
 
 All of them are deterministic, end a grid at sigma = 0 with one first-order call, and take `time`: the time
-map of the model, `VE` (also right for flow models) or `FLOW`; see `time_maps.py`.
+map of the model, `VE`, `FLOW` or `FLOW_LOG_SIGMA`; see `time_maps.py`.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .interpolation import IN_LAMBDA, InAlpha
 from .loop import run
-from .plan import multistep_plan, single_step_plan
+from .multistep import multistep_plan
+from .single_step import single_step_plan
 from .tableaus import RES_1, res_2s, res_3s
-from .time_maps import FLOW, VE, TimeMap
+from .time_maps import FLOW, FLOW_LOG_SIGMA, VE, TimeMap
 
 # The single-step starts that keep a multistep method's asymptotic order.
 _FULL_ORDER_START = {1: RES_1, 2: res_2s(), 3: res_3s()}
 STARTS = ("low order", "single step")
+INTERPOLATIONS = ("lambda", "alpha")
+LAST_STEPS = ("denoised", "extrapolated")
 
 
 def sample_res_multistep(
-    model, x, sigmas, extra_args=None, callback=None, disable=None, *, order=2, start="low order", time: TimeMap = VE
+    model,
+    x,
+    sigmas,
+    extra_args=None,
+    callback=None,
+    disable=None,
+    *,
+    order=2,
+    start="low order",
+    corrector=False,
+    interpolation="lambda",
+    data_scale=1.5,
+    last_step="denoised",
+    time: TimeMap = VE,
 ):
-    """RES-1M, -2M or -3M: one model call a step.
+    """RES multistep, order 1 to 4: one model call a step.
 
     Args:
         model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
-        order: 1, 2 or 3; how many denoised outputs a step combines.
+        order: 1 to 4; how many denoised outputs a step combines.
         start: how the first order - 1 steps are taken. "low order": with what history there is, at one
             call each. "single step": by RES-2S or RES-3S at two or three calls each, which third order
-            needs to show.
-        time: the time map in which the denoised output is interpolated.
+            needs to show; for order 2 and 3.
+        corrector: redo every step with the output at its end as an additional node, at no extra call.
+        interpolation: "lambda" (the paper's) or "alpha", see `interpolation.py`.
+        data_scale: standard deviation of the data, > 0; read by "alpha" and "extrapolated". Somewhat larger than
+            the true one is steadier at few steps under guidance.
+        last_step: the step to sigma = 0 when interpolating in lambda. "denoised": the last output.
+            "extrapolated": the last `order` outputs, extrapolated to sigma = 0 in alpha.
+        time: the time map of the model.
 
     Returns:
         The latent at the last sigma, shaped like x.
@@ -39,12 +63,34 @@ def sample_res_multistep(
     Raises:
         ValueError: an option out of its range or a grid that cannot be sampled on, before the first call.
     """
-    if order not in _FULL_ORDER_START:
-        raise ValueError(f"order must be 1, 2 or 3, got {order!r}.")
-    if start not in STARTS:
-        raise ValueError(f"start must be one of {', '.join(map(repr, STARTS))}, got {start!r}.")
-    first = _FULL_ORDER_START[order] if start == "single step" else RES_1
-    return run(multistep_plan(sigmas, order, time, first), model, x, sigmas, extra_args, callback, disable)
+    check_multistep_options(order, start, interpolation, data_scale, last_step)
+    plan = multistep_plan(
+        sigmas,
+        order,
+        time,
+        start=_FULL_ORDER_START[order] if start == "single step" else RES_1,
+        interpolation=InAlpha(data_scale) if interpolation == "alpha" else IN_LAMBDA,
+        corrector=corrector,
+        last_step=InAlpha(data_scale) if last_step == "extrapolated" else None,
+    )
+    return run(plan, model, x, sigmas, extra_args, callback, disable)
+
+
+def check_multistep_options(order, start="low order", interpolation="lambda", data_scale=1.5, last_step="denoised"):
+    """Raise a ValueError that names the first option out of its range."""
+    if order not in (1, 2, 3, 4):
+        raise ValueError(f"order must be 1, 2, 3 or 4, got {order!r}.")
+    for name, value, choices in (
+        ("start", start, STARTS),
+        ("interpolation", interpolation, INTERPOLATIONS),
+        ("last_step", last_step, LAST_STEPS),
+    ):
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
+    if start == "single step" and order not in _FULL_ORDER_START:
+        raise ValueError(f"start 'single step' has methods up to order 3, got order {order}; use 'low order'.")
+    if not 0.0 < data_scale < math.inf:
+        raise ValueError(f"data_scale must be a finite number above 0, got {data_scale!r}.")
 
 
 def sample_exp_res_2m(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
@@ -57,11 +103,21 @@ def sample_exp_res_3m(model, x, sigmas, extra_args=None, callback=None, disable=
     return sample_res_multistep(model, x, sigmas, extra_args, callback, disable, order=3, time=time)
 
 
+def sample_exp_res_2mc(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
+    """RES-2M with the free corrector: every step is redone with the output at its end, at no extra call."""
+    return sample_res_multistep(model, x, sigmas, extra_args, callback, disable, order=2, corrector=True, time=time)
+
+
+def sample_exp_res_3mc(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
+    """RES-3M with the free corrector."""
+    return sample_res_multistep(model, x, sigmas, extra_args, callback, disable, order=3, corrector=True, time=time)
+
+
 def sample_exp_res_2s(model, x, sigmas, extra_args=None, callback=None, disable=None, *, c2=0.5, time: TimeMap = VE):
     """RES-2S: second order, two calls a step. Equal to the host's `seeds_2` with phi_2, r = c2 and eta = 0.
 
     Raises:
-        ValueError: c2 is not in (0, 1], or the grid cannot be sampled on, before the first call.
+        ValueError: c2 is not between 0.01 and 1, or the grid cannot be sampled on, before the first call.
     """
     return run(single_step_plan(sigmas, res_2s(c2), time), model, x, sigmas, extra_args, callback, disable)
 
@@ -90,6 +146,8 @@ class Sampler(NamedTuple):
 SAMPLERS = {
     "exp_res_2m": Sampler(sample_exp_res_2m, FLOW),
     "exp_res_3m": Sampler(sample_exp_res_3m, FLOW),
-    "exp_res_2s": Sampler(sample_exp_res_2s, VE),
-    "exp_res_3s": Sampler(sample_exp_res_3s, VE),
+    "exp_res_2mc": Sampler(sample_exp_res_2mc, FLOW),
+    "exp_res_3mc": Sampler(sample_exp_res_3mc, FLOW),
+    "exp_res_2s": Sampler(sample_exp_res_2s, FLOW_LOG_SIGMA),
+    "exp_res_3s": Sampler(sample_exp_res_3s, FLOW_LOG_SIGMA),
 }

@@ -19,11 +19,13 @@ from .time_maps import FLOW, TimeMap
 SPACINGS = ("uniform", "power", "edm_rho")
 DEFAULT_EXPONENT = {"uniform": 1.0, "power": 0.9, "edm_rho": 7.0}
 
-# Where a flow grid's finite part lies, as lambda relative to the lambda of the model's middle sigma (so that
-# a model's shift moves the grid with it). Measured on the digits by `benchmarks/flow_interior.py`: the best
-# interval is [-2.5, 4.0], and [-2.5, 4.5] is within 5 % of it and leaves room for data with finer detail.
-# At shift 3, a usual one, the middle lies at -1.1, which makes the numbers below.
-FLOW_INTERIOR = (-1.4, 5.6)
+EXPONENT_RANGE = {"power": (0.25, 4.0), "edm_rho": (1.0, 100.0)}
+
+# Where a flow grid's finite part lies, in lambda. Measured on the digits by `benchmarks/choices.py`: the best interval
+# is [-2.5, 4.0]; [-2.5, 4.5] is within 5 % of it and leaves room for data with finer detail. A model's shift moves
+# the host's schedules but not the process, so it does not enter.
+FLOW_INTERIOR = (-2.5, 4.5)
+_MOST_STEPS = 1_000_000
 
 
 class SigmaRange(NamedTuple):
@@ -31,7 +33,6 @@ class SigmaRange(NamedTuple):
 
     sigma_min: float
     sigma_max: float
-    sigma_middle: float
 
 
 def logsnr_grid(
@@ -47,7 +48,7 @@ def logsnr_grid(
         sigma_range: the model's sigmas.
         time: the model's time map, `VE` or `FLOW`.
         spacing: one of SPACINGS.
-        exponent: p or rho, > 0; None for the default of the spacing. Ignored by "uniform".
+        exponent: p or rho, in EXPONENT_RANGE; None for the default of the spacing. Ignored by "uniform".
 
     Returns:
         float32 tensor of shape (steps + 1,).
@@ -60,8 +61,9 @@ def logsnr_grid(
     if spacing not in SPACINGS:
         raise ValueError(f"spacing must be one of {', '.join(map(repr, SPACINGS))}, got {spacing!r}.")
     exponent = DEFAULT_EXPONENT[spacing] if exponent is None else exponent
-    if not (0.0 < exponent < math.inf):
-        raise ValueError(f"exponent must be a finite number above 0, got {exponent}.")
+    low, high = EXPONENT_RANGE.get(spacing, (1.0, 1.0))
+    if not low <= exponent <= high:
+        raise ValueError(f"the exponent of spacing {spacing!r} must be between {low:g} and {high:g}, got {exponent:g}.")
     first, last = _lambda_range(sigma_range, time)
     u = np.linspace(0.0, 1.0, steps)
     if spacing == "edm_rho":
@@ -69,19 +71,22 @@ def logsnr_grid(
     else:
         lam = first + (last - first) * (u**exponent if spacing == "power" else u)
     sigmas = [sigma_range.sigma_max, *(time.sigma(float(value)) for value in lam[1:]), 0.0]
-    return torch.tensor(sigmas, dtype=torch.float32)
+    grid = torch.tensor(sigmas, dtype=torch.float32)
+    if not (grid[1:] < grid[:-1]).all():
+        raise ValueError(f"spacing {spacing!r} with exponent {exponent:g} repeats sigmas at {steps} steps; take fewer steps.")
+    return grid
 
 
 def _lambda_range(sigma_range: SigmaRange, time: TimeMap) -> tuple[float, float]:
-    sigma_min, sigma_max, sigma_middle = sigma_range
+    sigma_min, sigma_max = sigma_range
     if not 0.0 < sigma_min < sigma_max < math.inf:
         raise ValueError(f"a model's sigmas must satisfy 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}.")
     last = time.lam(sigma_min)
     if time is not FLOW:
         return time.lam(sigma_max), last
-    middle = time.lam(sigma_middle)
-    first = max(time.lam(sigma_max), middle + FLOW_INTERIOR[0])
-    return first, max(min(last, middle + FLOW_INTERIOR[1]), first)
+    first = max(time.lam(sigma_max), FLOW_INTERIOR[0])
+    # a model that ends earlier keeps its end, as long as that lies inside
+    return first, min(last, FLOW_INTERIOR[1]) if last > first else FLOW_INTERIOR[1]
 
 
 def denoise_tail(build, steps: int, denoise: float) -> torch.Tensor:
@@ -101,4 +106,6 @@ def denoise_tail(build, steps: int, denoise: float) -> torch.Tensor:
         raise ValueError(f"denoise must be between 0 and 1, got {denoise}.")
     if denoise == 0.0:
         return torch.empty(0)
+    if steps / denoise > _MOST_STEPS:
+        raise ValueError(f"denoise {denoise:g} at {steps} steps asks for a grid of {steps / denoise:.0f}; raise denoise.")
     return build(int(steps / denoise))[-(steps + 1) :]

@@ -34,6 +34,8 @@ def _evaluate(weight: Weight, h: float) -> float:
     return math.fsum(term.coefficient * phi(term.k, -term.c * h) for term in weight)
 
 
+# Stages nearer to the step's start than this are told apart from it by rounding alone.
+MIN_NODE = 0.01
 # The step sizes at which a new tableau's order conditions are checked.
 _CHECK_STEPS = (0.01, 0.7, 4.0)
 
@@ -62,8 +64,13 @@ class Tableau:
     def __post_init__(self):
         for h in _CHECK_STEPS:
             for condition, residual in order_conditions(self, h).items():
-                if abs(residual) > 1e-12:
+                if abs(residual) > 1e-13 * self._size():
                     raise ValueError(f"{self.name}: order condition {condition} is off by {residual:.2e} at h={h}.")
+
+    def _size(self) -> float:
+        """The largest coefficient: rounding in a sum is relative to its terms."""
+        weights = [*self.b, *(weight for row in self.a for weight in row)]
+        return max(10.0, *(abs(term.coefficient) for weight in weights for term in weight))
 
     @property
     def stages(self) -> int:
@@ -117,7 +124,7 @@ def res_2s(c2: float = 0.5) -> Tableau:
     """RES-2S, second order in two calls (arXiv 2308.02157).
 
     Raises:
-        ValueError: c2 is not in (0, 1].
+        ValueError: c2 is not between MIN_NODE and 1.
     """
     _check_node("c2", c2)
     return Tableau(
@@ -133,7 +140,7 @@ def res_3s(c2: float = 1.0 / 3.0, c3: float = 2.0 / 3.0) -> Tableau:
     """RES-3S, third order in three calls (arXiv 2308.02157), with c3 squared in gamma.
 
     Raises:
-        ValueError: c2 or c3 is not in (0, 1], c2 = c3, or c2 = 2/3 (where gamma is infinite).
+        ValueError: c2 or c3 is not between MIN_NODE and 1, c2 = c3, or c2 = 2/3 (where gamma is infinite).
     """
     _check_node("c2", c2)
     _check_node("c3", c3)
@@ -161,8 +168,8 @@ def res_3s(c2: float = 1.0 / 3.0, c3: float = 2.0 / 3.0) -> Tableau:
 
 
 def _check_node(name: str, c: float) -> None:
-    if not 0.0 < c <= 1.0:
-        raise ValueError(f"{name} must be in (0, 1], got {c:g}; it is the fraction of the step at which a stage lies.")
+    if not MIN_NODE <= c <= 1.0:
+        raise ValueError(f"{name} must be between {MIN_NODE:g} and 1, got {c:g}; it is where in the step a stage lies.")
 
 
 def multistep_weights(c: Sequence[float], h: float) -> list[float]:

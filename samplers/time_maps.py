@@ -6,14 +6,17 @@ lambda = log(alpha / sigma), half the log-SNR. Two maps cover the models:
 VE    alpha = 1,         lambda = -log sigma               eps, v and EDM models
 FLOW  alpha = 1 - sigma, lambda = log((1 - sigma) / sigma) rectified flow; -inf at sigma = 1
 
-The flow ODE is dx/dsigma = (x - D) / sigma, the same as the VE one, so VE is a legal map for the
-*deterministic* sampling of flow models too, and finite at sigma = 1. The two integrate the linear part
-exactly and differ in the variable in which the denoised output is interpolated.
+The flow ODE is dx/dsigma = (x - D) / sigma, the same as the VE one, so VE's formulas are legal for the
+*deterministic* sampling of flow models too, and finite at sigma = 1: FLOW_LOG_SIGMA. The two integrate the linear
+part exactly and differ in the variable in which the denoised output is interpolated.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+# The host's float32 shift formula gives flow models a sigma_max of 1 up to a few roundings, to either side.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,19 @@ class TimeMap:
     lam: Callable[[float], float]
     sigma: Callable[[float], float]
 
+    def allows(self, sigma: float) -> bool:
+        """Whether sigma is below the limit; a few roundings above count as the limit."""
+        return sigma <= self.sigma_limit * (1.0 + _ROUNDING)
+
+    def s(self, sigma: float) -> float:
+        """sigma / alpha = e^-lambda; inf where there is no signal."""
+        if sigma == 0.0:
+            return 0.0
+        return math.inf if self.lam(sigma) == -math.inf else sigma / self.alpha(sigma)
+
 
 def _flow_lam(sigma: float) -> float:
-    return -math.inf if sigma >= 1.0 else math.log1p(-sigma) - math.log(sigma)
+    return -math.inf if sigma > 1.0 - _ROUNDING else math.log1p(-sigma) - math.log(sigma)
 
 
 def _flow_sigma(lam: float) -> float:
@@ -57,3 +70,4 @@ FLOW = TimeMap(
     lam=_flow_lam,
     sigma=_flow_sigma,
 )
+FLOW_LOG_SIGMA = replace(VE, name="flow (log sigma)", sigma_limit=1.0)

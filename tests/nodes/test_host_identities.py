@@ -40,9 +40,11 @@ def _node(pack, name, *args):
     return pack[name].execute(*args).result[0]
 
 
+# RES Multistep without corrector, in lambda, ended by the denoised output, started at low order
+_PLAIN = (False, {"interpolation": "lambda", "last_step": "denoised"}, "low order")
 # On flow the host's res_multistep works in log sigma and its seeds in logSNR.
 CASES = {
-    "2M = res_multistep": ("RESMultistep", (2, "low order"), "log_sigma", "res_multistep", {}),
+    "2M = res_multistep": ("RESMultistep", (2, *_PLAIN), "log_sigma", "res_multistep", {}),
     "2S = seeds_2": (
         "RESSingleStep", ({"stages": "2", "c2": 0.5},), "logsnr",
         "seeds_2", {"eta": 0.0, "solver_type": "phi_2", "r": 0.5},
@@ -76,7 +78,7 @@ def test_2m_is_the_heun_form_of_dpmpp_2m_sde_without_noise(sample, kind):
 def test_first_order_is_euler(sample, pack, kind):
     """RES-1 in log sigma time: exponential Euler in data prediction, which is DDIM."""
     sigmas = _flow_sigmas() if kind == "flow" else _ve_sigmas()
-    ours = sample(kind, _node(pack, "RESMultistep", 1, "low order", "log_sigma"), sigmas)
+    ours = sample(kind, _node(pack, "RESMultistep", 1, *_PLAIN, "log_sigma"), sigmas)
     assert (ours - sample(kind, "euler", sigmas)).abs().max() < 1e-4
 
 

@@ -10,7 +10,11 @@ from dev.setup import ROOT
 from dev.workflow import to_prompt
 from samplers.res import SAMPLERS
 
-CALLS_PER_STEP = {"exp_res_2m": 1, "exp_res_3m": 1, "exp_res_2s": 2, "exp_res_3s": 3}
+CALLS_PER_STEP = {name: int(name[-2]) if name.endswith("s") else 1 for name in SAMPLERS}
+_PLAIN = {
+    "order": 2, "corrector": False, "interpolation": "lambda", "interpolation.last_step": "denoised",
+    "start": "low order", "flow_variable": "auto",
+}  # fmt: skip
 _runs = itertools.count()
 
 
@@ -156,16 +160,34 @@ def test_single_step_node(server, flow_variable, kind):
     [(1, "low order", 8), (2, "low order", 8), (3, "low order", 8), (2, "single step", 9), (3, "single step", 12)],
 )
 def test_multistep_node(server, order, start, calls, kind):
-    inputs = {"order": order, "start": start, "flow_variable": "auto"}
+    inputs = {**_PLAIN, "order": order, "start": start}
     _good(_custom(server, {"class_type": "RESMultistep", "inputs": inputs}, _schedule(8), kind), calls)
 
 
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("corrector", [False, True])
+@pytest.mark.parametrize(
+    "interpolation",
+    [{"interpolation": "alpha", "interpolation.data_scale": 1.0}, {"interpolation.last_step": "extrapolated"}],
+    ids=["alpha", "extrapolated last step"],
+)
+def test_multistep_node_in_other_forms(server, interpolation, corrector, kind):
+    inputs = {**_PLAIN, "order": 4 if len(interpolation) > 1 else 2, "corrector": corrector, **interpolation}
+    _good(_custom(server, {"class_type": "RESMultistep", "inputs": inputs}, _schedule(12), kind), 12)
+
+
 def test_node_defaults_are_the_registered_samplers(server):
-    single = {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3, "flow_variable": "auto"}
+    two = {"stages": "2", "stages.c2": 0.5, "flow_variable": "auto"}
+    three = {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3, "flow_variable": "auto"}
     pairs = {
-        "exp_res_3s": {"class_type": "RESSingleStep", "inputs": single},
-        "exp_res_2m": {"class_type": "RESMultistep", "inputs": {"order": 2, "start": "low order", "flow_variable": "auto"}},
+        "exp_res_2s": {"class_type": "RESSingleStep", "inputs": two},
+        "exp_res_3s": {"class_type": "RESSingleStep", "inputs": three},
+        "exp_res_2m": {"class_type": "RESMultistep", "inputs": _PLAIN},
+        "exp_res_3m": {"class_type": "RESMultistep", "inputs": {**_PLAIN, "order": 3}},
+        "exp_res_2mc": {"class_type": "RESMultistep", "inputs": {**_PLAIN, "corrector": True}},
+        "exp_res_3mc": {"class_type": "RESMultistep", "inputs": {**_PLAIN, "order": 3, "corrector": True}},
     }
+    assert set(pairs) == set(SAMPLERS)
     for name, node in pairs.items():
         for kind in ("eps", "flow"):
             by_node, by_name = (_custom(server, s, _schedule(), kind)["sha256"] for s in (node, _select(name)))
@@ -259,6 +281,11 @@ def test_singular_nodes(server, c2, c3, message):
     assert message in _execution_error(server, lambda: _custom(server, sampler, _schedule()))
 
 
+def test_no_single_step_start_of_order_four(server):
+    sampler = {"class_type": "RESMultistep", "inputs": {**_PLAIN, "order": 4, "start": "single step"}}
+    assert "got order 4; use 'low order'" in _execution_error(server, lambda: _custom(server, sampler, _schedule()))
+
+
 def _refused(call, name):
     """The host's own check of a widget's range names the input."""
     errors = [e for node in _failure(call)["node_errors"].values() for e in node["errors"]]
@@ -304,9 +331,34 @@ def test_unknown_model_sampling(server, name):
     assert "model_sampling is of an unknown kind (Strange" in message
 
 
+def test_model_refuses_other_latents(server):
+    other = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
+    run, graph = _graph(latent=other)
+    details = _failure(lambda: _ksampler(server, "exp_res_2m", "eps", latent=other))["execution_error"]
+    assert "Use Digits Latent for Digits Model" in details["exception_message"]
+
+
 def test_decode_refuses_other_latents(server):
     run, graph = _graph()
     graph["other"] = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
     graph["image"] = {"class_type": "RESDigitsDecode", "inputs": {"samples": ["other", 0], "columns": 3, "scale": 5}}
     graph["save"] = {"class_type": "PreviewImage", "inputs": {"images": ["image", 0]}}
     assert "samples must have the shape (batch, 1, 8, 8)" in _execution_error(server, lambda: server.run(graph))
+
+
+# --- soak ---
+
+
+@pytest.mark.long
+def test_200_prompts_in_a_row_do_not_grow_the_server(server):
+    import psutil
+
+    process = psutil.Process(server.process.pid)
+    for i in range(250):
+        _good(
+            _ksampler(server, list(SAMPLERS)[i % len(SAMPLERS)], ["eps", "flow"][i % 2], seed=i),
+            _calls(list(SAMPLERS)[i % len(SAMPLERS)], 5),
+        )
+        if i == 50:  # caches are warm
+            before = process.memory_info().rss
+    assert process.memory_info().rss - before < 100e6

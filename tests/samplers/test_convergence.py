@@ -5,7 +5,8 @@ import torch
 from exact import GRIDS, denoiser, grid, noisy
 
 from samplers.loop import run
-from samplers.plan import multistep_plan, single_step_plan
+from samplers.multistep import multistep_plan
+from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, VE
 
@@ -18,8 +19,7 @@ METHODS = {
     "RES-3S(.4,.75)": (2.85, lambda g, time: single_step_plan(g, res_3s(0.4, 0.75), time)),
     "RES-3M, 3S start": (2.85, lambda g, time: multistep_plan(g, 3, time, res_3s())),
 }
-# VE is legal everywhere, from sigma = 1 too; in FLOW the first steps from sigma = 1 stay long in lambda
-CASES = [(name, VE) for name in GRIDS] + [(name, FLOW) for name, (flow, _) in GRIDS.items() if flow and "from 1" not in name]
+CASES = [(name, VE) for name in GRIDS] + [(name, FLOW) for name, (flow, _) in GRIDS.items() if flow]
 _COARSE, _FINE, _REFERENCE = 160, 320, 2560
 
 

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from exact import denoiser
 
+from samplers.grid import grid_steps
 from samplers.res import SAMPLERS
-from samplers.time_maps import FLOW, VE
+from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 
 BAD = {
     "nan": ([10.0, math.nan, 0.0], r"sigmas\[1\] is nan"),
@@ -26,12 +28,31 @@ def test_bad_grid(name, case):
         SAMPLERS[name].sample(None, torch.ones(1, 2), torch.tensor(sigmas), disable=True)
 
 
-def test_flow_ends_at_one():
+@pytest.mark.parametrize("time", [FLOW, FLOW_LOG_SIGMA], ids=lambda t: t.name)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_flow_ends_at_one(name, time):
     with pytest.raises(ValueError, match=r"sigmas\[0\] is 14.6.*flow model ends at sigma 1"):
-        SAMPLERS["exp_res_2m"].sample(None, torch.ones(1, 2), torch.tensor([14.6, 0.0]), disable=True, time=FLOW)
+        SAMPLERS[name].sample(None, torch.ones(1, 2), torch.tensor([14.6, 0.0]), disable=True, time=time)
 
 
-@pytest.mark.parametrize("time, sigma", [(VE, 4518.0), (VE, 1e-4), (FLOW, 0.999), (FLOW, 1e-4), (FLOW, 1 - 1e-7)])
+@pytest.mark.parametrize("time", [FLOW, FLOW_LOG_SIGMA], ids=lambda t: t.name)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_sigma_max_of_every_shift(name, time):
+    """The host's float32 shift formula ends a few roundings above or below 1; the result may not notice."""
+    grid = torch.tensor([1.0, 0.8, 0.5, 0.2, 0.0])
+    x = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    exact = SAMPLERS[name].sample(denoiser(True), x, grid, disable=True, time=time)
+    for first in (1 + 3e-7, 1 + 6e-8, 1 - 6e-8, 1 - 1e-6):
+        near = torch.tensor([first, 0.8, 0.5, 0.2, 0.0], dtype=torch.float64)
+        result = SAMPLERS[name].sample(denoiser(True), x, near, disable=True, time=time)
+        torch.testing.assert_close(result, exact, rtol=1e-3, atol=1e-3)
+
+
+def test_a_list_of_sigmas_keeps_its_digits():
+    assert grid_steps([14.6, 0.1], VE)[0].sigma == 14.6
+
+
+@pytest.mark.parametrize("time, sigma", [(VE, 4518.0), (VE, 1e-4), (FLOW, 0.999), (FLOW, 1e-4), (FLOW, 1 - 1e-4)])
 def test_time_maps_invert(time, sigma):
     assert time.sigma(time.lam(sigma)) == pytest.approx(sigma, rel=1e-12)
     assert math.log(time.alpha(sigma) / sigma) == pytest.approx(time.lam(sigma), rel=1e-9)

@@ -8,12 +8,16 @@ from exact import MIXTURE, CountingModel, denoiser, grid
 
 from benchmarks.dispatch import count_operations
 from samplers.loop import run
-from samplers.plan import Plan, Stage, multistep_plan, single_step_plan
+from samplers.multistep import multistep_plan
+from samplers.plan import Plan, Stage
 from samplers.res import SAMPLERS, sample_res_multistep
+from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
 from samplers.time_maps import FLOW, VE
 
-CALLS_PER_STEP = {"exp_res_2m": 1, "exp_res_3m": 1, "exp_res_2s": 2, "exp_res_3s": 3}
+CALLS_PER_STEP = {name: int(name[-2]) if name.endswith("s") else 1 for name in SAMPLERS}
+# denoised outputs that an update combines, at most
+TERMS = {"exp_res_2m": 2, "exp_res_3m": 3, "exp_res_2mc": 3, "exp_res_3mc": 4, "exp_res_2s": 2, "exp_res_3s": 2}
 SIGMAS = torch.tensor([10.0, 3.0, 1.0, 0.3, 0.0])
 
 
@@ -54,6 +58,27 @@ def test_callback_carries_what_the_hosts_samplers_carry(name):
         assert info["x"].shape == info["denoised"].shape == (3, 2)
         assert float(info["sigma_hat"]) == float(sigma[0])
         assert float(info["sigma"]) == float(SIGMAS[info["i"]])  # a part of a step indexes like its step
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("sigmas", [[9.0, 3.0, 1.0, 0.3], [3.0, 0.3]], ids=str)
+def test_progress_rises_to_the_end_and_not_beyond(name, sigmas):
+    """With a last step of several calls too: bars show i + 1 of the number of steps."""
+    seen = []
+    _sample(name, lambda x, sigma: x / 2, sigmas=torch.tensor(sigmas), callback=lambda info: seen.append(info["i"]))
+    steps = len(sigmas) - 1
+    values = [float(i) for i in seen]
+    assert values[0] == 0 and values[-1] == steps - 1 and values == sorted(values)
+    if steps > 1:
+        assert len(set(values)) == len(values), "it advances at every call"
+    assert [sigmas[i] for i in seen] == [s for s in sigmas[:-1] for _ in range(CALLS_PER_STEP[name])]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_nothing_is_read_from_the_device(name):
+    """Tensors on the meta device have no values to read: any host read of the latent fails."""
+    x = torch.empty(2, 4, 8, 8, device="meta")
+    assert _sample(name, lambda x, sigma: torch.empty_like(x), x).device.type == "meta"
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -109,14 +134,16 @@ def test_nearly_repeated_sigmas_do_not_amplify_rounding():
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_dtypes(name, dtype):
     """The network and the caller keep their dtype; the state is at least float32."""
-    given = []
+    given, states = [], []
 
     def model(x, sigma):
         given.append(x.dtype)
         return x / 2
 
-    result = _sample(name, model, torch.ones(2, 3, dtype=dtype))
+    callback = lambda info: states.append(info["x"].dtype)  # noqa: E731
+    result = _sample(name, model, torch.ones(2, 3, dtype=dtype), callback=callback)
     assert result.dtype == dtype and set(given) == {dtype}
+    assert set(states) == {torch.promote_types(dtype, torch.float32)}
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (2, 4, 8, 8), (1, 16, 3, 8, 8), (2, 1, 4096)])
@@ -147,11 +174,10 @@ def test_noise_of_a_stage_is_drawn_once_and_carried():
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_no_host_reads_and_one_operation_per_term(name):
     sigmas = torch.linspace(10.0, 0.1, 9)
-    plan_terms = {"exp_res_2m": 2, "exp_res_3m": 3, "exp_res_2s": 2, "exp_res_3s": 2}
     x = torch.ones(1, 4, 64, 64)
     counts = count_operations(lambda model: SAMPLERS[name].sample(model, x, sigmas, disable=True), x.numel())
     assert counts.host_reads_in_loop == 0
-    assert counts.latent_operations <= (1 + plan_terms[name]) * counts.model_calls
+    assert counts.latent_operations <= (1 + TERMS[name]) * counts.model_calls
     assert counts.float64_on_device == 0
 
 
@@ -163,7 +189,17 @@ def test_multistep_starts(order, start):
     assert len(model.sigmas) == 6 + ((order - 1) ** 2 if start == "single step" else 0)
 
 
-@pytest.mark.parametrize("options, match", [({"order": 4}, "order must be 1, 2 or 3"), ({"start": "x"}, "start must be one of")])
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"order": 5}, "order must be 1, 2, 3 or 4, got 5"),
+        ({"start": "x"}, "start must be one of"),
+        ({"order": 4, "start": "single step"}, "use 'low order'"),
+        ({"interpolation": "x"}, "interpolation must be one of"),
+        ({"last_step": "x"}, "last_step must be one of"),
+        ({"data_scale": 0.0}, "data_scale must be a finite number above 0, got 0.0"),
+    ],
+)
 def test_multistep_options_out_of_range(options, match):
     with pytest.raises(ValueError, match=match):
         sample_res_multistep(None, torch.ones(1), SIGMAS, **options)

@@ -10,14 +10,15 @@ from samplers.tableaus import RES_1, Term, multistep_weights, order_conditions, 
 
 STEPS = [1e-6, 1e-3, 0.1, 1.0, 3.0, 20.0]
 TABLEAUS = [RES_1, *(res_2s(c) for c in (0.25, 0.5, 1.0))]
-TABLEAUS += [res_3s(*c) for c in ((1 / 3, 2 / 3), (0.5, 1.0), (0.4, 0.75), (0.7, 0.2))]
+TABLEAUS += [res_3s(*c) for c in ((1 / 3, 2 / 3), (0.5, 1.0), (0.4, 0.75), (0.7, 0.2), (0.01, 0.0112), (0.012, 0.01))]
 
 
 @pytest.mark.parametrize("h", STEPS)
 @pytest.mark.parametrize("tableau", TABLEAUS, ids=lambda t: t.name)
 def test_order_conditions(tableau, h):
     for name, residual in order_conditions(tableau, h).items():
-        assert abs(residual) < 1e-13, name
+        # nearly singular nodes have large coefficients, and rounding in a sum is relative to its terms
+        assert abs(residual) < 1e-14 * max(10.0, 1.0 / min(tableau.c[1:], default=1.0) ** 2), name
 
 
 def test_gamma_with_c3_cubed_is_refused():
@@ -63,11 +64,11 @@ def test_res_3s_is_dpm_solver_pp_3s(h):
 
 @pytest.mark.parametrize("c2", [0.0, -0.5, 1.01, math.nan])
 def test_c2_outside_its_range(c2):
-    with pytest.raises(ValueError, match=r"c2 must be in \(0, 1\]"):
+    with pytest.raises(ValueError, match="c2 must be between 0.01 and 1"):
         res_2s(c2)
 
 
-@pytest.mark.parametrize("c2, c3, match", [(0.5, 0.0, "c3 must be in"), (0.5, 0.5, "differ"), (2 / 3, 0.5, "c2=2/3")])
+@pytest.mark.parametrize("c2, c3, match", [(0.5, 0.0, "c3 must be between"), (0.5, 0.5, "differ"), (2 / 3, 0.5, "c2=2/3")])
 def test_singular_3s_nodes(c2, c3, match):
     with pytest.raises(ValueError, match=match):
         res_3s(c2, c3)

@@ -1,0 +1,84 @@
+"""The variable in which a multistep method interpolates the denoised output, and the weights that follow.
+
+With s = sigma / alpha and y = x / alpha the solution of the ODE over a step is
+
+    y_t = (s_t / s_s) y_s + int e^{-(lambda_t - lambda)} D dlambda,    lambda = -log s.
+
+Replacing D by the polynomial through its last values, in a variable v(s), gives y_t = (s_t / s_s) y_s + sum_j b_j D_j
+with b_j = int e^{-(lambda_t - lambda)} l_j(v) dlambda and sum_j b_j = 1 - s_t / s_s. For the SDE of strength eta the
+exponent and the integral carry a factor 1 + eta, and the sum is 1 - (s_t / s_s)^(1 + eta). The linear part is exact in every
+variable; they differ in how well a polynomial fits D.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .tableaus import multistep_weights
+
+# The integrands below are analytic and at most of degree 4 in tanh: 48 nodes give them to rounding.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+
+
+@dataclass(frozen=True)
+class InLambda:
+    """v = lambda: RES-2M, -3M (arXiv 2308.02157). Infinite at both ends of a schedule."""
+
+    @property
+    def name(self) -> str:
+        return "lambda"
+
+    def variable(self, s: float) -> float:
+        """v at s; -inf at s = inf and inf at s = 0, where no polynomial in lambda can go."""
+        return math.inf if s == 0.0 else -math.log(s)
+
+    def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> list[float]:
+        """b_j for values of D at s = nodes, for the step from s_from to s_to, all of them finite and above 0."""
+        lam, h = self.variable(s_from), math.log(s_from / s_to)
+        weighted_h = (1.0 + eta) * h
+        return [weighted_h * b for b in multistep_weights([(self.variable(s) - lam) / h for s in nodes], weighted_h)]
+
+
+@dataclass(frozen=True)
+class InAlpha:
+    """v = 1 / sqrt(1 + (s / scale)^2), the alpha of the variance-preserving form of the process.
+
+    Finite at both ends, 0 at s = inf and 1 at s = 0. For Gaussian data of standard deviation `scale` D is linear in
+    v along a trajectory, so two nodes make a step of any size exact.
+    """
+
+    scale: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return f"alpha (scale {self.scale:g})"
+
+    def variable(self, s: float) -> float:
+        """v at s, from 0 at s = inf to 1 at s = 0."""
+        return 1.0 / math.hypot(1.0, s / self.scale)
+
+    def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> list[float]:
+        """b_j for values of D at s = nodes, for the step from s_from (inf allowed) to s_to (0 allowed)."""
+        points = np.array([self.variable(s) for s in nodes])
+        if s_to == 0.0:  # the integral's weight is all at the end
+            return [_lagrange(points, j, np.ones(1)).item() for j in range(len(points))]
+        # with s = scale / sinh(u): v = tanh(u), and e^{lambda - lambda_t} = s_t / s is sinh(u) over its value at the end
+        u_from = math.asinh(self.scale / s_from)
+        u_to = math.asinh(self.scale / s_to)
+        half = (u_to - u_from) / 2.0
+        u = u_from + half * (_NODES + 1.0)
+        decay = np.sinh(u) * (s_to / self.scale)
+        density = half * _WEIGHTS * np.cosh(u) * (s_to / self.scale) * (1.0 + eta) * decay**eta
+        return [float(density @ _lagrange(points, j, np.tanh(u))) for j in range(len(points))]
+
+
+Interpolation = InLambda | InAlpha
+IN_LAMBDA = InLambda()
+
+
+def _lagrange(points: np.ndarray, j: int, v: np.ndarray) -> np.ndarray:
+    """The Lagrange polynomial that is 1 at points[j] and 0 at the others, at v."""
+    others = np.delete(points, j)
+    return np.prod((v[:, None] - others) / (points[j] - others), axis=1)

@@ -1,0 +1,136 @@
+"""Plans of multistep methods: one call a step, weights from the last denoised outputs."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .grid import GridStep, grid_steps
+from .interpolation import IN_LAMBDA, InAlpha, InLambda, Interpolation
+from .plan import NO_NOISE, Noise, NoisePath, Plan, Stage, consistent, step_count, step_time
+from .single_step import single_step_stages
+from .tableaus import RES_1, Tableau
+from .time_maps import VE, TimeMap
+
+# A node nearer to a newer one than this fraction of the step (in the variable of interpolation) adds only rounding
+# noise: its weight would exceed 1000 while its output is known to seven digits.
+_MIN_NODE_DISTANCE = 1e-3
+
+
+class _Node(NamedTuple):
+    call: int
+    sigma: float
+
+
+class _Step(NamedTuple):
+    """A step that was planned, kept for the corrector."""
+
+    grid: GridStep
+    time: TimeMap
+    eta: float
+    nodes: list[_Node]
+    weights: dict[int, float]
+
+
+def multistep_plan(
+    sigmas,
+    order: int,
+    time: TimeMap = VE,
+    start: Tableau = RES_1,
+    interpolation: Interpolation = IN_LAMBDA,
+    corrector: bool = False,
+    last_step: InAlpha | None = None,
+    noise: Noise = NO_NOISE,
+) -> Plan:
+    """The plan of RES-2M, RES-3M, ... and of their corrected and alpha-interpolated forms.
+
+    Until `order` grid points have been evaluated the history is short. With the one-stage `start` those
+    steps are multistep steps of lower order and cost nothing; with a single-step tableau of full order
+    they cost `start.stages` calls each and the method keeps its asymptotic order.
+
+    The corrector costs no call: once D is known at the end of a step, the step is redone with that value as
+    an additional node, and the next step starts from the corrected point. Corrected minus predicted point is
+    a combination of denoised outputs, so it only changes the next step's weights.
+
+    Args:
+        sigmas: descending grid, 1-D tensor or sequence of n + 1 sigmas.
+        order: 1 to 4, the number of denoised outputs a step combines.
+        time: the time map of the model.
+        start: method of the first order - 1 steps.
+        interpolation: the variable in which the denoised output is interpolated.
+        corrector: correct every step by the next call.
+        last_step: for interpolation in lambda, which cannot reach sigma = 0: take that step in this variable, in
+            which D is smooth up to the end, instead of by the last denoised output alone.
+        noise: what an SDE sampler adds, see `single_step_plan`; its start is of low order.
+
+    Raises:
+        ValueError: order is not 1 to 4, or the grid is not one to sample on, see `grid_steps`.
+    """
+    if noise.eta and start.stages > 1:
+        raise ValueError("start must be 'low order' for a sampler with noise.")
+    if order not in (1, 2, 3, 4):
+        raise ValueError(f"order must be 1, 2, 3 or 4, got {order!r}.")
+    stages: list[Stage] = []
+    history: list[_Node] = []  # newest first
+    previous: _Step | None = None
+    for step in grid_steps(sigmas, time):
+        history.insert(0, _Node(len(stages), step.sigma))
+        if len(history) < order and start.stages > 1:
+            # in VE, which is legal for flow too, keeps its order from sigma = 1 and measures better there
+            stages += single_step_stages(step, start, VE, first_call=len(stages))
+            continue
+        at_end = step.sigma_next == 0.0 and last_step is not None
+        planned = _plan_step(step, history, order, time, last_step if at_end else interpolation, noise.eta)
+        weights = dict(planned.weights)
+        h = math.inf if step.sigma_next == 0.0 else planned.time.lam(step.sigma_next) - planned.time.lam(step.sigma)
+        quiet = planned.eta == 0.0
+        scale = step.sigma_next / step.sigma * (1.0 if quiet else math.exp(-h * noise.eta))
+        if corrector and previous is not None and scale > 0.0:
+            for call, weight in _correction(previous, history[0], interpolation).items():
+                weights[call] = weights.get(call, 0.0) + scale * weight
+        added = () if quiet else NoisePath(step.sigma, h, noise).to(1.0, step.sigma_next)
+        stage = Stage(step.index, step.sigma, h, scale, tuple(weights.items()), True, *added)
+        stages.append(consistent(stage, planned.time.alpha(step.sigma), planned.time.alpha(step.sigma_next)))
+        previous = planned
+    name = f"RES-{order}M" + ("C" if corrector else "")
+    name += "" if isinstance(interpolation, InLambda) else f" in {interpolation.name}"
+    name += f" started by {start.name}" if start.stages > 1 else ""
+    return Plan(name, time, step_count(sigmas), tuple(stages))
+
+
+def _plan_step(step, history: Sequence[_Node], order, time: TimeMap, interpolation: Interpolation, eta: float) -> _Step:
+    if step.sigma_next == 0.0 and (eta or isinstance(interpolation, InLambda)):
+        # e^-h = 0 and h phi_1 = 1: the first-order answer, x = D. The lambda polynomial ends at infinity, and along the
+        # path of an SDE D is rough: extrapolating it from close nodes would amplify that
+        return _Step(step, time, 0.0, [history[0]], {history[0].call: 1.0})
+    if not math.isfinite(time.lam(step.sigma)):
+        eta = 0.0  # flow at sigma = 1 is all noise and has none to exchange
+    if isinstance(interpolation, InLambda):
+        time = step_time(step.sigma, time, eta)
+    nodes = _usable_nodes(step, history, order, time, interpolation)
+    return _Step(step, time, eta, nodes, _weights(step, nodes, time, interpolation, eta))
+
+
+def _usable_nodes(step, history, order, time, interpolation) -> list[_Node]:
+    """The newest nodes at which the variable is finite and that are apart from each other."""
+    v = interpolation.variable
+    length = abs(v(time.s(step.sigma_next)) - v(time.s(step.sigma)))
+    nodes: list[_Node] = []
+    for node in history:
+        here = v(time.s(node.sigma))
+        apart = all(abs(here - v(time.s(other.sigma))) > _MIN_NODE_DISTANCE * length for other in nodes)
+        if math.isfinite(here) and apart:
+            nodes.append(node)
+        if len(nodes) == order:
+            break
+    return nodes
+
+
+def _weights(step, nodes: Sequence[_Node], time: TimeMap, interpolation: Interpolation, eta: float) -> dict[int, float]:
+    b = interpolation.weights([time.s(n.sigma) for n in nodes], time.s(step.sigma), time.s(step.sigma_next), eta)
+    return {node.call: time.alpha(step.sigma_next) * weight for node, weight in zip(nodes, b)}
+
+
+def _correction(previous: _Step, newest: _Node, interpolation: Interpolation) -> dict[int, float]:
+    """Corrected minus predicted end point of a step, as weights of denoised outputs."""
+    corrected = _weights(previous.grid, [newest, *previous.nodes], previous.time, interpolation, previous.eta)
+    return {call: weight - previous.weights.get(call, 0.0) for call, weight in corrected.items()}

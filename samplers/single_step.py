@@ -1,0 +1,62 @@
+"""Plans of single-step methods: a tableau's stages in every step."""
+
+import math
+
+from .grid import GridStep, grid_steps
+from .plan import NO_NOISE, Noise, NoisePath, Plan, Stage, consistent, step_count, step_time
+from .tableaus import Tableau
+from .time_maps import VE, TimeMap
+
+
+def single_step_plan(sigmas, tableau: Tableau, time: TimeMap = VE, noise: Noise = NO_NOISE) -> Plan:
+    """The plan of a single-step method: `tableau.stages` calls a step, one for a step to sigma = 0.
+
+    With noise it is the exponential SDE form: h becomes (1 + eta) h in the weights, and the noise of a step's stages
+    is one Brownian path. A step from lambda = -inf (flow at sigma = 1) stays deterministic: the state is all noise.
+
+    Args:
+        sigmas: descending grid, 1-D tensor or sequence of n + 1 sigmas.
+        tableau: the method, see `tableaus.py`.
+        time: the time map in which the denoised output is interpolated.
+        noise: what an SDE sampler adds; needs nodes c in rising order.
+
+    Raises:
+        ValueError: the grid is not one to sample on, see `grid_steps`; or noise with nodes that do not rise.
+    """
+    if noise.eta and list(tableau.c) != sorted(tableau.c):
+        raise ValueError(f"c3 must be above c2 for a sampler with noise, got {tableau.c[1]:g} and {tableau.c[2]:g}.")
+    stages: list[Stage] = []
+    for step in grid_steps(sigmas, time):
+        stages += single_step_stages(step, tableau, time, len(stages), noise)
+    return Plan(tableau.name, time, step_count(sigmas), tuple(stages))
+
+
+def single_step_stages(step: GridStep, tableau: Tableau, time: TimeMap, first_call: int, noise: Noise = NO_NOISE) -> list[Stage]:
+    """The stages of one step, whose first model call has the number `first_call`."""
+    if step.sigma_next == 0.0:
+        # e^-h = 0 and h phi_1 = 1: the first-order answer, x = D (a stage would lie at lambda = inf)
+        return [Stage(step.index, step.sigma, math.inf, 0.0, ((first_call, 1.0),), True)]
+    if not math.isfinite(time.lam(step.sigma)):
+        noise = NO_NOISE
+    time = step_time(step.sigma, time, noise.eta)
+    lam = time.lam(step.sigma)
+    h = time.lam(step.sigma_next) - lam
+    weighted_h = (1.0 + noise.eta) * h
+    path = NoisePath(step.sigma, h, noise)
+
+    def update(c, sigma_from, sigma_to, weights):
+        factor = time.alpha(sigma_to) * weighted_h
+        scaled = tuple((first_call + j, factor * w) for j, w in enumerate(weights) if w != 0.0)
+        scale = sigma_to / step.sigma * math.exp(-c * h * noise.eta)
+        stage = Stage(step.index, sigma_from, h, scale, scaled, weights is b, *path.to(c, sigma_to))
+        return consistent(stage, time.alpha(step.sigma), time.alpha(sigma_to))
+
+    b = tableau.b_weights(weighted_h)
+    stages = []
+    sigma = step.sigma
+    for i in range(1, tableau.stages):
+        c = tableau.c[i]
+        sigma_next = time.sigma(lam + c * h) if c < 1.0 else step.sigma_next
+        stages.append(update(c, sigma, sigma_next, tableau.a_weights(i, weighted_h)))
+        sigma = sigma_next
+    return [*stages, update(1.0, sigma, step.sigma_next, b)]

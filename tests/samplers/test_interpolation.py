@@ -1,0 +1,116 @@
+"""The variable of interpolation and the free corrector: weights, exactness, order."""
+
+import math
+
+import pytest
+import torch
+from exact import GRIDS, denoiser, grid, noisy
+
+from samplers.interpolation import IN_LAMBDA, InAlpha
+from samplers.loop import run
+from samplers.multistep import multistep_plan
+from samplers.single_step import single_step_plan
+from samplers.tableaus import res_2s, res_3s
+from samplers.time_maps import FLOW, VE
+
+# nodes (newest first), step's end, in s = sigma / alpha; at both ends of a schedule too
+STEPS = [([5.0, 14.0], 0.1), ([0.5, 0.9, 2.0], 0.0), ([14.0, 80.0, 4518.0], 0.001), ([2.0, math.inf], 0.3), ([math.inf], 3.0)]
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("nodes, end", STEPS)
+def test_weights_are_finite_and_sum_to_the_exact_factor(nodes, end, scale):
+    """sum_j b_j = 1 - s_t / s_s: a constant denoiser is integrated exactly, at both ends too."""
+    weights = InAlpha(scale).weights(nodes, nodes[0], end)
+    assert math.fsum(weights) == pytest.approx(1.0 - end / nodes[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.7, 2.0])
+@pytest.mark.parametrize("nodes, end", [case for case in STEPS if len(case[0]) > 1])
+def test_gaussian_data_of_the_scale_is_exact_with_two_nodes(nodes, end, scale):
+    """On data N(mean, scale^2) D is linear in v along a trajectory, so a step of any size is exact."""
+    mean, start = 0.4, 1.3
+
+    def trajectory(s):
+        return mean + start * math.hypot(scale, s)
+
+    def denoised(s):
+        return mean if math.isinf(s) else mean + (trajectory(s) - mean) * scale**2 / (scale**2 + s**2)
+
+    if math.isinf(nodes[1]):
+        denoised_far = mean + start * 0.0  # D -> mean + start scale^2 / s -> mean
+        assert denoised(1e12) == pytest.approx(denoised_far)
+    weights = InAlpha(scale).weights(nodes[:2], nodes[0], end)
+    step = end / nodes[0] * trajectory(nodes[0]) + sum(w * denoised(s) for w, s in zip(weights, nodes))
+    assert step == pytest.approx(trajectory(end), rel=1e-12)
+
+
+def test_interpolation_in_lambda_is_res():
+    """The quadrature form agrees with the moments where both exist: D a polynomial in the variable."""
+    nodes, end = [2.0, 3.0, 5.0], 1.2
+    weights = IN_LAMBDA.weights(nodes, nodes[0], end)
+    lam = torch.linspace(-math.log(2.0), -math.log(end), 200001, dtype=torch.float64)
+    for k in range(3):
+        exact = torch.trapezoid((lam + math.log(end)).exp() * lam**k, lam)
+        assert math.fsum(w * (-math.log(s)) ** k for w, s in zip(weights, nodes)) == pytest.approx(float(exact), rel=1e-8)
+
+
+METHODS = {
+    "2MC": (2, IN_LAMBDA, res_2s()),
+    "alpha 2M": (2, InAlpha(1.0), res_2s()),
+    "alpha 3M": (3, InAlpha(1.0), res_3s()),
+    "alpha 2M, scale 0.6": (2, InAlpha(0.6), res_2s()),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", [name for name in GRIDS if "from 1" not in name] + ["flow from 1, rho"])
+def test_slope(method, name):
+    order, interpolation, start = METHODS[method]
+    flow = GRIDS[name][0]
+    time = FLOW if flow else VE
+    fine = grid(name, 2560)
+    x = noisy(float(fine[0]), flow)
+    exact = run(single_step_plan(fine, res_3s(), VE), denoiser(flow), x, fine, disable=True)
+    errors = []
+    for n in (160, 320):
+        sigmas = grid(name, n)
+        plan = multistep_plan(sigmas, order, time, start, interpolation, corrector=method.endswith("C"))
+        errors.append((run(plan, denoiser(flow), x, sigmas, disable=True) - exact).norm(dim=1))
+    assert torch.log2(errors[0] / errors[1]).median() >= order - 0.15
+
+
+@pytest.mark.parametrize("interpolation", [IN_LAMBDA, InAlpha(1.0)], ids=["lambda", "alpha"])
+def test_corrected_steps_are_the_steps_redone(interpolation):
+    """The plan's merged weights equal predicting, evaluating, and redoing the step by hand."""
+    sigmas = [8.0, 5.0, 2.5, 1.1, 0.4]
+    model = denoiser(False)
+    x = noisy(8.0, False)
+    point, outputs = x, []  # corrected state at sigmas[i], and D at the predicted states
+    predicted = x
+    for i, (s, t) in enumerate(zip(sigmas, sigmas[1:])):
+        outputs.insert(0, model(predicted, torch.full((len(x),), s, dtype=torch.float64)))
+        if i:
+            nodes = [sigmas[i], *sigmas[max(0, i - 2) : i][::-1]]
+            weights = interpolation.weights(nodes, sigmas[i - 1], s)
+            point = s / sigmas[i - 1] * point + sum(w * d for w, d in zip(weights, outputs))
+        nodes = sigmas[max(0, i - 1) : i + 1][::-1]
+        predicted = t / s * point + sum(w * d for w, d in zip(interpolation.weights(nodes, s, t), outputs))
+    plan = multistep_plan(sigmas, 2, VE, interpolation=interpolation, corrector=True)
+    assert plan.calls == 4
+    torch.testing.assert_close(run(plan, model, x, torch.tensor(sigmas), disable=True), predicted)
+
+
+def test_extrapolated_last_step_has_a_higher_order():
+    """On a fine grid down to sigma_n the last step is the error: sigma_n^2 for x = D, sigma_n^4 for two outputs in alpha."""
+    model, x = denoiser(False), noisy(3.0, False)
+
+    def sample(last, last_step):
+        fine = torch.linspace(math.log(3.0), math.log(last), 800, dtype=torch.float64).exp()
+        sigmas = torch.cat([fine, torch.zeros(1)])
+        return run(multistep_plan(sigmas, 2, VE, res_2s(), last_step=last_step), model, x, sigmas, disable=True)
+
+    exact = sample(1e-3, InAlpha(1.0))
+    for last_step, order in ((None, 2), (InAlpha(1.0), 4)):
+        errors = [(sample(last, last_step) - exact).norm(dim=1) for last in (0.2, 0.1)]
+        assert torch.log2(errors[0] / errors[1]).median() == pytest.approx(order, abs=0.4)

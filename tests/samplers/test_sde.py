@@ -1,0 +1,136 @@
+"""The SDE form against closed-form means and variances, without a random number.
+
+On Gaussian data the denoiser is affine, so a sampler maps the starting state and the unit noises affinely to its
+result. Running it on their coefficients, with every drawn noise a new coordinate, gives the exact mean and variance.
+"""
+
+import math
+
+import pytest
+import torch
+
+from samplers.interpolation import IN_LAMBDA, InAlpha
+from samplers.loop import run
+from samplers.multistep import multistep_plan
+from samplers.plan import Noise
+from samplers.single_step import single_step_plan
+from samplers.tableaus import RES_1, res_2s, res_3s
+from samplers.time_maps import FLOW, VE
+
+MEAN, STD = 0.4, 0.7
+METHODS = {
+    "1S": lambda g, time, noise: single_step_plan(g, RES_1, time, noise),
+    "2S": lambda g, time, noise: single_step_plan(g, res_2s(), time, noise),
+    "3S": lambda g, time, noise: single_step_plan(g, res_3s(), time, noise),
+    "3S(1/2,1)": lambda g, time, noise: single_step_plan(g, res_3s(0.5, 1.0), time, noise),
+    "1M": lambda g, time, noise: multistep_plan(g, 1, time, noise=noise),
+    "2M": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise),
+    "2MC": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise, corrector=True),
+    "alpha 2M": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise, interpolation=InAlpha(1.0)),
+    "alpha 2MC": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise, interpolation=InAlpha(1.0), corrector=True),
+}
+
+
+def _grid(time, n):
+    if time is VE:
+        sigmas = torch.linspace(math.log(20.0), math.log(0.01), n, dtype=torch.float64).exp()
+    else:
+        sigmas = torch.linspace(-4.0, 5.0, n, dtype=torch.float64).neg().sigmoid()
+        sigmas[0] = 1.0
+    return torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])
+
+
+def moments(plan, sigmas, time):
+    """(mean, standard deviation) of the result, exactly, for data N(MEAN, STD^2)."""
+    draws = sum(stage.segment is not None for stage in plan.stages)
+    coordinates = torch.zeros(1, 2 + draws, dtype=torch.float64)  # the constant 1, the starting noise, the noises drawn
+    alpha, sigma = time.alpha(float(sigmas[0])), float(sigmas[0])
+    coordinates[0, 0] = alpha * MEAN
+    coordinates[0, 1] = math.hypot(alpha * STD, sigma)
+    drawn = iter(range(2, 2 + draws))
+
+    def denoise(x, sigma):
+        sigma = float(sigma[0])
+        alpha = time.alpha(sigma)
+        gain = alpha * STD**2 / ((alpha * STD) ** 2 + sigma**2)
+        denoised = gain * x
+        denoised[0, 0] += MEAN * (1.0 - gain * alpha)
+        return denoised
+
+    def unit_noise(sigma, sigma_next):
+        noise = torch.zeros_like(coordinates)
+        noise[0, next(drawn)] = 1.0
+        return noise
+
+    result = run(plan, denoise, coordinates, sigmas, disable=True, noise_sampler=unit_noise)
+    return float(result[0, 0]), float(result[0, 1:].norm())
+
+
+@pytest.mark.parametrize("eta", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
+@pytest.mark.parametrize("method", METHODS)
+def test_moments_of_gaussian_data_converge_to_the_truth(method, time, eta):
+    errors = []
+    for n in (40, 160, 640):
+        sigmas = _grid(time, n)
+        mean, std = moments(METHODS[method](sigmas, time, Noise(eta)), sigmas, time)
+        errors.append(max(abs(mean - MEAN), abs(std - STD)))
+    assert errors[-1] < 0.01
+    assert errors[2] < 0.5 * errors[1] or errors[2] < 1e-4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_noise_it_is_the_deterministic_plan_to_the_bit(method):
+    for time in (VE, FLOW):
+        sigmas = _grid(time, 12)[1:]
+        assert METHODS[method](sigmas, time, Noise(0.0)).stages == METHODS[method](sigmas, time, Noise(0.0, 3.0)).stages
+        assert not any(stage.noise for stage in METHODS[method](sigmas, time, Noise(0.0)).stages)
+
+
+def test_one_stage_at_eta_one_is_ddpm():
+    """Ancestral sampling of DDPM in VE form, the host's `ddpm`: mean and variance of q(x_t | x_s, x0 = D)."""
+    s, t = 3.0, 1.2
+    [stage] = single_step_plan([s, t], RES_1, VE, Noise(1.0)).stages
+    assert stage.scale == pytest.approx(t**2 / s**2)
+    assert stage.weights == ((0, pytest.approx(1 - t**2 / s**2)),)
+    assert stage.noise == (pytest.approx(t * math.sqrt(1 - t**2 / s**2)),) and stage.segment == (s, t)
+
+
+@pytest.mark.parametrize("eta", [0.3, 1.0])
+def test_stages_share_one_brownian_path(eta):
+    """The noise of a stage and of the step's end are correlated as the process is: by the decay between them."""
+    sigmas = [3.0, 1.0]
+    h = math.log(3.0)
+    stages = single_step_plan(sigmas, res_3s(), VE, Noise(eta)).stages
+    assert [len(stage.noise) for stage in stages] == [1, 2, 3]
+    for (c, stage), sigma in zip(
+        ((1 / 3, stages[0]), (2 / 3, stages[1]), (1.0, stages[2])), (stages[1].sigma, stages[2].sigma, 1.0)
+    ):
+        variance = sum(n**2 for n in stage.noise)
+        assert variance == pytest.approx(sigma**2 * -math.expm1(-2 * c * h * eta))
+    covariance = sum(a * b for a, b in zip(stages[0].noise, stages[2].noise))
+    expected = stages[1].sigma * 1.0 * math.exp(-2 / 3 * h * eta) * -math.expm1(-2 / 3 * h * eta)
+    assert covariance == pytest.approx(expected)
+
+
+def test_a_stage_at_the_end_of_the_step_draws_nothing_new():
+    stages = single_step_plan([3.0, 1.0], res_3s(0.5, 1.0), VE, Noise(1.0)).stages
+    assert [stage.segment is not None for stage in stages] == [True, True, False]
+    assert stages[1].noise == pytest.approx(stages[2].noise)
+
+
+def test_pure_noise_and_pure_signal_take_no_noise():
+    plan = multistep_plan(_grid(FLOW, 5), 2, FLOW, noise=Noise(1.0))
+    assert [bool(stage.noise) for stage in plan.stages] == [False, True, True, True, False]
+
+
+def test_noise_needs_rising_nodes():
+    with pytest.raises(ValueError, match="c3 must be above c2"):
+        single_step_plan([3.0, 1.0], res_3s(0.7, 0.3), VE, Noise(1.0))
+
+
+def test_the_weights_of_the_alpha_form_sum_to_the_exact_factor():
+    for eta in (0.3, 1.0, 2.0):
+        for interpolation in (IN_LAMBDA, InAlpha(0.8)):
+            weights = interpolation.weights([3.0, 5.0, 9.0], 3.0, 0.7, eta)
+            assert math.fsum(weights) == pytest.approx(1 - (0.7 / 3.0) ** (1 + eta), rel=1e-12)
