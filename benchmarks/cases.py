@@ -10,7 +10,7 @@ import torch
 from embedded.digits import digits
 from embedded.mixture import GaussianMixture, ring
 from samplers.loop import run
-from samplers.plan import single_step_plan
+from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
 from samplers.time_maps import FLOW, VE
 

@@ -1,6 +1,6 @@
 """Numerical defects of our samplers and the host's deterministic ones, at equal model calls, on the same noise.
 
-    .host/venv/bin/python -m benchmarks.defects [--quick] [--csv FILE]
+    .host/venv/bin/python -m benchmarks.defects [--quick] [--csv FILE] [--markdown FILE]
 
 The defect is the median over items of the relative distance to the converged solution. All runs go through
 the host's own sampling in this process; calls are counted at the model. A sampler that cannot use the budget
@@ -17,7 +17,9 @@ import torch
 from . import host
 from .cases import at_most, grids, standard_cases, width_cases
 
-OURS = ("exp_res_2m", "exp_res_3m", "exp_res_2s", "exp_res_3s")
+OURS = ("exp_res_2m", "exp_res_3m", "exp_res_2mc", "exp_res_3mc", "exp_res_2s", "exp_res_3s", *host.NODE_FORMS)
+IN_README = ("exp_res_2m", "exp_res_2mc", "alpha 2, corrector", "exp_res_3s", "dpmpp_2m")
+IN_FULL = (*OURS, "dpmpp_2m", "dpmpp_2s (eta 0)")
 BUDGETS = (5, 7, 9, 10, 15, 20, 30)
 
 
@@ -39,34 +41,71 @@ def measure(module, budgets=BUDGETS, names=(*OURS, *host.DETERMINISTIC), batch: 
     return rows
 
 
-def table(rows: list[dict], budgets=(10, 20)) -> str:
-    """Markdown: our four, DPM-Solver++ and the best of the host, per case and grid."""
-    shown = ("exp_res_2m", "exp_res_3m", "exp_res_2s", "exp_res_3s", "dpmpp_2m", "dpmpp_2s (eta 0)")
-    lines = ["| case | grid | calls | " + " | ".join(s.removesuffix(" (eta 0)") for s in shown) + " | best of the host |"]
-    lines.append("|---|---|--:|" + "--:|" * len(shown) + "---|")
-    for case, grid in dict.fromkeys((r["case"], r["grid"]) for r in rows):
-        for budget in budgets:
-            cell = {r["sampler"]: r["median"] for r in rows if (r["case"], r["grid"], r["budget"]) == (case, grid, budget)}
-            best = min((name for name in cell if name not in OURS), key=cell.get)
-            least = min(cell.values())
-            values = [f"**{cell[s]:.4f}**" if cell[s] == least else f"{cell[s]:.4f}" for s in shown]
-            lines.append(f"| {case} | {grid} | {budget} | {' | '.join(values)} | {best} {cell[best]:.4f} |")
+def table(rows: list[dict], shown, budgets, grid_names=None) -> str:
+    """Markdown: some samplers and the best of the host, per case, grid and budget; the least of a row is bold."""
+    header = ["case", "grid", "calls", *(s.removesuffix(" (eta 0)") for s in shown), "best of the host"]
+    lines = ["| " + " | ".join(header) + " |", "|---|---|--:|" + "--:|" * len(shown) + "---|"]
+    for (case, grid, budget), cell in _cells(rows).items():
+        if budget not in budgets or (grid_names and grid not in grid_names):
+            continue
+        best = min((name for name in cell if name in host.DETERMINISTIC), key=cell.get)
+        least = min(cell[name] for name in (*shown, best))
+        values = [_bold(f"{cell[s]:.4f}", cell[s] == least) for s in shown]
+        last = f"{best} {_bold(f'{cell[best]:.4f}', cell[best] == least)}"
+        lines.append(f"| {case} | {grid} | {budget} | {' | '.join(values)} | {last} |")
+    return "\n".join(lines)
+
+
+def _cells(rows: list[dict]) -> dict:
+    """(case, grid, budget) -> {sampler: median defect}."""
+    cells: dict = {}
+    for r in rows:
+        cells.setdefault((r["case"], r["grid"], r["budget"]), {})[r["sampler"]] = r["median"]
+    return cells
+
+
+def _bold(text: str, yes: bool) -> str:
+    return f"**{text}**" if yes else text
+
+
+def summary(rows: list[dict], against=("dpmpp_2m", None), budgets=(7, 9, 10, 15, 20, 30)) -> str:
+    """Markdown: each of our samplers against DPM-Solver++(2M) and against the best of the host in each row.
+
+    Geometric mean of the ratio of defects (below 1 ours wins) and rows won, over all cases and budgets, on the grids
+    whose last step does not limit every sampler (not: simple, uniform sigma).
+    """
+    cells = [c for (_, grid, budget), c in _cells(rows).items() if budget in budgets and grid not in ("simple", "uniform sigma")]
+    lines = ["| sampler | against dpmpp_2m | rows won | against the best of the host | rows won |", "|---|--:|--:|--:|--:|"]
+    for name in OURS:
+        text = []
+        for other in against:
+            ratios = [
+                c[name] / (c[other] if other else min(c[n] for n in host.DETERMINISTIC if n in c)) for c in cells if name in c
+            ]
+            text += [f"{statistics.geometric_mean(ratios):.2f}", f"{sum(r < 1 for r in ratios)} of {len(ratios)}"]
+        lines.append(f"| {name} | {' | '.join(text)} |")
     return "\n".join(lines)
 
 
 def headline(module, batch: int = 64, calls: int = 9) -> str:
     """RES-2S over DPM-Solver++(2S), the paper's headline comparison, for data from sharp to smooth."""
     lines = ["| case | karras | logsnr_uniform |", "|---|--:|--:|"]
-    ratios = []
+    ratios: dict[tuple[str, str], list[float]] = {}
+    standard: list[float] = []
     for case in width_cases(module, batch=batch):
         row = []
         for grid_name in ("karras", "logsnr_uniform"):
-            runs = [at_most(case, host.sampler(s), grids(case)[grid_name], calls)[0] for s in ("exp_res_2s", "dpmpp_2s (eta 0)")]
+            grid = grids(case)[grid_name]
+            runs = [at_most(case, host.sampler(s), grid, calls)[0] for s in ("exp_res_2s", "dpmpp_2s (eta 0)")]
             res, dpm = (float(case.defect(samples).median()) for samples in runs)
             row.append(res / dpm)
-        ratios += row
+        standard += row if case.name.startswith(("ring of width 0.2", "digits of width 0.1")) else []
+        ratios.setdefault((case.name.split()[0], f"CFG {case.cfg:g}"), []).extend(row)
         lines.append(f"| {case.name} | {row[0]:.2f} | {row[1]:.2f} |")
-    lines.append(f"\nMedian of the {len(ratios)}: {statistics.median(ratios):.2f}")
+    every = [ratio for group in ratios.values() for ratio in group]
+    groups = ", ".join(f"{data} {cfg}: {statistics.median(group):.2f}" for (data, cfg), group in ratios.items())
+    lines.append(f"\nMedian of all {len(every)}: {statistics.median(every):.2f} ({groups}).")
+    lines.append(f"Of the eight with the standard widths (ring 0.2, digits 0.1): {statistics.median(standard):.2f}.")
     return "\n".join(lines)
 
 
@@ -74,13 +113,11 @@ def flow_times(module, budgets=(7, 10, 13, 20), batch: int = 64) -> str:
     """Markdown: each of our samplers on flow in its two time variables; geometric mean of the medians."""
     import comfy.samplers
 
-    from samplers.time_maps import FLOW, VE
-
     registry = sys.modules[module.__name__.replace("digits_model", "registry")]
-    times = {"logsnr": registry.SAMPLERS["exp_res_2m"].flow_time, "log_sigma": registry.VE}
-    assert (times["logsnr"].name, times["log_sigma"].name) == (FLOW.name, VE.name)
-    lines = ["| sampler | logsnr | log_sigma | default |", "|---|--:|--:|---|"]
-    for name in OURS:
+    # the pack's own time maps, as the host imported them
+    times = {"logsnr": registry.SAMPLERS["exp_res_2m"].flow_time, "log_sigma": registry.SAMPLERS["exp_res_2s"].flow_time}
+    lines = ["| sampler | logsnr | log_sigma | auto |", "|---|--:|--:|---|"]
+    for name in registry.SAMPLERS:
         sample, default = registry.SAMPLERS[name]
         means = {}
         for label, time in times.items():
@@ -96,11 +133,35 @@ def flow_times(module, budgets=(7, 10, 13, 20), batch: int = 64) -> str:
     return "\n".join(lines)
 
 
+def report(module, rows: list[dict], batch: int) -> str:
+    """docs/results.md."""
+    parts = [
+        "# Results",
+        "Generated by `.host/venv/bin/python -m benchmarks.defects --markdown docs/results.md`.",
+        "Median relative distance to the converged solution over 64 items, equal model calls counted at the model, the same "
+        "noise, one process, through ComfyUI's own sampling. *ring*: 12 Gaussians of width 0.2 in the plane; *digits*: the "
+        "embedded model, width 0.1; flow models have shift 3. *alpha k, corrector*: RES Multistep of order k with "
+        "interpolation in alpha. Of the host's samplers those marked (eta 0) or (ODE) are run with options that make them "
+        "deterministic, by SamplerCustom nodes or code, not by their KSampler names.",
+        "## In short\n\n" + summary.__doc__.strip().replace("\n    ", "\n"),
+        summary(rows),
+        "## Every row",
+        table(rows, IN_FULL, BUDGETS),
+        "## RES-2S / DPM-Solver++(2S) at 9 calls",
+        headline(module, batch),
+        "## Time variable on flow",
+        "Geometric mean of the defect over the flow cases and grids and 7 to 20 calls.",
+        flow_times(module, batch=batch),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
 def main() -> None:
-    """Print the tables; write every number to a CSV file on demand."""
+    """Print the README's table and the summary; write every row to a file on demand."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="16 items and three budgets, in a minute")
+    parser.add_argument("--quick", action="store_true", help="16 items and three budgets, in two minutes")
     parser.add_argument("--csv", help="file for every number")
+    parser.add_argument("--markdown", help="file for the whole report")
     options = parser.parse_args()
     module = host.load()
     torch.set_num_threads(1)  # latents this small run slower on more
@@ -111,10 +172,10 @@ def main() -> None:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-    print("Median relative defect\n\n" + table(rows))
-    print("\nRES-2S / DPM-Solver++(2S) at 9 calls\n\n" + headline(module, batch))
-    print("\nTime variable on flow, geometric mean of the defect over cases, grids and 7 to 20 calls\n")
-    print(flow_times(module, batch=batch))
+    print(table(rows, IN_README, (10, 20), ("karras", "logsnr_uniform", "kl_optimal")) + "\n\n" + summary(rows))
+    if options.markdown:
+        with open(options.markdown, "w") as file:
+            file.write(report(module, rows, batch))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,13 @@ DETERMINISTIC = {
 }
 
 
+# forms of our nodes that have no registered name: (order, corrector, interpolation, start, flow_variable)
+NODE_FORMS = {
+    "alpha 2, corrector": (2, True, {"interpolation": "alpha", "data_scale": 1.5}, "low order", "auto"),
+    "alpha 4, corrector": (4, True, {"interpolation": "alpha", "data_scale": 1.5}, "low order", "auto"),
+}
+
+
 def load():
     """Import comfy on the CPU and load the pack into it, as the server would.
 
@@ -62,9 +69,14 @@ def load():
 
 
 def sampler(name: str):
-    """A SAMPLER of the host, ours or theirs: a key of DETERMINISTIC or a registered name."""
+    """A SAMPLER of the host, ours or theirs: a key of DETERMINISTIC or NODE_FORMS, or a registered name."""
     import comfy.k_diffusion.sampling as k_diffusion_sampling
     import comfy.samplers
+
+    import nodes
+
+    if name in NODE_FORMS:
+        return nodes.NODE_CLASS_MAPPINGS["RESMultistep"].execute(*NODE_FORMS[name]).result[0]
 
     function, options = DETERMINISTIC.get(name, (name, {}))
     if function in ("uni_pc", "uni_pc_bh2"):

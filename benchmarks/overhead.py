@@ -15,7 +15,7 @@ from . import host
 from .dispatch import count_operations
 
 LATENTS = {"1x16x128x128": (1, 16, 128, 128), "1x16x21x60x104": (1, 16, 21, 60, 104)}
-SAMPLERS = ("euler", "res_multistep", "exp_res_2m", "exp_res_3m", "exp_res_2s", "exp_res_3s")
+SAMPLERS = ("euler", "res_multistep", "exp_res_2m", "exp_res_3m", "exp_res_2mc", "exp_res_2s", "exp_res_3s")
 STEPS = 20
 
 

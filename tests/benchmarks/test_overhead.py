@@ -10,7 +10,10 @@ def host_samplers(pack):
     return overhead
 
 
-@pytest.mark.parametrize("name, terms", [("exp_res_2m", 2), ("exp_res_3m", 3), ("exp_res_2s", 2), ("exp_res_3s", 2)])
+@pytest.mark.parametrize(
+    "name, terms",
+    [("exp_res_2m", 2), ("exp_res_3m", 3), ("exp_res_2mc", 3), ("exp_res_3mc", 4), ("exp_res_2s", 2), ("exp_res_3s", 2)],
+)
 def test_operations_reads_and_buffers(host_samplers, name, terms):
     ours, hosts = host_samplers.counts(name), host_samplers.counts("res_multistep")
     assert ours.latent_operations <= (1 + terms) * ours.model_calls

@@ -1,0 +1,136 @@
+"""The measurements behind the defaults: the flow interior, the nodes of RES-2S and -3S, the exponent of `power`.
+
+    .host/venv/bin/python -m benchmarks.choices
+
+Each table is the geometric mean of the median relative defect over digits of width 0.05 and 0.15, with and without
+guidance, and 7 to 20 calls. Pure core: no host.
+"""
+
+import statistics
+
+import torch
+
+from embedded.digits import digits
+from samplers.loop import run
+from samplers.multistep import multistep_plan
+from samplers.schedules import FLOW_INTERIOR, SigmaRange, logsnr_grid
+from samplers.single_step import single_step_plan
+from samplers.tableaus import res_2s, res_3s
+from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
+
+CALLS = (7, 10, 13, 20)
+SD = SigmaRange(0.0291675, 14.614642)
+_BATCH = 32
+
+
+def methods(flow: bool) -> dict:
+    """Name -> (calls a step, plan), each in the time map that is its default."""
+    multi, single = (FLOW, FLOW_LOG_SIGMA) if flow else (VE, VE)
+    return {
+        "2M": (1, lambda sigmas: multistep_plan(sigmas, 2, multi)),
+        "3M": (1, lambda sigmas: multistep_plan(sigmas, 3, multi)),
+        "2S": (2, lambda sigmas: single_step_plan(sigmas, res_2s(), single)),
+        "3S": (3, lambda sigmas: single_step_plan(sigmas, res_3s(), single)),
+    }
+
+
+def problems(flow: bool) -> list:
+    """(denoiser, starting noise, converged solution) of every case."""
+    x = torch.randn(_BATCH, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = x if flow else x * SD.sigma_max
+    weights = torch.nn.functional.one_hot(torch.arange(_BATCH) % 10, 10).double()
+    time = FLOW if flow else VE
+    lam = torch.linspace(-7.0 if flow else time.lam(SD.sigma_max), 9.0, 200, dtype=torch.float64)
+    fine = [1.0 if flow else SD.sigma_max, *map(time.sigma, lam.tolist()[1:]), 0.0]
+    found = []
+    for width in (0.05, 0.15):
+        mixture = digits(width, torch.float64)
+        for cfg in (1.0, 4.0):
+
+            def denoise(x, sigma, mixture=mixture, cfg=cfg):
+                alpha = 1.0 - sigma if flow else 1.0
+                plain = mixture.denoise(x, sigma, alpha)
+                return plain if cfg == 1.0 else plain + cfg * (mixture.denoise(x, sigma, alpha, weights) - plain)
+
+            found.append((denoise, x, run(single_step_plan(fine, res_3s(), time), denoise, x, fine, disable=True)))
+    return found
+
+
+def defect(cases, methods, grid) -> float:
+    """Geometric mean over cases, methods and calls; `grid` is a function from a step count to sigmas."""
+    medians = []
+    for calls_per_step, plan in methods:
+        for calls in CALLS:
+            sigmas = grid(max(2, (calls - 1) // calls_per_step + 1))
+            for denoise, x, exact in cases:
+                error = (run(plan(sigmas), denoise, x, sigmas, disable=True) - exact).norm(dim=1) / exact.norm(dim=1)
+                medians.append(float(error.median()))
+    return statistics.geometric_mean(medians)
+
+
+def flow_grid(first: float, last: float):
+    """Function from a step count to a grid uniform in lambda, started at sigma = 1 and ended at 0."""
+
+    def grid(steps):
+        sigmas = torch.linspace(first, last, steps, dtype=torch.float64).neg().sigmoid()
+        return torch.cat([torch.ones(1, dtype=torch.float64), sigmas[1:], torch.zeros(1, dtype=torch.float64)])
+
+    return grid
+
+
+def interior_table() -> str:
+    """Where the finite part of a flow grid should lie; shift does not enter, it moves grids and not the process."""
+    cases, ours = problems(flow=True), methods(flow=True).values()
+    lasts = (3.0, 3.5, 4.0, 4.5, 5.0, 5.8, 6.9)
+    lines = ["| lambda_0 \\ lambda_1 | " + " | ".join(f"{last:g}" for last in lasts) + " |", "|--:|" + "--:|" * len(lasts)]
+    for first in (-6.0, -4.0, -3.0, -2.5, -2.0, -1.5):
+        cells = [f"{defect(cases, ours, flow_grid(first, last)):.4f}" for last in lasts]
+        lines.append(f"| {first:g} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def nodes_table() -> str:
+    """c2 of RES-2S and (c2, c3) of RES-3S, on grids uniform in logSNR."""
+    tableaus = [res_2s(c) for c in (1 / 3, 0.4, 0.5, 0.6, 0.75, 1.0)]
+    tableaus += [res_3s(*c) for c in ((1 / 3, 2 / 3), (0.4, 2 / 3), (0.4, 0.75), (0.5, 0.75), (0.3, 0.6), (0.5, 1.0))]
+    lines = ["| method | eps | flow |", "|---|--:|--:|"]
+    cases = {flow: problems(flow) for flow in (False, True)}
+    for tableau in tableaus:
+        cells = []
+        for flow in (False, True):
+            time = FLOW_LOG_SIGMA if flow else VE
+            method = (tableau.stages, lambda sigmas, tableau=tableau, time=time: single_step_plan(sigmas, tableau, time))
+            grid = flow_grid(*FLOW_INTERIOR) if flow else lambda n: logsnr_grid(n, SD, VE)
+            cells.append(f"{defect(cases[flow], [method], grid):.4f}")
+        lines.append(f"| {tableau.name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def power_table() -> str:
+    """The exponent of the spacings power and edm_rho."""
+    cases = {flow: problems(flow) for flow in (False, True)}
+    lines = ["| spacing | eps | flow |", "|---|--:|--:|"]
+    spacings = [("power", p) for p in (0.7, 0.8, 0.9, 1.0, 1.2)] + [("edm_rho", rho) for rho in (5.0, 7.0, 15.0)]
+    for spacing, exponent in spacings:
+        cells = []
+        for flow in (False, True):
+            ends = (SigmaRange(0.003, 1.0), FLOW) if flow else (SD, VE)
+            grid = lambda n, ends=ends, s=spacing, e=exponent: logsnr_grid(n, *ends, s, e)  # noqa: E731
+            cells.append(f"{defect(cases[flow], methods(flow).values(), grid):.4f}")
+        lines.append(f"| {spacing} {exponent:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the tables as Markdown."""
+    torch.set_num_threads(1)
+    for title, table in (
+        ("Interior of a flow grid", interior_table),
+        ("Nodes of single-step methods", nodes_table),
+        ("Exponents of the logSNR schedule", power_table),
+    ):
+        print(f"### {title}\n\n{table.__doc__}\n\n{table()}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
