@@ -18,7 +18,8 @@ def test_operations_reads_and_buffers(host_samplers, name, terms):
     ours, hosts = host_samplers.counts(name), host_samplers.counts("res_multistep")
     assert ours.latent_operations <= (1 + terms) * ours.model_calls
     assert ours.host_reads_in_loop == 0 < hosts.host_reads_in_loop
-    assert ours.peak_buffers <= host_samplers.counts("euler").peak_buffers <= hosts.peak_buffers
+    # x, the step's anchor, the state and its successor, and the outputs combined; never more than the host's own RES
+    assert ours.peak_buffers <= 4 + terms <= hosts.peak_buffers
 
 
 def test_time_per_step(host_samplers):
