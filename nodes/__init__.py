@@ -8,7 +8,7 @@ from comfy_api.v0_0_2 import ComfyExtension
 
 from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel
 from .registry import register_all
-from .samplers import RESMultistep, RESSingleStep
+from .samplers import RESSDE, RESMultistep, RESSingleStep
 from .schedules import RESLogSNRSchedule
 
 
@@ -18,4 +18,4 @@ class RESExtension(ComfyExtension):
     async def get_node_list(self):
         # not in on_load: hosts before 0.9 never call it
         register_all()
-        return [RESMultistep, RESSingleStep, RESLogSNRSchedule, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]
+        return [RESMultistep, RESSingleStep, RESSDE, RESLogSNRSchedule, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]

@@ -17,17 +17,21 @@ from .host import model_sampling_of, sigma_range, time_map
 _MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
 
 
-def for_host(sample, flow_time: TimeMap):
+def for_host(sample, flow_time: TimeMap, stochastic: bool = False):
     """A sampler of `samplers/` that finds the time map of the host's model itself.
 
     Args:
         sample: function with k-diffusion's signature and a `time` option.
         flow_time: the time map to use on flow models; other models have only one.
+        stochastic: it adds noise, which models with a noise_scale of their own want scaled.
     """
 
     @functools.wraps(sample)
     def host_sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
-        time = VE if time_map(model_sampling_of(model)) is VE else flow_time
+        sampling = model_sampling_of(model)
+        time = VE if time_map(sampling) is VE else flow_time
+        if stochastic:
+            options["s_noise"] = options.get("s_noise", 1.0) * getattr(sampling, "noise_scale", 1.0)
         return sample(model, x, sigmas, extra_args, callback, disable, time=time, **options)
 
     setattr(host_sample, _MARK, True)
@@ -46,8 +50,8 @@ def logsnr_scheduler(spacing: str):
 
 def register_all() -> None:
     """Offer the pack's samplers and schedulers in KSampler, KSamplerSelect, BasicScheduler and the rest."""
-    for name, (sample, flow_time) in SAMPLERS.items():
-        register_sampler(name, for_host(sample, flow_time))
+    for name, sampler in SAMPLERS.items():
+        register_sampler(name, for_host(*sampler))
     register_scheduler("logsnr_uniform", logsnr_scheduler("uniform"))
     register_scheduler("logsnr_power", logsnr_scheduler("power"))
 

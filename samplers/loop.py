@@ -76,7 +76,8 @@ def run(
             denoised[call] = output
             del output
             if stage.segment is not None:
-                noises.append(noise_sampler(*stage.segment))
+                # tensors, as k-diffusion's samplers pass them, on the CPU, where reading them waits for nothing
+                noises.append(noise_sampler(*map(torch.tensor, stage.segment)))
             state = _update(anchor, stage, denoised, noises)
             denoised = {j: d for j, d in denoised.items() if last_use.get(j, -1) > call}
             if stage.closes_step:

@@ -3,8 +3,8 @@
 Refined Exponential Solver, arXiv 2308.02157. They differ from DPM-Solver++ in meeting the order condition
 psi_2 (and, for third order, the refined ones) for every step size, not only in the limit.
 
-All of them are deterministic, end a grid at sigma = 0 with one first-order call, and take `time`: the time
-map of the model, `VE`, `FLOW` or `FLOW_LOG_SIGMA`; see `time_maps.py`.
+All of them end a grid at sigma = 0 with one call and take `time`: the time map of the model, `VE`, `FLOW` or
+`FLOW_LOG_SIGMA`; see `time_maps.py`. Those named `_sde` add noise, the others are deterministic.
 """
 
 import math
@@ -14,6 +14,8 @@ from typing import NamedTuple
 from .interpolation import IN_LAMBDA, InAlpha
 from .loop import run
 from .multistep import multistep_plan
+from .noise import default_noise_sampler
+from .plan import Noise, Plan
 from .single_step import single_step_plan
 from .tableaus import RES_1, res_2s, res_3s
 from .time_maps import FLOW, FLOW_LOG_SIGMA, VE, TimeMap
@@ -131,16 +133,67 @@ def sample_exp_res_3s(model, x, sigmas, extra_args=None, callback=None, disable=
     return run(single_step_plan(sigmas, res_3s(c2, c3), time), model, x, sigmas, extra_args, callback, disable)
 
 
+def _sde_sampler(name: str, method: str, plan: Callable[..., Plan]):
+    """A stochastic sampler from `plan(sigmas, time, noise)`."""
+
+    def sample(
+        model,
+        x,
+        sigmas,
+        extra_args=None,
+        callback=None,
+        disable=None,
+        *,
+        eta=1.0,
+        s_noise=1.0,
+        noise_sampler=None,
+        time: TimeMap = VE,
+    ):
+        steps = plan(sigmas, time, _noise(eta, s_noise))
+        if noise_sampler is None and any(stage.noise for stage in steps.stages):
+            noise_sampler = default_noise_sampler(model, x, extra_args or {})
+        return run(steps, model, x, sigmas, extra_args, callback, disable, noise_sampler)
+
+    sample.__name__ = sample.__qualname__ = f"sample_{name}"
+    sample.__doc__ = f"""{method} for the reverse SDE; the noise of a step's stages is one Brownian path.
+
+    Args:
+        model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
+        eta: 0 is the deterministic sampler in the same time map, 1 the reverse SDE; eta = lambda^2 of gDDIM.
+        s_noise: factor of the noise; 1 is right.
+        noise_sampler: `noise_sampler(sigma, sigma_next) -> unit noise like x`; None for `noise.default_noise_sampler`.
+        time: the time map of the model, VE or FLOW; FLOW_LOG_SIGMA is right for eta = 0 only.
+
+    Raises:
+        ValueError: eta or s_noise is negative or not finite, or the grid cannot be sampled on, before the first call.
+    """
+    return sample
+
+
+def _noise(eta: float, s_noise: float) -> Noise:
+    for name, value in (("eta", eta), ("s_noise", s_noise)):
+        if not 0.0 <= value < math.inf:
+            raise ValueError(f"{name} must be a finite number, 0 or more, got {value!r}.")
+    return Noise(eta, s_noise)
+
+
+_sde_2m = _sde_sampler("exp_res_2m_sde", "RES-2M", lambda sigmas, time, noise: multistep_plan(sigmas, 2, time, noise=noise))
+_sde_2s = _sde_sampler("exp_res_2s_sde", "RES-2S", lambda sigmas, time, noise: single_step_plan(sigmas, res_2s(), time, noise))
+_sde_3s = _sde_sampler("exp_res_3s_sde", "RES-3S", lambda sigmas, time, noise: single_step_plan(sigmas, res_3s(), time, noise))
+
+
 class Sampler(NamedTuple):
     """A sampler as it is registered with the host.
 
     Attributes:
         sample: the function.
-        flow_time: the time map it takes on flow models: the one that measured better.
+        flow_time: the time map it takes on flow models: the one that measured better, or the one right for an SDE.
+        stochastic: it adds noise and takes eta, s_noise and noise_sampler.
     """
 
     sample: Callable
     flow_time: TimeMap
+    stochastic: bool = False
 
 
 SAMPLERS = {
@@ -150,4 +203,7 @@ SAMPLERS = {
     "exp_res_3mc": Sampler(sample_exp_res_3mc, FLOW),
     "exp_res_2s": Sampler(sample_exp_res_2s, FLOW_LOG_SIGMA),
     "exp_res_3s": Sampler(sample_exp_res_3s, FLOW_LOG_SIGMA),
+    "exp_res_2m_sde": Sampler(_sde_2m, FLOW, stochastic=True),
+    "exp_res_2s_sde": Sampler(_sde_2s, FLOW, stochastic=True),
+    "exp_res_3s_sde": Sampler(_sde_3s, FLOW, stochastic=True),
 }

@@ -6,6 +6,16 @@ import numpy as np
 import torch
 
 from embedded.mixture import ring
+from samplers.res import SAMPLERS
+
+DETERMINISTIC = {name: sampler for name, sampler in SAMPLERS.items() if not sampler.stochastic}
+
+
+def calls_per_step(name: str) -> int:
+    """Of a registered name: exp_res_3s and exp_res_3s_sde call the model three times a step, exp_res_3mc once."""
+    method = name.split("_")[2]
+    return int(method[0]) if method[1:] == "s" else 1
+
 
 MIXTURE = ring(components=8, radius=1.0, std=0.6)
 

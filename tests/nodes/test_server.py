@@ -4,13 +4,14 @@ import itertools
 import json
 
 import pytest
+from exact import DETERMINISTIC, calls_per_step
 
 from dev.server import PromptError
 from dev.setup import ROOT
 from dev.workflow import to_prompt
 from samplers.res import SAMPLERS
 
-CALLS_PER_STEP = {name: int(name[-2]) if name.endswith("s") else 1 for name in SAMPLERS}
+CALLS_PER_STEP = {name: calls_per_step(name) for name in SAMPLERS}
 _PLAIN = {
     "order": 2, "corrector": False, "interpolation": "lambda", "interpolation.last_step": "denoised",
     "start": "low order", "flow_variable": "auto",
@@ -126,7 +127,7 @@ def test_ksampler_advanced_in_two_parts(server, name, kind):
     graph["second"] = {"class_type": "KSamplerAdvanced", "inputs": {**common, **second}}
     facts = _report(server, run, graph, ["second", 0])
     _good(facts, _calls(name, 6))
-    if CALLS_PER_STEP[name] > 1:
+    if CALLS_PER_STEP[name] > 1 and name in DETERMINISTIC:
         assert facts["top"] == pytest.approx(expected["top"], abs=2e-4)
 
 
@@ -176,6 +177,44 @@ def test_multistep_node_in_other_forms(server, interpolation, corrector, kind):
     _good(_custom(server, {"class_type": "RESMultistep", "inputs": inputs}, _schedule(12), kind), 12)
 
 
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("method", ["2m", "2s", "3s"])
+def test_sde_node(server, method, kind):
+    """The default is the registered sampler; eta 0 is the deterministic one in logSNR time, to the bit."""
+
+    def run(sampler):
+        return _custom(server, sampler, _schedule(), kind)
+
+    node = {"class_type": "RESSDE", "inputs": {"method": method, "eta": 1.0, "s_noise": 1.0}}
+    facts = run(node)
+    _good(facts, _calls(f"exp_res_{method}_sde", 5))
+    assert facts["sha256"] == run(_select(f"exp_res_{method}_sde"))["sha256"]
+    quiet = run({**node, "inputs": {"method": method, "eta": 0.0, "s_noise": 1.0}})
+    stages = {"2s": {"stages": "2", "stages.c2": 0.5}, "3s": {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3}}
+    single = {"class_type": "RESSingleStep", "inputs": {**stages.get(method, {}), "flow_variable": "logsnr"}}
+    assert quiet["sha256"] == run(single if method in stages else _select("exp_res_2m"))["sha256"]
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in DETERMINISTIC])
+def test_an_item_of_a_batch_alone(server, name, kind):
+    """LatentFromBatch keeps an item's initial noise, and so the noise of the sampler."""
+    run, graph = _graph(kind)
+    common = {"model": ["model", 0], "seed": 3, "steps": 6, "cfg": 2.0, "sampler_name": name, "scheduler": "logsnr_uniform"}
+    common |= {"positive": ["positive", 0], "negative": ["negative", 0], "denoise": 1.0}
+    item = {"batch_index": 2, "length": 1}
+    graph["whole"] = {"class_type": "KSampler", "inputs": {**common, "latent_image": ["latent", 0]}}
+    graph["of_whole"] = {"class_type": "LatentFromBatch", "inputs": {"samples": ["whole", 0], **item}}
+    graph["empty"] = {"class_type": "LatentFromBatch", "inputs": {"samples": ["latent", 0], **item}}
+    graph["alone"] = {"class_type": "KSampler", "inputs": {**common, "latent_image": ["empty", 0]}}
+    for source in ("of_whole", "alone"):
+        graph[f"report {source}"] = {"class_type": "TestReport", "inputs": {"latent": [source, 0], "run": run}}
+    outputs = server.run(graph)
+    whole, alone = (outputs[f"report {source}"]["facts"][0] for source in ("of_whole", "alone"))
+    # matrix products differ in the last digits with the batch
+    assert alone["top"] == pytest.approx(whole["top"], abs=1e-3)
+
+
 def test_node_defaults_are_the_registered_samplers(server):
     two = {"stages": "2", "stages.c2": 0.5, "flow_variable": "auto"}
     three = {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3, "flow_variable": "auto"}
@@ -187,7 +226,7 @@ def test_node_defaults_are_the_registered_samplers(server):
         "exp_res_2mc": {"class_type": "RESMultistep", "inputs": {**_PLAIN, "corrector": True}},
         "exp_res_3mc": {"class_type": "RESMultistep", "inputs": {**_PLAIN, "order": 3, "corrector": True}},
     }
-    assert set(pairs) == set(SAMPLERS)
+    assert set(pairs) == set(DETERMINISTIC)
     for name, node in pairs.items():
         for kind in ("eps", "flow"):
             by_node, by_name = (_custom(server, s, _schedule(), kind)["sha256"] for s in (node, _select(name)))

@@ -6,7 +6,7 @@ import types
 
 import pytest
 import torch
-from exact import MIXTURE
+from exact import MIXTURE, calls_per_step
 
 from samplers.res import SAMPLERS
 
@@ -46,7 +46,6 @@ def test_discrete_eps_denoiser(external, name):
     x = torch.randn(256, 2, generator=torch.Generator().manual_seed(0)) * sigmas[0]
     seen = []
     samples = SAMPLERS[name].sample(denoiser, x, sigmas, extra_args={}, callback=seen.append, disable=True)
-    calls_per_step = int(name[-2]) if name.endswith("s") else 1
-    assert len(seen) == calls_per_step * (len(sigmas) - 2) + 1
+    assert len(seen) == calls_per_step(name) * (len(sigmas) - 2) + 1
     # the ring's radius 1 and width 0.6: variance 1/2 + 0.36 in each coordinate
     assert samples.isfinite().all() and float(samples.var()) == pytest.approx(0.86, abs=0.12)

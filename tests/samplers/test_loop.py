@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from exact import MIXTURE, CountingModel, denoiser, grid
+from exact import DETERMINISTIC, MIXTURE, CountingModel, calls_per_step, denoiser, grid
 
 from benchmarks.dispatch import count_operations
 from samplers.loop import run
@@ -15,7 +15,7 @@ from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
 from samplers.time_maps import FLOW, VE
 
-CALLS_PER_STEP = {name: int(name[-2]) if name.endswith("s") else 1 for name in SAMPLERS}
+CALLS_PER_STEP = {name: calls_per_step(name) for name in SAMPLERS}
 # denoised outputs that an update combines, at most
 TERMS = {"exp_res_2m": 2, "exp_res_3m": 3, "exp_res_2mc": 3, "exp_res_3mc": 4, "exp_res_2s": 2, "exp_res_3s": 2}
 SIGMAS = torch.tensor([10.0, 3.0, 1.0, 0.3, 0.0])
@@ -26,7 +26,7 @@ def _sample(name, model, x=None, sigmas=SIGMAS, **options):
     return SAMPLERS[name].sample(model, x, sigmas, disable=True, **options)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_calls_as_announced(name):
     model = CountingModel(lambda x, sigma: x / 2)
     _sample(name, model)
@@ -34,7 +34,7 @@ def test_calls_as_announced(name):
     assert all(sigma.shape == (3,) and sigma.dtype == torch.float32 for sigma in model.sigmas)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_grid_points_reach_the_model_to_the_bit(name):
     """Hooks keyed by sigma compare with the schedule's own values."""
     model = CountingModel(lambda x, sigma: x / 2)
@@ -44,7 +44,7 @@ def test_grid_points_reach_the_model_to_the_bit(name):
     assert {float(s) for s in sigmas[:-1]} <= seen
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_callback_carries_what_the_hosts_samplers_carry(name):
     seen = []
     model = CountingModel(lambda x, sigma: x / 2)
@@ -60,7 +60,7 @@ def test_callback_carries_what_the_hosts_samplers_carry(name):
         assert float(info["sigma"]) == float(SIGMAS[info["i"]])  # a part of a step indexes like its step
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 @pytest.mark.parametrize("sigmas", [[9.0, 3.0, 1.0, 0.3], [3.0, 0.3]], ids=str)
 def test_progress_rises_to_the_end_and_not_beyond(name, sigmas):
     """With a last step of several calls too: bars show i + 1 of the number of steps."""
@@ -74,14 +74,14 @@ def test_progress_rises_to_the_end_and_not_beyond(name, sigmas):
     assert [sigmas[i] for i in seen] == [s for s in sigmas[:-1] for _ in range(CALLS_PER_STEP[name])]
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_nothing_is_read_from_the_device(name):
     """Tensors on the meta device have no values to read: any host read of the latent fails."""
     x = torch.empty(2, 4, 8, 8, device="meta")
     assert _sample(name, lambda x, sigma: torch.empty_like(x), x).device.type == "meta"
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_tensors_given_away_are_never_written(name):
     kept = []
 
@@ -97,21 +97,21 @@ def test_tensors_given_away_are_never_written(name):
     assert result is not x
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 @pytest.mark.parametrize("sigmas", [torch.tensor([]), torch.tensor([5.0])], ids=["empty", "one"])
 def test_a_grid_without_steps_returns_the_latent(name, sigmas):
     x = torch.randn(2, 2)
     assert _sample(name, None, x, sigmas) is x
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 @pytest.mark.parametrize("sigmas", [[2.0, 0.0], [2.0, 1.0], [2.0, 1.0, 0.0], [3.0, 2.0, 0.5]], ids=str)
 def test_one_and_two_steps_and_a_last_sigma_above_zero(name, sigmas):
     result = _sample(name, denoiser(False), torch.ones(2, 2, dtype=torch.float64), torch.tensor(sigmas))
     assert result.isfinite().all()
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_repeated_sigmas_cost_nothing_and_change_nothing(name):
     x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     plain, repeated = CountingModel(denoiser(False)), CountingModel(denoiser(False))
@@ -131,7 +131,7 @@ def test_nearly_repeated_sigmas_do_not_amplify_rounding():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_dtypes(name, dtype):
     """The network and the caller keep their dtype; the state is at least float32."""
     given, states = [], []
@@ -171,7 +171,7 @@ def test_noise_of_a_stage_is_drawn_once_and_carried():
     assert float(result) == 3.0 * 1.0 + 5.0 * 10.0 + 7.0 * 100.0
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_no_host_reads_and_one_operation_per_term(name):
     sigmas = torch.linspace(10.0, 0.1, 9)
     x = torch.ones(1, 4, 64, 64)

@@ -1,0 +1,65 @@
+"""Noise that belongs to an item, not to a batch.
+
+An item's noise depends on the seed and on the item's own initial noise, and on nothing else: it is the same alone, in a
+batch, at another position of it, or in a batch split over several machines, and the same on every device, because it
+is drawn on the CPU.
+
+Where an item's initial noise is switched off (all zeros, as in the second part of a schedule that was cut in two), it
+cannot tell items apart; then the position in the batch takes its place. Two items with equal initial noise are the
+same item and get equal noise.
+"""
+
+import hashlib
+
+import torch
+
+
+def item_keys(initial_noise: torch.Tensor | None, batch: int, seed: int) -> list[int]:
+    """A 63-bit key an item.
+
+    Args:
+        initial_noise: (batch, ...) unit noise the items started from, before any scaling by sigma; None if unknown.
+        batch: number of items.
+        seed: of the whole run.
+    """
+    noises = None if initial_noise is None else initial_noise.detach().cpu().float().contiguous()
+    keys = []
+    for position in range(batch):
+        known = noises is not None and bool(noises[position].any())
+        identity = noises[position].numpy().tobytes() if known else f"position {position}".encode()
+        digest = hashlib.blake2b(identity, digest_size=8, key=seed.to_bytes(16, "little", signed=True)).digest()
+        keys.append(int.from_bytes(digest, "little") >> 1)
+    return keys
+
+
+class ItemNoise:
+    """A noise_sampler: independent unit noises, one generator an item.
+
+    Args:
+        keys: from `item_keys`.
+        like: latent whose shape, dtype and device the noise gets.
+    """
+
+    def __init__(self, keys: list[int], like: torch.Tensor):
+        self._generators = [torch.Generator("cpu").manual_seed(key) for key in keys]
+        self._shape, self._dtype, self._device = like.shape[1:], like.dtype, like.device
+
+    def __call__(self, sigma, sigma_next) -> torch.Tensor:
+        """Unit noise like the latent; the sigmas do not matter."""
+        # always drawn in float32, so that every dtype sees the same numbers
+        draws = torch.stack([torch.randn(self._shape, generator=g) for g in self._generators])
+        if self._device.type == "cuda":
+            draws = draws.pin_memory()
+        return draws.to(self._device, self._dtype, non_blocking=True)
+
+
+def default_noise_sampler(model, x: torch.Tensor, extra_args: dict) -> ItemNoise:
+    """ItemNoise for a run: the seed of `extra_args`, the initial noise the host keeps as `model.noise`.
+
+    Without a seed one is drawn from torch's global generator, so that torch.manual_seed reproduces it.
+    """
+    seed = extra_args.get("seed")
+    seed = int(torch.randint(2**62, (1,))) if seed is None else int(seed)
+    initial = getattr(model, "noise", None)
+    same_shape = isinstance(initial, torch.Tensor) and initial.shape == x.shape
+    return ItemNoise(item_keys(initial if same_shape else None, len(x), seed), x)

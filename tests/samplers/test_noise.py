@@ -1,0 +1,132 @@
+"""Noise belongs to an item: the same in any batch, at any position, on any machine."""
+
+import pytest
+import torch
+from exact import MIXTURE, denoiser
+
+from samplers.noise import ItemNoise, item_keys
+from samplers.res import SAMPLERS
+from samplers.time_maps import FLOW
+
+STOCHASTIC = {name: sampler for name, sampler in SAMPLERS.items() if sampler.stochastic}
+SIGMAS = torch.tensor([10.0, 4.0, 1.5, 0.5, 0.0])
+
+
+class Model:
+    """A denoiser that keeps the initial noise, as the host's does."""
+
+    def __init__(self, noise):
+        self.noise = noise
+
+    def __call__(self, x, sigma, seed=None):
+        return x / (1.0 + sigma.reshape(-1, *[1] * (x.ndim - 1)) ** 2)  # elementwise: no batch-dependent sums
+
+
+def _initial(batch=8, shape=(4, 8, 8)):
+    return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def _sample(name, noise, seed=7, **options):
+    return SAMPLERS[name].sample(Model(noise), noise * 10.0, SIGMAS, {"seed": seed}, disable=True, **options)
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_an_item_is_the_same_in_any_batch(name):
+    noise = _initial()
+    whole = _sample(name, noise)
+    assert torch.equal(_sample(name, noise[3:4]), whole[3:4]), "alone"
+    assert torch.equal(_sample(name, noise.flip(0)), whole.flip(0)), "at another position"
+    halves = torch.cat([_sample(name, noise[:5]), _sample(name, noise[5:])])
+    assert torch.equal(halves, whole), "in a batch split in two"
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_seed_and_items_differ(name):
+    noise = _initial()
+    whole = _sample(name, noise)
+    assert torch.equal(whole, _sample(name, noise))
+    assert not torch.equal(whole, _sample(name, noise, seed=8))
+    result = _sample(name, noise, eta=0.5)
+    assert not torch.equal(whole, result)
+
+
+def test_equal_items_are_the_same_item():
+    noise = _initial(1).repeat(2, 1, 1, 1)
+    keys = item_keys(noise, 2, 0)
+    assert keys[0] == keys[1]
+
+
+def test_noise_switched_off_is_told_apart_by_position():
+    keys = item_keys(torch.zeros(3, 4), 3, 0)
+    assert len(set(keys)) == 3 and keys == item_keys(None, 3, 0)
+    assert keys != item_keys(torch.zeros(3, 4), 3, 1)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_the_same_numbers_in_every_dtype_and_for_any_number_of_threads(dtype, threads):
+    expected = ItemNoise([5, 6], torch.zeros(2, 1000))(None, None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert torch.equal(ItemNoise([5, 6], torch.zeros(2, 1000, dtype=dtype))(None, None), expected.to(dtype))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_noise_is_unit_and_independent():
+    noise = ItemNoise([1, 2], torch.zeros(2, 200_000))
+    first, second = noise(None, None), noise(None, None)
+    for draw in (first, second):
+        assert draw.mean().abs() < 0.01 and (draw.std(dim=1) - 1).abs().max() < 0.01
+    assert (first * second).mean().abs() < 0.01 and (first[0] * first[1]).mean().abs() < 0.01
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_without_a_seed_the_global_generator_decides(name):
+    def sample():
+        torch.manual_seed(3)
+        return SAMPLERS[name].sample(Model(None), _initial(2), SIGMAS, None, disable=True)
+
+    assert torch.equal(sample(), sample())
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_an_injected_noise_sampler_is_used(name):
+    seen = []
+
+    def noise_sampler(sigma, sigma_next):
+        seen.append((float(sigma), float(sigma_next)))
+        return torch.zeros(8, 4, 8, 8)
+
+    _sample(name, _initial(), noise_sampler=noise_sampler)
+    assert [a for a, _ in seen][1:] == pytest.approx([b for _, b in seen][:-1]), "segments join"
+    assert seen[0][0] == 10.0 and seen[-1][1] == 0.5
+
+
+@pytest.mark.parametrize("options", [{"eta": -0.1}, {"s_noise": -1.0}, {"eta": float("nan")}, {"s_noise": float("inf")}])
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_bad_options(name, options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be a finite number, 0 or more"):
+        SAMPLERS[name].sample(None, _initial(), SIGMAS, disable=True, **options)
+
+
+@pytest.mark.parametrize("flow", [False, True], ids=["ve", "flow"])
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_samples_of_a_mixture_have_its_covariance(name, flow):
+    """A two-sample look at the whole distribution: mean and covariance of 4,000 samples of the ring."""
+    generator = torch.Generator().manual_seed(1)
+    start = torch.randn(4000, 2, dtype=torch.float64, generator=generator)
+    if flow:
+        sigmas = torch.cat([torch.ones(1), torch.linspace(-3.0, 4.0, 60).neg().sigmoid()[1:], torch.zeros(1)])
+    else:
+        sigmas = torch.cat([torch.logspace(1.2, -1.7, 60), torch.zeros(1)])
+    model = denoiser(flow)
+    x = SAMPLERS[name].sample(
+        lambda x, sigma, seed=None: model(x, sigma), start * sigmas[0], sigmas, {"seed": 1}, disable=True,
+        **({"time": FLOW} if flow else {}),
+    )  # fmt: skip
+    # radius 1, width 0.6
+    expected = torch.eye(2, dtype=torch.float64) * (0.5 + MIXTURE.std**2)
+    assert x.mean(dim=0).abs().max() < 0.06
+    assert (x.T.cov() - expected).abs().max() < 0.07
