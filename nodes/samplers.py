@@ -21,7 +21,8 @@ def _flow_variable_input():
         options=["auto", *_FLOW_TIMES],
         default="auto",
         tooltip="On flow models (Flux, SD3, Wan): the variable in which the denoised output is interpolated. auto takes "
-        "the one that measured better: logsnr for multistep, log_sigma for single-step. Other models have only one.",
+        "the one that measured better: logsnr for multistep, log_sigma for single-step. Above sigma 0.9 steps are always taken "
+        "in log sigma. Other models have only one.",
         **ADVANCED,
     )
 

@@ -104,10 +104,11 @@ def _progress_index(plan: Plan, call: int, first_call: int) -> int | PartialStep
     Bars show i + 1, and the last call of all must show the number of steps and no more: a last step of several
     calls (to a sigma above 0) is squeezed into what the step before has left.
     """
-    step, done = plan.stages[call].step, call - first_call
-    calls = next(n for n, s in enumerate(plan.stages[first_call:], 1) if s.closes_step)
-    last = plan.calls == first_call + calls
-    i = step + (done / calls if not last else (done + 1 - calls) / calls**2)
+    step, done, last_call = plan.stages[call].step, call - first_call, first_call
+    while not plan.stages[last_call].closes_step:
+        last_call += 1
+    calls = last_call - first_call + 1
+    i = step + (done / calls if last_call + 1 < plan.calls else (done + 1 - calls) / calls**2)
     if i == step or i < 0.0:
         return step
     partial = PartialStep(i)
