@@ -1,0 +1,99 @@
+"""Every way the host's models add noise, with the host's own model-sampling classes: right, or refused.
+
+The truth is Heun's method in many steps by the host itself, on a model of each family whose denoiser is the same exact one.
+"""
+
+import sys
+
+import pytest
+import torch
+from exact import DETERMINISTIC
+
+from embedded.digits import digits
+from samplers.res import SAMPLERS
+
+FAMILIES = ["EPS", "V_PREDICTION", "V_PREDICTION_DDPM", "EDM", "STABLE_CASCADE", "V_PREDICTION_EDM", "V_PREDICTION_CONTINUOUS"]
+FAMILIES += ["FLOW", "FLUX", "FLOW_COSMOS", "IMG_TO_IMG"]
+
+
+@pytest.fixture
+def family(pack):
+    """family(name, **sampling settings) -> MODEL, or a skip where the host has no such family."""
+    import comfy.model_base
+    import comfy.model_patcher
+
+    module = next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
+
+    def make(name, **settings):
+        kind = getattr(comfy.model_base.ModelType, name, None)
+        if kind is None:
+            pytest.skip(f"this host has no {name}")
+        config = module._Config({**module._Config.unet_config, "in_channels": 1})
+        config.sampling_settings = settings
+        model = module.MixtureModel(config, kind, module.MixtureNet(digits(0.2)))
+        cpu = torch.device("cpu")
+        return comfy.model_patcher.ModelPatcher(model.eval(), load_device=cpu, offload_device=cpu)
+
+    return make
+
+
+def _sample(model, sampler, steps, scheduler="logsnr_uniform", batch=16):
+    import comfy.sample
+
+    condition = [[torch.ones(1, 1, 10), {}]]
+    latent = torch.zeros(batch, 1, 8, 8)
+    noise = comfy.sample.prepare_noise(latent, 5)
+    return comfy.sample.sample(
+        model, noise, steps, 1.0, sampler, scheduler, condition, condition, latent, seed=5, disable_pbar=True
+    )
+
+
+def _settings(name):
+    return {"FLOW": {"shift": 3.0}, "FLUX": {"shift": 1.15}}.get(name, {})
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_deterministic_samplers_agree_with_heun_in_many_steps(family, name):
+    model = family(name, **_settings(name))
+    truth = _sample(model, "heun", 250)
+    for sampler in DETERMINISTIC:
+        result = _sample(model, sampler, 60)
+        error = (result - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
+        assert float(error.median()) < 0.01, sampler
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_stochastic_samplers_give_the_datas_mean_and_spread(family, name):
+    model = family(name, **_settings(name))
+    data = digits(0.2).means
+    for sampler in (name for name, s in SAMPLERS.items() if s.stochastic):
+        result = _sample(model, sampler, 60, batch=256)
+        # the digits have mean -0.389 and standard deviation 0.752, the mixture adds its width
+        assert float(result.mean()) == pytest.approx(float(data.mean()), abs=0.03), sampler
+        assert float(result.std()) == pytest.approx((float(data.var()) + 0.04) ** 0.5, abs=0.03), sampler
+
+
+def test_a_flow_models_noise_scale_scales_the_noise(family):
+    """Models trained on noise of another size say so; the host scales the initial noise, samplers the noise they add."""
+    model = family("FLOW", shift=3.0, noise_scale=0.5)
+    if getattr(model.get_model_object("model_sampling"), "noise_scale", 1.0) == 1.0:
+        pytest.skip("this host has no noise_scale")
+    result = _sample(model, "exp_res_2m_sde", 60, batch=256)
+    assert float(result.std()) == pytest.approx(0.778, abs=0.03)
+
+
+def test_zero_terminal_snr(family):
+    """A sigma_max of 4518 instead of 14.6."""
+    model = family("V_PREDICTION", zsnr=True)
+    assert float(model.get_model_object("model_sampling").sigma_max) > 4000
+    truth = _sample(model, "heun", 400)
+    for sampler in DETERMINISTIC:
+        error = (_sample(model, sampler, 80) - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
+        assert float(error.median()) < 0.02, sampler
+
+
+def test_image_to_image_flow_goes_straight_to_the_output(family):
+    """IMG_TO_IMG_FLOW is a CONST subclass that holds no noise: one step gives the network's output, inverted as the host does."""
+    model = family("IMG_TO_IMG_FLOW")
+    ours, hosts = (_sample(model, sampler, 1, "simple") for sampler in ("exp_res_2m", "euler"))
+    torch.testing.assert_close(ours, hosts)
