@@ -3,7 +3,15 @@
 import comfy.samplers
 from comfy_api.v0_0_2 import io
 
-from ..samplers.res import LAST_STEPS, SAMPLERS, STARTS, check_multistep_options, sample_res_multistep
+from ..samplers.res import (
+    LAST_STEPS,
+    MAX_DATA_SCALE,
+    MIN_DATA_SCALE,
+    SAMPLERS,
+    STARTS,
+    check_multistep_options,
+    sample_res_multistep,
+)
 from ..samplers.tableaus import MIN_NODE, res_2s, res_3s
 from ..samplers.time_maps import FLOW, FLOW_LOG_SIGMA
 from .registry import for_host
@@ -42,8 +50,8 @@ def _data_scale_input():
     return io.Float.Input(
         "data_scale",
         default=1.5,
-        min=0.01,
-        max=100.0,
+        min=MIN_DATA_SCALE,
+        max=MAX_DATA_SCALE,
         step=0.01,
         round=False,
         tooltip="Standard deviation of the latents, near 1 for most models. A somewhat larger value is steadier at few "

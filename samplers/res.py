@@ -25,6 +25,7 @@ _FULL_ORDER_START = {1: RES_1, 2: res_2s(), 3: res_3s()}
 STARTS = ("low order", "single step")
 INTERPOLATIONS = ("lambda", "alpha")
 LAST_STEPS = ("denoised", "extrapolated")
+MIN_DATA_SCALE, MAX_DATA_SCALE = 0.01, 100.0
 
 
 def sample_res_multistep(
@@ -53,7 +54,7 @@ def sample_res_multistep(
             needs to show; for order 2 and 3.
         corrector: redo every step with the output at its end as an additional node, at no extra call.
         interpolation: "lambda" (the paper's) or "alpha", see `interpolation.py`.
-        data_scale: standard deviation of the data, > 0; read by "alpha" and "extrapolated". Somewhat larger than
+        data_scale: standard deviation of the data, 0.01 to 100; read by "alpha" and "extrapolated". Somewhat larger than
             the true one is steadier at few steps under guidance.
         last_step: the step to sigma = 0 when interpolating in lambda. "denoised": the last output.
             "extrapolated": the last `order` outputs, extrapolated to sigma = 0 in alpha.
@@ -91,8 +92,8 @@ def check_multistep_options(order, start="low order", interpolation="lambda", da
             raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
     if start == "single step" and order not in _FULL_ORDER_START:
         raise ValueError(f"start 'single step' has methods up to order 3, got order {order}; use 'low order'.")
-    if not 0.0 < data_scale < math.inf:
-        raise ValueError(f"data_scale must be a finite number above 0, got {data_scale!r}.")
+    if not MIN_DATA_SCALE <= data_scale <= MAX_DATA_SCALE:
+        raise ValueError(f"data_scale must be between {MIN_DATA_SCALE:g} and {MAX_DATA_SCALE:g}, got {data_scale!r}.")
 
 
 def sample_exp_res_2m(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):

@@ -42,10 +42,11 @@ def test_discrete_eps_denoiser(external, name):
             return self.inner_model(*args, **kwargs)
 
     denoiser = Denoiser(Eps(), alphas_cumprod, quantize=True)
-    sigmas = denoiser.get_sigmas(60)
-    x = torch.randn(256, 2, generator=torch.Generator().manual_seed(0)) * sigmas[0]
+    sigmas = external.sampling.get_sigmas_karras(60, denoiser.sigma_min, denoiser.sigma_max)
+    x = torch.randn(1024, 2, generator=torch.Generator().manual_seed(0)) * sigmas[0]
     seen = []
+    torch.manual_seed(0)  # of the stochastic samplers' noise: this wrapper takes no seed
     samples = SAMPLERS[name].sample(denoiser, x, sigmas, extra_args={}, callback=seen.append, disable=True)
     assert len(seen) == calls_per_step(name) * (len(sigmas) - 2) + 1
     # the ring's radius 1 and width 0.6: variance 1/2 + 0.36 in each coordinate
-    assert samples.isfinite().all() and float(samples.var()) == pytest.approx(0.86, abs=0.12)
+    assert samples.isfinite().all() and float(samples.var()) == pytest.approx(0.86, abs=0.1)

@@ -197,7 +197,7 @@ def test_multistep_starts(order, start):
         ({"order": 4, "start": "single step"}, "use 'low order'"),
         ({"interpolation": "x"}, "interpolation must be one of"),
         ({"last_step": "x"}, "last_step must be one of"),
-        ({"data_scale": 0.0}, "data_scale must be a finite number above 0, got 0.0"),
+        ({"data_scale": 0.0}, "data_scale must be between 0.01 and 100, got 0.0"),
     ],
 )
 def test_multistep_options_out_of_range(options, match):
