@@ -83,7 +83,8 @@ def ensure_tools(host: Host, requirements: Path) -> Path:
     with _lock():
         if not folder.exists():
             _say("Installing the test tools ...")
-            part = _fresh(folder.with_suffix(".part"))
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
             _pip(_ensure_pip(), "install", "--target", str(part), "--no-deps", "-r", str(requirements))
             part.rename(folder)
     return folder
@@ -95,7 +96,8 @@ def _existing(tree: Path, python: str | None) -> Host:
     venvs = [tree / name / "bin" / "python" for name in ("venv", ".venv")]
     python = Path(python).expanduser() if python else next((p for p in venvs if p.exists()), Path(sys.executable))
     try:
-        check = subprocess.run([str(python), "-c", "import torch, aiohttp"], capture_output=True, text=True)
+        # -B: their environment is not to be written into, caches included
+        check = subprocess.run([str(python), "-B", "-c", "import torch, aiohttp"], capture_output=True, text=True)
         reason = (check.stderr.strip().splitlines() or ["it does not run"])[-1]
     except OSError as error:
         check, reason = None, error.strerror
@@ -202,11 +204,6 @@ def _logged(command: list[str]) -> subprocess.CompletedProcess:
     with open(LOG, "a") as log:
         log.write(f"$ {' '.join(command)}\n{done.stdout}\n")
     return done
-
-
-def _fresh(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder
 
 
 def _say(text: str) -> None:

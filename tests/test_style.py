@@ -1,5 +1,6 @@
 """Lint, and rules that no linter knows."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -25,4 +26,4 @@ def test_import_is_light():
     code = "import sys, torch, numpy, tqdm.auto; before = set(sys.modules); import samplers, embedded.digits; "
     code += "print({m.split('.')[0] for m in set(sys.modules) - before} - set(sys.stdlib_module_names))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert eval(done.stdout) - {"numpy"} == {"samplers", "embedded"}  # noqa: S307
+    assert ast.literal_eval(done.stdout) - {"numpy"} == {"samplers", "embedded"}
