@@ -28,7 +28,7 @@ def grid_steps(sigmas, time: TimeMap) -> list[GridStep]:
         time: the time map, for its largest sigma.
 
     Returns:
-        One GridStep for every sigma that differs from the next; none for a grid of length 0 or 1.
+        One GridStep for every sigma that differs from the last one kept; none for a grid of length 0 or 1.
 
     Raises:
         ValueError: naming the entry: not 1-D, not finite, negative, rising, above the map's limit, or a
@@ -54,8 +54,12 @@ def grid_steps(sigmas, time: TimeMap) -> list[GridStep]:
             )
     if values[0] == 0.0:
         raise ValueError("sigmas[0] is 0 with more to come; there is no noise to remove. Start from a sigma above 0.")
-    pairs = enumerate(zip(values, values[1:]))
-    return [GridStep(i, a, b) for i, (a, b) in pairs if a > 0.0 and (b == 0.0 or math.log(a / b) > _MIN_STEP)]
+    steps, current = [], values[0]
+    for i, sigma in enumerate(values[1:]):
+        if current > 0.0 and (sigma == 0.0 or math.log(current / sigma) > _MIN_STEP):
+            steps.append(GridStep(i, current, sigma))
+            current = sigma  # a repetition is measured from the last sigma kept, so that many cannot add up
+    return steps
 
 
 def read_sigmas(sigmas) -> list[float]:

@@ -53,7 +53,12 @@ def run(
 
     Returns:
         The latent at the last sigma, in x's dtype. For a plan without steps, x itself.
+
+    Raises:
+        ValueError: the plan adds noise and there is no noise_sampler.
     """
+    if noise_sampler is None and any(stage.segment for stage in plan.stages):
+        raise ValueError(f"noise_sampler must be given: {plan.method} adds noise. Try samplers.noise.default_noise_sampler.")
     logging.getLogger(__name__).debug("%s", plan)  # formatted only where debug output is on
     extra_args = {} if extra_args is None else extra_args
     dtype = torch.promote_types(x.dtype, torch.float32)

@@ -9,7 +9,7 @@ from exact import DETERMINISTIC, MIXTURE, CountingModel, calls_per_step, denoise
 from benchmarks.dispatch import count_operations
 from samplers.loop import run
 from samplers.multistep import multistep_plan
-from samplers.plan import Plan, Stage
+from samplers.plan import Noise, Plan, Stage
 from samplers.res import SAMPLERS, sample_res_multistep
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
@@ -169,6 +169,14 @@ def test_noise_of_a_stage_is_drawn_once_and_carried():
         noise_sampler=lambda sigma, sigma_next: torch.full((1, 1), next(draws)),
     )
     assert float(result) == 3.0 * 1.0 + 5.0 * 10.0 + 7.0 * 100.0
+
+
+def test_a_plan_with_noise_needs_a_noise_sampler():
+    model = CountingModel(lambda x, sigma: x)
+    plan = single_step_plan(SIGMAS, res_3s(), VE, Noise(1.0))
+    with pytest.raises(ValueError, match="noise_sampler must be given: RES-3S"):
+        run(plan, model, torch.zeros(1, 1), SIGMAS, disable=True)
+    assert not model.sigmas
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
