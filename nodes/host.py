@@ -45,6 +45,15 @@ def time_map(model_sampling) -> TimeMap:
     )
 
 
+def check_holds_noise(model_sampling) -> None:
+    """Raise a ValueError for models whose latents carry no noise, on which an SDE has no meaning."""
+    if isinstance(model_sampling, getattr(ms, "IMG_TO_IMG_FLOW", ())):
+        raise ValueError(
+            "model_sampling is IMG_TO_IMG_FLOW, which goes from image to image without noise, so a sampler that adds noise "
+            "is wrong for it. Use a deterministic one, such as exp_res_2m."
+        )
+
+
 def sigma_range(model_sampling) -> SigmaRange:
     """The model's smallest and largest sigma."""
     return SigmaRange(float(model_sampling.sigma_min), float(model_sampling.sigma_max))

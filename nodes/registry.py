@@ -12,7 +12,7 @@ import comfy.samplers
 from ..samplers.res import SAMPLERS
 from ..samplers.schedules import logsnr_grid
 from ..samplers.time_maps import VE, TimeMap
-from .host import model_sampling_of, sigma_range, time_map
+from .host import check_holds_noise, model_sampling_of, sigma_range, time_map
 
 _MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
 
@@ -31,6 +31,7 @@ def for_host(sample, flow_time: TimeMap, stochastic: bool = False):
         sampling = model_sampling_of(model)
         time = VE if time_map(sampling) is VE else flow_time
         if stochastic:
+            check_holds_noise(sampling)
             options["s_noise"] = options.get("s_noise", 1.0) * getattr(sampling, "noise_scale", 1.0)
         return sample(model, x, sigmas, extra_args, callback, disable, time=time, **options)
 

@@ -69,7 +69,7 @@ def _node_input(name, default, ordinal):
         step=0.001,
         round=False,
         tooltip=f"Where in the step the {ordinal} call lies, as a fraction of the step in logSNR. {default:.4g} measures within "
-        "10 % of the best.",
+        "10 % of the best, eps and flow models taken together.",
         **ADVANCED,
     )
 

@@ -6,28 +6,26 @@ from ..samplers.schedules import DEFAULT_EXPONENT, EXPONENT_RANGE, SPACINGS, den
 from .host import sigma_range, time_map
 from .schema import schema
 
+
+def _exponent_input(spacing, name, step, tooltip):
+    low, high = EXPONENT_RANGE[spacing]
+    default = DEFAULT_EXPONENT[spacing]
+    return io.Float.Input(name, default=default, min=low, max=high, step=step, round=False, tooltip=tooltip)
+
+
+# spacing -> its exponent; uniform has none
 _EXPONENTS = {
-    "power": (
-        io.Float.Input(
-            "power",
-            default=DEFAULT_EXPONENT["power"],
-            min=EXPONENT_RANGE["power"][0],
-            max=EXPONENT_RANGE["power"][1],
-            step=0.05,
-            round=False,
-            tooltip="Below 1: large steps in the noise, fine steps near the image. Above 1: the reverse. 1 is uniform.",
-        ),
+    "power": _exponent_input(
+        "power",
+        "power",
+        0.05,
+        "Below 1: large steps in the noise, fine steps near the image. Above 1: the reverse. 1 is uniform.",
     ),
-    "edm_rho": (
-        io.Float.Input(
-            "rho",
-            default=DEFAULT_EXPONENT["edm_rho"],
-            min=EXPONENT_RANGE["edm_rho"][0],
-            max=EXPONENT_RANGE["edm_rho"][1],
-            step=0.1,
-            round=False,
-            tooltip="7 is EDM's and Karras'. Larger values approach uniform, smaller ones spend more steps in the noise.",
-        ),
+    "edm_rho": _exponent_input(
+        "edm_rho",
+        "rho",
+        0.1,
+        "7 is EDM's and Karras'. Larger values approach uniform, smaller ones spend more steps in the noise.",
     ),
 }
 
@@ -63,7 +61,7 @@ class RESLogSNRSchedule(io.ComfyNode):
                 ),
                 io.DynamicCombo.Input(
                     "spacing",
-                    options=[io.DynamicCombo.Option(name, list(_EXPONENTS.get(name, ()))) for name in SPACINGS],
+                    options=[io.DynamicCombo.Option(name, [_EXPONENTS[name]] if name in _EXPONENTS else []) for name in SPACINGS],
                     tooltip="uniform: equal steps in logSNR. power: the grid warped by u^power. edm_rho: the EDM (Karras) grid.",
                 ),
             ],
@@ -74,7 +72,7 @@ class RESLogSNRSchedule(io.ComfyNode):
     def execute(cls, model, steps, denoise, spacing) -> io.NodeOutput:
         """SIGMAS of shape (steps + 1,); empty where denoise is 0. `spacing` holds the choice and its exponent."""
         name = spacing["spacing"]
-        exponent = next((spacing[i.id] for i in _EXPONENTS.get(name, ())), None)
+        exponent = spacing[_EXPONENTS[name].id] if name in _EXPONENTS else None
         sampling = model.get_model_object("model_sampling")
         grid = (sigma_range(sampling), time_map(sampling), name, exponent)
         return io.NodeOutput(denoise_tail(lambda n: logsnr_grid(n, *grid), steps, denoise))

@@ -97,3 +97,5 @@ def test_image_to_image_flow_goes_straight_to_the_output(family):
     model = family("IMG_TO_IMG_FLOW")
     ours, hosts = (_sample(model, sampler, 1, "simple") for sampler in ("exp_res_2m", "euler"))
     torch.testing.assert_close(ours, hosts)
+    with pytest.raises(ValueError, match="IMG_TO_IMG_FLOW.*Use a deterministic one"):
+        _sample(model, "exp_res_2m_sde", 4, "simple")
