@@ -7,6 +7,7 @@ import torch
 from exact import DETERMINISTIC, MIXTURE, CountingModel, calls_per_step, denoiser, grid
 
 from benchmarks.dispatch import count_operations
+from samplers.interpolation import InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise, Plan, Stage
@@ -226,3 +227,22 @@ def test_a_printed_plan_shows_every_number():
     for stage, line in zip(plan.stages, text.splitlines()[2:]):
         assert all(f"{call}: {weight:+.9f}" in line for call, weight in stage.weights)
         assert f"{-math.log(stage.sigma):.5f}" in line and f"{stage.h:.5f}" in line
+
+
+@pytest.mark.parametrize(
+    "options, plan",
+    [
+        ({"interpolation": "alpha", "data_scale": 0.7}, {"interpolation": InAlpha(0.7)}),
+        ({"last_step": "extrapolated", "data_scale": 0.7}, {"last_step": InAlpha(0.7)}),
+        ({"corrector": True}, {"corrector": True}),
+        ({"start": "single step"}, {"start": res_3s()}),
+    ],
+    ids=lambda v: next(iter(v)),
+)
+def test_multistep_options_reach_the_plan(options, plan):
+    x = torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 10
+    model = denoiser(False)
+    expected = run(multistep_plan(SIGMAS, 3, VE, **plan), model, x, SIGMAS, disable=True)
+    result = sample_res_multistep(model, x, SIGMAS, disable=True, order=3, **options)
+    assert torch.equal(result, expected)
+    assert not torch.equal(result, sample_res_multistep(model, x, SIGMAS, disable=True, order=3))

@@ -113,6 +113,12 @@ def test_stages_share_one_brownian_path(eta):
     assert covariance == pytest.approx(expected)
 
 
+def test_s_noise_scales_the_noise_alone():
+    plain, doubled = (single_step_plan([3.0, 1.0], res_3s(), VE, Noise(1.0, s_noise)).stages for s_noise in (1.0, 2.0))
+    for a, b in zip(plain, doubled):
+        assert b.noise == pytest.approx([2.0 * n for n in a.noise]) and (a.scale, a.weights) == (b.scale, b.weights)
+
+
 def test_a_stage_at_the_end_of_the_step_draws_nothing_new():
     stages = single_step_plan([3.0, 1.0], res_3s(0.5, 1.0), VE, Noise(1.0)).stages
     assert [stage.segment is not None for stage in stages] == [True, True, False]
