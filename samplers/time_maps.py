@@ -47,6 +47,10 @@ class TimeMap:
         return math.inf if self.lam(sigma) == -math.inf else sigma / self.alpha(sigma)
 
 
+def _flow_alpha(sigma: float) -> float:
+    return 0.0 if sigma > 1.0 - _ROUNDING else 1.0 - sigma
+
+
 def _flow_lam(sigma: float) -> float:
     return -math.inf if sigma > 1.0 - _ROUNDING else math.log1p(-sigma) - math.log(sigma)
 
@@ -66,7 +70,7 @@ VE = TimeMap(
 FLOW = TimeMap(
     name="flow",
     sigma_limit=1.0,
-    alpha=lambda sigma: 1.0 - sigma,
+    alpha=_flow_alpha,
     lam=_flow_lam,
     sigma=_flow_sigma,
 )
