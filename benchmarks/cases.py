@@ -13,37 +13,45 @@ from samplers.loop import run
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
 from samplers.time_maps import FLOW, VE
+from training import networks
 
 BATCH = 64
 
 
 @dataclass
 class Case:
-    """A mixture, a kind of model, a guidance scale, and the noise to start from.
+    """A model of the host, a guidance scale, and the noise to start from.
 
     Attributes:
         name: as printed.
-        mixture: the data, in float64.
         shape: latent shape of an item.
         kind: "eps" or "flow".
-        cfg: guidance of one class a item over the whole mixture; 1 is none.
-        module: the pack's nodes.digits_model, see `host.load`.
+        cfg: guidance of one class an item over no class; 1 is none.
+        batch: items.
         seed: of the starting noise.
     """
 
     name: str
-    mixture: GaussianMixture
     shape: tuple[int, int, int]
     kind: str
-    cfg: float
-    module: object
-    seed: int = 0
+    cfg: float = 1.0
     batch: int = BATCH
+    seed: int = 0
 
-    @cached_property
+    @property
     def model(self):
-        """The MODEL (a ModelPatcher); flow models have shift 3."""
-        return self.module.mixture_model(self.mixture, self.kind, 3.0, self.shape[0])
+        """The MODEL (a ModelPatcher)."""
+        raise NotImplementedError
+
+    @property
+    def conditioning(self) -> tuple[list, list]:
+        """Positive and negative CONDITIONING."""
+        raise NotImplementedError
+
+    @property
+    def reference(self) -> torch.Tensor:
+        """The converged solution at sigma = 0, from the state the host starts at."""
+        raise NotImplementedError
 
     @property
     def model_sampling(self):
@@ -52,12 +60,6 @@ class Case:
     @cached_property
     def noise(self) -> torch.Tensor:
         return torch.randn(self.batch, *self.shape, generator=torch.Generator().manual_seed(self.seed))
-
-    @cached_property
-    def class_weights(self) -> torch.Tensor:
-        """One class a item, (batch, classes)."""
-        classes = torch.arange(self.batch) % self.mixture.classes
-        return torch.nn.functional.one_hot(classes, self.mixture.classes).float()
 
     def sample(self, sampler, sigmas: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Latents by the host's own sampling, and how often the denoiser was called."""
@@ -73,14 +75,45 @@ class Case:
 
         model = self.model.clone()
         model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", count)
-        positive = [[self.class_weights[:, None, :] if self.cfg != 1.0 else torch.ones(1, 1, self.mixture.classes), {}]]
-        negative = [[torch.ones(1, 1, self.mixture.classes), {}]]
         # clones, because some of the host's samplers write into the sigmas they are given
         samples = comfy.sample.sample_custom(
-            model, self.noise.clone(), self.cfg, sampler, sigmas.clone(), positive, negative,
+            model, self.noise.clone(), self.cfg, sampler, sigmas.clone(), *self.conditioning,
             torch.zeros_like(self.noise), disable_pbar=True, seed=self.seed,
         )  # fmt: skip
-        return samples, calls
+        return self.model.model.process_latent_in(samples), calls
+
+    def defect(self, samples: torch.Tensor) -> torch.Tensor:
+        """Relative distance to the converged solution, per item."""
+        difference = (samples.double() - self.reference).flatten(1).norm(dim=1)
+        return difference / self.reference.flatten(1).norm(dim=1)
+
+
+@dataclass
+class MixtureCase(Case):
+    """A mixture as a model; flow models have shift 3.
+
+    Attributes:
+        mixture: the data, in float64.
+        module: the pack's nodes.digits_model, see `host.load`.
+    """
+
+    mixture: GaussianMixture | None = None
+    module: object = None
+
+    @cached_property
+    def model(self):
+        return self.module.mixture_model(self.mixture, self.kind, 3.0, self.shape[0])
+
+    @cached_property
+    def class_weights(self) -> torch.Tensor:
+        """One class a item, (batch, classes)."""
+        classes = torch.arange(self.batch) % self.mixture.classes
+        return torch.nn.functional.one_hot(classes, self.mixture.classes).float()
+
+    @property
+    def conditioning(self):
+        everything = torch.ones(1, 1, self.mixture.classes)
+        return [[self.class_weights[:, None, :] if self.cfg != 1.0 else everything, {}]], [[everything, {}]]
 
     def denoise(self, x, sigma):
         """The guided denoiser in float64."""
@@ -93,7 +126,6 @@ class Case:
 
     @cached_property
     def reference(self) -> torch.Tensor:
-        """The converged solution at sigma = 0, from the state the host starts at."""
         sampling = self.model_sampling
         sigma_max = sampling.sigma_max
         start = sampling.noise_scaling(sigma_max, self.noise.clone(), torch.zeros_like(self.noise), True).double()
@@ -106,10 +138,41 @@ class Case:
         sigmas = torch.tensor([sigma_max, *(time.sigma(v) for v in lam[1:]), 0.0], dtype=torch.float64)
         return run(single_step_plan(sigmas, res_3s(), time), self.denoise, start, sigmas, disable=True)
 
-    def defect(self, samples: torch.Tensor) -> torch.Tensor:
-        """Relative distance to the converged solution, per item."""
-        difference = (samples.double() - self.reference).flatten(1).norm(dim=1)
-        return difference / self.reference.flatten(1).norm(dim=1)
+
+@dataclass
+class NetworkCase(Case):
+    """A trained network; its solution is converged through the host, so it has the host's rounding of timesteps in it.
+
+    Attributes:
+        network: key of training.networks.NETWORKS.
+    """
+
+    network: str = ""
+
+    @cached_property
+    def model(self):
+        return networks.load(self.network)
+
+    @property
+    def conditioning(self):
+        network = networks.NETWORKS[self.network]
+        classes = torch.arange(self.batch) % networks.NO_CLASS
+        return networks.conditioning(network, classes), networks.conditioning(network, [networks.NO_CLASS])
+
+    @cached_property
+    def reference(self) -> torch.Tensor:
+        return self.converge(400)
+
+    def converge(self, steps: int) -> torch.Tensor:
+        """RES-3S on `steps` steps uniform in logSNR."""
+        import comfy.samplers
+
+        sampling = self.model_sampling
+        time = FLOW if self.kind == "flow" else VE
+        sigma_max, last = float(sampling.sigma_max), 6.0 if self.kind == "flow" else time.lam(float(sampling.sigma_min))
+        lam = np.linspace(max(time.lam(sigma_max), -7.0), last, steps)
+        sigmas = torch.tensor([sigma_max, *(time.sigma(v) for v in lam[1:]), 0.0], dtype=torch.float32)
+        return self.sample(comfy.samplers.ksampler("exp_res_3s"), sigmas)[0].double()
 
 
 def standard_cases(module, batch: int = BATCH) -> list[Case]:
@@ -120,7 +183,19 @@ def standard_cases(module, batch: int = BATCH) -> list[Case]:
     cases = []
     for name, kind, cfg in settings:
         label = name + (" flow" if kind == "flow" else "") + (f" CFG {cfg:g}" if cfg != 1.0 else "")
-        cases.append(Case(label, *data[name], kind, cfg, module, batch=batch))
+        mixture, shape = data[name]
+        cases.append(MixtureCase(label, shape, kind, cfg, batch, mixture=mixture, module=module))
+    return cases
+
+
+def network_cases(batch: int = BATCH) -> list[NetworkCase]:
+    """The trained networks, with and without CFG 3."""
+    cases = []
+    for name, network in networks.NETWORKS.items():
+        if network.file.is_file():
+            for cfg in (1.0, 3.0):
+                label = name + (f" CFG {cfg:g}" if cfg != 1.0 else "")
+                cases.append(NetworkCase(label, network.shape, network.kind, cfg, batch, network=name))
     return cases
 
 
@@ -132,7 +207,7 @@ def width_cases(module, widths=(0.1, 0.2, 0.3), batch: int = BATCH) -> list[Case
         for cfg in (1.0, 5.0):
             for name, (mixture, shape) in data.items():
                 label = f"{name} of width {width:g}" + (f" CFG {cfg:g}" if cfg != 1.0 else "")
-                cases.append(Case(label, mixture, shape, "eps", cfg, module, batch=batch))
+                cases.append(MixtureCase(label, shape, "eps", cfg, batch, mixture=mixture, module=module))
     return cases
 
 

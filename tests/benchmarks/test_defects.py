@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import host
-from benchmarks.cases import at_most, grids, standard_cases
+from benchmarks.cases import at_most, grids, network_cases, standard_cases
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,14 @@ def test_references_are_converged(cases):
         ).double()
         coarse = case.converge(start, float(case.model_sampling.sigma_max), 200)
         assert float(case.defect(coarse).median()) < 1e-4
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_references_of_networks_are_converged(pack, index):
+    """Two step sizes agree as far as the host's rounding of timesteps and float32 let them."""
+    case = network_cases(batch=4)[index]
+    case.reference = case.converge(150)
+    assert float(case.defect(case.converge(75)).median()) < 1.5e-3
 
 
 def test_every_sampler_keeps_its_budget_and_converges(cases):

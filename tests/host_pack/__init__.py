@@ -97,6 +97,36 @@ class RealDigits(io.ComfyNode):
         return io.NodeOutput(latent)
 
 
+class NetworkModel(io.ComfyNode):
+    """A network of training/ that the stock loaders do not recognise."""
+
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.String.Input("network")]
+        return io.Schema(node_id="TestNetworkModel", category="test", inputs=inputs, outputs=[io.Model.Output()])
+
+    @classmethod
+    def execute(cls, network):
+        from training import networks
+
+        return io.NodeOutput(networks.load(network))
+
+
+class NetworkCondition(io.ComfyNode):
+    """CONDITIONING of a class for a network of training/."""
+
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.String.Input("network"), io.Int.Input("label")]
+        return io.Schema(node_id="TestNetworkCondition", category="test", inputs=inputs, outputs=[io.Conditioning.Output()])
+
+    @classmethod
+    def execute(cls, network, label):
+        from training import networks
+
+        return io.NodeOutput(networks.conditioning(networks.NETWORKS[network], [label]))
+
+
 class Report(io.ComfyNode):
     """What came out, as UI data."""
 
@@ -122,7 +152,7 @@ class Report(io.ComfyNode):
 
 class TestExtension(ComfyExtension):
     async def get_node_list(self):
-        return [CountCalls, UnknownSampling, Sigmas, Number, RealDigits, Report]
+        return [CountCalls, UnknownSampling, Sigmas, Number, RealDigits, NetworkModel, NetworkCondition, Report]
 
 
 async def comfy_entrypoint():

@@ -1,0 +1,85 @@
+"""Real networks: the stock loaders take them, they draw the digit they are asked for, every sampler runs on them."""
+
+import itertools
+import shutil
+
+import pytest
+import torch
+from exact import calls_per_step
+
+from benchmarks.cases import network_cases
+from embedded.digits import digits
+from samplers.res import SAMPLERS
+from training import networks
+from training.networks import NETWORKS, NO_CLASS
+
+# network -> the stock node that makes its empty latents, and their shape
+LATENTS = {
+    "sd3": ("EmptySD3LatentImage", {"width": 32, "height": 32}, [2, 16, 4, 4]),
+    "unet": ("EmptyLatentImage", {"width": 32, "height": 32}, [2, 4, 4, 4]),
+    "wan": ("EmptyHunyuanLatentVideo", {"width": 32, "height": 32, "length": 9}, [2, 16, 3, 4, 4]),
+}
+_runs = itertools.count()
+
+
+@pytest.mark.parametrize("name", ["sd3", "unet"])
+def test_weights_are_small(name):
+    assert NETWORKS[name].file.stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_networks_draw_the_digit_they_are_asked_for(pack, index):
+    """The nearest real digit has the class asked for; by chance it would in a tenth of the cases."""
+    import comfy.samplers
+
+    case = network_cases(batch=40)[index]
+    sigmas = comfy.samplers.calculate_sigmas(case.model_sampling, "beta", 20)
+    latents = case.sample(comfy.samplers.ksampler("exp_res"), sigmas)[0].float()
+    data, network = digits(), NETWORKS[case.network]
+    nearest = torch.cdist(latents.flatten(1), networks.to_latent(data.means, network).flatten(1)).argmin(dim=1)
+    right = (data.labels[nearest] == torch.arange(40) % 10).float().mean()
+    assert right > (0.85 if case.cfg > 1.0 else 0.7)
+
+
+@pytest.fixture(scope="module")
+def model_files(server, pack):
+    """What a user would have in models/diffusion_models."""
+    import safetensors.torch
+
+    folder = server.base / "models" / "diffusion_models"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(NETWORKS["sd3"].file, folder / "sd3.safetensors")
+    wan = NETWORKS["wan"]
+    safetensors.torch.save_file(networks.state_dict(networks.build(wan)), folder / "wan.safetensors")
+
+
+def _graph(network, name, steps):
+    empty, size, _ = LATENTS[network]
+    run = f"network {next(_runs)}"
+    loader = {"class_type": "UNETLoader", "inputs": {"unet_name": f"{network}.safetensors", "weight_dtype": "default"}}
+    if network == "unet":
+        loader = {"class_type": "TestNetworkModel", "inputs": {"network": network}}
+    condition = {"class_type": "TestNetworkCondition", "inputs": {"network": network, "label": 3}}
+    sample = {
+        "model": ["model", 0], "seed": 3, "steps": steps, "cfg": 3.0, "sampler_name": name, "scheduler": "logsnr_uniform",
+        "positive": ["positive", 0], "negative": ["negative", 0], "latent_image": ["latent", 0], "denoise": 1.0,
+    }  # fmt: skip
+    return {
+        "loader": loader,
+        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["loader", 0], "run": run}},
+        "positive": condition,
+        "negative": {**condition, "inputs": {"network": network, "label": NO_CLASS}},
+        "latent": {"class_type": empty, "inputs": {**size, "batch_size": 2}},
+        "sample": {"class_type": "KSampler", "inputs": sample},
+        "report": {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}},
+    }
+
+
+@pytest.mark.parametrize("network", LATENTS)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_on_every_network(server, model_files, name, network):
+    facts = server.run(_graph(network, name, 5))["report"]["facts"][0]
+    assert facts["calls"] == 4 * calls_per_step(name) + 1
+    assert facts["finite"] and facts["shape"] == LATENTS[network][2]
+    again = server.run(_graph(network, name, 5))["report"]["facts"][0]
+    assert again["sha256"] == facts["sha256"], "same seed, same bytes"
