@@ -40,8 +40,7 @@ DETERMINISTIC = {
 
 # forms of our nodes that have no registered name: (order, corrector, interpolation, start, flow_variable)
 NODE_FORMS = {
-    "alpha 2, corrector": (2, True, {"interpolation": "alpha", "data_scale": 1.5}, "low order", "auto"),
-    "alpha 4, corrector": (4, True, {"interpolation": "alpha", "data_scale": 1.5}, "low order", "auto"),
+    "VP alpha 4, corrector": (4, True, {"interpolation": "alpha", "data_scale": 1.5, "power": 2.0}, "low order", "auto"),
 }
 
 

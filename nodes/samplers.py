@@ -4,9 +4,13 @@ import comfy.samplers
 from comfy_api.v0_0_2 import io
 
 from ..samplers.res import (
+    DATA_SCALE,
     LAST_STEPS,
     MAX_DATA_SCALE,
+    MAX_POWER,
     MIN_DATA_SCALE,
+    MIN_POWER,
+    POWER,
     SAMPLERS,
     STARTS,
     check_multistep_options,
@@ -49,13 +53,27 @@ def _last_step_input():
 def _data_scale_input():
     return io.Float.Input(
         "data_scale",
-        default=1.5,
+        default=DATA_SCALE,
         min=MIN_DATA_SCALE,
         max=MAX_DATA_SCALE,
         step=0.01,
         round=False,
-        tooltip="Standard deviation of the latents, near 1 for most models. A somewhat larger value is steadier at few "
-        "steps and high CFG.",
+        tooltip="Sigma at which alpha turns. Near 1, the standard deviation of latents, it follows smooth data closely; "
+        "larger values are steadier at few steps and high CFG.",
+        **ADVANCED,
+    )
+
+
+def _power_input():
+    return io.Float.Input(
+        "power",
+        default=POWER,
+        min=MIN_POWER,
+        max=MAX_POWER,
+        step=0.01,
+        round=False,
+        tooltip="alpha = (1 + (sigma / data_scale)^power)^(-1 / power). 2 is the alpha of variance-preserving models, 1 that of "
+        "flow models; in between measures best on both.",
         **ADVANCED,
     )
 
@@ -89,7 +107,8 @@ class RESMultistep(io.ComfyNode):
             display_name="RES Multistep",
             category="RES",
             description="Refined exponential multistep solver, deterministic. One model call a step: 20 steps are 20 calls. "
-            "Order 2 and 3 are the samplers exp_res_2m and exp_res_3m, with corrector exp_res_2mc and exp_res_3mc.",
+            "Order 2 and 3 are the samplers exp_res_2m and exp_res_3m, with corrector exp_res_2mc and exp_res_3mc; order 4 with "
+            "corrector and interpolation in alpha is exp_res.",
             search_aliases=["res", "res_2m", "res_3m", "exponential", "sampler"],
             inputs=[
                 io.Int.Input(
@@ -110,7 +129,7 @@ class RESMultistep(io.ComfyNode):
                     "interpolation",
                     options=[
                         io.DynamicCombo.Option("lambda", [_last_step_input()]),
-                        io.DynamicCombo.Option("alpha", [_data_scale_input()]),
+                        io.DynamicCombo.Option("alpha", [_data_scale_input(), _power_input()]),
                     ],
                     tooltip="The variable in which denoised outputs are interpolated. lambda: half the logSNR, as in the RES "
                     "paper. alpha: finite at both ends of a schedule, and stable at high order.",
@@ -130,7 +149,7 @@ class RESMultistep(io.ComfyNode):
 
     @classmethod
     def execute(cls, order, corrector, interpolation, start, flow_variable) -> io.NodeOutput:
-        """A SAMPLER; `interpolation` holds the choice and its last_step or data_scale."""
+        """A SAMPLER; `interpolation` holds the choice and its last_step, or data_scale and power."""
         options = {"order": order, "start": start, **interpolation}
         check_multistep_options(**options)  # raises before anything is sampled
         return _sampler(sample_res_multistep, SAMPLERS["exp_res_2m"].flow_time, flow_variable, corrector=corrector, **options)

@@ -26,6 +26,11 @@ STARTS = ("low order", "single step")
 INTERPOLATIONS = ("lambda", "alpha")
 LAST_STEPS = ("denoised", "extrapolated")
 MIN_DATA_SCALE, MAX_DATA_SCALE = 0.01, 100.0
+MIN_POWER, MAX_POWER = 1.0, 4.0
+# Of interpolation in alpha, chosen on trained networks and exact mixtures (`benchmarks.parameterisation`): the result hardly
+# depends on them near these values, while a scale near the data's own standard deviation is unsteady at few steps and high CFG.
+DATA_SCALE, POWER = 6.0, 1.5
+_LAST_STEP = InAlpha(1.5)  # D is even in sigma near sigma = 0, which power 2 follows
 
 
 def sample_res_multistep(
@@ -40,7 +45,8 @@ def sample_res_multistep(
     start="low order",
     corrector=False,
     interpolation="lambda",
-    data_scale=1.5,
+    data_scale=DATA_SCALE,
+    power=POWER,
     last_step="denoised",
     time: TimeMap = VE,
 ):
@@ -54,8 +60,9 @@ def sample_res_multistep(
             needs to show; for order 2 and 3.
         corrector: redo every step with the output at its end as an additional node, at no extra call.
         interpolation: "lambda" (the paper's) or "alpha", see `interpolation.py`.
-        data_scale: standard deviation of the data, 0.01 to 100; read by "alpha" and "extrapolated". Somewhat larger than
-            the true one is steadier at few steps under guidance.
+        data_scale: sigma at which alpha turns, 0.01 to 100. The standard deviation of Gaussian data, with power 2, makes
+            them exact; a larger one is steadier at few steps under guidance.
+        power: of alpha, 1 to 4, see `interpolation.InAlpha`.
         last_step: the step to sigma = 0 when interpolating in lambda. "denoised": the last output.
             "extrapolated": the last `order` outputs, extrapolated to sigma = 0 in alpha.
         time: the time map of the model.
@@ -66,20 +73,22 @@ def sample_res_multistep(
     Raises:
         ValueError: an option out of its range or a grid that cannot be sampled on, before the first call.
     """
-    check_multistep_options(order, start, interpolation, data_scale, last_step)
+    check_multistep_options(order, start, interpolation, data_scale, power, last_step)
     plan = multistep_plan(
         sigmas,
         order,
         time,
         start=_FULL_ORDER_START[order] if start == "single step" else RES_1,
-        interpolation=InAlpha(data_scale) if interpolation == "alpha" else IN_LAMBDA,
+        interpolation=InAlpha(data_scale, power) if interpolation == "alpha" else IN_LAMBDA,
         corrector=corrector,
-        last_step=InAlpha(data_scale) if last_step == "extrapolated" else None,
+        last_step=_LAST_STEP if last_step == "extrapolated" else None,
     )
     return run(plan, model, x, sigmas, extra_args, callback, disable)
 
 
-def check_multistep_options(order, start="low order", interpolation="lambda", data_scale=1.5, last_step="denoised"):
+def check_multistep_options(
+    order, start="low order", interpolation="lambda", data_scale=DATA_SCALE, power=POWER, last_step="denoised"
+):
     """Raise a ValueError that names the first option out of its range."""
     if order not in (1, 2, 3, 4):
         raise ValueError(f"order must be 1, 2, 3 or 4, got {order!r}.")
@@ -92,8 +101,21 @@ def check_multistep_options(order, start="low order", interpolation="lambda", da
             raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
     if start == "single step" and order not in _FULL_ORDER_START:
         raise ValueError(f"start 'single step' has methods up to order 3, got order {order}; use 'low order'.")
-    if not MIN_DATA_SCALE <= data_scale <= MAX_DATA_SCALE:
-        raise ValueError(f"data_scale must be between {MIN_DATA_SCALE:g} and {MAX_DATA_SCALE:g}, got {data_scale!r}.")
+    for name, value, low, high in (
+        ("data_scale", data_scale, MIN_DATA_SCALE, MAX_DATA_SCALE),
+        ("power", power, MIN_POWER, MAX_POWER),
+    ):
+        if not low <= value <= high:
+            raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value!r}.")
+
+
+def sample_exp_res(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
+    """The recommended sampler: order 4, interpolated in alpha, with the free corrector; one call a step.
+
+    What RES-2M does in lambda, in a variable that is finite at both ends of a schedule; see `interpolation.InAlpha`.
+    """
+    options = {"order": 4, "corrector": True, "interpolation": "alpha"}
+    return sample_res_multistep(model, x, sigmas, extra_args, callback, disable, **options, time=time)
 
 
 def sample_exp_res_2m(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
@@ -198,6 +220,7 @@ class Sampler(NamedTuple):
 
 
 SAMPLERS = {
+    "exp_res": Sampler(sample_exp_res, FLOW),
     "exp_res_2m": Sampler(sample_exp_res_2m, FLOW),
     "exp_res_3m": Sampler(sample_exp_res_3m, FLOW),
     "exp_res_2mc": Sampler(sample_exp_res_2mc, FLOW),

@@ -1,6 +1,7 @@
 """Exact problems that the tests solve: denoisers of mixtures, and grids, in float64."""
 
 import math
+import re
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ DETERMINISTIC = {name: sampler for name, sampler in SAMPLERS.items() if not samp
 
 def calls_per_step(name: str) -> int:
     """Of a registered name: exp_res_3s and exp_res_3s_sde call the model three times a step, exp_res_3mc once."""
-    method = name.split("_")[2]
-    return int(method[0]) if method[1:] == "s" else 1
+    stages = re.search(r"_(\d)s", name)
+    return int(stages[1]) if stages else 1
 
 
 MIXTURE = ring(components=8, radius=1.0, std=0.6)

@@ -54,6 +54,7 @@ def samplers(draw):
         "corrector": draw(st.booleans()),
         "interpolation": draw(st.sampled_from(INTERPOLATIONS)),
         "data_scale": draw(st.floats(-0.1, 10.0)),
+        "power": draw(st.floats(0.9, 4.1)),
         "last_step": draw(st.sampled_from(LAST_STEPS)),
     }
     return lambda model, x, sigmas: sample_res_multistep(model, x, sigmas, disable=True, time=time, **options)

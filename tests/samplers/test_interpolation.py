@@ -17,12 +17,13 @@ from samplers.time_maps import FLOW, VE
 STEPS = [([5.0, 14.0], 0.1), ([0.5, 0.9, 2.0], 0.0), ([14.0, 80.0, 4518.0], 0.001), ([2.0, math.inf], 0.3), ([math.inf], 3.0)]
 
 
-@pytest.mark.parametrize("scale", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 4.0])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 6.0])
 @pytest.mark.parametrize("nodes, end", STEPS)
-def test_weights_are_finite_and_sum_to_the_exact_factor(nodes, end, scale):
+def test_weights_are_finite_and_sum_to_the_exact_factor(nodes, end, scale, power):
     """sum_j b_j = 1 - s_t / s_s: a constant denoiser is integrated exactly, at both ends too."""
-    weights = InAlpha(scale).weights(nodes, nodes[0], end)
-    assert math.fsum(weights) == pytest.approx(1.0 - end / nodes[0], abs=1e-12)
+    weights = InAlpha(scale, power).weights(nodes, nodes[0], end)
+    assert math.fsum(weights) == pytest.approx(1.0 - end / nodes[0], abs=1e-10)
 
 
 @pytest.mark.parametrize("scale", [0.3, 0.7, 2.0])
@@ -45,6 +46,22 @@ def test_gaussian_data_of_the_scale_is_exact_with_two_nodes(nodes, end, scale):
     assert step == pytest.approx(trajectory(end), rel=1e-12)
 
 
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 4.0])
+def test_a_polynomial_in_alpha_is_integrated_exactly(power):
+    """y_t = (s_t / s_s) y_s + s_t int D / s^2 ds, by quadrature in s itself."""
+    nodes, end, interpolation = [2.0, 3.0, 5.0], 0.2, InAlpha(1.3, power)
+    s = torch.linspace(end, 2.0, 400001, dtype=torch.float64)
+    v = (1.0 + (s / 1.3) ** power) ** (-1.0 / power)
+    weights = interpolation.weights(nodes, nodes[0], end)
+    for k in range(3):
+        step = math.fsum(w * interpolation.variable(node) ** k for w, node in zip(weights, nodes))
+        assert step == pytest.approx(float(end * torch.trapezoid(v**k / s**2, s)), rel=1e-8)
+
+
+def test_power_one_is_the_alpha_of_rectified_flow():
+    assert InAlpha(1.0, 1.0).variable(FLOW.s(0.3)) == pytest.approx(FLOW.alpha(0.3))
+
+
 def test_interpolation_in_lambda_is_res():
     """The quadrature form agrees with the moments where both exist: D a polynomial in the variable."""
     nodes, end = [2.0, 3.0, 5.0], 1.2
@@ -60,6 +77,7 @@ METHODS = {
     "alpha 2M": (2, InAlpha(1.0), res_2s()),
     "alpha 3M": (3, InAlpha(1.0), res_3s()),
     "alpha 2M, scale 0.6": (2, InAlpha(0.6), res_2s()),
+    "alpha 3M, power 1.5": (3, InAlpha(2.0, 1.5), res_3s()),
 }
 
 
