@@ -5,19 +5,28 @@ from typing import NamedTuple
 
 import torch
 
+from .plan import Renoising
 from .time_maps import TimeMap
 
 
 class GridStep(NamedTuple):
-    """One step of a grid that moves; `index` counts in SIGMAS as given."""
+    """One step of a grid that moves.
+
+    Attributes:
+        index: counts in SIGMAS as given.
+        sigma: where the step starts; the grid's, or above it where the step is churned.
+        sigma_next: where it ends; the grid's.
+        after: what happens to the end point before the next step, see `churn.py`; None for nothing.
+    """
 
     index: int
     sigma: float
     sigma_next: float
+    after: Renoising | None = None
 
 
 # Steps shorter than this in log sigma, a few float32 roundings, are repetitions: they leave x alone and cost no call.
-_MIN_STEP = 1e-6
+MIN_STEP = 1e-6
 
 
 def grid_steps(sigmas, time: TimeMap) -> list[GridStep]:
@@ -56,7 +65,7 @@ def grid_steps(sigmas, time: TimeMap) -> list[GridStep]:
         raise ValueError("sigmas[0] is 0 with more to come; there is no noise to remove. Start from a sigma above 0.")
     steps, current = [], values[0]
     for i, sigma in enumerate(values[1:]):
-        if current > 0.0 and (sigma == 0.0 or math.log(current / sigma) > _MIN_STEP):
+        if current > 0.0 and (sigma == 0.0 or math.log(current / sigma) > MIN_STEP):
             steps.append(GridStep(i, current, sigma))
             current = sigma  # a repetition is measured from the last sigma kept, so that many cannot add up
     return steps

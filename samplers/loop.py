@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from .plan import Plan
+from .plan import Plan, Renoising
 
 
 class PartialStep(float):
@@ -57,12 +57,12 @@ def run(
     Raises:
         ValueError: the plan adds noise and there is no noise_sampler.
     """
-    if noise_sampler is None and any(stage.segment for stage in plan.stages):
+    if noise_sampler is None and plan.draws_noise:
         raise ValueError(f"noise_sampler must be given: {plan.method} adds noise. Try samplers.noise.default_noise_sampler.")
     logging.getLogger(__name__).debug("%s", plan)  # formatted only where debug output is on
     extra_args = {} if extra_args is None else extra_args
     dtype = torch.promote_types(x.dtype, torch.float32)
-    state = anchor = x.to(dtype)
+    state = anchor = _opened(plan.opening, x.to(dtype), noise_sampler)
     # one row per call, made and moved to the device together; float64 never leaves the CPU unless x is float64
     call_sigmas = torch.tensor([stage.sigma for stage in plan.stages], dtype=dtype).to(x.device)
     batch_sigmas = call_sigmas[:, None].repeat(1, x.shape[0])
@@ -81,8 +81,7 @@ def run(
             denoised[call] = output
             del output
             if stage.segment is not None:
-                # tensors, as k-diffusion's samplers pass them, on the CPU, where reading them waits for nothing
-                noises.append(noise_sampler(*map(torch.tensor, stage.segment)))
+                noises.append(_unit_noise(noise_sampler, stage.segment))
             state = _update(anchor, stage, denoised, noises)
             denoised = {j: d for j, d in denoised.items() if last_use.get(j, -1) > call}
             if stage.closes_step:
@@ -90,6 +89,18 @@ def run(
                 noises.clear()
                 first_call = call + 1
     return state.to(x.dtype)
+
+
+def _unit_noise(noise_sampler, segment) -> torch.Tensor:
+    # tensors, as k-diffusion's samplers pass them, on the CPU, where reading them waits for nothing
+    return noise_sampler(*map(torch.tensor, segment))
+
+
+def _opened(opening: Renoising | None, x, noise_sampler) -> torch.Tensor:
+    """The state at the first call."""
+    if opening is None:
+        return x
+    return (x * opening.scale).add_(_unit_noise(noise_sampler, opening.segment), alpha=opening.noise)
 
 
 def _update(anchor, stage, denoised, noises) -> torch.Tensor:

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .churn import NO_CHURN, Churn, churned
 from .grid import GridStep, grid_steps
 from .interpolation import IN_LAMBDA, InAlpha, InLambda, Interpolation
-from .plan import NO_NOISE, Noise, NoisePath, Plan, Stage, consistent, step_count, step_time
+from .plan import NO_NOISE, Noise, NoisePath, Plan, Renoising, Stage, consistent, renoised, step_count, step_time
 from .single_step import single_step_stages
 from .tableaus import RES_1, Tableau
 from .time_maps import VE, TimeMap
@@ -17,8 +18,25 @@ _MIN_NODE_DISTANCE = 1e-3
 
 
 class _Node(NamedTuple):
+    """A denoised output.
+
+    Attributes:
+        call: the model call that gave it.
+        sigma: where the model was called.
+        renoised: (sigma_hat, sigma) of every renoising since.
+    """
+
     call: int
     sigma: float
+    renoised: tuple[tuple[float, float], ...] = ()
+
+    def s(self, time: TimeMap) -> float:
+        """Where it lies on the path of the current step: at its sigma / alpha, moved back by every renoising since.
+
+        Noise does not change the denoised output in the mean, E[D(x) | x_hat] = D(x_hat): the output at x_hat stands for
+        the one at x too. So two nodes are as far apart as the deterministic steps between them are long.
+        """
+        return time.s(self.sigma) * math.prod(time.s(sigma_hat) / time.s(sigma) for sigma_hat, sigma in self.renoised)
 
 
 class _Step(NamedTuple):
@@ -40,6 +58,7 @@ def multistep_plan(
     corrector: bool = False,
     last_step: InAlpha | None = None,
     noise: Noise = NO_NOISE,
+    churn: Churn = NO_CHURN,
 ) -> Plan:
     """The plan of RES-2M, RES-3M, ... and of their corrected and alpha-interpolated forms.
 
@@ -61,6 +80,7 @@ def multistep_plan(
         last_step: for interpolation in lambda, which cannot reach sigma = 0: take that step in this variable, in
             which D is smooth up to the end, instead of by the last denoised output alone.
         noise: what an SDE sampler adds, see `single_step_plan`; its start is of low order.
+        churn: what is added between the steps, see `churn.py`; not together with `noise`.
 
     Raises:
         ValueError: order is not 1 to 4, or the grid is not one to sample on, see `grid_steps`.
@@ -72,7 +92,12 @@ def multistep_plan(
     stages: list[Stage] = []
     history: list[_Node] = []  # newest first
     previous: _Step | None = None
-    for step in grid_steps(sigmas, time):
+    renoising: Renoising | None = None  # before the step
+    opening, steps = churned(grid_steps(sigmas, time), churn, time)
+    for step in steps:
+        if renoising is not None:
+            history = [node._replace(renoised=(*node.renoised, renoising.segment)) for node in history[:order]]
+        renoising = step.after
         history.insert(0, _Node(len(stages), step.sigma))
         if len(history) < order and start.stages > 1:
             # in VE, which is legal for flow too, keeps its order from sigma = 1 and measures better there
@@ -85,22 +110,24 @@ def multistep_plan(
         quiet = planned.eta == 0.0
         scale = step.sigma_next / step.sigma * (1.0 if quiet else math.exp(-h * noise.eta))
         if corrector and previous is not None and scale > 0.0:
-            for call, weight in _correction(previous, history[0], interpolation).items():
+            for call, weight in _correction(previous, len(stages), interpolation).items():
                 weights[call] = weights.get(call, 0.0) + scale * weight
         added = () if quiet else NoisePath(step.sigma, h, noise).to(1.0, step.sigma_next)
         stage = Stage(step.index, step.sigma, h, scale, tuple(weights.items()), True, *added)
-        stages.append(consistent(stage, planned.time.alpha(step.sigma), planned.time.alpha(step.sigma_next)))
+        stage = consistent(stage, planned.time.alpha(step.sigma), planned.time.alpha(step.sigma_next))
+        stages.append(renoised(stage, step.after))
         previous = planned
     name = f"RES-{order}M" + ("C" if corrector else "")
     name += "" if isinstance(interpolation, InLambda) else f" in {interpolation.name}"
     name += f" started by {start.name}" if start.stages > 1 else ""
-    return Plan(name, time, step_count(sigmas), tuple(stages))
+    return Plan(name, time, step_count(sigmas), tuple(stages), opening)
 
 
 def _plan_step(step, history: Sequence[_Node], order, time: TimeMap, interpolation: Interpolation, eta: float) -> _Step:
-    if step.sigma_next == 0.0 and (eta or isinstance(interpolation, InLambda)):
-        # e^-h = 0 and h phi_1 = 1: the first-order answer, x = D. The lambda polynomial ends at infinity, and along the
-        # path of an SDE D is rough: extrapolating it from close nodes would amplify that
+    rough = eta or any(node.renoised for node in history[:order])
+    if step.sigma_next == 0.0 and (rough or isinstance(interpolation, InLambda)):
+        # e^-h = 0 and h phi_1 = 1: the first-order answer, x = D. The lambda polynomial ends at infinity, and where noise
+        # is added on the way D is rough: extrapolating it from close nodes would amplify that
         return _Step(step, time, 0.0, [history[0]], {history[0].call: 1.0})
     if not math.isfinite(time.lam(step.sigma)):
         eta = 0.0  # flow at sigma = 1 is all noise and has none to exchange
@@ -116,8 +143,8 @@ def _usable_nodes(step, history, order, time, interpolation) -> list[_Node]:
     length = abs(v(time.s(step.sigma_next)) - v(time.s(step.sigma)))
     nodes: list[_Node] = []
     for node in history:
-        here = v(time.s(node.sigma))
-        apart = all(abs(here - v(time.s(other.sigma))) > _MIN_NODE_DISTANCE * length for other in nodes)
+        here = v(node.s(time))
+        apart = all(abs(here - v(other.s(time))) > _MIN_NODE_DISTANCE * length for other in nodes)
         if math.isfinite(here) and apart:
             nodes.append(node)
         if len(nodes) == order:
@@ -126,11 +153,13 @@ def _usable_nodes(step, history, order, time, interpolation) -> list[_Node]:
 
 
 def _weights(step, nodes: Sequence[_Node], time: TimeMap, interpolation: Interpolation, eta: float) -> dict[int, float]:
-    b = interpolation.weights([time.s(n.sigma) for n in nodes], time.s(step.sigma), time.s(step.sigma_next), eta)
+    b = interpolation.weights([node.s(time) for node in nodes], time.s(step.sigma), time.s(step.sigma_next), eta)
     return {node.call: time.alpha(step.sigma_next) * weight for node, weight in zip(nodes, b)}
 
 
-def _correction(previous: _Step, newest: _Node, interpolation: Interpolation) -> dict[int, float]:
-    """Corrected minus predicted end point of a step, as weights of denoised outputs."""
-    corrected = _weights(previous.grid, [newest, *previous.nodes], previous.time, interpolation, previous.eta)
-    return {call: weight - previous.weights.get(call, 0.0) for call, weight in corrected.items()}
+def _correction(previous: _Step, newest: int, interpolation: Interpolation) -> dict[int, float]:
+    """Corrected minus predicted end point of a step, as renoised, as weights of denoised outputs."""
+    end = _Node(newest, previous.grid.sigma_next)
+    corrected = _weights(previous.grid, [end, *previous.nodes], previous.time, interpolation, previous.eta)
+    scale = previous.grid.after.scale if previous.grid.after else 1.0
+    return {call: scale * (weight - previous.weights.get(call, 0.0)) for call, weight in corrected.items()}

@@ -10,7 +10,7 @@ Single-step and multistep methods, correctors and SDE forms differ only in these
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from .time_maps import VE, TimeMap
@@ -58,6 +58,39 @@ def consistent(stage: Stage, alpha_from: float, alpha_to: float) -> Stage:
     return stage
 
 
+class Renoising(NamedTuple):
+    """Noise added between two steps: the state becomes scale * state + noise * n with one unit noise n.
+
+    Attributes:
+        scale: factor of the state, the ratio of the alphas.
+        noise: factor of the unit noise.
+        segment: (sigma, sigma_next) for the noise sampler, the larger first.
+    """
+
+    scale: float
+    noise: float
+    segment: tuple[float, float]
+
+
+def renoised(stage: Stage, after: Renoising | None) -> Stage:
+    """The stage that closes a step, followed by the renoising: still one update, as it is linear in everything.
+
+    Raises:
+        ValueError: the stage has noise of its own.
+    """
+    if after is None:
+        return stage
+    if stage.noise:
+        raise ValueError("s_churn must be 0 for a sampler with eta above 0; a step takes noise of one kind.")
+    return replace(
+        stage,
+        scale=after.scale * stage.scale,
+        weights=tuple((call, after.scale * weight) for call, weight in stage.weights),
+        noise=(after.noise,),
+        segment=after.segment,
+    )
+
+
 @dataclass(frozen=True)
 class Plan:
     """A solver on a grid, ready to run. `str(plan)` is a table of all its numbers.
@@ -67,17 +100,24 @@ class Plan:
         time: the time map the weights were made in (a step from lambda = -inf is taken in VE).
         steps: steps of the grid, repetitions included.
         stages: one per model call.
+        opening: what happens before the first call; None for nothing.
     """
 
     method: str
     time: TimeMap
     steps: int
     stages: tuple[Stage, ...]
+    opening: Renoising | None = None
 
     @property
     def calls(self) -> int:
         """Model calls the plan will make, exactly."""
         return len(self.stages)
+
+    @property
+    def draws_noise(self) -> bool:
+        """Whether it needs a noise sampler."""
+        return self.opening is not None or any(stage.segment for stage in self.stages)
 
     def last_use(self) -> dict[int, int]:
         """For every model call, the last stage that reads its output."""
@@ -88,6 +128,8 @@ class Plan:
             f"{self.method} in {self.time.name} time: {self.steps} steps, {self.calls} model calls",
             f"{'call':>4} {'step':>4} {'sigma':>12} {'lambda':>9} {'h':>9} {'scale':>12}  weights (call: weight)",
         ]
+        if self.opening is not None:
+            lines.append(f"before the first call: scale {self.opening.scale:.9f}  n0: {self.opening.noise:+.6f}")
         for index, s in enumerate(self.stages):
             weights = "  ".join(f"{call}: {w:+.9f}" for call, w in s.weights)
             noise = "".join(f"  n{k}: {w:+.6f}" for k, w in enumerate(s.noise))

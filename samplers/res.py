@@ -173,7 +173,7 @@ def _sde_sampler(name: str, method: str, plan: Callable[..., Plan]):
         time: TimeMap = VE,
     ):
         steps = plan(sigmas, time, _noise(eta, s_noise))
-        if noise_sampler is None and any(stage.segment for stage in steps.stages):
+        if noise_sampler is None and steps.draws_noise:
             noise_sampler = default_noise_sampler(model, x, extra_args or {})
         return run(steps, model, x, sigmas, extra_args, callback, disable, noise_sampler)
 

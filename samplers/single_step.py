@@ -2,13 +2,14 @@
 
 import math
 
+from .churn import NO_CHURN, Churn, churned
 from .grid import GridStep, grid_steps
-from .plan import NO_NOISE, Noise, NoisePath, Plan, Stage, consistent, step_count, step_time
+from .plan import NO_NOISE, Noise, NoisePath, Plan, Stage, consistent, renoised, step_count, step_time
 from .tableaus import Tableau
 from .time_maps import VE, TimeMap
 
 
-def single_step_plan(sigmas, tableau: Tableau, time: TimeMap = VE, noise: Noise = NO_NOISE) -> Plan:
+def single_step_plan(sigmas, tableau: Tableau, time: TimeMap = VE, noise: Noise = NO_NOISE, churn: Churn = NO_CHURN) -> Plan:
     """The plan of a single-step method: `tableau.stages` calls a step, one for a step to sigma = 0.
 
     With noise it is the exponential SDE form: h becomes (1 + eta) h in the weights, and the noise of a step's stages
@@ -19,6 +20,7 @@ def single_step_plan(sigmas, tableau: Tableau, time: TimeMap = VE, noise: Noise 
         tableau: the method, see `tableaus.py`.
         time: the time map in which the denoised output is interpolated.
         noise: what an SDE sampler adds; needs nodes c in rising order.
+        churn: what is added between the steps, see `churn.py`; not together with `noise`.
 
     Raises:
         ValueError: the grid is not one to sample on, see `grid_steps`; or noise with nodes that do not rise.
@@ -26,9 +28,10 @@ def single_step_plan(sigmas, tableau: Tableau, time: TimeMap = VE, noise: Noise 
     if noise.eta and list(tableau.c) != sorted(tableau.c):
         raise ValueError(f"c3 must be above c2 for a sampler with noise, got {tableau.c[1]:g} and {tableau.c[2]:g}.")
     stages: list[Stage] = []
-    for step in grid_steps(sigmas, time):
+    opening, steps = churned(grid_steps(sigmas, time), churn, time)
+    for step in steps:
         stages += single_step_stages(step, tableau, time, len(stages), noise)
-    return Plan(tableau.name, time, step_count(sigmas), tuple(stages))
+    return Plan(tableau.name, time, step_count(sigmas), tuple(stages), opening)
 
 
 def single_step_stages(step: GridStep, tableau: Tableau, time: TimeMap, first_call: int, noise: Noise = NO_NOISE) -> list[Stage]:
@@ -49,7 +52,8 @@ def single_step_stages(step: GridStep, tableau: Tableau, time: TimeMap, first_ca
         scaled = tuple((first_call + j, factor * w) for j, w in enumerate(weights) if w != 0.0)
         scale = sigma_to / step.sigma * math.exp(-c * h * noise.eta)
         stage = Stage(step.index, sigma_from, h, scale, scaled, weights is b, *path.to(c, sigma_to))
-        return consistent(stage, time.alpha(step.sigma), time.alpha(sigma_to))
+        stage = consistent(stage, time.alpha(step.sigma), time.alpha(sigma_to))
+        return renoised(stage, step.after) if stage.closes_step else stage
 
     b = tableau.b_weights(weighted_h)
     stages = []

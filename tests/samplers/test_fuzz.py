@@ -1,23 +1,32 @@
 """Random combinations of sampler, options, grid, dtype and shape: a finite result or a ValueError before the first call."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from samplers.interpolation import InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
 from samplers.res import INTERPOLATIONS, LAST_STEPS, STARTS, sample_res_multistep
 from samplers.single_step import single_step_plan
+from samplers.stochastic import sample_res_churn
 from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 
 nodes = st.one_of(st.floats(-0.2, 1.2), st.just(math.nan))
 sigma = st.one_of(st.floats(0.0, 1.0, width=32), st.floats(0.0, 100.0, width=32), st.sampled_from([0.0, 1.0, math.nan, math.inf]))
 times = st.sampled_from([VE, FLOW, FLOW_LOG_SIGMA])
+_CHURNED = [
+    partial(single_step_plan, tableau=res_3s()),
+    partial(multistep_plan, order=3, corrector=True, start=res_3s()),
+    partial(multistep_plan, order=2, last_step=InAlpha(0.5)),
+    partial(multistep_plan, order=4, corrector=True, interpolation=InAlpha()),
+]
 
 
 @st.composite
@@ -30,7 +39,7 @@ def grids(draw):
 def samplers(draw):
     """A function (model, x, sigmas) -> result, whose options may be bad."""
     time = draw(times)
-    kind = draw(st.sampled_from(["2s", "3s", "multistep", "sde"]))
+    kind = draw(st.sampled_from(["2s", "3s", "multistep", "sde", "churn"]))
     if kind == "2s":
         c2 = draw(nodes)
         return lambda model, x, sigmas: run(single_step_plan(sigmas, res_2s(c2), time), model, x, sigmas, disable=True)
@@ -48,6 +57,12 @@ def samplers(draw):
         return lambda model, x, sigmas: run(
             plan(sigmas), model, x, sigmas, disable=True, noise_sampler=lambda a, b: torch.randn_like(x)
         )  # fmt: skip
+    if kind == "churn":
+        solver = draw(st.sampled_from(_CHURNED))
+        limits = st.one_of(st.floats(-0.1, 100.0), st.sampled_from([0.0, math.inf]))
+        options = {"s_churn": draw(st.floats(-0.1, 20.0)), "s_tmin": draw(limits), "s_tmax": draw(limits)}
+        options |= {"sigma_max": draw(limits), "solver": solver, "time": time}
+        return lambda model, x, sigmas: sample_res_churn(model, x, sigmas, disable=True, **options)
     options = {
         "order": draw(st.integers(0, 5)),
         "start": draw(st.sampled_from(STARTS)),

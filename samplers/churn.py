@@ -1,0 +1,98 @@
+"""Churn: noise added before a step, from which the step then starts (EDM, arXiv 2206.00364, algorithm 2; used by RES).
+
+In VE variables y = x / alpha, s = sigma / alpha a churned step starts from s_hat = (1 + eta) s instead of s, with
+
+    y_hat = y + s_noise sqrt(s_hat^2 - s^2) n,        eta = min(s_churn / steps, sqrt(2) - 1),
+
+and a deterministic solver goes on from there. Back in x this multiplies by alpha_hat / alpha, which on flow models is not 1:
+a flow latent at a higher sigma holds less signal. Data that are right at s are right at s_hat, so churn is right on every model
+and at every strength, and a single-step solver keeps its order in distribution. A multistep one keeps two orders, because its
+history is placed as `multistep._Node.s` says.
+"""
+
+import math
+from dataclasses import dataclass
+
+from .grid import MIN_STEP, GridStep
+from .plan import Renoising
+from .time_maps import FLOW, FLOW_LOG_SIGMA, TimeMap
+
+_MAX_ETA = math.sqrt(2.0) - 1.0  # EDM's bound: the noise that is added stays below the noise that is there
+
+
+@dataclass(frozen=True)
+class Churn:
+    """How much noise is added before a step, and where. Every s is sigma / alpha: sigma, or sigma / (1 - sigma) for flow.
+
+    Attributes:
+        s_churn: total strength, spread over the steps of the grid; 0 is the deterministic sampler.
+        s_tmin, s_tmax: a step is churned if its s lies between them, both included.
+        s_noise: factor of the noise alone; 1 is right.
+        sigma_max: the model's; no step starts above it.
+
+    Raises:
+        ValueError: naming the option that is out of range.
+    """
+
+    s_churn: float = 0.0
+    s_tmin: float = 0.0
+    s_tmax: float = math.inf
+    s_noise: float = 1.0
+    sigma_max: float = math.inf
+
+    def __post_init__(self):
+        for name in ("s_churn", "s_tmin", "s_noise"):
+            value = getattr(self, name)
+            if not 0.0 <= value < math.inf:
+                raise ValueError(f"{name} must be a finite number, 0 or more, got {value!r}.")
+        if not self.s_tmax >= self.s_tmin:
+            raise ValueError(f"s_tmax must be s_tmin = {self.s_tmin:g} or more, got {self.s_tmax!r}; no step would be churned.")
+        if not self.sigma_max > 0.0:
+            raise ValueError(f"sigma_max must be above 0, got {self.sigma_max!r}; it is the model's largest sigma.")
+
+
+NO_CHURN = Churn()
+
+
+def churned(steps: list[GridStep], churn: Churn, time: TimeMap) -> tuple[Renoising | None, list[GridStep]]:
+    """The steps as they are taken under churn: from sigma_hat, each followed by the renoising to the next one's start.
+
+    Args:
+        steps: of the grid, without repetitions; their number is the one that s_churn is divided by.
+        churn: how much, and where.
+        time: the solver's time map.
+
+    Returns:
+        The renoising before the first step, None for none; and the steps.
+    """
+    if not steps or churn.s_churn == 0.0:
+        return None, steps
+    # renoising follows the process, in whatever variable the solver integrates
+    process = FLOW if time is FLOW_LOG_SIGMA else time
+    eta = min(churn.s_churn / len(steps), _MAX_ETA)
+    starts = [_start(step.sigma, eta, churn, process) for step in steps]
+    renoisings = [_renoising(step.sigma, start, churn, process) for step, start in zip(steps, starts)]
+    following = [*renoisings[1:], None]
+    return renoisings[0], [s._replace(sigma=start, after=after) for s, start, after in zip(steps, starts, following)]
+
+
+def _start(sigma: float, eta: float, churn: Churn, process: TimeMap) -> float:
+    """sigma_hat, or sigma where there is no churn: outside the limits, and where there is no signal, with no noise to add to."""
+    s = process.s(sigma)
+    if not churn.s_tmin <= s <= churn.s_tmax or math.isinf(s):
+        return sigma
+    s_hat = min(s * (1.0 + eta), process.s(churn.sigma_max))
+    if s_hat <= s * (1.0 + MIN_STEP):
+        return sigma
+    sigma_hat = process.sigma(-math.log(s_hat))
+    return sigma_hat if math.isfinite(process.s(sigma_hat)) else sigma
+
+
+def _renoising(sigma: float, sigma_hat: float, churn: Churn, process: TimeMap) -> Renoising | None:
+    if sigma_hat == sigma:
+        return None
+    alpha_hat = process.alpha(sigma_hat)
+    s, s_hat = process.s(sigma), process.s(sigma_hat)
+    noise = churn.s_noise * alpha_hat * math.sqrt((s_hat - s) * (s_hat + s))
+    # from the larger sigma to the smaller, as noise samplers expect a segment, though the state goes the other way
+    return Renoising(alpha_hat / process.alpha(sigma), noise, (sigma_hat, sigma))

@@ -1,0 +1,378 @@
+"""Churn against closed-form moments, without a random number, and what it promises beside them.
+
+On Gaussian data the denoiser is affine, so a sampler maps the starting noise and the unit noises affinely to its result.
+Running it on their coefficients, with every drawn noise as new coordinates, gives the exact mean and covariance.
+"""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from exact import DETERMINISTIC, CountingModel, denoiser
+
+from benchmarks.dispatch import count_operations
+from samplers.churn import Churn
+from samplers.interpolation import InAlpha
+from samplers.loop import run
+from samplers.multistep import multistep_plan
+from samplers.plan import Noise
+from samplers.single_step import single_step_plan
+from samplers.stochastic import SOLVERS, sample_res_churn
+from samplers.tableaus import RES_1, res_2s, res_3s
+from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
+
+MEAN, STD = torch.tensor([0.4], dtype=torch.float64), torch.tensor([[0.7]], dtype=torch.float64)
+# name -> (order in distribution, planner)
+PLANNERS = {
+    "1S": (1, partial(single_step_plan, tableau=RES_1)),
+    "2S": (2, partial(single_step_plan, tableau=res_2s())),
+    "3S": (3, partial(single_step_plan, tableau=res_3s())),
+    "2M": (2, partial(multistep_plan, order=2)),
+    "3M": (2, partial(multistep_plan, order=3)),
+    "2MC": (2, partial(multistep_plan, order=2, corrector=True)),
+    "3MC": (2, partial(multistep_plan, order=3, corrector=True)),
+    "3MC, 3S start": (2, partial(multistep_plan, order=3, corrector=True, start=res_3s())),
+    "alpha 2M": (2, partial(multistep_plan, order=2, interpolation=InAlpha())),
+    "alpha 4MC": (2, partial(multistep_plan, order=4, interpolation=InAlpha(), corrector=True)),
+    "2M, extrapolated": (2, partial(multistep_plan, order=2, last_step=InAlpha())),
+}
+CHURNS = [Churn(5.0), Churn(20.0), Churn(10.0, s_tmin=0.3, s_tmax=4.0)]
+TIMES = [VE, FLOW, FLOW_LOG_SIGMA]
+
+
+def _process(time):
+    return FLOW if time is FLOW_LOG_SIGMA else time
+
+
+def _grid(time, n, last=None):
+    """n steps, uniform in lambda, to `last` (a lambda) or to sigma = 0; flow from sigma = 1."""
+    first, end = (-3.0, 4.6) if time is VE else (-4.0, 5.0)
+    lam = torch.linspace(first, end if last is None else last, n if last is None else n + 1, dtype=torch.float64)
+    sigmas = lam.neg().exp() if time is VE else lam.neg().sigmoid()
+    if last is not None:
+        return sigmas
+    sigmas[0] = 1.0 if time is not VE else sigmas[0]
+    return torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])
+
+
+def moments(plan, sigmas, time, mean=MEAN, root=STD):
+    """(mean, covariance) of the result, exactly, for data N(mean, root root^T)."""
+    time, dim = _process(time), len(mean)
+    covariance, one = root @ root.T, torch.eye(dim, dtype=torch.float64)
+    draws = sum(stage.segment is not None for stage in plan.stages) + (plan.opening is not None)
+    start = time.alpha(float(sigmas[0]))
+    # columns: the constant 1, the data, the starting noise, the noises drawn
+    zeros = torch.zeros(dim, draws * dim, dtype=torch.float64)
+    x = torch.cat([start * mean[:, None], start * root, float(sigmas[0]) * one, zeros], dim=1)[None]
+    drawn = iter(range(1 + 2 * dim, x.shape[2], dim))
+
+    def denoise(x, sigma):
+        sigma = float(sigma[0])
+        alpha = time.alpha(sigma)
+        gain = alpha * covariance @ torch.linalg.inv(alpha**2 * covariance + sigma**2 * one)
+        denoised = gain @ x
+        denoised[0, :, 0] += mean - alpha * gain @ mean
+        return denoised
+
+    def unit_noise(sigma, sigma_next):
+        noise, column = torch.zeros_like(x), next(drawn)
+        noise[0, :, column : column + dim] = one
+        return noise
+
+    [result] = run(plan, denoise, x, sigmas, disable=True, noise_sampler=unit_noise)
+    return result[:, 0], result[:, 1:] @ result[:, 1:].T
+
+
+def _error(planner, sigmas, time, churn, mean=MEAN, root=STD):
+    """Largest error of mean and covariance against the noisy data at the last sigma."""
+    got_mean, got = moments(planner(sigmas, time=time, churn=churn), sigmas, time, mean, root)
+    sigma = float(sigmas[-1])
+    alpha = _process(time).alpha(sigma)
+    truth = alpha**2 * root @ root.T + sigma**2 * torch.eye(len(mean), dtype=torch.float64)
+    return max(float((got_mean - alpha * mean).abs().max()), float((got - truth).abs().max()))
+
+
+@pytest.mark.parametrize("churn", CHURNS, ids=lambda c: f"{c.s_churn:g}, {c.s_tmin:g} to {c.s_tmax:g}")
+@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
+@pytest.mark.parametrize("method", PLANNERS)
+def test_moments_of_gaussian_data_converge_to_the_truth(method, time, churn):
+    """Down to sigma = 0, from sigma = 1 on flow."""
+    errors = [_error(PLANNERS[method][1], _grid(time, n), time, churn) for n in (40, 120, 360)]
+    assert errors[2] < 0.02 and (errors[2] < 0.5 * errors[1] or errors[2] < 5e-4)
+
+
+@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
+@pytest.mark.parametrize("method", PLANNERS)
+def test_order_in_distribution(method, time):
+    """A single-step method keeps its order; of a multistep method's, two remain."""
+    order, planner = PLANNERS[method]
+    coarse, fine = (_error(planner, _grid(time, n, last=2.3), time, Churn(5.0)) for n in (320, 640))
+    assert math.log2(coarse / fine) > order - 0.25
+
+
+@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
+@pytest.mark.parametrize("method", ["2S", "2M", "3MC", "alpha 2M"])
+def test_correlated_data_get_their_covariance(method, time):
+    mean = torch.tensor([0.3, -1.0], dtype=torch.float64)
+    root = torch.tensor([[1.1, 0.0], [0.6, 0.2]], dtype=torch.float64)
+    errors = [_error(PLANNERS[method][1], _grid(time, n), time, Churn(5.0), mean, root) for n in (80, 320)]
+    assert errors[1] < 2e-3 and (errors[1] < 0.3 * errors[0] or errors[1] < 1e-4)
+
+
+@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
+@pytest.mark.parametrize("method", PLANNERS)
+def test_point_data_have_the_noise_of_sigma_in_steps_of_any_size(method, time):
+    """D is constant, so the solver is exact and the noise alone decides: its variance is sigma^2, whatever was added."""
+    sigmas = torch.tensor([0.9, 0.8, 0.3, 0.29, 0.05], dtype=torch.float64)
+    error = _error(PLANNERS[method][1], sigmas, time, Churn(100.0), root=torch.zeros(1, 1, dtype=torch.float64))
+    assert error < 1e-14
+
+
+@pytest.mark.parametrize("corrector", [False, True])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_a_churned_multistep_method_is_the_exponential_sde_between_the_points_where_the_model_is_called(order, corrector):
+    """A deterministic step to below, then noise up to the next point: also what an ancestral step is."""
+    rise, h = math.log(1.25), 0.3
+    sigmas = [20.0 * math.exp(-h * i) for i in range(9)]
+    churn = multistep_plan(sigmas, order, corrector=corrector, churn=Churn(0.25 * 8))
+    sde = multistep_plan([1.25 * s for s in sigmas[:-1]], order, corrector=corrector, noise=Noise(rise / h))
+    assert len(sde.stages) == 7
+    for ours, theirs in zip(churn.stages, sde.stages):
+        assert (ours.sigma, ours.scale, *ours.noise) == pytest.approx((theirs.sigma, theirs.scale, *theirs.noise))
+        assert dict(ours.weights) == pytest.approx(dict(theirs.weights))
+
+
+def test_the_steps_of_edm():
+    """Algorithm 2 of arXiv 2206.00364 without its second order, written out."""
+    sigmas, noises = [9.0, 4.0, 1.0, 0.2, 0.0], torch.randn(4, 3, 2, dtype=torch.float64, generator=torch.manual_seed(0))
+    s_churn, s_tmin, s_tmax, s_noise = 1.0, 0.5, 5.0, 1.003
+    start = torch.randn(3, 2, dtype=torch.float64) * 9
+    model, x, used = denoiser(False), start, iter(noises)
+    for sigma, sigma_next in zip(sigmas, sigmas[1:]):
+        sigma_hat = sigma * (1 + s_churn / 4) if s_tmin <= sigma <= s_tmax else sigma
+        if sigma_hat > sigma:
+            x = x + s_noise * (sigma_hat**2 - sigma**2) ** 0.5 * next(used)
+        x = x + (sigma_next - sigma_hat) * (x - model(x, torch.full((3,), sigma_hat, dtype=torch.float64))) / sigma_hat
+    used = iter(noises)
+    result = sample_res_churn(
+        model, start, torch.tensor(sigmas, dtype=torch.float64), disable=True, solver=PLANNERS["1S"][1], s_churn=s_churn,
+        s_tmin=s_tmin, s_tmax=s_tmax, s_noise=s_noise, noise_sampler=lambda a, b: next(used),
+    )  # fmt: skip
+    torch.testing.assert_close(result, x)
+    assert len(list(used)) == 2
+
+
+# --- without churn ---
+
+
+def _start(batch=3, shape=(2,)):
+    return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def test_the_solvers_are_the_deterministic_samplers():
+    assert set(SOLVERS) == set(DETERMINISTIC)
+
+
+@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
+@pytest.mark.parametrize("options", [{}, {"s_churn": 40.0, "s_tmin": 5.0, "s_tmax": 6.0}], ids=["0", "outside the limits"])
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_without_churn_it_is_the_deterministic_sampler_to_the_bit(name, options, time):
+    sigmas = torch.tensor([0.999, 0.8, 0.5, 0.2, 0.0])  # s = sigma / alpha is 999, 4, 1, 0.25
+    model = denoiser(time is not VE)
+    before = torch.get_rng_state()
+    result = sample_res_churn(model, _start(), sigmas, disable=True, solver=name, time=time, **options)
+    assert torch.equal(result, DETERMINISTIC[name].sample(model, _start(), sigmas, disable=True, time=time))
+    assert torch.equal(torch.get_rng_state(), before), "no noise sampler, which would draw a seed"
+
+
+# --- where it is churned ---
+
+SIGMAS = torch.tensor([10.0, 3.0, 2.9, 1.0, 0.3, 0.0])
+
+
+def _zero_noise(sigma, sigma_next):
+    return torch.zeros(3, 2, dtype=torch.float64)
+
+
+def _calls(sigmas=SIGMAS, **options):
+    """Where a first-order solver calls the model."""
+    model = CountingModel(lambda x, sigma: x / 2)
+    options = {"s_churn": 1e9, **options}
+    sample_res_churn(model, _start(), sigmas, disable=True, solver=PLANNERS["1S"][1], noise_sampler=_zero_noise, **options)
+    return [float(sigma[0]) for sigma in model.sigmas]
+
+
+@pytest.mark.parametrize("s_churn, eta", [(0.5, 0.1), (2.0, 0.4), (1e9, math.sqrt(2) - 1)])
+def test_a_step_starts_from_sigma_hat(s_churn, eta):
+    assert _calls(s_churn=s_churn) == pytest.approx([(1 + eta) * float(s) for s in SIGMAS[:-1]])
+
+
+def test_limits_are_those_of_s():
+    """sigma on VE models, sigma / (1 - sigma) on flow, whatever variable the solver integrates in; both ends included."""
+    root = math.sqrt(2)
+    assert _calls(s_tmin=1.0, s_tmax=3.0) == pytest.approx([10.0, 3 * root, 2.9 * root, root, 0.3], rel=1e-6)
+    flow = torch.tensor([0.9, 0.75, 0.5, 0.25, 0.0], dtype=torch.float64)  # s = 9, 3, 1, 1/3
+    for time in (FLOW, FLOW_LOG_SIGMA):
+        hat = [3 * root / (1 + 3 * root), root / (1 + root)]
+        assert _calls(flow, s_tmin=1.0, s_tmax=3.0, time=time) == pytest.approx([0.9, *hat, 0.25])
+
+
+def test_never_above_the_models_sigma_max():
+    assert _calls(sigma_max=10.0)[:3] == pytest.approx([10.0, 3 * math.sqrt(2), 2.9 * math.sqrt(2)])
+    assert _calls(sigma_max=3.5)[:3] == pytest.approx([10.0, 3.5, 3.5]), "a grid that starts above it is left alone"
+    flow = torch.tensor([0.8, 0.7, 0.0], dtype=torch.float64)
+    s_hat = 0.7 / 0.3 * math.sqrt(2)
+    assert _calls(flow, time=FLOW, sigma_max=0.8) == pytest.approx([0.8, s_hat / (1 + s_hat)])
+    assert _calls(flow, time=FLOW, sigma_max=0.75) == pytest.approx([0.8, 0.75])
+    a_rounding_below = torch.tensor([9.9999999, 0.0], dtype=torch.float64)
+    assert _calls(a_rounding_below, sigma_max=10.0) == [9.9999999]
+
+
+def test_pure_noise_is_not_churned():
+    """Flow at sigma = 1, and where sigma_hat would come within rounding of it."""
+    for first in (1.0, 1.0 - 1e-6, 1.0 - 1.2e-5):
+        assert _calls(torch.tensor([first, 0.5, 0.0], dtype=torch.float64), time=FLOW, sigma_max=1.0)[0] == first
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_repeated_sigmas_cost_nothing_and_change_nothing(name):
+    def sample(sigmas):
+        model = CountingModel(denoiser(False))
+        noise = torch.Generator().manual_seed(1)
+        result = sample_res_churn(
+            model, _start(), torch.tensor(sigmas), disable=True, solver=name, s_churn=1.0,
+            noise_sampler=lambda a, b: torch.randn(3, 2, dtype=torch.float64, generator=noise),
+        )  # fmt: skip
+        return result, len(model.sigmas)
+
+    plain, calls = sample([9.0, 3.0, 1.0, 0.4, 0.0])
+    repeated, as_many = sample([9.0, 9.0, 3.0, 3.0, 3.0, 1.0, 0.4, 0.4, 0.0, 0.0])
+    assert torch.equal(plain, repeated) and calls == as_many
+
+
+def test_segments_are_from_the_larger_sigma_to_the_smaller():
+    seen = []
+
+    def noise_sampler(sigma, sigma_next):
+        seen.append((float(sigma), float(sigma_next)))
+        return _zero_noise(sigma, sigma_next)
+
+    sample_res_churn(denoiser(False), _start(), SIGMAS, disable=True, s_churn=0.5, noise_sampler=noise_sampler)
+    assert seen == [pytest.approx((1.1 * float(s), float(s))) for s in SIGMAS[:-1]]
+
+
+# --- the loop's promises under churn ---
+
+
+@pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
+@pytest.mark.parametrize("name", SOLVERS)
+def test_callback_and_untouched_tensors(name, time):
+    """sigma is the grid's, sigma_hat where the model is called; no tensor given away is written to."""
+    kept, seen = [], []
+
+    def keep(tensor):
+        kept.append((tensor, tensor.clone()))
+        return tensor
+
+    sigmas = keep(torch.tensor([0.9, 0.7, 0.4, 0.1, 0.0]))
+    model = CountingModel(lambda x, sigma: keep(keep(x) / 2 + keep(sigma)[:, None]))
+
+    def callback(info):
+        seen.append((float(info["sigma"]), float(info["sigma_hat"]), float(info["i"])))
+        keep(info["x"])
+
+    noise = keep(torch.ones(3, 2))
+    x = keep(_start().float())
+    options = {"s_churn": 1.0, "noise_sampler": lambda a, b: noise, "time": time, "solver": name}
+    sample_res_churn(model, x, sigmas, None, callback, True, **options)
+    assert all(torch.equal(tensor, copy) for tensor, copy in kept)
+    assert [hat for _, hat, _ in seen] == [float(sigma[0]) for sigma in model.sigmas]
+    assert all(hat > sigma for sigma, hat, i in seen if i == int(i)), "the first call of a step is above the grid's sigma"
+    assert [i for *_, i in seen] == sorted(i for *_, i in seen)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_churned_step_costs_one_operation_more(name):
+    """The noise is folded into the update that ends the step before; only a churned first step has one of its own."""
+    sigmas, x = torch.linspace(10.0, 0.1, 9), torch.ones(1, 4, 64, 64)
+    unit = torch.ones_like(x)
+
+    def count(**options):
+        options |= {"solver": name, "noise_sampler": lambda a, b: unit}
+        return count_operations(lambda model: sample_res_churn(model, x, sigmas, disable=True, **options), x.numel())
+
+    plain, churned, first_too = count(), count(s_churn=1.0, sigma_max=10.0), count(s_churn=1.0)
+    assert churned.latent_operations == plain.latent_operations + 7
+    assert first_too.latent_operations == churned.latent_operations + 2
+    assert first_too.host_reads_in_loop == first_too.float64_on_device == 0
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_nothing_is_read_from_the_device(name):
+    x = torch.empty(2, 4, 8, 8, device="meta")
+    options = {"solver": name, "s_churn": 1.0, "noise_sampler": lambda a, b: torch.empty_like(x)}
+    assert sample_res_churn(lambda x, sigma: torch.empty_like(x), x, SIGMAS, disable=True, **options).device.type == "meta"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_dtypes(dtype):
+    states = []
+    result = sample_res_churn(
+        lambda x, sigma: x / 2, torch.ones(2, 3, dtype=dtype), SIGMAS, disable=True, s_churn=1.0,
+        callback=lambda info: states.append(info["x"].dtype),
+    )  # fmt: skip
+    assert result.dtype == dtype and set(states) == {torch.promote_types(dtype, torch.float32)}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_an_item_is_the_same_in_any_batch(name):
+    class Model:
+        def __init__(self, noise):
+            self.noise = noise
+
+        def __call__(self, x, sigma, seed=None):
+            return x / (1.0 + sigma.reshape(-1, 1, 1, 1) ** 2)
+
+    def sample(noise, seed=7):
+        return sample_res_churn(Model(noise), noise * 10.0, SIGMAS, {"seed": seed}, disable=True, solver=name, s_churn=1.0)
+
+    noise = _start(8, (4, 8, 8)).float()
+    whole = sample(noise)
+    assert torch.equal(sample(noise[3:4]), whole[3:4]) and torch.equal(sample(noise.flip(0)), whole.flip(0))
+    assert not torch.equal(sample(noise, 8), whole)
+
+
+def test_a_printed_plan_shows_what_comes_before_the_first_call():
+    plan = multistep_plan([3.0, 1.0, 0.0], 2, churn=Churn(0.5))
+    lines = str(plan).splitlines()
+    assert lines[2] == f"before the first call: scale 1.000000000  n0: {3 * 0.75:+.6f}" and len(lines) == 3 + plan.calls
+    assert "n0: +0.750000" in lines[3]
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"s_churn": -1.0}, "s_churn must be a finite number, 0 or more, got -1.0"),
+        ({"s_churn": math.inf}, "s_churn must be a finite number, 0 or more, got inf"),
+        ({"s_churn": math.nan}, "s_churn must be a finite number, 0 or more, got nan"),
+        ({"s_noise": -1.0}, "s_noise must be a finite number, 0 or more, got -1.0"),
+        ({"s_tmin": -1.0}, "s_tmin must be a finite number, 0 or more, got -1.0"),
+        ({"s_tmin": math.nan}, "s_tmin must be a finite number, 0 or more, got nan"),
+        ({"s_tmin": 2.0, "s_tmax": 1.0}, "s_tmax must be s_tmin = 2 or more, got 1.0"),
+        ({"s_tmax": math.nan}, "s_tmax must be s_tmin = 0 or more, got nan"),
+        ({"sigma_max": 0.0}, "sigma_max must be above 0, got 0.0"),
+        ({"sigma_max": math.nan}, "sigma_max must be above 0, got nan"),
+        ({"solver": "euler"}, "solver must be one of 'exp_res', .* or a planner, got 'euler'"),
+    ],
+    ids=str,
+)
+def test_bad_options(options, match):
+    with pytest.raises(ValueError, match=match):
+        sample_res_churn(None, torch.ones(1, 2), SIGMAS, disable=True, **{"s_churn": 1.0, **options})
+
+
+@pytest.mark.parametrize("planner", [partial(single_step_plan, tableau=res_2s()), partial(multistep_plan, order=2)])
+def test_churn_and_the_sde_exclude_each_other(planner):
+    with pytest.raises(ValueError, match="s_churn must be 0 for a sampler with eta above 0"):
+        planner(SIGMAS, noise=Noise(1.0), churn=Churn(1.0))
