@@ -160,6 +160,8 @@ def _weights(step, nodes: Sequence[_Node], time: TimeMap, interpolation: Interpo
 def _correction(previous: _Step, newest: int, interpolation: Interpolation) -> dict[int, float]:
     """Corrected minus predicted end point of a step, as renoised, as weights of denoised outputs."""
     end = _Node(newest, previous.grid.sigma_next)
-    corrected = _weights(previous.grid, [end, *previous.nodes], previous.time, interpolation, previous.eta)
+    nodes = _usable_nodes(previous.grid, [end, *previous.nodes], len(previous.nodes) + 1, previous.time, interpolation)
+    corrected = _weights(previous.grid, nodes, previous.time, interpolation, previous.eta)
     scale = previous.grid.after.scale if previous.grid.after else 1.0
-    return {call: scale * (weight - previous.weights.get(call, 0.0)) for call, weight in corrected.items()}
+    calls = {**corrected, **previous.weights}
+    return {call: scale * (corrected.get(call, 0.0) - previous.weights.get(call, 0.0)) for call in calls}

@@ -119,6 +119,13 @@ def test_corrected_steps_are_the_steps_redone(interpolation):
     torch.testing.assert_close(run(plan, model, x, torch.tensor(sigmas), disable=True), predicted)
 
 
+def test_sigmas_that_alpha_cannot_tell_apart_keep_finite_weights():
+    """Below 1e-8 alpha is 1 in float64; a corrector has nothing to interpolate there."""
+    for order in (1, 2, 3, 4):
+        plan = multistep_plan([1e-6, 1e-10, 1e-12, 1e-16, 0.0], order, interpolation=InAlpha(), corrector=True)
+        assert all(abs(weight) < 10 for stage in plan.stages for _, weight in stage.weights)
+
+
 def test_extrapolated_last_step_has_a_higher_order():
     """On a fine grid down to sigma_n the last step is the error: sigma_n^2 for x = D, sigma_n^4 for two outputs in alpha."""
     model, x = denoiser(False), noisy(3.0, False)
