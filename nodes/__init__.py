@@ -8,8 +8,9 @@ from comfy_api.v0_0_2 import ComfyExtension
 
 from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel
 from .registry import register_all
-from .samplers import RESSDE, RESMultistep, RESSingleStep
+from .samplers import RESMultistep, RESSingleStep
 from .schedules import RESLogSNRSchedule
+from .stochastic import RESSDE, RESStochasticChurn
 
 
 class RESExtension(ComfyExtension):
@@ -18,4 +19,5 @@ class RESExtension(ComfyExtension):
     async def get_node_list(self):
         # not in on_load: hosts before 0.9 never call it
         register_all()
-        return [RESMultistep, RESSingleStep, RESSDE, RESLogSNRSchedule, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]
+        samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn]
+        return [*samplers, RESLogSNRSchedule, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]

@@ -1,4 +1,4 @@
-"""Nodes that give a SAMPLER."""
+"""Nodes that give a deterministic SAMPLER."""
 
 import comfy.samplers
 from comfy_api.v0_0_2 import io
@@ -24,7 +24,6 @@ from .schema import ADVANCED, schema
 _FLOW_TIMES = {"logsnr": FLOW, "log_sigma": FLOW_LOG_SIGMA}
 # stages -> registered name, tableau, its nodes
 _SINGLE_STEP = {"2": ("exp_res_2s", res_2s, ("c2",)), "3": ("exp_res_3s", res_3s, ("c2", "c3"))}
-_SDE = {"2m": "exp_res_2m_sde", "2s": "exp_res_2s_sde", "3s": "exp_res_3s_sde"}
 
 
 def _flow_variable_input():
@@ -190,54 +189,3 @@ class RESSingleStep(io.ComfyNode):
         tableau(**options)  # raises before anything is sampled
         sampler = SAMPLERS[name]
         return _sampler(sampler.sample, sampler.flow_time, flow_variable, **options)
-
-
-class RESSDE(io.ComfyNode):
-    """RES-2M, 2S and 3S for the reverse SDE."""
-
-    @classmethod
-    def define_schema(cls):
-        return schema(
-            node_id="RESSDE",
-            display_name="RES SDE",
-            category="RES",
-            description="RES for the reverse SDE: it exchanges noise on the way, and is right on eps, v, EDM and flow models. An "
-            "item's noise depends on the seed and that item alone, whatever batch it is in. At the defaults these are the "
-            "samplers exp_res_2m_sde, exp_res_2s_sde and exp_res_3s_sde.",
-            search_aliases=["res", "stochastic", "ancestral", "exponential", "sampler"],
-            inputs=[
-                io.Combo.Input(
-                    "method",
-                    options=list(_SDE),
-                    default=next(iter(_SDE)),
-                    tooltip="2m: one model call a step. 2s: two. 3s: three. The last step to sigma 0 is always one call.",
-                ),
-                io.Float.Input(
-                    "eta",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    round=False,
-                    tooltip="How much noise is exchanged. 0: none, the deterministic sampler. 1: the reverse SDE, DDPM at first "
-                    "order. Any value is right in the limit of many steps; larger ones need more of them.",
-                ),
-                io.Float.Input(
-                    "s_noise",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    round=False,
-                    tooltip="Factor of the added noise. 1 is right; above adds detail and grain, below smooths.",
-                    **ADVANCED,
-                ),
-            ],
-            outputs=[io.Sampler.Output()],
-        )
-
-    @classmethod
-    def execute(cls, method, eta, s_noise) -> io.NodeOutput:
-        """A SAMPLER with the given noise."""
-        sampler = for_host(*SAMPLERS[_SDE[method]])
-        return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"eta": eta, "s_noise": s_noise}))

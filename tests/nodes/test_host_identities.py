@@ -1,5 +1,7 @@
 """Where a sampler of the host is the same method, the results agree (float32, through the host's own sampling)."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -80,6 +82,30 @@ def test_first_order_is_euler(sample, pack, kind):
     sigmas = _flow_sigmas() if kind == "flow" else _ve_sigmas()
     ours = sample(kind, _node(pack, "RESMultistep", 1, *_PLAIN, "log_sigma"), sigmas)
     assert (ours - sample(kind, "euler", sigmas)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("limits", [{}, {"s_tmin": 0.1, "s_tmax": 3.0, "s_noise": 1.007}], ids=["everywhere", "within limits"])
+@pytest.mark.parametrize("kind", ["eps", "v", "edm"])
+def test_first_order_under_churn_is_euler_under_churn(sample, kind, limits):
+    """With the same noise, on a grid from which churn stays below sigma_max: the host has no such bound."""
+    import comfy.samplers
+
+    from samplers.multistep import multistep_plan
+    from samplers.stochastic import sample_res_churn
+
+    def ours(model, x, sigmas, **options):
+        options |= {"solver": partial(multistep_plan, order=1), "noise_sampler": lambda a, b: torch.randn_like(x)}
+        return sample_res_churn(model, x, sigmas, **options)
+
+    sigmas = torch.cat([torch.linspace(9.0 ** (1 / 7), 0.03 ** (1 / 7), 12) ** 7, torch.zeros(1)])
+    options = {"s_churn": 4.0, **limits}
+    samplers = comfy.samplers.KSAMPLER(ours, options), "euler"
+    results = []
+    for sampler in samplers:
+        torch.manual_seed(7)
+        results.append(sample(kind, sampler, sigmas, 3.0, **(options if sampler == "euler" else {})))
+    assert (results[0] - results[1]).abs().max() < 2e-4
+    assert (results[1] - sample(kind, "euler", sigmas, 3.0)).abs().max() > 0.1, "the comparison can fail"
 
 
 @pytest.mark.parametrize("theirs, ours", [("res_multistep", "exp_res_3m"), ("seeds_3", "exp_res_2s")])

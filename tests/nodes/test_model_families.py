@@ -38,14 +38,16 @@ def family(pack):
 
 
 def _sample(model, sampler, steps, scheduler="logsnr_uniform", batch=16):
+    """Latents; `sampler` is a name or a SAMPLER."""
     import comfy.sample
+    import comfy.samplers
 
     condition = [[torch.ones(1, 1, 10), {}]]
     latent = torch.zeros(batch, 1, 8, 8)
     noise = comfy.sample.prepare_noise(latent, 5)
-    return comfy.sample.sample(
-        model, noise, steps, 1.0, sampler, scheduler, condition, condition, latent, seed=5, disable_pbar=True
-    )
+    sampler = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
+    return comfy.sample.sample_custom(model, noise, 1.0, sampler, sigmas, condition, condition, latent, seed=5, disable_pbar=True)
 
 
 def _settings(name):
@@ -73,13 +75,43 @@ def test_stochastic_samplers_give_the_datas_mean_and_spread(family, name):
         assert float(result.std()) == pytest.approx((float(data.var()) + 0.04) ** 0.5, abs=0.03), sampler
 
 
-def test_a_flow_models_noise_scale_scales_the_noise(family):
+def _churn(pack, solver="exp_res_2m", s_churn=5.0, **options):
+    sampler = pack["RESStochasticChurn"].execute(solver, s_churn, 0.0, 100_000.0, 1.0).result[0]
+    sampler.extra_options |= options
+    return sampler
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_churn_gives_the_datas_mean_and_spread_and_stays_below_sigma_max(family, pack, name):
+    model = family(name, **_settings(name))
+    sampling, data, called = model.get_model_object("model_sampling"), digits(0.2).means, []
+    model.add_wrapper("predict_noise", lambda executor, x, sigma, *rest: called.append(sigma) or executor(x, sigma, *rest))
+    for solver in DETERMINISTIC:
+        result = _sample(model, _churn(pack, solver), 60, batch=256)
+        assert float(result.mean()) == pytest.approx(float(data.mean()), abs=0.03), solver
+        assert float(result.std()) == pytest.approx((float(data.var()) + 0.04) ** 0.5, abs=0.03), solver
+    sigmas = torch.stack([sigma[0] for sigma in called])
+    assert float(sigmas.max()) == pytest.approx(float(sampling.sigma_max)) and len(sigmas.unique()) > 60
+
+
+def test_an_injected_noise_sampler_takes_the_place_of_the_packs(family, pack):
+    seen = []
+
+    def noise_sampler(sigma, sigma_next):
+        seen.append(float(sigma / sigma_next))
+        return torch.zeros(16, 1, 8, 8)
+
+    _sample(family("EPS"), _churn(pack, noise_sampler=noise_sampler), 10)
+    assert seen == pytest.approx([2**0.5] * 9, rel=1e-3), "every step but the first, which is at sigma_max"
+
+
+def test_a_flow_models_noise_scale_scales_the_noise(family, pack):
     """Models trained on noise of another size say so; the host scales the initial noise, samplers the noise they add."""
     model = family("FLOW", shift=3.0, noise_scale=0.5)
     if getattr(model.get_model_object("model_sampling"), "noise_scale", 1.0) == 1.0:
         pytest.skip("this host has no noise_scale")
-    result = _sample(model, "exp_res_2m_sde", 60, batch=256)
-    assert float(result.std()) == pytest.approx(0.778, abs=0.03)
+    for sampler in ("exp_res_2m_sde", _churn(pack)):
+        assert float(_sample(model, sampler, 60, batch=256).std()) == pytest.approx(0.778, abs=0.03)
 
 
 def test_zero_terminal_snr(family):
@@ -92,10 +124,11 @@ def test_zero_terminal_snr(family):
         assert float(error.median()) < 0.02, sampler
 
 
-def test_image_to_image_flow_goes_straight_to_the_output(family):
+def test_image_to_image_flow_goes_straight_to_the_output(family, pack):
     """IMG_TO_IMG_FLOW is a CONST subclass that holds no noise: one step gives the network's output, inverted as the host does."""
     model = family("IMG_TO_IMG_FLOW")
     ours, hosts = (_sample(model, sampler, 1, "simple") for sampler in ("exp_res_2m", "euler"))
     torch.testing.assert_close(ours, hosts)
-    with pytest.raises(ValueError, match="IMG_TO_IMG_FLOW.*Use a deterministic one"):
-        _sample(model, "exp_res_2m_sde", 4, "simple")
+    for sampler in ("exp_res_2m_sde", _churn(pack)):
+        with pytest.raises(ValueError, match="IMG_TO_IMG_FLOW.*Use a deterministic one"):
+            _sample(model, sampler, 4, "simple")

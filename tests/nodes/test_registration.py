@@ -81,7 +81,7 @@ def test_lists_rebound_by_another_pack_are_completed(registry, monkeypatch):
 def test_node_ids_never_change(pack):
     """They are in saved workflows."""
     assert set(pack) == {
-        "RESMultistep", "RESSingleStep", "RESSDE", "RESLogSNRSchedule",
+        "RESMultistep", "RESSingleStep", "RESSDE", "RESStochasticChurn", "RESLogSNRSchedule",
         "RESDigitsModel", "RESDigitsCondition", "RESDigitsLatent", "RESDigitsDecode",
     }  # fmt: skip
 

@@ -1,0 +1,136 @@
+"""Nodes that give a SAMPLER that adds noise on the way."""
+
+import comfy.samplers
+from comfy_api.v0_0_2 import io
+
+from ..samplers.churn import Churn
+from ..samplers.res import SAMPLERS
+from ..samplers.stochastic import SOLVERS, sample_res_churn
+from .host import model_sampling_of, sigma_range
+from .registry import for_host
+from .schema import ADVANCED, schema
+
+_SDE = {"2m": "exp_res_2m_sde", "2s": "exp_res_2s_sde", "3s": "exp_res_3s_sde"}
+# Above every finite sigma / alpha of any model.
+_NO_LIMIT = 100_000.0
+
+
+def _s_noise_input():
+    return io.Float.Input(
+        "s_noise",
+        default=1.0,
+        min=0.0,
+        max=10.0,
+        step=0.01,
+        round=False,
+        tooltip="Factor of the added noise. 1 is right; above adds detail and grain, below smooths.",
+        **ADVANCED,
+    )
+
+
+def _limit_input(name, default, tooltip):
+    return io.Float.Input(
+        name,
+        default=default,
+        min=0.0,
+        max=_NO_LIMIT,
+        step=0.01,
+        round=False,
+        tooltip=f"{tooltip} Compared with sigma, on flow models (Flux, SD3, Wan) with sigma / (1 - sigma).",
+        **ADVANCED,
+    )
+
+
+class RESSDE(io.ComfyNode):
+    """RES-2M, 2S and 3S for the reverse SDE."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESSDE",
+            display_name="RES SDE",
+            category="RES",
+            description="RES for the reverse SDE: it exchanges noise on the way, and is right on eps, v, EDM and flow models. An "
+            "item's noise depends on the seed and that item alone, whatever batch it is in. At the defaults these are the "
+            "samplers exp_res_2m_sde, exp_res_2s_sde and exp_res_3s_sde.",
+            search_aliases=["res", "stochastic", "ancestral", "exponential", "sampler"],
+            inputs=[
+                io.Combo.Input(
+                    "method",
+                    options=list(_SDE),
+                    default=next(iter(_SDE)),
+                    tooltip="2m: one model call a step. 2s: two. 3s: three. The last step to sigma 0 is always one call.",
+                ),
+                io.Float.Input(
+                    "eta",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    round=False,
+                    tooltip="How much noise is exchanged. 0: none, the deterministic sampler. 1: the reverse SDE, DDPM at first "
+                    "order. Any value is right in the limit of many steps; larger ones need more of them.",
+                ),
+                _s_noise_input(),
+            ],
+            outputs=[io.Sampler.Output()],
+        )
+
+    @classmethod
+    def execute(cls, method, eta, s_noise) -> io.NodeOutput:
+        """A SAMPLER with the given noise."""
+        sampler = for_host(*SAMPLERS[_SDE[method]])
+        return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"eta": eta, "s_noise": s_noise}))
+
+
+class RESStochasticChurn(io.ComfyNode):
+    """The deterministic RES samplers under EDM's churn."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESStochasticChurn",
+            display_name="RES Stochastic (churn)",
+            category="RES",
+            description="The RES paper's stochastic sampler: before a step noise is added, and a deterministic solver goes on "
+            "from there (EDM's churn). Right on eps, v, EDM and flow models; it costs no model call. An item's noise depends on "
+            "the seed and that item alone, whatever batch it is in.",
+            search_aliases=["res", "s_churn", "stochastic", "ancestral", "exponential", "edm", "sampler"],
+            inputs=[
+                io.Combo.Input(
+                    "solver",
+                    options=list(SOLVERS),
+                    default="exp_res",
+                    tooltip="The deterministic sampler. 2s takes two calls a step, 3s three, the others one. exp_res is the one "
+                    "to start with; 3m and 3mc overshoot under churn at few steps and high CFG.",
+                ),
+                io.Float.Input(
+                    "s_churn",
+                    default=5.0,
+                    min=0.0,
+                    max=10000.0,
+                    step=0.1,
+                    round=False,
+                    tooltip="How much noise is added and removed again in all. 0: none, the deterministic sampler. A step's "
+                    "noise level rises by s_churn / steps, at most by 0.414. 6 is about as much as RES SDE at eta 1.",
+                ),
+                _limit_input("s_tmin", 0.0, "Below this noise level no noise is added."),
+                _limit_input("s_tmax", _NO_LIMIT, "Above this noise level no noise is added."),
+                _s_noise_input(),
+            ],
+            outputs=[io.Sampler.Output()],
+        )
+
+    @classmethod
+    def execute(cls, solver, s_churn, s_tmin, s_tmax, s_noise) -> io.NodeOutput:
+        """A SAMPLER with the given churn."""
+        churn = {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
+        Churn(**churn)  # raises before anything is sampled
+        sampler = for_host(_within_model, SAMPLERS[solver].flow_time, stochastic=True)
+        return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"solver": solver, **churn}))
+
+
+def _within_model(model, x, sigmas, *args, **options):
+    """`sample_res_churn` below the largest sigma of the host's model."""
+    sigma_max = sigma_range(model_sampling_of(model)).sigma_max
+    return sample_res_churn(model, x, sigmas, *args, sigma_max=sigma_max, **options)
