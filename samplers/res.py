@@ -200,6 +200,13 @@ def _noise(eta: float, s_noise: float) -> Noise:
     return Noise(eta, s_noise)
 
 
+_sde = _sde_sampler(
+    "exp_res_sde",
+    "The recommended stochastic sampler, order 2 in alpha with the free corrector,",
+    lambda sigmas, time, noise: multistep_plan(
+        sigmas, 2, time, interpolation=InAlpha(DATA_SCALE, POWER), corrector=True, noise=noise
+    ),
+)
 _sde_2m = _sde_sampler("exp_res_2m_sde", "RES-2M", lambda sigmas, time, noise: multistep_plan(sigmas, 2, time, noise=noise))
 _sde_2s = _sde_sampler("exp_res_2s_sde", "RES-2S", lambda sigmas, time, noise: single_step_plan(sigmas, res_2s(), time, noise))
 _sde_3s = _sde_sampler("exp_res_3s_sde", "RES-3S", lambda sigmas, time, noise: single_step_plan(sigmas, res_3s(), time, noise))
@@ -227,6 +234,7 @@ SAMPLERS = {
     "exp_res_3mc": Sampler(sample_exp_res_3mc, FLOW),
     "exp_res_2s": Sampler(sample_exp_res_2s, FLOW_LOG_SIGMA),
     "exp_res_3s": Sampler(sample_exp_res_3s, FLOW_LOG_SIGMA),
+    "exp_res_sde": Sampler(_sde, FLOW, stochastic=True),
     "exp_res_2m_sde": Sampler(_sde_2m, FLOW, stochastic=True),
     "exp_res_2s_sde": Sampler(_sde_2s, FLOW, stochastic=True),
     "exp_res_3s_sde": Sampler(_sde_3s, FLOW, stochastic=True),

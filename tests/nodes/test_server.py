@@ -16,6 +16,7 @@ _PLAIN = {
     "order": 2, "corrector": False, "interpolation": "lambda", "interpolation.last_step": "denoised",
     "start": "low order", "flow_variable": "auto",
 }  # fmt: skip
+_ALPHA = {"interpolation": "alpha", "interpolation.data_scale": 6.0, "interpolation.power": 1.5, "corrector": True}
 _runs = itertools.count()
 
 
@@ -169,7 +170,10 @@ def test_multistep_node(server, order, start, calls, kind):
 @pytest.mark.parametrize("corrector", [False, True])
 @pytest.mark.parametrize(
     "interpolation",
-    [{"interpolation": "alpha", "interpolation.data_scale": 1.0}, {"interpolation.last_step": "extrapolated"}],
+    [
+        {"interpolation": "alpha", "interpolation.data_scale": 1.0, "interpolation.power": 2.0},
+        {"interpolation.last_step": "extrapolated"},
+    ],
     ids=["alpha", "extrapolated last step"],
 )
 def test_multistep_node_in_other_forms(server, interpolation, corrector, kind):
@@ -178,7 +182,7 @@ def test_multistep_node_in_other_forms(server, interpolation, corrector, kind):
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
-@pytest.mark.parametrize("method", ["2m", "2s", "3s"])
+@pytest.mark.parametrize("method", ["exp_res", "2m", "2s", "3s"])
 def test_sde_node(server, method, kind):
     """The default is the registered sampler; eta 0 is the deterministic one in logSNR time, to the bit."""
 
@@ -186,13 +190,15 @@ def test_sde_node(server, method, kind):
         return _custom(server, sampler, _schedule(), kind)
 
     node = {"class_type": "RESSDE", "inputs": {"method": method, "eta": 1.0, "s_noise": 1.0}}
+    name = "exp_res_sde" if method == "exp_res" else f"exp_res_{method}_sde"
     facts = run(node)
-    _good(facts, _calls(f"exp_res_{method}_sde", 5))
-    assert facts["sha256"] == run(_select(f"exp_res_{method}_sde"))["sha256"]
+    _good(facts, _calls(name, 5))
+    assert facts["sha256"] == run(_select(name))["sha256"]
     quiet = run({**node, "inputs": {"method": method, "eta": 0.0, "s_noise": 1.0}})
     stages = {"2s": {"stages": "2", "stages.c2": 0.5}, "3s": {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3}}
     single = {"class_type": "RESSingleStep", "inputs": {**stages.get(method, {}), "flow_variable": "logsnr"}}
-    assert quiet["sha256"] == run(single if method in stages else _select("exp_res_2m"))["sha256"]
+    multi = {"class_type": "RESMultistep", "inputs": {**_PLAIN, **(_ALPHA if method == "exp_res" else {})}}
+    assert quiet["sha256"] == run(single if method in stages else multi)["sha256"]
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
@@ -219,6 +225,7 @@ def test_node_defaults_are_the_registered_samplers(server):
     two = {"stages": "2", "stages.c2": 0.5, "flow_variable": "auto"}
     three = {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3, "flow_variable": "auto"}
     pairs = {
+        "exp_res": {"class_type": "RESMultistep", "inputs": {**_PLAIN, **_ALPHA, "order": 4}},
         "exp_res_2s": {"class_type": "RESSingleStep", "inputs": two},
         "exp_res_3s": {"class_type": "RESSingleStep", "inputs": three},
         "exp_res_2m": {"class_type": "RESMultistep", "inputs": _PLAIN},

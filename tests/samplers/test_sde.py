@@ -27,6 +27,9 @@ METHODS = {
     "2M": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise),
     "2MC": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise, corrector=True),
     "alpha 2M": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise, interpolation=InAlpha(1.0)),
+    "alpha 2MC, power 1.5": lambda g, time, noise: multistep_plan(
+        g, 2, time, noise=noise, interpolation=InAlpha(6.0, 1.5), corrector=True
+    ),
     "alpha 2MC": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise, interpolation=InAlpha(1.0), corrector=True),
 }
 
