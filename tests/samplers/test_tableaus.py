@@ -31,6 +31,20 @@ def test_gamma_with_c3_cubed_is_refused():
         replace(res_3s(c2, c3), b=b)
 
 
+@pytest.mark.parametrize("c2, c3", [(1 / 3, 2 / 3), (0.5, 1.0), (0.4, 0.75), (0.7, 0.2)])
+def test_the_embedded_method_has_order_two_and_never_more(c2, c3):
+    """It misses psi_3(0) by (2 - 3 c2) / 12, which is 0 only at c2 = 2/3, where there is no RES-3S."""
+    tableau = res_3s(c2, c3)
+    low = tableau.b_low_weights(0.0)
+    assert low == pytest.approx([*res_2s(c2).b_weights(0.0), 0.0])
+    assert phi(3, 0.0) - sum(b * c**2 for b, c in zip(low, tableau.c)) / 2 == pytest.approx((2 - 3 * c2) / 12)
+
+
+def test_embedded_weights_of_first_order_are_refused():
+    with pytest.raises(ValueError, match="psi_2 low"):
+        replace(res_3s(), b_low=RES_1.b)
+
+
 @pytest.mark.parametrize("c", [(0.0,), (0.0, -1.0), (0.0, -0.3, -2.0), (0.0, -1.0, -2.5, -3.0), (0.0, 1.0, -1.0)])
 @pytest.mark.parametrize("h", STEPS)
 def test_multistep_weights_meet_the_moments(c, h):
