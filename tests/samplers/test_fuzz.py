@@ -8,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from samplers.adaptive import sample_exp_res_adaptive
 from samplers.interpolation import InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
@@ -39,13 +40,17 @@ def grids(draw):
 def samplers(draw):
     """A function (model, x, sigmas) -> result, whose options may be bad."""
     time = draw(times)
-    kind = draw(st.sampled_from(["2s", "3s", "multistep", "sde", "churn"]))
+    kind = draw(st.sampled_from(["2s", "3s", "multistep", "sde", "churn", "adaptive"]))
     if kind == "2s":
         c2 = draw(nodes)
         return lambda model, x, sigmas: run(single_step_plan(sigmas, res_2s(c2), time), model, x, sigmas, disable=True)
     if kind == "3s":
         c2, c3 = draw(nodes), draw(nodes)
         return lambda model, x, sigmas: run(single_step_plan(sigmas, res_3s(c2, c3), time), model, x, sigmas, disable=True)
+    if kind == "adaptive":
+        limits = {name: draw(st.one_of(st.floats(0.0, 10.0), st.just(math.nan))) for name in ("rtol", "atol")}
+        limits["max_calls"] = draw(st.integers(0, 100))
+        return lambda model, x, sigmas: sample_exp_res_adaptive(model, x, sigmas, disable=True, time=time, **limits)
     if kind == "sde":
         noise = Noise(draw(st.floats(0.0, 2.0)), draw(st.floats(0.0, 2.0)))
         time = FLOW if time is FLOW_LOG_SIGMA else time

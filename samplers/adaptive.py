@@ -1,0 +1,276 @@
+"""RES-3S with an adaptive step size.
+
+A step is taken with RES-3S(0.4, 0.75). RES-2S, which is embedded in its first two calls, gives a second solution, and the
+difference of the two estimates the local error:
+
+    error = max over items of RMS(x_3S - x_2S) / (atol sqrt(alpha^2 + sigma^2) + rtol RMS(x_3S))
+
+sqrt(alpha^2 + sigma^2), by the time map, is the size of noisy data of standard deviation 1, so both tolerances mean the
+same at every noise level. With an error up to 1 the step is accepted, with the third-order solution; otherwise it is tried
+again, shorter, and its first call is kept. The next step size follows from this error and the one before (a PI
+controller). One grid serves the whole batch, so an item's result depends, within the tolerance, on the batch it is in.
+
+Estimates from the output at the end of the step, as in first-same-as-last pairs, cost no call where the step is accepted
+and one more where it is not; they measured no better per call.
+"""
+
+import itertools
+import logging
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from .grid import GridStep, grid_steps, read_sigmas
+from .loop import PartialStep, run
+from .plan import Plan, step_time
+from .res import Sampler
+from .single_step import single_step_stages
+from .tableaus import res_3s
+from .time_maps import FLOW_LOG_SIGMA, VE, TimeMap
+
+RTOL, ATOL, MAX_CALLS = 0.05, 0.0078, 100  # the tolerances are those of the host's dpm_adaptive
+
+# Of the nodes measured, on the digits and on trained networks, those with the least error at equal calls; about 30 % below
+# (1/3, 2/3), which are those of exp_res_3s.
+C2, C3 = 0.4, 0.75
+_PAIR = res_3s(C2, C3)
+# h is multiplied by _SAFETY error^-_INTEGRAL previous_error^_PROPORTIONAL after a step (Gustafsson's exponents; Hairer & Wanner,
+# "Solving ODEs II", IV.2) and by _SAFETY error^-_ROOT after a rejected one, within _FACTORS. The estimate is of order h^3.
+_ROOT = 1.0 / 3.0
+_SAFETY, _INTEGRAL, _PROPORTIONAL = 0.9, 0.7 * _ROOT, 0.4 * _ROOT
+_FACTORS = (0.2, 2.0)
+# Step sizes in -log sigma. A step sees nothing behind its third call, at 3/4 of it: beyond _LONGEST that is too much of the
+# path. Below _SHORTEST float32 sigmas and the rounding in the error estimate would soon set the limit.
+_LONGEST, _SHORTEST = 1.5, 1e-3
+
+
+class AdaptiveInfo(NamedTuple):
+    """What an adaptive run did.
+
+    Attributes:
+        sigmas: the accepted grid, on which RES-3S(C2, C3) takes the same steps; on the CPU, in the dtype of the one given.
+        calls: model calls, those of rejected steps included.
+        rejected: steps tried and not taken.
+        worst_error: the largest error accepted, in units of the tolerance; above 1 only where the calls ran out.
+    """
+
+    sigmas: torch.Tensor
+    calls: int
+    rejected: int
+    worst_error: float
+
+
+@torch.no_grad()
+def sample_exp_res_adaptive(
+    model,
+    x,
+    sigmas,
+    extra_args=None,
+    callback=None,
+    disable=None,
+    *,
+    rtol: float = RTOL,
+    atol: float = ATOL,
+    max_calls: int = MAX_CALLS,
+    return_info: bool = False,
+    time: TimeMap = VE,
+):
+    """RES-3S with step sizes chosen by an error estimate: three model calls a step, two more for a rejected one.
+
+    Of the grid only the ends are used: the first sigma, the last one above 0, and whether a last step to 0 follows, which
+    is the denoised output. Where `max_calls` does not suffice, the rest is done in the shortest steps that reach the end,
+    whatever their error, and a warning says from where and by how much. Reads the device once for every step tried.
+
+    Args:
+        model, x, extra_args, disable: as in `loop.run`.
+        sigmas: descending grid, 1-D tensor or sequence.
+        callback: as in `loop.run`; "i" is where sigma lies in the grid given and never falls.
+        rtol: tolerance relative to the latent's RMS, > 0.
+        atol: tolerance in units of data of standard deviation 1, > 0.
+        max_calls: the most model calls to make, 4 or more: a step and the last one.
+        return_info: return (latent, AdaptiveInfo).
+        time: the time map of the model.
+
+    Returns:
+        The latent at the last sigma, in x's dtype. For a grid without steps, x itself.
+
+    Raises:
+        ValueError: a tolerance or max_calls out of range or a grid that cannot be sampled on, before the first call.
+        ArithmeticError: the model's output is not finite, so no step size can be chosen.
+    """
+    check_tolerances(rtol, atol)
+    values = read_sigmas(sigmas)
+    steps = grid_steps(values, time)
+    dtype = torch.promote_types(sigmas.dtype, torch.float32) if isinstance(sigmas, torch.Tensor) else torch.float64
+    if not steps:
+        info = AdaptiveInfo(torch.tensor(values, dtype=dtype), 0, 0, 0.0)
+        return (x, info) if return_info else x
+    start, to_zero = steps[0].sigma, steps[-1].sigma_next == 0.0
+    end = steps[-1].sigma if to_zero else steps[-1].sigma_next
+    least = _PAIR.stages * (start > end) + to_zero
+    if not max_calls >= least:
+        raise ValueError(f"max_calls must be {least} or more to reach the end of these sigmas, got {max_calls!r}.")
+    with tqdm(disable=disable, unit="call") as bar:
+        stepper = _Stepper(model, x.dtype, extra_args or {}, time, _Progress(sigmas, values, callback, bar))
+        state = x.to(torch.promote_types(x.dtype, torch.float32))
+        state, grid, errors, rejected = _walk(stepper, state, start, end, (rtol, atol), max_calls - to_zero, dtype)
+        if to_zero:
+            state = stepper.take(GridStep(0, end, 0.0), state)
+    info = AdaptiveInfo(torch.tensor(grid + [0.0] * to_zero, dtype=dtype), stepper.calls, rejected, max(errors, default=0.0))
+    _log(info, next((sigma for sigma, error in zip(grid, errors) if error > 1.0), None))
+    return (state.to(x.dtype), info) if return_info else state.to(x.dtype)
+
+
+def check_tolerances(rtol: float, atol: float) -> None:
+    """Raise a ValueError that names the first tolerance out of its range."""
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not 0.0 < value < math.inf:
+            raise ValueError(f"{name} must be a finite number above 0, got {value!r}; smaller is more accurate.")
+
+
+def _walk(stepper: "_Stepper", state, start: float, end: float, tolerances, budget: int, dtype):
+    """From start to end in steps within the tolerances and the budget of calls.
+
+    Returns:
+        The state at the end, the sigmas of the grid, the errors of its steps and the number of rejected steps.
+    """
+    grid, errors, rejected = [start], [], 0
+    h, previous, known = sum(tolerances) ** _ROOT, 1.0, 0
+    while grid[-1] > end:
+        distance = math.log(grid[-1] / end)
+        h = max(min(h, _LONGEST), _shortest(distance, budget - stepper.calls + known))
+        pieces = math.ceil(distance / h - 1e-9)  # equal steps to the end, should it be near
+        h = distance / pieces
+        step = GridStep(0, grid[-1], end if pieces == 1 else _rounded(grid[-1] * math.exp(-h), dtype))
+        new = stepper.take(step, state, known)
+        error = max(stepper.error(step, new, *tolerances), 1e-8)
+        # another try, with its first call known, would not be shorter: the step is taken whatever its error
+        last_try = h <= _shortest(distance, budget - stepper.calls + 1) * (1.0 + 1e-9)
+        if error <= 1.0 or last_try:
+            state = new
+            grid.append(step.sigma_next)
+            errors.append(error)
+            factor = _SAFETY * error**-_INTEGRAL * previous**_PROPORTIONAL
+            previous, known = min(error, 1.0), 0
+        else:
+            rejected += 1
+            factor, known = _SAFETY * error**-_ROOT, 1
+        h *= min(max(factor, _FACTORS[0]), _FACTORS[1])
+    return state, grid, errors, rejected
+
+
+def _shortest(distance: float, calls: int) -> float:
+    """The shortest step after which `calls`, less those of the step, still reach the end; inf if there is none."""
+    steps = calls // _PAIR.stages
+    if steps < 1:
+        return math.inf
+    return _SHORTEST if distance <= (steps - 1) * _LONGEST else max(distance / steps, _SHORTEST)
+
+
+def _rounded(sigma: float, dtype: torch.dtype) -> float:
+    """sigma as it will stand in SIGMAS, so that the accepted grid gives the same steps to the bit."""
+    return float(np.float32(sigma)) if dtype is torch.float32 else sigma
+
+
+class _Stepper:
+    """Takes single steps with `loop.run`, in the place of its model.
+
+    Attributes:
+        calls: of the model, so far.
+    """
+
+    def __init__(self, model, dtype: torch.dtype, extra_args: dict[str, Any], time: TimeMap, progress: "_Progress"):
+        self._model, self._dtype, self._extra_args, self._time, self._progress = model, dtype, extra_args, time, progress
+        self.calls = 0
+        self._outputs: list[torch.Tensor] = []
+
+    def take(self, step: GridStep, state: torch.Tensor, known: int = 0) -> torch.Tensor:
+        """The state at the end of the step; its first `known` outputs are those of the step before: 1 for a new try."""
+        self._outputs = self._outputs[:known]
+        stages = single_step_stages(step, _PAIR, self._time, first_call=0)
+        numbers = itertools.count()
+
+        def denoise(x, sigma):
+            number = next(numbers)
+            if number == len(self._outputs):
+                self._outputs.append(self._model(x.to(self._dtype), sigma, **self._extra_args))
+                self.calls += 1
+                self._progress(x, stages[number].sigma, sigma[0], self._outputs[-1])
+            return self._outputs[number]
+
+        plan = Plan(_PAIR.name, self._time, 1, tuple(stages))
+        return run(plan, denoise, state, (step.sigma, step.sigma_next), disable=True)
+
+    def error(self, step: GridStep, new: torch.Tensor, rtol: float, atol: float) -> float:
+        """The error of the step just taken to `new`, in units of the tolerance; waits for the device.
+
+        Raises:
+            ArithmeticError: it is not finite.
+        """
+        time = step_time(step.sigma, self._time)
+        alpha, h = time.alpha(step.sigma_next), time.lam(step.sigma_next) - time.lam(step.sigma)
+        difference = torch.zeros_like(new)
+        for output, high, low in zip(self._outputs, _PAIR.b_weights(h), _PAIR.b_low_weights(h)):
+            difference.add_(output, alpha=alpha * h * (high - low))
+        tolerance = rtol * _rms(new) + atol * math.hypot(alpha, step.sigma_next)
+        error = float((_rms(difference) / tolerance).max())
+        if not math.isfinite(error):
+            raise ArithmeticError(
+                f"the model's output is not finite between sigma {step.sigma:g} and {step.sigma_next:g}, so no step size can "
+                "be chosen. Sample with a fixed grid to see where it comes from; half precision that overflows is common."
+            )
+        return error
+
+
+def _rms(x: torch.Tensor) -> torch.Tensor:
+    """Of every item, (batch,)."""
+    items = x.reshape(len(x), -1)
+    return torch.linalg.vector_norm(items, dim=1) / math.sqrt(items.shape[1])
+
+
+class _Progress:
+    """Calls the callback with the place of a sigma in the grid given, and moves the bar."""
+
+    def __init__(self, sigmas, values: list[float], callback: Callable[[dict[str, Any]], None] | None, bar):
+        self._sigmas, self._values, self._callback, self._bar = sigmas, values, callback, bar
+        self._last: int | PartialStep = 0
+
+    def __call__(self, x, sigma: float, sigma_hat, denoised) -> None:
+        self._bar.update()
+        if self._callback is not None:
+            # steps tried again start further back; bars do not
+            i = self._last = max(self._last, self._place(sigma))
+            self._callback({"x": x, "i": i, "denoised": denoised, "sigma": self._sigmas[i], "sigma_hat": sigma_hat})
+
+    def _place(self, sigma: float) -> int | PartialStep:
+        """Index in the grid, with the fraction of the step in log sigma; at most that of the last step."""
+        last = len(self._values) - 2
+        step = max(i for i in range(last + 1) if i == 0 or self._values[i] >= sigma)
+        here, following = self._values[step : step + 2]
+        if step == last or here <= sigma or following == here:
+            return step
+        partial = PartialStep(step + math.log(here / sigma) / math.log(here / following))
+        partial.step = step
+        return partial
+
+
+def _log(info: AdaptiveInfo, beyond: float | None) -> None:
+    logger = logging.getLogger(__name__)
+    steps = len(info.sigmas) - 1
+    logger.info("exp_res_adaptive: %d model calls, %d steps, %d rejected", info.calls, steps, info.rejected)
+    if beyond is not None:
+        logger.warning(
+            "exp_res_adaptive: %d model calls did not suffice; from sigma %.4g on errors up to %.3g times the tolerance were "
+            "accepted. Raise max_calls, or rtol and atol.",
+            info.calls,
+            beyond,
+            info.worst_error,
+        )
+
+
+# Samplers that choose their own grid between the ends of the one given; as registered with the host.
+ADAPTIVE_SAMPLERS = {"exp_res_adaptive": Sampler(sample_exp_res_adaptive, FLOW_LOG_SIGMA)}
