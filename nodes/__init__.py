@@ -6,6 +6,7 @@ wraps an exact denoiser as a model of the host.
 
 from comfy_api.v0_0_2 import ComfyExtension
 
+from .adaptive import RESAdaptive, RESAdaptiveGrid
 from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel
 from .registry import register_all
 from .samplers import RESMultistep, RESSingleStep
@@ -19,5 +20,5 @@ class RESExtension(ComfyExtension):
     async def get_node_list(self):
         # not in on_load: hosts before 0.9 never call it
         register_all()
-        samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn]
+        samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid]
         return [*samplers, RESLogSNRSchedule, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]

@@ -9,6 +9,7 @@ import logging
 import comfy.k_diffusion.sampling as k_diffusion_sampling
 import comfy.samplers
 
+from ..samplers.adaptive import ADAPTIVE_SAMPLERS
 from ..samplers.res import SAMPLERS
 from ..samplers.schedules import logsnr_grid
 from ..samplers.time_maps import VE, TimeMap
@@ -51,7 +52,7 @@ def logsnr_scheduler(spacing: str):
 
 def register_all() -> None:
     """Offer the pack's samplers and schedulers in KSampler, KSamplerSelect, BasicScheduler and the rest."""
-    for name, sampler in SAMPLERS.items():
+    for name, sampler in (SAMPLERS | ADAPTIVE_SAMPLERS).items():
         register_sampler(name, for_host(*sampler))
     register_scheduler("logsnr_uniform", logsnr_scheduler("uniform"))
     register_scheduler("logsnr_power", logsnr_scheduler("power"))

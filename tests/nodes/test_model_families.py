@@ -10,6 +10,7 @@ import torch
 from exact import DETERMINISTIC
 
 from embedded.digits import digits
+from samplers.adaptive import ADAPTIVE_SAMPLERS
 from samplers.res import SAMPLERS
 
 FAMILIES = ["EPS", "V_PREDICTION", "V_PREDICTION_DDPM", "EDM", "STABLE_CASCADE", "V_PREDICTION_EDM", "V_PREDICTION_CONTINUOUS"]
@@ -58,7 +59,7 @@ def _settings(name):
 def test_deterministic_samplers_agree_with_heun_in_many_steps(family, name):
     model = family(name, **_settings(name))
     truth = _sample(model, "heun", 250)
-    for sampler in DETERMINISTIC:
+    for sampler in (*DETERMINISTIC, *ADAPTIVE_SAMPLERS):
         result = _sample(model, sampler, 60)
         error = (result - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
         assert float(error.median()) < 0.01, sampler
@@ -119,7 +120,7 @@ def test_zero_terminal_snr(family):
     model = family("V_PREDICTION", zsnr=True)
     assert float(model.get_model_object("model_sampling").sigma_max) > 4000
     truth = _sample(model, "heun", 400)
-    for sampler in DETERMINISTIC:
+    for sampler in (*DETERMINISTIC, *ADAPTIVE_SAMPLERS):
         error = (_sample(model, sampler, 80) - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
         assert float(error.median()) < 0.02, sampler
 

@@ -2,8 +2,10 @@
 
 import pytest
 
-from samplers.res import SAMPLERS
+from samplers.adaptive import ADAPTIVE_SAMPLERS
+from samplers.res import SAMPLERS as ON_THE_GRID
 
+SAMPLERS = ON_THE_GRID | ADAPTIVE_SAMPLERS
 SCHEDULERS = ("logsnr_uniform", "logsnr_power")
 
 
@@ -81,7 +83,7 @@ def test_lists_rebound_by_another_pack_are_completed(registry, monkeypatch):
 def test_node_ids_never_change(pack):
     """They are in saved workflows."""
     assert set(pack) == {
-        "RESMultistep", "RESSingleStep", "RESSDE", "RESStochasticChurn", "RESLogSNRSchedule",
+        "RESMultistep", "RESSingleStep", "RESSDE", "RESStochasticChurn", "RESAdaptive", "RESAdaptiveGrid", "RESLogSNRSchedule",
         "RESDigitsModel", "RESDigitsCondition", "RESDigitsLatent", "RESDigitsDecode",
     }  # fmt: skip
 

@@ -1,0 +1,112 @@
+"""Nodes of the sampler that chooses its own steps."""
+
+import comfy.samplers
+from comfy_api.v0_0_2 import io
+from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+
+from ..samplers.adaptive import ADAPTIVE_SAMPLERS, ATOL, C2, C3, MAX_CALLS, RTOL, AdaptiveInfo, check_tolerances
+from .registry import for_host
+from .schema import ADVANCED, schema
+
+_CALLS_A_STEP = "Three model calls a step, two more for a step that is tried again."
+
+
+def _tolerance_inputs() -> list:
+    tolerance = {"min": 1e-5, "max": 1.0, "step": 0.001, "round": False}
+    return [
+        io.Float.Input(
+            "rtol",
+            default=RTOL,
+            tooltip="Error allowed in a step, relative to the latent. Smaller is more accurate; a tenth takes about twice the "
+            "model calls.",
+            **tolerance,
+        ),
+        io.Float.Input(
+            "atol",
+            default=ATOL,
+            tooltip="Error allowed in a step besides rtol, where latents have a standard deviation near 1.",
+            **tolerance,
+            **ADVANCED,
+        ),
+        io.Int.Input(
+            "max_calls",
+            default=MAX_CALLS,
+            min=4,
+            max=10000,
+            tooltip="The most model calls to make. Where they do not suffice, the rest is done in steps as short as they allow, "
+            "and the log says by how much the tolerance is exceeded.",
+        ),
+    ]
+
+
+def _sampler(sample, **options):
+    check_tolerances(options["rtol"], options["atol"])  # raises before anything is sampled
+    return comfy.samplers.KSAMPLER(sample, extra_options=options)
+
+
+def _sample():
+    return for_host(*ADAPTIVE_SAMPLERS["exp_res_adaptive"])
+
+
+class RESAdaptive(io.ComfyNode):
+    """RES-3S with an adaptive step size."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESAdaptive",
+            display_name="RES Adaptive",
+            category="RES",
+            description="RES-3S that chooses its steps by an estimate of their error, deterministic. Of SIGMAS it uses only the "
+            f"ends. {_CALLS_A_STEP} The log says how many it made. At the defaults it is the sampler exp_res_adaptive.",
+            search_aliases=["res", "adaptive", "tolerance", "dpm_adaptive", "exponential", "sampler"],
+            inputs=_tolerance_inputs(),
+            outputs=[io.Sampler.Output()],
+        )
+
+    @classmethod
+    def execute(cls, rtol, atol, max_calls) -> io.NodeOutput:
+        """A SAMPLER with the given tolerances."""
+        return io.NodeOutput(_sampler(_sample(), rtol=rtol, atol=atol, max_calls=max_calls))
+
+
+class RESAdaptiveGrid(io.ComfyNode):
+    """RES Adaptive as a sampling node, which tells the grid it chose."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESAdaptiveGrid",
+            display_name="RES Adaptive Grid",
+            category="RES",
+            description="Samples with RES Adaptive, in the place of Sampler Custom Advanced, and gives the steps it took as "
+            f"SIGMAS for any sampler, seed and prompt; RES Single-step with c2 {C2:g} and c3 {C3:g} repeats the latent. "
+            + _CALLS_A_STEP,
+            search_aliases=["res", "adaptive", "scheduler", "sigmas", "tolerance"],
+            inputs=[
+                io.Noise.Input("noise", tooltip="As in Sampler Custom Advanced."),
+                io.Guider.Input("guider", tooltip="As in Sampler Custom Advanced."),
+                io.Sigmas.Input("sigmas", tooltip="Their first sigma, their last one above 0, and whether they end in 0."),
+                io.Latent.Input("latent_image", tooltip="As in Sampler Custom Advanced. One grid is chosen for the whole batch."),
+                *_tolerance_inputs(),
+            ],
+            outputs=[
+                io.Latent.Output(tooltip="The latent sampled."),
+                io.Sigmas.Output(tooltip="The steps taken, without those that were tried and not taken."),
+                io.Int.Output(display_name="calls", tooltip="Model calls made, all of them."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, noise, guider, sigmas, latent_image, rtol, atol, max_calls) -> io.NodeOutput:
+        """(LATENT, SIGMAS of the steps taken, model calls)."""
+        info = AdaptiveInfo(sigmas, 0, 0, 0.0)  # of the host's empty grids, on which it calls no sampler
+
+        def sample(*args, **options):
+            nonlocal info
+            latent, info = _sample()(*args, **options)
+            return latent
+
+        sampler = _sampler(sample, rtol=rtol, atol=atol, max_calls=max_calls, return_info=True)
+        latent = SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent_image).result[0]
+        return io.NodeOutput(latent, info.sigmas, info.calls)

@@ -1,0 +1,203 @@
+"""exp_res_adaptive, RES Adaptive and RES Adaptive Grid in the real host."""
+
+import itertools
+import logging
+
+import pytest
+import torch
+
+from dev.server import PromptError
+from samplers.adaptive import ATOL, C2, C3, MAX_CALLS, RTOL
+
+KINDS = ["eps", "v", "edm", "flow"]
+_DEFAULTS = {"rtol": RTOL, "atol": ATOL, "max_calls": MAX_CALLS}
+_STAGES = {"stages": "3", "c2": C2, "c3": C3}
+_runs = itertools.count()
+
+
+@pytest.fixture
+def parts(pack, host):
+    """parts(kind) -> noise, guider, SIGMAS and latent, as the host's nodes make them."""
+    from comfy_extras.nodes_custom_sampler import CFGGuider, RandomNoise
+
+    def make(kind, batch=4):
+        model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.1).result[0]
+        positive, negative = (pack["RESDigitsCondition"].execute(digit).result[0] for digit in ("3", "any digit"))
+        guider = CFGGuider.execute(model, positive, negative, 3.0).result[0]
+        sigmas = pack["RESLogSNRSchedule"].execute(model, 12, 1.0, {"spacing": "uniform"}).result[0]
+        latent = pack["RESDigitsLatent"].execute(batch).result[0]
+        return RandomNoise.execute(5).result[0], guider, sigmas, latent
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_grid_node_tells_the_calls_made_and_a_grid_that_repeats_its_latent(pack, parts, kind):
+    import comfy.patcher_extension
+    import comfy.samplers
+    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+
+    noise, guider, sigmas, latent = parts(kind)
+    made = []
+    wrapper = lambda executor, *args, **kwargs: made.append(1) or executor(*args, **kwargs)  # noqa: E731
+    guider.model_patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", wrapper)
+    result, grid, calls = pack["RESAdaptiveGrid"].execute(noise, guider, sigmas, latent, **_DEFAULTS).result
+    assert calls == len(made) <= MAX_CALLS
+    assert grid[[0, -2, -1]].tolist() == sigmas[[0, -2, -1]].tolist() and grid.dtype == sigmas.dtype
+    fixed = pack["RESSingleStep"].execute(_STAGES, "auto").result[0]
+    for sampler, expected in (
+        (comfy.samplers.sampler_object("exp_res_adaptive"), calls),
+        (fixed, 3 * (len(grid) - 2) + 1),
+    ):
+        made.clear()
+        again = SamplerCustomAdvanced.execute(noise, guider, sampler, grid, latent).result[0]
+        assert torch.equal(again["samples"], result["samples"]) and len(made) == expected
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_a_smaller_tolerance_is_nearer_to_the_solution(pack, parts, kind):
+    import comfy.samplers
+    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+
+    noise, guider, sigmas, latent = parts(kind, batch=16)
+    fine = pack["RESLogSNRSchedule"].execute(guider.model_patcher, 250, 1.0, {"spacing": "uniform"}).result[0]
+    fine[-2] = sigmas[-2]
+
+    def sample(sampler, sigmas):
+        return SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent).result[0]["samples"].flatten(1)
+
+    truth = sample(comfy.samplers.sampler_object("exp_res_3s"), fine)
+    errors = []
+    for rtol in (0.1, 0.01, 0.001):
+        sampler = pack["RESAdaptive"].execute(rtol, ATOL, 1000).result[0]
+        sampler.extra_options["atol"] = 0.1 * rtol
+        errors.append(float(((sample(sampler, sigmas) - truth).norm(dim=1) / truth.norm(dim=1)).median()))
+    assert errors[0] < 0.01 and errors[1] < errors[0] / 3 and errors[2] < errors[1] / 2
+
+
+def test_the_grid_node_on_an_empty_grid(pack, parts):
+    """What schedulers give at denoise 0; the host calls no sampler on it."""
+    noise, guider, sigmas, latent = parts("eps")
+    result, grid, calls = pack["RESAdaptiveGrid"].execute(noise, guider, sigmas[:0], latent, **_DEFAULTS).result
+    assert torch.equal(result["samples"], latent["samples"]) and len(grid) == 0 and calls == 0
+
+
+def test_calls_are_in_the_log(pack, parts, caplog):
+    with caplog.at_level(logging.INFO):
+        grid, calls = pack["RESAdaptiveGrid"].execute(*parts("eps"), **_DEFAULTS).result[1:]
+    assert f"exp_res_adaptive: {calls} model calls, {len(grid) - 1} steps" in caplog.text
+
+
+@pytest.mark.parametrize("options, match", [({"rtol": 0.0}, "rtol must be"), ({"atol": -1.0}, "atol must be")])
+@pytest.mark.parametrize("node", ["RESAdaptive", "RESAdaptiveGrid"])
+def test_tolerances_out_of_range(pack, node, options, match):
+    wires = [None] * 4 if node == "RESAdaptiveGrid" else []
+    with pytest.raises(ValueError, match=match):
+        pack[node].execute(*wires, **{**_DEFAULTS, **options})
+
+
+# --- through the server ---
+
+
+def _graph(kind, latent=None):
+    """Everything up to sampling; node ids are names."""
+    run = f"adaptive {next(_runs)}"
+    inputs = {"kind": kind, "width": 0.1, **({"kind.shift": 3.0} if kind == "flow" else {})}
+    guided = {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "cfg": 3.0}
+    schedule = {"model": ["model", 0], "steps": 8, "denoise": 1.0, "spacing": "uniform"}
+    return run, {
+        "digits": {"class_type": "RESDigitsModel", "inputs": inputs},
+        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["digits", 0], "run": run}},
+        "positive": {"class_type": "RESDigitsCondition", "inputs": {"digit": "3"}},
+        "negative": {"class_type": "RESDigitsCondition", "inputs": {"digit": "any digit"}},
+        "latent": latent or {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 4}},
+        "guider": {"class_type": "CFGGuider", "inputs": guided},
+        "noise": {"class_type": "RandomNoise", "inputs": {"noise_seed": 5}},
+        "sigmas": {"class_type": "RESLogSNRSchedule", "inputs": schedule},
+    }
+
+
+def _sampled(sampler, sigmas):
+    wires = {"noise": ["noise", 0], "guider": ["guider", 0], "sampler": sampler, "sigmas": sigmas, "latent_image": ["latent", 0]}
+    return {"class_type": "SamplerCustomAdvanced", "inputs": wires}
+
+
+def _grid_node(**options):
+    wires = {"noise": ["noise", 0], "guider": ["guider", 0], "sigmas": ["sigmas", 0], "latent_image": ["latent", 0]}
+    return {"class_type": "RESAdaptiveGrid", "inputs": {**wires, **_DEFAULTS, **options}}
+
+
+def _report(source, run):
+    return {"class_type": "TestReport", "inputs": {"latent": source, "run": run}}
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_grid_node_sampler_node_and_name_agree(server, kind):
+    """The latent of RES Adaptive Grid is that of RES Adaptive, of exp_res_adaptive, and of RES-3S on its SIGMAS."""
+    run, graph = _graph(kind)
+    graph["grid"] = _grid_node()
+    graph["calls"] = {"class_type": "PreviewAny", "inputs": {"source": ["grid", 2]}}
+    graph["report grid"] = _report(["grid", 0], run)
+    outputs = server.run(graph)
+    facts = outputs["report grid"]["facts"][0]
+    assert outputs["calls"]["text"] == [str(facts["calls"])] and facts["finite"] and 0.3 < facts["std"] < 3.0
+    run, graph = _graph(kind)
+    graph["grid"] = _grid_node()
+    graph["by node"] = {"class_type": "RESAdaptive", "inputs": _DEFAULTS}
+    graph["by name"] = {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "exp_res_adaptive"}}
+    stages = {"stages": "3", "stages.c2": C2, "stages.c3": C3, "flow_variable": "auto"}
+    graph["3s"] = {"class_type": "RESSingleStep", "inputs": stages}
+    for name, sigmas in (("by node", ["sigmas", 0]), ("by name", ["sigmas", 0]), ("3s", ["grid", 1])):
+        graph[f"sample {name}"] = _sampled([name, 0], sigmas)
+        graph[f"report {name}"] = _report([f"sample {name}", 0], run)
+    for node, output in server.run(graph).items():
+        assert output["facts"][0]["sha256"] == facts["sha256"], node
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ksampler(server, kind):
+    """In the sampler list, with CFG, half denoising and a mask."""
+    latent = {"class_type": "TestRealDigits", "inputs": {"count": 4, "mask": True}}
+    reports = []
+    for _ in range(2):
+        run, graph = _graph(kind, latent)
+        wires = {name: [name, 0] for name in ("model", "positive", "negative")} | {"latent_image": ["latent", 0]}
+        inputs = {"sampler_name": "exp_res_adaptive", "scheduler": "normal", "seed": 3, "steps": 8, "cfg": 3.0, "denoise": 0.5}
+        graph["sample"] = {"class_type": "KSampler", "inputs": {**wires, **inputs}}
+        graph["report"] = _report(["sample", 0], run)
+        graph["report original"] = _report(["latent", 0], run)
+        outputs = server.run(graph)
+        reports.append(outputs["report"]["facts"][0])
+        assert reports[-1]["top"] == pytest.approx(outputs["report original"]["facts"][0]["top"], abs=1e-5)
+    assert reports[0] == reports[1] and reports[0]["finite"] and 4 <= reports[0]["calls"] <= MAX_CALLS
+
+
+@pytest.mark.parametrize("name, value", [("rtol", 0.0), ("rtol", 2.0), ("atol", -0.1), ("max_calls", 3)])
+def test_widgets_out_of_range(server, name, value):
+    run, graph = _graph("eps")
+    graph["grid"] = _grid_node(**{name: value})
+    graph["report"] = _report(["grid", 0], run)
+    with pytest.raises(PromptError) as caught:
+        server.run(graph)
+    errors = [e for node in caught.value.details["node_errors"].values() for e in node["errors"]]
+    assert any(e["extra_info"]["input_name"] == name for e in errors), errors
+
+
+@pytest.mark.parametrize(
+    "name, output, value, message",
+    [
+        ("rtol", 1, 0.0, "rtol must be a finite number above 0, got 0.0"),
+        ("atol", 1, -1.0, "atol must be a finite number above 0, got -1.0"),
+        ("max_calls", 0, 3, "max_calls must be 4 or more to reach the end of these sigmas, got 3"),
+    ],
+)
+def test_bad_values_through_a_link(server, name, output, value, message):
+    """A linked value is not checked by the host."""
+    run, graph = _graph("eps")
+    graph["number"] = {"class_type": "TestNumber", "inputs": {"value": value}}
+    graph["grid"] = _grid_node(**{name: ["number", output]})
+    graph["report"] = _report(["grid", 0], run)
+    with pytest.raises(PromptError) as caught:
+        server.run(graph)
+    error = caught.value.details["execution_error"]
+    assert error["exception_type"] == "ValueError" and message in error["exception_message"]
