@@ -1,0 +1,27 @@
+"""The truth of the adaptive benchmark: all that it compares converge to its reference, itself converged."""
+
+import sys
+
+import pytest
+
+from benchmarks.adaptive import adaptive_cases, adaptive_sampler, converged, fixed_grids, fixed_sampler
+from benchmarks.cases import MixtureCase
+
+
+@pytest.fixture(scope="module")
+def cases(pack):
+    module = next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
+    return [case for case in adaptive_cases(module, batch=8) if isinstance(case, MixtureCase)]  # networks take minutes
+
+
+def test_every_run_converges_to_the_reference(cases):
+    for case in cases:
+        fixed = fixed_grids(case)
+        ends = fixed["logsnr_uniform"](2)[[0, -1]]
+        truth = converged(case).flatten(1)
+        runs = {name: case.sample(adaptive_sampler(name, 0.002), ends)[0] for name in ("exp_res_adaptive", "dpm_adaptive")}
+        runs |= {name: case.sample(fixed_sampler(), grid(100))[0] for name, grid in fixed.items()}
+        runs["half the steps"] = converged(case, 100)
+        for name, samples in runs.items():
+            error = (samples.flatten(1) - truth).norm(dim=1) / truth.norm(dim=1)
+            assert float(error.median()) < (0.03 if name == "uniform sigma" else 1e-3), f"{name}, {case.name}"
