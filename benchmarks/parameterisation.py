@@ -1,6 +1,6 @@
 """The measurements behind exp_res: what is interpolated, in which variable, at which order, and how the last step is taken.
 
-    .host/venv/bin/python -m benchmarks.parameterisation    # about five minutes
+    .host/venv/bin/python -m benchmarks.parameterisation > docs/parameterisation.md    # about five minutes
 
 Every number is the geometric mean of the median defect over that of dpmpp_2m in the same row (below 1 is better): exact
 mixtures and trained networks with and without guidance, three or four grids each, 6, 10 and 20 calls.
@@ -147,8 +147,9 @@ def main() -> None:
     pack.res = sys.modules[pack.SAMPLERS["exp_res"].sample.__module__]
     problems = rows(module)
     baseline = measure(host.sampler("dpmpp_2m"), problems)
+    print("# What exp_res was chosen by\n\n" + __doc__.split("\n\n")[-1])
     for title, samplers in forms(pack).items():
-        print(f"### {title}\n\n{table(samplers, problems, baseline)}\n", flush=True)
+        print(f"## {title}\n\n{table(samplers, problems, baseline)}\n", flush=True)
 
 
 if __name__ == "__main__":
