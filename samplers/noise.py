@@ -48,13 +48,23 @@ class ItemNoise:
         """Unit noise like the latent; the sigmas do not matter."""
         # always drawn in float32, so that every dtype sees the same numbers
         draws = torch.stack([torch.randn(self._shape, generator=g) for g in self._generators])
-        if self._device.type == "cuda":
-            draws = draws.pin_memory()
-        return draws.to(self._device, self._dtype, non_blocking=True)
+        return moved(draws, self._device, self._dtype)
+
+
+def moved(draws: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """Numbers drawn on the CPU, on a device; the host does not wait for the copy."""
+    if device.type == "cuda":
+        draws = draws.pin_memory()
+    return draws.to(device, dtype, non_blocking=True)
 
 
 def default_noise_sampler(model, x: torch.Tensor, extra_args: dict) -> ItemNoise:
-    """ItemNoise for a run: the seed of `extra_args`, the initial noise the host keeps as `model.noise`.
+    """ItemNoise for a run, see `run_keys`."""
+    return ItemNoise(run_keys(model, x, extra_args), x)
+
+
+def run_keys(model, x: torch.Tensor, extra_args: dict) -> list[int]:
+    """The item keys of a run: from the seed of `extra_args` and the initial noise the host keeps as `model.noise`.
 
     Without a seed one is drawn from torch's global generator, so that torch.manual_seed reproduces it.
     """
@@ -62,4 +72,4 @@ def default_noise_sampler(model, x: torch.Tensor, extra_args: dict) -> ItemNoise
     seed = int(torch.randint(2**62, (1,))) if seed is None else int(seed)
     initial = getattr(model, "noise", None)
     same_shape = isinstance(initial, torch.Tensor) and initial.shape == x.shape
-    return ItemNoise(item_keys(initial if same_shape else None, len(x), seed), x)
+    return item_keys(initial if same_shape else None, len(x), seed)

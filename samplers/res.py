@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .brownian import brownian_noise_sampler
 from .interpolation import IN_LAMBDA, InAlpha
 from .loop import run
 from .multistep import multistep_plan
@@ -25,6 +26,7 @@ _FULL_ORDER_START = {1: RES_1, 2: res_2s(), 3: res_3s()}
 STARTS = ("low order", "single step")
 INTERPOLATIONS = ("lambda", "alpha")
 LAST_STEPS = ("denoised", "extrapolated")
+NOISES = ("independent", "brownian")
 MIN_DATA_SCALE, MAX_DATA_SCALE = 0.01, 100.0
 MIN_POWER, MAX_POWER = 1.0, 4.0
 # Of interpolation in alpha, chosen on trained networks and exact mixtures (`benchmarks.parameterisation`): the result hardly
@@ -169,12 +171,18 @@ def _sde_sampler(name: str, method: str, plan: Callable[..., Plan]):
         *,
         eta=1.0,
         s_noise=1.0,
+        noise="independent",
         noise_sampler=None,
         time: TimeMap = VE,
     ):
+        if noise not in NOISES:
+            raise ValueError(f"noise must be one of {', '.join(map(repr, NOISES))}, got {noise!r}.")
         steps = plan(sigmas, time, _noise(eta, s_noise))
         if noise_sampler is None and steps.draws_noise:
-            noise_sampler = default_noise_sampler(model, x, extra_args or {})
+            if noise == "brownian":
+                noise_sampler = brownian_noise_sampler(model, x, extra_args or {}, time, eta)
+            else:
+                noise_sampler = default_noise_sampler(model, x, extra_args or {})
         return run(steps, model, x, sigmas, extra_args, callback, disable, noise_sampler)
 
     sample.__name__ = sample.__qualname__ = f"sample_{name}"
@@ -184,11 +192,12 @@ def _sde_sampler(name: str, method: str, plan: Callable[..., Plan]):
         model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
         eta: 0 is the deterministic sampler in the same time map, 1 the reverse SDE; eta = lambda^2 of gDDIM.
         s_noise: factor of the noise; 1 is right.
-        noise_sampler: `noise_sampler(sigma, sigma_next) -> unit noise like x`; None for `noise.default_noise_sampler`.
+        noise: "independent": new for every segment. "brownian": one path an item, the same at every number of steps.
+        noise_sampler: `noise_sampler(sigma, sigma_next) -> unit noise like x`, in the place of `noise`.
         time: the time map of the model, VE or FLOW; FLOW_LOG_SIGMA is right for eta = 0 only.
 
     Raises:
-        ValueError: eta or s_noise is negative or not finite, or the grid cannot be sampled on, before the first call.
+        ValueError: eta, s_noise or noise out of range, or the grid cannot be sampled on, before the first call.
     """
     return sample
 
@@ -218,7 +227,7 @@ class Sampler(NamedTuple):
     Attributes:
         sample: the function.
         flow_time: the time map it takes on flow models: the one that measured better, or the one right for an SDE.
-        stochastic: it adds noise and takes eta, s_noise and noise_sampler.
+        stochastic: it adds noise and takes eta, s_noise, noise and noise_sampler.
     """
 
     sample: Callable

@@ -1,0 +1,190 @@
+"""Brownian noise: one path an item, a function of lambda, whatever the steps, the batch, the dtype or the machine."""
+
+import functools
+import math
+
+import pytest
+import torch
+from exact import denoiser, noisy
+
+from embedded.mixture import ring
+from samplers.brownian import BrownianNoise
+from samplers.interpolation import InAlpha
+from samplers.loop import run
+from samplers.multistep import multistep_plan
+from samplers.noise import ItemNoise
+from samplers.plan import Noise, NoisePath
+from samplers.res import SAMPLERS
+from samplers.single_step import single_step_plan
+from samplers.tableaus import RES_1, res_2s
+from samplers.time_maps import FLOW, VE
+
+STOCHASTIC = {name: sampler for name, sampler in SAMPLERS.items() if sampler.stochastic}
+ETAS = [0.3, 1.0, 2.0, 10.0]
+TIMES = pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
+
+
+def _path(like=(1, 4, 16), eta=1.0, time=VE, keys=None, dtype=torch.float32):
+    like = torch.zeros(like, dtype=dtype)
+    return BrownianNoise(keys or list(range(1, len(like) + 1)), like, time, eta)
+
+
+@TIMES
+@pytest.mark.parametrize("eta", ETAS)
+@pytest.mark.parametrize(
+    "lambdas", [(-2.3, -0.8, 1.7), (0.11, 0.12, 0.13), (-2.0, -1.0, 0.0), (-8.4, 0.5, 6.2), (3.0, 3.0005, 3.5)]
+)
+def test_the_noise_of_a_step_is_that_of_its_parts(lambdas, eta, time):
+    """To float32's rounding of the differences: U_t - e^{-eta h} U_s is small against U where eta h is."""
+    sigmas = [time.sigma(lam) for lam in lambdas]
+    path = _path(eta=eta, time=time)
+    rate = eta * (lambdas[2] - lambdas[0])
+    parts = NoisePath(sigmas[0], rate / eta, Noise(eta))
+    fraction = (lambdas[1] - lambdas[0]) / (lambdas[2] - lambdas[0])
+    parts.to(fraction, sigmas[1])
+    factors, segment = parts.to(1.0, sigmas[2])
+    assert segment == (sigmas[1], sigmas[2])
+    composed = factors[0] * path(*sigmas[:2]) + factors[1] * path(*sigmas[1:])
+    whole = sigmas[2] * math.sqrt(-math.expm1(-2 * rate)) * path(sigmas[0], sigmas[2])
+    torch.testing.assert_close(composed / sigmas[2], whole / sigmas[2], atol=2e-6, rtol=0)
+
+
+@TIMES
+@pytest.mark.parametrize("eta", ETAS)
+def test_segments_are_unit_and_independent(eta, time):
+    """Moments of 60,000 numbers, for segments inside a cell of the path, across cells, and of 0.002 to 5 in lambda."""
+    path = _path((1, 60_000), eta, time)
+    lambdas = [-3.7, -3.2, -2.0, -1.999, -1.9, 0.4, 0.402, 0.5, 1.0, 6.0]
+    noises = torch.cat([path(time.sigma(a), time.sigma(b)) for a, b in zip(lambdas, lambdas[1:])]).double()
+    assert noises.mean(dim=1).abs().max() < 0.02  # 4.9 standard errors
+    torch.testing.assert_close(noises @ noises.T / 60_000, torch.eye(9, dtype=torch.float64), atol=0.025, rtol=0)
+
+
+def test_the_joint_law_is_exact_by_construction():
+    """Any two points of a cell, as linear maps of the independent normals drawn: covariance of the OU process, to rounding."""
+    nodes = {}
+
+    class Coordinates(BrownianNoise):
+        def _draw(self, cell, node):
+            coordinate = nodes.setdefault((cell, node), len(nodes))
+            return torch.nn.functional.one_hot(torch.tensor([coordinate]), 48).double()
+
+    eta, points = 0.7, [2.1, 2.35, 2.8, 2.999]
+    path = Coordinates([1], torch.zeros(1, 48), VE, eta)
+    gains = torch.cat([path._since_cell(lam) for lam in points])
+    assert 36 < len(nodes) < 48
+    expected = [[math.exp(-eta * abs(a - b)) - math.exp(-eta * (a + b - 4)) for a in points] for b in points]
+    torch.testing.assert_close(gains @ gains.T, torch.tensor(expected, dtype=torch.float64), atol=1e-14, rtol=0)
+
+
+def test_order_and_history_of_the_questions_do_not_matter():
+    sigmas = [9.0, 4.0, 1.1, 0.2]
+    path = _path()
+    forward = [path(a, b) for a, b in zip(sigmas, sigmas[1:])]
+    backward = [_path()(a, b) for a, b in zip(sigmas, sigmas[1:])][::-1]
+    assert all(map(torch.equal, forward, backward[::-1]))
+    assert torch.equal(path(9.0, 4.0), forward[0])
+
+
+@pytest.mark.parametrize("sigma, sigma_next", [(4518.0, 1e-6), (1e-20, 1e-30), (1.0, 1.0 - 1e-6)])
+@pytest.mark.parametrize("eta", [1e-6, 1.0, 1e4])
+def test_every_range_of_sigma_and_eta(sigma, sigma_next, eta):
+    """Zero terminal SNR, where e^{2 eta lambda} spans 20 decades at eta 1, and beyond."""
+    noise = _path((1, 20_000), eta)(sigma, sigma_next)
+    assert noise.isfinite().all() and noise.std() == pytest.approx(1.0, abs=0.025)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_same_numbers_in_every_dtype_and_for_any_number_of_threads(dtype):
+    expected = _path((2, 1000))(3.0, 1.0)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            assert torch.equal(_path((2, 1000), dtype=dtype)(3.0, 1.0), expected.to(dtype))
+    finally:
+        torch.set_num_threads(before)
+
+
+class Model:
+    """An elementwise denoiser that keeps the initial noise, as the host's does."""
+
+    def __init__(self, noise):
+        self.noise = noise
+
+    def __call__(self, x, sigma, seed=None):
+        return x / (1.0 + sigma.reshape(-1, *[1] * (x.ndim - 1)) ** 2)
+
+
+def _sample(name, noise, seed=7, **options):
+    sigmas = torch.tensor([10.0, 4.0, 1.5, 0.5, 0.0])
+    return SAMPLERS[name].sample(Model(noise), noise * 10.0, sigmas, {"seed": seed}, disable=True, noise="brownian", **options)
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_an_item_is_the_same_in_any_batch(name):
+    noise = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole = _sample(name, noise)
+    assert torch.equal(_sample(name, noise[3:4]), whole[3:4]), "alone"
+    assert torch.equal(_sample(name, noise.flip(0)), whole.flip(0)), "at another position"
+    assert torch.equal(torch.cat([_sample(name, noise[:2]), _sample(name, noise[2:])]), whole), "in a batch split in two"
+    assert not torch.equal(_sample(name, noise, seed=8), whole)
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_options(name):
+    """s_noise scales it, eta = 0 and an injected noise sampler do without it."""
+    noise = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(_sample(name, noise, s_noise=0.5), _sample(name, noise))
+    assert torch.equal(_sample(name, noise, s_noise=0.0), _sample(name, noise, noise_sampler=lambda *_: torch.zeros(2, 3)))
+    quiet = SAMPLERS[name].sample(Model(noise), noise, torch.tensor([1.0, 0.5]), eta=0.0, disable=True)
+    loud = SAMPLERS[name].sample(Model(noise), noise, torch.tensor([1.0, 0.5]), eta=0.0, disable=True, noise="brownian")
+    assert torch.equal(quiet, loud)
+    with pytest.raises(ValueError, match="noise must be one of 'independent', 'brownian', got 'pink'"):
+        SAMPLERS[name].sample(None, noise, torch.tensor([1.0, 0.5]), noise="pink")
+
+
+# --- strong convergence: on a path, and only there, more steps approach one answer ---
+
+ALPHA = InAlpha(6.0, 1.5)
+METHODS = {
+    "1S": lambda g, time, noise: single_step_plan(g, RES_1, time, noise),
+    "2M": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise),
+    "2MC in alpha": lambda g, time, noise: multistep_plan(g, 2, time, interpolation=ALPHA, corrector=True, noise=noise),
+    "2S": lambda g, time, noise: single_step_plan(g, res_2s(), time, noise),
+}
+DATA = ring(components=5, radius=1.0, std=0.5)
+ITEMS = 400
+
+
+def _grid(time, n):
+    """Even in lambda; flow from sigma 1, where the first step has no noise."""
+    if time is VE:
+        return torch.linspace(math.log(10.0), math.log(0.1), n + 1, dtype=torch.float64).exp()
+    sigmas = torch.linspace(-3.0, 2.5, n, dtype=torch.float64).neg().sigmoid()
+    return torch.cat([torch.ones(1, dtype=torch.float64), sigmas])
+
+
+def _result(plan_of, time, eta, n, brownian=True):
+    sigmas = _grid(time, n)
+    x = noisy(float(sigmas[0]), time is FLOW, ITEMS, DATA)
+    like = torch.zeros(1, ITEMS, 2, dtype=torch.float64)  # all in one item of the noise, which is quicker
+    noise = BrownianNoise([5], like, time, eta) if brownian else ItemNoise([5], like)
+    plan = plan_of(sigmas, time, Noise(eta))
+    return run(plan, denoiser(time is FLOW, DATA), x, sigmas, disable=True, noise_sampler=lambda *segment: noise(*segment)[0])
+
+
+_exact = functools.cache(lambda time, eta: _result(METHODS["2S"], time, eta, 1280))
+
+
+@TIMES
+@pytest.mark.parametrize("eta", [0.3, 1.0])
+@pytest.mark.parametrize("method", METHODS)
+def test_strong_convergence_of_order_one_on_a_path(method, time, eta):
+    """Order one is what additive noise allows without further integrals of the path."""
+    exact = _exact(time, eta)
+    errors = [float((_result(METHODS[method], time, eta, n) - exact).square().mean().sqrt()) for n in (20, 40, 80, 160)]
+    slope = -torch.tensor(errors).log2() @ torch.tensor([-0.3, -0.1, 0.1, 0.3])
+    assert slope > 0.9, errors
+    apart = [float((_result(METHODS[method], time, eta, n, False) - exact).square().mean().sqrt()) for n in (20, 160)]
+    assert apart[1] > 0.8 * apart[0] and apart[1] > 10 * errors[-1], "independent noise is another path at every n"
