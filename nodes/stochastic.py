@@ -4,7 +4,7 @@ import comfy.samplers
 from comfy_api.v0_0_2 import io
 
 from ..samplers.churn import Churn
-from ..samplers.res import SAMPLERS
+from ..samplers.res import NOISES, SAMPLERS
 from ..samplers.stochastic import SOLVERS, sample_res_churn
 from .host import model_sampling_of, sigma_range
 from .registry import for_host
@@ -73,15 +73,24 @@ class RESSDE(io.ComfyNode):
                     "order. Any value is right in the limit of many steps; larger ones need more of them.",
                 ),
                 _s_noise_input(),
+                io.Combo.Input(
+                    "noise",
+                    options=list(NOISES),
+                    default=NOISES[0],
+                    optional=True,  # prompts saved before it existed stay valid
+                    tooltip="independent: new noise for every step. brownian: one path for every seed and item, which runs with "
+                    "more steps or another schedule follow too, so that they approach one picture; a little slower.",
+                    **ADVANCED,
+                ),
             ],
             outputs=[io.Sampler.Output()],
         )
 
     @classmethod
-    def execute(cls, method, eta, s_noise) -> io.NodeOutput:
+    def execute(cls, method, eta, s_noise, noise=NOISES[0]) -> io.NodeOutput:
         """A SAMPLER with the given noise."""
         sampler = for_host(*SAMPLERS[_SDE[method]])
-        return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"eta": eta, "s_noise": s_noise}))
+        return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"eta": eta, "s_noise": s_noise, "noise": noise}))
 
 
 class RESStochasticChurn(io.ComfyNode):

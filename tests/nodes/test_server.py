@@ -184,7 +184,7 @@ def test_multistep_node_in_other_forms(server, interpolation, corrector, kind):
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("method", ["exp_res", "2m", "2s", "3s"])
 def test_sde_node(server, method, kind):
-    """The default is the registered sampler; eta 0 is the deterministic one in logSNR time, to the bit."""
+    """The default is the registered sampler, Brownian noise is not; eta 0 is the deterministic one in logSNR, to the bit."""
 
     def run(sampler):
         return _custom(server, sampler, _schedule(), kind)
@@ -194,6 +194,9 @@ def test_sde_node(server, method, kind):
     facts = run(node)
     _good(facts, _calls(name, 5))
     assert facts["sha256"] == run(_select(name))["sha256"]
+    brownian = run({**node, "inputs": {**node["inputs"], "noise": "brownian"}})
+    _good(brownian, facts["calls"])
+    assert brownian["sha256"] != facts["sha256"]
     quiet = run({**node, "inputs": {"method": method, "eta": 0.0, "s_noise": 1.0}})
     stages = {"2s": {"stages": "2", "stages.c2": 0.5}, "3s": {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3}}
     single = {"class_type": "RESSingleStep", "inputs": {**stages.get(method, {}), "flow_variable": "logsnr"}}
