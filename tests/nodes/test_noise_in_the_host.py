@@ -1,0 +1,143 @@
+"""What noise depends on, through the host's own nodes: the seed and the item, not the batch.
+
+A SAMPLER that returns the noise itself shows it to the bit; a model's matrix products differ in the last digits with the batch.
+"""
+
+import pytest
+import torch
+
+from samplers.brownian import brownian_noise_sampler
+from samplers.noise import default_noise_sampler
+from samplers.time_maps import VE
+
+BATCH = 4
+NOISES = {
+    "independent": default_noise_sampler,
+    "brownian": lambda model, x, extra_args: brownian_noise_sampler(model, x, extra_args, VE, 1.0),
+}
+
+
+def _value(output):
+    return (output.result if hasattr(output, "result") else output)[0]
+
+
+@pytest.fixture
+def digits(pack):
+    """(model, condition, latent) of a batch."""
+    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.2).result[0]
+    condition = pack["RESDigitsCondition"].execute("any digit").result[0]
+    return model, condition, pack["RESDigitsLatent"].execute(BATCH).result[0]
+
+
+@pytest.fixture
+def nodes_of(host):
+    """The host's nodes, those of comfy_extras too."""
+    import comfy_extras.nodes_post_processing  # noqa: F401  the oldest host's nodes_latent cannot be imported before it
+    from comfy_extras import nodes_custom_sampler, nodes_latent
+
+    def get(name):
+        return host.NODE_CLASS_MAPPINGS.get(name) or getattr(nodes_custom_sampler, name, None) or getattr(nodes_latent, name)
+
+    return get
+
+
+@pytest.fixture(params=NOISES)
+def noise_of(request, digits, nodes_of):
+    """noise_of(latent, seed, add_noise, first) -> the two first noises of a run of SamplerCustom, (batch, 2 x 64)."""
+    import comfy.samplers
+
+    model, condition, _ = digits
+
+    def noise_of(latent, seed=5, add_noise=True, first=0):
+        drawn = []
+
+        def sample(model, x, sigmas, extra_args, callback, disable):
+            noise = NOISES[request.param](model, x, extra_args)
+            drawn.extend(noise(a, b) for a, b in zip(sigmas, sigmas[1:-1]))
+            return x
+
+        sigmas = torch.tensor([14.0, 5.0, 2.0, 0.7, 0.2, 0.0])[first:]
+        sampler = comfy.samplers.KSAMPLER(sample)
+        nodes_of("SamplerCustom").execute(model, add_noise, seed, 1.0, condition, condition, sampler, sigmas, latent)
+        return torch.cat(drawn[:2], dim=1).flatten(1)
+
+    return noise_of
+
+
+def _pick(nodes_of, latent, index, length=1):
+    return nodes_of("LatentFromBatch")().frombatch(latent, index, length)[0]
+
+
+def test_an_item_picked_from_a_batch_keeps_its_noise(noise_of, digits, nodes_of):
+    latent = digits[2]
+    whole = noise_of(latent)
+    assert len({row.numpy().tobytes() for row in whole}) == BATCH
+    for i in range(BATCH):
+        assert torch.equal(noise_of(_pick(nodes_of, latent, i)), whole[i : i + 1])
+    assert not torch.equal(noise_of(latent, seed=6), whole)
+
+
+def test_a_batch_split_in_two_is_the_batch(noise_of, digits, nodes_of):
+    latent = digits[2]
+    parts = [noise_of(_pick(nodes_of, latent, i, 2)) for i in (0, 2)]
+    assert torch.equal(torch.cat(parts), noise_of(latent))
+
+
+def test_equal_initial_noise_is_equal_noise(noise_of, digits, nodes_of):
+    """LatentBatchSeedBehavior `fixed` gives all items the initial noise of the first; two batches put together start anew."""
+    latent = digits[2]
+    whole = noise_of(latent)
+    fixed = _value(nodes_of("LatentBatchSeedBehavior").execute(latent, "fixed"))
+    assert torch.equal(noise_of(fixed), whole[:1].repeat(BATCH, 1))
+    twice = _value(nodes_of("LatentBatch").execute(latent, latent))
+    assert torch.equal(noise_of(twice), whole.repeat(2, 1))
+    repeated = nodes_of("RepeatLatentBatch")().repeat(_pick(nodes_of, latent, 1), 3)[0]
+    noise = noise_of(repeated)
+    assert torch.equal(noise[:1], whole[1:2]) and not torch.equal(noise[0], noise[1])
+
+
+def test_with_noise_off_the_position_in_the_batch_decides(noise_of, digits, nodes_of):
+    latent = digits[2]
+    off = noise_of(latent, add_noise=False)
+    assert len({row.numpy().tobytes() for row in off}) == BATCH and not torch.equal(off, noise_of(latent))
+    assert torch.equal(noise_of({"samples": torch.randn(BATCH, 1, 8, 8)}, add_noise=False), off)
+    assert torch.equal(noise_of(_pick(nodes_of, latent, 2), add_noise=False), off[:1]), "alone every item is the first"
+    assert not torch.equal(noise_of(latent, seed=6, add_noise=False), off)
+
+
+def test_the_second_half_of_a_cut_schedule_has_noise_of_its_own(noise_of, digits):
+    """Run with noise off, as KSamplerAdvanced's second half is: neither the first half's noise again nor what would follow it."""
+    latent = digits[2]
+    second = noise_of(latent, add_noise=False, first=2)
+    assert not torch.equal(second, noise_of(latent)) and not torch.equal(second, noise_of(latent, first=2))
+    assert torch.equal(second, noise_of(latent, add_noise=False, first=2))
+
+
+@pytest.mark.parametrize("name", ["exp_res_sde", "exp_res_2m_sde", "exp_res_2s_sde", "exp_res_3s_sde"])
+def test_ksampler_gives_an_item_of_a_batch_alone(digits, nodes_of, name):
+    """To the rounding of the model, through the cut schedule's first half too, where the noise is on."""
+    model, condition, latent = digits
+    arguments = (model, "enable", 3, 8, 2.0, name, "logsnr_uniform", condition, condition)
+    for end in (5, 10000):
+        sampled = [
+            nodes_of("KSamplerAdvanced")().sample(*arguments, picked, 0, end, "enable")[0]["samples"]
+            for picked in (latent, _pick(nodes_of, latent, 2))
+        ]
+        torch.testing.assert_close(sampled[1], sampled[0][2:3], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("method", ["exp_res", "2m", "2s", "3s"])
+def test_brownian_noise_brings_20_and_40_steps_together(pack, nodes_of, digits, kind, method):
+    condition = digits[1]
+    model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.2).result[0]
+    change = {}
+    for noise in ("independent", "brownian"):
+        sampler = pack["RESSDE"].execute(method=method, eta=1.0, s_noise=1.0, noise=noise).result[0]
+        results = []
+        for steps in (20, 40):
+            sigmas = pack["RESLogSNRSchedule"].execute(model, steps, 1.0, {"spacing": "uniform"}).result[0]
+            wires = (model, True, 5, 1.0, condition, condition, sampler, sigmas, {"samples": torch.zeros(32, 1, 8, 8)})
+            results.append(_value(nodes_of("SamplerCustom").execute(*wires))["samples"])
+        change[noise] = (results[1] - results[0]).flatten(1).norm(dim=1).median() / 8
+    assert change["brownian"] < 0.5 * change["independent"]
