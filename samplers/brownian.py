@@ -101,6 +101,6 @@ class BrownianNoise:
         return draws
 
 
-def brownian_noise_sampler(model, x: torch.Tensor, extra_args: dict, time: TimeMap, eta: float) -> BrownianNoise:
-    """BrownianNoise for a run, keyed like `noise.default_noise_sampler`."""
-    return BrownianNoise(run_keys(model, x, extra_args), x, time, eta)
+def brownian_noise_sampler(model, x, extra_args: dict, sigma: float, time: TimeMap, eta: float) -> BrownianNoise:
+    """BrownianNoise for a run from sigma, keyed like `noise.default_noise_sampler`."""
+    return BrownianNoise(run_keys(model, x, extra_args, sigma), x, time, eta)

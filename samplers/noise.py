@@ -1,8 +1,9 @@
 """Noise that belongs to an item, not to a batch.
 
-An item's noise depends on the seed and on the item's own initial noise, and on nothing else: it is the same alone, in a
-batch, at another position of it, or in a batch split over several machines, and the same on every device, because it
-is drawn on the CPU.
+An item's noise depends on the seed, on the item's own initial noise and on the sigma the run starts at, and on nothing
+else: it is the same alone, in a batch, at another position of it, or in a batch split over several machines, and the same
+on every device, because it is drawn on the CPU. The sigma is there for runs that go on where another one of the same seed
+ended: with the same noises again their variances would not add up.
 
 Where an item's initial noise is switched off (all zeros, as in the second part of a schedule that was cut in two), it
 cannot tell items apart; then the position in the batch takes its place. Two items with equal initial noise are the
@@ -14,20 +15,22 @@ import hashlib
 import torch
 
 
-def item_keys(initial_noise: torch.Tensor | None, batch: int, seed: int) -> list[int]:
+def item_keys(initial_noise: torch.Tensor | None, batch: int, seed: int, sigma: float) -> list[int]:
     """A 63-bit key an item.
 
     Args:
         initial_noise: (batch, ...) unit noise the items started from, before any scaling by sigma; None if unknown.
         batch: number of items.
         seed: of the whole run.
+        sigma: where the run starts; six digits of it count.
     """
     noises = None if initial_noise is None else initial_noise.detach().cpu().float().contiguous()
     keys = []
     for position in range(batch):
         known = noises is not None and bool(noises[position].any())
         identity = noises[position].numpy().tobytes() if known else f"position {position}".encode()
-        digest = hashlib.blake2b(identity, digest_size=8, key=seed.to_bytes(16, "little", signed=True)).digest()
+        key = seed.to_bytes(16, "little", signed=True) + f"{sigma:.5e}".encode()
+        digest = hashlib.blake2b(identity, digest_size=8, key=key).digest()
         keys.append(int.from_bytes(digest, "little") >> 1)
     return keys
 
@@ -58,13 +61,13 @@ def moved(draws: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torc
     return draws.to(device, dtype, non_blocking=True)
 
 
-def default_noise_sampler(model, x: torch.Tensor, extra_args: dict) -> ItemNoise:
-    """ItemNoise for a run, see `run_keys`."""
-    return ItemNoise(run_keys(model, x, extra_args), x)
+def default_noise_sampler(model, x: torch.Tensor, extra_args: dict, sigma: float) -> ItemNoise:
+    """ItemNoise for a run from sigma, see `run_keys`."""
+    return ItemNoise(run_keys(model, x, extra_args, sigma), x)
 
 
-def run_keys(model, x: torch.Tensor, extra_args: dict) -> list[int]:
-    """The item keys of a run: from the seed of `extra_args` and the initial noise the host keeps as `model.noise`.
+def run_keys(model, x: torch.Tensor, extra_args: dict, sigma: float) -> list[int]:
+    """The item keys of a run from sigma: by the seed of `extra_args` and the initial noise the host keeps as `model.noise`.
 
     Without a seed one is drawn from torch's global generator, so that torch.manual_seed reproduces it.
     """
@@ -72,4 +75,4 @@ def run_keys(model, x: torch.Tensor, extra_args: dict) -> list[int]:
     seed = int(torch.randint(2**62, (1,))) if seed is None else int(seed)
     initial = getattr(model, "noise", None)
     same_shape = isinstance(initial, torch.Tensor) and initial.shape == x.shape
-    return item_keys(initial if same_shape else None, len(x), seed)
+    return item_keys(initial if same_shape else None, len(x), seed, sigma)

@@ -179,10 +179,9 @@ def _sde_sampler(name: str, method: str, plan: Callable[..., Plan]):
             raise ValueError(f"noise must be one of {', '.join(map(repr, NOISES))}, got {noise!r}.")
         steps = plan(sigmas, time, _noise(eta, s_noise))
         if noise_sampler is None and steps.draws_noise:
-            if noise == "brownian":
-                noise_sampler = brownian_noise_sampler(model, x, extra_args or {}, time, eta)
-            else:
-                noise_sampler = default_noise_sampler(model, x, extra_args or {})
+            run_of = model, x, extra_args or {}, steps.stages[0].sigma
+            brownian = noise == "brownian"
+            noise_sampler = brownian_noise_sampler(*run_of, time, eta) if brownian else default_noise_sampler(*run_of)
         return run(steps, model, x, sigmas, extra_args, callback, disable, noise_sampler)
 
     sample.__name__ = sample.__qualname__ = f"sample_{name}"

@@ -74,5 +74,5 @@ def sample_res_churn(
     planner = SOLVERS[solver] if isinstance(solver, str) else solver
     plan = planner(sigmas, time=time, churn=Churn(s_churn, s_tmin, s_tmax, s_noise, sigma_max))
     if noise_sampler is None and plan.draws_noise:
-        noise_sampler = default_noise_sampler(model, x, extra_args or {})
+        noise_sampler = default_noise_sampler(model, x, extra_args or {}, plan.stages[0].sigma)
     return run(plan, model, x, sigmas, extra_args, callback, disable, noise_sampler)

@@ -52,14 +52,22 @@ def test_seed_and_items_differ(name):
 
 def test_equal_items_are_the_same_item():
     noise = _initial(1).repeat(2, 1, 1, 1)
-    keys = item_keys(noise, 2, 0)
+    keys = item_keys(noise, 2, 0, 1.0)
     assert keys[0] == keys[1]
 
 
 def test_noise_switched_off_is_told_apart_by_position():
-    keys = item_keys(torch.zeros(3, 4), 3, 0)
-    assert len(set(keys)) == 3 and keys == item_keys(None, 3, 0)
-    assert keys != item_keys(torch.zeros(3, 4), 3, 1)
+    keys = item_keys(torch.zeros(3, 4), 3, 0, 1.0)
+    assert len(set(keys)) == 3 and keys == item_keys(None, 3, 0, 1.0)
+    assert keys != item_keys(torch.zeros(3, 4), 3, 1, 1.0)
+
+
+@pytest.mark.parametrize("noise", [None, torch.zeros(3, 4), torch.ones(3, 4)], ids=["unknown", "switched off", "known"])
+def test_a_run_that_starts_at_another_sigma_has_its_own_noise(noise):
+    """So that the parts of a schedule, sampled with one seed, add independent noise. Roundings of sigma do not count."""
+    keys = item_keys(noise, 3, 0, 2.0)
+    assert keys == item_keys(noise, 3, 0, 2.0 + 1e-7)
+    assert not set(keys) & set(item_keys(noise, 3, 0, 1.999))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -1,0 +1,80 @@
+"""A schedule sampled in parts, by KSampler (Advanced) with leftover noise and without new noise."""
+
+import pytest
+import torch
+from exact import DETERMINISTIC, calls_per_step
+from pixelwise import KINDS, assert_right, condition, gaussian_model, start, transport
+
+from samplers.res import SAMPLERS
+
+STEPS, MEAN = 36, 0.7
+SINGLE_STEP = [name for name in DETERMINISTIC if calls_per_step(name) > 1]
+
+
+@pytest.fixture
+def run(host, pack):
+    """run(model, name, cuts, batch) -> the latent after every part of a schedule of STEPS steps, cut at the given steps."""
+
+    def run(model, name, cuts, batch=2):
+        latent, latents, bounds = {"samples": torch.zeros(batch, 2, 64, 64)}, [], [0, *cuts, STEPS]
+        for begin, end in zip(bounds, bounds[1:]):
+            [latent] = host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample(
+                model, "enable" if begin == 0 else "disable", 3, STEPS, 1.0, name, "logsnr_uniform", condition(MEAN),
+                condition(MEAN), latent, begin, end, "disable" if end == STEPS else "enable",
+            )  # fmt: skip
+            latents.append(latent["samples"])
+        return latents
+
+    return run
+
+
+def _begin(model, batch=2):
+    """SIGMAS of the whole schedule and the noisy latent it starts from."""
+    import comfy.sample
+    import comfy.samplers
+
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "logsnr_uniform", STEPS)
+    return sigmas, start(model, sigmas, comfy.sample.prepare_noise(torch.zeros(batch, 2, 64, 64), 3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SINGLE_STEP)
+def test_a_single_step_method_cannot_tell_that_a_schedule_was_cut(run, name, kind):
+    model = gaussian_model(kind)
+    [whole] = run(model, name, [])
+    torch.testing.assert_close(run(model, name, [7, 20])[-1], whole, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_leftover_noise_is_that_of_the_sigma_the_part_ends_at(run, name, kind):
+    """Flow latents with leftover noise are kept divided by alpha, which the next part undoes."""
+    model = gaussian_model(kind)
+    sigmas, begin = _begin(model)
+    flow = kind == "flow"
+    latents = run(model, name, [12, 24])
+    for latent, step in zip(latents, (12, 24, STEPS)):
+        state = latent * (1.0 - sigmas[step] if flow else 1.0)
+        solution = transport(begin, sigmas[0], sigmas[step], flow, MEAN)
+        assert float((state - solution).norm() / solution.norm()) < 6e-3
+
+
+@pytest.mark.parametrize("cuts", [[], [18], [12, 24], [6, 12, 18, 24, 30]], ids=len)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in DETERMINISTIC])
+def test_parts_of_one_seed_add_independent_noise(run, name, kind, cuts):
+    """With the same noises in every part the spread would be 1.2 times the data's from three parts on."""
+    model = gaussian_model(kind)
+    assert_right(name, run(model, name, cuts)[-1], torch.zeros(2, 2, 64, 64), MEAN)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in DETERMINISTIC])
+def test_refining_with_the_same_seed_adds_independent_noise(host, run, name, kind):
+    """KSampler with denoise 0.7 on the result of a whole run."""
+    model = gaussian_model(kind)
+    latent = {"samples": run(model, name, [])[-1]}
+    [refined] = host.NODE_CLASS_MAPPINGS["KSampler"]().sample(
+        model, 3, STEPS, 1.0, name, "logsnr_uniform", condition(MEAN), condition(MEAN), latent, 0.7
+    )
+    assert_right(name, refined["samples"], latent["samples"], MEAN)

@@ -1,0 +1,140 @@
+"""Independent Gaussian numbers as a model of the host: an exact denoiser for latents of any shape.
+
+Every number of the latent is N(mean, STD^2), and a condition says the mean. The denoiser is affine in x and in the
+mean, so guidance, areas and masks only give another mean, and the probability-flow ODE has a closed-form solution.
+"""
+
+import pytest
+import torch
+
+from samplers.res import SAMPLERS
+
+STD = 0.5
+KINDS = ("eps", "flow")
+
+
+def denoise(x, sigma, flow: bool, mean):
+    """E[x0 | x] at the noise level sigma."""
+    alpha = 1.0 - sigma if flow else 1.0
+    return (alpha * STD**2 * x + sigma**2 * mean) / ((alpha * STD) ** 2 + sigma**2)
+
+
+def transport(x, sigma, sigma_next, flow: bool, mean):
+    """The solution of the ODE at sigma_next through x at sigma."""
+    alpha, alpha_next = (1.0 - sigma, 1.0 - sigma_next) if flow else (1.0, 1.0)
+    spread, spread_next = (((a * STD) ** 2 + s**2) ** 0.5 for a, s in ((alpha, sigma), (alpha_next, sigma_next)))
+    return alpha_next * mean + (x - alpha * mean) * (spread_next / spread)
+
+
+class GaussianNet(torch.nn.Module):
+    """The denoiser in the place of a network.
+
+    The mean is the context's, plus that of a ControlNet's middle output. Of channels beyond the latent's, as models for
+    inpainting have, the first is a mask and the others the picture that is known where the mask is 0. `seen` keeps what
+    every call was given.
+    """
+
+    dtype = torch.float32
+
+    def __init__(self, flow: bool, channels: int):
+        super().__init__()
+        self.flow, self.channels, self.seen = flow, channels, []
+
+    def forward(self, x, timesteps, context=None, control=None, transformer_options={}, **kwargs):  # noqa: B006
+        sigma = transformer_options["sigmas"][0]
+        mean = context.mean(dim=(1, 2)) + (0.0 if control is None else control["middle"][0].mean())
+        window = getattr(transformer_options.get("context_window"), "index_list", None)
+        self.seen.append({"sigma": float(sigma), "means": mean.tolist(), "window": window})
+        parts = x if isinstance(x, list) else [x]
+        outputs = [self._output(part, sigma, mean.reshape(-1, *[1] * (part.ndim - 1))) for part in parts]
+        return outputs if isinstance(x, list) else outputs[0]
+
+    def _output(self, x, sigma, mean):
+        x, mask, picture = x[:, : self.channels], x[:, self.channels : self.channels + 1], x[:, self.channels + 1 :]
+        x = x if self.flow else x * (1.0 + sigma**2) ** 0.5
+        denoised = denoise(x, sigma, self.flow, mean)
+        if picture.shape[1]:
+            denoised = denoised * mask + picture * (1.0 - mask)
+        return (x - denoised) / sigma
+
+
+def gaussian_model(kind: str, channels: int = 2):
+    """A MODEL of the host: BaseModel around a GaussianNet; flow has shift 3."""
+    import comfy.conds
+    import comfy.latent_formats
+    import comfy.model_base
+    import comfy.model_patcher
+    import comfy.supported_models_base
+
+    class Config(comfy.supported_models_base.BASE):
+        unet_config = {"disable_unet_model_creation": True, "in_channels": channels}
+        unet_extra_config = {}
+        memory_usage_factor = 0.001
+
+    class Model(comfy.model_base.BaseModel):
+        def extra_conds(self, **kwargs):
+            """As the host's models for nested latents do."""
+            shapes = kwargs["latent_shapes"]
+            nested = {"latent_shapes": comfy.conds.CONDConstant(shapes)} if len(shapes) > 1 else {}
+            return super().extra_conds(**kwargs) | nested
+
+    config = Config(Config.unet_config)
+    config.latent_format = comfy.latent_formats.LatentFormat()
+    config.latent_format.latent_channels = channels
+    config.sampling_settings = {"shift": 3.0} if kind == "flow" else {}
+    model = Model(config, {"eps": comfy.model_base.ModelType.EPS, "flow": comfy.model_base.ModelType.FLOW}[kind])
+    model.diffusion_model = GaussianNet(kind == "flow", channels)
+    cpu = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(model.eval(), load_device=cpu, offload_device=cpu)
+
+
+def condition(mean: float, **options):
+    """CONDITIONING that says the mean."""
+    return [[torch.full((1, 1, 1), float(mean)), options]]
+
+
+def schedule(model, steps: int = 40):
+    import comfy.samplers
+
+    return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "logsnr_uniform", steps)
+
+
+def noise_like(shape, seed: int = 0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def start(model, sigmas, noise, latent=0.0):
+    """The noisy latent a run of the host begins with."""
+    import comfy.samplers
+
+    sampling = model.get_model_object("model_sampling")
+    guider = comfy.samplers.CFGGuider(model)
+    guider.inner_model = model.model
+    full = comfy.samplers.Sampler().max_denoise(guider, sigmas)
+    return sampling.noise_scaling(sigmas[0], noise.clone(), latent + torch.zeros_like(noise), full)
+
+
+def sample(model, name, sigmas, noise, positive, negative=None, cfg=1.0, latent=None, seed=3, **options):
+    """Latents by the host's own sampling; seed is for the noise a sampler adds."""
+    import comfy.sample
+    import comfy.samplers
+
+    latent = torch.zeros_like(noise) if latent is None else latent
+    return comfy.sample.sample_custom(
+        model, noise.clone(), cfg, comfy.samplers.sampler_object(name), sigmas, positive, negative or positive,
+        latent, disable_pbar=True, seed=seed, **options,
+    )  # fmt: skip
+
+
+def assert_right(name: str, result, solution, mean):
+    """A deterministic sampler gives the ODE's solution, a stochastic one numbers of the data's mean and spread.
+
+    Wants 8,000 numbers for the statistics.
+    """
+    assert result.shape == solution.shape
+    if SAMPLERS[name].stochastic:
+        standard = (result - mean) / STD
+        assert float(standard.mean()) == pytest.approx(0.0, abs=0.05), name
+        assert float(standard.std()) == pytest.approx(1.0, abs=0.04), name
+    else:
+        assert float((result - solution).norm() / solution.norm()) < 2e-3, name
