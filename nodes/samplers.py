@@ -43,7 +43,7 @@ def _last_step_input():
         "last_step",
         options=list(LAST_STEPS),
         default=LAST_STEPS[0],
-        tooltip="The step to sigma 0. denoised: the last denoised output. extrapolated: the last outputs, extrapolated to "
+        tooltip="The step to sigma 0. denoised: the last denoised output. extrapolated: the last two, extrapolated to "
         "sigma 0; better where the last step is large, as in simple and kl_optimal.",
         **ADVANCED,
     )

@@ -66,7 +66,7 @@ def sample_res_multistep(
             them exact; a larger one is steadier at few steps under guidance.
         power: of alpha, 1 to 4, see `interpolation.InAlpha`.
         last_step: the step to sigma = 0 when interpolating in lambda. "denoised": the last output.
-            "extrapolated": the last `order` outputs, extrapolated to sigma = 0 in alpha.
+            "extrapolated": the last two outputs, extrapolated to sigma = 0 in alpha.
         time: the time map of the model.
 
     Returns:

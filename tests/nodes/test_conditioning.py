@@ -1,0 +1,234 @@
+"""What the host does with conditions, masks and hooks at every call, on the grid and between its points."""
+
+import bisect
+
+import pytest
+import torch
+from exact import DETERMINISTIC
+from pixelwise import KINDS, STD, assert_right, condition, gaussian_model, noise_like, sample, schedule, start, transport
+
+from samplers.res import SAMPLERS
+
+SHAPE = (4, 2, 32, 64)
+
+
+@pytest.fixture
+def node(pack, host):
+    """node(name, **inputs) -> the outputs of a node of the host."""
+    return lambda name, **inputs: getattr(host.NODE_CLASS_MAPPINGS[name](), host.NODE_CLASS_MAPPINGS[name].FUNCTION)(**inputs)
+
+
+def _solution(model, sigmas, noise, kind, mean, latent=0.0):
+    return transport(start(model, sigmas, noise, latent), sigmas[0], 0.0, kind == "flow", mean)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_areas_of_different_conditions(node, name, kind):
+    """The left half is told another mean than the right."""
+    model, noise = gaussian_model(kind), noise_like(SHAPE)
+    sigmas = schedule(model)
+    halves = [
+        node("ConditioningSetArea", conditioning=condition(m), width=256, height=256, x=x, y=0, strength=1.0)[0]
+        for m, x in ((0.4, 0), (-0.6, 256))
+    ]
+    [both] = node("ConditioningCombine", conditioning_1=halves[0], conditioning_2=halves[1])
+    result = sample(model, name, sigmas, noise, both, condition(0.0), cfg=1.5)
+    mean = torch.full(SHAPE, 1.5 * 0.4)
+    mean[..., 32:] = -1.5 * 0.6
+    assert_right(name, result, _solution(model, sigmas, noise, kind, mean), mean)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_conditions_blended_by_masks(node, name, kind):
+    """Two conditions with masks that add up to one: the mean is their blend."""
+    model, noise = gaussian_model(kind), noise_like(SHAPE)
+    sigmas, ramp = schedule(model), torch.linspace(0.1, 0.9, 64).expand(1, 32, 64)
+    parts = [
+        node("ConditioningSetMask", conditioning=condition(m), mask=w, strength=1.0, set_cond_area="default")[0]
+        for m, w in ((1.0, ramp), (-1.0, 1.0 - ramp))
+    ]
+    [both] = node("ConditioningCombine", conditioning_1=parts[0], conditioning_2=parts[1])
+    mean = (2.0 * ramp - 1.0).expand(SHAPE)
+    assert_right(name, sample(model, name, sigmas, noise, both), _solution(model, sigmas, noise, kind, mean), mean)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_partial_denoising_under_a_mask(node, name, kind):
+    """KSampler with denoise 0.6: outside the mask the latent, inside what the ODE makes of it."""
+    import comfy.sample
+    import comfy.samplers
+
+    model, latent = gaussian_model(kind), 0.3 + STD * noise_like((4, 2, 64, 64), 9)
+    mask = torch.zeros(1, 64, 64)
+    mask[..., 20:] = 1.0
+    [masked] = node("SetLatentNoiseMask", samples={"samples": latent}, mask=mask)
+    [result] = node(
+        "KSampler", model=model, seed=5, steps=40, cfg=1.0, sampler_name=name, scheduler="logsnr_uniform",
+        positive=condition(0.3), negative=condition(0.3), latent_image=masked, denoise=0.6,
+    )  # fmt: skip
+    sigmas = comfy.samplers.KSampler(model, 40, "cpu", name, "logsnr_uniform", 0.6).sigmas
+    solution = _solution(model, sigmas, comfy.sample.prepare_noise(latent, 5), kind, 0.3, latent)
+    torch.testing.assert_close(result["samples"][..., :20], latent[..., :20], atol=2e-6, rtol=1e-6)
+    assert_right(name, result["samples"][..., 20:], solution[..., 20:], 0.3)
+
+
+@pytest.mark.parametrize("noise_mask", [False, True], ids=["whole latent", "masked latent"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_models_for_inpainting(node, name, kind, noise_mask):
+    """The network is given a mask and the picture around it, one per item, beside the noisy latent."""
+    import comfy.sd
+
+    model, noise = gaussian_model(kind, channels=3), noise_like((4, 3, 48, 48))
+    model.model.set_inpaint()
+    pixels = torch.rand(4, 48, 48, 3, generator=torch.Generator().manual_seed(2))
+    mask = torch.zeros(1, 48, 48)
+    mask[:, 16:, 24:] = 1.0
+    vae = comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)})
+    positive, negative, latent = node(
+        "InpaintModelConditioning", positive=condition(0.4), negative=condition(-0.3), vae=vae, pixels=pixels, mask=mask,
+        noise_mask=noise_mask,
+    )  # fmt: skip
+    sigmas, picture = schedule(model), latent["samples"]
+    masks = {"noise_mask": latent["noise_mask"]} if noise_mask else {}
+    result = sample(model, name, sigmas, noise, positive, negative, cfg=2.0, latent=picture, **masks)
+    torch.testing.assert_close(result[:, :, :16], picture[:, :, :16], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(result[..., :24], picture[..., :24], atol=1e-5, rtol=1e-5)
+    mean = -0.3 + 2.0 * 0.7
+    solution = _solution(model, sigmas, noise, kind, mean, picture)
+    assert_right(name, result[:, :, 16:, 24:], solution[:, :, 16:, 24:], mean)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_a_mask_that_opens_with_sigma(pack, name, kind):
+    """Differential Diffusion: where the mask opens the output jumps, for eps models in the last call of all too."""
+    from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
+
+    model, noise = gaussian_model(kind), noise_like((1, 2, 8, 64))
+    different = DifferentialDiffusion.execute(model, 1.0).result[0]
+    mask = torch.linspace(-0.2, 1.2, 64).clamp(0.0, 1.0).expand(1, 1, 8, 64)
+    inputs = {"noise": noise, "positive": condition(0.4), "latent": torch.full_like(noise, 2.0), "noise_mask": mask}
+    solution = sample(different, "heun", schedule(model, 500), **inputs)
+    error = sample(different, name, schedule(model), **inputs) - solution
+    # Euler's is 0.025 and 0.17
+    assert float(error.norm() / solution.norm()) < 0.025 and float(error.abs().max()) < 0.2
+
+
+# --- what holds from one sigma to another ---
+
+
+def _piecewise(model, sigmas, noise, kind, boundary, before, after):
+    """The solution where the mean is `before` above the sigma `boundary` and `after` below."""
+    middle = transport(start(model, sigmas, noise), sigmas[0], boundary, kind == "flow", before)
+    return transport(middle, boundary, 0.0, kind == "flow", after)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_condition_for_a_range_of_timesteps(node, name, kind):
+    """Every call, of every stage, is given the condition of its sigma, and the result is the ODE's that changes there."""
+    model, noise = gaussian_model(kind), noise_like((1, 2, 8, 8))
+    sigmas, boundary = schedule(model, 200), float(model.get_model_object("model_sampling").percent_to_sigma(0.4))
+    parts = [
+        node("ConditioningSetTimestepRange", conditioning=condition(m), start=a, end=b)[0]
+        for m, a, b in ((1.0, 0.0, 0.4), (-1.0, 0.4, 1.0))
+    ]
+    [both] = node("ConditioningCombine", conditioning_1=parts[0], conditioning_2=parts[1])
+    result = sample(model, name, sigmas, noise, both)
+    for call in model.model.diffusion_model.seen:
+        assert call["means"] == [1.0 if call["sigma"] > boundary else -1.0]
+    if name in DETERMINISTIC:
+        solution = _piecewise(model, sigmas, noise, kind, boundary, 1.0, -1.0)
+        assert float((result - solution).norm() / solution.norm()) < 0.03
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_controlnet_for_a_range_of_timesteps(node, name):
+    """The host's ControlNet sees every call's own sigma, between grid points too."""
+    import comfy.controlnet
+
+    class ControlModel(torch.nn.Module):
+        dtype = torch.float32
+
+        def __init__(self):
+            super().__init__()
+            self.timesteps = []
+
+        def forward(self, x, hint, timesteps, context, **kwargs):
+            self.timesteps.append(float(timesteps[0]))
+            return {"middle": [torch.full_like(x[:, :1], 0.8)]}
+
+    network, model, noise = ControlModel(), gaussian_model("flow"), noise_like((2, 2, 8, 8))
+    control = comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))
+    positive, negative = node(
+        "ControlNetApplyAdvanced", positive=condition(0.1), negative=condition(0.1), control_net=control,
+        image=torch.zeros(1, 64, 64, 3), strength=0.5, start_percent=0.2, end_percent=0.7,
+    )  # fmt: skip
+    sigmas, sampling = schedule(model, 200), model.get_model_object("model_sampling")
+    first, last = (float(sampling.percent_to_sigma(p)) for p in (0.2, 0.7))
+    result = sample(model, name, sigmas, noise, positive, negative)
+    seen = model.model.diffusion_model.seen
+    for call in seen:
+        assert call["means"] == pytest.approx([0.5 if last <= call["sigma"] <= first else 0.1] * 2)
+    inside = [call["sigma"] for call in seen if last <= call["sigma"] <= first]
+    assert network.timesteps == pytest.approx([float(sampling.timestep(torch.tensor(s))) for s in inside])
+    if name in DETERMINISTIC:
+        x, bounds = start(model, sigmas, noise), [float(sigmas[0]), first, last, 0.0]
+        for a, b, mean in zip(bounds, bounds[1:], (0.1, 0.5, 0.1)):
+            x = transport(x, a, b, True, mean)
+        assert float((result - x).norm() / x.norm()) < 0.03
+
+
+# --- context windows, which the host lays out anew for every step of SIGMAS ---
+
+
+def _windowed(model, context_schedule):
+    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
+
+    return ContextWindowsManualNode.execute(
+        model, context_length=4, context_overlap=2, context_schedule=context_schedule, context_stride=1, closed_loop=False,
+        fuse_method="pyramid", dim=2, freenoise=False,
+    ).result[0]  # fmt: skip
+
+
+@pytest.mark.parametrize("context_schedule", ["standard_static", "standard_uniform", "looped_uniform"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_all_calls_of_a_step_use_its_context_windows(pack, name, context_schedule):
+    """Euler's of that step. The host finds it by looking for the sigma in the schedule, and keeps it where there is none."""
+
+    def layouts(sampler):
+        model.model.diffusion_model.seen.clear()
+        samples = sample(windowed, sampler, sigmas, noise, condition(0.4))
+        found = {}
+        for call in model.model.diffusion_model.seen:
+            found.setdefault(call["sigma"], set()).add(tuple(call["window"]))
+        return samples, found
+
+    model, noise = gaussian_model("flow"), noise_like((1, 2, 11, 4, 4))
+    windowed, sigmas = _windowed(model, context_schedule), schedule(model, 7)
+    _, expected = layouts("euler")
+    samples, found = layouts(name)
+    rising = sorted(expected)
+    for sigma, windows in found.items():
+        assert windows == expected[rising[bisect.bisect_left(rising, sigma)]]
+    # frames are independent here, so that windows change nothing
+    torch.testing.assert_close(samples, sample(model, name, sigmas, noise, condition(0.4)), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_network_is_called_at_every_sigma_of_the_schedule_to_the_bit(pack, name, kind):
+    """Hooks, the host's and those of other packs, look sigmas up in the schedule by equality, and expect them to fall."""
+    import comfy.samplers
+
+    for scheduler in ("simple", "normal", "karras", "beta", "kl_optimal", "logsnr_uniform", "logsnr_power"):
+        model = gaussian_model(kind)
+        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, 9)
+        sample(model, name, sigmas, noise_like((1, 2, 2, 2)), condition(0.0))
+        seen = [call["sigma"] for call in model.model.diffusion_model.seen]
+        assert seen == sorted(seen, reverse=True), scheduler
+        assert {float(sigma) for sigma in sigmas[:-1]} <= set(seen), scheduler
