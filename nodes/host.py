@@ -54,6 +54,26 @@ def check_holds_noise(model_sampling) -> None:
         )
 
 
+def check_answers_for_one_sigma(model) -> None:
+    """Raise a ValueError for MeanFlow networks (distilled HunyuanImage 2.1 and HunyuanVideo 1.5 SR).
+
+    They are told the next sigma of SIGMAS too and answer with the mean over the step, which makes Euler exact. At sigmas
+    between grid points the host tells them nothing, and combining such means as if they were values adds an error.
+
+    Args:
+        model: the denoiser a sampler is called with.
+    """
+    network = getattr(getattr(model.inner_model, "inner_model", None), "diffusion_model", None)
+    if getattr(network, "time_r_in", None) is None:
+        return
+    conditions = [c["model_conds"] for group in model.inner_model.conds.values() for c in group]
+    if not all("disable_time_r" in c and c["disable_time_r"].cond for c in conditions):
+        raise ValueError(
+            "model is a MeanFlow network, which answers with the mean over a whole step. A solver of higher order takes that "
+            "for the value at one sigma and is wrong for it. Use euler, which is exact for such models."
+        )
+
+
 def sigma_range(model_sampling) -> SigmaRange:
     """The model's smallest and largest sigma."""
     return SigmaRange(float(model_sampling.sigma_min), float(model_sampling.sigma_max))

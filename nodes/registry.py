@@ -13,7 +13,7 @@ from ..samplers.adaptive import ADAPTIVE_SAMPLERS
 from ..samplers.res import SAMPLERS
 from ..samplers.schedules import logsnr_grid
 from ..samplers.time_maps import VE, TimeMap
-from .host import check_holds_noise, model_sampling_of, sigma_range, time_map
+from .host import check_answers_for_one_sigma, check_holds_noise, model_sampling_of, sigma_range, time_map
 
 _MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
 
@@ -30,6 +30,7 @@ def for_host(sample, flow_time: TimeMap, stochastic: bool = False):
     @functools.wraps(sample)
     def host_sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
         sampling = model_sampling_of(model)
+        check_answers_for_one_sigma(model)
         time = VE if time_map(sampling) is VE else flow_time
         if stochastic:
             check_holds_noise(sampling)

@@ -133,3 +133,49 @@ def test_image_to_image_flow_goes_straight_to_the_output(family, pack):
     for sampler in ("exp_res_2m_sde", _churn(pack)):
         with pytest.raises(ValueError, match="IMG_TO_IMG_FLOW.*Use a deterministic one"):
             _sample(model, sampler, 4, "simple")
+
+
+@pytest.fixture
+def hunyuan(pack):
+    """hunyuan(refiner, mean_flow) -> MODEL: the host's HunyuanImage 2.1 or its refiner with one small block of each kind."""
+    import comfy.model_patcher
+    import comfy.supported_models
+
+    def make(refiner, mean_flow):
+        kind = comfy.supported_models.HunyuanImage21Refiner if refiner else comfy.supported_models.HunyuanImage21
+        config = kind({
+            "image_model": "hunyuan_video", "in_channels": 128 if refiner else 64, "out_channels": 64, "vec_in_dim": None,
+            "context_in_dim": 32, "hidden_size": 128, "mlp_ratio": 2.0, "num_heads": 1, "depth": 1, "depth_single_blocks": 1,
+            "axes_dim": [16, 56, 56] if refiner else [64, 64], "theta": 256, "patch_size": [1, 1, 1] if refiner else [1, 1],
+            "qkv_bias": True, "guidance_embed": False, "byt5": False, "meanflow": mean_flow, "use_cond_type_embedding": False,
+            "vision_in_dim": None, "meanflow_sum": False,
+        })  # fmt: skip
+        config.set_inference_dtype(torch.float32, None)
+        model = config.get_model({}).eval()
+        for parameter in model.diffusion_model.parameters():
+            parameter.data.fill_(0.01)
+        cpu = torch.device("cpu")
+        return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+
+    return make
+
+
+def _sample_hunyuan(model, sampler, shape):
+    import comfy.sample
+    import comfy.samplers
+
+    sampler, noise, text = comfy.samplers.sampler_object(sampler), torch.ones(1, 64, *shape), [[torch.ones(1, 2, 32), {}]]
+    latent, sigmas = torch.zeros_like(noise), torch.tensor([1.0, 0.8, 0.4, 0.0])
+    return comfy.sample.sample_custom(model, noise, 1.0, sampler, sigmas, text, text, latent, disable_pbar=True, seed=0)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_mean_flow_is_refused(hunyuan, sampler):
+    """A network that is told the next sigma and answers with the mean over the step; the refiner's is not told."""
+    model = hunyuan(refiner=False, mean_flow=True)
+    assert _sample_hunyuan(model, "euler", (4, 4)).isfinite().all()
+    with pytest.raises(ValueError, match="model is a MeanFlow network.*Use euler"):
+        _sample_hunyuan(model, sampler, (4, 4))
+    for refiner, mean_flow in ((False, False), (True, True)):
+        result = _sample_hunyuan(hunyuan(refiner, mean_flow), sampler, (1, 4, 4) if refiner else (4, 4))
+        assert result.isfinite().all()
