@@ -61,8 +61,14 @@ class Case:
     def noise(self) -> torch.Tensor:
         return torch.randn(self.batch, *self.shape, generator=torch.Generator().manual_seed(self.seed))
 
-    def sample(self, sampler, sigmas: torch.Tensor) -> tuple[torch.Tensor, int]:
-        """Latents by the host's own sampling, and how often the denoiser was called."""
+    def sample(self, sampler, sigmas: torch.Tensor, latent: torch.Tensor | None = None) -> tuple[torch.Tensor, int]:
+        """Latents by the host's own sampling, as the model sees them, and how often the denoiser was called.
+
+        Args:
+            sampler: a SAMPLER.
+            sigmas: the grid.
+            latent: to go on from, as a run to sigmas[0] left it; None to start from the noise.
+        """
         import comfy.patcher_extension
         import comfy.sample
 
@@ -75,11 +81,14 @@ class Case:
 
         model = self.model.clone()
         model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", count)
+        noise, latent = (
+            (self.noise.clone(), torch.zeros_like(self.noise)) if latent is None
+            else (torch.zeros_like(self.noise), self.model.model.process_latent_out(latent))
+        )  # fmt: skip
         # clones, because some of the host's samplers write into the sigmas they are given
         samples = comfy.sample.sample_custom(
-            model, self.noise.clone(), self.cfg, sampler, sigmas.clone(), *self.conditioning,
-            torch.zeros_like(self.noise), disable_pbar=True, seed=self.seed,
-        )  # fmt: skip
+            model, noise, self.cfg, sampler, sigmas.clone(), *self.conditioning, latent, disable_pbar=True, seed=self.seed
+        )
         return self.model.model.process_latent_in(samples), calls
 
     def defect(self, samples: torch.Tensor) -> torch.Tensor:

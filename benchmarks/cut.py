@@ -1,0 +1,48 @@
+"""What it costs to cut a schedule in two, as two KSampler (Advanced) nodes do: the second half starts without a history.
+
+    .host/venv/bin/python -m benchmarks.cut
+
+For each sampler the median relative distance between the cut and the whole run, and the defects of both.
+"""
+
+import torch
+
+from . import host
+from .cases import Case, grids, standard_cases
+
+SAMPLERS = (
+    "exp_res_2s", "exp_res_3s", "exp_res", "exp_res_2m", "exp_res_3m", "exp_res_2mc", "exp_res_3mc", *host.NODE_FORMS,
+    "dpmpp_2m", "uni_pc",
+)  # fmt: skip
+GRIDS = {"digits": "karras", "digits CFG 5": "karras", "digits flow": "logsnr_uniform", "digits flow CFG 4": "logsnr_uniform"}
+
+
+def cut(case: Case, sampler, sigmas: torch.Tensor, at: int) -> tuple[float, float, float]:
+    """Medians over items: relative distance of the run cut at step `at` to the whole one, defect of the whole, of the cut."""
+    whole, _ = case.sample(sampler, sigmas)
+    first, _ = case.sample(sampler, sigmas[: at + 1])
+    second, _ = case.sample(sampler, sigmas[at:], first)
+    distance = (second - whole).flatten(1).norm(dim=1) / whole.flatten(1).norm(dim=1)
+    return tuple(float(v.median()) for v in (distance, case.defect(whole), case.defect(second)))
+
+
+def table(cases: list[Case], steps: int = 20) -> str:
+    """Markdown: every sampler on every case, `steps` steps cut in the middle."""
+    header = [f"{case.name}, {GRIDS[case.name]}" for case in cases]
+    lines = ["| sampler | " + " | ".join(header) + " |", "|---|" + "--:|" * len(cases)]
+    for name in SAMPLERS:
+        rows = (cut(case, host.sampler(name), grids(case)[GRIDS[case.name]](steps), steps // 2) for case in cases)
+        cells = ["{:.4f} ({:.4f}, {:.4f})".format(*row) for row in rows]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table: distance of the cut to the whole run (defect of the whole, of the cut)."""
+    module = host.load()
+    torch.set_num_threads(1)
+    print(table([case for case in standard_cases(module) if case.name in GRIDS]))
+
+
+if __name__ == "__main__":
+    main()

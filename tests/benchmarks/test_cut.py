@@ -1,0 +1,26 @@
+"""The cost of a cut: none for a single-step method, about its own defect for a multistep one."""
+
+import pytest
+
+from benchmarks import cut, host
+from benchmarks.cases import grids, standard_cases
+
+
+@pytest.fixture(scope="module")
+def cases(pack):
+    import sys
+
+    module = next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
+    return [case for case in standard_cases(module, batch=8) if case.name in cut.GRIDS]
+
+
+def test_every_sampler_on_every_case(cases):
+    for case in cases:
+        sigmas = grids(case)[cut.GRIDS[case.name]](20)
+        for name in cut.SAMPLERS:
+            distance, whole, parts = cut.cut(case, host.sampler(name), sigmas, 10)
+            assert max(whole, parts) < 0.02, name
+            if name in ("exp_res_2s", "exp_res_3s"):
+                assert distance < 2e-5
+            else:
+                assert 1e-4 < distance < 0.01, "a method with a history can tell"
