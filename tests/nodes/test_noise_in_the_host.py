@@ -13,7 +13,7 @@ from samplers.time_maps import VE
 BATCH = 4
 NOISES = {
     "independent": default_noise_sampler,
-    "brownian": lambda model, x, extra_args: brownian_noise_sampler(model, x, extra_args, VE, 1.0),
+    "brownian": lambda model, x, extra_args, sigma: brownian_noise_sampler(model, x, extra_args, sigma, VE, 1.0),
 }
 
 
@@ -52,7 +52,7 @@ def noise_of(request, digits, nodes_of):
         drawn = []
 
         def sample(model, x, sigmas, extra_args, callback, disable):
-            noise = NOISES[request.param](model, x, extra_args)
+            noise = NOISES[request.param](model, x, extra_args, float(sigmas[0]))
             drawn.extend(noise(a, b) for a, b in zip(sigmas, sigmas[1:-1]))
             return x
 
