@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from .churn import NO_CHURN, Churn, churned
@@ -83,8 +84,8 @@ def multistep_plan(
         start: method of the first order - 1 steps.
         interpolation: the variable in which the denoised output is interpolated.
         corrector: correct every step by the next call.
-        last_step: for interpolation in lambda, which cannot reach sigma = 0: take that step in this variable, in
-            which D is smooth up to the end, instead of by the last denoised output alone.
+        last_step: the variable of the step to sigma = 0. None: for interpolation in lambda, which cannot reach it, the last
+            denoised output alone; for interpolation in alpha that with power 2, as D is even in sigma near 0.
         noise: what an SDE sampler adds, see `single_step_plan`; its start is of low order.
         churn: what is added between the steps, see `churn.py`; not together with `noise`.
 
@@ -95,6 +96,8 @@ def multistep_plan(
         raise ValueError("start must be 'low order' for a sampler with noise.")
     if order not in (1, 2, 3, 4):
         raise ValueError(f"order must be 1, 2, 3 or 4, got {order!r}.")
+    if last_step is None and isinstance(interpolation, InAlpha):
+        last_step = replace(interpolation, power=2.0)
     stages: list[Stage] = []
     history: list[_Node] = []  # newest first
     previous: _Step | None = None

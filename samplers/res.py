@@ -32,7 +32,7 @@ MIN_POWER, MAX_POWER = 1.0, 4.0
 # Of interpolation in alpha, chosen on trained networks and exact mixtures (`benchmarks.parameterisation`): the result hardly
 # depends on them near these values, while a scale near the data's own standard deviation is unsteady at few steps and high CFG.
 DATA_SCALE, POWER = 6.0, 1.5
-_LAST_STEP = InAlpha(1.5)  # D is even in sigma near sigma = 0, which power 2 follows
+_LAST_STEP = InAlpha(1.5)
 
 
 def sample_res_multistep(
