@@ -117,8 +117,8 @@ def flow_times(module, budgets=(7, 10, 13, 20), batch: int = 64) -> str:
     # the pack's own time maps, as the host imported them
     times = {"logsnr": registry.SAMPLERS["exp_res_2m"].flow_time, "log_sigma": registry.SAMPLERS["exp_res_2s"].flow_time}
     lines = ["| sampler | logsnr | log_sigma | auto |", "|---|--:|--:|---|"]
-    for name, (sample, default, stochastic) in registry.SAMPLERS.items():
-        if stochastic:
+    for name, (sample, default, stochastic, cfg_pp) in registry.SAMPLERS.items():
+        if stochastic or cfg_pp:
             continue
         means = {}
         for label, time in times.items():

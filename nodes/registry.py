@@ -13,18 +13,20 @@ from ..samplers.adaptive import ADAPTIVE_SAMPLERS
 from ..samplers.res import SAMPLERS
 from ..samplers.schedules import logsnr_grid
 from ..samplers.time_maps import VE, TimeMap
+from .cfg_pp import GuidedAndUnconditional
 from .host import check_answers_for_one_sigma, check_holds_noise, model_sampling_of, sigma_range, time_map
 
 _MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
 
 
-def for_host(sample, flow_time: TimeMap, stochastic: bool = False):
+def for_host(sample, flow_time: TimeMap, stochastic: bool = False, cfg_pp: bool = False):
     """A sampler of `samplers/` that finds the time map of the host's model itself.
 
     Args:
         sample: function with k-diffusion's signature and a `time` option.
         flow_time: the time map to use on flow models; other models have only one.
         stochastic: it adds noise, which models with a noise_scale of their own want scaled.
+        cfg_pp: it needs the unconditional output beside the guided one.
     """
 
     @functools.wraps(sample)
@@ -35,6 +37,9 @@ def for_host(sample, flow_time: TimeMap, stochastic: bool = False):
         if stochastic:
             check_holds_noise(sampling)
             options["s_noise"] = options.get("s_noise", 1.0) * getattr(sampling, "noise_scale", 1.0)
+        if cfg_pp:
+            model = GuidedAndUnconditional(model, extra_args or {})
+            extra_args = model.extra_args
         return sample(model, x, sigmas, extra_args, callback, disable, time=time, **options)
 
     setattr(host_sample, _MARK, True)

@@ -42,7 +42,8 @@ def run(
 
     Args:
         plan: what to compute; made for this grid.
-        model: denoiser, `model(x, sigma, **extra_args) -> denoised`; sigma has shape (batch,).
+        model: denoiser, `model(x, sigma, **extra_args) -> denoised`; sigma has shape (batch,). For a plan with CFG++
+            it returns (guided, unconditional) denoised outputs.
         x: noisy latent of any shape with the batch first. Not written to.
         sigmas: the grid of the plan, shape (steps + 1,). Not written to.
         extra_args: keyword arguments for the model.
@@ -55,7 +56,7 @@ def run(
         The latent at the last sigma, in x's dtype. For a plan without steps, x itself.
 
     Raises:
-        ValueError: the plan adds noise and there is no noise_sampler.
+        ValueError: the plan adds noise and there is no noise_sampler, or has CFG++ and the model returns no pair.
     """
     if noise_sampler is None and plan.draws_noise:
         raise ValueError(f"noise_sampler must be given: {plan.method} adds noise. Try samplers.noise.default_noise_sampler.")
@@ -66,23 +67,25 @@ def run(
     # one row per call, made and moved to the device together; float64 never leaves the CPU unless x is float64
     call_sigmas = torch.tensor([stage.sigma for stage in plan.stages], dtype=dtype).to(x.device)
     batch_sigmas = call_sigmas[:, None].repeat(1, x.shape[0])
-    last_use = plan.last_use()
+    last_use, pairs = plan.last_use(), plan.cfg_pp
     denoised: dict[int, torch.Tensor] = {}
     noises: list[torch.Tensor] = []
     first_call = 0
     with tqdm(total=plan.calls, disable=disable) as progress:
         for call, stage in enumerate(plan.stages):
             output = model(state.to(x.dtype), batch_sigmas[call], **extra_args)
+            guided, output = _pair(output) if pairs else (output, output)
             if callback is not None:
                 i = _progress_index(plan, call, first_call)
                 sigma = {"sigma": sigmas[stage.step], "sigma_hat": call_sigmas[call]}
-                callback({"x": state, "i": i, "denoised": output, **sigma})
+                callback({"x": state, "i": i, "denoised": guided, **sigma})
             progress.update()
             denoised[call] = output
             del output
             if stage.segment is not None:
                 noises.append(_unit_noise(noise_sampler, stage.segment))
-            state = _update(anchor, stage, denoised, noises)
+            state = _update(anchor, stage, denoised, noises, guided)
+            del guided
             denoised = {j: d for j, d in denoised.items() if last_use.get(j, -1) > call}
             if stage.closes_step:
                 anchor = state
@@ -103,9 +106,17 @@ def _opened(opening: Renoising | None, x, noise_sampler) -> torch.Tensor:
     return (x * opening.scale).add_(_unit_noise(noise_sampler, opening.segment), alpha=opening.noise)
 
 
-def _update(anchor, stage, denoised, noises) -> torch.Tensor:
-    """scale * anchor + weights . denoised + noise . noises, as one fused multiply-add per term."""
+def _pair(output) -> tuple[torch.Tensor, torch.Tensor]:
+    if not isinstance(output, tuple):  # a tensor would be unpacked along its batch
+        raise ValueError(f"model must return (guided, unconditional) for a sampler with CFG++, got a {type(output).__name__}.")
+    return output
+
+
+def _update(anchor, stage, denoised, noises, guided) -> torch.Tensor:
+    """scale * anchor + weights . denoised + guided + noise . noises, as one fused multiply-add per term."""
     terms = [(denoised[call], weight) for call, weight in stage.weights] + list(zip(noises, stage.noise))
+    if stage.guided:
+        terms.append((guided, stage.guided))
     if stage.scale == 0.0 and len(terms) == 1 and terms[0][1] == 1.0:
         return terms[0][0]  # a first-order step to sigma = 0 is the denoised output itself
     state = anchor * stage.scale

@@ -4,7 +4,8 @@ A plan is a list of Stages, one per model call. After the call the state becomes
 
     scale * anchor + sum_j weight_j * denoised_j + sum_k noise_k * n_k
 
-where `anchor` is the state at the beginning of the step and n_k are the unit noises drawn in this step.
+where `anchor` is the state at the beginning of the step and n_k are the unit noises drawn in this step. With CFG++ the
+denoised outputs are the unconditional ones, and guided * the newest guided output is added.
 Single-step and multistep methods, correctors and SDE forms differ only in these numbers, so one loop
 (`loop.py`) executes them all, and printing a plan shows the whole method.
 """
@@ -29,6 +30,7 @@ class Stage:
         closes_step: the update gives the next grid point, which becomes the new anchor.
         noise: factors of the unit noises drawn in this step, one more than in the stage before; () for none.
         segment: (sigma, sigma_next) of the newest of those noises.
+        guided: factor of this call's guided output, see `cfg_pp.py`; 0 without CFG++.
     """
 
     step: int
@@ -39,9 +41,10 @@ class Stage:
     closes_step: bool
     noise: tuple[float, ...] = ()
     segment: tuple[float, float] | None = None
+    guided: float = 0.0
 
     def __post_init__(self):
-        numbers = [self.scale, *(w for _, w in self.weights), *self.noise]
+        numbers = [self.scale, *(w for _, w in self.weights), *self.noise, self.guided]
         if not all(map(math.isfinite, numbers)):
             raise ArithmeticError(f"plan has a non-finite weight at step {self.step}, sigma {self.sigma:g}: {numbers}")
 
@@ -119,6 +122,11 @@ class Plan:
         """Whether it needs a noise sampler."""
         return self.opening is not None or any(stage.segment for stage in self.stages)
 
+    @property
+    def cfg_pp(self) -> bool:
+        """Whether the model must return (guided, unconditional) instead of one denoised output."""
+        return any(stage.guided for stage in self.stages)
+
     def last_use(self) -> dict[int, int]:
         """For every model call, the last stage that reads its output."""
         return {call: index for index, stage in enumerate(self.stages) for call, _ in stage.weights}
@@ -132,6 +140,7 @@ class Plan:
             lines.append(f"before the first call: scale {self.opening.scale:.9f}  n0: {self.opening.noise:+.6f}")
         for index, s in enumerate(self.stages):
             weights = "  ".join(f"{call}: {w:+.9f}" for call, w in s.weights)
+            weights += f"  guided: {s.guided:+.9f}" if s.guided else ""
             noise = "".join(f"  n{k}: {w:+.6f}" for k, w in enumerate(s.noise))
             row = f"{index:4d} {s.step:4d} {s.sigma:12.6g} {self.time.lam(s.sigma):9.5f} {s.h:9.5f} {s.scale:12.9f}  "
             lines.append(row + weights + noise + ("" if s.closes_step else "  (stage)"))

@@ -4,7 +4,8 @@ Refined Exponential Solver, arXiv 2308.02157. They differ from DPM-Solver++ in m
 psi_2 (and, for third order, the refined ones) for every step size, not only in the limit.
 
 All of them end a grid at sigma = 0 with one call and take `time`: the time map of the model, `VE`, `FLOW` or
-`FLOW_LOG_SIGMA`; see `time_maps.py`. Those named `_sde` add noise, the others are deterministic.
+`FLOW_LOG_SIGMA`; see `time_maps.py`. Those named `_sde` add noise, the others are deterministic. Those named `_cfg_pp`
+take a model that returns (guided, unconditional), see `cfg_pp.py`.
 """
 
 import math
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .brownian import brownian_noise_sampler
+from .cfg_pp import cfg_pp
 from .interpolation import IN_LAMBDA, InAlpha
 from .loop import run
 from .multistep import multistep_plan
@@ -218,6 +220,42 @@ _sde = _sde_sampler(
 _sde_2m = _sde_sampler("exp_res_2m_sde", "RES-2M", lambda sigmas, time, noise: multistep_plan(sigmas, 2, time, noise=noise))
 _sde_2s = _sde_sampler("exp_res_2s_sde", "RES-2S", lambda sigmas, time, noise: single_step_plan(sigmas, res_2s(), time, noise))
 _sde_3s = _sde_sampler("exp_res_3s_sde", "RES-3S", lambda sigmas, time, noise: single_step_plan(sigmas, res_3s(), time, noise))
+_sde_2m_cfg_pp = _sde_sampler(
+    "exp_res_2m_sde_cfg_pp",
+    "RES-2M with CFG++, for a model that returns (guided, unconditional),",
+    lambda sigmas, time, noise: cfg_pp(multistep_plan(sigmas, 2, time, noise=noise), sigmas),
+)
+
+
+def _cfg_pp_sampler(name: str, method: str, plan: Callable[..., Plan]):
+    """A deterministic sampler with CFG++ from `plan(sigmas, time)`."""
+
+    def sample(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
+        return run(cfg_pp(plan(sigmas, time), sigmas), model, x, sigmas, extra_args, callback, disable)
+
+    sample.__name__ = sample.__qualname__ = f"sample_{name}"
+    sample.__doc__ = f"""{method} with CFG++.
+
+    Args:
+        model: `model(x, sigma, **extra_args) -> (guided, unconditional)` denoised outputs.
+        x, sigmas, extra_args, callback, disable: as in `loop.run`.
+        time: the time map of the model, VE or FLOW.
+
+    Raises:
+        ValueError: the grid cannot be sampled on, before the first call; the model returns no pair.
+    """
+    return sample
+
+
+_2m_cfg_pp = _cfg_pp_sampler("exp_res_2m_cfg_pp", "RES-2M", lambda sigmas, time: multistep_plan(sigmas, 2, time))
+_2mc_cfg_pp = _cfg_pp_sampler(
+    "exp_res_2mc_cfg_pp", "RES-2M with the free corrector", lambda sigmas, time: multistep_plan(sigmas, 2, time, corrector=True)
+)
+_exp_res_cfg_pp = _cfg_pp_sampler(
+    "exp_res_cfg_pp",
+    "exp_res",
+    lambda sigmas, time: multistep_plan(sigmas, 4, time, interpolation=InAlpha(DATA_SCALE, POWER), corrector=True),
+)
 
 
 class Sampler(NamedTuple):
@@ -227,11 +265,13 @@ class Sampler(NamedTuple):
         sample: the function.
         flow_time: the time map it takes on flow models: the one that measured better, or the one right for an SDE.
         stochastic: it adds noise and takes eta, s_noise, noise and noise_sampler.
+        cfg_pp: its model returns (guided, unconditional).
     """
 
     sample: Callable
     flow_time: TimeMap
     stochastic: bool = False
+    cfg_pp: bool = False
 
 
 SAMPLERS = {
@@ -246,4 +286,8 @@ SAMPLERS = {
     "exp_res_2m_sde": Sampler(_sde_2m, FLOW, stochastic=True),
     "exp_res_2s_sde": Sampler(_sde_2s, FLOW, stochastic=True),
     "exp_res_3s_sde": Sampler(_sde_3s, FLOW, stochastic=True),
+    "exp_res_cfg_pp": Sampler(_exp_res_cfg_pp, FLOW, cfg_pp=True),
+    "exp_res_2m_cfg_pp": Sampler(_2m_cfg_pp, FLOW, cfg_pp=True),
+    "exp_res_2mc_cfg_pp": Sampler(_2mc_cfg_pp, FLOW, cfg_pp=True),
+    "exp_res_2m_sde_cfg_pp": Sampler(_sde_2m_cfg_pp, FLOW, stochastic=True, cfg_pp=True),
 }

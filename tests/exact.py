@@ -9,7 +9,7 @@ import torch
 from embedded.mixture import ring
 from samplers.res import SAMPLERS
 
-DETERMINISTIC = {name: sampler for name, sampler in SAMPLERS.items() if not sampler.stochastic}
+DETERMINISTIC = {name: sampler for name, sampler in SAMPLERS.items() if not sampler.stochastic and not sampler.cfg_pp}
 
 
 def calls_per_step(name: str) -> int:
@@ -52,6 +52,16 @@ GRIDS = {
 def grid(name: str, n: int) -> torch.Tensor:
     """A grid of n steps by name, float64."""
     return torch.tensor(GRIDS[name][1](n), dtype=torch.float64)
+
+
+def paired(denoise):
+    """A model for CFG++ without guidance: (guided, unconditional), twice the same."""
+
+    def both(x, sigma, **extra_args):
+        denoised = denoise(x, sigma, **extra_args)
+        return denoised, denoised
+
+    return both
 
 
 class CountingModel:

@@ -6,7 +6,7 @@ import types
 
 import pytest
 import torch
-from exact import MIXTURE, calls_per_step
+from exact import MIXTURE, calls_per_step, paired
 
 from samplers.res import SAMPLERS
 
@@ -46,7 +46,8 @@ def test_discrete_eps_denoiser(external, name):
     x = torch.randn(1024, 2, generator=torch.Generator().manual_seed(0)) * sigmas[0]
     seen = []
     torch.manual_seed(0)  # of the stochastic samplers' noise: this wrapper takes no seed
-    samples = SAMPLERS[name].sample(denoiser, x, sigmas, extra_args={}, callback=seen.append, disable=True)
+    model = paired(denoiser) if SAMPLERS[name].cfg_pp else denoiser
+    samples = SAMPLERS[name].sample(model, x, sigmas, extra_args={}, callback=seen.append, disable=True)
     assert len(seen) == calls_per_step(name) * (len(sigmas) - 2) + 1
     # the ring's radius 1 and width 0.6: variance 1/2 + 0.36 in each coordinate
     assert samples.isfinite().all() and float(samples.var()) == pytest.approx(0.86, abs=0.1)

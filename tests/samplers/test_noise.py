@@ -8,7 +8,7 @@ from samplers.noise import ItemNoise, item_keys
 from samplers.res import SAMPLERS
 from samplers.time_maps import FLOW
 
-STOCHASTIC = {name: sampler for name, sampler in SAMPLERS.items() if sampler.stochastic}
+STOCHASTIC = {name: sampler for name, sampler in SAMPLERS.items() if sampler.stochastic and not sampler.cfg_pp}
 SIGMAS = torch.tensor([10.0, 4.0, 1.5, 0.5, 0.0])
 
 

@@ -1,0 +1,67 @@
+"""What samplers with CFG++ need of the host: the unconditional output beside the guided one, from the same model call."""
+
+import comfy.model_patcher
+import comfy.samplers
+
+_REMEDY = "Sample with CFG and a negative conditioning (KSampler, SamplerCustom, CFGGuider), or take a sampler without cfg_pp."
+
+
+class GuidedAndUnconditional:
+    """The host's denoiser as one that returns (guided, unconditional).
+
+    The host hands the unconditional output to post-CFG functions, and computes it at CFG 1 too where one asks for it. With a
+    noise mask it puts the kept latent into the guided output alone; here the unconditional one gets it as well.
+
+    Args:
+        model: the denoiser a sampler of the host is called with.
+        extra_args: its keyword arguments; left as they are.
+
+    Attributes:
+        extra_args: the keyword arguments to call this object with.
+        noise: the host's initial noise.
+
+    Raises:
+        ValueError: the guider has no negative conditioning.
+    """
+
+    def __init__(self, model, extra_args: dict):
+        guider = model.inner_model
+        stock = getattr(type(guider), "predict_noise", None) is comfy.samplers.CFGGuider.predict_noise
+        if stock and not guider.conds.get("negative"):
+            raise ValueError(f"the guider has no negative conditioning, which a sampler with CFG++ needs. {_REMEDY}")
+        self.noise = getattr(model, "noise", None)
+        self._model, self._unconditional, self._mask = model, None, None
+        options = dict(extra_args.get("model_options", {}))
+        options["denoise_mask_function"] = self._mask_function(options.get("denoise_mask_function"))
+        options = comfy.model_patcher.set_model_options_post_cfg_function(options, self._keep, disable_cfg1_optimization=True)
+        self.extra_args = {**extra_args, "model_options": options}
+
+    def __call__(self, x, sigma, **extra_args):
+        """(guided, unconditional), each shaped like x.
+
+        Raises:
+            ValueError: the guider computed no unconditional output.
+        """
+        guided = self._model(x, sigma, **extra_args)
+        unconditional, self._unconditional = self._unconditional, None
+        if unconditional is None:
+            raise ValueError(
+                "the model gave no unconditional output, which a sampler with CFG++ needs at every call: the guider has no "
+                f"negative conditioning, or a cache such as LazyCache skipped the call. {_REMEDY}"
+            )
+        if self._mask is not None:
+            unconditional = unconditional * self._mask + self._model.latent_image * (1.0 - self._mask)
+        return guided, unconditional
+
+    def _keep(self, args):
+        self._unconditional = args["uncond_denoised"] if args["uncond"] else None
+        return args["denoised"]
+
+    def _mask_function(self, inner):
+        """The host asks for the mask of every call; the answer is kept."""
+
+        def mask(sigma, denoise_mask, extra_options):
+            self._mask = denoise_mask if inner is None else inner(sigma, denoise_mask, extra_options=extra_options)
+            return self._mask
+
+        return mask

@@ -1,0 +1,263 @@
+"""CFG++ in the host: identities with its samplers, the meaning of CFG, masks, and guiders without a negative conditioning."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from samplers.res import SAMPLERS
+
+CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp]
+DETERMINISTIC = [name for name in CFG_PP if not SAMPLERS[name].stochastic]
+KINDS = ["eps", "v", "edm", "flow"]
+
+
+@pytest.fixture
+def registry(pack):
+    return next(m for name, m in sys.modules.items() if name.endswith(".nodes.registry"))
+
+
+@pytest.fixture
+def sample(pack, host):
+    """sample(kind, sampler, cfg, ...) -> latents of 8 digits; sampler is a name or a function."""
+    import comfy.k_diffusion.sampling as k_diffusion_sampling
+    import comfy.sample
+    import comfy.samplers
+
+    def run(kind, sampler, cfg, positive="4", negative="any digit", sigmas=None, model=None, mask=None, seed=11, **options):
+        if model is None:
+            model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.15).result[0]
+        conditions = (pack["RESDigitsCondition"].execute(digit).result[0] for digit in (positive, negative))
+        latent = torch.zeros(8, 1, 8, 8) if mask is None else torch.full((8, 1, 8, 8), 0.7)
+        function = getattr(k_diffusion_sampling, f"sample_{sampler}") if isinstance(sampler, str) else sampler
+        return comfy.sample.sample_custom(
+            model, comfy.sample.prepare_noise(latent, seed), cfg, comfy.samplers.KSAMPLER(function, options),
+            _sigmas(kind) if sigmas is None else sigmas, *conditions, latent, noise_mask=mask, disable_pbar=True, seed=seed,
+        )  # fmt: skip
+
+    return run
+
+
+def _sigmas(kind, n=10):
+    if kind == "flow":
+        return torch.cat([torch.linspace(0.98, 0.02, n), torch.zeros(1)])
+    return torch.cat([torch.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), n) ** 7, torch.zeros(1)])
+
+
+@pytest.fixture
+def ours(registry):
+    """ours(order, change) -> a sampler of the host: multistep of an order with CFG++, its stages put through `change`."""
+
+    def make(order, change=lambda stage, following: stage, **options):
+        from samplers.cfg_pp import cfg_pp
+        from samplers.loop import run
+        from samplers.multistep import multistep_plan
+        from samplers.plan import NO_NOISE, Noise
+        from samplers.time_maps import FLOW, VE
+
+        def sample(model, x, sigmas, extra_args=None, callback=None, disable=None, noise_sampler=None, time=None, **_):
+            time = VE if time.name == "ve" else FLOW  # the pack is imported twice, by the host and by the tests
+            noise = Noise(options["eta"]) if "eta" in options else NO_NOISE
+            plan = cfg_pp(multistep_plan(sigmas, order, time, noise=noise), sigmas)
+            nexts = [*(stage.sigma for stage in plan.stages[1:]), 0.0]
+            plan = replace(plan, stages=tuple(map(change, plan.stages, nexts)))
+            return run(plan, model, x, sigmas, extra_args, callback, disable, noise_sampler)
+
+        return registry.for_host(sample, registry.SAMPLERS["exp_res_2m"].flow_time, cfg_pp=True)
+
+    return make
+
+
+# --- identities with the host's samplers ---
+
+
+@pytest.mark.parametrize("cfg", [0.0, 0.6, 1.0, 2.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_first_order_is_the_hosts_euler_cfg_pp(sample, ours, kind, cfg):
+    assert (sample(kind, ours(1), cfg) - sample(kind, "euler_cfg_pp", cfg)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_first_order_with_noise_is_the_hosts_euler_ancestral_cfg_pp(sample, ours, kind):
+    """At eta 1 both exchange the noise of DDPM."""
+
+    def noises():
+        generator = torch.Generator().manual_seed(5)
+        return {"noise_sampler": lambda sigma, sigma_next: torch.randn(8, 1, 8, 8, generator=generator)}
+
+    theirs = sample(kind, "euler_ancestral_cfg_pp", 0.8, **noises())
+    assert (sample(kind, ours(1, eta=1.0), 0.8, **noises()) - theirs).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("cfg", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("kind", ["eps", "edm"])
+def test_second_order_is_the_hosts_res_multistep_cfg_pp_but_for_the_strength_of_guidance(sample, ours, kind, cfg):
+    """On second-order steps the host weakens guidance by e^-h, which at few steps leaves little of it; here it is the paper's."""
+
+    def weaken(stage, following):
+        if stage.step == 0 or following == 0.0:
+            return stage
+        weaker = stage.guided * following / stage.sigma
+        weights = [(call, w + (stage.guided - weaker) * (call == stage.step)) for call, w in stage.weights]
+        return replace(stage, guided=weaker, weights=tuple(weights))
+
+    theirs = sample(kind, "res_multistep_cfg_pp", cfg)
+    assert (sample(kind, ours(2, weaken), cfg) - theirs).abs().max() < 5e-4
+    assert torch.equal(sample(kind, ours(2), cfg), sample(kind, "exp_res_2m_cfg_pp", cfg))
+    if cfg:
+        assert (sample(kind, ours(2), cfg) - theirs).abs().max() > 0.01
+
+
+# --- what CFG means ---
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", CFG_PP)
+def test_cfg_0_is_the_plain_unconditional_sampler(sample, name, kind):
+    plain = sample(kind, name.removesuffix("_cfg_pp"), 1.0, positive="any digit")
+    assert (sample(kind, name, 0.0) - plain).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", CFG_PP)
+def test_equal_conditionings_give_the_plain_sampler_at_any_cfg(sample, name, kind):
+    plain = sample(kind, name.removesuffix("_cfg_pp"), 1.0, positive="7")
+    for cfg in (0.7, 1.0, 3.0):
+        assert (sample(kind, name, cfg, positive="7", negative="7") - plain).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("name", CFG_PP)
+def test_cfg_1_is_no_special_case(sample, name, kind):
+    """The host leaves the negative conditioning out at CFG 1, unless it is asked not to."""
+    at_one = sample(kind, name, 1.0)
+    assert (at_one - sample(kind, name, 1.0 + 1e-5)).abs().max() < 1e-2
+    assert (at_one - sample(kind, name.removesuffix("_cfg_pp"), 1.0)).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("steps", [5, 10, 20])
+def test_at_cfg_1_few_steps_give_the_digit_asked_for(sample, kind, steps):
+    from embedded.digits import digits
+
+    data = digits()
+    for name in DETERMINISTIC:
+        latents = sample(kind, name, 1.0, sigmas=_sigmas(kind, steps))
+        nearest = torch.cdist(latents.flatten(1), data.means).argmin(dim=1)
+        assert (data.labels[nearest] == 4).all(), name
+
+
+# --- masks, and what else hangs on the model ---
+
+
+@pytest.mark.parametrize("differential", [False, True])
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("name", CFG_PP)
+def test_soft_masks(sample, pack, name, kind, differential):
+    """Between 0 and 1 a mask mixes the kept latent into both outputs: with equal conditionings nothing is left of guidance."""
+    from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
+
+    model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.15).result[0]
+    if differential:
+        model = DifferentialDiffusion.execute(model).result[0]
+    mask = torch.linspace(0.0, 1.0, 8).expand(8, 8)[None]
+    both = (sample(kind, n, 2.0, "7", "7", model=model, mask=mask) for n in (name, name.removesuffix("_cfg_pp")))
+    torch.testing.assert_close(*both, rtol=0, atol=1e-3)
+    if not differential:
+        hard = sample(kind, name, 1.0, model=model, mask=(mask > 0.5).float())
+        assert (hard[..., :4] - 0.7).abs().max() < 1e-5
+
+
+def test_post_cfg_functions_of_others_stay_and_ours_goes(sample, pack):
+    """Ours is set on a copy of the options of one run."""
+    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.15).result[0]
+    seen = []
+    model.set_model_sampler_post_cfg_function(lambda args: seen.append(1) or args["denoised"])
+    guided = sample("eps", "exp_res_2m_cfg_pp", 1.0, model=model)
+    assert len(seen) == 10 and len(model.model_options["sampler_post_cfg_function"]) == 1
+    assert "disable_cfg1_optimization" not in model.model_options
+    assert torch.equal(guided, sample("eps", "exp_res_2m_cfg_pp", 1.0))
+
+
+@pytest.mark.parametrize("name", CFG_PP)
+def test_a_cache_that_skips_the_guider_is_refused(sample, pack, name):
+    """LazyCache answers in the guider's place, with the guided output alone."""
+    from comfy_extras.nodes_easycache import LazyCacheNode
+
+    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.15).result[0]
+    never = LazyCacheNode.execute(model, 0.0, 0.0, 1.0, False).result[0]
+    assert torch.equal(sample("eps", name, 1.0, model=never), sample("eps", name, 1.0))
+    often = LazyCacheNode.execute(model, 10.0, 0.1, 0.95, False).result[0]
+    with pytest.raises(ValueError, match="no unconditional output.*LazyCache"):
+        sample("eps", name, 1.0, model=often)
+
+
+# --- guiders ---
+
+
+class _Calls:
+    def __init__(self, model):
+        import comfy.patcher_extension
+
+        self.count, self.model = 0, model.clone()
+        self.model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "count", self)
+
+    def __call__(self, executor, *args, **kwargs):
+        self.count += 1
+        return executor(*args, **kwargs)
+
+
+def _guide(guider, name):
+    import comfy.k_diffusion.sampling as k_diffusion_sampling
+    import comfy.samplers
+
+    sampler = comfy.samplers.KSAMPLER(getattr(k_diffusion_sampling, f"sample_{name}"))
+    latent = torch.zeros(2, 1, 8, 8)
+    return guider.sample(torch.randn(2, 1, 8, 8), latent, sampler, _sigmas("eps", 5), disable_pbar=True, seed=1)
+
+
+@pytest.mark.parametrize("name", CFG_PP)
+def test_basic_guider_is_refused_before_the_model_is_called(pack, host, name):
+    from comfy_extras.nodes_custom_sampler import BasicGuider
+
+    calls = _Calls(pack["RESDigitsModel"].execute({"kind": "eps"}, 0.15).result[0])
+    guider = BasicGuider.execute(calls.model, pack["RESDigitsCondition"].execute("4").result[0]).result[0]
+    with pytest.raises(ValueError, match="no negative conditioning.*CFGGuider.*or take a sampler without cfg_pp"):
+        _guide(guider, name)
+    assert calls.count == 0
+
+
+@pytest.mark.parametrize("name", CFG_PP)
+def test_a_guider_of_another_pack_without_a_negative_is_refused_at_the_first_call(pack, host, name):
+    import comfy.samplers
+
+    class OnlyPositive(comfy.samplers.CFGGuider):
+        def predict_noise(self, x, timestep, model_options={}, seed=None):  # noqa: B006
+            return comfy.samplers.sampling_function(
+                self.inner_model, x, timestep, None, self.conds["positive"], 1.0, model_options=model_options, seed=seed
+            )
+
+    calls = _Calls(pack["RESDigitsModel"].execute({"kind": "eps"}, 0.15).result[0])
+    guider = OnlyPositive(calls.model)
+    guider.inner_set_conds({"positive": pack["RESDigitsCondition"].execute("4").result[0]})
+    with pytest.raises(ValueError, match="gave no unconditional output"):
+        _guide(guider, name)
+    assert calls.count == 1
+
+
+def test_perp_neg_guider(pack, host):
+    """It runs the post-CFG functions itself."""
+    from comfy_extras.nodes_perpneg import PerpNegGuider
+
+    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 1.0).result[0]  # sharp classes make it divide 0 by 0
+    four, seven, any_digit = (pack["RESDigitsCondition"].execute(digit).result[0] for digit in ("4", "7", "any digit"))
+    guider = PerpNegGuider.execute(model, four, seven, any_digit, 1.0, 1.0).result[0]
+    assert _guide(guider, "exp_res_2m_cfg_pp").isfinite().all()
+
+
+def test_scale_of_one_step(sample):
+    """One large step at CFG 1 is the conditional denoised output, as with CFG."""
+    sigmas = torch.tensor([14.6, 1e-4])
+    both = (sample("eps", name, 1.0, sigmas=sigmas) for name in ("exp_res_2m_cfg_pp", "exp_res_2m"))
+    torch.testing.assert_close(*both, rtol=0, atol=1e-3)
