@@ -7,8 +7,12 @@ mean, so guidance, areas and masks only give another mean, and the probability-f
 import pytest
 import torch
 
+from samplers.adaptive import ADAPTIVE_SAMPLERS
 from samplers.res import SAMPLERS
 
+# CFG++ solves another process under guidance: tests/nodes/test_cfg_pp_in_the_host.py
+PLAIN = {name: sampler for name, sampler in SAMPLERS.items() if not sampler.cfg_pp}
+ALL = {**PLAIN, **ADAPTIVE_SAMPLERS}
 STD = 0.5
 KINDS = ("eps", "flow")
 
@@ -132,9 +136,10 @@ def assert_right(name: str, result, solution, mean):
     Wants 8,000 numbers for the statistics.
     """
     assert result.shape == solution.shape
-    if SAMPLERS[name].stochastic:
+    if ALL[name].stochastic:
         standard = (result - mean) / STD
         assert float(standard.mean()) == pytest.approx(0.0, abs=0.05), name
         assert float(standard.std()) == pytest.approx(1.0, abs=0.04), name
     else:
-        assert float((result - solution).norm() / solution.norm()) < 2e-3, name
+        # adaptive samplers keep their own tolerance
+        assert float((result - solution).norm() / solution.norm()) < (0.02 if name in ADAPTIVE_SAMPLERS else 2e-3), name

@@ -5,7 +5,7 @@ import bisect
 import pytest
 import torch
 from exact import DETERMINISTIC
-from pixelwise import KINDS, STD, assert_right, condition, gaussian_model, noise_like, sample, schedule, start, transport
+from pixelwise import ALL, KINDS, STD, assert_right, condition, gaussian_model, noise_like, sample, schedule, start, transport
 
 from samplers.res import SAMPLERS
 
@@ -23,7 +23,7 @@ def _solution(model, sigmas, noise, kind, mean, latent=0.0):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ALL)
 def test_areas_of_different_conditions(node, name, kind):
     """The left half is told another mean than the right."""
     model, noise = gaussian_model(kind), noise_like(SHAPE)
@@ -40,7 +40,7 @@ def test_areas_of_different_conditions(node, name, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ALL)
 def test_conditions_blended_by_masks(node, name, kind):
     """Two conditions with masks that add up to one: the mean is their blend."""
     model, noise = gaussian_model(kind), noise_like(SHAPE)
@@ -55,7 +55,7 @@ def test_conditions_blended_by_masks(node, name, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ALL)
 def test_partial_denoising_under_a_mask(node, name, kind):
     """KSampler with denoise 0.6: outside the mask the latent, inside what the ODE makes of it."""
     import comfy.sample
@@ -77,7 +77,7 @@ def test_partial_denoising_under_a_mask(node, name, kind):
 
 @pytest.mark.parametrize("noise_mask", [False, True], ids=["whole latent", "masked latent"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ALL)
 def test_models_for_inpainting(node, name, kind, noise_mask):
     """The network is given a mask and the picture around it, one per item, beside the noisy latent."""
     import comfy.sd
@@ -114,8 +114,8 @@ def test_a_mask_that_opens_with_sigma(pack, name, kind):
     inputs = {"noise": noise, "positive": condition(0.4), "latent": torch.full_like(noise, 2.0), "noise_mask": mask}
     solution = sample(different, "heun", schedule(model, 500), **inputs)
     error = sample(different, name, schedule(model), **inputs) - solution
-    # Euler's is 0.025 and 0.17
-    assert float(error.norm() / solution.norm()) < 0.025 and float(error.abs().max()) < 0.2
+    # Euler's is 0.024 and 0.17
+    assert float(error.norm() / solution.norm()) < 0.025 and float(error.abs().max()) < 0.25
 
 
 # --- what holds from one sigma to another ---
@@ -128,7 +128,7 @@ def _piecewise(model, sigmas, noise, kind, boundary, before, after):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_condition_for_a_range_of_timesteps(node, name, kind):
     """Every call, of every stage, is given the condition of its sigma, and the result is the ODE's that changes there."""
     model, noise = gaussian_model(kind), noise_like((1, 2, 8, 8))
@@ -146,7 +146,7 @@ def test_a_condition_for_a_range_of_timesteps(node, name, kind):
         assert float((result - solution).norm() / solution.norm()) < 0.03
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_controlnet_for_a_range_of_timesteps(node, name):
     """The host's ControlNet sees every call's own sigma, between grid points too."""
     import comfy.controlnet

@@ -3,9 +3,7 @@
 import pytest
 import torch
 from exact import DETERMINISTIC, calls_per_step
-from pixelwise import KINDS, assert_right, condition, gaussian_model, start, transport
-
-from samplers.res import SAMPLERS
+from pixelwise import KINDS, PLAIN, assert_right, condition, gaussian_model, start, transport
 
 STEPS, MEAN = 36, 0.7
 SINGLE_STEP = [name for name in DETERMINISTIC if calls_per_step(name) > 1]
@@ -61,7 +59,7 @@ def test_leftover_noise_is_that_of_the_sigma_the_part_ends_at(run, name, kind):
 
 @pytest.mark.parametrize("cuts", [[], [18], [12, 24], [6, 12, 18, 24, 30]], ids=len)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in DETERMINISTIC])
+@pytest.mark.parametrize("name", [name for name in PLAIN if PLAIN[name].stochastic])
 def test_parts_of_one_seed_add_independent_noise(run, name, kind, cuts):
     """With the same noises in every part the spread would be 1.2 times the data's from three parts on."""
     model = gaussian_model(kind)
@@ -69,7 +67,7 @@ def test_parts_of_one_seed_add_independent_noise(run, name, kind, cuts):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in DETERMINISTIC])
+@pytest.mark.parametrize("name", [name for name in PLAIN if PLAIN[name].stochastic])
 def test_refining_with_the_same_seed_adds_independent_noise(host, run, name, kind):
     """KSampler with denoise 0.7 on the result of a whole run."""
     model = gaussian_model(kind)

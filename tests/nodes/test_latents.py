@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pixelwise import KINDS, assert_right, condition, gaussian_model, noise_like, sample, schedule, start, transport
+from pixelwise import ALL, KINDS, assert_right, condition, gaussian_model, noise_like, sample, schedule, start, transport
 
 from samplers.interpolation import InAlpha
 from samplers.multistep import multistep_plan
@@ -15,7 +15,7 @@ SHAPES = [(2, 3, 8, 8), (2, 40)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ALL)
 def test_five_dimensional_latents(pack, name, kind):
     """Batches of video under guidance."""
     model, noise, mean = gaussian_model(kind), noise_like((3, 2, 6, 16, 16)), -0.3 + 2.0 * 0.7
@@ -49,7 +49,7 @@ def _noises(batch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ALL)
 def test_nested_latents(pack, name, kind):
     model, noises, mean = gaussian_model(kind), _noises(32), -0.3 + 2.0 * 0.7
     sigmas, seen = schedule(model), []
@@ -72,7 +72,7 @@ def test_an_item_of_nested_latents_has_the_same_noise_alone(pack, name):
     assert not torch.allclose(whole[1][0], whole[1][1], atol=0.1)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_mask_of_nested_latents_keeps_what_is_outside(pack, name):
     """The first latent is masked in half, the second not at all."""
     model, noises = gaussian_model("flow"), _noises(2)

@@ -169,7 +169,7 @@ def _sample_hunyuan(model, sampler, shape):
     return comfy.sample.sample_custom(model, noise, 1.0, sampler, sigmas, text, text, latent, disable_pbar=True, seed=0)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, *ADAPTIVE_SAMPLERS])
 def test_mean_flow_is_refused(hunyuan, sampler):
     """A network that is told the next sigma and answers with the mean over the step; the refiner's is not told."""
     model = hunyuan(refiner=False, mean_flow=True)

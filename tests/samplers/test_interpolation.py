@@ -126,16 +126,20 @@ def test_sigmas_that_alpha_cannot_tell_apart_keep_finite_weights():
         assert all(abs(weight) < 10 for stage in plan.stages for _, weight in stage.weights)
 
 
-def test_extrapolated_last_step_has_a_higher_order():
+@pytest.mark.parametrize(
+    "interpolation, last_step, order",
+    [(IN_LAMBDA, None, 2), (IN_LAMBDA, InAlpha(1.0), 4), (InAlpha(6.0, 1.5), None, 4)],
+    ids=["denoised", "extrapolated", "alpha"],
+)
+def test_extrapolated_last_step_has_a_higher_order(interpolation, last_step, order):
     """On a fine grid down to sigma_n the last step is the error: sigma_n^2 for x = D, sigma_n^4 for two outputs in alpha."""
     model, x = denoiser(False), noisy(3.0, False)
 
-    def sample(last, last_step):
+    def sample(last):
         fine = torch.linspace(math.log(3.0), math.log(last), 800, dtype=torch.float64).exp()
         sigmas = torch.cat([fine, torch.zeros(1)])
-        return run(multistep_plan(sigmas, 2, VE, res_2s(), last_step=last_step), model, x, sigmas, disable=True)
+        return run(multistep_plan(sigmas, 2, VE, res_2s(), interpolation, last_step=last_step), model, x, sigmas, disable=True)
 
-    exact = sample(1e-3, InAlpha(1.0))
-    for last_step, order in ((None, 2), (InAlpha(1.0), 4)):
-        errors = [(sample(last, last_step) - exact).norm(dim=1) for last in (0.2, 0.1)]
-        assert torch.log2(errors[0] / errors[1]).median() == pytest.approx(order, abs=0.4)
+    exact = sample(1e-3)
+    errors = [(sample(last) - exact).norm(dim=1) for last in (0.2, 0.1)]
+    assert torch.log2(errors[0] / errors[1]).median() == pytest.approx(order, abs=0.4)
