@@ -19,7 +19,7 @@ from samplers.single_step import single_step_plan
 from samplers.tableaus import RES_1, res_2s
 from samplers.time_maps import FLOW, VE
 
-STOCHASTIC = {name: sampler for name, sampler in SAMPLERS.items() if sampler.stochastic}
+STOCHASTIC = {name: sampler for name, sampler in SAMPLERS.items() if sampler.stochastic and not sampler.cfg_pp}
 ETAS = [0.3, 1.0, 2.0, 10.0]
 TIMES = pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 

@@ -11,7 +11,7 @@ from samplers.res import SAMPLERS
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.time_maps import FLOW, VE
 
-STOCHASTIC = [name for name, sampler in SAMPLERS.items() if sampler.stochastic]
+STOCHASTIC = [name for name, sampler in SAMPLERS.items() if sampler.stochastic and not sampler.cfg_pp]
 TIMES = pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 
 # --- correlated Gaussian data: mean and covariance of the result, without a random number ---
