@@ -2,9 +2,9 @@
 
 from comfy_api.v0_0_2 import io
 
-from ..samplers.schedules import DEFAULT_EXPONENT, EXPONENT_RANGE, SPACINGS, denoise_tail, logsnr_grid
+from ..samplers.schedules import DEFAULT_EXPONENT, DIRECTIONS, EXPONENT_RANGE, SPACINGS, denoise_tail, directed, logsnr_grid
 from .host import sigma_range, time_map
-from .schema import schema
+from .schema import ADVANCED, schema
 
 
 def _exponent_input(spacing, name, step, tooltip):
@@ -64,15 +64,26 @@ class RESLogSNRSchedule(io.ComfyNode):
                     options=[io.DynamicCombo.Option(name, [_EXPONENTS[name]] if name in _EXPONENTS else []) for name in SPACINGS],
                     tooltip="uniform: equal steps in logSNR. power: the grid warped by u^power. edm_rho: the EDM (Karras) grid.",
                 ),
+                io.Combo.Input(
+                    "direction",
+                    options=list(DIRECTIONS),
+                    default=DIRECTIONS[0],
+                    optional=True,
+                    tooltip="invert: rising SIGMAS, on which a deterministic sampler turns an image into the noise it comes "
+                    "from, with add_noise off. denoise inverted: the way back, with add_noise off. It differs from denoise on "
+                    "flow models alone, where it starts at sigma 0.999 because at 1 nothing of a latent is left.",
+                    **ADVANCED,
+                ),
             ],
             outputs=[io.Sigmas.Output()],
         )
 
     @classmethod
-    def execute(cls, model, steps, denoise, spacing) -> io.NodeOutput:
+    def execute(cls, model, steps, denoise, spacing, direction=DIRECTIONS[0]) -> io.NodeOutput:
         """SIGMAS of shape (steps + 1,); empty where denoise is 0. `spacing` holds the choice and its exponent."""
         name = spacing["spacing"]
         exponent = spacing[_EXPONENTS[name].id] if name in _EXPONENTS else None
         sampling = model.get_model_object("model_sampling")
-        grid = (sigma_range(sampling), time_map(sampling), name, exponent)
-        return io.NodeOutput(denoise_tail(lambda n: logsnr_grid(n, *grid), steps, denoise))
+        time = time_map(sampling)
+        grid = denoise_tail(lambda n: logsnr_grid(n, sigma_range(sampling), time, name, exponent), steps, denoise)
+        return io.NodeOutput(directed(grid, time, direction))

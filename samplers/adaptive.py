@@ -104,7 +104,7 @@ def sample_exp_res_adaptive(
     """
     check_tolerances(rtol, atol)
     values = read_sigmas(sigmas)
-    steps = grid_steps(values, time)
+    steps = grid_steps(values, time, rising=False)
     dtype = torch.promote_types(sigmas.dtype, torch.float32) if isinstance(sigmas, torch.Tensor) else torch.float64
     if not steps:
         info = AdaptiveInfo(torch.tensor(values, dtype=dtype), 0, 0, 0.0)

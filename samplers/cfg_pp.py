@@ -13,8 +13,13 @@ CFG with the scale c / (1 - e^-h), h -> (1 + eta) h for an SDE, which grows with
 ODE in the limit for a fixed c, and an order of accuracy is that of the unconditional flow between the moves. With c shrinking
 as 1 - e^-h the limit is CFG, approached at first order. The free corrector is of use all the same: it measures closer
 to the exact flow between the moves.
+
+A rising step undoes a falling one, as the paper's inversion does:
+
+    x_t = plain(x_s, D_u) - (sigma_t / sigma_s) alpha_s (D_g - D_u).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from .grid import read_sigmas
@@ -39,9 +44,13 @@ def cfg_pp(plan: Plan, sigmas) -> Plan:
     values = read_sigmas(sigmas)
     stages = []
     for call, stage in enumerate(plan.stages):
-        guided = plan.time.alpha(values[stage.step + 1])
+        guided = _guided(stage.sigma, values[stage.step + 1], plan.time.alpha)
         weights = dict(stage.weights)
         weights[call] = weights.get(call, 0.0) - guided
         weights = tuple((j, w) for j, w in weights.items() if w != 0.0)
         stages.append(replace(stage, weights=weights, guided=guided))
     return replace(plan, method=f"{plan.method} with CFG++", stages=tuple(stages))
+
+
+def _guided(sigma: float, sigma_next: float, alpha: Callable[[float], float]) -> float:
+    return alpha(sigma_next) if sigma_next < sigma else -alpha(sigma) * sigma_next / sigma

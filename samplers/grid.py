@@ -24,24 +24,38 @@ class GridStep(NamedTuple):
     sigma_next: float
     after: Renoising | None = None
 
+    @property
+    def rising(self) -> bool:
+        """Whether it goes from the image to the noise."""
+        return self.sigma_next > self.sigma
+
+    @property
+    def noisy_end(self) -> float:
+        """The larger sigma: where a falling step starts and a rising one ends."""
+        return max(self.sigma, self.sigma_next)
+
 
 # Steps shorter than this in log sigma, a few float32 roundings, are repetitions: they leave x alone and cost no call.
 MIN_STEP = 1e-6
+# A rising step multiplies the state, and with it the rounding of float32, by the ratio of its sigmas.
+_MOST_RISE = 1e6
 
 
-def grid_steps(sigmas, time: TimeMap) -> list[GridStep]:
-    """The steps of a descending grid, without the repetitions.
+def grid_steps(sigmas, time: TimeMap, rising: bool = True) -> list[GridStep]:
+    """The steps of a grid that falls to the image or rises to the noise (inversion), without the repetitions.
 
     Args:
         sigmas: 1-D tensor or sequence; a tensor is read from its device once.
         time: the time map, for its largest sigma.
+        rising: whether the sampler can follow a rising grid.
 
     Returns:
         One GridStep for every sigma that differs from the last one kept; none for a grid of length 0 or 1.
 
     Raises:
-        ValueError: naming the entry: not 1-D, not finite, negative, rising, above the map's limit, or a
-            first sigma of 0 with more to come.
+        ValueError: naming the entry: not 1-D, not finite, negative, above the map's limit, neither falling nor rising
+            throughout, or a first sigma of 0 with more to come; a rising grid for a sampler that cannot follow it, or one
+            that ends in pure noise.
     """
     values = read_sigmas(sigmas)
     if len(values) < 2:
@@ -56,19 +70,56 @@ def grid_steps(sigmas, time: TimeMap) -> list[GridStep]:
                 f"sigmas[{i}] is {sigma:.9g}, but a flow model ends at sigma {time.sigma_limit:g}. "
                 "Build the SIGMAS from this model."
             )
-        if i and sigma > values[i - 1]:
-            raise ValueError(
-                f"sigmas[{i}] is {sigma:g}, above sigmas[{i - 1}] = {values[i - 1]:g}; "
-                "SIGMAS must not rise. Sort them, or undo a Flip Sigmas node."
-            )
-    if values[0] == 0.0:
-        raise ValueError("sigmas[0] is 0 with more to come; there is no noise to remove. Start from a sigma above 0.")
+    if values[-1] > values[0]:
+        _check_rising(values, time, rising)
+    else:
+        _check_falling(values)
     steps, current = [], values[0]
     for i, sigma in enumerate(values[1:]):
-        if current > 0.0 and (sigma == 0.0 or math.log(current / sigma) > MIN_STEP):
+        if current > 0.0 and (sigma == 0.0 or abs(math.log(current / sigma)) > MIN_STEP):
             steps.append(GridStep(i, current, sigma))
             current = sigma  # a repetition is measured from the last sigma kept, so that many cannot add up
     return steps
+
+
+def _check_falling(values: list[float]) -> None:
+    for i, (before, sigma) in enumerate(zip(values, values[1:]), start=1):
+        if sigma > before:
+            raise ValueError(
+                f"sigmas[{i}] is {sigma:g}, above sigmas[{i - 1}] = {before:g}; SIGMAS must fall throughout, or rise "
+                "throughout to turn an image into noise. Sort them."
+            )
+    if values[0] == 0.0:
+        raise ValueError("sigmas[0] is 0 with more to come; there is no noise to remove. Start from a sigma above 0.")
+
+
+def _check_rising(values: list[float], time: TimeMap, allowed: bool) -> None:
+    for i, (before, sigma) in enumerate(zip(values, values[1:]), start=1):
+        if sigma < before:
+            raise ValueError(
+                f"sigmas[{i}] is {sigma:g}, below sigmas[{i - 1}] = {before:g}; SIGMAS must rise throughout to turn an image "
+                "into noise, or fall throughout. Sort them."
+            )
+        if before > 0.0 and sigma > _MOST_RISE * before:
+            raise ValueError(
+                f"sigmas[{i}] is {sigma:g}, more than a million times sigmas[{i - 1}] = {before:g}; so long a step magnifies the "
+                "rounding of the image. Start at a larger sigma."
+            )
+    if not allowed:
+        raise ValueError(
+            f"sigmas rise from {values[0]:g} to {values[-1]:g}, which a sampler that adds noise or chooses its own steps cannot "
+            "follow. Undo the Flip Sigmas node, or turn an image into noise with a sampler such as exp_res."
+        )
+    if values[0] == 0.0:
+        raise ValueError(
+            "sigmas[0] is 0 with more to come; at sigma 0 a model cannot tell the noise to come. Start at a small sigma, as Flip "
+            "Sigmas and the direction 'invert' of RES LogSNR Schedule do."
+        )
+    if time.is_pure_noise(values[-1]):
+        raise ValueError(
+            f"sigmas[{len(values) - 1}] is {values[-1]:.9g}, where a flow model's latent holds nothing of the image and the host "
+            "divides by 1 - sigma = 0. End below 1, as the direction 'invert' of RES LogSNR Schedule does."
+        )
 
 
 def read_sigmas(sigmas) -> list[float]:

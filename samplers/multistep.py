@@ -23,6 +23,10 @@ _APART = {InLambda: 1e-3, InAlpha: 0.2}
 # Four adjacent ones have 100 at 40 steps and are hardly better on exact models, and worse on networks.
 _END_ORDER, _END_APART = 2, 0.7
 
+# Upwards steps grow in alpha as they leave the image, by a constant factor where the grid is uniform in lambda: polynomials
+# of higher degree then extrapolate over several times their own length, and measured inversions diverged.
+_MAX_RISING_ORDER = 2
+
 
 class _Node(NamedTuple):
     """A denoised output.
@@ -78,8 +82,8 @@ def multistep_plan(
     a combination of denoised outputs, so it only changes the next step's weights.
 
     Args:
-        sigmas: descending grid, 1-D tensor or sequence of n + 1 sigmas.
-        order: 1 to 4, the number of denoised outputs a step combines.
+        sigmas: falling grid, or rising for inversion; 1-D tensor or sequence of n + 1 sigmas.
+        order: 1 to 4, the number of denoised outputs a step combines; at most 2 in a rising step interpolated in alpha.
         time: the time map of the model.
         start: method of the first order - 1 steps.
         interpolation: the variable in which the denoised output is interpolated.
@@ -102,7 +106,7 @@ def multistep_plan(
     history: list[_Node] = []  # newest first
     previous: _Step | None = None
     renoising: Renoising | None = None  # before the step
-    opening, steps = churned(grid_steps(sigmas, time), churn, time)
+    opening, steps = churned(grid_steps(sigmas, time, rising=not (noise.eta or churn.s_churn)), churn, time)
     for step in steps:
         if renoising is not None:
             history = [node._replace(renoised=(*node.renoised, renoising.segment)) for node in history[:order]]
@@ -141,7 +145,9 @@ def _plan_step(step, history: Sequence[_Node], order, time: TimeMap, interpolati
     if not math.isfinite(time.lam(step.sigma)):
         eta = 0.0  # flow at sigma = 1 is all noise and has none to exchange
     if isinstance(interpolation, InLambda):
-        time = step_time(step.sigma, time, eta)
+        time = step_time(step.noisy_end, time, eta)
+    if step.rising and isinstance(interpolation, InAlpha):
+        order = min(order, _MAX_RISING_ORDER)
     nodes = _usable_nodes(step, history, order, time, interpolation)
     return _Step(step, time, eta, nodes, _weights(step, nodes, time, interpolation, eta))
 
@@ -172,6 +178,8 @@ def _correction(previous: _Step, newest: int, interpolation: Interpolation) -> d
     end = _Node(newest, previous.grid.sigma_next)
     nodes = _usable_nodes(previous.grid, [end, *previous.nodes], len(previous.nodes) + 1, previous.time, interpolation)
     corrected = _weights(previous.grid, nodes, previous.time, interpolation, previous.eta)
+    if previous.grid.rising and abs(corrected.get(newest, 0.0)) > previous.time.alpha(previous.grid.sigma_next):
+        return {}  # near the image dD/dx is 1: correcting would enlarge the error of the predicted point
     scale = previous.grid.after.scale if previous.grid.after else 1.0
     calls = {**corrected, **previous.weights}
     return {call: scale * (corrected.get(call, 0.0) - previous.weights.get(call, 0.0)) for call in calls}

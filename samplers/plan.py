@@ -196,6 +196,6 @@ def step_count(sigmas) -> int:
 _NEAR_NOISE = -2.2
 
 
-def step_time(sigma: float, time: TimeMap, eta: float = 0.0) -> TimeMap:
-    """The time map for a step from sigma: `time`, or VE near pure noise, which is as legal for an ODE."""
-    return time if time.lam(sigma) > (-math.inf if eta else _NEAR_NOISE) else VE
+def step_time(noisy_end: float, time: TimeMap, eta: float = 0.0) -> TimeMap:
+    """The time map for a step whose larger sigma is `noisy_end`: `time`, or VE near pure noise, which is as legal for an ODE."""
+    return time if time.lam(noisy_end) > (-math.inf if eta else _NEAR_NOISE) else VE

@@ -16,7 +16,7 @@ def single_step_plan(sigmas, tableau: Tableau, time: TimeMap = VE, noise: Noise 
     is one Brownian path. A step from lambda = -inf (flow at sigma = 1) stays deterministic: the state is all noise.
 
     Args:
-        sigmas: descending grid, 1-D tensor or sequence of n + 1 sigmas.
+        sigmas: falling grid, or rising for inversion; 1-D tensor or sequence of n + 1 sigmas.
         tableau: the method, see `tableaus.py`.
         time: the time map in which the denoised output is interpolated.
         noise: what an SDE sampler adds; needs nodes c in rising order.
@@ -28,7 +28,7 @@ def single_step_plan(sigmas, tableau: Tableau, time: TimeMap = VE, noise: Noise 
     if noise.eta and list(tableau.c) != sorted(tableau.c):
         raise ValueError(f"c3 must be above c2 for a sampler with noise, got {tableau.c[1]:g} and {tableau.c[2]:g}.")
     stages: list[Stage] = []
-    opening, steps = churned(grid_steps(sigmas, time), churn, time)
+    opening, steps = churned(grid_steps(sigmas, time, rising=not (noise.eta or churn.s_churn)), churn, time)
     for step in steps:
         stages += single_step_stages(step, tableau, time, len(stages), noise)
     return Plan(tableau.name, time, step_count(sigmas), tuple(stages), opening)
@@ -41,7 +41,7 @@ def single_step_stages(step: GridStep, tableau: Tableau, time: TimeMap, first_ca
         return [Stage(step.index, step.sigma, math.inf, 0.0, ((first_call, 1.0),), True)]
     if not math.isfinite(time.lam(step.sigma)):
         noise = NO_NOISE
-    time = step_time(step.sigma, time, noise.eta)
+    time = step_time(step.noisy_end, time, noise.eta)
     lam = time.lam(step.sigma)
     h = time.lam(step.sigma_next) - lam
     weighted_h = (1.0 + noise.eta) * h

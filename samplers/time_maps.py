@@ -40,6 +40,10 @@ class TimeMap:
         """Whether sigma is below the limit; a few roundings above count as the limit."""
         return sigma <= self.sigma_limit * (1.0 + _ROUNDING)
 
+    def is_pure_noise(self, sigma: float) -> bool:
+        """Whether sigma is the limit, up to a few roundings."""
+        return sigma > self.sigma_limit * (1.0 - _ROUNDING)
+
     def s(self, sigma: float) -> float:
         """sigma / alpha = e^-lambda; inf where there is no signal."""
         if sigma == 0.0:

@@ -115,6 +115,25 @@ def test_a_flow_models_noise_scale_scales_the_noise(family, pack):
         assert float(_sample(model, sampler, 60, batch=256).std()) == pytest.approx(0.778, abs=0.03)
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_image_goes_to_the_noise_and_comes_back(pack, family, name):
+    """By exp_res, on the rising and falling grids of RES LogSNR Schedule."""
+    import comfy.sample
+    import comfy.samplers
+
+    model = family(name, **_settings(name))
+    condition = [[torch.ones(1, 1, 10), {}]]
+    image = digits(0.2).sample(8, torch.Generator().manual_seed(0)).reshape(8, 1, 8, 8)
+    latent, ways = image, []
+    for direction in ("invert", "denoise inverted"):
+        sigmas = pack["RESLogSNRSchedule"].execute(model, 40, 1.0, {"spacing": "uniform"}, direction).result[0]
+        how = (torch.zeros_like(image), 1.0, comfy.samplers.ksampler("exp_res"), sigmas, condition, condition, latent)
+        latent = comfy.sample.sample_custom(model, *how, disable_pbar=True, seed=0)
+        ways.append(latent)
+    assert (ways[0] - image).abs().mean() > 1.0
+    assert float(((ways[1] - image).flatten(1).norm(dim=1) / image.flatten(1).norm(dim=1)).median()) < 0.02
+
+
 def test_zero_terminal_snr(family):
     """A sigma_max of 4518 instead of 14.6."""
     model = family("V_PREDICTION", zsnr=True)

@@ -33,7 +33,9 @@ _CHURNED = [
 @st.composite
 def grids(draw):
     values = draw(st.lists(sigma, min_size=0, max_size=9))
-    return values if draw(st.integers(0, 9)) == 0 else sorted((v for v in values if math.isfinite(v)), reverse=True)
+    if draw(st.integers(0, 9)) == 0:
+        return values
+    return sorted((v for v in values if math.isfinite(v)), reverse=draw(st.integers(0, 2)) > 0)
 
 
 @st.composite

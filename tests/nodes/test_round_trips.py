@@ -1,0 +1,121 @@
+"""Rising SIGMAS through the host: its samplers, Flip Sigmas, the schedule, and every sampler there and back."""
+
+import pytest
+import torch
+from exact import DETERMINISTIC
+
+from samplers.res import SAMPLERS
+
+KINDS = ["eps", "v", "edm", "flow"]
+CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp and not sampler.stochastic]
+# RES Multistep of some order without corrector, in lambda, ended by the denoised output, started at low order
+_PLAIN = (False, {"interpolation": "lambda", "last_step": "denoised"}, "low order", "log_sigma")
+
+
+@pytest.fixture
+def transport(pack, host):
+    """transport(model, sampler, sigmas, latent, cfg) -> latent, with no noise added."""
+    import comfy.sample
+    import comfy.samplers
+
+    def run(model, sampler, sigmas, latent, cfg=1.0, positive="4"):
+        conditions = [pack["RESDigitsCondition"].execute(digit).result[0] for digit in (positive, "any digit")]
+        sampler = comfy.samplers.ksampler(sampler) if isinstance(sampler, str) else sampler
+        how = (model, torch.zeros_like(latent), cfg, sampler, sigmas, *conditions, latent)
+        return comfy.sample.sample_custom(*how, disable_pbar=True, seed=0)
+
+    return run
+
+
+@pytest.fixture
+def model(pack):
+    return lambda kind, width=0.15: pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, width).result[0]
+
+
+def _grids(pack, model, steps=20):
+    return [
+        pack["RESLogSNRSchedule"].execute(model, steps, 1.0, {"spacing": "uniform"}, direction).result[0]
+        for direction in ("invert", "denoise inverted")
+    ]
+
+
+def _digits(n=8, width=0.15):
+    """Fours from the model's data: blurred, or they would come from less than unit noise."""
+    from embedded.digits import digits
+
+    data = digits()
+    blur = width * torch.randn(n, 64, generator=torch.Generator().manual_seed(1))
+    return (data.means[data.labels == 4][:n] + blur).reshape(n, 1, 8, 8)
+
+
+def _error(result, truth):
+    return float(((result - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)).median())
+
+
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+@pytest.mark.parametrize("kind", ["eps", "edm", "flow"])
+@pytest.mark.parametrize("order, theirs", [(1, "euler"), (2, "res_multistep")])
+def test_same_method_same_result_as_the_hosts(pack, transport, model, order, theirs, kind, cfg):
+    model, ours = model(kind), pack["RESMultistep"].execute(order, *_PLAIN).result[0]
+    up, _ = _grids(pack, model)
+    difference = transport(model, ours, up, _digits(), cfg) - transport(model, theirs, up, _digits(), cfg)
+    # the host gives a flow latent back divided by 1 - 0.999
+    assert difference.abs().max() < (2e-4 if kind != "flow" else 0.2) * max(1.0, float(up[-1]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [*DETERMINISTIC, *CFG_PP])
+def test_an_image_comes_back(pack, transport, model, name, kind):
+    """Every sampler, in 40 steps each way; CFG++ at CFG 0, where it is the plain method."""
+    model = model(kind)
+    up, down = _grids(pack, model, 40)
+    cfg = 0.0 if name in CFG_PP else 1.0
+    noise = transport(model, name, up, _digits(), cfg)
+    assert _error(transport(model, name, down, noise, cfg), _digits()) < 0.03
+    size = 1.0 / (1.0 - float(up[-1])) if kind == "flow" else float(up[-1])
+    assert float(noise.std()) / size == pytest.approx(1.0, abs=0.25), "it went to the noise and not in a circle"
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_cfg_pp_comes_back_with_guidance(pack, transport, model, kind):
+    """Guidance of CFG++ acts once a step; a rising step takes back what a falling one gives."""
+    model = model(kind)
+    up, down = _grids(pack, model, 40)
+    image = transport(model, "exp_res_cfg_pp", down, transport(model, "exp_res", up, _digits(), positive="any digit"), 0.5)
+    back = transport(model, "exp_res_cfg_pp", down, transport(model, "exp_res_cfg_pp", up, image, 0.5), 0.5)
+    assert _error(back, image) < 0.1
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_flip_sigmas_of_the_host(pack, transport, model, name):
+    """It puts 0.0001 for the 0; every sampler is at least as good from there as the host's euler."""
+    from comfy_extras.nodes_custom_sampler import FlipSigmas
+
+    model = model("eps")
+    _, down = _grids(pack, model, 25)
+    up = FlipSigmas.execute(down).result[0]
+    assert float(up[0]) == pytest.approx(1e-4)
+    error, eulers = (_error(transport(model, n, down, transport(model, n, up, _digits())), _digits()) for n in (name, "euler"))
+    assert error < eulers
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_a_flow_grid_flipped_at_sigma_1_is_refused(pack, transport, model, name):
+    """The host divides by 1 - sigma at the end: its own samplers give infinities there."""
+    from comfy_extras.nodes_custom_sampler import FlipSigmas
+
+    model = model("flow")
+    up = FlipSigmas.execute(pack["RESLogSNRSchedule"].execute(model, 10, 1.0, {"spacing": "uniform"}).result[0]).result[0]
+    with pytest.raises(ValueError, match=r"sigmas\[10\] is 1, where a flow model.*direction 'invert' of RES LogSNR Schedule"):
+        transport(model, name, up, _digits())
+    assert not transport(model, "euler", up, _digits()).isfinite().all()
+
+
+def test_editing_turns_the_digit_into_the_other_class(pack, transport, model):
+    from embedded.digits import digits
+
+    model, data = model("flow", 0.1), digits()
+    up, down = _grids(pack, model)
+    edited = transport(model, "exp_res", down, transport(model, "exp_res", up, _digits(width=0.1)), positive="9")
+    nearest = torch.cdist(edited.flatten(1), data.means).argmin(dim=1)
+    assert (data.labels[nearest] == 9).all()

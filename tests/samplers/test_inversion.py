@@ -1,0 +1,237 @@
+"""Rising grids, from the image to the noise: order, exactness, round trips, what is refused, and the grids made for it."""
+
+import math
+
+import pytest
+import torch
+from exact import DETERMINISTIC, GRIDS, CountingModel, denoiser, grid, noisy
+
+from embedded.mixture import GaussianMixture, ring
+from samplers.adaptive import sample_exp_res_adaptive
+from samplers.churn import Churn
+from samplers.interpolation import IN_LAMBDA, InAlpha
+from samplers.loop import run
+from samplers.multistep import multistep_plan
+from samplers.plan import Noise
+from samplers.res import SAMPLERS
+from samplers.schedules import DIRECTIONS, FLOW_INVERSION_END, SigmaRange, denoise_tail, directed, logsnr_grid
+from samplers.single_step import single_step_plan
+from samplers.tableaus import res_2s, res_3s
+from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
+
+CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp and not sampler.stochastic]
+RISING = [(name, time) for name, (flow, _) in GRIDS.items() for time in ((VE, FLOW) if flow else (VE,)) if "from 1" not in name]
+# name -> (slope it must reach, plan)
+METHODS = {
+    "RES-1M": (0.9, lambda g, time: multistep_plan(g, 1, time)),
+    "RES-2S": (1.9, lambda g, time: single_step_plan(g, res_2s(), time)),
+    "RES-2M": (1.9, lambda g, time: multistep_plan(g, 2, time)),
+    "RES-2MC": (1.9, lambda g, time: multistep_plan(g, 2, time, corrector=True)),
+    "RES-4MC in alpha": (1.9, lambda g, time: multistep_plan(g, 4, time, interpolation=InAlpha(6.0, 1.5), corrector=True)),
+    "RES-3S": (2.85, lambda g, time: single_step_plan(g, res_3s(), time)),
+    "RES-3M, 3S start": (2.85, lambda g, time: multistep_plan(g, 3, time, res_3s())),
+}
+
+
+def _there_and_back(method, name, time, n):
+    """Errors of noise -> image -> noise, per item."""
+    flow, sigmas = GRIDS[name][0], grid(name, n)
+    x = noisy(float(sigmas[0]), flow)
+    image = run(METHODS[method][1](sigmas, time), denoiser(flow), x, sigmas, disable=True)
+    back = run(METHODS[method][1](sigmas.flip(0), time), denoiser(flow), image, sigmas.flip(0), disable=True)
+    return (back - x).norm(dim=1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name, time", RISING, ids=lambda v: getattr(v, "name", v))
+def test_the_error_of_a_round_trip_falls_with_the_order(method, name, time):
+    slopes = torch.log2(_there_and_back(method, name, time, 240) / _there_and_back(method, name, time, 480))
+    # the leading errors of RES-2M there and back nearly cancel: what is left is a mixture of orders
+    assert slopes.median() >= METHODS[method][0] - 0.4
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
+def test_gaussian_data_rise_to_the_closed_form_with_the_methods_order(method, time):
+    """y = x / alpha grows as sqrt(std^2 + s^2)."""
+    std, errors = 0.7, []
+    mixture = GaussianMixture(torch.zeros(1, 2, dtype=torch.float64), std)
+    x = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for n in (80, 320):
+        sigmas = torch.tensor([time.sigma(v) for v in torch.linspace(4.0, -2.0, n + 1, dtype=torch.float64).tolist()])
+        s, alpha = ([f(float(end)) for end in (sigmas[0], sigmas[-1])] for f in (time.s, time.alpha))
+        exact = x * (alpha[1] / alpha[0]) * math.sqrt((std**2 + s[1] ** 2) / (std**2 + s[0] ** 2))
+        model = denoiser(time is FLOW, mixture)
+        errors.append((run(METHODS[method][1](sigmas, time), model, x, sigmas, disable=True) - exact).abs().max())
+    assert math.log2(errors[0] / errors[1]) / 2 > METHODS[method][0] - 0.05
+
+
+def test_interpolation_in_alpha_is_exact_for_gaussian_data_upwards_too():
+    """With two nodes on the trajectory, in a step of any size; D / y = std^2 / (std^2 + s^2), y^2 proportional to std^2 + s^2."""
+    std = 0.7
+    for s_from, s_to in ((0.3, 0.5), (0.01, 9.0)):
+        nodes = [s_from, 0.5 * s_from]
+        y = {s: math.hypot(std, s) for s in (*nodes, s_to)}
+        weights = InAlpha(std, 2.0).weights(nodes, s_from, s_to)
+        result = s_to / s_from * y[s_from] + math.fsum(w * y[s] * std**2 / (std**2 + s**2) for w, s in zip(weights, nodes))
+        assert result == pytest.approx(y[s_to], rel=1e-9)
+
+
+@pytest.mark.parametrize("interpolation", [IN_LAMBDA, InAlpha(0.8), InAlpha(6.0, 1.5)], ids=lambda i: i.name)
+def test_weights_upwards_sum_to_the_exact_factor(interpolation):
+    for nodes in ([0.7], [0.7, 0.5], [0.7, 0.5, 0.2]):
+        assert math.fsum(interpolation.weights(nodes, 0.7, 3.0)) == pytest.approx(1.0 - 3.0 / 0.7, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "sampler, name, time",
+    [(s, *case) for s in DETERMINISTIC for case in RISING]
+    + [(s, name, time) for s in CFG_PP for name, time in RISING if GRIDS[name][0] == (time is FLOW)],  # needs alpha
+    ids=lambda v: getattr(v, "name", v),
+)
+def test_a_point_comes_back_exactly(sampler, name, time):
+    """One conditional and one unconditional point: with CFG++ a rising step undoes a falling one."""
+    flow, sigmas = GRIDS[name][0], grid(name, 9)
+    x = noisy(float(sigmas[0]), flow)
+    a, b = torch.tensor([0.3, -1.2], dtype=torch.float64), torch.tensor([-0.5, 0.4], dtype=torch.float64)
+    model = (lambda x, s: (a.expand_as(x), b.expand_as(x))) if sampler in CFG_PP else (lambda x, s: a.expand_as(x))
+    down = SAMPLERS[sampler].sample(model, x, sigmas, disable=True, time=time)
+    back = SAMPLERS[sampler].sample(model, down, sigmas.flip(0), disable=True, time=time)
+    torch.testing.assert_close(back, x, rtol=1e-9, atol=1e-9)
+
+
+def test_the_step_that_touches_pure_noise_is_taken_in_the_same_time_both_ways():
+    sigmas = [0.999, 0.85, 0.4]
+    down, up = (multistep_plan(g, 1, FLOW).stages for g in (sigmas, sigmas[::-1]))
+    assert [stage.h for stage in down] == pytest.approx([-stage.h for stage in up[::-1]])
+
+
+@pytest.mark.parametrize("sampler", DETERMINISTIC)
+def test_repeated_sigmas_cost_nothing_and_change_nothing(sampler):
+    x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    plain, repeated = CountingModel(denoiser(False)), CountingModel(denoiser(False))
+    expected = SAMPLERS[sampler].sample(plain, x, torch.tensor([0.1, 0.4, 1.0, 3.0]), disable=True)
+    doubled = torch.tensor([0.1, 0.1, 0.4, 0.4, 0.4, 1.0, 3.0, 3.0])
+    assert torch.equal(SAMPLERS[sampler].sample(repeated, x, doubled, disable=True), expected)
+    assert len(repeated.sigmas) == len(plain.sigmas)
+
+
+@pytest.mark.parametrize("sampler", DETERMINISTIC)
+def test_progress_rises_to_the_end(sampler):
+    seen = []
+    sigmas = torch.tensor([0.1, 0.4, 1.0, 3.0])
+    SAMPLERS[sampler].sample(lambda x, s: x / 2, torch.ones(2, 2), sigmas, disable=True, callback=lambda i: seen.append(i["i"]))
+    assert [float(i) for i in seen] == sorted(map(float, seen)) and float(seen[-1]) == 2
+
+
+@pytest.mark.parametrize("first", [0.0001, 0.01])
+@pytest.mark.parametrize("steps", [6, 10, 20])
+@pytest.mark.parametrize("flow", [False, True], ids=["ve", "flow"])
+def test_few_steps_from_flip_sigmas_start_do_not_diverge(flow, steps, first):
+    """The corrector and high orders amplify errors upwards, where dD/dx is 1 and steps grow; they are limited there."""
+    time = FLOW if flow else VE
+    lam = torch.linspace(4.0, -4.0 if flow else -2.7, steps, dtype=torch.float64).tolist()
+    sigmas = torch.tensor([first, *(time.sigma(v) for v in lam)], dtype=torch.float64)
+    x = ring(std=0.2).sample(64, torch.Generator().manual_seed(0)) * time.alpha(first)
+    fine = torch.tensor([time.sigma(v) for v in torch.linspace(time.lam(first), lam[-1], 300, dtype=torch.float64).tolist()])
+    model = denoiser(flow, ring(std=0.2))
+    exact = run(single_step_plan(fine, res_3s(), time), model, x, fine, disable=True)
+
+    def error(**options):
+        plan = multistep_plan(sigmas, time=time, **options)
+        return float(((run(plan, model, x, sigmas, disable=True) - exact).norm(dim=1) / exact.norm(dim=1)).median())
+
+    plain = error(order=1)
+    assert error(order=2, corrector=True) < plain
+    assert error(order=4, corrector=True, interpolation=InAlpha(6.0, 1.5)) < plain
+
+
+# --- what is refused, before the model is called ---
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "sigmas, match",
+    [
+        ([0.1, 0.5, 0.4, 2.0], r"sigmas\[2\] is 0.4, below sigmas\[1\] = 0.5; SIGMAS must rise throughout"),
+        ([2.0, 0.4, 0.5, 0.1], r"sigmas\[2\] is 0.5, above sigmas\[1\] = 0.4; SIGMAS must fall throughout"),
+        ([1e-9, 0.5], r"sigmas\[1\] is 0.5, more than a million times sigmas\[0\] = 1e-09"),
+    ],
+    ids=["mixed, rising", "mixed, falling", "too long a step"],
+)
+def test_bad_grids(sampler, sigmas, match):
+    with pytest.raises(ValueError, match=match):
+        SAMPLERS[sampler].sample(None, torch.ones(1, 2), torch.tensor(sigmas), disable=True)
+
+
+@pytest.mark.parametrize("sampler", [*DETERMINISTIC, *CFG_PP])
+def test_a_start_at_zero_is_refused(sampler):
+    with pytest.raises(ValueError, match=r"sigmas\[0\] is 0 with more to come.*direction 'invert' of RES LogSNR Schedule"):
+        SAMPLERS[sampler].sample(None, torch.ones(1, 2), torch.tensor([0.0, 0.5, 1.0]), disable=True)
+
+
+@pytest.mark.parametrize("last", [1.0, 1.0 - 6e-8, 1.0 + 3e-7])
+@pytest.mark.parametrize("time", [FLOW, FLOW_LOG_SIGMA], ids=lambda t: t.name)
+@pytest.mark.parametrize("sampler", DETERMINISTIC)
+def test_flow_may_not_end_in_pure_noise(sampler, time, last):
+    sigmas = torch.tensor([0.01, 0.5, last], dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"sigmas\[2\] is .*flow model's latent holds nothing of the image.*'invert'"):
+        SAMPLERS[sampler].sample(None, torch.ones(1, 2), sigmas, disable=True, time=time)
+
+
+def test_samplers_that_add_noise_or_choose_their_steps_refuse_to_rise():
+    sigmas = torch.tensor([0.1, 1.0, 3.0])
+    calls = {name: SAMPLERS[name].sample for name, sampler in SAMPLERS.items() if sampler.stochastic}
+    calls["adaptive"] = sample_exp_res_adaptive
+    for sample in calls.values():
+        with pytest.raises(ValueError, match=r"sigmas rise from 0.1 to 3, which a sampler that adds noise or chooses"):
+            sample(None, torch.ones(1, 2), sigmas, disable=True)
+    for plan, method in ((multistep_plan, 2), (single_step_plan, res_2s())):
+        with pytest.raises(ValueError, match="sigmas rise"):
+            plan(sigmas, method, churn=Churn(1.0))
+
+
+def test_an_sde_sampler_without_noise_may_rise():
+    sigmas = torch.tensor([0.1, 1.0, 3.0])
+    assert multistep_plan(sigmas, 2, noise=Noise(0.0)).stages == multistep_plan(sigmas, 2).stages
+
+
+# --- the grids made for it ---
+
+MODELS = {"ve": (SigmaRange(0.0292, 14.6), VE), "flow": (SigmaRange(0.003, 1.0), FLOW)}
+
+
+@pytest.mark.parametrize("denoise", [1.0, 0.4])
+@pytest.mark.parametrize("model", MODELS)
+def test_directions(model, denoise):
+    """Both ways pass the same sigmas; up starts at a third of the smallest; the ends fit, on flow too."""
+    sigma_range, time = MODELS[model]
+    plain = denoise_tail(lambda n: logsnr_grid(n, sigma_range, time), 8, denoise)
+    same, up, down = (directed(plain, time, direction) for direction in DIRECTIONS)
+    assert torch.equal(same, plain)
+    assert torch.equal(up[1:], down[:-1].flip(0)) and down[-1] == 0.0 and len(up) == len(down) == len(plain)
+    assert float(up[0]) == pytest.approx(float(down[-2]) / 3.0) and (up[1:] > up[:-1]).all() and up.dtype == torch.float32
+    assert torch.equal(down[1:], plain[1:])
+    cut = time is FLOW and denoise == 1.0
+    assert float(down[0]) == pytest.approx(FLOW_INVERSION_END if cut else float(plain[0]))
+    single_step_plan(up, res_3s(), time)  # no error
+
+
+def test_no_steps_in_any_direction():
+    for direction in DIRECTIONS:
+        assert len(directed(torch.empty(0), FLOW, direction)) == 0
+
+
+@pytest.mark.parametrize(
+    "call, match",
+    [
+        (
+            lambda: directed(torch.tensor([1.0, 0.0]), VE, "up"),
+            "direction must be one of 'denoise', 'invert', 'denoise inverted'",
+        ),
+        (lambda: directed(torch.tensor([1.0, 0.0]), VE, "invert"), "steps must be 2 or more for the direction 'invert'"),
+    ],
+)
+def test_bad_directions(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()
