@@ -236,11 +236,14 @@ def grids(case: Case) -> dict:
     return {"karras": by_name("karras"), "logsnr_uniform": by_name("logsnr_uniform"), "uniform sigma": uniform_sigma}
 
 
-def at_most(case: Case, sampler, grid, budget: int) -> tuple[torch.Tensor, int] | None:
-    """The run with the most steps whose model calls, counted at the model, fit the budget; None if none does."""
+def at_most(case: Case, sampler, grid, budget: int, latent: torch.Tensor | None = None) -> tuple[torch.Tensor, int] | None:
+    """The run with the most steps whose model calls, counted at the model, fit the budget; None if none does.
+
+    `latent` is what `Case.sample` takes.
+    """
     steps = budget
     while steps >= 1:
-        samples, calls = case.sample(sampler, grid(steps)) if steps > 1 else (None, math.inf)
+        samples, calls = case.sample(sampler, grid(steps), latent) if steps > 1 else (None, math.inf)
         if calls <= budget:
             return samples, calls
         # a method of k calls a step needs about k times fewer steps

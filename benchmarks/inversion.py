@@ -1,0 +1,118 @@
+"""Round trips between noise and image: what is lost on the way there and back, by every deterministic sampler.
+
+    .host/venv/bin/python -m benchmarks.inversion
+
+On the digits, as eps and flow models, without guidance and with CFG 3, at 20 calls each way. The way up is a rising grid: the
+logsnr_uniform one flipped, from sigma 0.0001 as Flip Sigmas gives it, or from a third of the smallest sigma as the direction
+"invert" of RES LogSNR Schedule gives it. Flow grids end at sigma 0.999. Numbers are medians over the items of
+the relative distance between what was put in and what came back:
+
+noise    noise -> image -> noise, from the noise that the host samples from
+image    image -> noise -> image, from digits of the data, in their class where there is guidance
+"""
+
+import argparse
+
+import torch
+
+from embedded.digits import digits
+
+from . import host
+from .cases import MixtureCase, at_most
+
+OURS = ("exp_res", "exp_res_2m", "exp_res_2mc", "exp_res_3m", "exp_res_3mc", "exp_res_2s", "exp_res_3s")
+STARTS = ("Flip Sigmas", "invert")
+SETTINGS = [("eps", 1.0), ("eps", 3.0), ("flow", 1.0), ("flow", 3.0)]
+
+
+def round_trips(case: MixtureCase, name: str, start: str, calls: int) -> tuple[float, float] | str:
+    """(noise, image) errors, or why there are none."""
+    down, up = _grids(case, start)
+    sampler = host.sampler(name)
+    noise = case.model_sampling.noise_scaling(down(2)[0], case.noise.clone(), torch.zeros_like(case.noise), True)
+    alpha = 1.0 - down(2)[0] if case.kind == "flow" else 1.0  # the host gives a rising flow latent back divided by it
+    image = _first_digits(case)
+    try:
+        drawn = at_most(case, sampler, down, calls)[0]
+        back = at_most(case, sampler, up, calls, drawn)[0] * alpha
+        again = at_most(case, sampler, down, calls, at_most(case, sampler, up, calls, image)[0])[0]
+    except Exception as error:  # some of the host's samplers take no rising grid, each failing in a way of its own
+        return f"fails: {type(error).__name__}"
+    return _error(back, noise), _error(again, image)
+
+
+def table(module, start: str, names, batch: int, calls: int) -> str:
+    """Markdown: one row a sampler; the best two of every column in bold."""
+    mixture = digits(dtype=torch.float64)
+    cases = [
+        MixtureCase(f"{kind} CFG {cfg:g}", (1, 8, 8), kind, cfg, batch, mixture=mixture, module=module) for kind, cfg in SETTINGS
+    ]
+    rows = {name: [round_trips(case, name, start, calls) for case in cases] for name in names}
+    best = []
+    for column in range(len(cases)):
+        for end in (0, 1):
+            errors = sorted(row[column][end] for row in rows.values() if not isinstance(row[column], str))
+            best.append(errors[:2])
+    head = "".join(f" {case.name}, {end} |" for case in cases for end in ("noise", "image"))
+    lines = [f"| sampler |{head}", "|---|" + "--:|" * (2 * len(cases))]
+    for name, row in rows.items():
+        errors = [error for pair in row for error in ((pair, pair) if isinstance(pair, str) else pair)]
+        cells = (_cell(error, two) for error, two in zip(errors, best))
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _grids(case: MixtureCase, start: str):
+    """Functions from a step count to falling and rising SIGMAS."""
+    import nodes
+
+    schedule = nodes.NODE_CLASS_MAPPINGS["RESLogSNRSchedule"]
+
+    def build(direction):
+        return lambda n: schedule.execute(case.model, n, 1.0, {"spacing": "uniform"}, direction).result[0]
+
+    def flipped(n):
+        sigmas = build("denoise inverted")(n).flip(0)
+        sigmas[0] = 0.0001
+        return sigmas
+
+    return build("denoise inverted"), flipped if start == "Flip Sigmas" else build("invert")
+
+
+def _first_digits(case: MixtureCase) -> torch.Tensor:
+    """For every item the first digits of its class, blurred as the model's data are."""
+    generator = torch.Generator().manual_seed(case.seed)
+    mixture = case.mixture
+    of_class = [mixture.means[mixture.labels == label] for label in range(mixture.classes)]
+    means = torch.stack([of_class[i % mixture.classes][i // mixture.classes] for i in range(case.batch)])
+    images = means + mixture.std * torch.randn(means.shape, generator=generator, dtype=means.dtype)
+    return images.reshape(case.noise.shape).float()
+
+
+def _error(result: torch.Tensor, truth: torch.Tensor) -> float:
+    distance = (result - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
+    return float(distance.nan_to_num(float("inf"), float("inf")).median())
+
+
+def _cell(error: float | str, best: list[float]) -> str:
+    if isinstance(error, str):
+        return error
+    text = f"{error:.4f}" if error < 10.0 else "diverges"
+    return f"**{text}**" if error in best else text
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=20, help="model calls each way")
+    parser.add_argument("--batch", type=int, default=40, help="items")
+    options = parser.parse_args()
+    module = host.load()
+    torch.set_num_threads(1)
+    for start in STARTS:
+        print(f"\nThe way up from the sigma of {start!r}, {options.calls} calls each way:\n", flush=True)
+        print(table(module, start, [*OURS, *host.DETERMINISTIC], options.batch, options.calls), flush=True)
+
+
+if __name__ == "__main__":
+    main()
