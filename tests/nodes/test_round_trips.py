@@ -1,9 +1,13 @@
 """Rising SIGMAS through the host: its samplers, Flip Sigmas, the schedule, and every sampler there and back."""
 
+import json
+
 import pytest
 import torch
 from exact import DETERMINISTIC
 
+from dev.setup import ROOT
+from dev.workflow import to_prompt
 from samplers.res import SAMPLERS
 
 KINDS = ["eps", "v", "edm", "flow"]
@@ -119,3 +123,20 @@ def test_editing_turns_the_digit_into_the_other_class(pack, transport, model):
     edited = transport(model, "exp_res", down, transport(model, "exp_res", up, _digits(width=0.1)), positive="9")
     nearest = torch.cdist(edited.flatten(1), data.means).argmin(dim=1)
     assert (data.labels[nearest] == 9).all()
+
+
+def test_the_example_comes_back_and_edits(server):
+    """Its three pictures: the digits, the digits after the way there and back, the edited ones."""
+    from PIL import Image
+
+    workflow = json.loads((ROOT / "example_workflows" / "digits_edit_by_inversion.json").read_text())
+    outputs = server.run(to_prompt(workflow))
+    titles = {str(node["id"]): node.get("title") for node in workflow["nodes"]}
+    pictures = {}
+    for node, output in outputs.items():
+        [image] = output["images"]
+        pixels = Image.open(server.base / image["type"] / image["subfolder"] / image["filename"]).convert("L")
+        pictures[titles[node]] = torch.tensor(list(pixels.getdata()), dtype=torch.float32) / 255.0
+    original = pictures["Digits"]
+    assert (pictures["There and back"] - original).abs().mean() < 0.01
+    assert (pictures["Edited"] - original).abs().mean() > 0.1
