@@ -1,7 +1,7 @@
 """The loop that executes every plan.
 
-Promises: exactly `plan.calls` model calls; no read of a device tensor; one fresh latent-sized buffer a
-call, filled in place before anyone else sees it. A tensor that was handed to the model or the callback is
+Promises: exactly `plan.calls` model calls; no wait for the device before the last of them; one fresh latent-sized buffer
+a call, filled in place before anyone else sees it. A tensor that was handed to the model or the callback is
 never written to again, so wrappers may keep views of it.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from .finite import FiniteCheck
 from .plan import Plan, Renoising
 
 
@@ -57,6 +58,7 @@ def run(
 
     Raises:
         ValueError: the plan adds noise and there is no noise_sampler, or has CFG++ and the model returns no pair.
+        FloatingPointError: the latent came to hold NaN or infinity; on a GPU noticed a few calls late.
     """
     if noise_sampler is None and plan.draws_noise:
         raise ValueError(f"noise_sampler must be given: {plan.method} adds noise. Try samplers.noise.default_noise_sampler.")
@@ -71,6 +73,7 @@ def run(
     denoised: dict[int, torch.Tensor] = {}
     noises: list[torch.Tensor] = []
     first_call = 0
+    check = FiniteCheck(plan.stages, state)
     with tqdm(total=plan.calls, disable=disable) as progress:
         for call, stage in enumerate(plan.stages):
             output = model(state.to(x.dtype), batch_sigmas[call], **extra_args)
@@ -85,12 +88,14 @@ def run(
             if stage.segment is not None:
                 noises.append(_unit_noise(noise_sampler, stage.segment))
             state = _update(anchor, stage, denoised, noises, guided)
+            check.note(state)
             del guided
             denoised = {j: d for j, d in denoised.items() if last_use.get(j, -1) > call}
             if stage.closes_step:
                 anchor = state
                 noises.clear()
                 first_call = call + 1
+    check.finish()
     return state.to(x.dtype)
 
 

@@ -1,0 +1,56 @@
+"""Notices a latent that holds NaN or infinity, without waiting for the device."""
+
+import math
+
+import torch
+
+from .plan import Stage
+
+
+class FiniteCheck:
+    """A flag for the state after every model call, read as it arrives.
+
+    It is computed on the device and copied to the CPU without blocking. What has not arrived yet, some calls' worth on a
+    GPU, is looked at after the next call, and waited for at the end alone.
+
+    Args:
+        stages: of the plan, to name where it happened.
+        state: the first state, for its device and dtype.
+    """
+
+    _PENDING = -1.0  # flags are 0, or NaN
+
+    def __init__(self, stages: tuple[Stage, ...], state: torch.Tensor):
+        self._stages = stages
+        pinned = state.device.type == "cuda"  # elsewhere there is no pinned memory, and copies may block
+        self._flags = torch.full((len(stages),), self._PENDING, dtype=state.dtype, pin_memory=pinned)
+        self._arrived = self._flags.numpy()  # the same memory, read without a dispatch
+        self._newest = self._flags
+        self._noted = self._seen = 0
+
+    def note(self, state: torch.Tensor) -> None:
+        """The state after the next model call.
+
+        Raises:
+            FloatingPointError: a state that has arrived since holds NaN or infinity.
+        """
+        self._newest = state.sum().mul_(0.0)  # the cheapest look at every element; 0 * inf is NaN
+        self._flags[self._noted].copy_(self._newest, non_blocking=True)
+        self._noted += 1
+        self._look()
+
+    def finish(self) -> None:
+        """Wait for the states that have not arrived; raises as `note` does."""
+        self._newest.cpu()  # the device works in order: the earlier ones are here then
+        self._look()
+
+    def _look(self) -> None:
+        while self._seen < self._noted and self._arrived[self._seen] != self._PENDING:
+            if math.isnan(self._arrived[self._seen]):
+                stage = self._stages[self._seen]
+                raise FloatingPointError(
+                    f"the latent holds NaN or infinity after the model call at sigma {stage.sigma:g} in step {stage.step + 1}. "
+                    "Most often a model in half precision has overflowed: load it in bfloat16 or float32, or lower the "
+                    "guidance scale. At the first sigma the latent given may hold it already."
+                )
+            self._seen += 1
