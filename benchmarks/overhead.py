@@ -15,7 +15,7 @@ from . import host
 from .dispatch import count_operations
 
 LATENTS = {"1x16x128x128": (1, 16, 128, 128), "1x16x21x60x104": (1, 16, 21, 60, 104)}
-SAMPLERS = ("euler", "res_multistep", "exp_res_2m", "exp_res_3m", "exp_res_2mc", "exp_res_2s", "exp_res_3s")
+SAMPLERS = ("euler", "res_multistep", "exp_res", "exp_res_2m", "exp_res_3m", "exp_res_2mc", "exp_res_2s", "exp_res_3s")
 STEPS = 20
 
 
@@ -35,16 +35,18 @@ def free_denoiser(answer):
     return Denoiser()
 
 
-def _sigmas():
+def sigmas() -> torch.Tensor:
+    """The grid: STEPS Karras steps of an SD model."""
     return torch.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), STEPS + 1) ** 7
 
 
-def time_per_step(name: str, shape: tuple[int, ...]) -> float:
+def time_per_step(name: str, shape: tuple[int, ...], device: str = "cpu") -> float:
     """Milliseconds a step, the median of repeated runs."""
-    denoised, x = torch.zeros(shape), torch.ones(shape)
+    denoised, x = torch.zeros(shape, device=device), torch.ones(shape, device=device)
     run = host.sampler(name).sampler_function
     model = free_denoiser(lambda x, sigma: denoised)
-    timer = Timer("run(model, x, sigmas, disable=True)", globals={"run": run, "model": model, "x": x, "sigmas": _sigmas()})
+    arguments = {"run": run, "model": model, "x": x, "sigmas": sigmas().to(device)}
+    timer = Timer("run(model, x, sigmas, {}, disable=True)", globals=arguments)
     return timer.blocked_autorange(min_run_time=2.0).median * 1e3 / STEPS
 
 
@@ -52,7 +54,7 @@ def counts(name: str):
     """Operations, host reads and buffers of a whole run, see `dispatch.Counts`."""
     x = torch.ones(1, 4, 64, 64)
     run = host.sampler(name).sampler_function
-    return count_operations(lambda model: run(free_denoiser(model), x, _sigmas(), extra_args={}, disable=True), x.numel())
+    return count_operations(lambda model: run(free_denoiser(model), x, sigmas(), extra_args={}, disable=True), x.numel())
 
 
 def table() -> str:

@@ -1,0 +1,13 @@
+"""The report for GPUs, tried on the CPU."""
+
+from benchmarks import gpu
+
+
+def test_every_sampler_has_a_row(pack, monkeypatch):
+    monkeypatch.setattr(gpu.overhead, "time_per_step", lambda name, shape, device: 1.0)
+    lines = list(gpu.report("cpu"))
+    for name in gpu.SAMPLERS:
+        [row] = [line for line in lines if line.startswith(f"| {name} | ") and "1.000" not in line]
+        assert "| none |" in row and "NOT" not in row
+        assert ("independent: all of" in row and "brownian: all of" in row) == gpu.SAMPLERS[name].stochastic
+    assert all(any(line.startswith(f"| {name} | 1.000 |") for line in lines) for name in gpu.TIMED)
