@@ -39,9 +39,8 @@ DETERMINISTIC = {
 
 
 # forms of our nodes that have no registered name: (order, corrector, interpolation, start, flow_variable)
-NODE_FORMS = {
-    "VP alpha 4, corrector": (4, True, {"interpolation": "alpha", "data_scale": 1.5, "power": 2.0}, "low order", "auto"),
-}
+_VP = {"interpolation": "alpha", "data_scale": 1.5, "power": 2.0, "eps_share": 0.0}
+NODE_FORMS = {"VP alpha 4, corrector": (4, True, _VP, "low order", "auto")}
 
 
 def load():

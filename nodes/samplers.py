@@ -5,6 +5,7 @@ from comfy_api.v0_0_2 import io
 
 from ..samplers.res import (
     DATA_SCALE,
+    EPS_SHARE,
     LAST_STEPS,
     MAX_DATA_SCALE,
     MAX_POWER,
@@ -77,6 +78,20 @@ def _power_input():
     )
 
 
+def _eps_share_input():
+    return io.Float.Input(
+        "eps_share",
+        default=EPS_SHARE,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        round=False,
+        tooltip="How much of a step near the image interpolates the noise (eps) instead of the denoised output, and above 0 the "
+        "last step almost wholly. 0.2 to 0.5 measure alike, 1 is unsteady.",
+        **ADVANCED,
+    )
+
+
 def _node_input(name, default, ordinal):
     return io.Float.Input(
         name,
@@ -128,7 +143,7 @@ class RESMultistep(io.ComfyNode):
                     "interpolation",
                     options=[
                         io.DynamicCombo.Option("lambda", [_last_step_input()]),
-                        io.DynamicCombo.Option("alpha", [_data_scale_input(), _power_input()]),
+                        io.DynamicCombo.Option("alpha", [_data_scale_input(), _power_input(), _eps_share_input()]),
                     ],
                     tooltip="The variable in which denoised outputs are interpolated. lambda: half the logSNR, as in the RES "
                     "paper. alpha: finite at both ends of a schedule, and stable at high order.",
@@ -148,7 +163,7 @@ class RESMultistep(io.ComfyNode):
 
     @classmethod
     def execute(cls, order, corrector, interpolation, start, flow_variable) -> io.NodeOutput:
-        """A SAMPLER; `interpolation` holds the choice and its last_step, or data_scale and power."""
+        """A SAMPLER; `interpolation` holds the choice and its last_step, or data_scale, power and eps_share."""
         options = {"order": order, "start": start, **interpolation}
         check_multistep_options(**options)  # raises before anything is sampled
         return _sampler(sample_res_multistep, SAMPLERS["exp_res_2m"].flow_time, flow_variable, corrector=corrector, **options)

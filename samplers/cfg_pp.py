@@ -35,12 +35,14 @@ def cfg_pp(plan: Plan, sigmas) -> Plan:
         sigmas: the grid it was made for.
 
     Raises:
-        ValueError: a step of several calls, or FLOW_LOG_SIGMA, which does not know the model's alpha.
+        ValueError: a step of several calls, a share of eps, or FLOW_LOG_SIGMA, which does not know the model's alpha.
     """
     if plan.time is FLOW_LOG_SIGMA:
         raise ValueError("time must be VE or FLOW for CFG++, got FLOW_LOG_SIGMA, which has no alpha; use FLOW.")
     if not all(stage.closes_step for stage in plan.stages):
         raise ValueError(f"CFG++ takes methods with one call a step, got {plan.method}.")
+    if any(stage.states for stage in plan.stages):
+        raise ValueError(f"eps_share must be 0 for CFG++, whose guidance moves the state from step to step: {plan.method}.")
     values = read_sigmas(sigmas)
     stages = []
     for call, stage in enumerate(plan.stages):

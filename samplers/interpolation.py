@@ -8,6 +8,9 @@ Replacing D by the polynomial through its last values, in a variable v(s), gives
 with b_j = int e^{-(lambda_t - lambda)} l_j(v) dlambda and sum_j b_j = 1 - s_t / s_s. For the SDE of strength eta the
 exponent and the integral carry a factor 1 + eta, and the sum is 1 - (s_t / s_s)^(1 + eta). The linear part is exact in every
 variable; they differ in how well a polynomial fits D.
+
+The ODE is also y_t = y_s + int eps ds with eps = (y - D) / s, as in DDIM and DEIS. Both forms are right, their errors differ, and
+a weighted mean of the two has less of either's: see `InAlpha.eps_share`.
 """
 
 import math
@@ -49,14 +52,24 @@ class InAlpha:
     For Gaussian data of standard deviation `scale` and power 2 D is linear in v along a trajectory, so two nodes make a
     step of any size exact. Other data are served better by a larger scale and a power in between; near the image
     D is then a polynomial in s^power.
+
+    Where eps is interpolated, it is in the sigma of the same process, (s / scale) v, in which that of Gaussian data is linear.
+
+    Attributes:
+        scale: sigma / alpha at which v turns.
+        power: of the process.
+        eps_share: weight of the form in eps near the image, 0 to 1. Far from it eps is all noise and has little to tell: the
+            weight in a step from s is eps_share / (1 + s), and none at s = inf.
     """
 
     scale: float = 1.0
     power: float = 2.0
+    eps_share: float = 0.0
 
     @property
     def name(self) -> str:
-        return f"alpha (scale {self.scale:g}, power {self.power:g})"
+        eps = f", eps {self.eps_share:g}" if self.eps_share else ""
+        return f"alpha (scale {self.scale:g}, power {self.power:g}{eps})"
 
     def variable(self, s: float) -> float:
         """v at s, from 0 at s = inf to 1 at s = 0."""
@@ -77,6 +90,17 @@ class InAlpha:
         density *= (1.0 - (s_to / s_from) ** (1.0 + eta)) / density.sum()  # its integral; exact for constants at every size
         v = (1.0 + np.sinh(u) ** -self.power) ** (-1.0 / self.power)
         return [float(density @ _lagrange(points, j, v)) for j in range(len(points))]
+
+    def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> list[float]:
+        """int l_j ds for values of eps at s = nodes, all finite; their sum is s_to - s_from."""
+        points = np.array([s / self.scale * self.variable(s) for s in nodes])
+        # with s = scale * sinh(w), which resolves where it turns
+        w_from, w_to = (math.asinh(s / self.scale) for s in (s_from, s_to))
+        half = (w_to - w_from) / 2.0
+        w = w_from + half * (_NODES + 1.0)
+        density = _WEIGHTS * half * self.scale * np.cosh(w)
+        u = np.sinh(w) * (1.0 + np.sinh(w) ** self.power) ** (-1.0 / self.power)
+        return [float(density @ _lagrange(points, j, u)) for j in range(len(points))]
 
 
 Interpolation = InLambda | InAlpha

@@ -69,8 +69,9 @@ def run(
     # one row per call, made and moved to the device together; float64 never leaves the CPU unless x is float64
     call_sigmas = torch.tensor([stage.sigma for stage in plan.stages], dtype=dtype).to(x.device)
     batch_sigmas = call_sigmas[:, None].repeat(1, x.shape[0])
-    last_use, pairs = plan.last_use(), plan.cfg_pp
+    last_use, last_state_use, pairs = plan.last_use(), plan.last_state_use(), plan.cfg_pp
     denoised: dict[int, torch.Tensor] = {}
+    states: dict[int, torch.Tensor] = {}
     noises: list[torch.Tensor] = []
     first_call = 0
     check = FiniteCheck(plan.stages, state)
@@ -87,10 +88,13 @@ def run(
             del output
             if stage.segment is not None:
                 noises.append(_unit_noise(noise_sampler, stage.segment))
-            state = _update(anchor, stage, denoised, noises, guided)
+            if call in last_state_use:
+                states[call] = state
+            state = _update(anchor, stage, denoised, states, noises, guided)
             check.note(state)
             del guided
             denoised = {j: d for j, d in denoised.items() if last_use.get(j, -1) > call}
+            states = {j: x_j for j, x_j in states.items() if last_state_use[j] > call}
             if stage.closes_step:
                 anchor = state
                 noises.clear()
@@ -117,9 +121,10 @@ def _pair(output) -> tuple[torch.Tensor, torch.Tensor]:
     return output
 
 
-def _update(anchor, stage, denoised, noises, guided) -> torch.Tensor:
-    """scale * anchor + weights . denoised + guided + noise . noises, as one fused multiply-add per term."""
+def _update(anchor, stage, denoised, states, noises, guided) -> torch.Tensor:
+    """scale * anchor + weights . denoised + states + guided + noise . noises, as one fused multiply-add per term."""
     terms = [(denoised[call], weight) for call, weight in stage.weights] + list(zip(noises, stage.noise))
+    terms += [(states[call], weight) for call, weight in stage.states]
     if stage.guided:
         terms.append((guided, stage.guided))
     if stage.scale == 0.0 and len(terms) == 1 and terms[0][1] == 1.0:

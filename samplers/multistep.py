@@ -22,6 +22,8 @@ _APART = {InLambda: 1e-3, InAlpha: 0.2}
 # The step to sigma = 0 extrapolates, so that its weights grow fastest: two nodes this far apart keep their absolute sum below 4.
 # Four adjacent ones have 100 at 40 steps and are hardly better on exact models, and worse on networks.
 _END_ORDER, _END_APART = 2, 0.7
+# That step is taken almost wholly in eps, whose two weights are smaller, where eps has a share in the others.
+_END_EPS_SHARE = 1.0
 
 # Upwards steps grow in alpha as they leave the image, by a constant factor where the grid is uniform in lambda: polynomials
 # of higher degree then extrapolate over several times their own length, and measured inversions diverged.
@@ -50,14 +52,36 @@ class _Node(NamedTuple):
         return time.s(self.sigma) * math.prod(time.s(sigma_hat) / time.s(sigma) for sigma_hat, sigma in self.renoised)
 
 
+class _Sum(NamedTuple):
+    """A combination of denoised outputs and of the states they were computed at, {model call: weight} each."""
+
+    outputs: dict[int, float]
+    states: dict[int, float]
+
+    def plus(self, other: "_Sum", factor: float) -> "_Sum":
+        """self + factor * other."""
+
+        def add(mine, others):
+            return {call: mine.get(call, 0.0) + factor * others.get(call, 0.0) for call in {**mine, **others}}
+
+        return _Sum(add(self.outputs, other.outputs), add(self.states, other.states))
+
+
 class _Step(NamedTuple):
-    """A step that was planned, kept for the corrector."""
+    """A step that was planned, kept for the corrector.
+
+    Attributes:
+        nodes: the outputs it combines, newest first.
+        scale: factor of the point it starts from, corrected if the previous step was.
+        sum: what it adds.
+    """
 
     grid: GridStep
     time: TimeMap
     eta: float
     nodes: list[_Node]
-    weights: dict[int, float]
+    scale: float
+    sum: _Sum
 
 
 def multistep_plan(
@@ -89,7 +113,8 @@ def multistep_plan(
         interpolation: the variable in which the denoised output is interpolated.
         corrector: correct every step by the next call.
         last_step: the variable of the step to sigma = 0. None: for interpolation in lambda, which cannot reach it, the last
-            denoised output alone; for interpolation in alpha that with power 2, as D is even in sigma near 0.
+            denoised output alone; for interpolation in alpha that with power 2, as D is even in sigma near 0, and with
+            eps where `interpolation` has it.
         noise: what an SDE sampler adds, see `single_step_plan`; its start is of low order.
         churn: what is added between the steps, see `churn.py`; not together with `noise`.
 
@@ -100,13 +125,15 @@ def multistep_plan(
         raise ValueError("start must be 'low order' for a sampler with noise.")
     if order not in (1, 2, 3, 4):
         raise ValueError(f"order must be 1, 2, 3 or 4, got {order!r}.")
-    if last_step is None and isinstance(interpolation, InAlpha):
-        last_step = replace(interpolation, power=2.0)
     stages: list[Stage] = []
     history: list[_Node] = []  # newest first
     previous: _Step | None = None
     renoising: Renoising | None = None  # before the step
     opening, steps = churned(grid_steps(sigmas, time, rising=not (noise.eta or churn.s_churn)), churn, time)
+    if isinstance(interpolation, InAlpha):
+        if noise.eta or opening or any(step.after for step in steps):
+            interpolation = replace(interpolation, eps_share=0.0)  # it takes states that one ODE joins
+        last_step = last_step or replace(interpolation, power=2.0, eps_share=_END_EPS_SHARE if interpolation.eps_share else 0.0)
     for step in steps:
         if renoising is not None:
             history = [node._replace(renoised=(*node.renoised, renoising.segment)) for node in history[:order]]
@@ -118,16 +145,16 @@ def multistep_plan(
             continue
         at_end = step.sigma_next == 0.0 and last_step is not None
         planned = _plan_step(step, history, order, time, last_step if at_end else interpolation, noise.eta)
-        weights = dict(planned.weights)
+        total = planned.sum
+        if corrector and previous is not None and planned.scale > 0.0:
+            total = total.plus(_correction(previous, len(stages), interpolation), planned.scale)
+        scale = planned.scale + total.states.get(len(stages), 0.0)  # the state of this call is the anchor
+        states = tuple((call, weight) for call, weight in total.states.items() if call != len(stages))
         h = math.inf if step.sigma_next == 0.0 else planned.time.lam(step.sigma_next) - planned.time.lam(step.sigma)
-        quiet = planned.eta == 0.0
-        scale = step.sigma_next / step.sigma * (1.0 if quiet else math.exp(-h * noise.eta))
-        if corrector and previous is not None and scale > 0.0:
-            for call, weight in _correction(previous, len(stages), interpolation).items():
-                weights[call] = weights.get(call, 0.0) + scale * weight
-        added = () if quiet else NoisePath(step.sigma, h, noise).to(1.0, step.sigma_next)
-        stage = Stage(step.index, step.sigma, h, scale, tuple(weights.items()), True, *added)
-        stage = consistent(stage, planned.time.alpha(step.sigma), planned.time.alpha(step.sigma_next))
+        added = () if planned.eta == 0.0 else NoisePath(step.sigma, h, noise).to(1.0, step.sigma_next)
+        stage = Stage(step.index, step.sigma, h, scale, tuple(total.outputs.items()), True, *added, states=states)
+        alphas = {call: planned.time.alpha(stages[call].sigma) for call, _ in states}
+        stage = consistent(stage, planned.time.alpha(step.sigma), planned.time.alpha(step.sigma_next), alphas)
         stages.append(renoised(stage, step.after))
         previous = planned
     name = f"RES-{order}M" + ("C" if corrector else "")
@@ -141,7 +168,7 @@ def _plan_step(step, history: Sequence[_Node], order, time: TimeMap, interpolati
     if step.sigma_next == 0.0 and (rough or isinstance(interpolation, InLambda)):
         # e^-h = 0 and h phi_1 = 1: the first-order answer, x = D. The lambda polynomial ends at infinity, and where noise
         # is added on the way D is rough: extrapolating it from close nodes would amplify that
-        return _Step(step, time, 0.0, [history[0]], {history[0].call: 1.0})
+        return _Step(step, time, 0.0, [history[0]], 0.0, _Sum({history[0].call: 1.0}, {}))
     if not math.isfinite(time.lam(step.sigma)):
         eta = 0.0  # flow at sigma = 1 is all noise and has none to exchange
     if isinstance(interpolation, InLambda):
@@ -149,7 +176,19 @@ def _plan_step(step, history: Sequence[_Node], order, time: TimeMap, interpolati
     if step.rising and isinstance(interpolation, InAlpha):
         order = min(order, _MAX_RISING_ORDER)
     nodes = _usable_nodes(step, history, order, time, interpolation)
-    return _Step(step, time, eta, nodes, _weights(step, nodes, time, interpolation, eta))
+    scale = step.sigma_next / step.sigma
+    if eta:
+        scale *= math.exp(-eta * (time.lam(step.sigma_next) - time.lam(step.sigma)))
+    share = _eps_share(step, time, interpolation)
+    if share:
+        scale = (1.0 - share) * scale + share * time.alpha(step.sigma_next) / time.alpha(step.sigma)
+    return _Step(step, time, eta, nodes, scale, _combine(step, nodes, time, interpolation, eta))
+
+
+def _eps_share(step: GridStep, time: TimeMap, interpolation: Interpolation) -> float:
+    if isinstance(interpolation, InLambda) or step.rising:
+        return 0.0
+    return interpolation.eps_share / (1.0 + time.s(step.sigma))
 
 
 def _usable_nodes(step, history, order, time, interpolation) -> list[_Node]:
@@ -168,18 +207,26 @@ def _usable_nodes(step, history, order, time, interpolation) -> list[_Node]:
     return nodes
 
 
-def _weights(step, nodes: Sequence[_Node], time: TimeMap, interpolation: Interpolation, eta: float) -> dict[int, float]:
-    b = interpolation.weights([node.s(time) for node in nodes], time.s(step.sigma), time.s(step.sigma_next), eta)
-    return {node.call: time.alpha(step.sigma_next) * weight for node, weight in zip(nodes, b)}
+def _combine(step, nodes: Sequence[_Node], time: TimeMap, interpolation: Interpolation, eta: float) -> _Sum:
+    """What a step adds to its scaled start."""
+    s_from, s_to, alpha = time.s(step.sigma), time.s(step.sigma_next), time.alpha(step.sigma_next)
+    share = _eps_share(step, time, interpolation)
+    b = interpolation.weights([node.s(time) for node in nodes], s_from, s_to, eta)
+    by_d = _Sum({node.call: alpha * (1.0 - share) * weight for node, weight in zip(nodes, b)}, {})
+    if not share:
+        return by_d
+    finite = [node for node in nodes if math.isfinite(node.s(time))]
+    e = interpolation.eps_weights([node.s(time) for node in finite], s_from, s_to)
+    eps = {node.call: alpha * share * weight / node.sigma for node, weight in zip(finite, e)}  # eps = (x - alpha D) / sigma
+    return by_d.plus(_Sum({node.call: -time.alpha(node.sigma) * eps[node.call] for node in finite}, eps), 1.0)
 
 
-def _correction(previous: _Step, newest: int, interpolation: Interpolation) -> dict[int, float]:
-    """Corrected minus predicted end point of a step, as renoised, as weights of denoised outputs."""
+def _correction(previous: _Step, newest: int, interpolation: Interpolation) -> _Sum:
+    """Corrected minus predicted end point of a step, as renoised."""
     end = _Node(newest, previous.grid.sigma_next)
     nodes = _usable_nodes(previous.grid, [end, *previous.nodes], len(previous.nodes) + 1, previous.time, interpolation)
-    corrected = _weights(previous.grid, nodes, previous.time, interpolation, previous.eta)
-    if previous.grid.rising and abs(corrected.get(newest, 0.0)) > previous.time.alpha(previous.grid.sigma_next):
-        return {}  # near the image dD/dx is 1: correcting would enlarge the error of the predicted point
+    corrected = _combine(previous.grid, nodes, previous.time, interpolation, previous.eta)
+    if previous.grid.rising and abs(corrected.outputs.get(newest, 0.0)) > previous.time.alpha(previous.grid.sigma_next):
+        return _Sum({}, {})  # near the image dD/dx is 1: correcting would enlarge the error of the predicted point
     scale = previous.grid.after.scale if previous.grid.after else 1.0
-    calls = {**corrected, **previous.weights}
-    return {call: scale * (corrected.get(call, 0.0) - previous.weights.get(call, 0.0)) for call in calls}
+    return _Sum({}, {}).plus(corrected.plus(previous.sum, -1.0), scale)

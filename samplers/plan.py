@@ -2,15 +2,17 @@
 
 A plan is a list of Stages, one per model call. After the call the state becomes
 
-    scale * anchor + sum_j weight_j * denoised_j + sum_k noise_k * n_k
+    scale * anchor + sum_j weight_j * denoised_j + sum_j state_j * x_j + sum_k noise_k * n_k
 
-where `anchor` is the state at the beginning of the step and n_k are the unit noises drawn in this step. With CFG++ the
-denoised outputs are the unconditional ones, and guided * the newest guided output is added.
+where `anchor` is the state at the beginning of the step, x_j the states that earlier calls were made at (for methods that
+interpolate eps), and n_k are the unit noises drawn in this step. With CFG++ the denoised outputs are the unconditional ones,
+and guided * the newest guided output is added.
 Single-step and multistep methods, correctors and SDE forms differ only in these numbers, so one loop
 (`loop.py`) executes them all, and printing a plan shows the whole method.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -31,6 +33,7 @@ class Stage:
         noise: factors of the unit noises drawn in this step, one more than in the stage before; () for none.
         segment: (sigma, sigma_next) of the newest of those noises.
         guided: factor of this call's guided output, see `cfg_pp.py`; 0 without CFG++.
+        states: pairs (model call, weight) over the states of earlier calls.
     """
 
     step: int
@@ -42,21 +45,28 @@ class Stage:
     noise: tuple[float, ...] = ()
     segment: tuple[float, float] | None = None
     guided: float = 0.0
+    states: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self):
-        numbers = [self.scale, *(w for _, w in self.weights), *self.noise, self.guided]
+        numbers = [self.scale, *(w for _, w in (*self.weights, *self.states)), *self.noise, self.guided]
         if not all(map(math.isfinite, numbers)):
             raise ArithmeticError(f"plan has a non-finite weight at step {self.step}, sigma {self.sigma:g}: {numbers}")
 
 
-def consistent(stage: Stage, alpha_from: float, alpha_to: float) -> Stage:
-    """The stage, if it is exact for a constant denoiser: scale alpha_from + sum of weights = alpha_to.
+def consistent(stage: Stage, alpha_from: float, alpha_to: float, alphas: Mapping[int, float] = {}) -> Stage:
+    """The stage, if it is exact for a constant denoiser: what it combines sums to alpha_to.
 
     Every method of order one or higher is, with noise and corrector too; a wrong weight fails here, before any call.
+
+    Args:
+        stage: to check.
+        alpha_from: of its anchor.
+        alpha_to: where it ends.
+        alphas: of the states it takes, by model call.
     """
-    weights = [w for _, w in stage.weights]
-    residual = math.fsum([stage.scale * alpha_from, -alpha_to, *weights])
-    if abs(residual) > 1e-10 * (1.0 + math.fsum(map(abs, weights))):
+    terms = [stage.scale * alpha_from, *(w for _, w in stage.weights), *(w * alphas[call] for call, w in stage.states)]
+    residual = math.fsum([-alpha_to, *terms])
+    if abs(residual) > 1e-10 * (1.0 + math.fsum(map(abs, terms))):
         raise ArithmeticError(f"plan is inconsistent by {residual:.1e} at step {stage.step}, sigma {stage.sigma:g}: {stage}")
     return stage
 
@@ -89,6 +99,7 @@ def renoised(stage: Stage, after: Renoising | None) -> Stage:
         stage,
         scale=after.scale * stage.scale,
         weights=tuple((call, after.scale * weight) for call, weight in stage.weights),
+        states=tuple((call, after.scale * weight) for call, weight in stage.states),
         noise=(after.noise,),
         segment=after.segment,
     )
@@ -131,6 +142,10 @@ class Plan:
         """For every model call, the last stage that reads its output."""
         return {call: index for index, stage in enumerate(self.stages) for call, _ in stage.weights}
 
+    def last_state_use(self) -> dict[int, int]:
+        """For model calls whose state is read after them, the last stage that does."""
+        return {call: index for index, stage in enumerate(self.stages) for call, _ in stage.states}
+
     def __str__(self):
         lines = [
             f"{self.method} in {self.time.name} time: {self.steps} steps, {self.calls} model calls",
@@ -140,6 +155,7 @@ class Plan:
             lines.append(f"before the first call: scale {self.opening.scale:.9f}  n0: {self.opening.noise:+.6f}")
         for index, s in enumerate(self.stages):
             weights = "  ".join(f"{call}: {w:+.9f}" for call, w in s.weights)
+            weights += "".join(f"  x{call}: {w:+.9f}" for call, w in s.states)
             weights += f"  guided: {s.guided:+.9f}" if s.guided else ""
             noise = "".join(f"  n{k}: {w:+.6f}" for k, w in enumerate(s.noise))
             row = f"{index:4d} {s.step:4d} {s.sigma:12.6g} {self.time.lam(s.sigma):9.5f} {s.h:9.5f} {s.scale:12.9f}  "

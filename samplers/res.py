@@ -34,7 +34,9 @@ MIN_POWER, MAX_POWER = 1.0, 4.0
 # Of interpolation in alpha, chosen on trained networks and exact mixtures (`benchmarks.parameterisation`): the result hardly
 # depends on them near these values, while a scale near the data's own standard deviation is unsteady at few steps and high CFG.
 DATA_SCALE, POWER = 6.0, 1.5
+EPS_SHARE = 0.33
 _LAST_STEP = InAlpha(1.5)
+EXP_RES = InAlpha(DATA_SCALE, POWER, EPS_SHARE)
 
 
 def sample_res_multistep(
@@ -51,6 +53,7 @@ def sample_res_multistep(
     interpolation="lambda",
     data_scale=DATA_SCALE,
     power=POWER,
+    eps_share=EPS_SHARE,
     last_step="denoised",
     time: TimeMap = VE,
 ):
@@ -67,6 +70,7 @@ def sample_res_multistep(
         data_scale: sigma at which alpha turns, 0.01 to 100. The standard deviation of Gaussian data, with power 2, makes
             them exact; a larger one is steadier at few steps under guidance.
         power: of alpha, 1 to 4, see `interpolation.InAlpha`.
+        eps_share: how much of a step near the image interpolates eps instead of the denoised output, 0 to 1; in alpha alone.
         last_step: the step to sigma = 0 when interpolating in lambda. "denoised": the last output.
             "extrapolated": the last two outputs, extrapolated to sigma = 0 in alpha.
         time: the time map of the model.
@@ -77,13 +81,13 @@ def sample_res_multistep(
     Raises:
         ValueError: an option out of its range or a grid that cannot be sampled on, before the first call.
     """
-    check_multistep_options(order, start, interpolation, data_scale, power, last_step)
+    check_multistep_options(order, start, interpolation, data_scale, power, eps_share, last_step)
     plan = multistep_plan(
         sigmas,
         order,
         time,
         start=_FULL_ORDER_START[order] if start == "single step" else RES_1,
-        interpolation=InAlpha(data_scale, power) if interpolation == "alpha" else IN_LAMBDA,
+        interpolation=InAlpha(data_scale, power, eps_share) if interpolation == "alpha" else IN_LAMBDA,
         corrector=corrector,
         last_step=_LAST_STEP if last_step == "extrapolated" else None,
     )
@@ -91,7 +95,13 @@ def sample_res_multistep(
 
 
 def check_multistep_options(
-    order, start="low order", interpolation="lambda", data_scale=DATA_SCALE, power=POWER, last_step="denoised"
+    order,
+    start="low order",
+    interpolation="lambda",
+    data_scale=DATA_SCALE,
+    power=POWER,
+    eps_share=EPS_SHARE,
+    last_step="denoised",
 ):
     """Raise a ValueError that names the first option out of its range."""
     if order not in (1, 2, 3, 4):
@@ -108,13 +118,14 @@ def check_multistep_options(
     for name, value, low, high in (
         ("data_scale", data_scale, MIN_DATA_SCALE, MAX_DATA_SCALE),
         ("power", power, MIN_POWER, MAX_POWER),
+        ("eps_share", eps_share, 0.0, 1.0),
     ):
         if not low <= value <= high:
             raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value!r}.")
 
 
 def sample_exp_res(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
-    """The recommended sampler: order 4, interpolated in alpha, with the free corrector; one call a step.
+    """The recommended sampler: order 4, interpolated in alpha with a share of eps, and the free corrector; one call a step.
 
     What RES-2M does in lambda, in a variable that is finite at both ends of a schedule; see `interpolation.InAlpha`.
     """
@@ -253,7 +264,7 @@ _2mc_cfg_pp = _cfg_pp_sampler(
 )
 _exp_res_cfg_pp = _cfg_pp_sampler(
     "exp_res_cfg_pp",
-    "exp_res",
+    "exp_res without its share of eps",
     lambda sigmas, time: multistep_plan(sigmas, 4, time, interpolation=InAlpha(DATA_SCALE, POWER), corrector=True),
 )
 

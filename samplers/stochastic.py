@@ -5,19 +5,18 @@ from collections.abc import Callable
 from functools import partial
 
 from .churn import Churn
-from .interpolation import InAlpha
 from .loop import run
 from .multistep import multistep_plan
 from .noise import default_noise_sampler
 from .plan import Plan
-from .res import DATA_SCALE, POWER
+from .res import EXP_RES
 from .single_step import single_step_plan
 from .tableaus import res_2s, res_3s
 from .time_maps import VE, TimeMap
 
 # The deterministic samplers of `res.SAMPLERS`, as functions (sigmas, time=..., churn=...) -> Plan.
 SOLVERS: dict[str, Callable[..., Plan]] = {
-    "exp_res": partial(multistep_plan, order=4, corrector=True, interpolation=InAlpha(DATA_SCALE, POWER)),
+    "exp_res": partial(multistep_plan, order=4, corrector=True, interpolation=EXP_RES),
     "exp_res_2m": partial(multistep_plan, order=2),
     "exp_res_3m": partial(multistep_plan, order=3),
     "exp_res_2mc": partial(multistep_plan, order=2, corrector=True),

@@ -2,14 +2,22 @@
 
 import math
 import re
+from functools import partial
 
 import numpy as np
 import torch
 
 from embedded.mixture import ring
-from samplers.res import SAMPLERS
+from samplers.res import SAMPLERS, sample_res_multistep
 
 DETERMINISTIC = {name: sampler for name, sampler in SAMPLERS.items() if not sampler.stochastic and not sampler.cfg_pp}
+
+
+def without_cfg_pp(name: str):
+    """The function that samples by the same method without CFG++."""
+    if name == "exp_res_cfg_pp":  # the state jumps between its steps, so it has no share of eps
+        return partial(sample_res_multistep, order=4, corrector=True, interpolation="alpha", eps_share=0.0)
+    return SAMPLERS[name.removesuffix("_cfg_pp")].sample
 
 
 def calls_per_step(name: str) -> int:

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -37,6 +38,15 @@ def sample(pack, host):
         )  # fmt: skip
 
     return run
+
+
+@pytest.fixture
+def plain(pack):
+    """plain(name) -> the same method without CFG++, for `sample`."""
+    interpolation = {"interpolation": "alpha", "data_scale": 6.0, "power": 1.5, "eps_share": 0.0}
+    node = pack["RESMultistep"].execute(4, True, interpolation, "low order", "auto").result[0]
+    function = partial(node.sampler_function, **node.extra_options)
+    return lambda name: function if name == "exp_res_cfg_pp" else name.removesuffix("_cfg_pp")
 
 
 def _sigmas(kind, n=10):
@@ -114,17 +124,17 @@ def test_second_order_is_the_hosts_res_multistep_cfg_pp_but_for_the_strength_of_
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", CFG_PP)
-def test_cfg_0_is_the_plain_unconditional_sampler(sample, name, kind):
-    plain = sample(kind, name.removesuffix("_cfg_pp"), 1.0, positive="any digit")
-    assert (sample(kind, name, 0.0) - plain).abs().max() < 1e-3
+def test_cfg_0_is_the_plain_unconditional_sampler(sample, plain, name, kind):
+    unguided = sample(kind, plain(name), 1.0, positive="any digit")
+    assert (sample(kind, name, 0.0) - unguided).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", CFG_PP)
-def test_equal_conditionings_give_the_plain_sampler_at_any_cfg(sample, name, kind):
-    plain = sample(kind, name.removesuffix("_cfg_pp"), 1.0, positive="7")
+def test_equal_conditionings_give_the_plain_sampler_at_any_cfg(sample, plain, name, kind):
+    conditional = sample(kind, plain(name), 1.0, positive="7")
     for cfg in (0.7, 1.0, 3.0):
-        assert (sample(kind, name, cfg, positive="7", negative="7") - plain).abs().max() < 1e-3
+        assert (sample(kind, name, cfg, positive="7", negative="7") - conditional).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
@@ -154,7 +164,7 @@ def test_at_cfg_1_few_steps_give_the_digit_asked_for(sample, kind, steps):
 @pytest.mark.parametrize("differential", [False, True])
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("name", CFG_PP)
-def test_soft_masks(sample, pack, name, kind, differential):
+def test_soft_masks(sample, plain, pack, name, kind, differential):
     """Between 0 and 1 a mask mixes the kept latent into both outputs: with equal conditionings nothing is left of guidance."""
     from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 
@@ -162,7 +172,7 @@ def test_soft_masks(sample, pack, name, kind, differential):
     if differential:
         model = DifferentialDiffusion.execute(model).result[0]
     mask = torch.linspace(0.0, 1.0, 8).expand(8, 8)[None]
-    both = (sample(kind, n, 2.0, "7", "7", model=model, mask=mask) for n in (name, name.removesuffix("_cfg_pp")))
+    both = (sample(kind, n, 2.0, "7", "7", model=model, mask=mask) for n in (name, plain(name)))
     torch.testing.assert_close(*both, rtol=0, atol=1e-3)
     if not differential:
         hard = sample(kind, name, 1.0, model=model, mask=(mask > 0.5).float())

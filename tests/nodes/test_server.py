@@ -17,6 +17,7 @@ _PLAIN = {
     "start": "low order", "flow_variable": "auto",
 }  # fmt: skip
 _ALPHA = {"interpolation": "alpha", "interpolation.data_scale": 6.0, "interpolation.power": 1.5, "corrector": True}
+_ALPHA |= {"interpolation.eps_share": 0.33}
 _runs = itertools.count()
 
 
@@ -171,13 +172,13 @@ def test_multistep_node(server, order, start, calls, kind):
 @pytest.mark.parametrize(
     "interpolation",
     [
-        {"interpolation": "alpha", "interpolation.data_scale": 1.0, "interpolation.power": 2.0},
+        {**_ALPHA, "interpolation.eps_share": 0.5},
         {"interpolation.last_step": "extrapolated"},
     ],
     ids=["alpha", "extrapolated last step"],
 )
 def test_multistep_node_in_other_forms(server, interpolation, corrector, kind):
-    inputs = {**_PLAIN, "order": 4 if len(interpolation) > 1 else 2, "corrector": corrector, **interpolation}
+    inputs = {**_PLAIN, "order": 4 if len(interpolation) > 1 else 2, **interpolation, "corrector": corrector}
     _good(_custom(server, {"class_type": "RESMultistep", "inputs": inputs}, _schedule(12), kind), 12)
 
 
@@ -200,7 +201,10 @@ def test_sde_node(server, method, kind):
     quiet = run({**node, "inputs": {"method": method, "eta": 0.0, "s_noise": 1.0}})
     stages = {"2s": {"stages": "2", "stages.c2": 0.5}, "3s": {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3}}
     single = {"class_type": "RESSingleStep", "inputs": {**stages.get(method, {}), "flow_variable": "logsnr"}}
-    multi = {"class_type": "RESMultistep", "inputs": {**_PLAIN, **(_ALPHA if method == "exp_res" else {})}}
+    multi = {
+        "class_type": "RESMultistep",
+        "inputs": {**_PLAIN, **({**_ALPHA, "interpolation.eps_share": 0.0} if method == "exp_res" else {})},
+    }
     assert quiet["sha256"] == run(single if method in stages else multi)["sha256"]
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from exact import grid, noisy, paired
+from exact import grid, noisy, paired, without_cfg_pp
 
 from benchmarks.dispatch import count_operations
 from embedded.mixture import ring
@@ -53,11 +53,12 @@ def _start(time, sigma, batch=16):
     return noisy(sigma, time is FLOW, batch, RING)
 
 
-def _sample(name, model, x, sigmas, time, **options):
+def _sample(name, model, x, sigmas, time, plain=False, **options):
     if SAMPLERS[name].stochastic:
         generator = torch.Generator().manual_seed(1)
         options["noise_sampler"] = lambda a, b: torch.randn(x.shape, generator=generator, dtype=x.dtype)
-    return SAMPLERS[name].sample(model, x, torch.tensor(sigmas, dtype=torch.float64), disable=True, time=time, **options)
+    sample = without_cfg_pp(name) if plain else SAMPLERS[name].sample
+    return sample(model, x, torch.tensor(sigmas, dtype=torch.float64), disable=True, time=time, **options)
 
 
 @pytest.mark.parametrize("case", FALLING)
@@ -66,7 +67,7 @@ def test_without_guidance_it_is_the_plain_method(name, case):
     time, sigmas = FALLING[case]
     x = _start(time, sigmas[0])
     unconditional, _ = _outputs(time, 0.0)
-    plain = _sample(name.removesuffix("_cfg_pp"), unconditional, x, sigmas, time)
+    plain = _sample(name, unconditional, x, sigmas, time, plain=True)
     for model in (paired(unconditional), _pair(time, 0.0)):
         torch.testing.assert_close(_sample(name, model, x, sigmas, time), plain, rtol=1e-12, atol=1e-12)
     assert (_sample(name, _pair(time, 1.0), x, sigmas, time) - plain).abs().max() > 0.1
@@ -188,15 +189,15 @@ def test_repeated_sigmas_change_nothing(name):
 def test_no_host_reads_and_one_more_operation_than_the_plain_method(name):
     sigmas, x = torch.linspace(10.0, 0.1, 9), torch.ones(1, 4, 64, 64)
 
-    def operations(name, pair):
+    def operations(sample_by, pair):
         def sample(model):
             options = {"noise_sampler": lambda a, b: x} if SAMPLERS[name].stochastic else {}
             two = lambda x, sigma: (model(x, sigma), model(x, sigma))  # noqa: E731
-            SAMPLERS[name].sample(two if pair else model, x, sigmas, disable=True, **options)
+            sample_by(two if pair else model, x, sigmas, disable=True, **options)
 
         return count_operations(sample, x.numel())
 
-    ours, plain = operations(name, True), operations(name.removesuffix("_cfg_pp"), False)
+    ours, plain = operations(SAMPLERS[name].sample, True), operations(without_cfg_pp(name), False)
     assert ours.host_reads_in_loop == 0 and ours.float64_on_device == 0
     assert ours.model_calls == 2 * plain.model_calls
     assert ours.latent_operations <= plain.latent_operations + plain.model_calls

@@ -6,9 +6,11 @@ import pytest
 import torch
 from exact import GRIDS, denoiser, grid, noisy
 
+from samplers.churn import Churn
 from samplers.interpolation import IN_LAMBDA, InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
+from samplers.plan import Noise
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, VE
@@ -44,6 +46,10 @@ def test_gaussian_data_of_the_scale_is_exact_with_two_nodes(nodes, end, scale):
     weights = InAlpha(scale).weights(nodes[:2], nodes[0], end)
     step = end / nodes[0] * trajectory(nodes[0]) + sum(w * denoised(s) for w, s in zip(weights, nodes))
     assert step == pytest.approx(trajectory(end), rel=1e-12)
+    if not math.isinf(nodes[1]):  # and so it is by eps, which is linear in the sigma of the process
+        eps = [(trajectory(s) - denoised(s)) / s for s in nodes[:2]]
+        weights = InAlpha(scale).eps_weights(nodes[:2], nodes[0], end)
+        assert trajectory(nodes[0]) + sum(w * e for w, e in zip(weights, eps)) == pytest.approx(trajectory(end), rel=1e-12)
 
 
 @pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 4.0])
@@ -56,6 +62,52 @@ def test_a_polynomial_in_alpha_is_integrated_exactly(power):
     for k in range(3):
         step = math.fsum(w * interpolation.variable(node) ** k for w, node in zip(weights, nodes))
         assert step == pytest.approx(float(end * torch.trapezoid(v**k / s**2, s)), rel=1e-8)
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 4.0])
+def test_a_polynomial_in_the_process_sigma_is_integrated_exactly_by_eps(power):
+    """y_t = y_s + int eps ds."""
+    nodes, end, interpolation = [2.0, 3.0, 5.0], 0.2, InAlpha(1.3, power)
+    s = torch.linspace(2.0, end, 400001, dtype=torch.float64)
+    u = s / 1.3 * (1.0 + (s / 1.3) ** power) ** (-1.0 / power)
+    weights = interpolation.eps_weights(nodes, nodes[0], end)
+    for k in range(3):
+        step = math.fsum(w * (node / 1.3 * interpolation.variable(node)) ** k for w, node in zip(weights, nodes))
+        assert step == pytest.approx(float(torch.trapezoid(u**k, s)), rel=1e-8)
+
+
+def test_of_order_one_both_forms_are_ddim():
+    for share in (0.0, 0.33, 1.0):
+        plan = multistep_plan([8.0, 3.0, 1.0], 1, interpolation=InAlpha(6.0, 1.5, share))
+        for stage, (s, t) in zip(plan.stages, ((8.0, 3.0), (3.0, 1.0))):
+            assert stage.scale == pytest.approx(t / s) and dict(stage.weights)[stage.step] == pytest.approx(1.0 - t / s)
+
+
+@pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
+def test_a_share_of_eps_is_the_mean_of_both_forms_by_hand(time):
+    """Share eps_share / (1 + s) of y_s + int eps ds, with eps of the states the model was called at; no corrector."""
+    sigmas, share, interpolation = [0.9, 0.7, 0.4, 0.15], 0.6, InAlpha(6.0, 1.5, 0.6)
+    model, x = denoiser(time is FLOW), noisy(0.9, time is FLOW)
+    y, nodes = x / time.alpha(0.9), []
+    for sigma, sigma_next in zip(sigmas, sigmas[1:]):
+        s, t = time.s(sigma), time.s(sigma_next)
+        outputs = model(y * time.alpha(sigma), torch.full((len(x),), sigma, dtype=torch.float64))
+        nodes = [(s, outputs, (y - outputs) / s), *nodes][:3]
+        at = [s for s, _, _ in nodes]
+        by_d = t / s * y + sum(w * d for w, (_, d, _) in zip(interpolation.weights(at, s, t), nodes))
+        by_eps = y + sum(w * e for w, (_, _, e) in zip(interpolation.eps_weights(at, s, t), nodes))
+        y = torch.lerp(by_d, by_eps, share / (1.0 + s))
+    plan = multistep_plan(sigmas, 3, time, interpolation=interpolation)
+    torch.testing.assert_close(run(plan, model, x, torch.tensor(sigmas), disable=True), y * time.alpha(sigmas[-1]))
+
+
+def test_eps_has_no_share_where_no_single_ode_joins_the_states():
+    """Rising steps, and every step of an SDE or under churn."""
+    interpolation, sigmas = InAlpha(6.0, 1.5, 0.33), [10.0, 3.0, 1.0, 0.3, 0.1]
+    assert any(stage.states for stage in multistep_plan(sigmas, 3, interpolation=interpolation).stages)
+    for grid_, options in ((sigmas[::-1], {}), (sigmas, {"noise": Noise(1.0)}), (sigmas, {"churn": Churn(1.0)})):
+        plans = [multistep_plan(grid_, 3, interpolation=i, **options).stages for i in (interpolation, InAlpha(6.0, 1.5))]
+        assert plans[0] == plans[1]
 
 
 def test_power_one_is_the_alpha_of_rectified_flow():
@@ -78,6 +130,9 @@ METHODS = {
     "alpha 3M": (3, InAlpha(1.0), res_3s()),
     "alpha 2M, scale 0.6": (2, InAlpha(0.6), res_2s()),
     "alpha 3M, power 1.5": (3, InAlpha(2.0, 1.5), res_3s()),
+    "alpha 2M, a third of eps": (2, InAlpha(6.0, 1.5, 0.33), res_2s()),
+    "alpha 3M, all of eps": (3, InAlpha(6.0, 1.5, 1.0), res_3s()),
+    "alpha 3M, a third of eps, C": (3, InAlpha(6.0, 1.5, 0.33), res_3s()),
 }
 
 

@@ -17,8 +17,8 @@ from samplers.tableaus import res_3s
 from samplers.time_maps import FLOW, VE
 
 CALLS_PER_STEP = {name: calls_per_step(name) for name in SAMPLERS}
-# denoised outputs that an update combines, at most
-TERMS = {"exp_res": 5, "exp_res_2m": 2, "exp_res_3m": 3, "exp_res_2mc": 3, "exp_res_3mc": 4, "exp_res_2s": 2, "exp_res_3s": 2}
+# denoised outputs and earlier states that an update combines, at most
+TERMS = {"exp_res": 9, "exp_res_2m": 2, "exp_res_3m": 3, "exp_res_2mc": 3, "exp_res_3mc": 4, "exp_res_2s": 2, "exp_res_3s": 2}
 SIGMAS = torch.tensor([10.0, 3.0, 1.0, 0.3, 0.0])
 
 
@@ -209,6 +209,7 @@ def test_multistep_starts(order, start):
         ({"last_step": "x"}, "last_step must be one of"),
         ({"data_scale": 0.0}, "data_scale must be between 0.01 and 100, got 0.0"),
         ({"power": 0.5}, "power must be between 1 and 4, got 0.5"),
+        ({"eps_share": 1.5}, "eps_share must be between 0 and 1, got 1.5"),
     ],
 )
 def test_multistep_options_out_of_range(options, match):
@@ -234,8 +235,9 @@ def test_a_printed_plan_shows_every_number():
 @pytest.mark.parametrize(
     "options, plan",
     [
-        ({"interpolation": "alpha", "data_scale": 0.7}, {"interpolation": InAlpha(0.7, 1.5)}),
-        ({"interpolation": "alpha", "power": 2.5}, {"interpolation": InAlpha(6.0, 2.5)}),
+        ({"interpolation": "alpha", "data_scale": 0.7}, {"interpolation": InAlpha(0.7, 1.5, 0.33)}),
+        ({"interpolation": "alpha", "power": 2.5}, {"interpolation": InAlpha(6.0, 2.5, 0.33)}),
+        ({"interpolation": "alpha", "eps_share": 0.1}, {"interpolation": InAlpha(6.0, 1.5, 0.1)}),
         ({"last_step": "extrapolated"}, {"last_step": InAlpha(1.5, 2.0)}),
         ({"corrector": True}, {"corrector": True}),
         ({"start": "single step"}, {"start": res_3s()}),
