@@ -184,7 +184,7 @@ class NetworkCase(Case):
         return self.sample(comfy.samplers.ksampler("exp_res_3s"), sigmas)[0].double()
 
 
-def standard_cases(module, batch: int = BATCH) -> list[Case]:
+def standard_cases(module, batch: int = BATCH, seed: int = 0) -> list[Case]:
     """Ring and digits, with and without CFG 5, as eps models; digits as flow model with and without CFG 4."""
     data = {"ring": (ring(), (2, 1, 1)), "digits": (digits(dtype=torch.float64), (1, 8, 8))}
     settings = [("ring", "eps", 1.0), ("ring", "eps", 5.0), ("digits", "eps", 1.0), ("digits", "eps", 5.0)]
@@ -193,18 +193,18 @@ def standard_cases(module, batch: int = BATCH) -> list[Case]:
     for name, kind, cfg in settings:
         label = name + (" flow" if kind == "flow" else "") + (f" CFG {cfg:g}" if cfg != 1.0 else "")
         mixture, shape = data[name]
-        cases.append(MixtureCase(label, shape, kind, cfg, batch, mixture=mixture, module=module))
+        cases.append(MixtureCase(label, shape, kind, cfg, batch, seed, mixture=mixture, module=module))
     return cases
 
 
-def network_cases(batch: int = BATCH) -> list[NetworkCase]:
+def network_cases(batch: int = BATCH, seed: int = 0) -> list[NetworkCase]:
     """The trained networks, with and without CFG 3."""
     cases = []
     for name, network in networks.NETWORKS.items():
         if network.file.is_file():
             for cfg in (1.0, 3.0):
                 label = name + (f" CFG {cfg:g}" if cfg != 1.0 else "")
-                cases.append(NetworkCase(label, network.shape, network.kind, cfg, batch, network=name))
+                cases.append(NetworkCase(label, network.shape, network.kind, cfg, batch, seed, network=name))
     return cases
 
 

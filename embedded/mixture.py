@@ -10,19 +10,20 @@ import torch
 
 
 class GaussianMixture:
-    """Isotropic Gaussians with one common width.
+    """Isotropic Gaussians of equal weight.
 
     Args:
         means: (components, dim) centres.
-        std: standard deviation of every component, > 0.
+        std: standard deviation of every component, > 0; a number, or (components,).
         labels: (components,) integer class of every component; None for one class.
     """
 
-    def __init__(self, means: torch.Tensor, std: float, labels: torch.Tensor | None = None):
-        if not std > 0.0:
-            raise ValueError(f"width must be above 0, got {std:g}; it is the standard deviation of a component.")
+    def __init__(self, means: torch.Tensor, std: float | torch.Tensor, labels: torch.Tensor | None = None):
+        least = float(std.min()) if isinstance(std, torch.Tensor) else float(std)
+        if not least > 0.0:
+            raise ValueError(f"width must be above 0, got {least:g}; it is the standard deviation of a component.")
+        self.std = std.to(means) if isinstance(std, torch.Tensor) else least
         self.means = means
-        self.std = float(std)
         self.labels = torch.zeros(len(means), dtype=torch.long) if labels is None else labels.long()
         self._square_norms = means.square().sum(dim=1)
 
@@ -44,33 +45,38 @@ class GaussianMixture:
         """
         flat = x.reshape(len(x), -1)
         sigma, alpha = (_column(v, flat) for v in (sigma, alpha))
-        variance = (alpha * self.std) ** 2 + sigma**2
+        variance = (alpha * self.std) ** 2 + sigma**2  # (batch, 1 or components)
         # log N(x; alpha mean, variance), without what the components have in common
         logits = (flat @ self.means.T - 0.5 * alpha * self._square_norms) * (alpha / variance)
+        if isinstance(self.std, torch.Tensor):
+            logits = logits - 0.5 * (flat.square().sum(dim=1, keepdim=True) / variance + flat.shape[1] * variance.log())
         if class_weights is not None:
             empty = (class_weights <= 0).all(dim=1, keepdim=True)
             weights = torch.where(empty, torch.ones_like(class_weights), class_weights)
             logits = logits + weights.clamp(min=0).log()[:, self.labels]
-        mean = logits.softmax(dim=1) @ self.means
+        posterior = logits.softmax(dim=1)
         shrink = alpha * self.std**2 / variance
-        return (mean + shrink * (flat - alpha * mean)).reshape(x.shape)
+        mean = (posterior * (1.0 - alpha * shrink)) @ self.means
+        return (mean + (posterior * shrink).sum(dim=1, keepdim=True) * flat).reshape(x.shape)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
         """(n, dim) draws from the data distribution."""
         index = torch.randint(len(self.means), (n,), generator=generator)
         noise = torch.randn(n, self.means.shape[1], dtype=self.means.dtype, generator=generator)
-        return self.means[index] + self.std * noise
+        std = self.std[index, None] if isinstance(self.std, torch.Tensor) else self.std
+        return self.means[index] + std * noise
 
     def to(self, *args, **kwargs) -> "GaussianMixture":
         """The same mixture on another device or in another dtype."""
-        return GaussianMixture(self.means.to(*args, **kwargs), self.std, self.labels.to(self.means.device))
+        means = self.means.to(*args, **kwargs)
+        return GaussianMixture(means, self.std, self.labels.to(means.device))
 
 
 def _column(value, like: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(-1, 1)
 
 
-def ring(components: int = 12, radius: float = 1.0, std: float = 0.2, dtype=torch.float64) -> GaussianMixture:
+def ring(components: int = 12, radius: float = 1.0, std: float | torch.Tensor = 0.2, dtype=torch.float64) -> GaussianMixture:
     """A ring of Gaussians in the plane, alternating between two classes."""
     angle = torch.arange(components, dtype=dtype) * (2.0 * math.pi / components)
     means = radius * torch.stack([angle.cos(), angle.sin()], dim=1)
