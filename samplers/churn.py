@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 
 from .grid import MIN_STEP, GridStep
-from .plan import Renoising
+from .plan import MAX_STRENGTH, Renoising
 from .time_maps import FLOW, FLOW_LOG_SIGMA, TimeMap
 
 _MAX_ETA = math.sqrt(2.0) - 1.0  # EDM's bound: the noise that is added stays below the noise that is there
@@ -41,10 +41,12 @@ class Churn:
     sigma_max: float = math.inf
 
     def __post_init__(self):
-        for name in ("s_churn", "s_tmin", "s_noise"):
+        for name in ("s_churn", "s_tmin"):
             value = getattr(self, name)
             if not 0.0 <= value < math.inf:
                 raise ValueError(f"{name} must be a finite number, 0 or more, got {value!r}.")
+        if not 0.0 <= self.s_noise <= MAX_STRENGTH:
+            raise ValueError(f"s_noise must be between 0 and {MAX_STRENGTH:g}, got {self.s_noise!r}.")
         if not self.s_tmax >= self.s_tmin:
             raise ValueError(f"s_tmax must be s_tmin = {self.s_tmin:g} or more, got {self.s_tmax!r}; no step would be churned.")
         if not self.sigma_max > 0.0:

@@ -37,6 +37,8 @@ class GridStep(NamedTuple):
 
 # Steps shorter than this in log sigma, a few float32 roundings, are repetitions: they leave x alone and cost no call.
 MIN_STEP = 1e-6
+# Below it float32, in which models get their sigma, runs out of exponents.
+_LEAST = 1e-30
 # A rising step multiplies the state, and with it the rounding of float32, by the ratio of its sigmas.
 _MOST_RISE = 1e6
 
@@ -65,6 +67,8 @@ def grid_steps(sigmas, time: TimeMap, rising: bool = True) -> list[GridStep]:
             raise ValueError(f"sigmas[{i}] is {sigma}; every sigma must be finite. Check the scheduler that made it.")
         if sigma < 0.0:
             raise ValueError(f"sigmas[{i}] is {sigma:g}; a sigma cannot be negative. Check the scheduler that made it.")
+        if 0.0 < sigma < _LEAST:
+            raise ValueError(f"sigmas[{i}] is {sigma:g}, which a model that takes float32 cannot tell from 0. Set it to 0.")
         if not time.allows(sigma):
             raise ValueError(
                 f"sigmas[{i}] is {sigma:.9g}, but a flow model ends at sigma {time.sigma_limit:g}. "

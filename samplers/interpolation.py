@@ -76,8 +76,10 @@ class InAlpha:
         return (1.0 + (s / self.scale) ** self.power) ** (-1.0 / self.power)
 
     def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> list[float]:
-        """b_j for values of D at s = nodes, for the step from s_from (inf allowed) to s_to (0 allowed)."""
+        """b_j for values of D at s = nodes, for the step from s_from (inf allowed) to s_to (0 and, from inf, inf allowed)."""
         points = np.array([self.variable(s) for s in nodes])
+        if s_to == math.inf:
+            return [0.0] * len(points)  # nothing of the data is in x yet
         if s_to == 0.0:  # the integral's weight is all at the end
             return [_lagrange(points, j, np.ones(1)).item() for j in range(len(points))]
         # with s = scale / sinh(u), in which every power is smooth: e^{lambda - lambda_t} = s_t / s is sinh(u) over its end

@@ -8,7 +8,6 @@ All of them end a grid at sigma = 0 with one call and take `time`: the time map 
 take a model that returns (guided, unconditional), see `cfg_pp.py`.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from .interpolation import IN_LAMBDA, InAlpha
 from .loop import run
 from .multistep import multistep_plan
 from .noise import default_noise_sampler
-from .plan import Noise, Plan
+from .plan import MAX_STRENGTH, Noise, Plan
 from .single_step import single_step_plan
 from .tableaus import RES_1, res_2s, res_3s
 from .time_maps import FLOW, FLOW_LOG_SIGMA, VE, TimeMap
@@ -216,8 +215,10 @@ def _sde_sampler(name: str, method: str, plan: Callable[..., Plan]):
 
 def _noise(eta: float, s_noise: float) -> Noise:
     for name, value in (("eta", eta), ("s_noise", s_noise)):
-        if not 0.0 <= value < math.inf:
-            raise ValueError(f"{name} must be a finite number, 0 or more, got {value!r}.")
+        if not 0.0 <= value <= MAX_STRENGTH:
+            raise ValueError(f"{name} must be between 0 and {MAX_STRENGTH:g}, got {value!r}.")
+    if 0.0 < eta < 1e-9:
+        raise ValueError(f"eta must be 0, or large enough to matter, got {eta!r}. Set it to 0 for the deterministic sampler.")
     return Noise(eta, s_noise)
 
 

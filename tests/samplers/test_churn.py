@@ -361,7 +361,7 @@ def test_a_printed_plan_shows_what_comes_before_the_first_call():
         ({"s_churn": -1.0}, "s_churn must be a finite number, 0 or more, got -1.0"),
         ({"s_churn": math.inf}, "s_churn must be a finite number, 0 or more, got inf"),
         ({"s_churn": math.nan}, "s_churn must be a finite number, 0 or more, got nan"),
-        ({"s_noise": -1.0}, "s_noise must be a finite number, 0 or more, got -1.0"),
+        ({"s_noise": -1.0}, "s_noise must be between 0 and 100, got -1.0"),
         ({"s_tmin": -1.0}, "s_tmin must be a finite number, 0 or more, got -1.0"),
         ({"s_tmin": math.nan}, "s_tmin must be a finite number, 0 or more, got nan"),
         ({"s_tmin": 2.0, "s_tmax": 1.0}, "s_tmax must be s_tmin = 2 or more, got 1.0"),

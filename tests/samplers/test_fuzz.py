@@ -1,119 +1,202 @@
-"""Random combinations of sampler, options, grid, dtype and shape: a finite result or a ValueError before the first call."""
+"""Random combinations of sampler, options, grid, dtype and shape: a finite result or a ValueError before the first call.
 
+The model is called as often as announced: by the plan, by the adaptive sampler's report, and by the name of a registered sampler.
+"""
+
+import contextlib
+import logging
 import math
-from functools import partial
+from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 import torch
+from exact import calls_per_step
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samplers.adaptive import sample_exp_res_adaptive
-from samplers.interpolation import InAlpha
+from samplers.grid import grid_steps
 from samplers.loop import run
-from samplers.multistep import multistep_plan
-from samplers.plan import Noise
-from samplers.res import INTERPOLATIONS, LAST_STEPS, STARTS, sample_res_multistep
+from samplers.res import INTERPOLATIONS, LAST_STEPS, NOISES, SAMPLERS, STARTS, sample_res_multistep
 from samplers.single_step import single_step_plan
-from samplers.stochastic import sample_res_churn
+from samplers.stochastic import SOLVERS, sample_res_churn
 from samplers.tableaus import res_2s, res_3s
-from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
+from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE, TimeMap
 
-nodes = st.one_of(st.floats(-0.2, 1.2), st.just(math.nan))
-sigma = st.one_of(st.floats(0.0, 1.0, width=32), st.floats(0.0, 100.0, width=32), st.sampled_from([0.0, 1.0, math.nan, math.inf]))
+
+class Case(NamedTuple):
+    """A sampler with options that may be bad.
+
+    Attributes:
+        sample: function (model, x, sigmas, extra_args) -> result, or (result, calls announced).
+        time: its time map.
+        name: in SAMPLERS, if it is there.
+    """
+
+    sample: Callable
+    time: TimeMap
+    name: str | None = None
+
+
+@st.composite
+def mostly(draw, good, bad):
+    """So that few combinations of several options are refused."""
+    return draw(bad if draw(st.integers(0, 19)) == 19 else good)
+
+
+def numbers(low: float, high: float):
+    """Mostly between the bounds, which are legal; now and then any float at all."""
+    return mostly(st.floats(low, high), st.floats())
+
+
 times = st.sampled_from([VE, FLOW, FLOW_LOG_SIGMA])
-_CHURNED = [
-    partial(single_step_plan, tableau=res_3s()),
-    partial(multistep_plan, order=3, corrector=True, start=res_3s()),
-    partial(multistep_plan, order=2, last_step=InAlpha(0.5)),
-    partial(multistep_plan, order=4, corrector=True, interpolation=InAlpha()),
-]
 
 
 @st.composite
-def grids(draw):
-    values = draw(st.lists(sigma, min_size=0, max_size=9))
-    if draw(st.integers(0, 9)) == 0:
-        return values
-    return sorted((v for v in values if math.isfinite(v)), reverse=draw(st.integers(0, 2)) > 0)
+def registered(draw):
+    name = draw(st.sampled_from(list(SAMPLERS)))
+    time, options = draw(times), {}
+    if SAMPLERS[name].stochastic:
+        options = {"eta": draw(numbers(0.0, 3.0)), "s_noise": draw(numbers(0.0, 2.0))}
+        options["noise"] = draw(mostly(st.sampled_from(NOISES), st.just("pink")))
+    return Case(lambda *args: SAMPLERS[name].sample(*args, disable=True, time=time, **options), time, name)
 
 
 @st.composite
-def samplers(draw):
-    """A function (model, x, sigmas) -> result, whose options may be bad."""
+def multistep(draw):
     time = draw(times)
-    kind = draw(st.sampled_from(["2s", "3s", "multistep", "sde", "churn", "adaptive"]))
-    if kind == "2s":
-        c2 = draw(nodes)
-        return lambda model, x, sigmas: run(single_step_plan(sigmas, res_2s(c2), time), model, x, sigmas, disable=True)
-    if kind == "3s":
-        c2, c3 = draw(nodes), draw(nodes)
-        return lambda model, x, sigmas: run(single_step_plan(sigmas, res_3s(c2, c3), time), model, x, sigmas, disable=True)
-    if kind == "adaptive":
-        limits = {name: draw(st.one_of(st.floats(0.0, 10.0), st.just(math.nan))) for name in ("rtol", "atol")}
-        limits["max_calls"] = draw(st.integers(0, 100))
-        return lambda model, x, sigmas: sample_exp_res_adaptive(model, x, sigmas, disable=True, time=time, **limits)
-    if kind == "sde":
-        noise = Noise(draw(st.floats(0.0, 2.0)), draw(st.floats(0.0, 2.0)))
-        time = FLOW if time is FLOW_LOG_SIGMA else time
-        plans = [
-            lambda g: multistep_plan(g, 2, time, noise=noise),
-            lambda g: single_step_plan(g, res_3s(), time, noise),
-        ]
-        plan = draw(st.sampled_from(plans))
-        return lambda model, x, sigmas: run(
-            plan(sigmas), model, x, sigmas, disable=True, noise_sampler=lambda a, b: torch.randn_like(x)
-        )  # fmt: skip
-    if kind == "churn":
-        solver = draw(st.sampled_from(_CHURNED))
-        limits = st.one_of(st.floats(-0.1, 100.0), st.sampled_from([0.0, math.inf]))
-        options = {"s_churn": draw(st.floats(-0.1, 20.0)), "s_tmin": draw(limits), "s_tmax": draw(limits)}
-        options |= {"sigma_max": draw(limits), "solver": solver, "time": time}
-        return lambda model, x, sigmas: sample_res_churn(model, x, sigmas, disable=True, **options)
     options = {
-        "order": draw(st.integers(0, 5)),
-        "start": draw(st.sampled_from(STARTS)),
+        "order": draw(mostly(st.integers(1, 4), st.integers())),
+        "start": draw(mostly(st.sampled_from(STARTS), st.just("any"))),
         "corrector": draw(st.booleans()),
-        "interpolation": draw(st.sampled_from(INTERPOLATIONS)),
-        "data_scale": draw(st.floats(-0.1, 10.0)),
-        "power": draw(st.floats(0.9, 4.1)),
-        "last_step": draw(st.sampled_from(LAST_STEPS)),
+        "interpolation": draw(mostly(st.sampled_from(INTERPOLATIONS), st.just("linear"))),
+        "data_scale": draw(numbers(0.01, 100.0)),
+        "power": draw(numbers(1.0, 4.0)),
+        "eps_share": draw(numbers(0.0, 1.0)),
+        "last_step": draw(mostly(st.sampled_from(LAST_STEPS), st.just("none"))),
     }
-    return lambda model, x, sigmas: sample_res_multistep(model, x, sigmas, disable=True, time=time, **options)
+    return Case(lambda *args: sample_res_multistep(*args, disable=True, time=time, **options), time)
 
 
-def _check(sample, values, dtype, shape):
-    calls = 0
+@st.composite
+def single_step(draw):
+    time, c2, c3 = draw(times), draw(numbers(0.01, 1.0)), draw(st.none() | numbers(0.01, 1.0))
 
-    def model(x, sigma):
-        nonlocal calls
-        calls += 1
-        assert sigma.shape == (shape[0],) and sigma.isfinite().all() and (sigma > 0).all()
-        return 0.5 * x / (1.0 + sigma.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype))
+    def sample(model, x, sigmas, extra_args):
+        tableau = res_2s(c2) if c3 is None else res_3s(c2, c3)
+        return run(single_step_plan(sigmas, tableau, time), model, x, sigmas, extra_args, disable=True)
 
-    x = torch.ones(shape, dtype=dtype)
+    return Case(sample, time)
+
+
+@st.composite
+def churn(draw):
+    limits = st.floats(0.0, 100.0) | st.sampled_from([0.0, math.inf])
+    options = {"s_churn": draw(numbers(0.0, 20.0)), "s_noise": draw(numbers(0.0, 2.0))}
+    options["s_tmin"], options["s_tmax"] = sorted([draw(limits), draw(limits)])
+    options |= {"sigma_max": draw(mostly(st.just(math.inf) | st.floats(1.0, 100.0), st.floats()))}
+    options |= {"solver": draw(mostly(st.sampled_from(list(SOLVERS)), st.just("euler"))), "time": draw(times)}
+    return Case(lambda *args: sample_res_churn(*args, disable=True, **options), options["time"])
+
+
+@st.composite
+def adaptive(draw):
+    options = {"rtol": draw(numbers(1e-4, 10.0)), "atol": draw(numbers(1e-4, 10.0)), "time": draw(times)}
+    options["max_calls"] = draw(mostly(st.integers(4, 100), st.integers(-4, 4)))
+
+    def sample(*args):
+        result, info = sample_exp_res_adaptive(*args, disable=True, return_info=True, **options)
+        assert info.calls <= max(options["max_calls"], 0)
+        return result, info.calls
+
+    return Case(sample, options["time"])
+
+
+@st.composite
+def grids(draw, limit: float):
+    """Mostly sorted and up to the limit, falling twice as often as rising; with repetitions and near-repetitions."""
+    up_to_limit = st.floats(0.0, limit, width=32)
+    bad = st.floats(-1.0, 1e6) | st.sampled_from([math.nan, math.inf])
+    values = draw(st.lists(mostly(up_to_limit | st.sampled_from([0.0, 1.0]), bad), min_size=0, max_size=9))
+    if values:
+        again = draw(st.lists(st.sampled_from(values), max_size=2))
+        values += [v * (1.0 - draw(st.sampled_from([0.0, 1e-7, 1e-6, 3e-6, 1e-3]))) for v in again]
+    if draw(st.integers(0, 19)) == 19:
+        return values
+    return sorted((v for v in values if not math.isnan(v)), reverse=draw(st.integers(0, 2)) > 0)
+
+
+@st.composite
+def problems(draw):
+    """(case, x, sigmas, extra_args)"""
+    case = draw(registered() | registered() | multistep() | single_step() | churn() | adaptive())
+    sigmas = torch.tensor(
+        draw(grids(100.0 if case.time is VE else 1.0)), dtype=draw(st.sampled_from([torch.float32, torch.float64]))
+    )
+    shape = draw(st.sampled_from([(1, 2), (3, 1, 4), (2, 4, 2, 2), (1, 2, 3, 2, 2)]))
+    x = torch.ones(shape, dtype=draw(st.sampled_from([torch.float32, torch.float64, torch.bfloat16])))
+    return case, x, sigmas, draw(st.sampled_from([None, {}, {"seed": 0}, {"seed": 2**64 - 1}]))
+
+
+class Model:
+    """Counts its calls and checks what it is given."""
+
+    def __init__(self, x, cfg_pp: bool):
+        self.calls, self._like, self._cfg_pp = 0, x, cfg_pp
+
+    def __call__(self, x, sigma, seed=0):
+        self.calls += 1
+        assert x.shape == self._like.shape and x.dtype == self._like.dtype
+        assert sigma.shape == x.shape[:1] and sigma.isfinite().all() and (sigma > 0).all()
+        denoised = 0.5 * x / (1.0 + sigma.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype))
+        return (1.5 * denoised, denoised) if self._cfg_pp else denoised
+
+
+@contextlib.contextmanager
+def logged_plans():
+    """A list that gets every plan the loop is about to run."""
+    logger, handler, plans = logging.getLogger("samplers.loop"), logging.Handler(), []
+    handler.emit = lambda record: plans.extend(record.args)
+    level, logger.propagate = logger.level, False
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
     try:
-        result = sample(model, x, torch.tensor(values))
-    except ValueError as error:
-        assert calls == 0 and len(str(error)) > 20
-        return
-    assert result.shape == x.shape and result.dtype == dtype
+        yield plans
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = True
+
+
+def check(case, x, sigmas, extra_args):
+    model = Model(x, cfg_pp=case.name is not None and SAMPLERS[case.name].cfg_pp)
+    with logged_plans() as plans:
+        try:
+            result = case.sample(model, x, sigmas, extra_args)
+        except ValueError as error:
+            assert model.calls == 0 and len(str(error)) > 20
+            return
+    result, announced = result if isinstance(result, tuple) else (result, plans[0].calls)
+    assert model.calls == announced
+    if case.name is not None:
+        of_a_step = calls_per_step(case.name)
+        assert announced == sum(1 if step.sigma_next == 0.0 else of_a_step for step in grid_steps(sigmas, case.time))
+    assert result.shape == x.shape and result.dtype == x.dtype
     assert result.isfinite().all()
 
 
-DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16])
-SHAPES = st.sampled_from([(1, 2), (3, 1, 4), (2, 4, 2, 2), (1, 2, 3, 2, 2)])
 _common = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True, "database": None}
 
 
-@settings(max_examples=500, **_common)
-@given(samplers(), grids(), DTYPES, SHAPES)
-def test_finite_or_refused(sample, values, dtype, shape):
-    _check(sample, values, dtype, shape)
+@settings(max_examples=1_500, **_common)
+@given(problems())
+def test_finite_as_announced_or_refused(problem):
+    check(*problem)
 
 
 @pytest.mark.long
 @settings(max_examples=10_000, **_common)
-@given(samplers(), grids(), DTYPES, SHAPES)
-def test_finite_or_refused_at_length(sample, values, dtype, shape):
-    _check(sample, values, dtype, shape)
+@given(problems())
+def test_finite_as_announced_or_refused_at_length(problem):
+    check(*problem)

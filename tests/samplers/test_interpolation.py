@@ -174,6 +174,13 @@ def test_corrected_steps_are_the_steps_redone(interpolation):
     torch.testing.assert_close(run(plan, model, x, torch.tensor(sigmas), disable=True), predicted)
 
 
+def test_two_sigmas_of_pure_noise():
+    """Within float32 roundings of 1 a flow latent holds nothing, and the step between two such sigmas only scales it."""
+    sigmas = [1.0, 1.0 - 2e-6, 0.5, 0.0]
+    first = multistep_plan(sigmas, 4, FLOW, interpolation=InAlpha(6.0, 1.5, 0.33), corrector=True).stages[0]
+    assert first.scale == pytest.approx(1.0 - 2e-6) and all(weight == 0.0 for _, weight in first.weights)
+
+
 def test_sigmas_that_alpha_cannot_tell_apart_keep_finite_weights():
     """Below 1e-8 alpha is 1 in float64; a corrector has nothing to interpolate there."""
     for order in (1, 2, 3, 4):

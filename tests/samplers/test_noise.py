@@ -115,8 +115,14 @@ def test_an_injected_noise_sampler_is_used(name):
 @pytest.mark.parametrize("options", [{"eta": -0.1}, {"s_noise": -1.0}, {"eta": float("nan")}, {"s_noise": float("inf")}])
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_bad_options(name, options):
-    with pytest.raises(ValueError, match=f"{next(iter(options))} must be a finite number, 0 or more"):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be between 0 and 100"):
         SAMPLERS[name].sample(None, _initial(), SIGMAS, disable=True, **options)
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_an_eta_too_small_to_matter(name):
+    with pytest.raises(ValueError, match="eta must be 0, or large enough to matter, got 1e-300"):
+        SAMPLERS[name].sample(None, _initial(), SIGMAS, disable=True, eta=1e-300)
 
 
 @pytest.mark.parametrize("flow", [False, True], ids=["ve", "flow"])
