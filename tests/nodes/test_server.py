@@ -1,107 +1,34 @@
 """Every sampler, scheduler and node through the real server over HTTP."""
 
-import itertools
 import json
 
 import pytest
-from exact import DETERMINISTIC, calls_per_step
+from exact import DETERMINISTIC
+from prompts import ALPHA, CALLS_PER_STEP, PLAIN, RUNS, calls_of, check_good, custom, graph_of, ksampler, report, schedule, select
 
 from dev.server import PromptError
 from dev.setup import ROOT
 from dev.workflow import to_prompt
 from samplers.res import SAMPLERS
 
-CALLS_PER_STEP = {name: calls_per_step(name) for name in SAMPLERS}
-_PLAIN = {
-    "order": 2, "corrector": False, "interpolation": "lambda", "interpolation.last_step": "denoised",
-    "start": "low order", "flow_variable": "auto",
-}  # fmt: skip
-_ALPHA = {"interpolation": "alpha", "interpolation.data_scale": 6.0, "interpolation.power": 1.5, "corrector": True}
-_ALPHA |= {"interpolation.eps_share": 0.33}
-_runs = itertools.count()
-
-
-def _calls(name, steps):
-    return CALLS_PER_STEP[name] * (steps - 1) + 1
-
-
-def _graph(kind="eps", latent=None):
-    """Model, conditionings and latent shared by all prompts; node ids are names."""
-    run = f"run {next(_runs)}"
-    inputs = {"kind": kind, "width": 0.1, **({"kind.shift": 3.0} if kind == "flow" else {})}
-    return run, {
-        "digits": {"class_type": "RESDigitsModel", "inputs": inputs},
-        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["digits", 0], "run": run}},
-        "positive": {"class_type": "RESDigitsCondition", "inputs": {"digit": "3"}},
-        "negative": {"class_type": "RESDigitsCondition", "inputs": {"digit": "any digit"}},
-        "latent": latent or {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 4}},
-    }
-
-
-def _report(server, run, graph, source):
-    graph["report"] = {"class_type": "TestReport", "inputs": {"latent": source, "run": run}}
-    return server.run(graph)["report"]["facts"][0]
-
-
-def _ksampler(server, name, kind, steps=5, latent=None, advanced=None, **inputs):
-    run, graph = _graph(kind, latent)
-    common = {"model": ["model", 0], "steps": steps, "cfg": 5.0, "sampler_name": name, "scheduler": "logsnr_uniform"}
-    common |= {"positive": ["positive", 0], "negative": ["negative", 0], "latent_image": ["latent", 0]}
-    if advanced is None:
-        graph["sample"] = {"class_type": "KSampler", "inputs": {**common, "seed": 3, "denoise": 1.0, **inputs}}
-    else:
-        graph["sample"] = {"class_type": "KSamplerAdvanced", "inputs": {**common, "noise_seed": 3, **advanced, **inputs}}
-    return _report(server, run, graph, ["sample", 0])
-
-
-def _custom(server, sampler, sigmas, kind="eps", patch=None, cfg=5.0):
-    run, graph = _graph(kind)
-    graph["sampler"], graph["sigmas"] = sampler, sigmas
-    if patch:
-        graph["patched"] = {"class_type": patch, "inputs": {"model": ["model", 0]}}
-    model = ["patched", 0] if patch else ["model", 0]
-    graph["sample"] = {
-        "class_type": "SamplerCustom",
-        "inputs": {
-            "model": model, "add_noise": True, "noise_seed": 3, "cfg": cfg, "positive": ["positive", 0],
-            "negative": ["negative", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "latent_image": ["latent", 0],
-        },
-    }  # fmt: skip
-    return _report(server, run, graph, ["sample", 0])
-
-
-def _good(facts, calls, batch=4):
-    assert facts["finite"] and facts["shape"] == [batch, 1, 8, 8]
-    assert facts["calls"] == calls
-    assert 0.3 < facts["std"] < 3.0  # digits have 0.75; few steps at CFG 5 overshoot
-
-
-def _select(name):
-    return {"class_type": "KSamplerSelect", "inputs": {"sampler_name": name}}
-
-
-def _schedule(steps=5, spacing="uniform", **inputs):
-    common = {"model": ["model", 0], "steps": steps, "denoise": 1.0, "spacing": spacing}
-    return {"class_type": "RESLogSNRSchedule", "inputs": {**common, **inputs}}
-
 
 @pytest.mark.parametrize("kind", ["eps", "v", "edm", "flow"])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_ksampler_with_cfg(server, name, kind):
-    first = _ksampler(server, name, kind)
-    _good(first, _calls(name, 5))
-    assert _ksampler(server, name, kind)["sha256"] == first["sha256"], "same seed, same bytes"
-    assert _ksampler(server, name, kind, seed=4)["sha256"] != first["sha256"]
+    first = ksampler(server, name, kind)
+    check_good(first, calls_of(name, 5))
+    assert ksampler(server, name, kind)["sha256"] == first["sha256"], "same seed, same bytes"
+    assert ksampler(server, name, kind, seed=4)["sha256"] != first["sha256"]
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_mask_keeps_what_is_outside(server, name, kind):
     real = {"class_type": "TestRealDigits", "inputs": {"count": 4, "mask": True}}
-    run, graph = _graph(kind, {**real, "inputs": {"count": 4, "mask": False}})
-    original = _report(server, run, graph, ["latent", 0])
-    facts = _ksampler(server, name, kind, latent=real)
-    _good(facts, _calls(name, 5))
+    run, graph = graph_of(kind, {**real, "inputs": {"count": 4, "mask": False}})
+    original = report(server, run, graph, ["latent", 0])
+    facts = ksampler(server, name, kind, latent=real)
+    check_good(facts, calls_of(name, 5))
     assert facts["top"] == pytest.approx(original["top"], abs=1e-5)
     assert facts["sha256"] != original["sha256"]
 
@@ -110,7 +37,7 @@ def test_mask_keeps_what_is_outside(server, name, kind):
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_denoise_half(server, name, kind):
     real = {"class_type": "TestRealDigits", "inputs": {"count": 4, "mask": False}}
-    _good(_ksampler(server, name, kind, latent=real, denoise=0.5), _calls(name, 5))
+    check_good(ksampler(server, name, kind, latent=real, denoise=0.5), calls_of(name, 5))
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
@@ -118,17 +45,17 @@ def test_denoise_half(server, name, kind):
 def test_ksampler_advanced_in_two_parts(server, name, kind):
     """start, end and leftover noise; a single-step method cannot tell that the schedule was cut."""
     whole = {"add_noise": "enable", "start_at_step": 0, "end_at_step": 10000, "return_with_leftover_noise": "disable"}
-    expected = _ksampler(server, name, kind, 6, advanced=whole)
-    _good(expected, _calls(name, 6))
-    run, graph = _graph(kind)
+    expected = ksampler(server, name, kind, 6, advanced=whole)
+    check_good(expected, calls_of(name, 6))
+    run, graph = graph_of(kind)
     common = {"model": ["model", 0], "noise_seed": 3, "steps": 6, "cfg": 5.0, "sampler_name": name, "scheduler": "logsnr_uniform"}
     common |= {"positive": ["positive", 0], "negative": ["negative", 0]}
     first = {**whole, "end_at_step": 3, "return_with_leftover_noise": "enable", "latent_image": ["latent", 0]}
     second = {**whole, "add_noise": "disable", "start_at_step": 3, "latent_image": ["first", 0]}
     graph["first"] = {"class_type": "KSamplerAdvanced", "inputs": {**common, **first}}
     graph["second"] = {"class_type": "KSamplerAdvanced", "inputs": {**common, **second}}
-    facts = _report(server, run, graph, ["second", 0])
-    _good(facts, _calls(name, 6))
+    facts = report(server, run, graph, ["second", 0])
+    check_good(facts, calls_of(name, 6))
     if CALLS_PER_STEP[name] > 1 and name in DETERMINISTIC:
         assert facts["top"] == pytest.approx(expected["top"], abs=2e-4)
 
@@ -136,16 +63,16 @@ def test_ksampler_advanced_in_two_parts(server, name, kind):
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("scheduler", ["logsnr_uniform", "logsnr_power"])
 def test_schedulers_by_name(server, scheduler, kind):
-    _good(_ksampler(server, "euler", kind, 8, scheduler=scheduler), 8)
+    check_good(ksampler(server, "euler", kind, 8, scheduler=scheduler), 8)
     inputs = {"model": ["model", 0], "scheduler": scheduler, "steps": 5, "denoise": 0.8}
     basic = {"class_type": "BasicScheduler", "inputs": inputs}
-    _good(_custom(server, _select("exp_res_2m"), basic, kind), 5)
+    check_good(custom(server, select("exp_res_2m"), basic, kind), 5)
 
 
 @pytest.mark.parametrize("kind", ["eps", "v", "edm", "flow"])
 @pytest.mark.parametrize("spacing", [("uniform", {}), ("power", {"spacing.power": 0.8}), ("edm_rho", {"spacing.rho": 7.0})])
 def test_schedule_node(server, spacing, kind):
-    _good(_custom(server, _select("exp_res_2s"), _schedule(5, spacing[0], **spacing[1]), kind), 9)
+    check_good(custom(server, select("exp_res_2s"), schedule(5, spacing[0], **spacing[1]), kind), 9)
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
@@ -154,7 +81,7 @@ def test_single_step_node(server, flow_variable, kind):
     two = {"stages": "2", "stages.c2": 0.5, "flow_variable": flow_variable}
     three = {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3, "flow_variable": flow_variable}
     for calls, inputs in ((9, two), (13, three)):
-        _good(_custom(server, {"class_type": "RESSingleStep", "inputs": inputs}, _schedule(), kind), calls)
+        check_good(custom(server, {"class_type": "RESSingleStep", "inputs": inputs}, schedule(), kind), calls)
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
@@ -163,8 +90,8 @@ def test_single_step_node(server, flow_variable, kind):
     [(1, "low order", 8), (2, "low order", 8), (3, "low order", 8), (2, "single step", 9), (3, "single step", 12)],
 )
 def test_multistep_node(server, order, start, calls, kind):
-    inputs = {**_PLAIN, "order": order, "start": start}
-    _good(_custom(server, {"class_type": "RESMultistep", "inputs": inputs}, _schedule(8), kind), calls)
+    inputs = {**PLAIN, "order": order, "start": start}
+    check_good(custom(server, {"class_type": "RESMultistep", "inputs": inputs}, schedule(8), kind), calls)
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
@@ -172,14 +99,14 @@ def test_multistep_node(server, order, start, calls, kind):
 @pytest.mark.parametrize(
     "interpolation",
     [
-        {**_ALPHA, "interpolation.eps_share": 0.5},
+        {**ALPHA, "interpolation.eps_share": 0.5},
         {"interpolation.last_step": "extrapolated"},
     ],
     ids=["alpha", "extrapolated last step"],
 )
 def test_multistep_node_in_other_forms(server, interpolation, corrector, kind):
-    inputs = {**_PLAIN, "order": 4 if len(interpolation) > 1 else 2, **interpolation, "corrector": corrector}
-    _good(_custom(server, {"class_type": "RESMultistep", "inputs": inputs}, _schedule(12), kind), 12)
+    inputs = {**PLAIN, "order": 4 if len(interpolation) > 1 else 2, **interpolation, "corrector": corrector}
+    check_good(custom(server, {"class_type": "RESMultistep", "inputs": inputs}, schedule(12), kind), 12)
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
@@ -188,22 +115,22 @@ def test_sde_node(server, method, kind):
     """The default is the registered sampler, Brownian noise is not; eta 0 is the deterministic one in logSNR, to the bit."""
 
     def run(sampler):
-        return _custom(server, sampler, _schedule(), kind)
+        return custom(server, sampler, schedule(), kind)
 
     node = {"class_type": "RESSDE", "inputs": {"method": method, "eta": 1.0, "s_noise": 1.0}}
     name = "exp_res_sde" if method == "exp_res" else f"exp_res_{method}_sde"
     facts = run(node)
-    _good(facts, _calls(name, 5))
-    assert facts["sha256"] == run(_select(name))["sha256"]
+    check_good(facts, calls_of(name, 5))
+    assert facts["sha256"] == run(select(name))["sha256"]
     brownian = run({**node, "inputs": {**node["inputs"], "noise": "brownian"}})
-    _good(brownian, facts["calls"])
+    check_good(brownian, facts["calls"])
     assert brownian["sha256"] != facts["sha256"]
     quiet = run({**node, "inputs": {"method": method, "eta": 0.0, "s_noise": 1.0}})
     stages = {"2s": {"stages": "2", "stages.c2": 0.5}, "3s": {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3}}
     single = {"class_type": "RESSingleStep", "inputs": {**stages.get(method, {}), "flow_variable": "logsnr"}}
     multi = {
         "class_type": "RESMultistep",
-        "inputs": {**_PLAIN, **({**_ALPHA, "interpolation.eps_share": 0.0} if method == "exp_res" else {})},
+        "inputs": {**PLAIN, **({**ALPHA, "interpolation.eps_share": 0.0} if method == "exp_res" else {})},
     }
     assert quiet["sha256"] == run(single if method in stages else multi)["sha256"]
 
@@ -212,7 +139,7 @@ def test_sde_node(server, method, kind):
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in DETERMINISTIC])
 def test_an_item_of_a_batch_alone(server, name, kind):
     """LatentFromBatch keeps an item's initial noise, and so the noise of the sampler."""
-    run, graph = _graph(kind)
+    run, graph = graph_of(kind)
     common = {"model": ["model", 0], "seed": 3, "steps": 6, "cfg": 2.0, "sampler_name": name, "scheduler": "logsnr_uniform"}
     common |= {"positive": ["positive", 0], "negative": ["negative", 0], "denoise": 1.0}
     item = {"batch_index": 2, "length": 1}
@@ -232,34 +159,34 @@ def test_node_defaults_are_the_registered_samplers(server):
     two = {"stages": "2", "stages.c2": 0.5, "flow_variable": "auto"}
     three = {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3, "flow_variable": "auto"}
     pairs = {
-        "exp_res": {"class_type": "RESMultistep", "inputs": {**_PLAIN, **_ALPHA, "order": 4}},
+        "exp_res": {"class_type": "RESMultistep", "inputs": {**PLAIN, **ALPHA, "order": 4}},
         "exp_res_2s": {"class_type": "RESSingleStep", "inputs": two},
         "exp_res_3s": {"class_type": "RESSingleStep", "inputs": three},
-        "exp_res_2m": {"class_type": "RESMultistep", "inputs": _PLAIN},
-        "exp_res_3m": {"class_type": "RESMultistep", "inputs": {**_PLAIN, "order": 3}},
-        "exp_res_2mc": {"class_type": "RESMultistep", "inputs": {**_PLAIN, "corrector": True}},
-        "exp_res_3mc": {"class_type": "RESMultistep", "inputs": {**_PLAIN, "order": 3, "corrector": True}},
+        "exp_res_2m": {"class_type": "RESMultistep", "inputs": PLAIN},
+        "exp_res_3m": {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": 3}},
+        "exp_res_2mc": {"class_type": "RESMultistep", "inputs": {**PLAIN, "corrector": True}},
+        "exp_res_3mc": {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": 3, "corrector": True}},
     }
     assert set(pairs) == set(DETERMINISTIC)
     for name, node in pairs.items():
         for kind in ("eps", "flow"):
-            by_node, by_name = (_custom(server, s, _schedule(), kind)["sha256"] for s in (node, _select(name)))
+            by_node, by_name = (custom(server, s, schedule(), kind)["sha256"] for s in (node, select(name)))
             assert by_node == by_name
 
 
 def test_sampler_custom_advanced_with_cfg_guider(server):
-    run, graph = _graph("flow")
-    graph["sampler"], graph["sigmas"] = _select("exp_res_3s"), _schedule()
+    run, graph = graph_of("flow")
+    graph["sampler"], graph["sigmas"] = select("exp_res_3s"), schedule()
     guided = {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "cfg": 3.0}
     graph["guider"] = {"class_type": "CFGGuider", "inputs": guided}
     graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 5}}
     wires = {"noise": ["noise", 0], "guider": ["guider", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0]}
     graph["sample"] = {"class_type": "SamplerCustomAdvanced", "inputs": {**wires, "latent_image": ["latent", 0]}}
-    _good(_report(server, run, graph, ["sample", 0]), 13)
+    check_good(report(server, run, graph, ["sample", 0]), 13)
 
 
 def test_decode_saves_a_picture(server):
-    run, graph = _graph()
+    run, graph = graph_of()
     graph["image"] = {"class_type": "RESDigitsDecode", "inputs": {"samples": ["latent", 0], "columns": 3, "scale": 5}}
     graph["save"] = {"class_type": "SaveImage", "inputs": {"images": ["image", 0], "filename_prefix": "digits"}}
     [image] = server.run(graph)["save"]["images"]
@@ -295,10 +222,10 @@ def _execution_error(server, call):
     """The message of the ValueError that a prompt ended with, before its model was called."""
     error = _failure(call)["execution_error"]
     assert error["exception_type"] == "ValueError"
-    run = f"run {next(_runs) - 1}"  # of the prompt that failed
+    run = f"run {next(RUNS) - 1}"  # of the prompt that failed
     latent = {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 1}}
-    report = {"class_type": "TestReport", "inputs": {"latent": ["latent", 0], "run": run}}
-    assert server.run({"latent": latent, "report": report})["report"]["facts"][0]["calls"] in (0, None)
+    graph = {"latent": latent, "report": {"class_type": "TestReport", "inputs": {"latent": ["latent", 0], "run": run}}}
+    assert server.run(graph)["report"]["facts"][0]["calls"] in (0, None)
     return error["exception_message"]
 
 
@@ -306,14 +233,14 @@ def _execution_error(server, call):
 @pytest.mark.parametrize("values", BAD_SIGMAS)
 def test_bad_sigmas(server, name, values):
     sigmas = {"class_type": "TestSigmas", "inputs": {"values": values}}
-    assert BAD_SIGMAS[values] in _execution_error(server, lambda: _custom(server, _select(name), sigmas))
+    assert BAD_SIGMAS[values] in _execution_error(server, lambda: custom(server, select(name), sigmas))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("values, calls", [("14 14 3 0.5 0", None), ("5 0", 1), ("14 3 0.5", None)])
 def test_odd_but_legal_sigmas(server, name, values, calls):
     sigmas = {"class_type": "TestSigmas", "inputs": {"values": values}}
-    facts = _custom(server, _select(name), sigmas)
+    facts = custom(server, select(name), sigmas)
     per_step = CALLS_PER_STEP[name]
     assert facts["finite"]
     assert facts["calls"] == {"14 14 3 0.5 0": 2 * per_step + 1, "5 0": 1, "14 3 0.5": 2 * per_step}[values]
@@ -323,7 +250,7 @@ def test_odd_but_legal_sigmas(server, name, values, calls):
 @pytest.mark.parametrize("values", ["", "5"])
 def test_sigmas_without_steps_return_the_latent_as_the_host_does(server, name, values):
     sigmas = {"class_type": "TestSigmas", "inputs": {"values": values}}
-    ours, hosts = (_custom(server, _select(n), sigmas) for n in (name, "euler"))
+    ours, hosts = (custom(server, select(n), sigmas) for n in (name, "euler"))
     assert ours["sha256"] == hosts["sha256"] and ours["calls"] == 0
 
 
@@ -331,12 +258,12 @@ def test_sigmas_without_steps_return_the_latent_as_the_host_does(server, name, v
 def test_singular_nodes(server, c2, c3, message):
     inputs = {"stages": "3", "stages.c2": c2, "stages.c3": c3, "flow_variable": "auto"}
     sampler = {"class_type": "RESSingleStep", "inputs": inputs}
-    assert message in _execution_error(server, lambda: _custom(server, sampler, _schedule()))
+    assert message in _execution_error(server, lambda: custom(server, sampler, schedule()))
 
 
 def test_no_single_step_start_of_order_four(server):
-    sampler = {"class_type": "RESMultistep", "inputs": {**_PLAIN, "order": 4, "start": "single step"}}
-    assert "got order 4; use 'low order'" in _execution_error(server, lambda: _custom(server, sampler, _schedule()))
+    sampler = {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": 4, "start": "single step"}}
+    assert "got order 4; use 'low order'" in _execution_error(server, lambda: custom(server, sampler, schedule()))
 
 
 def _refused(call, name):
@@ -348,13 +275,13 @@ def _refused(call, name):
 @pytest.mark.parametrize("name, value", [("stages.c2", 0.0), ("stages.c2", 1.5), ("stages.c3", -1.0)])
 def test_nodes_out_of_range(server, name, value):
     inputs = {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3, "flow_variable": "auto", name: value}
-    _refused(lambda: _custom(server, {"class_type": "RESSingleStep", "inputs": inputs}, _schedule()), name)
+    _refused(lambda: custom(server, {"class_type": "RESSingleStep", "inputs": inputs}, schedule()), name)
 
 
 @pytest.mark.parametrize("name, value", [("steps", 0), ("denoise", 1.5), ("denoise", -0.5), ("spacing.power", 0.0)])
 def test_schedule_out_of_range(server, name, value):
-    schedule = _schedule(spacing="power", **{"spacing.power": 1.0, name: value})
-    _refused(lambda: _custom(server, _select("exp_res_2m"), schedule), name)
+    grid = schedule(spacing="power", **{"spacing.power": 1.0, name: value})
+    _refused(lambda: custom(server, select("exp_res_2m"), grid), name)
 
 
 @pytest.mark.parametrize(
@@ -367,51 +294,33 @@ def test_schedule_out_of_range(server, name, value):
 )
 def test_schedule_out_of_range_through_a_link(server, name, output, value, message):
     """A linked value is not checked by the host."""
-    run, graph = _graph()
+    run, graph = graph_of()
     graph["number"] = {"class_type": "TestNumber", "inputs": {"value": value}}
-    graph["sigmas"] = _schedule(**{name: ["number", output]})
-    graph["sampler"] = _select("exp_res_2m")
+    graph["sigmas"] = schedule(**{name: ["number", output]})
+    graph["sampler"] = select("exp_res_2m")
     wires = {"sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "positive": ["positive", 0], "negative": ["negative", 0]}
     wires |= {"model": ["model", 0], "latent_image": ["latent", 0], "add_noise": True, "noise_seed": 1, "cfg": 1.0}
     graph["sample"] = {"class_type": "SamplerCustom", "inputs": wires}
-    assert message in _execution_error(server, lambda: _report(server, run, graph, ["sample", 0]))
+    assert message in _execution_error(server, lambda: report(server, run, graph, ["sample", 0]))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_unknown_model_sampling(server, name):
     sigmas = {"class_type": "TestSigmas", "inputs": {"values": "14 1 0"}}
-    message = _execution_error(server, lambda: _custom(server, _select(name), sigmas, patch="TestUnknownSampling"))
+    message = _execution_error(server, lambda: custom(server, select(name), sigmas, patch="TestUnknownSampling"))
     assert "model_sampling is of an unknown kind (Strange" in message
 
 
 def test_model_refuses_other_latents(server):
     other = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
-    run, graph = _graph(latent=other)
-    details = _failure(lambda: _ksampler(server, "exp_res_2m", "eps", latent=other))["execution_error"]
+    run, graph = graph_of(latent=other)
+    details = _failure(lambda: ksampler(server, "exp_res_2m", "eps", latent=other))["execution_error"]
     assert "Use Digits Latent for Digits Model" in details["exception_message"]
 
 
 def test_decode_refuses_other_latents(server):
-    run, graph = _graph()
+    run, graph = graph_of()
     graph["other"] = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
     graph["image"] = {"class_type": "RESDigitsDecode", "inputs": {"samples": ["other", 0], "columns": 3, "scale": 5}}
     graph["save"] = {"class_type": "PreviewImage", "inputs": {"images": ["image", 0]}}
     assert "samples must have the shape (batch, 1, 8, 8)" in _execution_error(server, lambda: server.run(graph))
-
-
-# --- soak ---
-
-
-@pytest.mark.long
-def test_200_prompts_in_a_row_do_not_grow_the_server(server):
-    import psutil
-
-    process = psutil.Process(server.process.pid)
-    for i in range(250):
-        _good(
-            _ksampler(server, list(SAMPLERS)[i % len(SAMPLERS)], ["eps", "flow"][i % 2], seed=i),
-            _calls(list(SAMPLERS)[i % len(SAMPLERS)], 5),
-        )
-        if i == 50:  # caches are warm
-            before = process.memory_info().rss
-    assert process.memory_info().rss - before < 100e6

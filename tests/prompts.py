@@ -1,0 +1,86 @@
+"""Prompts that the server tests run, and what they report."""
+
+import itertools
+
+from exact import calls_per_step
+
+from samplers.res import SAMPLERS
+
+CALLS_PER_STEP = {name: calls_per_step(name) for name in SAMPLERS}
+# inputs of RES Multistep: those of exp_res_2m, and what exp_res has in their place
+PLAIN = {
+    "order": 2, "corrector": False, "interpolation": "lambda", "interpolation.last_step": "denoised",
+    "start": "low order", "flow_variable": "auto",
+}  # fmt: skip
+ALPHA = {"interpolation": "alpha", "interpolation.data_scale": 6.0, "interpolation.power": 1.5, "corrector": True}
+ALPHA |= {"interpolation.eps_share": 0.33}
+RUNS = itertools.count()  # numbers every prompt, so that the server computes it anew
+
+
+def calls_of(name, steps):
+    """Model calls of a registered sampler on a grid that ends at 0."""
+    return CALLS_PER_STEP[name] * (steps - 1) + 1
+
+
+def graph_of(kind="eps", latent=None):
+    """Model, conditionings and latent shared by all prompts; node ids are names."""
+    run = f"run {next(RUNS)}"
+    inputs = {"kind": kind, "width": 0.1, **({"kind.shift": 3.0} if kind == "flow" else {})}
+    return run, {
+        "digits": {"class_type": "RESDigitsModel", "inputs": inputs},
+        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["digits", 0], "run": run}},
+        "positive": {"class_type": "RESDigitsCondition", "inputs": {"digit": "3"}},
+        "negative": {"class_type": "RESDigitsCondition", "inputs": {"digit": "any digit"}},
+        "latent": latent or {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 4}},
+    }
+
+
+def report(server, run, graph, source):
+    """What TestReport says of the latent at `source`."""
+    graph["report"] = {"class_type": "TestReport", "inputs": {"latent": source, "run": run}}
+    return server.run(graph)["report"]["facts"][0]
+
+
+def ksampler(server, name, kind, steps=5, latent=None, advanced=None, **inputs):
+    """The report on a KSampler, or with `advanced` inputs on a KSamplerAdvanced."""
+    run, graph = graph_of(kind, latent)
+    common = {"model": ["model", 0], "steps": steps, "cfg": 5.0, "sampler_name": name, "scheduler": "logsnr_uniform"}
+    common |= {"positive": ["positive", 0], "negative": ["negative", 0], "latent_image": ["latent", 0]}
+    if advanced is None:
+        graph["sample"] = {"class_type": "KSampler", "inputs": {**common, "seed": 3, "denoise": 1.0, **inputs}}
+    else:
+        graph["sample"] = {"class_type": "KSamplerAdvanced", "inputs": {**common, "noise_seed": 3, **advanced, **inputs}}
+    return report(server, run, graph, ["sample", 0])
+
+
+def custom(server, sampler, sigmas, kind="eps", patch=None, cfg=5.0):
+    """The report on a SamplerCustom."""
+    run, graph = graph_of(kind)
+    graph["sampler"], graph["sigmas"] = sampler, sigmas
+    if patch:
+        graph["patched"] = {"class_type": patch, "inputs": {"model": ["model", 0]}}
+    model = ["patched", 0] if patch else ["model", 0]
+    graph["sample"] = {
+        "class_type": "SamplerCustom",
+        "inputs": {
+            "model": model, "add_noise": True, "noise_seed": 3, "cfg": cfg, "positive": ["positive", 0],
+            "negative": ["negative", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "latent_image": ["latent", 0],
+        },
+    }  # fmt: skip
+    return report(server, run, graph, ["sample", 0])
+
+
+def check_good(facts, calls, batch=4):
+    """A report on digits, after so many calls."""
+    assert facts["finite"] and facts["shape"] == [batch, 1, 8, 8]
+    assert facts["calls"] == calls
+    assert 0.3 < facts["std"] < 3.0  # digits have 0.75; few steps at CFG 5 overshoot
+
+
+def select(name):
+    return {"class_type": "KSamplerSelect", "inputs": {"sampler_name": name}}
+
+
+def schedule(steps=5, spacing="uniform", **inputs):
+    common = {"model": ["model", 0], "steps": steps, "denoise": 1.0, "spacing": spacing}
+    return {"class_type": "RESLogSNRSchedule", "inputs": {**common, **inputs}}
