@@ -7,6 +7,7 @@ import functools
 import logging
 
 import comfy.k_diffusion.sampling as k_diffusion_sampling
+import comfy.model_management
 import comfy.samplers
 
 from ..samplers.adaptive import ADAPTIVE_SAMPLERS
@@ -40,10 +41,21 @@ def for_host(sample, flow_time: TimeMap, stochastic: bool = False, cfg_pp: bool 
         if cfg_pp:
             model = GuidedAndUnconditional(model, extra_args or {})
             extra_args = model.extra_args
-        return sample(model, x, sigmas, extra_args, callback, disable, time=time, **options)
+        return sample(model, x, sigmas, extra_args, _interruptible(callback), disable, time=time, **options)
 
     setattr(host_sample, _MARK, True)
     return host_sample
+
+
+def _interruptible(callback):
+    """The callback, stopping an interrupted prompt: the host looks for interrupts only as often as it shows progress."""
+
+    def check(info):
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if callback is not None:
+            callback(info)
+
+    return check
 
 
 def logsnr_scheduler(spacing: str):

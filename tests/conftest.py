@@ -50,13 +50,23 @@ def pack(host):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """A client of a running server with the pack in it, and a pack for tests that counts model calls."""
+def servers(tmp_path_factory):
+    """servers() starts one more server with the pack in it, and a pack for tests that counts model calls; gives its client."""
     from dev.server import server as run_server
     from dev.setup import Host
 
     ours = "COMFYUI_PATH" not in os.environ
     test_pack = Path(__file__).with_name("host_pack")
     with contextlib.ExitStack() as stack:
-        base = tmp_path_factory.mktemp("server")
-        yield stack.enter_context(run_server(Host(TREE, Path(sys.executable), ours), base, extra_packs=[test_pack]))
+
+        def start():
+            base = tmp_path_factory.mktemp("server")
+            return stack.enter_context(run_server(Host(TREE, Path(sys.executable), ours), base, extra_packs=[test_pack]))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def server(servers):
+    """A client of a running server, shared by the tests."""
+    return servers()

@@ -22,13 +22,13 @@ def calls_of(name, steps):
     return CALLS_PER_STEP[name] * (steps - 1) + 1
 
 
-def graph_of(kind="eps", latent=None):
-    """Model, conditionings and latent shared by all prompts; node ids are names."""
+def graph_of(kind="eps", latent=None, **counter):
+    """Model, conditionings and latent shared by all prompts; node ids are names. `counter`: inputs of TestCountCalls."""
     run = f"run {next(RUNS)}"
     inputs = {"kind": kind, "width": 0.1, **({"kind.shift": 3.0} if kind == "flow" else {})}
     return run, {
         "digits": {"class_type": "RESDigitsModel", "inputs": inputs},
-        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["digits", 0], "run": run}},
+        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["digits", 0], "run": run, **counter}},
         "positive": {"class_type": "RESDigitsCondition", "inputs": {"digit": "3"}},
         "negative": {"class_type": "RESDigitsCondition", "inputs": {"digit": "any digit"}},
         "latent": latent or {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 4}},

@@ -2,10 +2,13 @@
 
 import hashlib
 import sys
+import time
 from pathlib import Path
 
+import comfy.model_management
 import comfy.model_sampling
 import comfy.patcher_extension
+import folder_paths
 import torch
 from comfy_api.v0_0_2 import ComfyExtension, io
 
@@ -14,23 +17,52 @@ CALLS: dict[str, int] = {}
 
 
 class CountCalls(io.ComfyNode):
-    """A MODEL whose denoiser calls are counted under `run`; a new `run` also makes the server run everything anew."""
+    """A MODEL whose denoiser calls are counted under `run`; a new `run` also makes the server run everything anew.
+
+    In its call number `wait_in` it waits for the server's interrupt, and from call number `nan_from` on it answers with NaN.
+    """
 
     @classmethod
     def define_schema(cls):
         inputs = [io.Model.Input("model"), io.String.Input("run")]
+        inputs += [io.Int.Input(name, default=0, optional=True) for name in ("wait_in", "nan_from")]
         return io.Schema(node_id="TestCountCalls", category="test", inputs=inputs, outputs=[io.Model.Output()])
 
     @classmethod
-    def execute(cls, model, run):
+    def execute(cls, model, run, wait_in=0, nan_from=0):
         CALLS[run] = 0
 
         def count(executor, *args, **kwargs):
             CALLS[run] += 1
-            return executor(*args, **kwargs)
+            result = executor(*args, **kwargs)
+            if CALLS[run] == wait_in:
+                _wait_for_interrupt(run)
+            return result * torch.nan if 0 < nan_from <= CALLS[run] else result
 
         model = model.clone()
         model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "test", count)
+        return io.NodeOutput(model)
+
+
+def _wait_for_interrupt(run):
+    (Path(folder_paths.get_output_directory()) / f"{run} waits").touch()
+    deadline = time.monotonic() + 60
+    while not comfy.model_management.processing_interrupted() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+class ElementwiseModel(io.ComfyNode):
+    """A MODEL whose denoiser works on each number by itself, so that a batch changes no bit of an item."""
+
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.Model.Input("model")]
+        return io.Schema(node_id="TestElementwiseModel", category="test", inputs=inputs, outputs=[io.Model.Output()])
+
+    @classmethod
+    def execute(cls, model):
+        model = model.clone()
+        model.set_model_unet_function_wrapper(lambda apply, args: 0.5 * torch.tanh(args["input"]))
         return io.NodeOutput(model)
 
 
@@ -144,6 +176,7 @@ class Report(io.ComfyNode):
             "shape": list(samples.shape),
             "finite": bool(samples.isfinite().all()),
             "sha256": digest,
+            "items": [hashlib.sha256(item.numpy().tobytes()).hexdigest() for item in samples],
             "top": samples[..., :4, :].flatten().tolist(),
             "std": float(samples.std()),
         }
@@ -152,7 +185,7 @@ class Report(io.ComfyNode):
 
 class TestExtension(ComfyExtension):
     async def get_node_list(self):
-        return [CountCalls, UnknownSampling, Sigmas, Number, RealDigits, NetworkModel, NetworkCondition, Report]
+        return [CountCalls, ElementwiseModel, UnknownSampling, Sigmas, Number, RealDigits, NetworkModel, NetworkCondition, Report]
 
 
 async def comfy_entrypoint():

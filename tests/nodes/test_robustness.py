@@ -1,0 +1,125 @@
+"""What a server lives through: interrupts, models that return NaN, many prompts, two clients, a batch over two servers."""
+
+import math
+import time
+
+import pytest
+from prompts import CALLS_PER_STEP, calls_of, check_good, graph_of, ksampler, report
+
+from dev.server import PromptError
+from samplers.res import SAMPLERS
+
+# a multistep, a three-stage, a stochastic, a CFG++ and the adaptive sampler
+KINDS_OF_STEP = ["exp_res", "exp_res_3s", "exp_res_2s_sde", "exp_res_cfg_pp", "exp_res_adaptive"]
+
+
+def _sample(name, steps=6, seed=3, latent=None, **counter):
+    """A run and its graph, with a KSampler and the report on it."""
+    run, graph = graph_of("eps", latent, **counter)
+    inputs = {"sampler_name": name, "scheduler": "logsnr_uniform", "steps": steps, "seed": seed, "cfg": 3.0, "denoise": 1.0}
+    wires = {"model": ["model", 0], "latent_image": ["latent", 0]} | {c: [c, 0] for c in ("positive", "negative")}
+    graph["sample"] = {"class_type": "KSampler", "inputs": {**inputs, **wires}}
+    graph["report"] = {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}}
+    return run, graph
+
+
+def _facts(outputs):
+    return outputs["report"]["facts"][0]
+
+
+def _calls_made(server, run):
+    latent = {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 1}}
+    return report(server, run, {"latent": latent}, ["latent", 0])["calls"]
+
+
+@pytest.mark.parametrize("where", ["first", "middle", "last"])
+@pytest.mark.parametrize("name", KINDS_OF_STEP)
+def test_an_interrupt_stops_at_once_and_the_next_prompt_runs_clean(server, name, where):
+    """By the server's own button, pressed while a model call is under way; a middle call lies within a step of several."""
+    before = _facts(server.run(_sample(name)[1]))
+    call = {"first": 1, "middle": before["calls"] // 2, "last": before["calls"]}[where]
+    run, graph = _sample(name, wait_in=call)
+    prompt = server.queue(graph)
+    waiting = server.base / "output" / f"{run} waits"
+    deadline = time.monotonic() + 60
+    while not waiting.exists():
+        assert time.monotonic() < deadline, "the call was never made"
+        time.sleep(0.01)
+    server.post("/interrupt", {})
+    with pytest.raises(PromptError) as caught:
+        server.wait(prompt)
+    assert "execution_interrupted" in caught.value.details
+    assert _calls_made(server, run) == call
+    after = _facts(server.run(_sample(name)[1]))
+    assert after["sha256"] == before["sha256"] and after["calls"] == before["calls"]
+
+
+@pytest.mark.parametrize("name", KINDS_OF_STEP)
+def test_a_model_that_returns_nan_ends_with_an_error(server, name):
+    """On the CPU with that call; the message names step and sigma."""
+    run, graph = _sample(name, nan_from=4)
+    with pytest.raises(PromptError) as caught:
+        server.run(graph)
+    error = caught.value.details["execution_error"]
+    assert error["exception_type"] == "FloatingPointError"
+    if name in SAMPLERS:  # the adaptive one may make its fourth call in the first step or the second
+        assert f"in step {math.ceil(4 / CALLS_PER_STEP[name])}." in error["exception_message"]
+    assert "the latent holds NaN or infinity after the model call at sigma" in error["exception_message"]
+    assert _calls_made(server, run) == 4
+    assert _facts(server.run(_sample(name)[1]))["finite"]
+
+
+@pytest.mark.parametrize("prompts", [20, pytest.param(200, marks=pytest.mark.long)])
+def test_many_prompts_in_a_row_do_not_grow_the_server(server, prompts):
+    import psutil
+
+    names, process = list(SAMPLERS), psutil.Process(server.process.pid)
+
+    def run(i):
+        name = names[i % len(names)]
+        check_good(ksampler(server, name, ["eps", "flow"][i % 2], seed=i), calls_of(name, 5))
+
+    for i in range(len(names)):  # caches are warm then
+        run(i)
+    before = process.memory_info().rss
+    for i in range(prompts):
+        run(i)
+    assert process.memory_info().rss - before < (50e6 if prompts == 20 else 100e6)
+
+
+def test_two_clients_at_once_get_what_each_gets_alone(server):
+    jobs = [(name, seed) for seed in (1, 2) for name in KINDS_OF_STEP]
+    alone = [_facts(server.run(_sample(name, seed=seed)[1])) for name, seed in jobs]
+    prompts = [server.queue(_sample(name, seed=seed)[1], client_id=f"client {i % 2}") for i, (name, seed) in enumerate(jobs)]
+    together = [_facts(server.wait(prompt)) for prompt in prompts]
+    assert [facts["sha256"] for facts in together] == [facts["sha256"] for facts in alone]
+    assert [facts["calls"] for facts in together] == [facts["calls"] for facts in alone]
+
+
+@pytest.fixture(scope="module")
+def second_server(servers):
+    return servers()
+
+
+@pytest.mark.parametrize("elementwise", [False, True], ids=["digits", "elementwise model"])
+@pytest.mark.parametrize("name", ["exp_res", "exp_res_sde", "exp_res_3s_sde"])
+def test_a_batch_split_over_two_servers(server, second_server, name, elementwise):
+    """Each server takes its part of the empty batch by LatentFromBatch. The noise is the same to the bit, as the elementwise
+    model shows; the matrix products of the digits' model differ in their last digits with the size of the batch."""
+
+    def run(client, first, length):
+        latent = {"class_type": "LatentFromBatch", "inputs": {"samples": ["all", 0], "batch_index": first, "length": length}}
+        _, graph = _sample(name, latent=latent)
+        graph["all"] = {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 6}}
+        if elementwise:
+            graph["elementwise"] = {"class_type": "TestElementwiseModel", "inputs": {"model": ["digits", 0]}}
+            graph["model"]["inputs"]["model"] = ["elementwise", 0]
+        return _facts(client.run(graph))
+
+    whole, parts = run(server, 0, 6), [run(server, 0, 2), run(second_server, 2, 4)]
+    if elementwise:
+        assert parts[0]["items"] + parts[1]["items"] == whole["items"]
+    else:
+        values = parts[0]["top"] + parts[1]["top"]
+        size = max(map(abs, whole["top"]))
+        assert max(abs(a - b) for a, b in zip(values, whole["top"])) < 1e-4 * size
