@@ -2,8 +2,10 @@
 
 import itertools
 
+import pytest
 from exact import calls_per_step
 
+from dev.server import PromptError
 from samplers.res import SAMPLERS
 
 CALLS_PER_STEP = {name: calls_per_step(name) for name in SAMPLERS}
@@ -84,3 +86,31 @@ def select(name):
 def schedule(steps=5, spacing="uniform", **inputs):
     common = {"model": ["model", 0], "steps": steps, "denoise": 1.0, "spacing": spacing}
     return {"class_type": "RESLogSNRSchedule", "inputs": {**common, **inputs}}
+
+
+def calls_made(server, run):
+    """How often the model of a run was called, so far."""
+    latent = {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 1}}
+    return report(server, run, {"latent": latent}, ["latent", 0])["calls"]
+
+
+def failure(call):
+    """What the server said of a prompt that must fail."""
+    with pytest.raises(PromptError) as caught:
+        call()
+    return caught.value.details
+
+
+def execution_error(server, call):
+    """The message of the ValueError that a prompt ended with, before its model was called."""
+    error = failure(call)["execution_error"]
+    assert error["exception_type"] == "ValueError"
+    run = f"run {next(RUNS) - 1}"  # of the prompt that failed
+    assert calls_made(server, run) in (0, None)
+    return error["exception_message"]
+
+
+def check_refused(call, name):
+    """The host's own check of a widget's range names the input."""
+    errors = [e for node in failure(call)["node_errors"].values() for e in node["errors"]]
+    assert any(e["extra_info"]["input_name"] == name for e in errors), errors

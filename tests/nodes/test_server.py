@@ -4,9 +4,23 @@ import json
 
 import pytest
 from exact import DETERMINISTIC
-from prompts import ALPHA, CALLS_PER_STEP, PLAIN, RUNS, calls_of, check_good, custom, graph_of, ksampler, report, schedule, select
+from prompts import (
+    ALPHA,
+    CALLS_PER_STEP,
+    PLAIN,
+    calls_of,
+    check_good,
+    check_refused,
+    custom,
+    execution_error,
+    failure,
+    graph_of,
+    ksampler,
+    report,
+    schedule,
+    select,
+)
 
-from dev.server import PromptError
 from dev.setup import ROOT
 from dev.workflow import to_prompt
 from samplers.res import SAMPLERS
@@ -212,28 +226,11 @@ BAD_SIGMAS = {
 }
 
 
-def _failure(call):
-    with pytest.raises(PromptError) as caught:
-        call()
-    return caught.value.details
-
-
-def _execution_error(server, call):
-    """The message of the ValueError that a prompt ended with, before its model was called."""
-    error = _failure(call)["execution_error"]
-    assert error["exception_type"] == "ValueError"
-    run = f"run {next(RUNS) - 1}"  # of the prompt that failed
-    latent = {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 1}}
-    graph = {"latent": latent, "report": {"class_type": "TestReport", "inputs": {"latent": ["latent", 0], "run": run}}}
-    assert server.run(graph)["report"]["facts"][0]["calls"] in (0, None)
-    return error["exception_message"]
-
-
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("values", BAD_SIGMAS)
 def test_bad_sigmas(server, name, values):
     sigmas = {"class_type": "TestSigmas", "inputs": {"values": values}}
-    assert BAD_SIGMAS[values] in _execution_error(server, lambda: custom(server, select(name), sigmas))
+    assert BAD_SIGMAS[values] in execution_error(server, lambda: custom(server, select(name), sigmas))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -258,30 +255,24 @@ def test_sigmas_without_steps_return_the_latent_as_the_host_does(server, name, v
 def test_singular_nodes(server, c2, c3, message):
     inputs = {"stages": "3", "stages.c2": c2, "stages.c3": c3, "flow_variable": "auto"}
     sampler = {"class_type": "RESSingleStep", "inputs": inputs}
-    assert message in _execution_error(server, lambda: custom(server, sampler, schedule()))
+    assert message in execution_error(server, lambda: custom(server, sampler, schedule()))
 
 
 def test_no_single_step_start_of_order_four(server):
     sampler = {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": 4, "start": "single step"}}
-    assert "got order 4; use 'low order'" in _execution_error(server, lambda: custom(server, sampler, schedule()))
-
-
-def _refused(call, name):
-    """The host's own check of a widget's range names the input."""
-    errors = [e for node in _failure(call)["node_errors"].values() for e in node["errors"]]
-    assert any(e["extra_info"]["input_name"] == name for e in errors), errors
+    assert "got order 4; use 'low order'" in execution_error(server, lambda: custom(server, sampler, schedule()))
 
 
 @pytest.mark.parametrize("name, value", [("stages.c2", 0.0), ("stages.c2", 1.5), ("stages.c3", -1.0)])
 def test_nodes_out_of_range(server, name, value):
     inputs = {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3, "flow_variable": "auto", name: value}
-    _refused(lambda: custom(server, {"class_type": "RESSingleStep", "inputs": inputs}, schedule()), name)
+    check_refused(lambda: custom(server, {"class_type": "RESSingleStep", "inputs": inputs}, schedule()), name)
 
 
 @pytest.mark.parametrize("name, value", [("steps", 0), ("denoise", 1.5), ("denoise", -0.5), ("spacing.power", 0.0)])
 def test_schedule_out_of_range(server, name, value):
     grid = schedule(spacing="power", **{"spacing.power": 1.0, name: value})
-    _refused(lambda: custom(server, select("exp_res_2m"), grid), name)
+    check_refused(lambda: custom(server, select("exp_res_2m"), grid), name)
 
 
 @pytest.mark.parametrize(
@@ -301,20 +292,20 @@ def test_schedule_out_of_range_through_a_link(server, name, output, value, messa
     wires = {"sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "positive": ["positive", 0], "negative": ["negative", 0]}
     wires |= {"model": ["model", 0], "latent_image": ["latent", 0], "add_noise": True, "noise_seed": 1, "cfg": 1.0}
     graph["sample"] = {"class_type": "SamplerCustom", "inputs": wires}
-    assert message in _execution_error(server, lambda: report(server, run, graph, ["sample", 0]))
+    assert message in execution_error(server, lambda: report(server, run, graph, ["sample", 0]))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_unknown_model_sampling(server, name):
     sigmas = {"class_type": "TestSigmas", "inputs": {"values": "14 1 0"}}
-    message = _execution_error(server, lambda: custom(server, select(name), sigmas, patch="TestUnknownSampling"))
+    message = execution_error(server, lambda: custom(server, select(name), sigmas, patch="TestUnknownSampling"))
     assert "model_sampling is of an unknown kind (Strange" in message
 
 
 def test_model_refuses_other_latents(server):
     other = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
     run, graph = graph_of(latent=other)
-    details = _failure(lambda: ksampler(server, "exp_res_2m", "eps", latent=other))["execution_error"]
+    details = failure(lambda: ksampler(server, "exp_res_2m", "eps", latent=other))["execution_error"]
     assert "Use Digits Latent for Digits Model" in details["exception_message"]
 
 
@@ -323,4 +314,4 @@ def test_decode_refuses_other_latents(server):
     graph["other"] = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
     graph["image"] = {"class_type": "RESDigitsDecode", "inputs": {"samples": ["other", 0], "columns": 3, "scale": 5}}
     graph["save"] = {"class_type": "PreviewImage", "inputs": {"images": ["image", 0]}}
-    assert "samples must have the shape (batch, 1, 8, 8)" in _execution_error(server, lambda: server.run(graph))
+    assert "samples must have the shape (batch, 1, 8, 8)" in execution_error(server, lambda: server.run(graph))

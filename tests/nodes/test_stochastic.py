@@ -1,7 +1,7 @@
 """RES Stochastic (churn) through the real server."""
 
 import pytest
-from test_server import _calls, _custom, _execution_error, _good, _refused, _schedule, _select
+from prompts import calls_of, check_good, check_refused, custom, execution_error, schedule, select
 
 from samplers.stochastic import SOLVERS
 
@@ -16,19 +16,19 @@ def _node(**inputs):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_node(server, solver, kind):
     """At s_churn 0 it is the registered sampler to the bit, otherwise as many calls; the seed decides."""
-    facts = _custom(server, _node(solver=solver), _schedule(12), kind)
-    _good(facts, _calls(solver, 12))
-    assert facts["sha256"] == _custom(server, _node(solver=solver), _schedule(12), kind)["sha256"]
-    by_name = _custom(server, _select(solver), _schedule(12), kind)
+    facts = custom(server, _node(solver=solver), schedule(12), kind)
+    check_good(facts, calls_of(solver, 12))
+    assert facts["sha256"] == custom(server, _node(solver=solver), schedule(12), kind)["sha256"]
+    by_name = custom(server, select(solver), schedule(12), kind)
     assert facts["sha256"] != by_name["sha256"]
-    assert _custom(server, _node(solver=solver, s_churn=0.0), _schedule(12), kind)["sha256"] == by_name["sha256"]
+    assert custom(server, _node(solver=solver, s_churn=0.0), schedule(12), kind)["sha256"] == by_name["sha256"]
 
 
 @pytest.mark.parametrize("name", ["s_churn", "s_tmin", "s_tmax", "s_noise"])
 def test_inputs_out_of_range(server, name):
-    _refused(lambda: _custom(server, _node(**{name: -1.0}), _schedule()), name)
+    check_refused(lambda: custom(server, _node(**{name: -1.0}), schedule()), name)
 
 
 def test_limits_in_the_wrong_order(server):
-    message = _execution_error(server, lambda: _custom(server, _node(s_tmin=2.0, s_tmax=1.0), _schedule()))
+    message = execution_error(server, lambda: custom(server, _node(s_tmin=2.0, s_tmax=1.0), schedule()))
     assert "s_tmax must be s_tmin = 2 or more, got 1.0" in message
