@@ -51,7 +51,7 @@ def cfg_pp(plan: Plan, sigmas) -> Plan:
         weights[call] = weights.get(call, 0.0) - guided
         weights = tuple((j, w) for j, w in weights.items() if w != 0.0)
         stages.append(replace(stage, weights=weights, guided=guided))
-    return replace(plan, method=f"{plan.method} with CFG++", stages=tuple(stages))
+    return replace(plan, method=f"{plan.method} with CFG++", stages=tuple(stages), cfg_pp=True)
 
 
 def _guided(sigma: float, sigma_next: float, alpha: Callable[[float], float]) -> float:

@@ -115,6 +115,7 @@ class Plan:
         steps: steps of the grid, repetitions included.
         stages: one per model call.
         opening: what happens before the first call; None for nothing.
+        cfg_pp: whether the model must return (guided, unconditional) instead of one denoised output.
     """
 
     method: str
@@ -122,6 +123,7 @@ class Plan:
     steps: int
     stages: tuple[Stage, ...]
     opening: Renoising | None = None
+    cfg_pp: bool = False
 
     @property
     def calls(self) -> int:
@@ -132,11 +134,6 @@ class Plan:
     def draws_noise(self) -> bool:
         """Whether it needs a noise sampler."""
         return self.opening is not None or any(stage.segment for stage in self.stages)
-
-    @property
-    def cfg_pp(self) -> bool:
-        """Whether the model must return (guided, unconditional) instead of one denoised output."""
-        return any(stage.guided for stage in self.stages)
 
     def last_use(self) -> dict[int, int]:
         """For every model call, the last stage that reads its output."""
