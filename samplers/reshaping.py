@@ -1,0 +1,127 @@
+"""SIGMAS made of SIGMAS: blended, resampled and split, in lambda (half the logSNR).
+
+A grid may begin where a flow model has no signal (lambda = -inf) and end at sigma = 0 (lambda = inf). Both ends stay as they
+are, and what lies between them, the body, is a curve lambda over the index.
+"""
+
+import bisect
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .grid import grid_steps, read_sigmas
+from .time_maps import TimeMap
+
+
+class _Curve(NamedTuple):
+    """A falling grid: what precedes the body, the body in lambda, and what follows it."""
+
+    head: list[float]
+    body: np.ndarray
+    tail: list[float]
+
+    def grid(self, body: np.ndarray, time: TimeMap, like: torch.Tensor) -> torch.Tensor:
+        """SIGMAS of this curve's ends and another body; rising if `like` is."""
+        values = [*self.head, *(time.sigma(float(lam)) for lam in body), *self.tail]
+        return torch.tensor(values[::-1] if _rises(like) else values, dtype=like.dtype)
+
+
+def blend(sigmas_a: torch.Tensor, sigmas_b: torch.Tensor, weight: float, time: TimeMap) -> torch.Tensor:
+    """(1 - weight) of one grid and weight of another, in lambda; the second is resampled to the steps of the first.
+
+    Args:
+        sigmas_a, sigmas_b: both falling or both rising, of two or more sigmas.
+        weight: 0 to 1.
+        time: the model's time map.
+
+    Raises:
+        ValueError: a grid that cannot be sampled on, a weight out of range, or one grid that has an end (no signal, or
+            sigma = 0) the other lacks: there is no mean with infinity.
+    """
+    if not 0.0 <= weight <= 1.0:
+        raise ValueError(f"weight must be between 0 and 1, got {weight!r}.")
+    a = _curve("sigmas_a", sigmas_a, time)
+    b = _curve("sigmas_b", sigmas_b, time)
+    if _rises(sigmas_a) != _rises(sigmas_b):
+        raise ValueError("sigmas_a and sigmas_b must both fall or both rise; put a Flip Sigmas node before one of them.")
+    for end, (of_a, of_b) in (("starts", (a.head, b.head)), ("ends", (a.tail, b.tail))):
+        if bool(of_a) != bool(of_b):
+            with_end, without = ("sigmas_a", "sigmas_b") if of_a else ("sigmas_b", "sigmas_a")
+            raise ValueError(
+                f"{with_end} {end} at sigma {(of_a or of_b)[0]:g} and {without} does not, so they have no mean in logSNR there. "
+                "Build both from the same model, or cut both."
+            )
+    return a.grid((1.0 - weight) * a.body + weight * _resampled(b.body, len(a.body)), time, sigmas_a)
+
+
+def resample(sigmas: torch.Tensor, steps: int, time: TimeMap) -> torch.Tensor:
+    """The same curve in another number of steps: lambda over the index, by monotone cubic interpolation (PCHIP).
+
+    A grid resampled to a multiple of its body's steps keeps all its sigmas.
+
+    Raises:
+        ValueError: a grid that cannot be sampled on, or fewer steps than it has fixed ends.
+    """
+    curve = _curve("sigmas", sigmas, time)
+    fixed = len(curve.head) + len(curve.tail)
+    least = max(1, fixed + (len(curve.body) > 1))
+    if steps < least:
+        raise ValueError(f"steps must be {least} or more for these sigmas, got {steps}.")
+    return curve.grid(_resampled(curve.body, steps + 1 - fixed), time, sigmas)
+
+
+def split(sigmas: torch.Tensor, sigma: float, time: TimeMap) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two grids that together are the whole, cut at the entry nearest to `sigma` in lambda, which both have.
+
+    Raises:
+        ValueError: a grid that cannot be sampled on, or a sigma so near to an end that one part would have no step.
+    """
+    curve = _curve("sigmas", sigmas, time)
+    lam = time.lam(sigma) if sigma > 0.0 else math.inf
+    index = len(curve.head) + _nearest(curve.body, lam)
+    if not 0 < index < len(sigmas) - 1 or not curve.body[0] <= lam <= curve.body[-1]:
+        inner = [time.sigma(float(v)) for v in curve.body]
+        raise ValueError(
+            f"the split is at sigma {sigma:.6g}, which leaves one part without a step. These sigmas can be split between "
+            f"{inner[0 if curve.head else 1]:.6g} and {inner[-1 if curve.tail else -2]:.6g}."
+        )
+    index = len(sigmas) - 1 - index if _rises(sigmas) else index
+    return sigmas[: index + 1], sigmas[index:]
+
+
+def _rises(sigmas: torch.Tensor) -> bool:
+    return bool(sigmas[-1] > sigmas[0])
+
+
+def _curve(name: str, sigmas: torch.Tensor, time: TimeMap) -> _Curve:
+    values = read_sigmas(sigmas)
+    if len(values) < 2:
+        raise ValueError(f"{name} must have two sigmas or more, got {len(values)}; there is no step to reshape.")
+    try:
+        grid_steps(values, time)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    values = sorted(values, reverse=True)
+    head = [v for v in values if v > 0.0 and not math.isfinite(time.lam(v))]
+    tail = [v for v in values if v == 0.0]
+    body = np.array([time.lam(v) for v in values[len(head) : len(values) - len(tail)]])
+    if len(head) > 1 or len(tail) > 1 or len(body) == 0 or (np.diff(body) <= 0.0).any():
+        raise ValueError(f"{name} must not repeat a sigma; the curve through them would stand still.")
+    return _Curve(head, body, tail)
+
+
+def _resampled(body: np.ndarray, count: int) -> np.ndarray:
+    if len(body) == count:
+        return body
+    if len(body) == 1 or count == 1:
+        return np.linspace(body[0], body[-1], count)
+    from scipy.interpolate import PchipInterpolator  # scipy is slow to import
+
+    return PchipInterpolator(np.arange(len(body)), body)(np.linspace(0.0, len(body) - 1.0, count))
+
+
+def _nearest(body: np.ndarray, lam: float) -> int:
+    after = bisect.bisect_left(body.tolist(), lam)
+    return min((i for i in (after - 1, after) if 0 <= i < len(body)), key=lambda i: abs(body[i] - lam))
