@@ -23,22 +23,25 @@ IN_FULL = (*OURS, "dpmpp_2m", "dpmpp_2s (eta 0)")
 BUDGETS = (6, 8, 10, 15, 20)
 
 
-def measure(module, budgets=BUDGETS, names=(*OURS, *host.DETERMINISTIC), batch: int = 64) -> list[dict]:
+def measure(cases, budgets=BUDGETS, names=(*OURS, *host.DETERMINISTIC)) -> list[dict]:
     """One row per case, grid, budget and sampler."""
     rows = []
-    for case in (*standard_cases(module, batch), *network_cases(batch // 2)):
+    for case in cases:
         for grid_name, grid in grids(case).items():
             for budget in budgets:
                 for name in names:
                     found = at_most(case, host.sampler(name), grid, budget)
                     if found is None:
                         continue
-                    defect = case.defect(found[0])
-                    quartiles = [float(defect.quantile(q)) for q in (0.25, 0.5, 0.75)]
                     row = {"case": case.name, "grid": grid_name, "budget": budget, "sampler": name, "calls": found[1]}
-                    rows.append({**row, "q25": quartiles[0], "median": quartiles[1], "q75": quartiles[2]})
+                    rows.append({**row, **quartiles(case.defect(found[0]))})
             print(f"  {case.name}, {grid_name} done", file=sys.stderr, flush=True)
     return rows
+
+
+def quartiles(defect: torch.Tensor) -> dict[str, float]:
+    """Of the defects of a case's items."""
+    return {name: float(defect.quantile(q)) for name, q in (("q25", 0.25), ("median", 0.5), ("q75", 0.75))}
 
 
 def table(rows: list[dict], shown, budgets, grid_names=None) -> str:
@@ -168,7 +171,8 @@ def main() -> None:
     module = host.load()
     torch.set_num_threads(1)  # latents this small run slower on more
     batch = 16 if options.quick else 64
-    rows = measure(module, (8, 10, 20) if options.quick else BUDGETS, batch=batch)
+    cases = (*standard_cases(module, batch), *network_cases(batch // 2))
+    rows = measure(cases, (8, 10, 20) if options.quick else BUDGETS)
     if options.csv:
         with open(options.csv, "w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])

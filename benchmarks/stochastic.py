@@ -7,8 +7,8 @@ relative distance over 32 items, geometric mean over exact mixtures (ring and di
 grids uniform in logSNR; the last step to sigma 0 is not counted, as it is the same for all.
 """
 
-import math
 import statistics
+from functools import partial
 
 import torch
 
@@ -21,13 +21,15 @@ from samplers.time_maps import FLOW, VE
 from . import host
 from .cases import standard_cases
 
-FINE = 480
+# Steps of the path: every grid and the stages between its points are among them.
+FINE = 5040
 # name -> (calls a step, sampler, options); host samplers by name in comfy.k_diffusion.sampling
 THEIRS = {
     "dpmpp_2m_sde": (1, "dpmpp_2m_sde", {}),
     "dpmpp_2m_sde_heun": (1, "dpmpp_2m_sde", {"solver_type": "heun"}),
     "dpmpp_3m_sde": (1, "dpmpp_3m_sde", {}),
     "seeds_2": (2, "seeds_2", {}),
+    "seeds_3": (3, "seeds_3", {}),
 }
 OURS = {"exp_res_sde": 1, "exp_res_2m_sde": 1, "exp_res_2s_sde": 2, "exp_res_3s_sde": 3}
 
@@ -35,25 +37,25 @@ OURS = {"exp_res_sde": 1, "exp_res_2m_sde": 1, "exp_res_2s_sde": 2, "exp_res_3s_
 class FixedPath:
     """A noise_sampler that follows one path of the process, known on a fine grid that contains the coarse ones.
 
-    The noise over a step is what the noises of its fine steps add up to, each decayed to the step's end.
+    The noise over a step is what the noises of its fine steps add up to, each decayed to the step's end: the increment of a
+    Brownian motion in the time exp(2 eta lambda), whose values on the fine grid are kept.
     """
 
     def __init__(self, lambdas, time, eta: float, like: torch.Tensor, seed: int):
         generator = torch.Generator().manual_seed(seed)
-        self.lambdas, self.time, self.eta = lambdas, time, eta
-        self.noises = [torch.randn(like.shape, generator=generator, dtype=torch.float64) for _ in lambdas[1:]]
+        self.lambdas, self.time = torch.tensor(lambdas, dtype=torch.float64), time
+        self.clock = (2.0 * eta * self.lambdas).exp()
+        self.values = torch.randn(len(lambdas), *like.shape, generator=generator, dtype=torch.float64)
+        self.values[0] = 0.0
+        self.values[1:] *= self.clock.diff().sqrt().reshape(-1, *[1] * like.ndim)
+        self.values.cumsum_(dim=0)
 
     def index(self, sigma) -> int:
-        lam = self.time.lam(float(sigma))
-        return min(range(len(self.lambdas)), key=lambda k: abs(self.lambdas[k] - lam))
+        return int((self.lambdas - self.time.lam(float(sigma))).abs().argmin())
 
     def __call__(self, sigma, sigma_next):
         first, last = self.index(sigma), self.index(sigma_next)
-        total = torch.zeros_like(self.noises[0])
-        for k in range(first, last):
-            h = self.lambdas[k + 1] - self.lambdas[k]
-            total = math.exp(-self.eta * h) * total + math.sqrt(-math.expm1(-2.0 * self.eta * h)) * self.noises[k]
-        return total / math.sqrt(-math.expm1(-2.0 * self.eta * (self.lambdas[last] - self.lambdas[first])))
+        return (self.values[last] - self.values[first]) / (self.clock[last] - self.clock[first]).sqrt()
 
 
 class Denoiser:
@@ -67,7 +69,7 @@ class Denoiser:
         return self.case.denoise(x, sigma[0].double())
 
 
-def distances(case, eta: float, calls, seed: int = 1) -> dict[tuple[str, int], torch.Tensor]:
+def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[str, int], torch.Tensor]:
     """(sampler, calls) -> relative distance to the fine run on the path of a seed, per item."""
     import comfy.k_diffusion.sampling as k_diffusion_sampling
 
@@ -81,17 +83,17 @@ def distances(case, eta: float, calls, seed: int = 1) -> dict[tuple[str, int], t
 
     path, model = FixedPath(lambdas, time, eta, case.noise, seed), Denoiser(case)
     x = case.noise.double() * float(grid(1)[0])
-    fine = grid(FINE)
+    fine = grid(FINE // 3)
     exact = run(multistep_plan(fine, 2, time, noise=Noise(eta)), model, x, fine, disable=True, noise_sampler=path)
     found = {}
     for budget in calls:
-        for name, per_step in OURS.items():
+        for name in ours:
             options = {"eta": eta, "noise_sampler": path, "time": time}
-            found[name, budget] = per_step, lambda g, name=name, o=options: SAMPLERS[name].sample(model, x, g, disable=True, **o)
+            found[name, budget] = OURS[name], partial(SAMPLERS[name].sample, model, x, disable=True, **options)
         for name, (per_step, function, options) in THEIRS.items():
             sample = getattr(k_diffusion_sampling, f"sample_{function}")
             options = {"eta": eta, "noise_sampler": path, "extra_args": {"seed": 1}, **options}
-            found[name, budget] = per_step, lambda g, f=sample, o=options: f(model, x.clone(), g, disable=True, **o)
+            found[name, budget] = per_step, partial(sample, model, x.clone(), disable=True, **options)
     results = {}
     for (name, budget), (per_step, sample) in found.items():
         if FINE % (budget // per_step) == 0:
