@@ -1,6 +1,6 @@
 """The recommended samplers on cases that had no part in choosing them: other seeds, and data never used before.
 
-    .host/venv/bin/python -m benchmarks.targets --markdown docs/targets.md    # about ten minutes; --quick takes two
+    .host/venv/bin/python -m benchmarks.targets --markdown docs/targets.md    # about ten minutes; --quick takes three
 
 Named beforehand, with fixed options: `exp_res`, deterministic, and `exp_res_sde`, stochastic. A row is a case, a grid and a
 number of model calls; all samplers start from the same noise on the same grid. Numbers are the relative distance to the
