@@ -1,6 +1,6 @@
 """Round trips between noise and image: what is lost on the way there and back, by every deterministic sampler.
 
-    .host/venv/bin/python -m benchmarks.inversion
+    .host/venv/bin/python -m benchmarks.inversion > docs/inversion.md    # five minutes
 
 On the digits, as eps and flow models, without guidance and with CFG 3, at 20 calls each way. The way up is a rising grid: the
 logsnr_uniform one flipped, from sigma 0.0001 as Flip Sigmas gives it, or from a third of the smallest sigma as the direction
@@ -109,6 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     module = host.load()
     torch.set_num_threads(1)
+    print("# What a round trip loses\n\n" + "\n\n".join(__doc__.split("\n\n")[2:]).rstrip())
     for start in STARTS:
         print(f"\nThe way up from the sigma of {start!r}, {options.calls} calls each way:\n", flush=True)
         print(table(module, start, [*OURS, *host.DETERMINISTIC], options.batch, options.calls), flush=True)

@@ -9,6 +9,7 @@ from comfy_api.v0_0_2 import ComfyExtension
 from .adaptive import RESAdaptive, RESAdaptiveGrid
 from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel
 from .registry import register_all
+from .reshaping import RESSigmasBlend, RESSigmasResample, RESSigmasSplit
 from .samplers import RESMultistep, RESSingleStep
 from .schedules import RESLogSNRSchedule
 from .stochastic import RESSDE, RESStochasticChurn
@@ -21,4 +22,5 @@ class RESExtension(ComfyExtension):
         # not in on_load: hosts before 0.9 never call it
         register_all()
         samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid]
-        return [*samplers, RESLogSNRSchedule, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]
+        sigmas = [RESLogSNRSchedule, RESSigmasBlend, RESSigmasResample, RESSigmasSplit]
+        return [*samplers, *sigmas, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]

@@ -1,0 +1,116 @@
+"""Nodes that make SIGMAS of SIGMAS."""
+
+from comfy_api.v0_0_2 import io
+
+from ..samplers.reshaping import blend, resample, split
+from .host import time_map
+from .schema import schema
+
+_MODEL_TOOLTIP = "The model the SIGMAS are for. Only its kind counts: logSNR is another function of sigma on flow models."
+
+
+def _time(model):
+    return time_map(model.get_model_object("model_sampling"))
+
+
+class RESSigmasBlend(io.ComfyNode):
+    """The mean of two grids, in logSNR."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESSigmasBlend",
+            display_name="RES Sigmas Blend",
+            category="RES",
+            description="Something between two schedules: their weighted mean in logSNR, step by step. A mean in sigma would not "
+            "feel the difference near the image.",
+            search_aliases=["res", "sigmas", "mix", "merge", "schedule"],
+            inputs=[
+                io.Model.Input("model", tooltip=_MODEL_TOOLTIP),
+                io.Sigmas.Input("sigmas_a", tooltip="Gives the number of steps."),
+                io.Sigmas.Input("sigmas_b", tooltip="Resampled to the steps of sigmas_a where it has others."),
+                io.Float.Input(
+                    "weight", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="Of sigmas_b: 0 is sigmas_a, 1 is sigmas_b."
+                ),
+            ],
+            outputs=[io.Sigmas.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model, sigmas_a, sigmas_b, weight) -> io.NodeOutput:
+        """SIGMAS as long as sigmas_a."""
+        return io.NodeOutput(blend(sigmas_a, sigmas_b, weight, _time(model)))
+
+
+class RESSigmasResample(io.ComfyNode):
+    """The same curve in another number of steps."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESSigmasResample",
+            display_name="RES Sigmas Resample",
+            category="RES",
+            description="The same schedule in more steps or fewer: a monotone curve through its logSNR, read at other places. "
+            "Its ends stay.",
+            search_aliases=["res", "sigmas", "steps", "interpolate", "schedule"],
+            inputs=[
+                io.Model.Input("model", tooltip=_MODEL_TOOLTIP),
+                io.Sigmas.Input("sigmas", tooltip="Falling or rising, of two sigmas or more."),
+                io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Steps of the new SIGMAS."),
+            ],
+            outputs=[io.Sigmas.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model, sigmas, steps) -> io.NodeOutput:
+        """SIGMAS of shape (steps + 1,)."""
+        return io.NodeOutput(resample(sigmas, steps, _time(model)))
+
+
+def _places():
+    """Ways to name a noise level."""
+    logsnr = "log(alpha^2 / sigma^2), twice lambda; 0: as much noise as image."
+    percent = "Of the model's timesteps, as start_percent of Apply ControlNet."
+    return {
+        "sigma": io.Float.Input("sigma", default=0.875, min=0.0, max=1e5, step=0.005, round=False, tooltip="As in SIGMAS."),
+        "logSNR": io.Float.Input("logsnr", default=0.0, min=-30.0, max=30.0, step=0.1, round=False, tooltip=logsnr),
+        "percent": io.Float.Input("percent", default=0.5, min=0.0, max=1.0, step=0.01, round=False, tooltip=percent),
+    }
+
+
+class RESSigmasSplit(io.ComfyNode):
+    """Two parts that together are the whole."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESSigmasSplit",
+            display_name="RES Sigmas Split",
+            category="RES",
+            description="Cuts SIGMAS in two at a noise level, for a second model, sampler or guidance: Wan 2.2 hands over from "
+            "its high-noise to its low-noise model at sigma 0.875 (0.9 for image to video). The cut is at the entry nearest in "
+            "logSNR: no step is added, and the two parts together are the whole.",
+            search_aliases=["res", "sigmas", "split", "wan", "high noise", "low noise", "boundary", "handover"],
+            inputs=[
+                io.Model.Input("model", tooltip=_MODEL_TOOLTIP + " A percentage is of its own sigmas."),
+                io.Sigmas.Input("sigmas", tooltip="Falling or rising."),
+                io.DynamicCombo.Input(
+                    "at",
+                    options=[io.DynamicCombo.Option(name, [value]) for name, value in _places().items()],
+                    tooltip="Where to cut.",
+                ),
+            ],
+            outputs=[io.Sigmas.Output("first"), io.Sigmas.Output("second")],
+        )
+
+    @classmethod
+    def execute(cls, model, sigmas, at) -> io.NodeOutput:
+        """Two SIGMAS; the last of one is the first of the other. `at` holds the choice and its value."""
+        sampling = model.get_model_object("model_sampling")
+        time = time_map(sampling)
+        if at["at"] == "percent":
+            sigma = float(sampling.percent_to_sigma(at["percent"]))
+        else:
+            sigma = at["sigma"] if at["at"] == "sigma" else time.sigma(at["logsnr"] / 2.0)
+        return io.NodeOutput(*split(sigmas, sigma, time))
