@@ -31,9 +31,9 @@ DIRECTIONS = ("denoise", "invert", "denoise inverted")
 # Where the inversion of a flow model ends: at sigma 1 the latent holds nothing of the image, and the host divides by 1 - sigma.
 # From 0.999 on the end does not change the error of a round trip; nearer to 1 the division costs float32 digits.
 FLOW_INVERSION_END = 0.999
-# Where it starts, as a fraction of the smallest sigma above 0. The error of noise -> image -> noise by exp_res in 20 steps is
-# 0.004, 0.018, 0.030 for 1/2, 1/3 and Flip Sigmas' 0.0001 on the exact digits (eps), 0.082, 0.053, 0.145 on the flow network,
-# and 0.041, 0.026, 0.013 on the eps network, whose output does not change below its smallest sigma.
+# Where it starts, as a fraction of the smallest sigma above 0. Chosen from 1/2, 1/3 and Flip Sigmas' 0.0001 on the exact digits
+# and the trained networks; docs/inversion.md has the last two. A network whose output does not change below its smallest
+# sigma prefers the last.
 INVERSION_START = 1.0 / 3.0
 
 
