@@ -110,12 +110,13 @@ def power_table() -> str:
     """The exponent of the spacings power and edm_rho."""
     cases = {flow: problems(flow) for flow in (False, True)}
     lines = ["| spacing | eps | flow |", "|---|--:|--:|"]
-    spacings = [("power", p) for p in (0.7, 0.8, 0.9, 1.0, 1.2)] + [("edm_rho", rho) for rho in (5.0, 7.0, 15.0)]
-    for spacing, exponent in spacings:
+    spacings = [("power", "power", p) for p in (0.7, 0.8, 0.9, 1.0, 1.2)] + [("edm_rho", "rho", rho) for rho in (5.0, 7.0, 15.0)]
+    for spacing, parameter, exponent in spacings:
         cells = []
         for flow in (False, True):
             ends = (SigmaRange(0.003, 1.0), FLOW) if flow else (SD, VE)
-            grid = lambda n, ends=ends, s=spacing, e=exponent: logsnr_grid(n, *ends, s, e)  # noqa: E731
+            values = {parameter: exponent}
+            grid = lambda n, ends=ends, s=spacing, values=values: logsnr_grid(n, *ends, s, values)  # noqa: E731
             cells.append(f"{defect(cases[flow], methods(flow).values(), grid):.4f}")
         lines.append(f"| {spacing} {exponent:g} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -74,6 +74,7 @@ def register_all() -> None:
         register_sampler(name, for_host(*sampler))
     register_scheduler("logsnr_uniform", logsnr_scheduler("uniform"))
     register_scheduler("logsnr_power", logsnr_scheduler("power"))
+    register_scheduler("logsnr_arctan", logsnr_scheduler("arctan"))
 
 
 def register_sampler(name: str, sample) -> bool:

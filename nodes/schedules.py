@@ -2,32 +2,31 @@
 
 from comfy_api.v0_0_2 import io
 
-from ..samplers.schedules import DEFAULT_EXPONENT, DIRECTIONS, EXPONENT_RANGE, SPACINGS, denoise_tail, directed, logsnr_grid
+from ..samplers.schedules import DIRECTIONS, denoise_tail, directed, logsnr_grid
+from ..samplers.spacings import SPACINGS
 from .host import sigma_range, time_map
 from .schema import ADVANCED, schema
 
-
-def _exponent_input(spacing, name, step, tooltip):
-    low, high = EXPONENT_RANGE[spacing]
-    default = DEFAULT_EXPONENT[spacing]
-    return io.Float.Input(name, default=default, min=low, max=high, step=step, round=False, tooltip=tooltip)
-
-
-# spacing -> its exponent; uniform has none
-_EXPONENTS = {
-    "power": _exponent_input(
-        "power",
-        "power",
-        0.05,
-        "Below 1: large steps in the noise, fine steps near the image. Above 1: the reverse. 1 is uniform.",
-    ),
-    "edm_rho": _exponent_input(
-        "edm_rho",
-        "rho",
-        0.1,
-        "7 is EDM's and Karras'. Larger values approach uniform, smaller ones spend more steps in the noise.",
-    ),
+# parameter of a spacing -> its step in the widget, and its tooltip
+_PARAMETERS = {
+    "power": (0.05, "Below 1: large steps in the noise, fine steps near the image. Above 1: the reverse. 1 is uniform."),
+    "rho": (0.1, "7 is EDM's and Karras'. Larger values approach uniform, smaller ones spend more steps in the noise."),
+    "weight": (0.05, "0 is uniform, 1 the arctan grid alone, which is kl_optimal on eps models with turn 1."),
+    "turn": (0.1, "The sigma / alpha around which the arctan part is finest."),
+    "density": (0.05, "0 is uniform; at 0.5 the steps in the middle are half as long."),
 }
+
+
+def _spacing_option(name):
+    inputs = []
+    for key, (default, low, high) in SPACINGS[name].parameters.items():
+        step, tooltip = _PARAMETERS[key]
+        inputs.append(io.Float.Input(key, default=default, min=low, max=high, step=step, round=False, tooltip=tooltip))
+    return io.DynamicCombo.Option(name, inputs)
+
+
+def _logsnr_input(name, default, tooltip):
+    return io.Float.Input(name, default=default, min=-40.0, max=40.0, step=0.1, round=False, tooltip=tooltip)
 
 
 class RESLogSNRSchedule(io.ComfyNode):
@@ -61,8 +60,10 @@ class RESLogSNRSchedule(io.ComfyNode):
                 ),
                 io.DynamicCombo.Input(
                     "spacing",
-                    options=[io.DynamicCombo.Option(name, [_EXPONENTS[name]] if name in _EXPONENTS else []) for name in SPACINGS],
-                    tooltip="uniform: equal steps in logSNR. power: the grid warped by u^power. edm_rho: the EDM (Karras) grid.",
+                    options=[_spacing_option(name) for name in SPACINGS],
+                    tooltip="uniform: equal steps in logSNR. power: fine steps at one end. edm_rho: the EDM (Karras) grid. "
+                    "arctan: between uniform and kl_optimal, the best measured. cosine: fine at both ends. "
+                    "dense_middle: fine between them.",
                 ),
                 io.Combo.Input(
                     "direction",
@@ -74,16 +75,43 @@ class RESLogSNRSchedule(io.ComfyNode):
                     "flow models alone, where it starts at sigma 0.999 because at 1 nothing of a latent is left.",
                     **ADVANCED,
                 ),
+                io.Float.Input(
+                    "composition",
+                    default=0.5,
+                    min=0.1,
+                    max=0.9,
+                    step=0.01,
+                    optional=True,
+                    tooltip="The share of the steps after which the grid is where it would otherwise be half way. Above 0.5: "
+                    "more steps in the noise, for the composition. Below: more for the details.",
+                    **ADVANCED,
+                ),
+                io.DynamicCombo.Input(
+                    "range",
+                    options=[
+                        io.DynamicCombo.Option("model", []),
+                        io.DynamicCombo.Option(
+                            "logSNR",
+                            [
+                                _logsnr_input("start_logsnr", -5.0, "Of the first sigma; SDXL begins at -5.36."),
+                                _logsnr_input("end_logsnr", 7.0, "Of the last sigma above 0; SDXL ends at 7.07."),
+                            ],
+                        ),
+                    ],
+                    optional=True,
+                    tooltip="model: from the model's largest sigma. logSNR: between two values of log(alpha^2 / sigma^2).",
+                ),
             ],
             outputs=[io.Sigmas.Output()],
         )
 
     @classmethod
-    def execute(cls, model, steps, denoise, spacing, direction=DIRECTIONS[0]) -> io.NodeOutput:
-        """SIGMAS of shape (steps + 1,); empty where denoise is 0. `spacing` holds the choice and its exponent."""
-        name = spacing["spacing"]
-        exponent = spacing[_EXPONENTS[name].id] if name in _EXPONENTS else None
+    def execute(cls, model, steps, denoise, spacing, direction=DIRECTIONS[0], composition=0.5, range=None) -> io.NodeOutput:
+        """SIGMAS of shape (steps + 1,); empty where denoise is 0. `spacing` and `range` hold the choice and its parameters."""
+        name, parameters = spacing["spacing"], {key: value for key, value in spacing.items() if key != "spacing"}
+        given = range is not None and range["range"] == "logSNR"
+        ends = (range["start_logsnr"], range["end_logsnr"]) if given else None
         sampling = model.get_model_object("model_sampling")
         time = time_map(sampling)
-        grid = denoise_tail(lambda n: logsnr_grid(n, sigma_range(sampling), time, name, exponent), steps, denoise)
-        return io.NodeOutput(directed(grid, time, direction))
+        how = (sigma_range(sampling), time, name, parameters, composition, ends)
+        return io.NodeOutput(directed(denoise_tail(lambda n: logsnr_grid(n, *how), steps, denoise), time, direction))

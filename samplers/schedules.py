@@ -1,12 +1,4 @@
-"""Time grids built in logSNR, for any model.
-
-A grid is made in lambda (half the log-SNR) and mapped back to the model's sigma. With u = i / (n - 1) from
-0 to 1 and lambda running from lambda_0 (noise) to lambda_1 (data):
-
-uniform    lambda = lambda_0 + u (lambda_1 - lambda_0)
-power      lambda = lambda_0 + u^p (lambda_1 - lambda_0); p < 1 puts the fine steps at the data end
-edm_rho    e^(-lambda / rho) uniform in u: the EDM grid (arXiv 2206.00364, eq. 5) in sigma / alpha; p is rho
-"""
+"""Time grids built in logSNR, for any model: made in lambda (half the logSNR) and mapped back to the model's sigma."""
 
 import math
 from typing import NamedTuple
@@ -14,12 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from .spacings import Ends, spaced
 from .time_maps import FLOW, TimeMap
-
-SPACINGS = ("uniform", "power", "edm_rho")
-DEFAULT_EXPONENT = {"uniform": 1.0, "power": 0.9, "edm_rho": 7.0}
-
-EXPONENT_RANGE = {"power": (0.25, 4.0), "edm_rho": (1.0, 100.0)}
 
 # Where a flow grid's finite part lies, in lambda. Measured on the digits by `benchmarks/choices.py`: the best interval
 # is [-2.5, 4.0]; [-2.5, 4.5] is within 5 % of it and leaves room for data with finer detail. A model's shift moves
@@ -45,7 +33,13 @@ class SigmaRange(NamedTuple):
 
 
 def logsnr_grid(
-    steps: int, sigma_range: SigmaRange, time: TimeMap, spacing: str = "uniform", exponent: float | None = None
+    steps: int,
+    sigma_range: SigmaRange,
+    time: TimeMap,
+    spacing: str = "uniform",
+    parameters: dict[str, float] | None = None,
+    composition: float = 0.5,
+    logsnr_range: tuple[float, float] | None = None,
 ) -> torch.Tensor:
     """A descending grid of `steps` steps that ends at 0.
 
@@ -56,8 +50,11 @@ def logsnr_grid(
         steps: number of steps, >= 1.
         sigma_range: the model's sigmas.
         time: the model's time map, `VE` or `FLOW`.
-        spacing: one of SPACINGS.
-        exponent: p or rho, in EXPONENT_RANGE; None for the default of the spacing. Ignored by "uniform".
+        spacing: one of `spacings.SPACINGS`.
+        parameters: of the spacing, by name; its defaults for those left out.
+        composition: share of the steps, 0.1 to 0.9, after which the grid is where it would otherwise be half way. Above 0.5 more
+            steps are spent in the noise, where the composition is decided, below on the details.
+        logsnr_range: logSNR (2 lambda) of the first sigma and of the last one above 0, in the place of the model's.
 
     Returns:
         float32 tensor of shape (steps + 1,).
@@ -67,35 +64,43 @@ def logsnr_grid(
     """
     if steps < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}.")
-    if spacing not in SPACINGS:
-        raise ValueError(f"spacing must be one of {', '.join(map(repr, SPACINGS))}, got {spacing!r}.")
-    exponent = DEFAULT_EXPONENT[spacing] if exponent is None else exponent
-    low, high = EXPONENT_RANGE.get(spacing, (1.0, 1.0))
-    if not low <= exponent <= high:
-        raise ValueError(f"the exponent of spacing {spacing!r} must be between {low:g} and {high:g}, got {exponent:g}.")
-    first, last = _lambda_range(sigma_range, time)
-    u = np.linspace(0.0, 1.0, steps)
-    if spacing == "edm_rho":
-        lam = -exponent * np.log((1.0 - u) * math.exp(-first / exponent) + u * math.exp(-last / exponent))
-    else:
-        lam = first + (last - first) * (u**exponent if spacing == "power" else u)
-    sigmas = [sigma_range.sigma_max, *(time.sigma(float(value)) for value in lam[1:]), 0.0]
+    if not 0.1 <= composition <= 0.9:
+        raise ValueError(f"composition must be between 0.1 and 0.9, got {composition!r}.")
+    ends = _model_ends(sigma_range, time) if logsnr_range is None else _given_ends(logsnr_range, sigma_range, time)
+    u = np.linspace(0.0, 1.0, steps)[1:]
+    u = u * (1.0 - composition) / (composition + u * (1.0 - 2.0 * composition))  # 1/2 at u = composition, never steep
+    lam = spaced(spacing, u, ends, parameters or {})
+    first = sigma_range.sigma_max if logsnr_range is None else time.sigma(ends.start)
+    sigmas = [first, *(time.sigma(float(value)) for value in lam), 0.0]
     grid = torch.tensor(sigmas, dtype=torch.float32)
     if not (grid[1:] < grid[:-1]).all():
-        raise ValueError(f"spacing {spacing!r} with exponent {exponent:g} repeats sigmas at {steps} steps; take fewer steps.")
+        raise ValueError(
+            f"spacing {spacing!r} with {parameters or 'its defaults'} repeats sigmas at {steps} steps; take fewer steps."
+        )
     return grid
 
 
-def _lambda_range(sigma_range: SigmaRange, time: TimeMap) -> tuple[float, float]:
+def _model_ends(sigma_range: SigmaRange, time: TimeMap) -> Ends:
     sigma_min, sigma_max = sigma_range
     if not 0.0 < sigma_min < sigma_max < math.inf:
         raise ValueError(f"a model's sigmas must satisfy 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}.")
-    last = time.lam(sigma_min)
+    start, last = time.lam(sigma_max), time.lam(sigma_min)
     if time is not FLOW:
-        return time.lam(sigma_max), last
-    first = max(time.lam(sigma_max), FLOW_INTERIOR[0])
+        return Ends(start, start, last)
+    first = max(start, FLOW_INTERIOR[0])
     # a model that ends earlier keeps its end, as long as that lies inside
-    return first, min(last, FLOW_INTERIOR[1]) if last > first else FLOW_INTERIOR[1]
+    return Ends(start, first, min(last, FLOW_INTERIOR[1]) if last > first else FLOW_INTERIOR[1])
+
+
+def _given_ends(logsnr_range: tuple[float, float], sigma_range: SigmaRange, time: TimeMap) -> Ends:
+    first, last = (logsnr / 2.0 for logsnr in logsnr_range)
+    least = time.lam(sigma_range.sigma_max)
+    if not (least - 1e-4 <= first < last <= 20.0):
+        raise ValueError(
+            f"start_logsnr must be {2.0 * least:.4g} or more, the model's largest sigma, and below end_logsnr, which must be 40 "
+            f"or less; got {2.0 * first:g} and {2.0 * last:g}."
+        )
+    return Ends(first, first, last)
 
 
 def directed(grid: torch.Tensor, time: TimeMap, direction: str) -> torch.Tensor:

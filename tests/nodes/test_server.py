@@ -24,6 +24,7 @@ from prompts import (
 from dev.setup import ROOT
 from dev.workflow import to_prompt
 from samplers.res import SAMPLERS
+from samplers.spacings import SPACINGS
 
 
 @pytest.mark.parametrize("kind", ["eps", "v", "edm", "flow"])
@@ -84,9 +85,12 @@ def test_schedulers_by_name(server, scheduler, kind):
 
 
 @pytest.mark.parametrize("kind", ["eps", "v", "edm", "flow"])
-@pytest.mark.parametrize("spacing", [("uniform", {}), ("power", {"spacing.power": 0.8}), ("edm_rho", {"spacing.rho": 7.0})])
+@pytest.mark.parametrize("spacing", SPACINGS)
 def test_schedule_node(server, spacing, kind):
-    check_good(custom(server, select("exp_res_2s"), schedule(5, spacing[0], **spacing[1]), kind), 9)
+    parameters = {f"spacing.{name}": parameter.default for name, parameter in SPACINGS[spacing].parameters.items()}
+    check_good(custom(server, select("exp_res_2s"), schedule(5, spacing, **parameters), kind), 9)
+    shaped = {"composition": 0.6, "range": "logSNR", "range.start_logsnr": -5.0, "range.end_logsnr": 7.0}
+    check_good(custom(server, select("exp_res_2s"), schedule(8, spacing, **parameters, **shaped), kind), 15)
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from samplers.reshaping import blend, resample, split
-from samplers.schedules import SPACINGS, SigmaRange, directed, logsnr_grid
+from samplers.schedules import SigmaRange, directed, logsnr_grid
+from samplers.spacings import SPACINGS
 from samplers.time_maps import FLOW, VE
 
 MODELS = {"ve": (SigmaRange(0.0291675, 14.614642), VE), "flow": (SigmaRange(0.003, 1.0), FLOW)}

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from samplers.schedules import DEFAULT_EXPONENT, EXPONENT_RANGE, FLOW_INTERIOR, SPACINGS, SigmaRange, denoise_tail, logsnr_grid
+from samplers.schedules import FLOW_INTERIOR, SigmaRange, denoise_tail, logsnr_grid
+from samplers.spacings import SPACINGS
 from samplers.time_maps import FLOW, VE
 
 SD = SigmaRange(0.0291675, 14.614642)
@@ -41,18 +42,18 @@ def test_flow_goes_on_from_a_finite_logsnr():
         assert float(lam[-1]) == pytest.approx(last, abs=1e-3)
 
 
-@pytest.mark.parametrize("spacing", EXPONENT_RANGE)
+@pytest.mark.parametrize("spacing, name", [(spacing, name) for spacing in SPACINGS for name in SPACINGS[spacing].parameters])
 @pytest.mark.parametrize("model", MODELS)
-def test_exponents_of_the_whole_range_give_falling_grids(model, spacing):
-    for exponent in (*EXPONENT_RANGE[spacing], DEFAULT_EXPONENT[spacing]):
-        sigmas = logsnr_grid(30, *MODELS[model], spacing, exponent)
+def test_parameters_of_the_whole_range_give_falling_grids(model, spacing, name):
+    for value in SPACINGS[spacing].parameters[name]:
+        sigmas = logsnr_grid(30, *MODELS[model], spacing, {name: value})
         assert (sigmas[1:] < sigmas[:-1]).all()
 
 
 def test_repeated_sigmas_are_refused():
     """Host samplers divide by the step size."""
     with pytest.raises(ValueError, match="repeats sigmas at 3000 steps; take fewer"):
-        logsnr_grid(3000, SD, VE, "power", 4.0)
+        logsnr_grid(3000, SD, VE, "power", {"power": 4.0})
 
 
 def test_edm_rho_is_the_edm_grid():
@@ -64,8 +65,49 @@ def test_edm_rho_is_the_edm_grid():
 
 def test_power_one_and_large_rho_are_uniform():
     uniform = logsnr_grid(12, SD, VE)
-    torch.testing.assert_close(logsnr_grid(12, SD, VE, "power", 1.0), uniform)
-    torch.testing.assert_close(logsnr_grid(12, SD, VE, "edm_rho", 100.0), uniform, rtol=0.06, atol=0)
+    torch.testing.assert_close(logsnr_grid(12, SD, VE, "power", {"power": 1.0}), uniform)
+    torch.testing.assert_close(logsnr_grid(12, SD, VE, "edm_rho", {"rho": 100.0}), uniform, rtol=0.06, atol=0)
+
+
+def test_arctan_alone_is_kl_optimal(host):
+    """On VE models; the host's is in sigma on flow too, ours in sigma / alpha."""
+    import comfy.samplers
+
+    ours = logsnr_grid(12, SD, VE, "arctan", {"weight": 1.0, "turn": 1.0})
+    theirs = comfy.samplers.kl_optimal_scheduler(12, SD.sigma_min, SD.sigma_max)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_arctan_without_weight_is_uniform():
+    for model in MODELS.values():
+        torch.testing.assert_close(logsnr_grid(12, *model, "arctan", {"weight": 0.0}), logsnr_grid(12, *model))
+
+
+def test_cosine_and_dense_middle_are_fine_where_they_say():
+    for spacing, finest in (("cosine", (0, -1)), ("dense_middle", (9, 9))):
+        steps = -logsnr_grid(20, SD, VE, spacing)[:-1].double().log()
+        steps = steps.diff()
+        least = float(steps.min())
+        assert all(float(steps[i]) == pytest.approx(least, rel=1e-3) for i in finest), spacing
+    assert least == pytest.approx(0.5 * float(steps.mean()), rel=0.02), "density 0.5: half as long"
+
+
+@pytest.mark.parametrize("composition", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_composition_is_the_share_of_the_steps_in_the_noisier_half(spacing, composition):
+    """After that share of the steps the grid is where it would be half way without."""
+    plain, biased = (logsnr_grid(101, SD, VE, spacing, composition=c)[:-1].double().log() for c in (0.5, composition))
+    assert float(biased[round(100 * composition)]) == pytest.approx(float(plain[50]), abs=0.01)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("model", MODELS)
+def test_given_ends(model, spacing):
+    """In logSNR, twice lambda; a start below the model's largest sigma is a partial denoising."""
+    sigma_range, time = MODELS[model]
+    sigmas = logsnr_grid(9, sigma_range, time, spacing, logsnr_range=(-1.0, 6.0))
+    assert 2.0 * time.lam(float(sigmas[0])) == pytest.approx(-1.0, abs=1e-5)
+    assert 2.0 * time.lam(float(sigmas[-2])) == pytest.approx(6.0, abs=1e-4) and sigmas[-1] == 0.0
 
 
 @pytest.mark.parametrize("denoise, length", [(1.0, 11), (0.5, 11), (0.33, 11), (0.0, 0)])
@@ -81,8 +123,13 @@ def test_denoise_keeps_the_tail(denoise, length):
     [
         (lambda: logsnr_grid(0, SD, VE), "steps must be 1 or more, got 0"),
         (lambda: logsnr_grid(5, SD, VE, "bogus"), "spacing must be one of"),
-        (lambda: logsnr_grid(5, SD, VE, "power", 0.0), "exponent of spacing 'power' must be between 0.25 and 4, got 0"),
-        (lambda: logsnr_grid(5, SD, VE, "edm_rho", math.nan), "between 1 and 100, got nan"),
+        (lambda: logsnr_grid(5, SD, VE, "power", {"power": 0.0}), "power of spacing 'power' must be between 0.25 and 4, got 0"),
+        (lambda: logsnr_grid(5, SD, VE, "edm_rho", {"rho": math.nan}), "between 1 and 100, got nan"),
+        (lambda: logsnr_grid(5, SD, VE, "cosine", {"rho": 7.0}), "spacing 'cosine' has no rho; it has no parameters"),
+        (lambda: logsnr_grid(5, SD, VE, composition=0.0), "composition must be between 0.1 and 0.9, got 0.0"),
+        (lambda: logsnr_grid(5, SD, VE, logsnr_range=(-9.0, 7.0)), "start_logsnr must be -5.364 or more, .* got -9 and 7"),
+        (lambda: logsnr_grid(5, SD, VE, logsnr_range=(3.0, 3.0)), "below end_logsnr"),
+        (lambda: logsnr_grid(5, SD, VE, logsnr_range=(0.0, math.nan)), "got 0 and nan"),
         (lambda: logsnr_grid(5, SigmaRange(0.0, 1.0), VE), "0 < sigma_min < sigma_max"),
         (lambda: denoise_tail(None, 0, 1.0), "steps must be 1 or more"),
         (lambda: denoise_tail(None, 5, 1.5), "denoise must be between 0 and 1, got 1.5"),
