@@ -29,6 +29,46 @@ def _logsnr_input(name, default, tooltip):
     return io.Float.Input(name, default=default, min=-40.0, max=40.0, step=0.1, round=False, tooltip=tooltip)
 
 
+def _direction_input():
+    return io.Combo.Input(
+        "direction",
+        options=list(DIRECTIONS),
+        default=DIRECTIONS[0],
+        optional=True,
+        tooltip="invert: rising SIGMAS, on which a deterministic sampler turns an image into the noise it comes "
+        "from, with add_noise off. denoise inverted: the way back, with add_noise off. It differs from denoise on "
+        "flow models alone, where it starts at sigma 0.999 because at 1 nothing of a latent is left.",
+        **ADVANCED,
+    )
+
+
+def _composition_input():
+    return io.Float.Input(
+        "composition",
+        default=0.5,
+        min=0.1,
+        max=0.9,
+        step=0.01,
+        optional=True,
+        tooltip="The share of the steps after which the grid is where it would otherwise be half way. Above 0.5: "
+        "more steps in the noise, for the composition. Below: more for the details.",
+        **ADVANCED,
+    )
+
+
+def _range_input():
+    ends = [
+        _logsnr_input("start_logsnr", -5.0, "Of the first sigma; SDXL begins at -5.36."),
+        _logsnr_input("end_logsnr", 7.0, "Of the last sigma above 0; SDXL ends at 7.07."),
+    ]
+    return io.DynamicCombo.Input(
+        "range",
+        options=[io.DynamicCombo.Option("model", []), io.DynamicCombo.Option("logSNR", ends)],
+        optional=True,
+        tooltip="model: from the model's largest sigma. logSNR: between two values of log(alpha^2 / sigma^2).",
+    )
+
+
 class RESLogSNRSchedule(io.ComfyNode):
     """Time grids built in logSNR."""
 
@@ -39,7 +79,7 @@ class RESLogSNRSchedule(io.ComfyNode):
             display_name="RES LogSNR Schedule",
             category="RES",
             description="A time grid built in logSNR, from the model's largest sigma to 0, for eps, v, EDM and flow models. "
-            "Also offered as the schedulers logsnr_uniform and logsnr_power.",
+            "Also offered as the schedulers logsnr_arctan, logsnr_uniform and logsnr_power.",
             search_aliases=["res", "scheduler", "sigmas", "logsnr", "karras", "lambda"],
             inputs=[
                 io.Model.Input("model", tooltip="The model whose sigmas the grid spans."),
@@ -65,42 +105,9 @@ class RESLogSNRSchedule(io.ComfyNode):
                     "arctan: between uniform and kl_optimal, the best measured. cosine: fine at both ends. "
                     "dense_middle: fine between them.",
                 ),
-                io.Combo.Input(
-                    "direction",
-                    options=list(DIRECTIONS),
-                    default=DIRECTIONS[0],
-                    optional=True,
-                    tooltip="invert: rising SIGMAS, on which a deterministic sampler turns an image into the noise it comes "
-                    "from, with add_noise off. denoise inverted: the way back, with add_noise off. It differs from denoise on "
-                    "flow models alone, where it starts at sigma 0.999 because at 1 nothing of a latent is left.",
-                    **ADVANCED,
-                ),
-                io.Float.Input(
-                    "composition",
-                    default=0.5,
-                    min=0.1,
-                    max=0.9,
-                    step=0.01,
-                    optional=True,
-                    tooltip="The share of the steps after which the grid is where it would otherwise be half way. Above 0.5: "
-                    "more steps in the noise, for the composition. Below: more for the details.",
-                    **ADVANCED,
-                ),
-                io.DynamicCombo.Input(
-                    "range",
-                    options=[
-                        io.DynamicCombo.Option("model", []),
-                        io.DynamicCombo.Option(
-                            "logSNR",
-                            [
-                                _logsnr_input("start_logsnr", -5.0, "Of the first sigma; SDXL begins at -5.36."),
-                                _logsnr_input("end_logsnr", 7.0, "Of the last sigma above 0; SDXL ends at 7.07."),
-                            ],
-                        ),
-                    ],
-                    optional=True,
-                    tooltip="model: from the model's largest sigma. logSNR: between two values of log(alpha^2 / sigma^2).",
-                ),
+                _direction_input(),
+                _composition_input(),
+                _range_input(),
             ],
             outputs=[io.Sigmas.Output()],
         )

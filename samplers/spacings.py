@@ -82,10 +82,10 @@ def _dense_middle(u, ends: Ends, density):
 # The defaults of arctan were chosen by exp_res on the development cases: weights of 0.3 to 0.5 and turns of 1 to 2 measure within
 # 8 % of each other, weight 1 two to three times worse. See docs/grids.md for other seeds.
 SPACINGS = {
+    "arctan": Spacing(_arctan, {"weight": Parameter(0.3, 0.0, 1.0), "turn": Parameter(2.0, 0.1, 10.0)}),
     "uniform": Spacing(_uniform, {}),
     "power": Spacing(_power, {"power": Parameter(0.9, 0.25, 4.0)}),
     "edm_rho": Spacing(_edm_rho, {"rho": Parameter(7.0, 1.0, 100.0)}),
-    "arctan": Spacing(_arctan, {"weight": Parameter(0.3, 0.0, 1.0), "turn": Parameter(2.0, 0.1, 10.0)}),
     "cosine": Spacing(_cosine, {}),
     "dense_middle": Spacing(_dense_middle, {"density": Parameter(0.5, 0.0, 0.95)}),
 }
