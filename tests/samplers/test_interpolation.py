@@ -101,6 +101,32 @@ def test_a_share_of_eps_is_the_mean_of_both_forms_by_hand(time):
     torch.testing.assert_close(run(plan, model, x, torch.tensor(sigmas), disable=True), y * time.alpha(sigmas[-1]))
 
 
+@pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
+def test_corrected_steps_with_a_share_of_eps_are_the_steps_redone(time):
+    """From the corrected point; eps is of the states the model was called at, the predicted ones."""
+    sigmas, interpolation = [0.9, 0.7, 0.4, 0.15, 0.05], InAlpha(6.0, 1.5, 0.6)
+    model, x = denoiser(time is FLOW), noisy(0.9, time is FLOW)
+
+    def step(y, nodes, s, t):
+        at = [s for s, _, _ in nodes]
+        by_d = t / s * y + sum(w * d for w, (_, d, _) in zip(interpolation.weights(at, s, t), nodes))
+        by_eps = y + sum(w * e for w, (_, _, e) in zip(interpolation.eps_weights(at, s, t), nodes))
+        return torch.lerp(by_d, by_eps, 0.6 / (1.0 + s))
+
+    predicted, nodes, previous = x / time.alpha(0.9), [], None
+    for sigma, sigma_next in zip(sigmas, sigmas[1:]):
+        s = time.s(sigma)
+        outputs = model(predicted * time.alpha(sigma), torch.full((len(x),), sigma, dtype=torch.float64))
+        node = (s, outputs, (predicted - outputs) / s)
+        y = predicted if previous is None else step(previous[0], [node, *previous[1]], previous[2], s)
+        nodes = [node, *nodes][:3]
+        previous = y, nodes, s
+        predicted = step(y, nodes, s, time.s(sigma_next))
+    plan = multistep_plan(sigmas, 3, time, interpolation=interpolation, corrector=True)
+    result = run(plan, model, x, torch.tensor(sigmas), disable=True)
+    torch.testing.assert_close(result, predicted * time.alpha(sigmas[-1]))
+
+
 def test_eps_has_no_share_where_no_single_ode_joins_the_states():
     """Rising steps, and every step of an SDE or under churn."""
     interpolation, sigmas = InAlpha(6.0, 1.5, 0.33), [10.0, 3.0, 1.0, 0.3, 0.1]
