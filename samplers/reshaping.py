@@ -76,16 +76,18 @@ def split(sigmas: torch.Tensor, sigma: float, time: TimeMap) -> tuple[torch.Tens
     """Two grids that together are the whole, cut at the entry nearest to `sigma` in lambda, which both have.
 
     Raises:
-        ValueError: a grid that cannot be sampled on, or a sigma so near to an end that one part would have no step.
+        ValueError: a grid that cannot be sampled on, one of a single step, or a sigma beyond the grid's ends or nearest to one
+            of them, where one part would have no step.
     """
     curve = _curve("sigmas", sigmas, time)
-    lam = time.lam(sigma) if sigma > 0.0 else math.inf
-    index = len(curve.head) + _nearest(curve.body, lam)
-    if not 0 < index < len(sigmas) - 1 or not curve.body[0] <= lam <= curve.body[-1]:
-        inner = [time.sigma(float(v)) for v in curve.body]
+    if len(sigmas) < 3:
+        raise ValueError(f"sigmas have a single step, from {float(sigmas[0]):g} to {float(sigmas[1]):g}, which cannot be split.")
+    falling = sorted(read_sigmas(sigmas), reverse=True)
+    index = len(curve.head) + _nearest(curve.body, time.lam(sigma)) if sigma > 0.0 else len(falling) - 1
+    if not (falling[-1] < sigma < falling[0] and 0 < index < len(falling) - 1):
         raise ValueError(
-            f"the split is at sigma {sigma:.6g}, which leaves one part without a step. These sigmas can be split between "
-            f"{inner[0 if curve.head else 1]:.6g} and {inner[-1 if curve.tail else -2]:.6g}."
+            f"the split is at sigma {sigma:.6g}, which leaves one part without a step. These sigmas can be split at any of their "
+            f"own from {falling[1]:.6g} to {falling[-2]:.6g}."
         )
     index = len(sigmas) - 1 - index if _rises(sigmas) else index
     return sigmas[: index + 1], sigmas[index:]

@@ -83,6 +83,15 @@ def test_the_split_is_at_the_nearest_in_lambda():
     assert split(sigmas, 2.1, VE)[1][0] == 4.0 and split(sigmas, 1.9, VE)[1][0] == 1.0
 
 
+def test_a_split_next_to_an_end_that_has_no_lambda():
+    """Wan 2.2's handover in few steps: between pure noise and the second sigma, or below the last one above 0."""
+    sigmas = torch.tensor([1.0, 0.8, 0.5, 0.0])
+    for sigma, at in ((0.875, 0.8), (0.999, 0.8), (0.3, 0.5), (1e-3, 0.5)):
+        first, second = split(sigmas, sigma, FLOW)
+        assert float(first[-1]) == float(second[0]) == pytest.approx(at)
+        assert torch.equal(torch.cat([first, second[1:]]), sigmas)
+
+
 GRID = torch.tensor([10.0, 3.0, 1.0, 0.0])
 
 
@@ -98,9 +107,12 @@ GRID = torch.tensor([10.0, 3.0, 1.0, 0.0])
         (lambda: resample(torch.tensor([10.0, math.nan, 0.0]), 5, VE), r"sigmas: sigmas\[1\] is nan"),
         (lambda: resample(torch.tensor([10.0, 10.0, 0.0]), 5, VE), "sigmas must not repeat a sigma"),
         (lambda: resample(GRID, 1, VE), "steps must be 2 or more for these sigmas, got 1"),
-        (lambda: split(GRID, 20.0, VE), "the split is at sigma 20, which leaves one part .* between 3 and 1"),
+        (lambda: split(GRID, 20.0, VE), "the split is at sigma 20, which leaves one part .* from 3 to 1"),
         (lambda: split(GRID, 9.9, VE), "leaves one part without a step"),
         (lambda: split(GRID, 0.0, VE), "leaves one part without a step"),
+        (lambda: split(GRID[:-1], 1.0, VE), "leaves one part without a step"),
+        (lambda: split(GRID[[0, 3]], 5.0, VE), "sigmas have a single step, from 10 to 0, which cannot be split"),
+        (lambda: split(GRID[:2], 5.0, VE), "sigmas have a single step"),
     ],
 )
 def test_bad_input(call, match):
