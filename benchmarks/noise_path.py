@@ -21,7 +21,7 @@ from samplers.time_maps import FLOW, VE
 
 ITEMS = 128
 STEPS = (20, 40, 80)
-NAMES = [name for name, sampler in SAMPLERS.items() if sampler.stochastic]
+NAMES = [name for name, sampler in SAMPLERS.items() if sampler.stochastic and not sampler.cfg_pp]
 DIGITS = digits(0.2)
 SD = SigmaRange(0.0291675, 14.614642)
 FLUX = SigmaRange(0.0003, 1.0)
