@@ -125,7 +125,7 @@ def flow_times(module, budgets=(7, 10, 13, 20), batch: int = 64) -> str:
             continue
         means = {}
         for label, time in times.items():
-            sampler = comfy.samplers.KSAMPLER(registry.for_host(sample, time))
+            sampler = comfy.samplers.KSAMPLER(registry.for_host(registry.Sampler(sample, time)))
             medians = [
                 float(case.defect(at_most(case, sampler, grid, budget)[0]).median())
                 for case in standard_cases(module, batch) if case.kind == "flow"

@@ -37,7 +37,7 @@ def forms(pack) -> dict[str, dict]:
     import comfy.samplers
 
     def multistep(**options):
-        return comfy.samplers.KSAMPLER(pack.for_host(pack.res.sample_res_multistep, pack.res.FLOW), options)
+        return comfy.samplers.KSAMPLER(pack.for_host(pack.Sampler(pack.res.sample_res_multistep, pack.res.FLOW)), options)
 
     def alpha(order=4, scale=pack.res.DATA_SCALE, power=pack.res.POWER, **options):
         return multistep(order=order, corrector=True, interpolation="alpha", data_scale=scale, power=power, **options)

@@ -156,7 +156,8 @@ def _make_venv(folder: Path) -> None:
 def _ensure_venv(tree: Path) -> Path:
     venv = HOST / "venv"
     python = venv / "bin" / "python"
-    wanted = "\n".join([*TORCH, (tree / "requirements.txt").read_text()])
+    requirements = [tree / "requirements.txt", ROOT / "requirements.txt"]
+    wanted = "\n".join([*TORCH, *(file.read_text() for file in requirements)])
     stamp = venv / "complete"
     if stamp.exists() and stamp.read_text() == wanted and _runs(python):
         return python
@@ -165,7 +166,7 @@ def _ensure_venv(tree: Path) -> Path:
         raise SetupError(f"ComfyUI's environment needs {ENVIRONMENT_GB} GB in {HOST}, {free:.1f} GB are free; make room.")
     _say("Installing ComfyUI's environment (6 GB, one to ten minutes) ...")
     _make_venv(venv)
-    _install_environment(python, [*TORCH, "-r", str(tree / "requirements.txt")])
+    _install_environment(python, [*TORCH, *(part for file in requirements for part in ("-r", str(file)))])
     stamp.write_text(wanted)
     return python
 

@@ -8,10 +8,12 @@ from comfy_api.v0_0_2 import ComfyExtension
 
 from .adaptive import RESAdaptive, RESAdaptiveGrid
 from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel
+from .plot import RESSigmasPlot
 from .registry import register_all
 from .reshaping import RESSigmasBlend, RESSigmasResample, RESSigmasSplit
 from .samplers import RESMultistep, RESSingleStep
-from .schedules import RESLogSNRSchedule
+from .schedule_route import register_routes
+from .schedules import RESLogSNRCurve, RESLogSNRSchedule
 from .stochastic import RESSDE, RESStochasticChurn
 
 
@@ -21,6 +23,7 @@ class RESExtension(ComfyExtension):
     async def get_node_list(self):
         # not in on_load: hosts before 0.9 never call it
         register_all()
+        register_routes()
         samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid]
-        sigmas = [RESLogSNRSchedule, RESSigmasBlend, RESSigmasResample, RESSigmasSplit]
+        sigmas = [RESLogSNRSchedule, RESLogSNRCurve, RESSigmasBlend, RESSigmasResample, RESSigmasSplit, RESSigmasPlot]
         return [*samplers, *sigmas, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]

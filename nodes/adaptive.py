@@ -45,7 +45,7 @@ def _sampler(sample, **options):
 
 
 def _sample():
-    return for_host(*ADAPTIVE_SAMPLERS["exp_res_adaptive"])
+    return for_host(ADAPTIVE_SAMPLERS["exp_res_adaptive"])
 
 
 class RESAdaptive(io.ComfyNode):

@@ -11,37 +11,33 @@ import comfy.model_management
 import comfy.samplers
 
 from ..samplers.adaptive import ADAPTIVE_SAMPLERS
-from ..samplers.res import SAMPLERS
+from ..samplers.res import SAMPLERS, Sampler
 from ..samplers.schedules import logsnr_grid
-from ..samplers.time_maps import VE, TimeMap
+from ..samplers.time_maps import VE
 from .cfg_pp import GuidedAndUnconditional
 from .host import check_answers_for_one_sigma, check_holds_noise, model_sampling_of, sigma_range, time_map
 
 _MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
 
 
-def for_host(sample, flow_time: TimeMap, stochastic: bool = False, cfg_pp: bool = False):
-    """A sampler of `samplers/` that finds the time map of the host's model itself.
+def for_host(sampler: Sampler):
+    """A sampler of `samplers/` as the host calls it: it finds the time map of the model itself.
 
-    Args:
-        sample: function with k-diffusion's signature and a `time` option.
-        flow_time: the time map to use on flow models; other models have only one.
-        stochastic: it adds noise, which models with a noise_scale of their own want scaled.
-        cfg_pp: it needs the unconditional output beside the guided one.
+    A stochastic one scales its noise where the model has a noise_scale; one for CFG++ is given the unconditional output too.
     """
 
-    @functools.wraps(sample)
+    @functools.wraps(sampler.sample)
     def host_sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
         sampling = model_sampling_of(model)
         check_answers_for_one_sigma(model)
-        time = VE if time_map(sampling) is VE else flow_time
-        if stochastic:
+        time = VE if time_map(sampling) is VE else sampler.flow_time
+        if sampler.stochastic:
             check_holds_noise(sampling)
             options["s_noise"] = options.get("s_noise", 1.0) * getattr(sampling, "noise_scale", 1.0)
-        if cfg_pp:
+        if sampler.cfg_pp:
             model = GuidedAndUnconditional(model, extra_args or {})
             extra_args = model.extra_args
-        return sample(model, x, sigmas, extra_args, _interruptible(callback), disable, time=time, **options)
+        return sampler.sample(model, x, sigmas, extra_args, _interruptible(callback), disable, time=time, **options)
 
     setattr(host_sample, _MARK, True)
     return host_sample
@@ -71,7 +67,7 @@ def logsnr_scheduler(spacing: str):
 def register_all() -> None:
     """Offer the pack's samplers and schedulers in KSampler, KSamplerSelect, BasicScheduler and the rest."""
     for name, sampler in (SAMPLERS | ADAPTIVE_SAMPLERS).items():
-        register_sampler(name, for_host(*sampler))
+        register_sampler(name, for_host(sampler))
     register_scheduler("logsnr_uniform", logsnr_scheduler("uniform"))
     register_scheduler("logsnr_power", logsnr_scheduler("power"))
     register_scheduler("logsnr_arctan", logsnr_scheduler("arctan"))

@@ -14,6 +14,7 @@ from ..samplers.res import (
     POWER,
     SAMPLERS,
     STARTS,
+    Sampler,
     check_multistep_options,
     sample_res_multistep,
 )
@@ -108,7 +109,7 @@ def _node_input(name, default, ordinal):
 
 def _sampler(sample, default_flow_time, flow_variable, **options):
     flow_time = _FLOW_TIMES.get(flow_variable, default_flow_time)
-    return io.NodeOutput(comfy.samplers.KSAMPLER(for_host(sample, flow_time), extra_options=options))
+    return io.NodeOutput(comfy.samplers.KSAMPLER(for_host(Sampler(sample, flow_time)), extra_options=options))
 
 
 class RESMultistep(io.ComfyNode):

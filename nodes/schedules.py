@@ -1,9 +1,11 @@
-"""Nodes that give SIGMAS."""
+"""Nodes that build SIGMAS for a model."""
 
 from comfy_api.v0_0_2 import io
 
-from ..samplers.schedules import DIRECTIONS, denoise_tail, directed, logsnr_grid
+from ..samplers.curve import STRAIGHT, read_curve
+from ..samplers.schedules import DIRECTIONS, SigmaRange, denoise_tail, directed, logsnr_grid
 from ..samplers.spacings import SPACINGS
+from ..samplers.time_maps import TimeMap
 from .host import sigma_range, time_map
 from .schema import ADVANCED, schema
 
@@ -69,7 +71,74 @@ def _range_input():
     )
 
 
-class RESLogSNRSchedule(io.ComfyNode):
+def _length_inputs():
+    return [
+        io.Int.Input(
+            "steps",
+            default=20,
+            min=1,
+            max=10000,
+            tooltip="Steps, not model calls: a single-step sampler of k stages makes k (steps - 1) + 1 calls.",
+        ),
+        io.Float.Input(
+            "denoise",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Below 1 only the last steps of a grid of steps / denoise are kept, as in Basic Scheduler.",
+        ),
+    ]
+
+
+class _Schedule(io.ComfyNode):
+    """What the nodes of this file share: a shape of grid from the inputs, and from that and the model the SIGMAS."""
+
+    @classmethod
+    def shape(cls, **inputs):
+        """The spacing that the inputs ask for, and its parameters."""
+        raise NotImplementedError
+
+    @classmethod
+    def sigmas(
+        cls, time: TimeMap, of_model: SigmaRange, *, steps, denoise, direction=DIRECTIONS[0], composition=0.5, range=None, **shape
+    ):
+        """SIGMAS of shape (steps + 1,), float32; empty where denoise is 0.
+
+        Args:
+            time, of_model: kind and range of the model.
+            range: None, or the choice in "range" with its logSNR.
+            steps, denoise, direction, composition, shape: as the inputs of the node.
+
+        Raises:
+            ValueError: an input that asks for no grid.
+        """
+        given = range is not None and range["range"] == "logSNR"
+        ends = (range["start_logsnr"], range["end_logsnr"]) if given else None
+        how = (of_model, time, *cls.shape(**shape), composition, ends)
+        return directed(denoise_tail(lambda n: logsnr_grid(n, *how), steps, denoise), time, direction)
+
+    @classmethod
+    def execute(cls, model, **inputs) -> io.NodeOutput:
+        """SIGMAS; the picture in the node is told the model's kind and range, and the inputs, some of which may be linked."""
+        sampling = model.get_model_object("model_sampling")
+        time, of_model = time_map(sampling), sigma_range(sampling)
+        ui = {"res_grid": [{"model": {"kind": time.name, **of_model._asdict()}, "inputs": flat(inputs)}]}
+        return io.NodeOutput(cls.sigmas(time, of_model, **inputs), ui=ui)
+
+
+def flat(inputs: dict) -> dict:
+    """{"range": {"range": "logSNR", "start_logsnr": 1}} -> {"range": "logSNR", "range.start_logsnr": 1}, as prompts have it."""
+    result = {}
+    for name, value in inputs.items():
+        if isinstance(value, dict):
+            result |= {name if key == name else f"{name}.{key}": inner for key, inner in value.items()}
+        else:
+            result[name] = value
+    return result
+
+
+class RESLogSNRSchedule(_Schedule):
     """Time grids built in logSNR."""
 
     @classmethod
@@ -83,21 +152,7 @@ class RESLogSNRSchedule(io.ComfyNode):
             search_aliases=["res", "scheduler", "sigmas", "logsnr", "karras", "lambda"],
             inputs=[
                 io.Model.Input("model", tooltip="The model whose sigmas the grid spans."),
-                io.Int.Input(
-                    "steps",
-                    default=20,
-                    min=1,
-                    max=10000,
-                    tooltip="Steps, not model calls: a single-step sampler of k stages makes k (steps - 1) + 1 calls.",
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Below 1 only the last steps of a grid of steps / denoise are kept, as in Basic Scheduler.",
-                ),
+                *_length_inputs(),
                 io.DynamicCombo.Input(
                     "spacing",
                     options=[_spacing_option(name) for name in SPACINGS],
@@ -113,12 +168,40 @@ class RESLogSNRSchedule(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, steps, denoise, spacing, direction=DIRECTIONS[0], composition=0.5, range=None) -> io.NodeOutput:
-        """SIGMAS of shape (steps + 1,); empty where denoise is 0. `spacing` and `range` hold the choice and its parameters."""
-        name, parameters = spacing["spacing"], {key: value for key, value in spacing.items() if key != "spacing"}
-        given = range is not None and range["range"] == "logSNR"
-        ends = (range["start_logsnr"], range["end_logsnr"]) if given else None
-        sampling = model.get_model_object("model_sampling")
-        time = time_map(sampling)
-        how = (sigma_range(sampling), time, name, parameters, composition, ends)
-        return io.NodeOutput(directed(denoise_tail(lambda n: logsnr_grid(n, *how), steps, denoise), time, direction))
+    def shape(cls, spacing):
+        """`spacing` holds the choice and its parameters."""
+        return spacing["spacing"], {key: value for key, value in spacing.items() if key != "spacing"}
+
+
+class RESLogSNRCurve(_Schedule):
+    """Time grids drawn by hand."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESLogSNRCurve",
+            display_name="RES LogSNR Curve",
+            category="RES",
+            description="A time grid drawn by hand: drag points of a monotone curve from noise to image. A straight line is "
+            "uniform in logSNR; where the curve is flat the steps are small.",
+            search_aliases=["res", "scheduler", "sigmas", "logsnr", "draw", "editor", "custom", "manual"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model whose sigmas the curve spans."),
+                *_length_inputs(),
+                io.String.Input(
+                    "curve",
+                    default=STRAIGHT,
+                    tooltip="JSON: points [share of the steps, share of the logSNR range], from [0, 0] to [1, 1]. "
+                    "The picture below edits it.",
+                ),
+                _direction_input(),
+                _composition_input(),
+                _range_input(),
+            ],
+            outputs=[io.Sigmas.Output()],
+        )
+
+    @classmethod
+    def shape(cls, curve):
+        """`curve` holds the JSON of its points."""
+        return read_curve(curve), {}

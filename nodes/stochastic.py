@@ -4,7 +4,7 @@ import comfy.samplers
 from comfy_api.v0_0_2 import io
 
 from ..samplers.churn import Churn
-from ..samplers.res import NOISES, SAMPLERS
+from ..samplers.res import NOISES, SAMPLERS, Sampler
 from ..samplers.stochastic import SOLVERS, sample_res_churn
 from .host import model_sampling_of, sigma_range
 from .registry import for_host
@@ -89,7 +89,7 @@ class RESSDE(io.ComfyNode):
     @classmethod
     def execute(cls, method, eta, s_noise, noise=NOISES[0]) -> io.NodeOutput:
         """A SAMPLER with the given noise."""
-        sampler = for_host(*SAMPLERS[_SDE[method]])
+        sampler = for_host(SAMPLERS[_SDE[method]])
         return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"eta": eta, "s_noise": s_noise, "noise": noise}))
 
 
@@ -136,7 +136,7 @@ class RESStochasticChurn(io.ComfyNode):
         """A SAMPLER with the given churn."""
         churn = {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
         Churn(**churn)  # raises before anything is sampled
-        sampler = for_host(_within_model, SAMPLERS[solver].flow_time, stochastic=True)
+        sampler = for_host(Sampler(_within_model, SAMPLERS[solver].flow_time, stochastic=True))
         return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"solver": solver, **churn}))
 
 

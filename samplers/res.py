@@ -278,12 +278,14 @@ class Sampler(NamedTuple):
         flow_time: the time map it takes on flow models: the one that measured better, or the one right for an SDE.
         stochastic: it adds noise and takes eta, s_noise, noise and noise_sampler.
         cfg_pp: its model returns (guided, unconditional).
+        stages: model calls of a step; the last step, to sigma 0, is one call.
     """
 
     sample: Callable
     flow_time: TimeMap
     stochastic: bool = False
     cfg_pp: bool = False
+    stages: int = 1
 
 
 SAMPLERS = {
@@ -292,12 +294,12 @@ SAMPLERS = {
     "exp_res_3m": Sampler(sample_exp_res_3m, FLOW),
     "exp_res_2mc": Sampler(sample_exp_res_2mc, FLOW),
     "exp_res_3mc": Sampler(sample_exp_res_3mc, FLOW),
-    "exp_res_2s": Sampler(sample_exp_res_2s, FLOW_LOG_SIGMA),
-    "exp_res_3s": Sampler(sample_exp_res_3s, FLOW_LOG_SIGMA),
+    "exp_res_2s": Sampler(sample_exp_res_2s, FLOW_LOG_SIGMA, stages=2),
+    "exp_res_3s": Sampler(sample_exp_res_3s, FLOW_LOG_SIGMA, stages=3),
     "exp_res_sde": Sampler(_sde, FLOW, stochastic=True),
     "exp_res_2m_sde": Sampler(_sde_2m, FLOW, stochastic=True),
-    "exp_res_2s_sde": Sampler(_sde_2s, FLOW, stochastic=True),
-    "exp_res_3s_sde": Sampler(_sde_3s, FLOW, stochastic=True),
+    "exp_res_2s_sde": Sampler(_sde_2s, FLOW, stochastic=True, stages=2),
+    "exp_res_3s_sde": Sampler(_sde_3s, FLOW, stochastic=True, stages=3),
     "exp_res_cfg_pp": Sampler(_exp_res_cfg_pp, FLOW, cfg_pp=True),
     "exp_res_2m_cfg_pp": Sampler(_2m_cfg_pp, FLOW, cfg_pp=True),
     "exp_res_2mc_cfg_pp": Sampler(_2mc_cfg_pp, FLOW, cfg_pp=True),

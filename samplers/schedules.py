@@ -1,6 +1,7 @@
 """Time grids built in logSNR, for any model: made in lambda (half the logSNR) and mapped back to the model's sigma."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ def logsnr_grid(
     steps: int,
     sigma_range: SigmaRange,
     time: TimeMap,
-    spacing: str = "uniform",
+    spacing: str | Callable[[np.ndarray, Ends], np.ndarray] = "uniform",
     parameters: dict[str, float] | None = None,
     composition: float = 0.5,
     logsnr_range: tuple[float, float] | None = None,
@@ -50,7 +51,7 @@ def logsnr_grid(
         steps: number of steps, >= 1.
         sigma_range: the model's sigmas.
         time: the model's time map, `VE` or `FLOW`.
-        spacing: one of `spacings.SPACINGS`.
+        spacing: one of `spacings.SPACINGS`, or a function of u and the ends, such as a `curve.Curve`.
         parameters: of the spacing, by name; its defaults for those left out.
         composition: share of the steps, 0.1 to 0.9, after which the grid is where it would otherwise be half way. Above 0.5 more
             steps are spent in the noise, where the composition is decided, below on the details.
@@ -69,14 +70,13 @@ def logsnr_grid(
     ends = _model_ends(sigma_range, time) if logsnr_range is None else _given_ends(logsnr_range, sigma_range, time)
     u = np.linspace(0.0, 1.0, steps)[1:]
     u = u * (1.0 - composition) / (composition + u * (1.0 - 2.0 * composition))  # 1/2 at u = composition, never steep
-    lam = spaced(spacing, u, ends, parameters or {})
+    lam = spacing(u, ends) if callable(spacing) else spaced(spacing, u, ends, parameters or {})
     first = sigma_range.sigma_max if logsnr_range is None else time.sigma(ends.start)
     sigmas = [first, *(time.sigma(float(value)) for value in lam), 0.0]
     grid = torch.tensor(sigmas, dtype=torch.float32)
     if not (grid[1:] < grid[:-1]).all():
-        raise ValueError(
-            f"spacing {spacing!r} with {parameters or 'its defaults'} repeats sigmas at {steps} steps; take fewer steps."
-        )
+        shape = "the curve" if callable(spacing) else f"spacing {spacing!r} with {parameters or 'its defaults'}"
+        raise ValueError(f"{shape} repeats sigmas at {steps} steps; take fewer steps.")
     return grid
 
 

@@ -74,7 +74,7 @@ def ours(registry):
             plan = replace(plan, stages=tuple(map(change, plan.stages, nexts)))
             return run(plan, model, x, sigmas, extra_args, callback, disable, noise_sampler)
 
-        return registry.for_host(sample, registry.SAMPLERS["exp_res_2m"].flow_time, cfg_pp=True)
+        return registry.for_host(registry.SAMPLERS["exp_res_2m_cfg_pp"]._replace(sample=sample))
 
     return make
 

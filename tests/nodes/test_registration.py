@@ -84,7 +84,7 @@ def test_node_ids_never_change(pack):
     """They are in saved workflows."""
     assert set(pack) == {
         "RESMultistep", "RESSingleStep", "RESSDE", "RESStochasticChurn", "RESAdaptive", "RESAdaptiveGrid", "RESLogSNRSchedule",
-        "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit",
+        "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit", "RESSigmasPlot",
         "RESDigitsModel", "RESDigitsCondition", "RESDigitsLatent", "RESDigitsDecode",
     }  # fmt: skip
 

@@ -1,0 +1,28 @@
+"""How many model calls a sampler makes on a grid."""
+
+import comfy.samplers
+
+from ..samplers.res import SAMPLERS
+
+# The host's samplers -> model calls of a step; the last step, to sigma 0, is one call. Those that choose their own grid or
+# depend on more than the number of steps (dpm_fast, dpm_adaptive, heunpp2) are left out.
+_OF_THE_HOST = {
+    **dict.fromkeys(("euler", "euler_ancestral", "lms", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"), 1),
+    **dict.fromkeys(("ddim", "ddpm", "lcm", "ipndm", "ipndm_v", "deis", "er_sde", "uni_pc", "uni_pc_bh2", "sa_solver"), 1),
+    **dict.fromkeys(("res_multistep", "res_multistep_ancestral", "gradient_estimation"), 1),
+    **dict.fromkeys(("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde", "seeds_2"), 2),
+    **dict.fromkeys(("exp_heun_2_x0", "exp_heun_2_x0_sde"), 2),
+    "seeds_3": 3,
+}
+
+
+def samplers_with_known_calls() -> dict[str, int]:
+    """Registered sampler -> model calls of a step; this pack's first."""
+    ours = {name: sampler.stages for name, sampler in SAMPLERS.items()}
+    return {name: calls for name, calls in (ours | _OF_THE_HOST).items() if name in comfy.samplers.SAMPLER_NAMES}
+
+
+def calls_on(sigmas: list[float], stages: int) -> int:
+    """Model calls on a grid, where a step makes `stages` of them."""
+    steps = len(sigmas) - 1
+    return stages * steps - (stages - 1) * (sigmas[-1] == 0.0) if steps > 0 else 0

@@ -1,0 +1,181 @@
+"""The routes behind the pictures in the schedule nodes: a grid for the values of a node's widgets.
+
+    POST /comfyui_res/grid       {"node": "RESLogSNRSchedule", "inputs": {"steps": 20, ...}, "model": "eps", "sampler": "exp_res"}
+    GET  /comfyui_res/samplers   the samplers whose model calls it can count
+
+They compute with the functions that the nodes execute, read nothing and keep nothing. Whatever is wrong with a request is
+answered with 400 and {"error": a sentence}.
+"""
+
+import asyncio
+import json
+import math
+
+import numpy as np
+from aiohttp import web
+from comfy_api.v0_0_2 import io
+
+from ..samplers.curve import read_curve
+from ..samplers.schedules import SigmaRange
+from ..samplers.time_maps import FLOW, VE
+from .calls import calls_on, samplers_with_known_calls
+from .schedules import RESLogSNRCurve, RESLogSNRSchedule
+
+PATH = "/comfyui_res/grid"
+SAMPLERS_PATH = "/comfyui_res/samplers"
+MAX_BODY = 32_768  # bytes
+# Steps of the whole grid, of which denoise keeps the last: a tenth of a second's work.
+MAX_GRID = 100_000
+_SECONDS_TO_READ = 5.0
+_CURVE_SAMPLES = 101
+
+_NODES = {node.define_schema().node_id: node for node in (RESLogSNRSchedule, RESLogSNRCurve)}
+_KINDS = {time.name: time for time in (VE, FLOW)}
+# For pictures before a model is known: the ranges of most models of a kind.
+TYPICAL = {
+    "eps": (VE, SigmaRange(0.0292, 14.61)),  # SD 1.5, SDXL
+    "flow": (FLOW, SigmaRange(0.003, 1.0)),  # SD3, Flux, Wan, at shift 3
+}
+
+
+def register_routes() -> None:
+    """Add the routes to the host's server, if there is one and no other copy of the pack has added them."""
+    try:
+        from server import PromptServer
+    except ImportError:
+        return
+    instance = getattr(PromptServer, "instance", None)
+    if instance is not None and all(getattr(route, "path", None) != PATH for route in instance.routes):
+        one_at_a_time = asyncio.Lock()
+        instance.routes.post(PATH)(lambda request: _answer(request, one_at_a_time))
+        instance.routes.get(SAMPLERS_PATH)(_samplers)
+
+
+async def _samplers(request: web.Request) -> web.Response:
+    return web.json_response(list(samplers_with_known_calls()))
+
+
+async def _answer(request: web.Request, one_at_a_time: asyncio.Lock) -> web.Response:
+    try:
+        body = await asyncio.wait_for(_body(request), _SECONDS_TO_READ)
+        async with one_at_a_time:
+            return web.json_response(await asyncio.to_thread(grid, body))
+    except asyncio.TimeoutError:
+        return web.json_response({"error": f"the body did not arrive within {_SECONDS_TO_READ:g} s."}, status=400)
+    except ValueError as error:
+        return web.json_response({"error": str(error)}, status=400)
+
+
+async def _body(request: web.Request) -> bytes:
+    body = b""
+    async for chunk in request.content.iter_chunked(8192):
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise ValueError(f"the body must have at most {MAX_BODY} bytes.")
+    return body
+
+
+def grid(body: bytes) -> dict:
+    """The answer to a request.
+
+    Args:
+        body: JSON of an object with
+            node: "RESLogSNRSchedule" or "RESLogSNRCurve".
+            inputs: the node's widgets by name; defaults for those left out.
+            model: a key of TYPICAL, or {"kind": "ve" or "flow", "sigma_min": ..., "sigma_max": ...}.
+            sampler: a name to count the model calls of; optional.
+
+    Returns:
+        sigmas; logsnr of each, None where infinite; h, the steps in lambda between them, None likewise; calls, None without a
+        sampler; typical, whether the model is one of TYPICAL; curve, for the curve node: its share at 101 places of u.
+
+    Raises:
+        ValueError: a sentence on what is wrong.
+    """
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the body must be JSON; it is none: {error}.") from None
+    if not isinstance(request, dict) or not isinstance(request.get("inputs"), dict):
+        raise ValueError("the body must be an object with the node's id in 'node' and its widgets' values in 'inputs'.")
+    node = _one_of(_NODES, "node", request.get("node"))
+    time, of_model = _model(request.get("model"))
+    inputs = _inputs([i for i in node.define_schema().inputs if i.id != "model"], dict(request["inputs"]))
+    if inputs["denoise"] > 0.0 and inputs["steps"] / inputs["denoise"] > MAX_GRID:
+        raise ValueError(f"steps / denoise must be at most {MAX_GRID} for a picture; take fewer steps or a larger denoise.")
+    sigmas = node.sigmas(time, of_model, **inputs).tolist()
+    logsnr = [2.0 * time.lam(sigma) if sigma > 0.0 else math.inf for sigma in sigmas]
+    answer = {
+        "sigmas": sigmas,
+        "logsnr": _finite_or_none(logsnr),
+        "h": _finite_or_none([(after - before) / 2.0 for before, after in zip(logsnr, logsnr[1:])]),
+        "calls": _calls(request.get("sampler"), sigmas),
+        "typical": isinstance(request.get("model"), str),
+    }
+    if node is RESLogSNRCurve:
+        answer["curve"] = read_curve(inputs["curve"]).share(np.linspace(0.0, 1.0, _CURVE_SAMPLES)).tolist()
+    return answer
+
+
+def _finite_or_none(values: list[float]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values]
+
+
+def _one_of(choices: dict, name: str, value):
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {_shown(value)}.")
+    return choices[value]
+
+
+def _calls(sampler, sigmas: list[float]) -> int | None:
+    return None if sampler is None else calls_on(sigmas, _one_of(samplers_with_known_calls(), "sampler", sampler))
+
+
+def _model(model):
+    if not isinstance(model, dict):
+        return _one_of(TYPICAL, "model", model)
+    time = _one_of(_KINDS, "kind of model", model.get("kind"))
+    low, high = (_number(f"{name} of model", model.get(name), 1e-12, 1e12) for name in SigmaRange._fields)
+    if not (low < high and time.allows(high)):
+        raise ValueError(f"the sigmas of model must satisfy sigma_min < sigma_max, 1 at most on flow; got {low:g} and {high:g}.")
+    return time, SigmaRange(low, high)
+
+
+def _inputs(declared: list, values: dict, prefix: str = "") -> dict:
+    """Values as the host gives them to a node, checked against the inputs it declares; uses up `values`."""
+    result = {}
+    for item in declared:
+        name = prefix + item.id
+        if isinstance(item, io.DynamicCombo.Input):
+            options = {option.key: option for option in item.options}
+            option = _one_of(options, name, values.pop(name, item.options[0].key))
+            result[item.id] = {item.id: option.key, **_inputs(option.inputs, values, f"{name}.")}
+        else:
+            result[item.id] = _value(name, item, values.pop(name, item.default))
+    if not prefix and values:
+        raise ValueError(f"there is no input {_shown(next(iter(values)))} with these choices; remove it.")
+    return result
+
+
+def _value(name: str, item, value):
+    if isinstance(item, io.Combo.Input):
+        _one_of(dict.fromkeys(item.options), name, value)
+        return value
+    if isinstance(item, io.String.Input):
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be text, got {_shown(value)}.")
+        return value
+    if isinstance(item, io.Int.Input) and not isinstance(value, int):
+        raise ValueError(f"{name} must be a whole number, got {_shown(value)}.")
+    return _number(name, value, item.min, item.max)
+
+
+def _number(name: str, value, low: float, high: float):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {_shown(value)}.")
+    return value
+
+
+def _shown(value) -> str:
+    """A value from outside in an error, short."""
+    return f"{value!r:.40}" if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"

@@ -1,0 +1,95 @@
+"""Grids drawn by hand: a monotone curve through points, from the share of the steps to the share of the logSNR range."""
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .spacings import Ends
+
+MAX_POINTS = 64
+MAX_TEXT = 10_000  # characters
+# Points nearer to each other would make a step of the curve, and of the grid a jump.
+MIN_GAP = 0.001
+STRAIGHT = "[[0, 0], [1, 1]]"
+
+
+class Curve(NamedTuple):
+    """A spacing for `schedules.logsnr_grid`: lambda over u, monotone cubic (PCHIP) between points.
+
+    Attributes:
+        points: (share of the steps, share of the range of logSNR), rising in both from (0, 0) to (1, 1).
+    """
+
+    points: tuple[tuple[float, float], ...]
+
+    def share(self, u: np.ndarray) -> np.ndarray:
+        """Of the range of logSNR that is done after the share u of the steps."""
+        from scipy.interpolate import PchipInterpolator  # scipy is slow to import
+
+        return PchipInterpolator(*zip(*self.points))(u)
+
+    def __call__(self, u: np.ndarray, ends: Ends) -> np.ndarray:
+        """lambda at u."""
+        return ends.first + self.share(u) * (ends.last - ends.first)
+
+
+def read_curve(text: str) -> Curve:
+    """The curve of a JSON list of points, [[0, 0], ..., [1, 1]].
+
+    Raises:
+        ValueError: naming the point that is wrong, counted from 1.
+    """
+    points = _parsed(text)
+    if not isinstance(points, list) or not 2 <= len(points) <= MAX_POINTS:
+        got = f"{len(points)} points" if isinstance(points, list) else f"{type(points).__name__}"
+        raise ValueError(f"curve must be a list of 2 to {MAX_POINTS} points, such as {STRAIGHT}; got {got}.")
+    values = [_point(number, point) for number, point in enumerate(points, 1)]
+    for place, expected in ((0, (0.0, 0.0)), (-1, (1.0, 1.0))):
+        if values[place] != expected:
+            number = 1 if place == 0 else len(values)
+            raise ValueError(f"curve: point {number} must be {_written(expected)}, got {_written(values[place])}.")
+    for number, (before, here) in enumerate(zip(values, values[1:]), 2):
+        for axis, (name, direction) in enumerate((("first", "right of"), ("second", "above"))):
+            if here[axis] - before[axis] < MIN_GAP * (1.0 - 1e-9):
+                raise ValueError(
+                    f"curve: point {number}, {_written(here)}, must lie {direction} point {number - 1}, {_written(before)}: "
+                    f"its {name} number must be larger by {MIN_GAP} or more."
+                )
+    return Curve(tuple(values))
+
+
+def _parsed(text: str):
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"curve must have at most {MAX_TEXT} characters, got {len(text)}.")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"curve must be a JSON list of points, such as {STRAIGHT}; it is none: {error}.") from None
+
+
+def _point(number: int, point) -> tuple[float, float]:
+    if not isinstance(point, list) or len(point) != 2 or not all(_is_share(value) for value in point):
+        raise ValueError(
+            f"curve: point {number} must be two numbers from 0 to 1, the share of the steps and the share of the logSNR range; "
+            f"got {_shown(point)}."
+        )
+    return float(point[0]), float(point[1])
+
+
+def _is_share(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _written(point: Sequence[float]) -> str:
+    return json.dumps([round(value, 6) for value in point])
+
+
+def _shown(point) -> str:
+    """What stands in the place of a point, short."""
+    nested = isinstance(point, list) and any(isinstance(value, (list, dict)) for value in point)
+    if nested or isinstance(point, dict):
+        return "a list of lists" if nested else "an object"
+    text = json.dumps(point)
+    return text if len(text) <= 60 else text[:60] + " ..."

@@ -1,0 +1,68 @@
+"""What the pack says of model calls, counted at the model."""
+
+import sys
+
+import pytest
+import torch
+from exact import calls_per_step
+
+from samplers.res import SAMPLERS
+
+FALLING = {"to 0": [14.6, 7.0, 3.0, 1.2, 0.5, 0.2, 0.03, 0.0], "to a sigma": [14.6, 7.0, 3.0, 1.2, 0.5, 0.2]}
+
+
+@pytest.fixture(scope="module")
+def calls(pack):
+    return sys.modules[pack["RESSDE"].__module__.rpartition(".")[0] + ".calls"]
+
+
+def test_ours_are_said_as_the_names_have_them():
+    assert {name: sampler.stages for name, sampler in SAMPLERS.items()} == {name: calls_per_step(name) for name in SAMPLERS}
+
+
+@pytest.mark.parametrize("sigmas", FALLING.values(), ids=FALLING)
+def test_every_count_is_the_models(pack, calls, sigmas):
+    """By the host's own sampling of the digits, for every sampler in the table that this host has."""
+    import comfy.samplers
+
+    model, positive, negative = _digits()
+    counts = {}
+    for name in calls.samplers_with_known_calls():
+        seen = _Counter()
+        patched = model.clone()
+        patched.set_model_unet_function_wrapper(seen)
+        sampler = comfy.samplers.sampler_object(name)
+        latent, noise = torch.zeros(1, 1, 8, 8), torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        comfy.samplers.sample(
+            patched,
+            noise,
+            positive,
+            negative,
+            1.0,
+            torch.device("cpu"),
+            sampler,
+            torch.tensor(sigmas),
+            latent_image=latent,
+            seed=0,
+        )
+        counts[name] = seen.calls
+    expected = {name: calls.calls_on(sigmas, stages) for name, stages in calls.samplers_with_known_calls().items()}
+    assert counts == expected
+    assert len(counts) >= 40
+
+
+class _Counter:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, apply_model, arguments):
+        self.calls += 1
+        return apply_model(arguments["input"], arguments["timestep"], **arguments["c"])
+
+
+def _digits():
+    import nodes
+
+    [model] = nodes.NODE_CLASS_MAPPINGS["RESDigitsModel"].execute(kind={"kind": "eps"}, width=0.1).result
+    [condition] = nodes.NODE_CLASS_MAPPINGS["RESDigitsCondition"].execute(digit="any digit").result
+    return model, condition, condition

@@ -1,0 +1,63 @@
+"""RES Sigmas Plot, through the real server: a picture that shows what it was given."""
+
+import io
+
+import pytest
+from prompts import check_refused, execution_error, graph_of, schedule
+
+pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this ComfyUI's environment")
+
+
+def _plot(**inputs):
+    return {"class_type": "RESSigmasPlot", "inputs": {"axis": "auto", **inputs}}
+
+
+def _picture(server, kind="eps", plot=None, **graph_inputs):
+    """The pixels shown in the node, and those of the IMAGE."""
+    from PIL import Image
+
+    run, graph = graph_of(kind)
+    graph |= {name: schedule(**inputs) for name, inputs in graph_inputs.items()}
+    graph["plot"] = plot
+    graph["save"] = {"class_type": "SaveImage", "inputs": {"images": ["plot", 0], "filename_prefix": run.replace(" ", "-")}}
+    outputs = server.run(graph)
+    [shown], [saved] = outputs["plot"]["images"], outputs["save"]["images"]
+    folders = {"temp": server.base / "temp", "output": server.base / "output"}
+    shown, saved = (
+        Image.open(io.BytesIO((folders[i["type"]] / i["subfolder"] / i["filename"]).read_bytes())) for i in (shown, saved)
+    )
+    assert shown.tobytes() == saved.tobytes() and shown.size == (840, 624)
+    return shown.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_every_axis_and_number_of_sigmas(server, kind):
+    a, model = ["a", 0], ["model", 0]
+    grids = {"a": {"steps": 8}, "b": {"steps": 5, "spacing": "cosine"}}
+    pictures = [
+        _picture(server, kind, _plot(sigmas=a), **grids),
+        _picture(server, kind, _plot(sigmas=a, model=model), **grids),
+        _picture(server, kind, _plot(sigmas=a, model=model, axis="sigma"), **grids),
+        _picture(server, kind, _plot(sigmas=a, sigmas_b=["b", 0], model=model), **grids),
+        _picture(server, kind, _plot(sigmas=a, sigmas_b=a, sigmas_c=["b", 0], sigmas_d=a, model=model), **grids),
+    ]
+    assert len(set(pictures)) == len(pictures), "each shows something else"
+    assert _picture(server, kind, _plot(sigmas=a, model=model, axis="logSNR"), **grids) == pictures[1], "which is auto"
+
+
+def _error(server, kind="eps", grid=None, **plot):
+    run, graph = graph_of(kind)
+    graph["a"] = grid or schedule(8)
+    graph["plot"] = _plot(sigmas=["a", 0], **plot)
+    return execution_error(server, lambda: server.run(graph))
+
+
+def test_errors(server):
+    assert "no model is connected" in _error(server, axis="logSNR")
+    manual = {"class_type": "ManualSigmas", "inputs": {"sigmas": "14.6, 5, 0"}}
+    if "ManualSigmas" in server.get("/object_info"):
+        assert "sigmas holds 14.6 and the model is a flow model" in _error(server, "flow", manual, model=["model", 0])
+    assert "must have two sigmas or more, got 0" in _error(server, grid=schedule(8, denoise=0.0))
+    run, graph = graph_of()
+    graph |= {"a": schedule(8), "plot": _plot(sigmas=["a", 0], axis="h")}
+    check_refused(lambda: server.run(graph), "axis")

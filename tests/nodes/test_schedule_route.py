@@ -1,0 +1,221 @@
+"""The routes behind the pictures: what the node executes, or 400 and a sentence."""
+
+import http.client
+import json
+import math
+import sys
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samplers.spacings import SPACINGS
+
+MODELS = {
+    "eps": {"kind": "ve", "sigma_min": 0.0292, "sigma_max": 14.61},
+    "flow": {"kind": "flow", "sigma_min": 0.003, "sigma_max": 1.0},
+}
+CURVE = "[[0, 0], [0.3, 0.5], [1, 1]]"
+
+
+@pytest.fixture(scope="module")
+def route(pack):
+    return sys.modules[pack["RESLogSNRSchedule"].__module__.rpartition(".")[0] + ".schedule_route"]
+
+
+def body(node="RESLogSNRSchedule", model="eps", sampler=None, **inputs):
+    return json.dumps({"node": node, "model": model, "sampler": sampler, "inputs": inputs}).encode()
+
+
+def widgets():
+    """Values of the widgets of both nodes, every choice among them."""
+    common = {"steps": 7, "denoise": 0.7, "composition": 0.6}
+    for spacing in SPACINGS:
+        parameters = {f"spacing.{name}": parameter.default for name, parameter in SPACINGS[spacing].parameters.items()}
+        yield "RESLogSNRSchedule", {"spacing": spacing, **parameters, **common}
+    ends = {"range": "logSNR", "range.start_logsnr": -4.0, "range.end_logsnr": 6.0}
+    yield "RESLogSNRSchedule", {"spacing": "uniform", **common, **ends}
+    yield "RESLogSNRSchedule", {"spacing": "uniform", "steps": 7, "denoise": 1.0, "direction": "invert"}
+    yield "RESLogSNRCurve", {"curve": CURVE, **common, **ends}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("node, inputs", widgets(), ids=str)
+def test_it_is_what_the_node_gives(pack, host, route, node, inputs, kind):
+    """And what the node says to the picture after a run asks for the same again."""
+    [model] = host.NODE_CLASS_MAPPINGS["RESDigitsModel"].execute(kind={"kind": kind, "shift": 3.0}, width=0.1).result
+    sampling = model.get_model_object("model_sampling")
+    shape = {"kind": MODELS[kind]["kind"], "sigma_min": float(sampling.sigma_min), "sigma_max": float(sampling.sigma_max)}
+    drawn = route.grid(body(node, shape, **inputs))
+    nested = {name: value for name, value in inputs.items() if "." not in name}
+    for name, value in inputs.items():
+        choice, _, parameter = name.partition(".")
+        if choice in ("spacing", "range"):
+            nested[choice] = nested[choice] if isinstance(nested[choice], dict) else {choice: nested[choice]}
+            nested[choice] |= {parameter: value} if parameter else {}
+    output = pack[node].execute(model=model, **nested)
+    assert drawn["sigmas"] == output.result[0].tolist()
+    [said] = output.ui["res_grid"]
+    assert json.loads(json.dumps(said)) == {"model": shape, "inputs": inputs}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_logsnr_steps_and_calls(route, kind):
+    answer = route.grid(body(model=MODELS[kind], sampler="exp_res_3s", steps=9, spacing="uniform"))
+    alpha = [1.0 if kind == "eps" else 1.0 - sigma for sigma in answer["sigmas"]]
+    for sigma, a, logsnr in zip(answer["sigmas"], alpha, answer["logsnr"]):
+        if sigma == 0.0 or a == 0.0:
+            assert logsnr is None
+        else:
+            assert logsnr == pytest.approx(2.0 * math.log(a / sigma), abs=1e-9)
+    finite = [i for i, h in enumerate(answer["h"]) if h is not None]
+    assert finite == list(range(kind == "flow", 8))
+    for i in finite:
+        assert answer["h"][i] == pytest.approx((answer["logsnr"][i + 1] - answer["logsnr"][i]) / 2.0)
+    assert answer["calls"] == 3 * 8 + 1 and not answer["typical"]
+    assert "curve" not in answer and json.loads(json.dumps(answer)) == answer
+
+
+def test_a_model_by_name_is_typical(route):
+    assert route.grid(body(model="flow"))["typical"] and route.grid(body(model="flow"))["calls"] is None
+
+
+def test_the_curve_between_its_points(route):
+    curve = route.grid(body("RESLogSNRCurve", curve=CURVE))["curve"]
+    assert len(curve) == 101 and curve[30] == pytest.approx(0.5) and curve[0] == 0.0 and curve[-1] == 1.0
+
+
+WRONG = {
+    "no JSON": (b"{", "the body must be JSON"),
+    "a list": (b"[]", "must be an object"),
+    "no inputs": (b'{"node": "RESLogSNRSchedule"}', "must be an object"),
+    "nested": (b"[" * 30_000, "the body must be JSON"),
+    "no text": (b"\xff\xfe\xfa", "the body must be JSON"),
+    "node": (body("KSampler"), "node must be one of RESLogSNRSchedule, RESLogSNRCurve; got 'KSampler'"),
+    "a list for a node": (body(["x"]), "node must be one of .* got a list"),
+    "shape": (body(spacing="spiral"), "spacing must be one of .*arctan.* got 'spiral'"),
+    "steps 0": (body(steps=0), "steps must be a number from 1 to 10000, got 0"),
+    "steps 10001": (body(steps=10001), "steps must be a number from 1 to 10000, got 10001"),
+    "steps 1e500": (body(steps=10**500), "steps must be a number from 1 to 10000, got 1000"),
+    "steps 2.5": (body(steps=2.5), "steps must be a whole number, got 2.5"),
+    "steps true": (body(steps=True), "steps must be a number"),
+    "NaN": (body(denoise=math.nan), "denoise must be a number from 0 to 1, got nan"),
+    "infinity": (body(composition=math.inf), "composition must be a number from 0.1 to 0.9, got inf"),
+    "text": (body(denoise="1"), "denoise must be a number from 0 to 1, got '1'"),
+    "parameter": (body(spacing="power", **{"spacing.power": 9.0}), "spacing.power must be a number from 0.25 to 4, got 9"),
+    "of another": (body(spacing="power", **{"spacing.rho": 7.0}), "there is no input 'spacing.rho'"),
+    "unknown": (body(colour="red"), "there is no input 'colour'"),
+    "direction": (body(direction="up"), "direction must be one of denoise, invert"),
+    "sampler": (body(sampler="dpm_adaptive"), "sampler must be one of exp_res"),
+    "model": (body(model="vq"), "model must be one of eps, flow; got 'vq'"),
+    "kind": (body(model={"kind": "vp"}), "kind of model must be one of ve, flow"),
+    "range": (body(model={"kind": "ve", "sigma_min": 2, "sigma_max": 1}), "sigma_min < sigma_max"),
+    "flow above 1": (body(model={"kind": "flow", "sigma_min": 0.1, "sigma_max": 2}), "1 at most on flow"),
+    "sigma": (body(model={"kind": "ve", "sigma_min": None, "sigma_max": 2}), "sigma_min of model must be a number"),
+    "work": (body(steps=10000, denoise=0.01), "steps / denoise must be at most 100000"),
+    "point": (body("RESLogSNRCurve", curve="[[0, 0], [2, 1]]"), "curve: point 2"),
+    "curve": (body("RESLogSNRCurve", curve=3), "curve must be text, got 3"),
+    "order": (body(range="logSNR", **{"range.start_logsnr": 4.0, "range.end_logsnr": -4.0}), "below end_logsnr"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_errors_by_name(route, case):
+    with pytest.raises(ValueError, match=WRONG[case][1]):
+        route.grid(WRONG[case][0])
+
+
+def post(server, data, length=None):
+    """(status, answer) of a POST."""
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+    try:
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(data) if length is None else length)}
+        connection.request("POST", "/comfyui_res/grid", data, headers)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def test_over_http(server):
+    status, answer = post(server, body(steps=12, sampler="seeds_2"))
+    assert status == 200 and len(answer["sigmas"]) == 13 and answer["calls"] == 23
+    assert "exp_res" in server.get("/comfyui_res/samplers")
+    for case, (data, _) in WRONG.items():
+        status, answer = post(server, data)
+        assert status == 400 and list(answer) == ["error"], case
+    status, answer = post(server, b" " * 40_000)
+    assert status == 400 and "at most 32768 bytes" in answer["error"]
+
+
+def test_a_body_that_never_comes(server):
+    started = time.monotonic()
+    status, answer = post(server, b"{", length=100)
+    assert status == 400 and "did not arrive within 5 s" in answer["error"]
+    assert time.monotonic() - started < 10.0
+
+
+def test_the_server_goes_on_beside_the_largest_requests(server):
+    """Sixteen of them at once, while another route is asked: it answers in between."""
+    largest = body(steps=10000, denoise=0.1, spacing="arctan")
+    threads = [threading.Thread(target=post, args=(server, largest)) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    waits = []
+    while any(thread.is_alive() for thread in threads):
+        started = time.monotonic()
+        server.get("/prompt")
+        waits.append(time.monotonic() - started)
+    assert len(waits) > 5 and max(waits) < 2.0
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+numbers = st.floats() | st.integers() | st.sampled_from([1, 2, 20, 10000, 0.5, 1.0, -1, 1e300])
+requests = st.fixed_dictionaries(
+    {
+        "node": st.sampled_from(["RESLogSNRSchedule", "RESLogSNRCurve"]) | json_values,
+        "inputs": st.fixed_dictionaries(
+            {},
+            optional={
+                "steps": st.integers(1, 300) | numbers | json_values,
+                "denoise": st.floats(0, 1) | numbers,
+                "composition": st.floats(0.1, 0.9) | numbers,
+                "spacing": st.sampled_from([*SPACINGS]) | json_values,
+                **{f"spacing.{key}": numbers for spacing in SPACINGS.values() for key in spacing.parameters},
+                "direction": st.sampled_from(["denoise", "invert", "denoise inverted"]) | json_values,
+                "range": st.sampled_from(["model", "logSNR"]) | json_values,
+                "range.start_logsnr": st.floats(-40, 40) | numbers,
+                "range.end_logsnr": st.floats(-40, 40) | numbers,
+                "curve": st.just(CURVE) | st.text(max_size=20),
+            },
+        )
+        | json_values,
+        "model": st.sampled_from(["eps", "flow"])
+        | st.fixed_dictionaries({"kind": st.sampled_from(["ve", "flow"]), "sigma_min": numbers, "sigma_max": numbers})
+        | json_values,
+    },
+    optional={"sampler": st.sampled_from(["exp_res", "seeds_3"]) | json_values},
+)
+
+
+@settings(max_examples=600, deadline=2000)
+@given(
+    request=requests.map(lambda value: json.dumps(value).encode())
+    | json_values.map(lambda v: json.dumps(v).encode())
+    | st.binary()
+)
+def test_whatever_is_asked_it_is_answered_or_refused(route, request):
+    try:
+        answer = route.grid(request)
+    except ValueError as error:
+        assert 10 < len(str(error)) < 1000
+    else:
+        sigmas = answer["sigmas"]
+        assert all(math.isfinite(sigma) and sigma >= 0.0 for sigma in sigmas)
+        json.dumps(answer, allow_nan=False)
