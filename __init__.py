@@ -1,5 +1,7 @@
 """ComfyUI-RES: exponential-integrator samplers and logSNR schedules for ComfyUI."""
 
+WEB_DIRECTORY = "./web"
+
 
 async def comfy_entrypoint():
     """The host's entry point for a V3 node pack."""

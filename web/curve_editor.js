@@ -1,0 +1,162 @@
+// Edits the points of a curve, which are the JSON in a widget. The curve between them is the server's.
+import { colors, prepared, short } from "./plot.js";
+import { word } from "./words.js";
+
+const MIN_GAP = 0.001; // samplers/curve.py refuses less
+const MAX_POINTS = 64;
+const KEY_STEP = 0.01;
+
+// Points of the widget's text, or null where it is none that can be dragged; Python says why.
+function parsed(text) {
+    try {
+        const points = JSON.parse(text);
+        const isPoint = (p) => Array.isArray(p) && p.length === 2 && p.every((v) => typeof v === "number" && v >= 0 && v <= 1);
+        return Array.isArray(points) && points.length >= 2 && points.every(isPoint) ? points : null;
+    } catch {
+        return null;
+    }
+}
+
+const written = (points) => `[${points.map(([u, share]) => `[${+u.toFixed(4)}, ${+share.toFixed(4)}]`).join(", ")}]`;
+const between = (value, low, high) => Math.max(low, Math.min(high, value));
+
+export class CurveEditor {
+    // read() gives the widget's text; write(text, finished) sets it, finished where a drag or a key press ends
+    constructor(read, write) {
+        this.read = read;
+        this.write = write;
+        this.samples = [];
+        this.element = document.createElement("div");
+        this.element.className = "res-curve";
+        this.canvas = document.createElement("canvas");
+        this.element.append(this.canvas);
+        this.element.title = word("curve_help");
+        this.handles = [];
+        this.canvas.addEventListener("dblclick", (event) => this.add(...this.shares(event)));
+        new ResizeObserver(() => this.draw()).observe(this.element);
+    }
+
+    // samples: the curve at equal distances of u, from the server
+    show(samples) {
+        this.samples = samples ?? [];
+        this.draw();
+    }
+
+    draw() {
+        this.points = parsed(this.read());
+        const surface = prepared(this.canvas);
+        if (surface) this.drawCurve(surface);
+        this.placeHandles();
+    }
+
+    drawCurve({ context, width, height }) {
+        const color = colors();
+        context.strokeStyle = color.axis;
+        context.lineWidth = 1;
+        for (const part of [0, 0.25, 0.5, 0.75, 1]) {
+            context.strokeRect(0.5, 0.5, part * (width - 1), height - 1);
+            context.strokeRect(0.5, 0.5, width - 1, part * (height - 1));
+        }
+        context.strokeStyle = color.line;
+        context.lineWidth = 2;
+        context.beginPath();
+        const last = this.samples.length - 1;
+        this.samples.forEach((share, index) => context.lineTo((index / last) * width, (1 - share) * height));
+        context.stroke();
+    }
+
+    placeHandles() {
+        const points = this.points ?? [];
+        while (this.handles.length > points.length) this.handles.pop().remove();
+        while (this.handles.length < points.length) this.handles.push(this.newHandle(this.handles.length));
+        points.forEach(([u, share], index) => {
+            const handle = this.handles[index];
+            handle.style.left = `${u * 100}%`;
+            handle.style.top = `${(1 - share) * 100}%`;
+            const values = { number: index + 1, count: points.length, u: short(u), share: short(share) };
+            handle.setAttribute("aria-label", word("point", values));
+            handle.title = word("point", values);
+        });
+    }
+
+    newHandle(index) {
+        const handle = document.createElement("button");
+        handle.type = "button";
+        handle.className = "res-handle";
+        handle.addEventListener("pointerdown", (event) => {
+            event.stopPropagation();
+            if (event.button === 0) handle.setPointerCapture(event.pointerId);
+        });
+        handle.addEventListener("pointermove", (event) => {
+            if (!handle.hasPointerCapture(event.pointerId)) return;
+            event.stopPropagation();
+            this.move(index, ...this.shares(event), false);
+        });
+        handle.addEventListener("lostpointercapture", () => this.write(this.read(), true));
+        handle.addEventListener("dblclick", (event) => {
+            event.stopPropagation();
+            this.remove(index);
+        });
+        handle.addEventListener("keydown", (event) => this.key(index, event));
+        this.element.append(handle);
+        return handle;
+    }
+
+    key(index, event) {
+        const step = event.shiftKey ? 5 * KEY_STEP : KEY_STEP;
+        const [u, share] = this.points[index];
+        const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
+        if (event.key in moves) this.move(index, u + moves[event.key][0], share + moves[event.key][1], true);
+        else if (event.key === "Delete" || event.key === "Backspace") this.remove(index);
+        else if (event.key === "Enter" || event.key === "+") this.addAfter(index);
+        else return;
+        event.preventDefault();
+        event.stopPropagation(); // the editor of workflows would delete the node
+    }
+
+    // Of the steps and of the range, where an event happened.
+    shares(event) {
+        const { left, top, width, height } = this.canvas.getBoundingClientRect();
+        return [between((event.clientX - left) / width, 0, 1), between(1 - (event.clientY - top) / height, 0, 1)];
+    }
+
+    // The ends stay, and a point stays between its neighbours.
+    move(index, u, share, finished) {
+        const points = this.points;
+        if (!points || index === 0 || index === points.length - 1) return;
+        const [before, after] = [points[index - 1], points[index + 1]];
+        points[index] = [
+            between(u, before[0] + MIN_GAP, after[0] - MIN_GAP),
+            between(share, before[1] + MIN_GAP, after[1] - MIN_GAP),
+        ];
+        this.write(written(points), finished);
+        this.draw();
+    }
+
+    add(u, share) {
+        const points = this.points;
+        if (!points || points.length >= MAX_POINTS) return;
+        const index = points.findIndex((point) => point[0] > u);
+        if (index < 1) return;
+        const [before, after] = [points[index - 1], points[index]];
+        const fits = (axis) => after[axis] - before[axis] > 2 * MIN_GAP;
+        if (!fits(0) || !fits(1)) return;
+        points.splice(index, 0, [u, share]);
+        this.points = points;
+        this.move(index, u, share, true);
+        this.handles[index]?.focus();
+    }
+
+    addAfter(index) {
+        const [here, after] = [this.points[index], this.points[index + 1]];
+        if (after) this.add((here[0] + after[0]) / 2, (here[1] + after[1]) / 2);
+    }
+
+    remove(index) {
+        if (!this.points || index === 0 || index === this.points.length - 1) return;
+        this.points.splice(index, 1);
+        this.write(written(this.points), true);
+        this.draw();
+        this.handles[Math.min(index, this.handles.length - 1)]?.focus();
+    }
+}

@@ -1,0 +1,144 @@
+// Draws a grid on a canvas: sigma or logSNR over the steps, and below it the steps in lambda, h.
+
+const MARGIN = { left: 44, right: 10, top: 8, bottom: 16 };
+const BARS = 0.26; // share of the height that h takes
+const GAP = 12;
+
+export function colors() {
+    const style = getComputedStyle(document.documentElement);
+    const of = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
+    return {
+        text: of("--descrip-text", "#999"),
+        axis: of("--border-color", "#555"),
+        strong: of("--input-text", "#ddd"),
+        line: "#3b82f6",
+        bars: "#8b9dc3",
+        limit: "#d97706",
+    };
+}
+
+// A context whose unit is a CSS pixel, and its size; null while the canvas is not laid out.
+export function prepared(canvas) {
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    if (width < 60 || height < 40) return null;
+    const ratio = window.devicePixelRatio || 1;
+    if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
+    if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
+    const context = canvas.getContext("2d");
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, width, height);
+    context.font = "10px sans-serif";
+    return { context, width, height };
+}
+
+function areas(width, height) {
+    const inner = height - MARGIN.top - MARGIN.bottom;
+    const split = MARGIN.top + (inner - GAP) * (1 - BARS);
+    return {
+        left: MARGIN.left,
+        right: width - MARGIN.right,
+        curve: { top: MARGIN.top, bottom: split },
+        bars: { top: split + GAP, bottom: height - MARGIN.bottom },
+    };
+}
+
+// Index of the sigma nearest to a place on the canvas.
+export function indexAt(canvas, grid, x) {
+    const { left, right } = areas(canvas.clientWidth, canvas.clientHeight);
+    const last = grid.sigmas.length - 1;
+    return Math.max(0, Math.min(last, Math.round(((x - left) / (right - left)) * last)));
+}
+
+export function short(value) {
+    if (value === null || value === undefined) return "∞";
+    return String(Number(value.toPrecision(value !== 0 && Math.abs(value) < 0.01 ? 2 : 4)));
+}
+
+// grid: the server's answer. axis: "logsnr" or "sigma". hover: an index, or null.
+export function drawGrid(canvas, grid, axis, hover) {
+    const surface = prepared(canvas);
+    if (!surface || grid.sigmas.length < 2) return;
+    const area = areas(surface.width, surface.height);
+    const steps = grid.sigmas.length - 1;
+    const x = (index) => area.left + ((area.right - area.left) * index) / steps;
+    drawCurve(surface.context, area, x, axis === "sigma" ? grid.sigmas : grid.logsnr, axis === "sigma" ? "sigma" : "logSNR");
+    drawBars(surface.context, area, x, grid.h);
+    drawStepAxis(surface.context, area, x, steps);
+    if (hover !== null && hover <= steps) {
+        surface.context.fillStyle = colors().strong;
+        surface.context.fillRect(x(hover) - 0.5, area.curve.top, 1, area.bars.bottom - area.curve.top);
+    }
+}
+
+function drawCurve(context, { left, right, curve }, x, values, name) {
+    const color = colors();
+    const finite = values.filter((value) => value !== null);
+    const { low, high } = extremes(finite);
+    const span = high - low || 1;
+    const y = (value) => curve.bottom - ((curve.bottom - curve.top) * (value - low)) / span;
+    frame(context, left, right, curve, short(high), short(low), name);
+    // logSNR is -infinity at the start of a flow grid and infinity at sigma 0: marks at the edges
+    const first = values.findIndex((value) => value !== null);
+    const place = (value, index) => (value !== null ? y(value) : index < first ? curve.bottom : curve.top);
+    context.strokeStyle = color.line;
+    context.beginPath();
+    values.forEach((value, index) => value !== null && context.lineTo(x(index), y(value)));
+    context.stroke();
+    if (values.length * 5 > right - left) return;
+    values.forEach((value, index) => {
+        context.fillStyle = value === null ? color.limit : color.line;
+        context.beginPath();
+        context.arc(x(index), place(value, index), value === null ? 3 : 2.2, 0, 7);
+        context.fill();
+    });
+}
+
+function drawBars(context, { left, right, bars }, x, h) {
+    const color = colors();
+    const most = extremes(h.filter((value) => value !== null).map(Math.abs)).high || 1;
+    frame(context, left, right, bars, short(most), "0", "h");
+    const width = Math.max(0.5, x(1) - x(0) - (x(1) - x(0) > 4 ? 1 : 0));
+    h.forEach((value, index) => {
+        // a step from or to infinity
+        context.fillStyle = value === null ? color.limit : color.bars;
+        const size = (bars.bottom - bars.top) * (value === null ? 1 : Math.abs(value) / most);
+        context.globalAlpha = value === null ? 0.35 : 1;
+        context.fillRect(x(index), bars.bottom - size, width, size);
+    });
+    context.globalAlpha = 1;
+}
+
+// Spreading 10,000 values over the arguments of Math.min would be slow.
+function extremes(values) {
+    const { low, high } = values.reduce(
+        (known, value) => ({ low: Math.min(known.low, value), high: Math.max(known.high, value) }),
+        { low: Infinity, high: -Infinity },
+    );
+    return low <= high ? { low, high } : { low: 0, high: 0 };
+}
+
+function frame(context, left, right, { top, bottom }, high, low, name) {
+    const color = colors();
+    context.strokeStyle = color.axis;
+    context.lineWidth = 1;
+    context.strokeRect(left, top, right - left, bottom - top);
+    context.fillStyle = color.text;
+    context.textAlign = "right";
+    context.textBaseline = "top";
+    context.fillText(high, left - 4, top - 1);
+    context.textBaseline = "bottom";
+    context.fillText(low, left - 4, bottom + 2);
+    context.textBaseline = "middle";
+    if (bottom - top > 34) context.fillText(name, left - 4, (top + bottom) / 2);
+    context.lineWidth = 1.5;
+}
+
+function drawStepAxis(context, { left, right, bars }, x, steps) {
+    context.fillStyle = colors().text;
+    context.textBaseline = "top";
+    const every = Math.max(1, Math.ceil(steps / Math.max(1, Math.floor((right - left) / 40))));
+    for (let index = 0; index <= steps; index += every) {
+        context.textAlign = index === 0 ? "left" : index + every > steps && index === steps ? "right" : "center";
+        context.fillText(String(index), x(index), bars.bottom + 4);
+    }
+}
