@@ -11,6 +11,7 @@ piece is built under another name and renamed, or stamped, when it is whole: an 
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -88,6 +89,23 @@ def ensure_tools(host: Host, requirements: Path) -> Path:
             _pip(_ensure_pip(), "install", "--target", str(part), "--no-deps", "-r", str(requirements))
             part.rename(folder)
     return folder
+
+
+def ensure_frontend(host: Host) -> Path | None:
+    """The static files of the editor that a tree asks for; None where its environment has that one."""
+    if not host.ours:
+        return None
+    [wanted] = re.findall(r"^comfyui-frontend-package==(\S+)", (host.tree / "requirements.txt").read_text(), re.MULTILINE)
+    if wanted in (HOST / "venv" / "complete").read_text():
+        return None
+    folder = HOST / f"frontend-{wanted}"
+    with _lock():
+        if not folder.exists():
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            _pip(_ensure_pip(), "install", "--target", str(part), "--no-deps", f"comfyui-frontend-package=={wanted}")
+            part.rename(folder)
+    return folder / "comfyui_frontend_package" / "static"
 
 
 def _existing(tree: Path, python: str | None) -> Host:

@@ -1,13 +1,14 @@
 """./test: set up, then pytest on the newest host and the in-process tests on the oldest.
 
---long adds what takes long, and the in-process and server tests on every host version. Other arguments go to pytest.
+--long adds what takes long, the in-process and server tests on every host version, and those in a browser on the oldest, each
+with its own editor. Other arguments go to pytest.
 """
 
 import os
 import subprocess
 import sys
 
-from .setup import CARRIERS, NEWEST, OLDEST, ROOT, SetupError, ensure_host, ensure_tools, exit_on_signals
+from .setup import CARRIERS, NEWEST, OLDEST, ROOT, SetupError, ensure_frontend, ensure_host, ensure_tools, exit_on_signals
 
 
 def main() -> int:
@@ -23,8 +24,10 @@ def main() -> int:
             tools = ensure_tools(host, ROOT / "tests" / "requirements.txt")
             env = {**host.environment(tools), "COMFYUI_RES_TREE": str(host.tree), "PYTHONDONTWRITEBYTECODE": "1"}
             command = [str(host.python), "-m", "pytest", "-c", "tests/pytest.ini", *(arguments or ["tests"])]
+            if long and (frontend := ensure_frontend(host)):
+                env["COMFYUI_RES_FRONTEND"] = str(frontend)
             if version != NEWEST:
-                command += ["-m", "host" if long else "host and not server"]
+                command += ["-m", _selection(version, long)]
             print(f"--- ComfyUI {version if host.ours else host.tree}", flush=True)
             statuses.append(subprocess.run(command, cwd=ROOT, env=env).returncode)
     except SetupError as error:
@@ -36,6 +39,12 @@ def main() -> int:
     if set(statuses) == {nothing_selected}:
         return nothing_selected
     return int(any(status not in (0, nothing_selected) for status in statuses))
+
+
+def _selection(version: str, long: bool) -> str:
+    if not long:
+        return "host and not server"
+    return "host" if version == OLDEST else "host and not browser"
 
 
 if __name__ == "__main__":

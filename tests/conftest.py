@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # after the host's tree, whose `nodes` must win over the pack's
 
+FRONTEND = os.environ.get("COMFYUI_RES_FRONTEND")  # where the host's environment has another one than the host wants
 TREE = Path(os.environ.get("COMFYUI_RES_TREE", ROOT / ".host" / "ComfyUI"))
 
 
@@ -23,6 +24,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "server" in item.fixturenames:
             item.add_marker(pytest.mark.server)
+        if "editor" in item.fixturenames:
+            item.add_marker(pytest.mark.browser)
         if "pack" in item.fixturenames or "server" in item.fixturenames:
             item.add_marker(pytest.mark.host)
         if "long" in item.keywords and not config.getoption("--long"):
@@ -61,7 +64,9 @@ def servers(tmp_path_factory):
 
         def start():
             base = tmp_path_factory.mktemp("server")
-            return stack.enter_context(run_server(Host(TREE, Path(sys.executable), ours), base, extra_packs=[test_pack]))
+            arguments = ["--front-end-root", FRONTEND] if FRONTEND else []
+            host = Host(TREE, Path(sys.executable), ours)
+            return stack.enter_context(run_server(host, base, extra_packs=[test_pack], arguments=arguments))
 
         yield start
 

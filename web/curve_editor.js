@@ -157,6 +157,6 @@ export class CurveEditor {
         this.points.splice(index, 1);
         this.write(written(this.points), true);
         this.draw();
-        this.handles[Math.min(index, this.handles.length - 1)]?.focus();
+        this.handles[Math.min(index, this.handles.length - 2)]?.focus();
     }
 }

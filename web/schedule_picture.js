@@ -6,7 +6,7 @@ import { gridRequester } from "./grid_request.js";
 import { drawGrid, indexAt, short } from "./plot.js";
 import { loadWords, word } from "./words.js";
 
-const HEIGHTS = { RESLogSNRSchedule: 220, RESLogSNRCurve: 400 };
+const HEIGHTS = { RESLogSNRSchedule: 235, RESLogSNRCurve: 415 };
 const POLL = 250; // ms; undo, and other extensions, write values without calling anything
 // Choices of the picture, kept in the node's properties: they are saved with the workflow and no part of a prompt.
 const AXIS = "picture axis";
@@ -58,6 +58,13 @@ class Picture {
     remove() {
         clearInterval(this.timer);
         this.observer.disconnect();
+        this.root.dataset.removed = "";
+    }
+
+    // Undo makes the node anew under its old id, and Nodes 2.0 goes on showing the element of the one that is gone.
+    takePlace() {
+        if (this.root.isConnected) return;
+        document.querySelector(`[data-node-id="${this.node.id}"] .res-picture[data-removed]`)?.replaceWith(this.root);
     }
 
     addEditor() {
@@ -164,6 +171,7 @@ class Picture {
 
     // Asks for the grid anew where anything it depends on has changed.
     refresh() {
+        this.takePlace();
         const properties = this.node.properties;
         const last = this.lastRun();
         const chosen = properties[MODEL] || "auto";
@@ -211,7 +219,7 @@ class Picture {
             return word("hover", of) + (this.hover < h.length ? word("hover_h", { h: short(h[this.hover]) }) : "");
         }
         const values = { steps: Math.max(0, sigmas.length - 1), calls, sampler: this.body.sampler };
-        return word("summary", values) + (typical ? word("summary_typical") : "");
+        return word("summary", values) + (typical ? `; ${word(`model_${this.body.model}`)}` : "");
     }
 }
 

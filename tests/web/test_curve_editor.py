@@ -1,0 +1,146 @@
+"""The curve editor: by mouse and by keyboard, undone, saved and loaded; its value is the JSON in the widget and nothing else."""
+
+import json
+
+import pytest
+
+START = "[[0, 0], [0.4, 0.6], [1, 1]]"
+
+
+class Curve:
+    """The editor in a node."""
+
+    def __init__(self, editor, text=START):
+        self.editor, self.page = editor, editor.page
+        self.model = editor.add("RESDigitsModel", 40, 120)
+        self.node = editor.add("RESLogSNRCurve", 400, 40, {"model": (self.model, 0)}, curve=text)
+        self.find()
+
+    def find(self):
+        self.area = self.page.locator(".res-curve").first
+        self.editor.until(lambda: self.area.is_visible() and self.handles().count() == len(self.points()), "handles")
+        self.page.wait_for_timeout(300)
+
+    def handles(self):
+        return self.area.locator(".res-handle")
+
+    def points(self):
+        return json.loads(self.editor.read(self.node, "curve"))
+
+    def at(self, u, share):
+        """A place on the screen."""
+        box = self.area.locator("canvas").bounding_box()
+        return box["x"] + u * box["width"], box["y"] + (1 - share) * box["height"]
+
+    def drag(self, start, end):
+        self.page.mouse.move(*self.at(*start))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.at(*((s + e) / 2 for s, e in zip(start, end))), steps=3)
+        self.page.mouse.move(*self.at(*end), steps=3)
+        self.page.mouse.up()
+        self.page.wait_for_timeout(200)
+
+    def pixels(self):
+        return self.area.locator("canvas").evaluate("(canvas) => canvas.toDataURL()")
+
+
+@pytest.fixture
+def curve(editor):
+    return Curve(editor)
+
+
+def test_dragged(curve):
+    before, place = curve.pixels(), curve.editor.js("(id) => [...app.graph.getNodeById(+id).pos]", curve.node)
+    curve.drag((0.4, 0.6), (0.6, 0.3))
+    [first, moved, last] = curve.points()
+    assert moved == pytest.approx([0.6, 0.3], abs=0.02) and (first, last) == ([0, 0], [1, 1])
+    curve.editor.until(lambda: curve.pixels() != before, "another curve")
+    assert curve.editor.js("(id) => [...app.graph.getNodeById(+id).pos]", curve.node) == place, "the node stays"
+    assert curve.editor.prompt()[curve.node]["inputs"]["curve"] == curve.editor.read(curve.node, "curve")
+
+
+def test_points_stay_between_their_neighbours(curve):
+    curve.drag((0.4, 0.6), (1.0, 1.0))
+    assert curve.points()[1] == pytest.approx([0.999, 0.999])
+    curve.drag((0.999, 0.999), (0.2, 0.3))
+    curve.drag((0, 0), (0.5, 0.5))
+    assert curve.points()[0] == [0, 0], "the ends stay"
+
+
+def test_added_and_removed_by_double_clicks(curve):
+    curve.page.mouse.dblclick(*curve.at(0.7, 0.9))
+    curve.editor.until(lambda: len(curve.points()) == 4, "a point")
+    assert curve.points()[2] == pytest.approx([0.7, 0.9], abs=0.02)
+    curve.page.mouse.dblclick(*curve.at(0.4, 0.6))
+    curve.editor.until(lambda: len(curve.points()) == 3, "one point less")
+    assert curve.points()[1] == pytest.approx([0.7, 0.9], abs=0.02)
+
+
+def test_by_keyboard(curve):
+    """Tab, arrows, Enter and Delete; the editor of workflows, which deletes nodes by the same key, does not see them."""
+    handles = curve.handles()
+    handles.nth(0).focus()
+    curve.page.keyboard.press("Tab")
+    assert "point 2 of 3" in curve.page.evaluate("() => document.activeElement.getAttribute('aria-label')")
+    for key, point in (
+        ("ArrowRight", [0.41, 0.6]),
+        ("ArrowUp", [0.41, 0.61]),
+        ("Shift+ArrowLeft", [0.36, 0.61]),
+        ("ArrowDown", [0.36, 0.6]),
+    ):
+        curve.page.keyboard.press(key)
+        assert curve.points()[1] == pytest.approx(point)
+    curve.page.keyboard.press("Enter")
+    assert len(curve.points()) == 4 and curve.points()[2] == pytest.approx([0.68, 0.8])
+    curve.page.keyboard.press("Delete")
+    assert len(curve.points()) == 3
+    curve.page.keyboard.press("Delete")
+    curve.page.keyboard.press("Delete")
+    assert curve.points() == [[0, 0], [1, 1]]
+    assert curve.editor.js("() => app.graph.nodes.length") == 2
+
+
+def test_undone(curve):
+    tracker = "app.extensionManager.workflow.activeWorkflow.changeTracker"
+    curve.editor.js(f"() => ({tracker}.captureCanvasState ?? {tracker}.checkState).call({tracker})")
+    curve.drag((0.4, 0.6), (0.5, 0.2))
+    assert curve.points()[1] == pytest.approx([0.5, 0.2], abs=0.02)
+    curve.editor.js(f"() => {tracker}.undo()")
+    curve.editor.until(lambda: curve.points() == json.loads(START), "the old curve")
+    curve.find()
+    curve.drag((0.4, 0.6), (0.7, 0.8))
+    assert curve.points()[1] == pytest.approx([0.7, 0.8], abs=0.02), "and it goes on"
+
+
+def test_saved_and_loaded(curve):
+    curve.drag((0.4, 0.6), (0.6, 0.3))
+    text = curve.editor.read(curve.node, "curve")
+    workflow = curve.editor.saved()
+    curve.editor.load()  # the page, anew
+    curve.editor.open(workflow)
+    assert curve.editor.read(curve.node, "curve") == text
+    curve.find()
+    curve.drag(curve.points()[1], (0.3, 0.7))
+    assert curve.points()[1] == pytest.approx([0.3, 0.7], abs=0.02)
+
+
+def test_written_by_hand(curve):
+    """A text that is no curve is refused in words, and the handles are back with the next good one."""
+    line = curve.page.locator(".res-picture-line").first
+    curve.editor.write(curve.node, "curve", "[[0, 0], [0.5, 0.2], [0.4, 1], [1, 1]]")
+    curve.editor.until(lambda: "point 3" in line.inner_text(), "the error")
+    curve.editor.write(curve.node, "curve", "[[0, 0], [0.5,")
+    curve.editor.until(lambda: "must be a JSON list" in line.inner_text(), "the error")
+    assert curve.handles().count() == 0
+    curve.editor.write(curve.node, "curve", "[[0, 0], [0.2, 0.1], [0.5, 0.2], [1, 1]]")
+    curve.find()
+    assert curve.handles().count() == 4
+    assert all("/comfyui_res/grid" in error for error in curve.editor.errors)
+    curve.editor.errors.clear()
+
+
+def test_what_is_drawn_is_what_runs(curve):
+    """SIGMAS of the node after a drag are those of the picture."""
+    curve.drag((0.4, 0.6), (0.6, 0.3))
+    plot = curve.editor.add("RESSigmasPlot", 840, 60, {"sigmas": (curve.node, 0), "model": (curve.model, 0)})
+    assert curve.editor.run()[plot]["images"]

@@ -1,0 +1,240 @@
+"""The pictures in the schedule nodes: they follow the widgets, in every place a node can be, and change nothing."""
+
+import json
+
+import pytest
+
+
+class Picture:
+    """The picture in a node."""
+
+    def __init__(self, editor, index=0):
+        self.editor = editor
+        self.root = editor.page.locator(".res-picture").nth(index)
+        self.line = self.root.locator(".res-picture-line")
+        editor.until(lambda: self.root.is_visible() and self.text(), "a picture")
+
+    def text(self):
+        return self.line.inner_text()
+
+    def pixels(self):
+        return self.root.locator(".res-picture-canvas canvas").evaluate("(canvas) => canvas.toDataURL()")
+
+    def wait_for(self, text):
+        self.editor.until(lambda: text in self.text(), f"{text!r} instead of {self.text()!r} in the picture")
+
+    def changes(self, act):
+        """Whether the pixels are others soon after act()."""
+        before = self.pixels()
+        act()
+        self.editor.until(lambda: self.pixels() != before, "another picture")
+
+
+def wired(editor, kind="eps", node="RESLogSNRSchedule"):
+    """(model, schedule): ids."""
+    model = editor.add("RESDigitsModel", 40, 120, kind=kind)
+    return model, editor.add(node, 400, 60, {"model": (model, 0)})
+
+
+@pytest.mark.parametrize("node", ["RESLogSNRSchedule", "RESLogSNRCurve"])
+def test_follows_every_widget(editor, node):
+    _, schedule = wired(editor, node=node)
+    picture = Picture(editor)
+    picture.wait_for("20 steps, 20 model calls with exp_res")
+    changes = {"steps": 9, "denoise": 0.5, "direction": "invert", "composition": 0.8}
+    changes |= {"spacing": "power", "spacing.power": 2.0} if node == "RESLogSNRSchedule" else {"curve": "[[0,0],[0.2,0.6],[1,1]]"}
+    for name, value in {**changes, "range": "logSNR", "range.start_logsnr": -3.0}.items():
+        picture.changes(lambda name=name, value=value: editor.write(schedule, name, value))
+    picture.wait_for("9 steps")
+
+
+def test_values_typed_by_the_user(editor):
+    _, schedule = wired(editor)
+    picture = Picture(editor)
+    if editor.renderer == "classic":
+        code = "(id) => { const n = app.graph.getNodeById(+id); return [...n.pos, n.size[0], n.widgets[0].last_y]; }"
+        box = editor.js(code, schedule)
+        editor.page.mouse.dblclick(box[0] + box[2] / 2, box[1] + box[3] + 10)
+        field = editor.page.locator(".graphdialog input")
+    else:
+        field = editor.page.locator(f'[data-node-id="{schedule}"] input').first
+        field.click(force=True)  # what drags the value lies over it
+    field.fill("12")
+    field.press("Enter")
+    picture.wait_for("12 steps, 12 model calls")
+
+
+def test_values_written_by_others(editor):
+    """Undo and other extensions call nothing."""
+    _, schedule = wired(editor)
+    picture = Picture(editor)
+    code = "(id) => { app.graph.getNodeById(+id).widgets.find((w) => w.name === 'steps').value = 7; }"
+    picture.changes(lambda: editor.js(code, schedule))
+    picture.wait_for("7 steps")
+
+
+def test_choices_of_the_picture_are_no_part_of_the_prompt(editor):
+    _, schedule = wired(editor)
+    picture = Picture(editor)
+    before = editor.prompt()
+    assert not any("picture" in name for name in before[schedule]["inputs"])
+    picture.changes(lambda: picture.root.locator("button").click())
+    picture.changes(lambda: picture.root.locator("select").nth(0).select_option("flow"))
+    picture.wait_for("Flux")
+    picture.root.locator("select").nth(1).select_option("exp_res_3s")
+    picture.wait_for("58 model calls with exp_res_3s")
+    assert editor.prompt() == before
+    workflow = editor.saved()
+    [node] = [node for node in workflow["nodes"] if str(node["id"]) == schedule]
+    assert len(node["widgets_values"]) == len(before[schedule]["inputs"]) - 1, "nothing of the picture among the widgets"
+    editor.open(workflow)
+    picture = Picture(editor)
+    picture.wait_for("58 model calls with exp_res_3s")
+    assert picture.root.locator("button").inner_text() == "sigma"
+    assert editor.prompt() == before
+
+
+def test_exact_values_under_the_pointer(editor):
+    wired(editor)
+    picture = Picture(editor)
+    canvas = picture.root.locator(".res-picture-canvas canvas")
+    box = canvas.bounding_box()
+    before = picture.pixels()
+    editor.page.mouse.move(box["x"] + 46, box["y"] + 30)
+    picture.wait_for("sigma 0: 14.61, logSNR -5.363, next step h =")
+    assert picture.pixels() != before
+    editor.page.mouse.move(box["x"] + box["width"] - 8, box["y"] + 30)
+    picture.wait_for("sigma 20: 0, logSNR ∞")
+    editor.page.mouse.move(10, 500)
+    picture.wait_for("20 steps")
+    canvas.focus()
+    for expected in ("sigma 0:", "sigma 1:", "sigma 2:"):
+        editor.page.keyboard.press("ArrowRight")
+        picture.wait_for(expected)
+
+
+def _runnable(editor, kind="flow"):
+    """A graph that ends in a plot: (model, schedule)."""
+    model, schedule = wired(editor, kind)
+    editor.add("RESSigmasPlot", 820, 60, {"sigmas": (schedule, 0), "model": (model, 0)})
+    return model, schedule
+
+
+def test_the_range_of_the_model_after_a_run(editor):
+    model, schedule = _runnable(editor)
+    picture = Picture(editor)
+    picture.wait_for("typical")
+    select = picture.root.locator("select").nth(0)
+    assert "not run yet" in select.locator("option").nth(0).inner_text()
+    picture.changes(lambda: editor.run())
+    editor.until(lambda: "typical" not in picture.text(), "the model's range")
+    assert "flow" in select.locator("option").nth(0).inner_text()
+    editor.open(editor.saved())
+    picture = Picture(editor)
+    editor.until(lambda: "typical" not in picture.text(), "the model's range after reloading")
+    other = editor.add("RESDigitsModel", 40, 400)
+    editor.wire(other, 0, schedule, "model")
+    picture.wait_for("typical")
+
+
+def test_a_linked_input_shows_what_it_was_in_the_last_run(editor):
+    model, schedule = _runnable(editor, "eps")
+    number = editor.add("PrimitiveInt", 40, 400, value=13)
+    editor.wire(number, 0, schedule, "steps")
+    picture = Picture(editor)
+    picture.wait_for("20 steps")
+    editor.run()
+    picture.wait_for("13 steps")
+
+
+def test_errors_are_said_in_the_node(editor):
+    _, schedule = wired(editor)
+    picture = Picture(editor)
+    for name, value in {"range": "logSNR", "range.start_logsnr": 9.0}.items():
+        editor.write(schedule, name, value)
+    picture.wait_for("below end_logsnr")
+    editor.write(schedule, "range.start_logsnr", -4.0)
+    picture.wait_for("20 steps")
+    refused = [error for error in editor.errors if "400" in error and "/comfyui_res/grid" in error]
+    assert refused == editor.errors, "the browser notes the route's refusal, and nothing else"
+    editor.errors.clear()
+
+
+def test_copied_and_pasted(editor):
+    _, schedule = wired(editor)
+    editor.write(schedule, "steps", 11)
+    Picture(editor).wait_for("11 steps")
+    editor.js("(id) => { app.canvas.selectNode(app.graph.getNodeById(+id)); app.canvas.copyToClipboard(); }", schedule)
+    editor.js("() => app.canvas.pasteFromClipboard()")
+    editor.until(lambda: editor.page.locator(".res-picture").count() == 2, "the pasted picture")
+    for index in (0, 1):
+        Picture(editor, index).wait_for("11 steps")
+
+
+def test_undone(editor):
+    _, schedule = wired(editor)
+    picture = Picture(editor)
+    tracker = "app.extensionManager.workflow.activeWorkflow.changeTracker"
+    capture = f"() => ({tracker}.captureCanvasState ?? {tracker}.checkState).call({tracker})"
+    editor.js(capture)
+    editor.write(schedule, "steps", 5)
+    editor.js(capture)
+    picture.wait_for("5 steps")
+    editor.js(f"() => {tracker}.undo()")
+    editor.until(lambda: editor.read(schedule, "steps") == 20, "the old value")
+    Picture(editor).wait_for("20 steps")
+
+
+def test_inside_a_subgraph(editor):
+    """It is made anew there, follows widgets, and is told of runs by the longer id that nodes have inside."""
+    _, schedule = _runnable(editor)
+    Picture(editor)
+    code = """(id) => {
+        const node = app.graph.getNodeById(+id);
+        const made = app.graph.convertToSubgraph(new Set([node]));
+        app.canvas.openSubgraph ? app.canvas.openSubgraph(made.subgraph, made.node) : app.canvas.setGraph(made.subgraph);
+        return made.subgraph.nodes.length;
+    }"""
+    assert editor.js(code, schedule) == 1
+    editor.page.wait_for_timeout(700)
+    picture = Picture(editor)
+    code = "(n) => { const w = app.canvas.graph.nodes[0].widgets.find((w) => w.name === 'steps'); w.value = n; w.callback?.(n); }"
+    picture.changes(lambda: editor.js(code, 6))
+    picture.wait_for("6 steps")
+    editor.run()
+    editor.until(lambda: "typical" not in picture.text(), "the model's range")
+
+
+def test_themes(editor):
+    """Text and frames take the theme's colours."""
+    wired(editor)
+    picture = Picture(editor)
+    for theme in ("light", "dark"):
+        set_theme = f"() => app.extensionManager.setting.set('Comfy.ColorPalette', '{theme}')"
+        before = picture.pixels()
+        editor.js(set_theme)
+        editor.page.wait_for_timeout(800)
+        editor.screenshot(f"theme-{theme}-{editor.renderer}")
+        if theme == "light":
+            assert picture.pixels() != before
+
+
+def test_plot_shows_its_picture_in_the_node(editor):
+    _runnable(editor)
+    outputs = editor.run()
+    [image] = [image for output in outputs.values() for image in output.get("images", [])]
+    if editor.renderer == "nodes2":
+        shown = editor.page.locator(f'img[src*="{image["filename"]}"]').first
+        editor.until(lambda: shown.evaluate("(img) => img.naturalWidth") == 840, "the plot")
+    else:
+        code = "() => app.graph.nodes.find((n) => n.type === 'RESSigmasPlot').imgs?.[0]?.naturalWidth"
+        editor.until(lambda: editor.js(code) == 840, "the plot")
+
+
+def test_saved_workflows_are_plain_json(editor):
+    """Nothing of the picture beside strings in a node's properties."""
+    wired(editor)
+    Picture(editor).root.locator("button").click()
+    for node in editor.saved()["nodes"]:
+        assert all(isinstance(v, str) for k, v in node["properties"].items() if k.startswith("picture"))
+        json.dumps(node)
