@@ -14,7 +14,7 @@ export async function loadWords() {
     }
 }
 
-// word("steps", { steps: 4 }): the text under a key, its {placeholders} filled in
+// word(key, { steps: 4 }): the text under a key, its {placeholders} filled in
 export function word(key, values = {}) {
     return (words[key] ?? key).replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 }

@@ -1,0 +1,77 @@
+"""Writes what follows from the nodes' schemas: English locale, the inputs in help pages; with --pictures the pages' pictures.
+
+.host/venv/bin/python -m dev.generate [--pictures]
+"""
+
+import json
+import re
+import sys
+
+from benchmarks.host import load
+
+from .setup import ROOT
+
+NODE_DEFS = ROOT / "locales" / "en" / "nodeDefs.json"
+PAGES = ROOT / "web" / "docs"
+_INPUTS = re.compile(r"(?<=^## Inputs\n\n).*?(?=^## )", re.MULTILINE | re.DOTALL)
+
+
+def nodes_of_pack() -> dict[str, type]:
+    """Node id -> class, as the host has loaded it."""
+    load()
+    return {name: node for name, node in sys.modules["nodes"].NODE_CLASS_MAPPINGS.items() if name.startswith("RES")}
+
+
+def inputs_of(declared: list, prefix: str = ""):
+    """(name, input) of every input, those of choices by dotted names, each once."""
+    seen = set()
+    for item in declared:
+        yield prefix + item.id, item
+        for option in getattr(item, "options", None) or []:
+            for name, inner in inputs_of(getattr(option, "inputs", []), f"{prefix}{item.id}."):
+                if name not in seen:
+                    seen.add(name)
+                    yield name, inner
+
+
+def node_defs(nodes: dict[str, type]) -> dict:
+    """The locale's nodeDefs.json; the editor looks names with dots up with underscores."""
+    result = {}
+    for node_id, node in sorted(nodes.items()):
+        of = node.define_schema()
+        inputs = {name.replace(".", "_"): _words(name.rpartition(".")[2], item) for name, item in inputs_of(of.inputs)}
+        outputs = {str(index): _words(item.display_name or item.get_io_type(), item) for index, item in enumerate(of.outputs)}
+        result[node_id] = {"display_name": of.display_name, "description": of.description, "inputs": inputs, "outputs": outputs}
+    return result
+
+
+def _words(name: str, item) -> dict[str, str]:
+    return {"name": name, "tooltip": item.tooltip} if item.tooltip else {"name": name}
+
+
+def page(text: str, node: type) -> str:
+    """A help page whose section on inputs is the schema's."""
+    lines = [f"- **{name}**: {item.tooltip or ''}" for name, item in inputs_of(node.define_schema().inputs)]
+    return _INPUTS.sub(lambda _: "\n".join(lines) + "\n\n", text)
+
+
+def as_json(value) -> str:
+    """How locale files are written."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write everything."""
+    nodes = nodes_of_pack()
+    NODE_DEFS.write_text(as_json(node_defs(nodes)))
+    for node_id, node in nodes.items():
+        path = PAGES / f"{node_id}.md"
+        path.write_text(page(path.read_text(), node))
+    if "--pictures" in sys.argv:
+        from .help_pictures import draw_all
+
+        draw_all(PAGES / "images")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Draws the pictures of the help pages, with the pack's own code. Called by `dev.generate --pictures`."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from embedded import digits
+from embedded.mixture import GaussianMixture, ring
+from samplers.adaptive import sample_exp_res_adaptive
+from samplers.curve import read_curve
+from samplers.res import SAMPLERS, sample_res_multistep
+from samplers.reshaping import blend, resample, split
+from samplers.schedules import SigmaRange, logsnr_grid
+from samplers.spacings import SPACINGS
+from samplers.stochastic import sample_res_churn
+from samplers.time_maps import VE
+
+SD = SigmaRange(0.0292, 14.61)
+_STEPS = 16
+
+
+def _figure(columns: int = 1, **options):
+    figure = Figure(figsize=(6.4, 3.4), dpi=100, layout="constrained")
+    axes = figure.subplots(1, columns, **options)
+    for one in axes if columns > 1 else [axes]:
+        one.grid(alpha=0.3)
+    return figure, axes
+
+
+def _lam(sigmas) -> np.ndarray:
+    """lambda of the sigmas above 0."""
+    return -np.log(np.array([sigma for sigma in sigmas.tolist() if sigma > 0.0]))
+
+
+def schedule():
+    """Every spacing at its defaults: logSNR and the steps."""
+    figure, (curve, steps) = _figure(2)
+    for spacing in SPACINGS:
+        lam = _lam(logsnr_grid(_STEPS, SD, VE, spacing))
+        curve.plot(2.0 * lam, marker=".", label=spacing)
+        steps.plot(np.diff(lam), marker=".")
+    curve.set(xlabel="step", ylabel="logSNR")
+    steps.set(xlabel="step", ylabel="h, step in lambda")
+    curve.legend(fontsize=8)
+    return figure
+
+
+def curve():
+    """A curve through points, and its grid."""
+    figure, (drawn, grid) = _figure(2)
+    of_points = read_curve("[[0, 0], [0.2, 0.4], [0.7, 0.65], [1, 1]]")
+    u = np.linspace(0.0, 1.0, 200)
+    drawn.plot(u, of_points.share(u))
+    drawn.plot(*zip(*of_points.points), "o", color="C0")
+    drawn.set(xlabel="share of the steps", ylabel="share of the logSNR range")
+    grid.plot(2.0 * _lam(logsnr_grid(_STEPS, SD, VE, of_points)), marker=".")
+    grid.set(xlabel="step", ylabel="logSNR")
+    return figure
+
+
+def reshaping():
+    """Blend, Resample and Split."""
+    figure, panels = _figure(3, sharey=True)
+    uniform, rho = (logsnr_grid(_STEPS, SD, VE, spacing) for spacing in ("uniform", "edm_rho"))
+    for grid, label in ((uniform, "a"), (rho, "b"), (blend(uniform, rho, 0.5, VE), "weight 0.5")):
+        panels[0].plot(2.0 * _lam(grid), marker=".", label=label)
+    for grid, label in ((rho, f"{_STEPS} steps"), (resample(rho, 8, VE), "8 steps")):
+        lam = _lam(grid)
+        panels[1].plot(np.linspace(0.0, 1.0, len(lam)), 2.0 * lam, marker=".", label=label)
+    first, second = split(rho, 1.0, VE)
+    panels[2].plot(2.0 * _lam(first), marker=".", label="first")
+    panels[2].plot(len(first) - 1 + np.arange(len(_lam(second))), 2.0 * _lam(second), marker=".", label="second")
+    for panel, title in zip(panels, ("Blend", "Resample", "Split at sigma 1")):
+        panel.set_title(title, fontsize=10)
+        panel.legend(fontsize=8)
+    panels[0].set_ylabel("logSNR")
+    return figure
+
+
+def _errors(sample, steps: list[int]) -> list[float]:
+    """Median relative distance to the converged solution on the ring at the model's last sigma, after so many steps."""
+    mixture = ring()
+    x = torch.randn(256, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * SD.sigma_max
+
+    def run(sample, steps):
+        return sample(mixture.denoise, x, logsnr_grid(steps + 1, SD, VE)[:-1].double(), disable=True)
+
+    exact = run(SAMPLERS["exp_res_3s"].sample, 400)
+    ends = (run(sample, n) for n in steps)
+    return [float(((end - exact).norm(dim=1) / exact.norm(dim=1)).median()) for end in ends]
+
+
+def _error_plot(methods: dict):
+    """methods: label -> (sampler, stages)."""
+    figure, axes = _figure()
+    for label, (sample, stages) in methods.items():
+        steps = list(range(6 // stages, 60 // stages + 1, 6 // stages))
+        axes.loglog([stages * n for n in steps], _errors(sample, steps), marker=".", label=label)
+    axes.set(xlabel="model calls", ylabel="error")
+    axes.set_xticks([6, 12, 24, 48], ["6", "12", "24", "48"])
+    axes.minorticks_off()
+    axes.legend(fontsize=8)
+    return figure
+
+
+def multistep():
+    """exp_res and the orders in lambda."""
+    methods = {f"order {order}": (_of_order(order), 1) for order in (1, 2, 3)}
+    methods["order 2, corrector"] = (_of_order(2, corrector=True), 1)
+    return _error_plot({**methods, "exp_res": (SAMPLERS["exp_res"].sample, 1)})
+
+
+def _of_order(order: int, **options):
+    return lambda *args, **more: sample_res_multistep(*args, order=order, **options, **more)
+
+
+def single_step():
+    """Two and three stages beside one."""
+    methods = {"1 stage (ddim)": (_of_order(1), 1)}
+    for stages in (2, 3):
+        methods[f"{stages} stages"] = (SAMPLERS[f"exp_res_{stages}s"].sample, stages)
+    return _error_plot(methods)
+
+
+class _Path:
+    """The states that a model of two peaks is called with, in x / sqrt(1 + sigma^2)."""
+
+    def __init__(self):
+        self.peaks = GaussianMixture(torch.tensor([[-1.0], [1.0]], dtype=torch.float64), 0.1)
+        self.logsnr, self.x = [], []
+
+    def __call__(self, x, sigma, **_):
+        self.logsnr.append(-2.0 * float(sigma.flatten()[0].log()))
+        self.x.append((x / (1.0 + sigma[:, None] ** 2).sqrt())[:, 0])
+        return self.peaks.denoise(x, sigma)
+
+
+def _paths(title_to_sample: dict):
+    figure, panels = _figure(len(title_to_sample), sharey=True)
+    start = torch.linspace(-1.5, 1.5, 8, dtype=torch.float64)[:, None] * SD.sigma_max
+    for panel, (title, sample) in zip(panels, title_to_sample.items()):
+        torch.manual_seed(0)
+        path = _Path()
+        sample(path, start, logsnr_grid(60, SD, VE).double(), extra_args={"seed": 3}, disable=True)
+        panel.plot(path.logsnr, torch.stack(path.x), linewidth=0.9)
+        panel.set_title(title, fontsize=10)
+        panel.set_xlabel("logSNR")
+    panels[0].set_ylabel("x / sqrt(alpha^2 + sigma^2)")
+    return figure
+
+
+def sde():
+    """Paths of the SDE at three strengths."""
+    sample = SAMPLERS["exp_res_sde"].sample
+    return _paths({f"eta {eta:g}": lambda *args, eta=eta, **more: sample(*args, eta=eta, **more) for eta in (0.0, 0.5, 1.0)})
+
+
+def churn():
+    """Paths under churn at three strengths."""
+    return _paths(
+        {
+            f"s_churn {s_churn:g}": lambda *args, s_churn=s_churn, **more: sample_res_churn(*args, s_churn=s_churn, **more)
+            for s_churn in (0.0, 5.0, 15.0)
+        }
+    )
+
+
+def adaptive():
+    """The steps that two tolerances choose on the digits."""
+    figure, axes = _figure()
+    mixture = digits.digits(0.1, dtype=torch.float64)
+    x = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * SD.sigma_max
+    for rtol in (0.05, 0.01):
+        ends = torch.tensor([SD.sigma_max, SD.sigma_min, 0.0], dtype=torch.float64)
+        _, info = sample_exp_res_adaptive(mixture.denoise, x, ends, disable=True, rtol=rtol, atol=rtol / 6, return_info=True)
+        lam = _lam(info.sigmas)
+        axes.step(2.0 * lam[:-1], np.diff(lam), where="post", label=f"rtol {rtol:g}: {info.calls} model calls")
+    axes.set(xlabel="logSNR", ylabel="h, step in lambda")
+    axes.set_ylim(bottom=0.0)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def digits_sheet():
+    """Digits at rising noise, and the denoised outputs."""
+    figure, panels = _figure(2)
+    mixture = digits.digits(0.1)
+    generator = torch.Generator().manual_seed(2)
+    clean = mixture.sample(8, generator).reshape(8, 64)
+    sigmas = torch.tensor([0.0, 0.3, 0.6, 1.0, 1.5, 2.5])
+    noisy = torch.cat([clean + sigma * torch.randn(clean.shape, generator=generator) for sigma in sigmas])
+    denoised = mixture.denoise(noisy, sigmas.clamp(min=1e-3).repeat_interleave(8))
+    for panel, rows, title in zip(panels, (noisy, denoised), ("digits, with noise from sigma 0 to 2.5", "denoised outputs")):
+        sheet = rows.reshape(6, 8, 8, 8).transpose(1, 2).reshape(48, 64)
+        panel.imshow(sheet.clamp(-1.0, 1.0), cmap="gray")
+        panel.set_title(title, fontsize=10)
+        panel.grid(False)
+        panel.set(xticks=[], yticks=[])
+    return figure
+
+
+PICTURES = {
+    "schedule": schedule,
+    "curve": curve,
+    "reshaping": reshaping,
+    "multistep": multistep,
+    "single_step": single_step,
+    "sde": sde,
+    "churn": churn,
+    "adaptive": adaptive,
+    "digits": digits_sheet,
+}
+
+
+def draw_all(folder: Path) -> None:
+    """Write every picture as PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, draw in PICTURES.items():
+        draw().savefig(folder / f"{name}.png")

@@ -1,0 +1,79 @@
+"""What the pack says in the editor: locale files and help pages, complete and in step with the nodes."""
+
+import json
+import re
+from functools import cache
+
+import pytest
+
+from dev.setup import ROOT
+
+LOCALES = ROOT / "locales"
+PAGES = ROOT / "web" / "docs"
+LANGUAGES = sorted(folder.name for folder in LOCALES.iterdir())
+_USED = re.compile(r"""\bword\(\s*["']([a-z_]+)["']""")
+
+
+@cache
+def read(language, name):
+    return json.loads((LOCALES / language / name).read_text(encoding="utf-8"))
+
+
+def leaves(value, path=()):
+    """{path: text}."""
+    if isinstance(value, str):
+        return {path: value}
+    return {p: text for key, inner in value.items() for p, text in leaves(inner, (*path, key)).items()}
+
+
+def test_there_are_two_languages():
+    assert {"en", "zh"} <= set(LANGUAGES)
+    assert all({f.name for f in (LOCALES / language).iterdir()} == {"main.json", "nodeDefs.json"} for language in LANGUAGES)
+
+
+def test_english_is_what_the_nodes_say(pack):
+    """As `python -m dev.generate` writes it, and nothing without words."""
+    from dev.generate import as_json, node_defs
+
+    expected = node_defs(pack)
+    assert (LOCALES / "en" / "nodeDefs.json").read_text() == as_json(expected)
+    for node in expected.values():
+        assert node["display_name"] and node["description"]
+        assert all(words.get("tooltip") for words in node["inputs"].values())
+
+
+def test_words_of_the_pictures():
+    """Those that web/ asks for, all of them and no others; model_ is followed by a kind."""
+    used = {word for file in (ROOT / "web").glob("*.js") for word in _USED.findall(file.read_text())}
+    assert used | {"model_eps", "model_flow"} == set(read("en", "main.json")["resPicture"])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", ["main.json", "nodeDefs.json"])
+def test_other_languages_translate_what_there_is(language, name):
+    """No words for what does not exist, no empty ones, and the same {placeholders}."""
+    english, others = leaves(read("en", name)), leaves(read(language, name))
+    assert set(others) <= set(english)
+    for path, text in others.items():
+        assert text.strip()
+        assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", english[path])), path
+
+
+def test_every_node_has_a_help_page(pack):
+    assert {page.stem for page in PAGES.glob("*.md")} == set(pack)
+
+
+def test_help_pages_follow_the_nodes(pack):
+    """Purpose, inputs as in the schema, formula, source, a picture that is there; as `python -m dev.generate` writes them."""
+    from dev.generate import page
+
+    pictures = set()
+    for node_id, node in pack.items():
+        text = (PAGES / f"{node_id}.md").read_text()
+        assert text == page(text, node), f"{node_id}: run python -m dev.generate"
+        for part in ("## When to use it", "## Inputs", "## Formula", "Source"):
+            assert part in text, f"{node_id}: no {part}"
+        linked = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+        assert linked, f"{node_id}: no picture"
+        pictures |= set(linked)
+    assert pictures == {f"images/{picture.name}" for picture in (PAGES / "images").iterdir()}
