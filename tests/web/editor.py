@@ -5,8 +5,9 @@ import re
 import time
 import urllib.request
 
-# Errors of the editor itself: files a new user does not have, addresses outside this machine, a message of its own at start.
-_NOT_OURS = re.compile(r"/api/userdata|/user\.css|ERR_FAILED|graph accessed before initialization")
+# Errors of the editor itself: files a new user does not have, addresses outside this machine, a message of its own at start, and
+# its look for a help page in the user's language before the one in English.
+_NOT_OURS = re.compile(r"/api/userdata|/user\.css|ERR_FAILED|graph accessed before initialization|/docs/\w+/\w+\.md")
 _READY = "window.app?.graph && app.extensionManager?.workflow && app.canvas && !!LiteGraph.registered_node_types.RESMultistep"
 TIMEOUT = 20.0
 

@@ -1,0 +1,43 @@
+"""Every example, from the template browser: loaded without a missing node, and those on the digits run."""
+
+import json
+
+import pytest
+
+from dev.setup import ROOT
+
+EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
+
+
+def test_there_are_enough_with_thumbnails():
+    assert len(EXAMPLES) >= 6
+    assert all(example.with_suffix(".jpg").is_file() for example in EXAMPLES)
+
+
+def test_those_that_want_a_checkpoint_name_it():
+    for example in EXAMPLES:
+        nodes = json.loads(example.read_text())["nodes"]
+        files = [value for node in nodes for value in node.get("widgets_values") or [] if str(value).endswith(".safetensors")]
+        notes = " ".join(str(node["widgets_values"]) for node in nodes if node["type"] == "MarkdownNote")
+        assert example.stem.startswith("digits") or files
+        assert all(file in notes for file in files), example.stem
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_loaded_from_the_template_browser(editor, example):
+    page = editor.page
+    editor.js("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    page.get_by_text("ComfyUI-RES", exact=True).first.click()
+    card = page.locator(f'[data-testid="template-workflow-{example.stem}"]')
+    thumbnail = card.locator("img").first
+    editor.until(lambda: thumbnail.evaluate("(img) => img.naturalWidth") > 0, "the thumbnail")
+    card.click()
+    wanted = {node["type"] for node in json.loads(example.read_text())["nodes"]}
+    types = "() => app.graph.nodes.map((node) => node.type)"
+    editor.until(lambda: set(editor.js(types)) == wanted, "the workflow")
+    known = set(editor.js("() => Object.keys(LiteGraph.registered_node_types)"))
+    assert wanted <= known, "no node is red"
+    page.keyboard.press("Escape")
+    if example.stem.startswith("digits"):
+        outputs = editor.run()
+        assert any(output.get("images") for output in outputs.values())
