@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # after the host's tree, whose `nodes` must win over the pack's
+pytest_plugins = ["editor"]
 
 FRONTEND = os.environ.get("COMFYUI_RES_FRONTEND")  # where the host's environment has another one than the host wants
 TREE = Path(os.environ.get("COMFYUI_RES_TREE", ROOT / ".host" / "ComfyUI"))

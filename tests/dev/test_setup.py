@@ -53,7 +53,8 @@ def _files(folder: Path) -> dict[Path, int]:
 def copy(tmp_path):
     """The commands in a checkout that has nothing set up."""
     shutil.copytree(ROOT / "dev", tmp_path / "dev")
-    shutil.copy(ROOT / "demo", tmp_path / "demo")
+    for name in ("demo", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
 
@@ -192,3 +193,28 @@ def test_muted_nodes_are_refused():
     node = {"id": 4, "type": "KSampler", "mode": 2, "inputs": []}
     with pytest.raises(ValueError, match="node 4"):
         to_prompt({"nodes": [node], "links": []})
+
+
+def test_an_older_host_gets_the_editor_it_asks_for(tmp_path, monkeypatch):
+    """From the index, once; the newest one's is in the environment already."""
+    monkeypatch.setattr(setup, "HOST", tmp_path)
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "complete").write_text("comfyui-frontend-package==9.9.9\n")
+    for name, version in (("new", "9.9.9"), ("old", "1.2.3")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "requirements.txt").write_text(f"torch\ncomfyui-frontend-package=={version}\n")
+    fetched = []
+
+    def pip(python, *arguments):
+        fetched.append(arguments[-1])
+        Path(arguments[arguments.index("--target") + 1]).mkdir()
+
+    monkeypatch.setattr(setup, "_pip", pip)
+    monkeypatch.setattr(setup, "_ensure_pip", lambda: Path(sys.executable))
+    python = Path(sys.executable)
+    assert setup.ensure_frontend(setup.Host(tmp_path / "new", python)) is None
+    assert setup.ensure_frontend(setup.Host(tmp_path / "old", python, ours=False)) is None
+    for _ in range(2):
+        static = setup.ensure_frontend(setup.Host(tmp_path / "old", python))
+        assert static == tmp_path / "frontend-1.2.3" / "comfyui_frontend_package" / "static"
+    assert fetched == ["comfyui-frontend-package==1.2.3"]

@@ -17,6 +17,39 @@ def test_every_node_is_here(editor):
     assert set(known) == set(NAMES)
 
 
+def test_every_node_wired_and_run(editor):
+    """Five samplers on five SIGMAS made of each other, and what they draw."""
+    add, wire = editor.add, editor.wire
+    model = add("RESDigitsModel", 20, 60)
+    of_model = {"model": (model, 0)}
+    schedule = add("RESLogSNRSchedule", 300, 60, of_model, steps=8)
+    curve = add("RESLogSNRCurve", 640, 60, of_model, steps=6)
+    blend = add("RESSigmasBlend", 980, 60, {**of_model, "sigmas_a": (schedule, 0), "sigmas_b": (curve, 0)})
+    resample = add("RESSigmasResample", 980, 260, {**of_model, "sigmas": (curve, 0)}, steps=7)
+    split = add("RESSigmasSplit", 980, 420, {**of_model, "sigmas": (schedule, 0)}, **{"at.sigma": 1.0})
+    plot = add("RESSigmasPlot", 1300, 60, {"sigmas": (schedule, 0), "sigmas_b": (blend, 0), "sigmas_c": (split, 1), **of_model})
+    condition, latent = add("RESDigitsCondition", 20, 240, digit="3"), add("RESDigitsLatent", 20, 360, batch_size=4)
+    conditions = {"positive": (condition, 0), "negative": (condition, 0), "latent_image": (latent, 0), **of_model}
+    samplers = {"RESMultistep": schedule, "RESSingleStep": curve, "RESSDE": blend, "RESStochasticChurn": resample}
+    previews = []
+    for row, (node, sigmas) in enumerate({**samplers, "RESAdaptive": split}.items()):
+        custom = add("SamplerCustom", 600, 700 + 300 * row, {**conditions, "sigmas": (sigmas, 0)})
+        wire(add(node, 300, 700 + 300 * row), 0, custom, "sampler")
+        previews.append(_preview(editor, custom, 700 + 300 * row))
+    guider = add("CFGGuider", 20, 2300, {name: conditions[name] for name in ("model", "positive", "negative")})
+    noise = {"noise": (add("RandomNoise", 20, 2500), 0), "guider": (guider, 0), "latent_image": (latent, 0)}
+    previews.append(_preview(editor, add("RESAdaptiveGrid", 400, 2300, {**noise, "sigmas": (schedule, 0)}), 2300))
+    used = set(editor.js("() => app.graph.nodes.map((node) => node.type)"))
+    assert set(NAMES) <= used
+    outputs = editor.run()
+    assert all(outputs[node]["images"] for node in (plot, *previews))
+
+
+def _preview(editor, sampled, y):
+    decode = editor.add("RESDigitsDecode", 950, y, {"samples": (sampled, 0)})
+    return editor.add("PreviewImage", 1200, y, {"images": (decode, 0)})
+
+
 def _search_box(editor):
     """Its field; a double click while the editor is still busy with the last test's graph opens nothing."""
     field = editor.page.locator("input:focus").first

@@ -1,9 +1,16 @@
-"""Drives the host's editor as its user does; what has no place on the screen goes through its JavaScript."""
+"""Drives the host's editor in a real browser, as its user does; what has no place on the screen goes through its JavaScript."""
 
 import json
 import re
 import time
 import urllib.request
+
+import pytest
+
+from dev.browser import ensure_chromium
+from dev.setup import ROOT, SetupError
+
+SCREENSHOTS = ROOT / "output" / "screenshots"
 
 # Errors of the editor itself: files a new user does not have, addresses outside this machine, a message of its own at start, and
 # its look for a help page in the user's language before the one in English.
@@ -25,8 +32,8 @@ class Editor:
         errors: of the console and of scripts, since the test began.
     """
 
-    def __init__(self, browser, server, renderer, screenshots):
-        self.server, self.renderer, self.screenshots = server, renderer, screenshots
+    def __init__(self, browser, server, renderer):
+        self.server, self.renderer = server, renderer
         self.errors = []
         self.set(**{"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": renderer == "nodes2"})
         self.set(**{"Comfy.Workflow.Persist": False, "Comfy.NodeSearchBoxImpl": "default"})
@@ -133,5 +140,38 @@ class Editor:
 
     def screenshot(self, name):
         """Keep what is seen."""
-        self.screenshots.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=self.screenshots / (re.sub(r"\W+", "-", name).strip("-") + ".png"))
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / (re.sub(r"\W+", "-", name).strip("-") + ".png"))
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A running browser."""
+    from playwright.sync_api import sync_playwright
+
+    try:
+        path = ensure_chromium()
+    except SetupError as error:
+        pytest.fail(str(error), pytrace=False)
+    with sync_playwright() as playwright:
+        # root in a container, where the sandbox cannot work, is a usual case; the page is ours
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session", params=["classic", "nodes2"])
+def page_of_renderer(request, chromium, servers):
+    """One page for all tests in a renderer, on a server of its own: the renderer is a setting of the server's."""
+    editor = Editor(chromium, servers(), request.param)
+    yield editor
+    editor.page.close()
+
+
+@pytest.fixture
+def editor(page_of_renderer, request):
+    """The page with an empty graph. The console must stay free of errors, and the end of every test is kept as a picture."""
+    page_of_renderer.start()
+    yield page_of_renderer
+    page_of_renderer.screenshot(request.node.name)
+    assert page_of_renderer.errors == []
