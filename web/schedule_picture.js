@@ -189,9 +189,8 @@ class Picture {
 
     showChoices(chosen, last, sampler) {
         this.axisButton.textContent = this.axis() === "sigma" ? "sigma" : "logSNR";
-        const of = last?.model;
-        const range = of ? { kind: of.kind, low: short(of.sigma_min), high: short(of.sigma_max) } : {};
-        const names = { auto: of ? word("model_last_run", range) : word("model_unknown"), eps: word("model_eps"), flow: word("model_flow") };
+        const auto = last ? word("model_last_run") : word("model_unknown");
+        const names = { auto, eps: word("model_eps"), flow: word("model_flow") };
         this.modelSelect.replaceChildren(...Object.entries(names).map(([key, text]) => new Option(text, key)));
         this.modelSelect.value = chosen in names ? chosen : "auto";
         this.samplerSelect.value = sampler;
@@ -219,7 +218,9 @@ class Picture {
             return word("hover", of) + (this.hover < h.length ? word("hover_h", { h: short(h[this.hover]) }) : "");
         }
         const values = { steps: Math.max(0, sigmas.length - 1), calls, sampler: this.body.sampler };
-        return word("summary", values) + (typical ? `; ${word(`model_${this.body.model}`)}` : "");
+        const { model } = this.body;
+        const range = typical ? word(`model_${model}`) : word("range", { low: short(model.sigma_min), high: short(model.sigma_max) });
+        return `${word("summary", values)}; ${range}`;
     }
 }
 
