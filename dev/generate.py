@@ -6,6 +6,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 from benchmarks.host import load
 
@@ -60,13 +61,17 @@ def as_json(value) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
 def main() -> None:
     """Write everything."""
     nodes = nodes_of_pack()
-    NODE_DEFS.write_text(as_json(node_defs(nodes)))
+    _write(NODE_DEFS, as_json(node_defs(nodes)))
     for node_id, node in nodes.items():
         path = PAGES / f"{node_id}.md"
-        path.write_text(page(path.read_text(), node))
+        _write(path, page(path.read_text(encoding="utf-8"), node))
     if "--pictures" in sys.argv:
         from .help_pictures import draw_all
 

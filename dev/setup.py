@@ -96,7 +96,7 @@ def ensure_frontend(host: Host) -> Path | None:
     if not host.ours:
         return None
     [wanted] = re.findall(r"^comfyui-frontend-package==(\S+)", (host.tree / "requirements.txt").read_text(), re.MULTILINE)
-    if wanted in (HOST / "venv" / "complete").read_text():
+    if f"comfyui-frontend-package=={wanted}" in (HOST / "venv" / "complete").read_text().splitlines():
         return None
     folder = HOST / f"frontend-{wanted}"
     with _lock():

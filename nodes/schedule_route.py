@@ -62,6 +62,8 @@ async def _answer(request: web.Request, one_at_a_time: asyncio.Lock) -> web.Resp
             return web.json_response(await asyncio.to_thread(grid, body))
     except asyncio.TimeoutError:
         return web.json_response({"error": f"the body did not arrive within {_SECONDS_TO_READ:g} s."}, status=400)
+    except web.RequestPayloadError:
+        return web.json_response({"error": "the body is not in the encoding that its header names."}, status=400)
     except ValueError as error:
         return web.json_response({"error": str(error)}, status=400)
 

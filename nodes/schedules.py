@@ -1,5 +1,7 @@
 """Nodes that build SIGMAS for a model."""
 
+import json
+
 from comfy_api.v0_0_2 import io
 
 from ..samplers.curve import STRAIGHT, read_curve
@@ -123,7 +125,8 @@ class _Schedule(io.ComfyNode):
         """SIGMAS; the picture in the node is told the model's kind and range, and the inputs, some of which may be linked."""
         sampling = model.get_model_object("model_sampling")
         time, of_model = time_map(sampling), sigma_range(sampling)
-        ui = {"res_grid": [{"model": {"kind": time.name, **of_model._asdict()}, "inputs": flat(inputs)}]}
+        said = {"model": {"kind": time.name, **of_model._asdict()}, "inputs": flat(inputs)}
+        ui = {"res_grid": [json.dumps(said)]}  # text, because the host counts every object as an output of the run
         return io.NodeOutput(cls.sigmas(time, of_model, **inputs), ui=ui)
 
 

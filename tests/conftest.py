@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,8 @@ def host(tmp_path_factory):
 @pytest.fixture(scope="session")
 def pack(host):
     """The pack as the host loads it: {node id: class}."""
-    assert asyncio.run(host.load_custom_node(str(ROOT)))
+    with ThreadPoolExecutor(1) as thread:  # in the main one a browser's event loop may be running
+        assert thread.submit(asyncio.run, host.load_custom_node(str(ROOT))).result()
     return {name: node for name, node in host.NODE_CLASS_MAPPINGS.items() if name.startswith("RES")}
 
 

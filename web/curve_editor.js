@@ -21,7 +21,8 @@ const written = (points) => `[${points.map(([u, share]) => `[${+u.toFixed(4)}, $
 const between = (value, low, high) => Math.max(low, Math.min(high, value));
 
 export class CurveEditor {
-    // read() gives the widget's text; write(text, finished) sets it, finished where a drag or a key press ends
+    // read() gives the widget's text, or null where another node gives the curve; write(text, finished) sets it, finished where a
+    // drag or a key press ends
     constructor(read, write) {
         this.read = read;
         this.write = write;

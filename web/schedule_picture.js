@@ -12,7 +12,6 @@ const POLL = 250; // ms; undo, and other extensions, write values without callin
 const AXIS = "picture axis";
 const MODEL = "picture model";
 const SAMPLER = "picture sampler";
-const LAST_RUN = "picture last run";
 let samplers = ["exp_res"]; // those that the server can count the calls of
 
 function chain(object, name, after) {
@@ -31,6 +30,8 @@ function element(tag, className, parent) {
     return made;
 }
 
+const pictures = new WeakMap();
+
 class Picture {
     constructor(node) {
         this.node = node;
@@ -48,23 +49,14 @@ class Picture {
         const widget = node.addDOMWidget("picture", "res_picture", this.root, options);
         widget.serialize = false; // the option leaves it out of prompts, this out of saved workflows
         this.widget = widget;
-        this.observer = new ResizeObserver(() => this.draw());
-        this.observer.observe(this.canvas);
-        this.timer = setInterval(() => this.refresh(), POLL);
+        new ResizeObserver(() => this.draw()).observe(this.canvas);
         chain(node, "onExecuted", (output) => this.executed(output?.res_grid?.[0]));
-        chain(node, "onRemoved", () => this.remove());
-    }
-
-    remove() {
-        clearInterval(this.timer);
-        this.observer.disconnect();
-        this.root.dataset.removed = "";
     }
 
     // Undo makes the node anew under its old id, and Nodes 2.0 goes on showing the element of the one that is gone.
     takePlace() {
         if (this.root.isConnected) return;
-        document.querySelector(`[data-node-id="${this.node.id}"] .res-picture[data-removed]`)?.replaceWith(this.root);
+        document.querySelector(`[data-node-id="${this.node.id}"] .res-picture`)?.replaceWith(this.root);
     }
 
     addEditor() {
@@ -76,7 +68,8 @@ class Picture {
             this.node.graph?.setDirtyCanvas(true, false);
             if (finished) rememberForUndo();
         };
-        this.editor = new CurveEditor(() => String(widget()?.value ?? ""), write);
+        const read = () => (this.origin("curve") ? null : String(widget()?.value ?? ""));
+        this.editor = new CurveEditor(read, write);
         this.root.append(this.editor.element);
     }
 
@@ -136,35 +129,43 @@ class Picture {
         return this.node.properties[AXIS] === "sigma" ? "sigma" : "logsnr";
     }
 
-    // What the last run said, if the model is still wired to the same place.
+    // What the last run said of the model and of the inputs that are wired, as long as they are wired to the same place.
     lastRun() {
-        try {
-            const last = JSON.parse(this.node.properties[LAST_RUN] ?? "null");
-            return last?.origin === this.origin() ? last : null;
-        } catch {
-            return null;
-        }
+        const last = JSON.parse(sessionStorage.getItem(this.key()) ?? "null");
+        return last && last.origins.model === this.origin("model") ? last : null;
     }
 
-    origin() {
-        const slot = this.node.inputs?.find(({ name }) => name === "model");
+    // Kept beside the workflow, not in it: running it is no edit, to be undone or saved.
+    key() {
+        const graph = this.node.graph;
+        return `comfyui_res ${graph?.rootGraph?.id} ${graph?.id} ${this.node.id}`;
+    }
+
+    // Where an input's value comes from: "" for its own widget.
+    origin(name) {
+        const slot = this.node.inputs?.find((input) => (input.widget?.name ?? input.name) === name);
         const link = slot?.link != null ? this.node.graph?.getLink?.(slot.link) : null;
         return link ? `${link.origin_id}:${link.origin_slot}` : "";
     }
 
     executed(said) {
         if (!said) return;
-        this.node.properties[LAST_RUN] = JSON.stringify({ ...said, origin: this.origin() });
+        const { model, inputs } = JSON.parse(said);
+        const origins = Object.fromEntries(["model", ...Object.keys(inputs)].map((name) => [name, this.origin(name)]));
+        sessionStorage.setItem(this.key(), JSON.stringify({ model, inputs, origins }));
         this.refresh();
     }
 
-    // The widgets' values; of those wired to another node, what they were in the last run.
+    // The widgets' values; of those wired to another node, what they were in the last run, if it is known.
     inputs(last) {
         const values = {};
-        for (const { name, value } of this.node.widgets) if (name !== "picture") values[name] = value;
-        for (const { name, link, widget } of this.node.inputs ?? []) {
-            const of = widget?.name ?? name;
-            if (link != null && of in values && last?.inputs && of in last.inputs) values[of] = last.inputs[of];
+        this.wired = [];
+        for (const { name, value } of this.node.widgets) {
+            if (name === "picture") continue;
+            const origin = this.origin(name);
+            const known = origin && last?.origins[name] === origin;
+            values[name] = known ? last.inputs[name] : value;
+            if (origin) this.wired.push({ name, known });
         }
         return values;
     }
@@ -179,7 +180,7 @@ class Picture {
         const model = chosen === "auto" && last ? last.model : typical;
         const sampler = samplers.includes(properties[SAMPLER]) ? properties[SAMPLER] : samplers[0];
         const body = { node: this.node.comfyClass, inputs: this.inputs(last), model, sampler };
-        const seen = JSON.stringify([body, this.axis(), document.body.className, document.documentElement.className]);
+        const seen = JSON.stringify([body, this.wired, this.axis(), document.body.className, document.documentElement.className]);
         if (seen === this.seen) return;
         this.seen = seen;
         this.body = body;
@@ -220,7 +221,8 @@ class Picture {
         const values = { steps: Math.max(0, sigmas.length - 1), calls, sampler: this.body.sampler };
         const { model } = this.body;
         const range = typical ? word(`model_${model}`) : word("range", { low: short(model.sigma_min), high: short(model.sigma_max) });
-        return `${word("summary", values)}; ${range}`;
+        const wired = this.wired.map(({ name, known }) => word(known ? "wired_known" : "wired_unknown", { name }));
+        return [word("summary", values), range, ...wired].join("; ");
     }
 }
 
@@ -251,10 +253,14 @@ app.registerExtension({
         link.href = new URL("./picture.css", import.meta.url).href;
         document.head.append(link);
         [samplers] = await Promise.all([fetchSamplers(), loadWords()]);
+        // One timer for the graph that is shown: the host makes nodes that it never adds to a graph, to copy them, and drops
+        // those in subgraphs without a word.
+        setInterval(() => app.canvas?.graph?.nodes?.forEach((node) => pictures.get(node)?.refresh()), POLL);
     },
     nodeCreated(node) {
         if (!(node.comfyClass in HEIGHTS)) return;
         const picture = new Picture(node);
+        pictures.set(node, picture);
         chain(node, "onConfigure", () => picture.refresh());
         chain(node, "onWidgetChanged", () => picture.refresh());
         node.setSize([Math.max(node.size[0], 320), Math.max(node.size[1], node.computeSize()[1])]);

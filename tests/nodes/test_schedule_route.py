@@ -58,7 +58,7 @@ def test_it_is_what_the_node_gives(pack, host, route, node, inputs, kind):
     output = pack[node].execute(model=model, **nested)
     assert drawn["sigmas"] == output.result[0].tolist()
     [said] = output.ui["res_grid"]
-    assert json.loads(json.dumps(said)) == {"model": shape, "inputs": inputs}
+    assert json.loads(said) == {"model": shape, "inputs": inputs}
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -127,11 +127,11 @@ def test_errors_by_name(route, case):
         route.grid(WRONG[case][0])
 
 
-def post(server, data, length=None):
+def post(server, data, length=None, **headers):
     """(status, answer) of a POST."""
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
     try:
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(data) if length is None else length)}
+        headers |= {"Content-Type": "application/json", "Content-Length": str(len(data) if length is None else length)}
         connection.request("POST", "/comfyui_res/grid", data, headers)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
@@ -148,6 +148,8 @@ def test_over_http(server):
         assert status == 400 and list(answer) == ["error"], case
     status, answer = post(server, b" " * 40_000)
     assert status == 400 and "at most 32768 bytes" in answer["error"]
+    status, answer = post(server, body(), **{"Content-Encoding": "gzip"})
+    assert status == 400 and "not in the encoding" in answer["error"]
 
 
 def test_a_body_that_never_comes(server):

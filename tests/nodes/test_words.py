@@ -36,7 +36,7 @@ def test_english_is_what_the_nodes_say(pack):
     from dev.generate import as_json, node_defs
 
     expected = node_defs(pack)
-    assert (LOCALES / "en" / "nodeDefs.json").read_text() == as_json(expected)
+    assert (LOCALES / "en" / "nodeDefs.json").read_text(encoding="utf-8") == as_json(expected)
     for node in expected.values():
         assert node["display_name"] and node["description"]
         assert all(words.get("tooltip") for words in node["inputs"].values())
@@ -45,7 +45,7 @@ def test_english_is_what_the_nodes_say(pack):
 def test_words_of_the_pictures():
     """Those that web/ asks for, all of them and no others; model_ is followed by a kind."""
     used = {word for file in (ROOT / "web").glob("*.js") for word in _USED.findall(file.read_text())}
-    assert used | {"model_eps", "model_flow"} == set(read("en", "main.json")["resPicture"])
+    assert used | {"model_eps", "model_flow", "wired_known", "wired_unknown"} == set(read("en", "main.json")["resPicture"])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -69,7 +69,7 @@ def test_help_pages_follow_the_nodes(pack):
 
     pictures = set()
     for node_id, node in pack.items():
-        text = (PAGES / f"{node_id}.md").read_text()
+        text = (PAGES / f"{node_id}.md").read_text(encoding="utf-8")
         assert text == page(text, node), f"{node_id}: run python -m dev.generate"
         for part in ("## When to use it", "## Inputs", "## Formula", "Source"):
             assert part in text, f"{node_id}: no {part}"

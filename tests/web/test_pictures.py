@@ -143,9 +143,13 @@ def test_a_linked_input_shows_what_it_was_in_the_last_run(editor):
     number = editor.add("PrimitiveInt", 40, 400, value=13)
     editor.wire(number, 0, schedule, "steps")
     picture = Picture(editor)
-    picture.wait_for("20 steps")
+    picture.wait_for("steps is wired: not known before a run")
     editor.run()
     picture.wait_for("13 steps")
+    picture.wait_for("steps: as in the last run")
+    other = editor.add("PrimitiveInt", 40, 600, value=9)
+    editor.wire(other, 0, schedule, "steps")
+    picture.wait_for("not known before a run")
 
 
 def test_errors_are_said_in_the_node(editor):
@@ -230,6 +234,40 @@ def test_plot_shows_its_picture_in_the_node(editor):
     else:
         code = "() => app.graph.nodes.find((n) => n.type === 'RESSigmasPlot').imgs?.[0]?.naturalWidth"
         editor.until(lambda: editor.js(code) == 840, "the plot")
+
+
+def test_running_is_no_edit(editor):
+    """Nothing to undo or to save: the node is as before. (A preview resizes its own node, which is the host's doing.)"""
+    _, schedule = _runnable(editor)
+    picture = Picture(editor)
+
+    def saved():
+        return next(node for node in editor.saved()["nodes"] if str(node["id"]) == schedule)
+
+    before = saved()
+    editor.run()
+    editor.until(lambda: "typical" not in picture.text(), "the model's range")
+    assert saved() == before
+
+
+def test_nothing_stays_behind(editor):
+    """Of nodes that are copied, reloaded, inside a subgraph or not, and deleted: no timer is set for any of them."""
+    code = """() => {
+        window.timers = 0;
+        const set = window.setInterval;
+        window.setInterval = (...values) => {
+            timers += new Error().stack.includes("/extensions/ComfyUI-RES/");
+            return set(...values);
+        };
+    }"""
+    editor.js(code)
+    _, schedule = wired(editor)
+    Picture(editor)
+    editor.js("(id) => { app.canvas.selectNode(app.graph.getNodeById(+id)); app.canvas.copyToClipboard(); }", schedule)
+    editor.js("(id) => { app.graph.convertToSubgraph(new Set([app.graph.getNodeById(+id)])); }", schedule)
+    editor.open(editor.saved())
+    editor.start()
+    assert editor.js("() => timers") == 0
 
 
 def test_saved_workflows_are_plain_json(editor):
