@@ -8,8 +8,8 @@ _MUTED, _BYPASSED = 2, 4
 def to_prompt(workflow: dict) -> dict:
     """API-format prompt of a workflow without subgraphs.
 
-    Relies on what the editor saves: every input of a node in order, widgets named, with their values in
-    `widgets_values` in the same order.
+    Relies on what the editor saves: every input of a node in order, widgets named, with their values in `widgets_values` in
+    the same order, but for choices and their options.
 
     Raises:
         ValueError: a node is muted or bypassed, or its values do not fit its inputs.
@@ -29,8 +29,14 @@ def to_prompt(workflow: dict) -> dict:
     return prompt
 
 
+def _choices_first(names: list[str]) -> list[str]:
+    """Names of inputs in the order of their widgets: the editor may list a choice behind its options, "a.b" before "a"."""
+    roots = [name.partition(".")[0] for name in names]
+    return sorted(names, key=lambda name: (roots.index(name.partition(".")[0]), "." in name))
+
+
 def _widget_values(node: dict) -> dict:
-    names = [slot["widget"]["name"] for slot in node.get("inputs", []) if "widget" in slot]
+    names = _choices_first([slot["widget"]["name"] for slot in node.get("inputs", []) if "widget" in slot])
     values = list(node.get("widgets_values") or [])
     result = {}
     for name in names:

@@ -121,8 +121,8 @@ class _Schedule(io.ComfyNode):
         return directed(denoise_tail(lambda n: logsnr_grid(n, *how), steps, denoise), time, direction)
 
     @classmethod
-    def execute(cls, model, **inputs) -> io.NodeOutput:
-        """SIGMAS; the picture in the node is told the model's kind and range, and the inputs, some of which may be linked."""
+    def output(cls, model, **inputs) -> io.NodeOutput:
+        """SIGMAS; the picture in the node is told the model's kind and range, and the inputs, some of which may be wired."""
         sampling = model.get_model_object("model_sampling")
         time, of_model = time_map(sampling), sigma_range(sampling)
         said = {"model": {"kind": time.name, **of_model._asdict()}, "inputs": flat(inputs)}
@@ -136,7 +136,7 @@ def flat(inputs: dict) -> dict:
     for name, value in inputs.items():
         if isinstance(value, dict):
             result |= {name if key == name else f"{name}.{key}": inner for key, inner in value.items()}
-        else:
+        elif value is not None:
             result[name] = value
     return result
 
@@ -171,6 +171,12 @@ class RESLogSNRSchedule(_Schedule):
         )
 
     @classmethod
+    def execute(cls, model, steps, denoise, spacing, direction=DIRECTIONS[0], composition=0.5, range=None) -> io.NodeOutput:
+        """SIGMAS of shape (steps + 1,); empty where denoise is 0. `spacing` and `range` hold the choice and its parameters."""
+        common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
+        return cls.output(model, spacing=spacing, **common)
+
+    @classmethod
     def shape(cls, spacing):
         """`spacing` holds the choice and its parameters."""
         return spacing["spacing"], {key: value for key, value in spacing.items() if key != "spacing"}
@@ -203,6 +209,12 @@ class RESLogSNRCurve(_Schedule):
             ],
             outputs=[io.Sigmas.Output()],
         )
+
+    @classmethod
+    def execute(cls, model, steps, denoise, curve, direction=DIRECTIONS[0], composition=0.5, range=None) -> io.NodeOutput:
+        """SIGMAS as those of RES LogSNR Schedule."""
+        common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
+        return cls.output(model, curve=curve, **common)
 
     @classmethod
     def shape(cls, curve):

@@ -131,7 +131,10 @@ def test_an_ended_demo_leaves_no_process(tmp_path, sig):
     (tmp_path / "comfy").mkdir()
     (tmp_path / "main.py").write_text("import time; open('started', 'w').close(); time.sleep(60)")
     env = {**os.environ, "COMFYUI_PATH": str(tmp_path), "COMFYUI_PYTHON": sys.executable}
-    demo = subprocess.Popen([str(ROOT / "demo")], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    options = {"env": env, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    # what a shell runs in the background ignores Ctrl-C, and so would the demo
+    listen = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    demo = subprocess.Popen([str(ROOT / "demo")], **options, **listen)
     while not (tmp_path / "started").exists():
         time.sleep(0.05)
     os.killpg(demo.pid, sig)
