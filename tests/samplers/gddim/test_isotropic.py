@@ -1,0 +1,198 @@
+"""gDDIM on isotropic noise: exactness, identities with DDIM, and its orders on the process it was made for."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from exact import MIXTURE, CountingModel, denoiser, grid, noisy
+
+from embedded.mixture import GaussianMixture
+from samplers.gddim.isotropic import CORRECTORS, MAX_DEGREE, degree_weights, gddim_plan
+from samplers.loop import run
+from samplers.multistep import multistep_plan
+from samplers.plan import Noise
+from samplers.time_maps import FLOW, VE
+
+DEGREES = range(MAX_DEGREE + 1)
+TIMES = {"ve": VE, "flow": FLOW}
+FALLING = {"ve": [14.6, 6.0, 2.5, 1.0, 0.4, 0.1, 0.03, 0.0], "flow": [1.0, 0.95, 0.8, 0.6, 0.3, 0.1, 0.02, 0.0]}
+
+
+def solve(plan, model, x, sigmas):
+    return run(plan, model, x, torch.as_tensor(sigmas, dtype=torch.float64), disable=True)
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_degree_0_is_ddim(kind):
+    """x_t = alpha_t D + sigma_t eps, step by step, from a flow model's sigma 1 too."""
+    sigmas, time = FALLING[kind], TIMES[kind]
+    x = expected = noisy(sigmas[0], kind == "flow")
+    for sigma, following in zip(sigmas, sigmas[1:]):
+        denoised = denoiser(kind == "flow")(expected, torch.full((len(x),), sigma, dtype=torch.float64))
+        eps = (expected - time.alpha(sigma) * denoised) / sigma
+        expected = time.alpha(following) * denoised + following * eps
+    found = solve(gddim_plan(sigmas, 0, time), denoiser(kind == "flow"), x, sigmas)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    exponential = solve(multistep_plan(sigmas, 1, VE), denoiser(kind == "flow"), x, sigmas)
+    torch.testing.assert_close(found, exponential, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("corrector", CORRECTORS)
+@pytest.mark.parametrize("degree", DEGREES)
+@pytest.mark.parametrize("kind", TIMES)
+def test_exact_for_data_in_one_point(kind, degree, corrector):
+    """eps is constant there, so steps of any size are."""
+    point = torch.tensor([0.3, -1.2], dtype=torch.float64)
+    time, sigmas = TIMES[kind], FALLING[kind][:-1] if kind == "ve" else FALLING[kind][1:-1]
+    eps = torch.randn(5, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = time.alpha(sigmas[0]) * point + sigmas[0] * eps
+    end = solve(gddim_plan(sigmas, degree, time, corrector), lambda x, sigma: point.expand_as(x), x, sigmas)
+    torch.testing.assert_close(end, time.alpha(sigmas[-1]) * point + sigmas[-1] * eps, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_weights_integrate_polynomials_exactly(degree):
+    nodes, start, end = [0.7, 1.3, 2.6, 4.1][: degree + 1], 0.7, 0.2
+    weights = degree_weights(nodes, start, end)
+    for power in range(degree + 1):
+        exact = (end ** (power + 1) - start ** (power + 1)) / (power + 1)
+        assert math.fsum(w * node**power for w, node in zip(weights, nodes)) == pytest.approx(exact, rel=1e-12)
+
+
+@pytest.mark.parametrize("corrector", CORRECTORS)
+@pytest.mark.parametrize("degree", DEGREES)
+@pytest.mark.parametrize("kind", TIMES)
+def test_calls(kind, degree, corrector):
+    """One a step; PECE two, but one for the step to 0 and from a flow model's sigma 1."""
+    sigmas, model = FALLING[kind], CountingModel(denoiser(kind == "flow"))
+    plan = gddim_plan(sigmas, degree, TIMES[kind], corrector)
+    end = solve(plan, model, noisy(sigmas[0], kind == "flow"), sigmas)
+    steps = len(sigmas) - 1
+    once = steps if corrector != "PECE" else 1 + (kind == "flow")
+    assert len(model.sigmas) == plan.calls == 2 * steps - once
+    assert torch.isfinite(end).all()
+
+
+def vp_sigmas(steps: int) -> np.ndarray:
+    """sigma / alpha on the paper's process and grid: log a = -(0.1 t + 9.95 t^2), t uniform in its square root."""
+    t = np.linspace(1.0, math.sqrt(1e-3), steps + 1) ** 2
+    log_a = -(0.1 * t + 9.95 * t**2)
+    return np.exp(0.5 * np.log(-np.expm1(log_a)) - 0.5 * log_a)
+
+
+def _exact_start_error(degree: int, steps: int, exact) -> float:
+    """Of degree q by hand, with the plan's weights, from q exact states."""
+    sigmas, model = vp_sigmas(steps), denoiser(False)
+    values = []  # eps, newest first
+    for index, (sigma, following) in enumerate(zip(sigmas, sigmas[1:])):
+        x = exact(sigma) if index <= degree else x  # noqa: F821
+        values.insert(0, (sigma, (x - model(x, torch.full((len(x),), sigma, dtype=torch.float64))) / sigma))
+        values = values[: degree + 1]
+        for weight, (_, eps) in zip(degree_weights([s for s, _ in values], sigma, following), values):
+            x = x + weight * eps
+    return float((x - exact(sigmas[-1])).norm(dim=1).median())
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """sigma -> the solution there, by the finest grid between it and the start."""
+    x = torch.randn(32, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * vp_sigmas(1)[0]
+    from scipy.integrate import solve_ivp
+
+    def slope(rho, y):
+        state = torch.from_numpy(y.reshape(32, 2))
+        return ((state - MIXTURE.denoise(state, float(rho))) / rho).numpy().ravel()
+
+    start, end = vp_sigmas(1)
+    solution = solve_ivp(slope, (start, end), x.numpy().ravel(), "DOP853", rtol=1e-12, atol=1e-13, dense_output=True)
+    return lambda sigma: torch.from_numpy(solution.sol(sigma).reshape(32, 2).copy())
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_order_on_the_papers_process(exact, degree):
+    """q + 1, on its grid and from exact states."""
+    counts = np.array([120, 170, 240])
+    errors = [_exact_start_error(degree, int(n), exact) for n in counts]
+    slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
+    assert slope == pytest.approx(degree + 1, abs=0.3), errors
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_the_plan_is_what_the_weights_say(degree):
+    """With its start of lower degree."""
+    sigmas, model = vp_sigmas(20).tolist(), denoiser(False)
+    x = noisy(sigmas[0], False)
+    end, values = x, []
+    for sigma, following in zip(sigmas, sigmas[1:]):
+        values.insert(0, (sigma, (end - model(end, torch.full((len(x),), sigma, dtype=torch.float64))) / sigma))
+        values = values[: degree + 1]
+        for weight, (_, eps) in zip(degree_weights([s for s, _ in values], sigma, following), values):
+            end = end + weight * eps
+    torch.testing.assert_close(solve(gddim_plan(sigmas, degree), model, x, sigmas), end, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("corrector", ["PEC", "PECE"])
+@pytest.mark.parametrize("name", ["ve, rho", "flow, rho"])
+def test_correctors_help(name, corrector):
+    """On a grid of 16 steps, degree 1."""
+    flow = name.startswith("flow")
+    time, sigmas = FLOW if flow else VE, grid(name, 16)
+    x, fine = noisy(float(sigmas[0]), flow), grid(name, 800)
+    exact = solve(gddim_plan(fine, 3, time), denoiser(flow), x, fine)
+
+    def error(kind):
+        return float((solve(gddim_plan(sigmas, 1, time, kind), denoiser(flow), x, sigmas) - exact).norm(dim=1).median())
+
+    assert error(corrector) < 0.6 * error("none")
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_up_and_down_again(degree):
+    """A rising grid ends where a falling one began."""
+    sigmas = np.geomspace(0.05, 10.0, 61).tolist()
+    clean = GaussianMixture.sample(MIXTURE, 8, torch.Generator().manual_seed(3)).double()
+    up = solve(gddim_plan(sigmas, degree), denoiser(False), clean, sigmas)
+    down = solve(gddim_plan(sigmas[::-1], degree), denoiser(False), up, sigmas[::-1])
+    assert float((down - clean).norm(dim=1).median()) < 0.06
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.1, 0.5, 1.0, 1.5])
+def test_theorem_1(strength):
+    """Mean and variance of one step on VP, as printed, with a the paper's bar alpha."""
+    time, sigma_from, sigma_to = VE, 3.0, 0.7
+    a_from, a_to = (1.0 / (1.0 + sigma**2) for sigma in (sigma_from, sigma_to))
+    variance = (1 - a_to) * (1 - (((1 - a_to) * a_from) / ((1 - a_from) * a_to)) ** strength**2)
+    ratio = math.sqrt(a_to / a_from)
+    of_eps = math.sqrt(1 - a_to - variance) - ratio * math.sqrt(1 - a_from)
+    u, denoised = 0.8, -0.3  # in the paper's u = sqrt(a) x
+    eps = (u - math.sqrt(a_from) * denoised) / math.sqrt(1 - a_from)
+    mean = ratio * u + of_eps * eps
+    [stage] = multistep_plan([sigma_from, sigma_to], 1, time, noise=Noise(strength**2)).stages
+    ours = stage.scale * u / math.sqrt(a_from) + stage.weights[0][1] * denoised
+    assert ours * math.sqrt(a_to) == pytest.approx(mean, rel=1e-12)
+    assert sum(noise**2 for noise in stage.noise) * a_to == pytest.approx(variance, rel=1e-12, abs=1e-15)
+
+
+def test_without_noise_the_stochastic_form_is_the_deterministic_one():
+    """Proposition 7: the difference vanishes with lambda."""
+    x, sigmas = noisy(14.6, False), FALLING["ve"]
+    ddim = solve(gddim_plan(sigmas, 0), denoiser(False), x, sigmas)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+
+    def distance(strength):
+        plan, grid = multistep_plan(sigmas, 1, VE, noise=Noise(strength**2)), torch.tensor(sigmas, dtype=torch.float64)
+        end = run(plan, denoiser(False), x, grid, disable=True, noise_sampler=lambda a, b: noise)
+        return float((end - ddim).abs().max())
+
+    assert distance(0.0) < 1e-12
+    assert distance(0.01) < 0.2 and distance(0.001) < distance(0.01) / 8
+
+
+def test_errors_by_name():
+    with pytest.raises(ValueError, match="degree must be 0, 1, 2 or 3, got 4"):
+        gddim_plan([1.0, 0.0], 4)
+    with pytest.raises(ValueError, match="corrector must be one of 'none', 'PEC', 'PECE', got 'pc'"):
+        gddim_plan([1.0, 0.0], 1, corrector="pc")
+    with pytest.raises(ValueError, match=r"sigmas\[1\] is nan"):
+        gddim_plan([1.0, math.nan, 0.0])
