@@ -50,14 +50,19 @@ class GaussianMixture:
         logits = (flat @ self.means.T - 0.5 * alpha * self._square_norms) * (alpha / variance)
         if isinstance(self.std, torch.Tensor):
             logits = logits - 0.5 * (flat.square().sum(dim=1, keepdim=True) / variance + flat.shape[1] * variance.log())
-        if class_weights is not None:
-            empty = (class_weights <= 0).all(dim=1, keepdim=True)
-            weights = torch.where(empty, torch.ones_like(class_weights), class_weights)
-            logits = logits + weights.clamp(min=0).log()[:, self.labels]
+        logits = logits + self.class_logits(class_weights)
         posterior = logits.softmax(dim=1)
         shrink = alpha * self.std**2 / variance
         mean = (posterior * (1.0 - alpha * shrink)) @ self.means
         return (mean + (posterior * shrink).sum(dim=1, keepdim=True) * flat).reshape(x.shape)
+
+    def class_logits(self, class_weights: torch.Tensor | None) -> torch.Tensor | float:
+        """What weights of the classes, as in `denoise`, add to the logits of the components; (batch, components)."""
+        if class_weights is None:
+            return 0.0
+        empty = (class_weights <= 0).all(dim=1, keepdim=True)
+        weights = torch.where(empty, torch.ones_like(class_weights), class_weights)
+        return weights.clamp(min=0).log()[:, self.labels]
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
         """(n, dim) draws from the data distribution."""

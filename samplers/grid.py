@@ -71,7 +71,7 @@ def grid_steps(sigmas, time: TimeMap, rising: bool = True) -> list[GridStep]:
             raise ValueError(f"sigmas[{i}] is {sigma:g}, which a model that takes float32 cannot tell from 0. Set it to 0.")
         if not time.allows(sigma):
             raise ValueError(
-                f"sigmas[{i}] is {sigma:.9g}, but a flow model ends at sigma {time.sigma_limit:g}. "
+                f"sigmas[{i}] is {sigma:.9g}, but a {time.process} model ends at sigma {time.sigma_limit:g}. "
                 "Build the SIGMAS from this model."
             )
     if values[-1] > values[0]:

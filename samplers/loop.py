@@ -13,6 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from .finite import FiniteCheck
+from .operators import Operator
 from .plan import Plan, Renoising
 
 
@@ -66,6 +67,7 @@ def run(
     extra_args = {} if extra_args is None else extra_args
     dtype = torch.promote_types(x.dtype, torch.float32)
     state = anchor = _opened(plan.opening, x.to(dtype), noise_sampler)
+    plan = plan.on(state)
     # one row per call, made and moved to the device together; float64 never leaves the CPU unless x is float64
     call_sigmas = torch.tensor([stage.sigma for stage in plan.stages], dtype=dtype).to(x.device)
     batch_sigmas = call_sigmas[:, None].repeat(1, x.shape[0])
@@ -74,7 +76,7 @@ def run(
     states: dict[int, torch.Tensor] = {}
     noises: list[torch.Tensor] = []
     first_call = 0
-    check = FiniteCheck(plan.stages, state)
+    check = FiniteCheck(plan.stages, state, plan.clock)
     with tqdm(total=plan.calls, disable=disable) as progress:
         for call, stage in enumerate(plan.stages):
             output = model(state.to(x.dtype), batch_sigmas[call], **extra_args)
@@ -129,9 +131,12 @@ def _update(anchor, stage, denoised, states, noises, guided) -> torch.Tensor:
         terms.append((guided, stage.guided))
     if stage.scale == 0.0 and len(terms) == 1 and terms[0][1] == 1.0:
         return terms[0][0]  # a first-order step to sigma = 0 is the denoised output itself
-    state = anchor * stage.scale
+    state = stage.scale.times(anchor) if isinstance(stage.scale, Operator) else anchor * stage.scale
     for tensor, weight in terms:
-        state.add_(tensor, alpha=weight)
+        if isinstance(weight, Operator):
+            weight.add_to(state, tensor)
+        else:
+            state.add_(tensor, alpha=weight)
     return state
 
 

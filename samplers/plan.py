@@ -8,7 +8,8 @@ where `anchor` is the state at the beginning of the step, x_j the states that ea
 interpolate eps), and n_k are the unit noises drawn in this step. With CFG++ the denoised outputs are the unconditional ones,
 and guided * the newest guided output is added.
 Single-step and multistep methods, correctors and SDE forms differ only in these numbers, so one loop
-(`loop.py`) executes them all, and printing a plan shows the whole method.
+(`loop.py`) executes them all, and printing a plan shows the whole method. Where parts of the state diffuse differently the
+numbers are matrices (`operators.py`), and the process has a time t in the place of sigma.
 """
 
 import math
@@ -16,7 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import torch
+
+from .operators import Operator, moved
 from .time_maps import VE, TimeMap
+
+Weight = float | Operator
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class Stage:
 
     Attributes:
         step: index in SIGMAS of the step the call belongs to.
-        sigma: where the model is called.
+        sigma: where the model is called; t for processes that have one.
         h: step size in lambda of the update's step; inf for a step to sigma = 0.
         scale: factor of the anchor.
         weights: pairs (model call, weight) over the denoised outputs so far.
@@ -39,16 +45,17 @@ class Stage:
     step: int
     sigma: float
     h: float
-    scale: float
-    weights: tuple[tuple[int, float], ...]
+    scale: Weight
+    weights: tuple[tuple[int, Weight], ...]
     closes_step: bool
-    noise: tuple[float, ...] = ()
+    noise: tuple[Weight, ...] = ()
     segment: tuple[float, float] | None = None
     guided: float = 0.0
     states: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self):
         numbers = [self.scale, *(w for _, w in (*self.weights, *self.states)), *self.noise, self.guided]
+        numbers = [number for number in numbers if not isinstance(number, Operator)]  # which are finite
         if not all(map(math.isfinite, numbers)):
             raise ArithmeticError(f"plan has a non-finite weight at step {self.step}, sigma {self.sigma:g}: {numbers}")
 
@@ -115,6 +122,7 @@ class Plan:
         steps: steps of the grid, repetitions included.
         stages: one per model call.
         opening: what happens before the first call; None for nothing.
+        clock: what the sigmas of its stages are.
         cfg_pp: whether the model must return (guided, unconditional) instead of one denoised output.
     """
 
@@ -124,6 +132,7 @@ class Plan:
     stages: tuple[Stage, ...]
     opening: Renoising | None = None
     cfg_pp: bool = False
+    clock: str = "sigma"
 
     @property
     def calls(self) -> int:
@@ -134,6 +143,22 @@ class Plan:
     def draws_noise(self) -> bool:
         """Whether it needs a noise sampler."""
         return self.opening is not None or any(stage.segment for stage in self.stages)
+
+    def on(self, state: torch.Tensor) -> "Plan":
+        """The plan with its operators on the device and in the dtype of a state; itself where there are none."""
+        operators = [w for s in self.stages for w in (s.scale, *s.noise, *(w for _, w in s.weights)) if isinstance(w, Operator)]
+        if not operators:
+            return self
+        there = dict(zip(map(id, operators), moved(operators, state)))
+
+        def of(weight):
+            return there.get(id(weight), weight)
+
+        stages = (
+            replace(s, scale=of(s.scale), weights=tuple((c, of(w)) for c, w in s.weights), noise=tuple(map(of, s.noise)))
+            for s in self.stages
+        )
+        return replace(self, stages=tuple(stages))
 
     def last_use(self) -> dict[int, int]:
         """For every model call, the last stage that reads its output."""
@@ -146,7 +171,7 @@ class Plan:
     def __str__(self):
         lines = [
             f"{self.method} in {self.time.name} time: {self.steps} steps, {self.calls} model calls",
-            f"{'call':>4} {'step':>4} {'sigma':>12} {'lambda':>9} {'h':>9} {'scale':>12}  weights (call: weight)",
+            f"{'call':>4} {'step':>4} {self.clock:>12} {'lambda':>9} {'h':>9} {'scale':>12}  weights (call: weight)",
         ]
         if self.opening is not None:
             lines.append(f"before the first call: scale {self.opening.scale:.9f}  n0: {self.opening.noise:+.6f}")

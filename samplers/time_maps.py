@@ -36,6 +36,11 @@ class TimeMap:
     lam: Callable[[float], float]
     sigma: Callable[[float], float]
 
+    @property
+    def process(self) -> str:
+        """The name without the variable, in brackets, that an ODE is integrated in."""
+        return self.name.partition(" (")[0]
+
     def allows(self, sigma: float) -> bool:
         """Whether sigma is below the limit; a few roundings above count as the limit."""
         return sigma <= self.sigma_limit * (1.0 + _ROUNDING)

@@ -52,7 +52,7 @@ def test_the_adaptive_sampler_does_too(bad):
 
 def test_a_latent_that_is_bad_to_begin_with():
     x = torch.tensor([[1.0, math.nan]])
-    with pytest.raises(FloatingPointError, match="at sigma 10 in step 1. .* At the first sigma the latent given may hold it"):
+    with pytest.raises(FloatingPointError, match="at sigma 10 in step 1. .* At the first call the latent given may hold it"):
         SAMPLERS["exp_res"].sample(lambda x, sigma: torch.zeros_like(x), x, SIGMAS, disable=True)
 
 

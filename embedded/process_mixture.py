@@ -1,0 +1,54 @@
+"""The exact eps of a Gaussian mixture under a linear diffusion, the answer of a perfect network."""
+
+import numpy as np
+import torch
+
+from .mixture import GaussianMixture
+
+
+class ProcessMixture:
+    """A mixture that diffuses.
+
+    Args:
+        sde: the process, a `samplers.gddim.linear_sde.LinearSDE`. The first number of its blocks is the data's.
+        mixture: over as many numbers as the process moves, in its coordinates: for blurring diffusion those of the DCT.
+    """
+
+    def __init__(self, sde, mixture: GaussianMixture):
+        self._sde, self._mixture = sde, mixture
+
+    def eps(self, u: torch.Tensor, t: float, kind: str = "R", class_weights: torch.Tensor | None = None) -> torch.Tensor:
+        """-K^T score of the mixture's density at t.
+
+        Args:
+            u: (batch, ...) states, `size` groups of the data's numbers each.
+            t: 0 to t_max.
+            kind: "R" or "L".
+            class_weights: as in `GaussianMixture.denoise`.
+        """
+        sde = self._sde
+        signal = sde.transition(t, 0.0)[..., :1]  # of the data's number in a block
+        covariance = self._mixture.std**2 * signal @ np.swapaxes(signal, -1, -2) + sde.covariance(t)
+        gain = np.linalg.solve(covariance, signal)
+        blocks = u.reshape(len(u), sde.size, -1).transpose(1, 2)  # (batch, numbers of the data, size)
+        signal, gain, information, to_eps = (
+            self._spread(matrix, blocks)
+            for matrix in (
+                signal[..., 0],
+                gain[..., 0],
+                (np.swapaxes(signal, -1, -2) @ gain)[..., 0],
+                np.swapaxes(np.linalg.solve(covariance, sde.factor(t, kind)), -1, -2),
+            )
+        )
+        means = self._mixture.means.to(blocks)
+        # log N(u; signal mean, covariance), without what the components have in common
+        logits = (blocks * gain).sum(dim=2) @ means.T - 0.5 * (means.square() * information[:, 0]).sum(dim=1)
+        posterior = (logits + self._mixture.class_logits(class_weights)).softmax(dim=1)
+        centred = blocks - (posterior @ means)[..., None] * signal
+        return torch.matmul(to_eps, centred[..., None])[..., 0].transpose(1, 2).reshape(u.shape)
+
+    def _spread(self, matrix: np.ndarray, blocks: torch.Tensor) -> torch.Tensor:
+        """Matrices of the process's grid as (numbers of the data or 1, ...)."""
+        rest = matrix.shape[len(self._sde.grid) :]
+        flat = torch.from_numpy(np.ascontiguousarray(matrix)).to(blocks).reshape(-1, *rest)
+        return flat if len(flat) == 1 else flat.repeat(blocks.shape[1] // len(flat), *[1] * len(rest))

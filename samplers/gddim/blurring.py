@@ -1,0 +1,91 @@
+"""Blurring diffusion (arXiv 2209.05557): heat dissipation and noise, diagonal in the frequencies of the DCT.
+
+With y the orthonormal 2-D DCT-II of the image, eps white, and a_t falling faster at high frequencies:
+
+    y_t = a_t y_0 + sigma_t eps
+"""
+
+from dataclasses import dataclass
+from math import pi
+
+import numpy as np
+from scipy.fft import dct
+
+from .linear_sde import LinearSDE, scalar
+
+_OFFSET = 0.004  # of the cosine schedule, so that noise does not start at 0
+_LEAST = 0.001  # what blur leaves of a frequency
+
+
+@dataclass(frozen=True)
+class Blurring(LinearSDE):
+    """Blurring diffusion with a cosine schedule of the noise.
+
+    Attributes:
+        height, width: of the image.
+        blur: strength of the blur at the end, in pixels.
+        initial_variance: of data around y0; with the data's own one step of degree 0 is exact for Gaussian data.
+    """
+
+    height: int
+    width: int
+    blur: float = 10.0
+    initial_variance: float = 0.0
+    name = "blurring diffusion"
+    t_max = 0.99598  # later alpha is so small that y0 = (y - sigma eps) / a is lost
+
+    @property
+    def grid(self):
+        return (self.height, self.width)
+
+    def drift(self, t):
+        t, phase = self._t(t)
+        blurred, rate = self._blur(t)
+        of_blur = -rate * (1.0 - _LEAST) * blurred / (_LEAST + (1.0 - _LEAST) * blurred)
+        return scalar(of_blur - self._speed() * np.tan(phase))
+
+    def diffusion(self, t):
+        phase = self._t(t)[1]
+        variance, growth = np.sin(phase) ** 2, self._speed() * np.sin(2.0 * phase)
+        return scalar(growth - variance * 2.0 * self.drift(t)[..., 0, 0])
+
+    def initial_covariance(self):
+        noise = np.sin(self._t(0.0)[1]) ** 2
+        return scalar(np.broadcast_to(noise + self.initial_variance, self.grid))
+
+    def prior_covariance(self):
+        return scalar(np.ones(self.grid))
+
+    def transition(self, t, s):
+        return np.exp(self._log_scale(t) - self._log_scale(s))[..., None, None]
+
+    def covariance(self, t):
+        return scalar(np.sin(self._t(t)[1]) ** 2) + self.initial_variance * self.transition(t, 0.0) ** 2
+
+    def root(self, t):
+        return np.sqrt(self.covariance(t))
+
+    def _t(self, t):
+        """t and the phase of the cosine, with axes for the frequencies."""
+        t = np.asarray(t, dtype=np.float64)[..., None, None]
+        return t, (t + _OFFSET) * self._speed()
+
+    @staticmethod
+    def _speed() -> float:
+        return 0.5 * pi / (1.0 + 2.0 * _OFFSET)
+
+    def _blur(self, t):
+        """e^-(Lam sigma_b^2 / 2) and the rate at which its logarithm falls."""
+        down, across = (pi * np.arange(n) / n for n in (self.height, self.width))
+        frequency = down[:, None] ** 2 + across**2
+        width, growth = self.blur * np.sin(0.5 * pi * t) ** 2, self.blur * 0.5 * pi * np.sin(pi * t)
+        return np.exp(-0.5 * frequency * width**2), frequency * width * growth
+
+    def _log_scale(self, t):
+        t, phase = self._t(t)
+        return np.log(np.cos(phase)) + np.log(_LEAST + (1.0 - _LEAST) * self._blur(t)[0])
+
+
+def dct_matrix(n: int) -> np.ndarray:
+    """The orthonormal DCT-II of n numbers as a matrix; its transpose is the inverse."""
+    return dct(np.eye(n), axis=0, norm="ortho")

@@ -1,0 +1,105 @@
+"""Critically-damped Langevin diffusion (CLD, arXiv 2112.07068): a position and a velocity for every number of the data.
+
+    dx = beta v / M dt,    dv = -beta x dt - beta Gamma v / M dt + sqrt(2 Gamma beta) dw,    Gamma^2 = 4 M
+
+A block is (x, v). Eq. 10 of arXiv 2206.05564 has sign errors in F21 and in the friction; this is the process of the CLD paper.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import sqrt
+
+import numpy as np
+from scipy.special import gammainc
+
+from .linear_sde import LinearSDE, transposed
+
+_LOG_SHIFT = 1e-4  # the angle is smooth in log(t + this)
+_INTERVALS = 256
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+
+
+@dataclass(frozen=True)
+class CLD(LinearSDE):
+    """CLD with the constants of its paper.
+
+    Attributes:
+        beta: rate of time.
+        mass: M, the variance of the velocity in equilibrium.
+        velocity_share: variance of the velocity at t = 0, as a share of M.
+        jitter: added to both variances at t = 0.
+        position_variance: of data around u0; with the data's own one step of degree 0 is exact for Gaussian data.
+    """
+
+    beta: float = 4.0
+    mass: float = 0.25
+    velocity_share: float = 0.04
+    jitter: float = 1e-6
+    position_variance: float = 0.0
+    name = "CLD"
+    size = 2
+
+    @property
+    def friction(self) -> float:
+        """Gamma of critical damping."""
+        return 2.0 * sqrt(self.mass)
+
+    def drift(self, t):
+        rate = self.beta * np.array([[0.0, 1.0 / self.mass], [-1.0, -self.friction / self.mass]])
+        return np.broadcast_to(rate, (*np.shape(t), 2, 2))
+
+    def diffusion(self, t):
+        return np.broadcast_to(np.diag([0.0, 2.0 * self.friction * self.beta]), (*np.shape(t), 2, 2))
+
+    def initial_covariance(self):
+        return np.diag([self.position_variance + self.jitter, self.velocity_share * self.mass + self.jitter])
+
+    def prior_covariance(self):
+        return np.diag([1.0, self.mass])
+
+    def transition(self, t, s):
+        b = self._clock(t) - self._clock(s)
+        return np.exp(-b)[..., None, None] * self._in_units(1.0 + b, b, -b, 1.0 - b)
+
+    def covariance(self, t):
+        transition, y = self.transition(t, 0.0), 2.0 * self._clock(t)
+        # S - Psi S Psi^T without its cancellation at small t: gammainc(3, y) = 1 - e^-y (1 + y + y^2 / 2)
+        gained, cross = gammainc(3.0, y), 0.5 * y**2 * np.exp(-y)
+        unit = sqrt(self.mass)
+        added = _matrix(gained, unit * cross, unit * cross, self.mass * (gained + 2.0 * y * np.exp(-y)))
+        return transition @ self.initial_covariance() @ transposed(transition) + added
+
+    def root(self, t):
+        angle = self._angle(t)
+        rotation = _matrix(np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle))
+        return self.cholesky(t) @ rotation
+
+    def _clock(self, t):
+        return self.beta / sqrt(self.mass) * np.asarray(t, dtype=np.float64)
+
+    def _in_units(self, xx, xv, vx, vv):
+        """A matrix for (x, v / sqrt(M)) as one for (x, v)."""
+        return _matrix(xx, xv / sqrt(self.mass), vx * sqrt(self.mass), vv)
+
+    def _angle(self, t) -> np.ndarray:
+        """Of the rotation between L and R: theta' = -(beta / M) L22 / L11, theta(0) = 0, by quadrature in log(t + 1e-4)."""
+        edges, angles = self._angles
+        u = np.log(np.asarray(t, dtype=np.float64) + _LOG_SHIFT)
+        below = np.clip(np.searchsorted(edges, u, side="right") - 1, 0, len(edges) - 2)
+        return angles[below] + self._turned(edges[below], u)
+
+    @cached_property
+    def _angles(self) -> tuple[np.ndarray, np.ndarray]:
+        edges = np.linspace(np.log(_LOG_SHIFT), np.log(self.t_max + _LOG_SHIFT), _INTERVALS + 1)
+        return edges, np.concatenate([[0.0], np.cumsum(self._turned(edges[:-1], edges[1:]))])
+
+    def _turned(self, start, end) -> np.ndarray:
+        half = 0.5 * (end - start)[..., None]
+        shifted = np.exp(start[..., None] + half * (_NODES + 1.0))
+        factor = self.cholesky(np.maximum(shifted - _LOG_SHIFT, 0.0))
+        speed = -self.beta / self.mass * factor[..., 1, 1] / factor[..., 0, 0]
+        return (half * _WEIGHTS * speed * shifted).sum(axis=-1)
+
+
+def _matrix(xx, xv, vx, vv) -> np.ndarray:
+    return np.stack([np.stack([xx, xv], axis=-1), np.stack([vx, vv], axis=-1)], axis=-2)

@@ -1,0 +1,121 @@
+"""What one gDDIM step is made of, as matrices in float64 (arXiv 2206.05564, eq. 19 to 22 and 45 to 47).
+
+A deterministic step from s to t with the polynomial through values of eps at some nodes is
+
+    u_t = Psi(t, s) u_s + sum_j C_j eps_j,    C_j = int_s^t Psi(t, tau) 1/2 G G^T K^-T l_j dtau
+
+and a stochastic one
+
+    u_t = Psi(t, s) u_s + (Psihat - Psi) K_s eps_s + P^(1/2) n,    P = Sigma_t - Psihat Sigma_s Psihat^T
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.integrate import solve_ivp
+
+from .linear_sde import LinearSDE, transposed
+
+# In sqrt(tau), in which R is smooth down to t = 0. 24 nodes agree with 96 to 1e-11 on steps of a twentieth of the whole.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
+
+
+def step_weights(sde: LinearSDE, nodes: Sequence[float], s: float, t: float, kind: str = "R") -> list[np.ndarray]:
+    """C_j of every node, for a step from s down to t.
+
+    For R they are, since 1/2 G G^T R^-T = R' - F R, by parts and without an inverse:
+
+        C_j = l_j(t) R_t - l_j(s) Psi(t, s) R_s - int_s^t l_j'(tau) Psi(t, tau) R_tau dtau,    sum_j C_j = R_t - Psi R_s
+
+    Args:
+        sde: the process.
+        nodes: times of the values of eps, all different; s may or may not be among them.
+        s, t: where the step starts and ends, t_max >= s > t >= 0.
+        kind: "R" or "L", the parameterisation of eps.
+    """
+    half = 0.5 * (np.sqrt(t) - np.sqrt(s))
+    root = np.sqrt(s) + half * (_NODES + 1.0)
+    tau, weights = root**2, half * _WEIGHTS * 2.0 * root
+    between = sde.transition(t, tau)
+    if kind == "R":
+        parts = between @ sde.root(tau)
+        start, end = sde.transition(t, s) @ sde.root(s), sde.root(t)
+        return [
+            lagrange(nodes, j, t) * end - lagrange(nodes, j, s) * start - _sum(weights * lagrange_slope(nodes, j, tau), parts)
+            for j in range(len(nodes))
+        ]
+    inverse = np.linalg.inv(sde.factor(tau, kind))
+    parts = 0.5 * between @ sde.diffusion(tau) @ transposed(inverse)
+    return [_sum(weights * lagrange(nodes, j, tau), parts) for j in range(len(nodes))]
+
+
+def last_weight(sde: LinearSDE, s: float, kind: str = "R") -> np.ndarray:
+    """-Psi(0, s) K_s, of eps in a step from s to the mean of u0 given u_s, by Tweedie's formula: the same for every K."""
+    return -sde.transition(0.0, s) @ sde.factor(s, kind)
+
+
+def lagrange(nodes: Sequence[float], j: int, t):
+    """l_j(t), the polynomial that is 1 at node j and 0 at the others."""
+    return np.prod([(t - other) / (nodes[j] - other) for k, other in enumerate(nodes) if k != j], axis=0) * np.ones_like(t)
+
+
+def lagrange_slope(nodes: Sequence[float], j: int, t):
+    """dl_j / dt."""
+    others = [other for k, other in enumerate(nodes) if k != j]
+    slope = np.zeros_like(t)
+    for i, other in enumerate(others):
+        rest = others[:i] + others[i + 1 :]
+        slope = slope + np.prod([(t - r) / (nodes[j] - r) for r in rest], axis=0) / (nodes[j] - other)
+    return slope
+
+
+def contraction(sde: LinearSDE, s: Sequence[float], t: Sequence[float], lam: float) -> np.ndarray:
+    """Q of every step, with Psihat(t, s) = R_t Q R_s^-1.
+
+    Q' = lam^2 / 2 R^-1 G G^T R^-T Q, Q = 1 at s. The matrix in front of Q is positive semidefinite and t runs downwards, so Q
+    never stretches anything, and P = R_t (1 - Q Q^T) R_t^T is symmetric and positive semidefinite by construction.
+
+    Args:
+        sde: the process.
+        s, t: starts and ends of steps, each of the same length, s > t > 0.
+        lam: 0 gives Q = 1 exactly, and with it the deterministic step; 1 is the reverse SDE.
+
+    Returns:
+        (steps, *grid, size, size).
+    """
+    s, t = np.asarray(s, dtype=np.float64), np.asarray(t, dtype=np.float64)
+    shape = (len(s), *sde.grid, sde.size, sde.size)
+    unit = np.broadcast_to(np.eye(sde.size), shape)
+    if lam == 0.0 or len(s) == 0:
+        return unit.copy()
+    if sde.size == 1:  # numbers commute: the lam = 1 of the closed form, to a power
+        ratio = np.log(sde.root(t)) - np.log(sde.root(s)) - np.log(sde.transition(t, s))
+        return np.exp(lam**2 * ratio)
+    if lam == 1.0:
+        return transposed(np.linalg.solve(sde.root(s), np.linalg.solve(sde.transition(t, s), sde.root(t))))
+    length = (t - s)[(...,) + (None,) * (len(shape) - 1)]
+
+    def slope(u, flat):
+        tau = s + u * (t - s)
+        inverse = np.linalg.inv(sde.root(tau))
+        speed = inverse @ sde.diffusion(tau) @ transposed(inverse)
+        return (0.5 * lam**2 * length * (speed @ flat.reshape(shape))).ravel()
+
+    solved = solve_ivp(slope, (0.0, 1.0), unit.ravel(), method="DOP853", rtol=1e-10, atol=1e-12)
+    if not solved.success:
+        raise ArithmeticError(f"Psihat of {sde.name} could not be solved for: {solved.message}")
+    return solved.y[:, -1].reshape(shape)
+
+
+def noise_factor(sde: LinearSDE, t: float, contracted: np.ndarray) -> np.ndarray:
+    """R_t (1 - Q Q^T)^(1/2), which times itself transposed is P.
+
+    The symmetric root is the one that no library's choice of eigenvectors changes.
+    """
+    missing = np.eye(sde.size) - contracted @ transposed(contracted)
+    values, vectors = np.linalg.eigh(0.5 * (missing + transposed(missing)))
+    return sde.root(t) @ (vectors * np.sqrt(np.clip(values, 0.0, None))[..., None, :]) @ transposed(vectors)
+
+
+def _sum(weights: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    return np.tensordot(weights, parts, axes=1)

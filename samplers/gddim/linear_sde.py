@@ -1,0 +1,123 @@
+"""Linear diffusions: what gDDIM needs to know of one.
+
+    du = F(t) u dt + G(t) dw,    u(0) = u0 + sqrt(Sigma_0) n,    t from 0 to t_max      (arXiv 2206.05564, eq. 1 and 4)
+
+A state is a grid of independent blocks of `size` numbers: one block for all pixels where every pixel diffuses alike, one for each
+frequency in blurring diffusion. Every matrix has the shape (*t.shape, *grid, size, size), float64.
+"""
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+
+import numpy as np
+from scipy.integrate import solve_ivp
+
+KINDS = ("R", "L")
+# Of the solver for processes that have no closed form.
+_RTOL, _ATOL = 1e-12, 1e-14
+
+
+class LinearSDE(ABC):
+    """A linear diffusion. Subclasses are frozen dataclasses of their constants, so that they can be keys of a cache.
+
+    F, GG^T and Sigma_0 suffice; the rest is then solved for, once. A subclass that knows its closed forms gives them instead, and
+    must where Sigma_0 is singular.
+
+    Attributes:
+        name: how plans and errors call it.
+        t_max: where sampling starts.
+        grid: shape of the grid of independent blocks.
+        size: numbers in a block.
+    """
+
+    name: str
+    t_max: float = 1.0
+    grid: tuple[int, ...] = ()
+    size: int = 1
+
+    @abstractmethod
+    def drift(self, t) -> np.ndarray:
+        """F."""
+
+    @abstractmethod
+    def diffusion(self, t) -> np.ndarray:
+        """G G^T."""
+
+    @abstractmethod
+    def initial_covariance(self) -> np.ndarray:
+        """Sigma_0, of the state around u0 at t = 0."""
+
+    def prior_covariance(self) -> np.ndarray:
+        """Of the state that sampling starts from."""
+        return self.covariance(self.t_max)
+
+    def transition(self, t, s) -> np.ndarray:
+        """Psi(t, s): dPsi/dt = F Psi, Psi(s, s) = 1."""
+        return self._solved(t)[0] @ np.linalg.inv(self._solved(s)[0])
+
+    def covariance(self, t) -> np.ndarray:
+        """Sigma_t, of the state given u0."""
+        root = self.root(t)
+        return root @ transposed(root)
+
+    def root(self, t) -> np.ndarray:
+        """R_t: dR/dt = (F + 1/2 G G^T Sigma^-1) R, R_0 the Cholesky factor of Sigma_0, so that R R^T = Sigma (eq. 7)."""
+        return self._solved(t)[1]
+
+    def cholesky(self, t) -> np.ndarray:
+        """L_t, lower triangular with L L^T = Sigma."""
+        covariance = self.covariance(t)
+        return np.sqrt(covariance) if self.size == 1 else np.linalg.cholesky(covariance)
+
+    def factor(self, t, kind: str) -> np.ndarray:
+        """K_t of the parameterisation score = -K^-T eps: R_t or L_t.
+
+        Raises:
+            ValueError: another kind.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
+        return self.root(t) if kind == "R" else self.cholesky(t)
+
+    def _solved(self, t) -> tuple[np.ndarray, np.ndarray]:
+        """Psi(t, 0) and R_t by `solve_ivp`."""
+        t = np.asarray(t, dtype=np.float64)
+        values = self._solution(t.ravel()).T.reshape(*t.shape, 2, *self.grid, self.size, self.size)
+        return np.moveaxis(values, t.ndim, 0)
+
+    @cached_property
+    def _solution(self):
+        shape = (*self.grid, self.size, self.size)
+        start = np.stack([np.broadcast_to(np.eye(self.size), shape), np.broadcast_to(self._initial_root(), shape)])
+
+        def slope(t, flat):
+            transition, root = flat.reshape(start.shape)
+            drift = self.drift(t)
+            # Sigma^-1 R = R^-T
+            return np.stack(
+                [drift @ transition, drift @ root + 0.5 * self.diffusion(t) @ transposed(np.linalg.inv(root))]
+            ).ravel()
+
+        solved = solve_ivp(slope, (0.0, self.t_max), start.ravel(), method="DOP853", dense_output=True, rtol=_RTOL, atol=_ATOL)
+        if not solved.success:
+            raise ArithmeticError(f"R of {self.name} could not be solved for: {solved.message}")
+        return solved.sol
+
+    def _initial_root(self) -> np.ndarray:
+        try:
+            return np.linalg.cholesky(self.initial_covariance())
+        except np.linalg.LinAlgError:
+            raise ValueError(
+                f"Sigma_0 of {self.name} is not positive definite, so R starts singular. Give the process the closed forms of "
+                "transition, covariance and root."
+            ) from None
+
+
+def scalar(value) -> np.ndarray:
+    """Numbers as 1x1 matrices."""
+    return np.asarray(value, dtype=np.float64)[..., None, None]
+
+
+def transposed(matrix: np.ndarray) -> np.ndarray:
+    """Its matrices transposed; `.mT` is newer than the oldest numpy that hosts bring."""
+    return np.swapaxes(matrix, -1, -2)

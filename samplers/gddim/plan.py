@@ -1,0 +1,152 @@
+"""gDDIM on any linear diffusion, as a plan for the loop: its weights are matrices, its outputs values of eps."""
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import brentq
+
+from ..grid import GridStep, grid_steps, read_sigmas
+from ..operators import Block, Diagonal
+from ..plan import Plan, Stage, step_count
+from ..time_maps import TimeMap
+from .coefficients import contraction, last_weight, noise_factor, step_weights
+from .isotropic import CORRECTORS, MAX_DEGREE
+from .linear_sde import KINDS, LinearSDE
+
+MAX_LAMBDA = 10.0
+_LEAST = 1e-9  # of t_max: where the search for a time begins
+
+
+class _Step(NamedTuple):
+    """A step that was predicted, kept for the corrector."""
+
+    grid: GridStep
+    nodes: list[tuple[int, float]]  # (model call, its time), newest first
+    weights: list[np.ndarray]
+
+
+def gddim_on(sde: LinearSDE, sigmas, degree: int = 2, corrector: str = "none", lam: float = 0.0, kind: str = "R") -> Plan:
+    """The plan of gDDIM on a linear diffusion, for a model that gives eps; kept for the next call with the same arguments.
+
+    Args:
+        sde: the process.
+        sigmas: falling grid of n + 1 times t; 1-D tensor or sequence. A last one of 0 is a step to the mean of u0.
+        degree: q, 0 to 3; the first steps are of lower degree. 0 where lam is above 0.
+        corrector: "none", "PEC" or "PECE", see `isotropic.gddim_plan`. "none" where lam is above 0.
+        lam: strength of the noise, 0 for none, 1 for the reverse SDE.
+        kind: "R" or "L", the parameterisation of the model's eps.
+
+    Raises:
+        ValueError: an argument is none of these, or the grid is not one to sample on, see `grid_steps`.
+    """
+    if degree not in range(MAX_DEGREE + 1):
+        raise ValueError(f"degree must be 0, 1, 2 or 3, got {degree!r}.")
+    if corrector not in CORRECTORS:
+        raise ValueError(f"corrector must be one of {', '.join(map(repr, CORRECTORS))}, got {corrector!r}.")
+    if not 0.0 <= lam <= MAX_LAMBDA:
+        raise ValueError(f"lambda must be between 0 and {MAX_LAMBDA:g}, got {lam:g}; 0 is deterministic, 1 the reverse SDE.")
+    if lam and (degree or corrector != "none"):
+        raise ValueError(f"degree must be 0 and corrector 'none' where lambda is above 0, got {degree} and {corrector!r}.")
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
+    return _planned(sde, tuple(read_sigmas(sigmas)), degree, corrector, float(lam), kind)
+
+
+@lru_cache(maxsize=16)
+def _planned(sde, sigmas, degree, corrector, lam, kind) -> Plan:
+    time = time_map_of(sde)
+    steps = [step._replace(sigma=min(step.sigma, sde.t_max)) for step in grid_steps(sigmas, time, rising=False)]
+    stages = _stochastic(sde, time, steps, lam, kind) if lam else _deterministic(sde, time, steps, degree, corrector, kind)
+    name = f"gDDIM with lambda {lam:g}" if lam else f"gDDIM of degree {degree}"
+    name += "" if corrector == "none" else f", {corrector}"
+    return Plan(f"{name}, K = {kind}", time, step_count(sigmas), tuple(stages), clock="t")
+
+
+@lru_cache(maxsize=16)
+def time_map_of(sde: LinearSDE) -> TimeMap:
+    """t -> the mean of the first number of a state that started at 1, and lambda, half its logSNR."""
+
+    def first(matrix) -> float:
+        return float(matrix.flat[0])
+
+    def lam(t: float) -> float:
+        return math.log(first(sde.transition(t, 0.0))) - 0.5 * math.log(first(sde.covariance(t)))
+
+    return TimeMap(
+        name=sde.name,
+        sigma_limit=sde.t_max,
+        alpha=lambda t: first(sde.transition(t, 0.0)),
+        lam=lam,
+        sigma=lambda value: brentq(lambda t: lam(t) - value, _LEAST * sde.t_max, sde.t_max),
+    )
+
+
+def _deterministic(sde, time, steps, degree, corrector, kind) -> list[Stage]:
+    stages: list[Stage] = []
+    history: list[tuple[int, float]] = []
+    previous: _Step | None = None
+    for step in steps:
+        history.insert(0, (len(stages), step.sigma))
+        predicted = _predicted(sde, step, history[: degree + 1], kind)
+        combined = list(zip(predicted.nodes, predicted.weights))
+        if corrector == "PEC" and previous is not None:
+            carry = sde.transition(step.sigma_next, step.sigma)
+            combined += [(node, carry @ weight) for node, weight in _correction(sde, previous, history[0], kind)]
+        twice = corrector == "PECE" and step.sigma_next > 0.0
+        stages.append(_stage(sde, time, step, step.sigma, combined, closes_step=not twice))
+        if twice:
+            redone = _predicted(sde, step, [(len(stages), step.sigma_next), *predicted.nodes], kind)
+            stages.append(_stage(sde, time, step, step.sigma_next, list(zip(redone.nodes, redone.weights)), closes_step=True))
+        previous = predicted
+    return stages
+
+
+def _predicted(sde, step: GridStep, nodes, kind) -> _Step:
+    if step.sigma_next == 0.0:
+        return _Step(step, [nodes[0]], [last_weight(sde, step.sigma, kind)])
+    return _Step(step, list(nodes), step_weights(sde, [t for _, t in nodes], step.sigma, step.sigma_next, kind))
+
+
+def _correction(sde, previous: _Step, end, kind) -> list:
+    """Corrected minus predicted state at the end of a step."""
+    redone = _predicted(sde, previous.grid, [end, *previous.nodes], kind)
+    return [*zip(redone.nodes, redone.weights), *((node, -weight) for node, weight in zip(previous.nodes, previous.weights))]
+
+
+def _stochastic(sde, time, steps, lam, kind) -> list[Stage]:
+    """Degree 0; a step to t = 0 is deterministic."""
+    noisy = [step for step in steps if step.sigma_next > 0.0]
+    contracted = contraction(sde, [step.sigma for step in noisy], [step.sigma_next for step in noisy], lam)
+    stages = []
+    for call, step in enumerate(steps):
+        node, s, t = (call, step.sigma), step.sigma, step.sigma_next
+        if t == 0.0:
+            stages.append(_stage(sde, time, step, s, [(node, last_weight(sde, s, kind))], closes_step=True))
+            continue
+        # (Psihat - Psi) R_s eps_R = (Psihat - Psi) K_s eps_K
+        to_eps = np.linalg.solve(sde.root(s), sde.factor(s, kind))
+        weight = (sde.root(t) @ contracted[call] - sde.transition(t, s) @ sde.root(s)) @ to_eps
+        stage = _stage(sde, time, step, s, [(node, weight)], closes_step=True)
+        stages.append(replace(stage, noise=(_operator(sde, noise_factor(sde, t, contracted[call])),), segment=(s, t)))
+    return stages
+
+
+def _stage(sde, time, step: GridStep, t: float, combined, closes_step: bool) -> Stage:
+    """The call at t and the update that follows it, from the state at the step's start to its end."""
+    weights: dict[int, np.ndarray] = {}
+    for (call, _), weight in combined:
+        weights[call] = weights.get(call, 0.0) + weight
+    h = math.inf if step.sigma_next == 0.0 else time.lam(step.sigma_next) - time.lam(step.sigma)
+    scale = _operator(sde, sde.transition(step.sigma_next, step.sigma))
+    terms = tuple((call, _operator(sde, weight)) for call, weight in weights.items())
+    return Stage(step.index, t, h, scale, terms, closes_step)
+
+
+def _operator(sde: LinearSDE, matrix: np.ndarray):
+    """A matrix of the process as a weight of a stage."""
+    if sde.grid:
+        return Diagonal(matrix[..., 0, 0])  # of blocks of one number
+    return Block(matrix) if sde.size > 1 else float(matrix[0, 0])

@@ -1,0 +1,42 @@
+"""gDDIM on any linear diffusion, with k-diffusion's signature."""
+
+from ..loop import run
+from ..noise import default_noise_sampler
+from .linear_sde import LinearSDE
+from .plan import gddim_on
+
+
+def sample_gddim(
+    model,
+    x,
+    sigmas,
+    extra_args=None,
+    callback=None,
+    disable=None,
+    *,
+    sde: LinearSDE,
+    degree=2,
+    corrector="none",
+    lam=0.0,
+    kind="R",
+    noise_sampler=None,
+):
+    """Sample a state along falling times.
+
+    Args:
+        model: `model(u, t, **extra_args) -> eps`, both shaped like x; t has shape (batch,).
+        x: states at sigmas[0]: `sde.size` groups of channels, each after the other; frequencies in the last two axes.
+        sigmas, extra_args, callback, disable: as in `loop.run`; sigmas are times t, and "denoised" is eps.
+        sde, degree, corrector, lam, kind: see `gddim_on`.
+        noise_sampler: as in `loop.run`; None for `noise.default_noise_sampler`.
+
+    Returns:
+        The state at the last time, at 0 the mean of u0 alone.
+
+    Raises:
+        ValueError: see `gddim_on`; before the first call.
+    """
+    plan = gddim_on(sde, sigmas, degree, corrector, lam, kind)
+    if noise_sampler is None and plan.draws_noise:
+        noise_sampler = default_noise_sampler(model, x, extra_args or {}, plan.stages[0].sigma)
+    return run(plan, model, x, sigmas, extra_args, callback, disable, noise_sampler)

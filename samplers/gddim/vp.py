@@ -1,0 +1,49 @@
+"""VP (DDPM in continuous time) as a linear diffusion: what gDDIM generalises, and what it must agree with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .linear_sde import LinearSDE, scalar
+
+
+@dataclass(frozen=True)
+class VP(LinearSDE):
+    """F = -beta / 2, G G^T = beta, beta linear in t.
+
+    Attributes:
+        beta_min, beta_max: beta at t = 0 and t = 1.
+        initial_variance: of data around u0; with the data's own one step of degree 0 is exact for Gaussian data.
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    initial_variance: float = 0.0
+    name = "VP"
+
+    def log_alpha_bar(self, t) -> np.ndarray:
+        """Log of the factor of the data's variance."""
+        t = np.asarray(t, dtype=np.float64)
+        return -t * (self.beta_min + 0.5 * t * (self.beta_max - self.beta_min))
+
+    def drift(self, t):
+        return scalar(-0.5 * self._beta(t))
+
+    def diffusion(self, t):
+        return scalar(self._beta(t))
+
+    def initial_covariance(self):
+        return scalar(self.initial_variance)
+
+    def transition(self, t, s):
+        return scalar(np.exp(0.5 * (self.log_alpha_bar(t) - self.log_alpha_bar(s))))
+
+    def covariance(self, t):
+        log_alpha_bar = self.log_alpha_bar(t)
+        return scalar(np.exp(log_alpha_bar) * self.initial_variance - np.expm1(log_alpha_bar))
+
+    def root(self, t):
+        return np.sqrt(self.covariance(t))
+
+    def _beta(self, t):
+        return self.beta_min + np.asarray(t, dtype=np.float64) * (self.beta_max - self.beta_min)

@@ -1,0 +1,47 @@
+"""Processes that the tests of gDDIM run on."""
+
+import dataclasses
+
+import torch
+
+from embedded.mixture import GaussianMixture
+from samplers.gddim.blurring import Blurring
+from samplers.gddim.cld import CLD
+from samplers.gddim.linear_sde import LinearSDE
+from samplers.gddim.vp import VP
+
+PROCESSES = {"VP": VP(), "CLD": CLD(), "blurring": Blurring(3, 2)}
+WIDTH = 0.6
+# R built from the covariance of Gaussian data
+FITTED = {
+    "VP": VP(initial_variance=WIDTH**2),
+    "CLD": CLD(position_variance=WIDTH**2),
+    "blurring": Blurring(3, 2, initial_variance=WIDTH**2),
+}
+
+
+def solved_numerically(sde: LinearSDE) -> LinearSDE:
+    """The process without its closed forms: F, G G^T and Sigma_0 alone."""
+    closed = {name: getattr(LinearSDE, name) for name in ("transition", "covariance", "root", "cholesky")}
+    bare = type(f"Bare{type(sde).__name__}", (type(sde),), closed)
+    return bare(**{field.name: getattr(sde, field.name) for field in dataclasses.fields(sde)})
+
+
+def data_shape(sde: LinearSDE) -> tuple[int, ...]:
+    """Of an item's data: 6 numbers."""
+    return (1, 3, 2)
+
+
+def state(sde: LinearSDE, batch: int = 16, seed: int = 0) -> torch.Tensor:
+    """Draws of the prior."""
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.randn(batch, sde.size, 3, 2, generator=generator, dtype=torch.float64)
+    if sde.size == 2:
+        u[:, 1] *= float(sde.prior_covariance()[1, 1]) ** 0.5
+    return u
+
+
+def data(std: float = WIDTH, components: int = 5) -> GaussianMixture:
+    """A mixture over the 6 numbers of an item."""
+    means = torch.randn(components, 6, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    return GaussianMixture(means, std)

@@ -1,0 +1,118 @@
+"""Coefficients of gDDIM: against their definitions, by other roads."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from processes import PROCESSES
+
+from samplers.gddim.coefficients import contraction, lagrange, lagrange_slope, noise_factor, step_weights
+from samplers.gddim.linear_sde import transposed
+from samplers.gddim.plan import _planned, gddim_on
+
+NODES = [0.5, 0.62, 0.71, 0.9]
+STEPS = [(0.5, 0.4), (0.05, 0.02), (1e-2, 1e-3)]
+
+
+def by_definition(sde, nodes, s, t, kind):
+    """C_j with the inverse, by quadrature in 400 nodes."""
+    x, w = np.polynomial.legendre.leggauss(400)
+    tau = s + 0.5 * (t - s) * (x + 1)
+    inner = 0.5 * sde.transition(t, tau) @ sde.diffusion(tau) @ transposed(np.linalg.inv(sde.factor(tau, kind)))
+    return [np.tensordot(0.5 * (t - s) * w * lagrange(nodes, j, tau), inner, axes=1) for j in range(len(nodes))]
+
+
+@pytest.mark.parametrize("kind", ["R", "L"])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("s, t", STEPS)
+@pytest.mark.parametrize("name", PROCESSES)
+def test_step_weights_are_what_they_are_defined_as(name, s, t, count, kind):
+    """The form without an inverse agrees with the one with it."""
+    sde, nodes = PROCESSES[name], [s * x / NODES[0] for x in NODES[:count]]
+    for ours, defined in zip(step_weights(sde, nodes, s, t, kind), by_definition(sde, nodes, s, t, kind)):
+        np.testing.assert_allclose(ours, defined, rtol=1e-7, atol=2e-9)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_constant_eps_is_carried_exactly(name):
+    """sum_j C_j = R_t - Psi R_s."""
+    sde = PROCESSES[name]
+    for s, t in STEPS:
+        expected = sde.root(t) - sde.transition(t, s) @ sde.root(s)
+        np.testing.assert_allclose(sum(step_weights(sde, [s, 1.1 * s, 1.3 * s], s, t)), expected, atol=1e-13)
+
+
+def test_lagrange_polynomials():
+    t = np.linspace(0.1, 1.0, 7)
+    for j, node in enumerate(NODES):
+        assert [float(lagrange(NODES, j, other)) for other in NODES] == [float(other == node) for other in NODES]
+        slope = (lagrange(NODES, j, t + 1e-6) - lagrange(NODES, j, t - 1e-6)) / 2e-6
+        np.testing.assert_allclose(lagrange_slope(NODES, j, t), slope, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("lam", [0.1, 0.5, 1.0, 1.7])
+@pytest.mark.parametrize("name", PROCESSES)
+def test_psihat_solves_its_equation(name, lam):
+    """Psihat' = (F + (1 + lam^2) / 2 G G^T Sigma^-1) Psihat, by differences in t."""
+    sde, s, t, h = PROCESSES[name], 0.6, 0.35, 1e-5
+
+    def psihat(t):
+        return sde.root(t) @ contraction(sde, [s], [t], lam)[0] @ np.linalg.inv(sde.root(s))
+
+    slope = (psihat(t + h) - psihat(t - h)) / (2 * h)
+    rate = sde.drift(t) + 0.5 * (1 + lam**2) * sde.diffusion(t) @ np.linalg.inv(sde.covariance(t))
+    np.testing.assert_allclose(slope, rate @ psihat(t), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_reverse_sde_in_closed_form(name):
+    """Psihat = Sigma_t Psi^-T Sigma_s^-1 at lambda 1, and close to it the equation's solution."""
+    sde, s, t = PROCESSES[name], np.array([0.6, 0.01]), np.array([0.35, 0.002])
+    closed = sde.covariance(t) @ np.linalg.inv(transposed(sde.transition(t, s))) @ np.linalg.inv(sde.covariance(s))
+    for lam in (1.0, 1.0 + 1e-8):
+        ours = sde.root(t) @ contraction(sde, s, t, lam) @ np.linalg.inv(sde.root(s))
+        np.testing.assert_allclose(ours, closed, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.05, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_noise_has_the_covariance_it_must(name, lam):
+    """P = Sigma_t - Psihat Sigma_s Psihat^T, symmetric and positive semidefinite; none at lambda 0."""
+    sde = PROCESSES[name]
+    times = np.linspace(1e-3**0.5, sde.t_max**0.5, 11)[::-1] ** 2
+    s, t = times[:-1], times[1:]
+    contracted = contraction(sde, s, t, lam)
+    psihat = sde.root(t) @ contracted @ np.linalg.inv(sde.root(s))
+    expected = sde.covariance(t) - psihat @ sde.covariance(s) @ transposed(psihat)
+    for step in range(len(s)):
+        factor = noise_factor(sde, t[step], contracted[step])
+        p = factor @ transposed(factor)
+        np.testing.assert_allclose(p, expected[step], atol=1e-8)
+        assert np.linalg.eigvalsh(p).min() >= -1e-16
+    assert np.linalg.norm(contracted, 2, axis=(-2, -1)).max() <= 1.0 + 1e-12
+    if lam == 0.0:
+        np.testing.assert_array_equal(psihat @ np.zeros(sde.size), 0)
+        np.testing.assert_array_equal(contracted, np.broadcast_to(np.eye(sde.size), contracted.shape))
+
+
+def test_steps_of_noise_compose():
+    """Q(t, r) = Q(t, s) Q(s, r)."""
+    sde = PROCESSES["CLD"]
+    whole = contraction(sde, [0.8], [0.2], 0.7)[0]
+    np.testing.assert_allclose(
+        contraction(sde, [0.5], [0.2], 0.7)[0] @ contraction(sde, [0.8], [0.5], 0.7)[0], whole, rtol=1e-8, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("options", [{"degree": 3, "corrector": "PECE"}, {"degree": 0, "lam": 0.5}], ids=str)
+@pytest.mark.parametrize("name", PROCESSES)
+def test_coefficients_of_50_steps_take_less_than_a_second_and_are_kept(name, options):
+    sde = PROCESSES[name]
+    times = [*np.linspace(sde.t_max**0.5, math.sqrt(1e-3), 50) ** 2, 0.0]
+    _planned.cache_clear()
+    started = time.process_time()
+    plan = gddim_on(sde, times, **options)
+    assert time.process_time() - started < 1.0
+    assert gddim_on(sde, times, **options) is plan
+    assert len(str(plan).splitlines()) == plan.calls + 2

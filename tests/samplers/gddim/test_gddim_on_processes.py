@@ -1,0 +1,237 @@
+"""gDDIM on linear diffusions: exactness, orders and moments, on data whose eps is known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from processes import FITTED, PROCESSES, WIDTH, data, state
+
+from embedded.mixture import GaussianMixture, ring
+from embedded.process_mixture import ProcessMixture
+from samplers.gddim.coefficients import step_weights
+from samplers.gddim.isotropic import CORRECTORS, gddim_plan
+from samplers.gddim.linear_sde import transposed
+from samplers.gddim.plan import gddim_on, time_map_of
+from samplers.gddim.sample import sample_gddim
+from samplers.loop import run
+
+DEGREES = range(4)
+
+
+def power_grid(sde, steps, last=1e-2, k=2.0):
+    return torch.tensor(np.linspace(sde.t_max ** (1 / k), last ** (1 / k), steps + 1) ** k)
+
+
+def model_of(sde, mixture, kind="R", on=None):
+    """Exact eps of the mixture under `on`, a process with R of its own, or under the one sampled with."""
+    exact = ProcessMixture(on or sde, mixture)
+    return lambda u, t: exact.eps(u, float(t[0]), kind)
+
+
+def solve(sde, model, u, sigmas, **options):
+    return sample_gddim(model, u, sigmas, disable=True, sde=sde, **options)
+
+
+@pytest.mark.parametrize("corrector", CORRECTORS)
+@pytest.mark.parametrize("degree", DEGREES)
+@pytest.mark.parametrize("name", PROCESSES)
+def test_exact_for_data_in_one_point(name, degree, corrector):
+    """u_t = Psi(t, 0) u0 + R_t eps with one eps for all times, in steps of any size, and u0 itself at the end."""
+    sde, u0, eps = PROCESSES[name], torch.zeros_like(state(PROCESSES[name])), state(PROCESSES[name])
+    u0[:, 0] = torch.tensor([[0.3, -1.2], [0.8, 0.1], [-0.5, 0.4]])
+    sigmas = torch.tensor([0.9, 0.5, 0.4, 0.1, 0.02, 0.0], dtype=torch.float64)
+
+    def at(t):
+        return _apply(sde, sde.transition(t, 0.0), u0) + _apply(sde, sde.root(t), eps)
+
+    model = lambda u, t: eps  # noqa: E731
+    stopped = solve(sde, model, at(0.9), sigmas[:-1], degree=degree, corrector=corrector)
+    torch.testing.assert_close(stopped, at(0.02), rtol=1e-8, atol=1e-8)
+    clean = solve(sde, model, at(0.9), sigmas, degree=degree, corrector=corrector)
+    torch.testing.assert_close(clean, u0, rtol=1e-8, atol=1e-8)
+
+
+def _apply(sde, matrix, u):
+    blocks = torch.from_numpy(np.ascontiguousarray(matrix))
+    if sde.grid:
+        return u * blocks[..., 0, 0]
+    if sde.size == 1:
+        return u * float(matrix[0, 0])
+    return torch.einsum("ij,bjhw->bihw", blocks, u)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_one_step_is_exact_for_gaussian_data_when_r_knows_their_covariance(name):
+    """And not otherwise: DDIM itself is far off there."""
+    fitted, plain = FITTED[name], PROCESSES[name]
+    point = GaussianMixture(torch.randn(1, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64), 1e-9)
+    wide = GaussianMixture(point.means, WIDTH)
+    u, end = state(fitted), torch.tensor([0.9, 0.05], dtype=torch.float64)
+    fine = torch.linspace(0.9, 0.05, 301, dtype=torch.float64)
+    exact = solve(plain, model_of(plain, wide), u, fine, degree=3)
+    one = solve(fitted, model_of(fitted, point), u, end, degree=0)
+    ddim = solve(plain, model_of(plain, wide), u, end, degree=0)
+    assert _distance(one, exact) < 1e-5
+    assert _distance(ddim, exact) > 0.2
+
+
+def _distance(a, b):
+    return float(((a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)).median())
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+@pytest.mark.parametrize("name", PROCESSES)
+def test_order(name, degree):
+    """Degree q has order q + 1 on a grid uniform in sqrt(t), where the first q states are exact."""
+    sde, model, u = PROCESSES[name], model_of(PROCESSES[name], data()), state(PROCESSES[name])
+    finest, fine = 640, {"degree": 3, "corrector": "PECE"}
+
+    def error(steps):
+        times = power_grid(sde, steps)
+        states = [u]
+        for start, end in zip(times[:degree], times[1:]):  # far more finely
+            states.append(solve(sde, model, states[-1], torch.linspace(start, end, 41, dtype=torch.float64), **fine))
+        eps = [(float(t), model(v, t[None])) for t, v in zip(times, states)]
+        v = states[-1]
+        for i in range(degree, steps):
+            nodes, (s, t) = eps[i - degree :], times[i : i + 2].tolist()
+            weights = step_weights(sde, [node for node, _ in nodes], s, t)
+            v = _apply(sde, sde.transition(t, s), v) + sum(_apply(sde, w, e) for w, (_, e) in zip(weights, nodes))
+            eps.append((t, model(v, times[i + 1][None])))
+        return _distance(v, solve(sde, model, u, power_grid(sde, finest), **fine))
+
+    assert math.log2(error(60) / error(120)) == pytest.approx(degree + 1, abs=0.3)
+
+
+@pytest.mark.parametrize("corrector", ["PEC", "PECE"])
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_corrector_gains_an_order(name, corrector):
+    sde, model, u = PROCESSES[name], model_of(PROCESSES[name], data()), state(PROCESSES[name])
+    reference = solve(sde, model, u, power_grid(sde, 640), degree=3)
+
+    def error(n):
+        return _distance(solve(sde, model, u, power_grid(sde, n), degree=1, corrector=corrector), reference)
+
+    assert math.log2(error(80) / error(160)) > 2.6
+
+
+def test_both_parameterisations_have_one_limit_and_r_is_nearer_to_it():
+    sde, u = PROCESSES["CLD"], state(PROCESSES["CLD"])
+    reference = solve(sde, model_of(sde, data()), u, power_grid(sde, 640), degree=3)
+    errors = {
+        kind: [_distance(solve(sde, model_of(sde, data(), kind), u, power_grid(sde, n), kind=kind), reference) for n in (20, 320)]
+        for kind in ("R", "L")
+    }
+    assert errors["L"][1] < 2e-3
+    assert errors["R"][0] < 0.2 * errors["L"][0]
+
+
+def test_vp_is_the_isotropic_plan():
+    """Degree 0 on VP in t is DDIM in sigma."""
+    sde, mixture = PROCESSES["VP"], ring(components=3, radius=1.0, std=0.5)
+    times = power_grid(sde, 12)
+    alpha = torch.tensor([time_map_of(sde).alpha(float(t)) for t in times], dtype=torch.float64)
+    sigmas = (1 - alpha**2).sqrt() / alpha
+    u = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours = solve(sde, model_of(sde, mixture), u, times, degree=0)
+    ddim = run(gddim_plan(sigmas, 0), mixture.denoise, u / alpha[0], sigmas, disable=True)
+    torch.testing.assert_close(ours, ddim * alpha[-1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("lam", [0.1, 0.5, 1.0, 1.5])
+def test_theorem_1(lam):
+    """Mean and variance of one stochastic step on VP, as printed."""
+    sde, s, t = PROCESSES["VP"], 0.6, 0.2
+    a_s, a_t = (math.exp(float(sde.log_alpha_bar(x))) for x in (s, t))
+    variance = (1 - a_t) * (1 - (((1 - a_t) * a_s) / ((1 - a_s) * a_t)) ** lam**2)
+    [stage] = gddim_on(sde, [s, t], 0, lam=lam).stages
+    assert stage.scale == pytest.approx(math.sqrt(a_t / a_s), rel=1e-12)
+    of_eps = math.sqrt(1 - a_t - variance) - math.sqrt(a_t / a_s) * math.sqrt(1 - a_s)
+    assert stage.weights[0][1] == pytest.approx(of_eps, rel=1e-12)
+    assert stage.noise[0] ** 2 == pytest.approx(variance, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_without_noise_the_stochastic_form_is_the_deterministic_one(name):
+    """Proposition 7: the difference vanishes with lambda, and at 0 nothing is drawn."""
+    sde, u = PROCESSES[name], state(PROCESSES[name])
+    model, sigmas = model_of(sde, data()), power_grid(sde, 15)
+    deterministic = solve(sde, model, u, sigmas, degree=0)
+
+    def distance(lam):
+        generator = torch.Generator().manual_seed(5)
+        draw = lambda a, b: torch.randn(u.shape, generator=generator, dtype=u.dtype)  # noqa: E731
+        return float((solve(sde, model, u, sigmas, degree=0, lam=lam, noise_sampler=draw) - deterministic).abs().max())
+
+    assert not gddim_on(sde, sigmas, 0, lam=0.0).draws_noise
+    assert distance(1e-2) < 0.5
+    assert distance(1e-3) < distance(1e-2) / 8
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("name", PROCESSES)
+def test_moments_of_gaussian_data_converge(name, lam):
+    """Mean and covariance of the samples in closed form, without a random number: eps is linear, so they follow the plan."""
+    sde = PROCESSES[name]
+
+    def error(steps):
+        times = power_grid(sde, steps, last=1e-3).tolist()
+        plan = gddim_on(sde, times, 0, lam=lam)
+        covariance = _truth(sde, times[0])
+        for stage, t in zip(plan.stages, times):
+            # eps = K^T V^-1 u
+            to_eps = transposed(sde.root(t)) @ np.linalg.inv(_truth(sde, t))
+            step = _matrix(sde, stage.scale) + _matrix(sde, stage.weights[0][1]) @ to_eps
+            noise = _matrix(sde, stage.noise[0]) if stage.noise else np.zeros_like(step)
+            covariance = step @ covariance @ transposed(step) + noise @ transposed(noise)
+        return np.abs(covariance / _truth(sde, times[-1]) - 1.0)[..., 0, 0].max()
+
+    errors = [error(steps) for steps in (50, 100, 200)]
+    assert errors[2] < errors[1] / 1.6 < errors[0] / 2.4
+    assert errors[2] < 0.1
+
+
+def _truth(sde, t):
+    """Covariance of Gaussian data of standard deviation WIDTH at t."""
+    signal = sde.transition(t, 0.0)[..., :1]
+    return WIDTH**2 * signal @ transposed(signal) + sde.covariance(t)
+
+
+def _matrix(sde, weight):
+    if isinstance(weight, float):
+        return np.array([[weight]])
+    return weight.matrix.numpy()[..., None, None] if sde.grid else weight.matrix.numpy()
+
+
+def test_the_time_map_is_monotone_and_inverted():
+    for sde in PROCESSES.values():
+        time = time_map_of(sde)
+        lams = [time.lam(t) for t in (0.01, 0.1, 0.5, 0.9)]
+        assert lams == sorted(lams, reverse=True)
+        assert time.sigma(lams[2]) == pytest.approx(0.5, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"degree": 4}, "degree must be 0, 1, 2 or 3, got 4"),
+        ({"corrector": "pc"}, "corrector must be one of 'none', 'PEC', 'PECE', got 'pc'"),
+        ({"degree": 0, "lam": -0.1}, "lambda must be between 0 and 10, got -0.1"),
+        ({"degree": 0, "lam": math.nan}, "lambda must be between 0 and 10, got nan"),
+        ({"degree": 1, "lam": 0.5}, "degree must be 0 and corrector 'none' where lambda is above 0, got 1"),
+        ({"kind": "K"}, "kind must be one of 'R', 'L', got 'K'"),
+        ({"sigmas": [1.5, 0.5]}, r"sigmas\[0\] is 1.5, but a CLD model ends at sigma 1"),
+        ({"sigmas": [0.5, 0.6, 0.1]}, r"sigmas\[1\] is 0.6, above sigmas\[0\] = 0.5"),
+        ({"sigmas": [0.1, 0.6]}, "sigmas rise from 0.1 to 0.6"),
+        ({"sigmas": [0.5, -0.1]}, r"sigmas\[1\] is -0.1"),
+        ({"sigmas": [0.5, math.nan]}, r"sigmas\[1\] is nan"),
+    ],
+)
+def test_errors_by_name(arguments, message):
+    """Before the first call."""
+    calls = []
+    arguments = {"sigmas": [1.0, 0.5, 0.0], **arguments}
+    with pytest.raises(ValueError, match=message):
+        sample_gddim(lambda *a: calls.append(a), state(PROCESSES["CLD"]), sde=PROCESSES["CLD"], disable=True, **arguments)
+    assert not calls

@@ -1,0 +1,100 @@
+"""Linear diffusions: closed forms against the differential equations that define them."""
+
+import numpy as np
+import pytest
+from processes import FITTED, PROCESSES, solved_numerically
+
+from samplers.gddim.blurring import Blurring, dct_matrix
+from samplers.gddim.cld import CLD
+from samplers.gddim.linear_sde import transposed
+from samplers.gddim.vp import VP
+
+TIMES = np.array([2e-3, 0.05, 0.3, 0.9])
+ALL = [*PROCESSES.values(), *FITTED.values(), CLD(beta=3.0, mass=0.5), Blurring(2, 4, blur=20.0)]
+
+
+def _positive(sde):
+    return np.linalg.det(sde.initial_covariance()).min() > 0.0
+
+
+@pytest.mark.parametrize("sde", filter(_positive, ALL), ids=str)
+def test_closed_forms_are_the_solutions(sde):
+    """Of the equations for Psi and R, by a solver that knows F, G G^T and Sigma_0 alone."""
+    solved = solved_numerically(sde)
+    np.testing.assert_allclose(sde.root(TIMES), solved.root(TIMES), atol=1e-11)
+    np.testing.assert_allclose(sde.covariance(TIMES), solved.covariance(TIMES), atol=1e-11)
+    np.testing.assert_allclose(sde.transition(TIMES, 0.4), solved.transition(TIMES, 0.4), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("sde", ALL, ids=str)
+def test_roots_and_factors(sde):
+    for kind in ("R", "L"):
+        factor = sde.factor(TIMES, kind)
+        np.testing.assert_allclose(factor @ transposed(factor), sde.covariance(TIMES), rtol=1e-12, atol=1e-15)
+    lower = sde.cholesky(TIMES)
+    np.testing.assert_array_equal(lower, np.tril(lower))
+
+
+@pytest.mark.parametrize("sde", ALL, ids=str)
+def test_the_equation_of_r(sde):
+    """dR/dt = (F + 1/2 G G^T Sigma^-1) R, by differences, also where Sigma_0 is singular."""
+    t, h = 0.37, 1e-6
+    slope = (sde.root(t + h) - sde.root(t - h)) / (2 * h)
+    expected = (sde.drift(t) + 0.5 * sde.diffusion(t) @ np.linalg.inv(sde.covariance(t))) @ sde.root(t)
+    np.testing.assert_allclose(slope, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("sde", ALL, ids=str)
+def test_the_equations_of_covariance_and_transition(sde):
+    t, h = 0.37, 1e-6
+    drift = sde.drift(t)
+    spread = drift @ sde.covariance(t)
+    expected = spread + transposed(spread) + sde.diffusion(t)
+    np.testing.assert_allclose((sde.covariance(t + h) - sde.covariance(t - h)) / (2 * h), expected, atol=1e-7)
+    slope = (sde.transition(t + h, 0.2) - sde.transition(t - h, 0.2)) / (2 * h)
+    np.testing.assert_allclose(slope, drift @ sde.transition(t, 0.2), atol=1e-7)
+    np.testing.assert_allclose(sde.transition(0.5, 0.3) @ sde.transition(0.3, 0.1), sde.transition(0.5, 0.1), rtol=1e-9)
+
+
+def test_r_of_cld_at_two_times():
+    """Values found by an independent quadrature, which lost nine digits to cancellation at small t."""
+    expected = [[0.11275192423531576, -0.45727260537062386], [0.42894760450028385, -0.17821993020108085]]
+    np.testing.assert_allclose(CLD().root(0.1), expected, atol=1e-8)
+    expected = [[0.9966195979467584, -0.08205697725409579], [0.04103561350087754, 0.4983100986890304]]
+    np.testing.assert_allclose(CLD().root(1.0), expected, atol=1e-8)
+
+
+def test_cld_covariance_keeps_its_digits_near_0():
+    """Against mpmath, where S - Psi S Psi^T cancels."""
+    mpmath = pytest.importorskip("mpmath")
+    mpmath.mp.dps = 60
+    t = mpmath.mpf("1e-5")
+    b = 4 * t
+    psi = mpmath.exp(-2 * b) * mpmath.matrix([[1 + 2 * b, 4 * b], [-b, 1 - 2 * b]])
+    s = mpmath.diag([1, mpmath.mpf(1) / 4])
+    start = mpmath.diag([mpmath.mpf("1e-6"), mpmath.mpf("0.010001")])
+    exact = np.array((s + psi * (start - s) * psi.T).tolist(), dtype=float)
+    np.testing.assert_allclose(CLD().covariance(1e-5), exact, rtol=1e-13)
+
+
+def test_a_singular_start_needs_closed_forms():
+    with pytest.raises(ValueError, match="Sigma_0 of VP is not positive definite"):
+        solved_numerically(VP()).root(0.5)
+
+
+def test_blurring_forgets_fine_detail_first():
+    sde = Blurring(8, 8)
+    kept = sde.transition(0.5, 0.0)[..., 0, 0]
+    assert (np.diff(kept, axis=0) <= 0).all() and (np.diff(kept, axis=1) <= 0).all()
+    np.testing.assert_allclose(kept[0, 0], np.cos(0.504 / 1.008 * np.pi / 2) / np.cos(0.004 / 1.008 * np.pi / 2))
+
+
+def test_the_dct_is_orthonormal():
+    matrix = dct_matrix(7)
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(7), atol=1e-14)
+    np.testing.assert_allclose(matrix[0], np.full(7, 7**-0.5))
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="kind must be one of 'R', 'L', got 'K'"):
+        CLD().factor(0.5, "K")

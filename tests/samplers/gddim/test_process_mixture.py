@@ -1,0 +1,58 @@
+"""The exact eps of a mixture under a process, against automatic differentiation of its density."""
+
+import numpy as np
+import pytest
+import torch
+from processes import PROCESSES, WIDTH, data, state
+
+from embedded.process_mixture import ProcessMixture
+
+
+@pytest.mark.parametrize("kind", ["R", "L"])
+@pytest.mark.parametrize("t", [1e-2, 0.3, 0.95])
+@pytest.mark.parametrize("name", PROCESSES)
+def test_eps_is_minus_k_times_the_score(name, t, kind):
+    sde, mixture = PROCESSES[name], data()
+    u = state(sde).requires_grad_(True)
+    score = torch.autograd.grad(_log_density(sde, mixture, u, t).sum(), u)[0]
+    factor = torch.from_numpy(np.ascontiguousarray(sde.factor(t, kind)))
+    if sde.grid:
+        expected = -score * factor[..., 0, 0]
+    else:
+        expected = -torch.einsum("ji,bjhw->bihw", factor, score)
+    found = ProcessMixture(sde, mixture).eps(u.detach(), t, kind)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-9)
+
+
+def _log_density(sde, mixture, u, t):
+    """log sum_k N(u; Psi(t, 0) (mean_k, 0), covariance), number by number."""
+    blocks = u.reshape(len(u), sde.size, -1).transpose(1, 2)
+    signal = torch.from_numpy(np.ascontiguousarray(sde.transition(t, 0.0)[..., :1].reshape(-1, sde.size, 1)))
+    noise = torch.from_numpy(np.ascontiguousarray(sde.covariance(t).reshape(-1, sde.size, sde.size)))
+    covariance = noise + WIDTH**2 * signal @ signal.mT
+    logs = []
+    for mean in mixture.means:
+        centre = mean[:, None] * signal[..., 0]
+        normal = torch.distributions.MultivariateNormal(torch.zeros(sde.size, dtype=u.dtype), covariance)
+        logs.append(normal.log_prob(blocks - centre).sum(dim=1))
+    return torch.stack(logs).logsumexp(dim=0)
+
+
+def test_channels_share_the_frequencies():
+    """An item of two channels is two items of one, where the data are."""
+    sde, mixture = PROCESSES["blurring"], data(components=1)
+    both = type(mixture)(torch.cat([mixture.means, mixture.means], dim=1), mixture.std)
+    u = state(sde)
+    one = ProcessMixture(sde, mixture).eps(u, 0.4)
+    two = ProcessMixture(sde, both).eps(torch.cat([u, u], dim=1), 0.4)
+    torch.testing.assert_close(two, torch.cat([one, one], dim=1))
+
+
+def test_class_weights_choose_components():
+    sde = PROCESSES["CLD"]
+    mixture = type(data())(data().means, WIDTH, torch.arange(5))
+    weights = torch.zeros(16, 5)
+    weights[:, 3] = 1.0
+    alone = type(mixture)(mixture.means[3:4], WIDTH)
+    found = ProcessMixture(sde, mixture).eps(state(sde), 0.3, class_weights=weights)
+    torch.testing.assert_close(found, ProcessMixture(sde, alone).eps(state(sde), 0.3))
