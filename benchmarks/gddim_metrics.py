@@ -28,6 +28,7 @@ class Size:
         converging: calls of that solution.
         held: draws of the data that samples are compared with.
         calls: of tables 1 and 6.
+        corrected: degrees whose correctors are measured.
         lambdas, noisy_calls: of table 2.
         compared, tolerances: calls of table 8, and tolerances of RK45 there.
         drawn: calls of the trajectories in figures.
@@ -39,6 +40,7 @@ class Size:
     converging: int = 401
     held: int = 20_000
     calls: tuple[int, ...] = (20, 30, 40, 50)
+    corrected: tuple[int, ...] = (1, 2, 3)
     lambdas: tuple[float, ...] = (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)
     noisy_calls: int = 50
     compared: tuple[int, ...] = (20, 30, 50, 100, 200)

@@ -83,9 +83,11 @@ def patterns(bench: Bench) -> Iterator[Pattern]:
     )
     yield from _of_noise(bench)
     yield from _of_baselines(bench)
+    degrees = bench.size.corrected
+    listed = ", ".join(map(str, degrees))
     for corrector in ("PEC", "PECE"):
-        pairs = [(at(n, q, corrector=corrector), at(n, q)) for n in calls for q in (1, 2, 3)]
-        yield Pattern(f"{corrector} is ahead of no corrector at equal calls, q = 1 to 3", "", pairs)
+        pairs = [(at(n, q, corrector=corrector), at(n, q)) for n in calls for q in degrees]
+        yield Pattern(f"{corrector} is ahead of no corrector at equal calls, q = {listed}", "", pairs)
 
 
 def _of_noise(bench: Bench) -> Iterator[Pattern]:
