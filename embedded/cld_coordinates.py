@@ -1,0 +1,79 @@
+"""Coordinates in which a CLD state splits into a noisy image and pure noise.
+
+Given the image x0, the block (x, v) of every pixel is u = p x0 + K z with p = Psi(t, 0) (1, 0) and z ~ N(0, 1). With the unit
+vector q along K^-1 p, and SNR = |K^-1 p|^2,
+
+    q . K^-1 u = sqrt(SNR) x0 + n,      n = q . z       all that u tells of x0
+    r . K^-1 u = r . z,                 r = q turned    noise, independent of x0 and of n
+
+so that eps = E[z | u] = r (r . K^-1 u) + q E[n | q . K^-1 u]: half of it is known, and the other half is the noise of an ordinary
+image of one noise level. R and L differ in the angle of q alone.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+LABEL_SCALE = 999.0  # label = 999 t, as the published CLD checkpoints have it
+T_MAX = 1.0
+NODES = 1024
+_SHIFT = 1e-4  # everything is smooth in log(t + this)
+_COLUMNS = 7
+
+
+class Split(NamedTuple):
+    """The coordinates at some times, float32 tensors of shape (batch, ...).
+
+    Attributes:
+        direction: (batch, 2) q.
+        image: (batch, 2) K^-T q; its product with a block is sqrt(SNR) x0 + n.
+        noise: (batch, 2) K^-T r; its product with a block is r . z.
+        half_log_snr: (batch,).
+    """
+
+    direction: torch.Tensor
+    image: torch.Tensor
+    noise: torch.Tensor
+    half_log_snr: torch.Tensor
+
+
+def table(sde, kind: str) -> torch.Tensor:
+    """The coordinates at NODES times from 0 to T_MAX; (NODES, 7) float32, computed in float64.
+
+    Args:
+        sde: a `samplers.gddim.cld.CLD`.
+        kind: "R" or "L".
+    """
+    t = np.maximum(np.exp(np.linspace(np.log(_SHIFT), np.log(T_MAX + _SHIFT), NODES)) - _SHIFT, 0.0)
+    inverse = np.linalg.inv(sde.factor(t, kind))
+    white = (inverse @ sde.transition(t, 0.0)[..., :1])[..., 0]
+    scale = np.linalg.norm(white, axis=1, keepdims=True)
+    direction = white / scale
+    turned = np.stack([-direction[:, 1], direction[:, 0]], axis=1)
+    image, noise = ((vector[:, None] @ inverse)[:, 0] for vector in (direction, turned))
+    return torch.from_numpy(np.concatenate([direction, image, noise, np.log(scale)], axis=1)).float()
+
+
+def empty_table() -> torch.Tensor:
+    """Its place, for weights that are loaded afterwards."""
+    return torch.zeros(NODES, _COLUMNS)
+
+
+def split(nodes: torch.Tensor, labels: torch.Tensor) -> Split:
+    """A `table` read at labels 999 t, (batch,), by the cubic through four nodes: to 1e-5. Beyond its ends it stays as there."""
+    t = (labels.float() / LABEL_SCALE).clamp(0.0, T_MAX)
+    first, last = math.log(_SHIFT), math.log(T_MAX + _SHIFT)
+    place = ((t + _SHIFT).log() - first) * ((NODES - 1) / (last - first))
+    start = place.floor().clamp(1, NODES - 3)
+    f = (place - start)[:, None]
+    weights = (
+        -f * (f - 1) * (f - 2) / 6,
+        (f + 1) * (f - 1) * (f - 2) / 2,
+        -(f + 1) * f * (f - 2) / 2,
+        (f + 1) * f * (f - 1) / 6,
+    )
+    start = start.long()
+    row = sum(weight * nodes[start + offset] for offset, weight in zip((-1, 0, 1, 2), weights))
+    return Split(row[:, 0:2], row[:, 2:4], row[:, 4:6], row[:, 6])

@@ -1,0 +1,151 @@
+"""A small network of eps for critically-damped Langevin diffusion on images of 8x8.
+
+The process is known, so the network learns only what is not: eps is split as in `cld_coordinates`, the noise of the image is that
+of the best Gaussian of independent pixels, and a UNet corrects it in units of what the Gaussian leaves open:
+
+    w = (sqrt(SNR) (x0 - mean) + n) / sqrt(1 + a^2),    a = std sqrt(SNR)
+    E[n | w] = (w - a UNet(w, SNR, class)) / sqrt(1 + a^2)
+
+This is the preconditioning of EDM (arXiv 2206.00364, table 1) with a mean. Inputs and targets of the UNet have unit variance at
+every t, and eps has none of the UNet's error in the half that is known.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .cld_coordinates import empty_table, split
+
+_FREQUENCIES = 16
+_GROUPS = 8
+
+
+class CLDNetwork(nn.Module):
+    """eps of a CLD state, with the contract of the published CLD checkpoints.
+
+    Weights stay in float32: a state near t = 0 has a resolution that half precision has not.
+
+    Args:
+        channels: C of the images; a state has 2C, all of x before all of v.
+        height, width: of the images, multiples of 4.
+        features: channels of the UNet at full resolution, a multiple of 8.
+        classes: length of a token of the context.
+
+    Attributes:
+        coordinates: `cld_coordinates.table` of the process and K.
+        mean, std: (C, height, width) of the data.
+    """
+
+    def __init__(self, channels: int = 1, height: int = 8, width: int = 8, features: int = 32, classes: int = 10):
+        super().__init__()
+        self.channels, self.height, self.width, self.features, self.classes = channels, height, width, features, classes
+        self.register_buffer("coordinates", empty_table())
+        self.register_buffer("mean", torch.zeros(channels, height, width))
+        self.register_buffer("std", torch.ones(channels, height, width))
+        self.unet = UNet(channels, features, classes)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights; the host asks for it."""
+        return self.mean.dtype
+
+    def forward(self, x, timesteps, context=None, control=None, transformer_options=None, **kwargs):
+        """Eps of a state.
+
+        Args:
+            x: (batch, 2C, height, width).
+            timesteps: (batch,) labels 999 t.
+            context: (batch, tokens, classes) weights of the classes, >= 0, added up over tokens; None, or zeros, for no class.
+            control, transformer_options, kwargs: the host's; not used.
+
+        Raises:
+            ValueError: x or context has another shape.
+        """
+        if x.shape[1:] != (2 * self.channels, self.height, self.width):
+            raise ValueError(
+                f"latent has items of shape {tuple(x.shape[1:])}, but this network's have "
+                f"{(2 * self.channels, self.height, self.width)}: all channels of x, then all of v."
+            )
+        at = split(self.coordinates, timesteps)
+        blocks = x.to(self.dtype).unflatten(1, (2, self.channels))
+        root_snr = at.half_log_snr.exp()[:, None, None, None]
+        share = self.std * root_snr
+        spread = (1.0 + share.square()).sqrt()
+        noisy = (_project(at.image, blocks) - root_snr * self.mean) / spread
+        residual = self.unet(noisy, at.half_log_snr, self.class_shares(context, len(x)))
+        unknown = (noisy - share * residual) / spread
+        known = _project(at.noise, blocks)
+        cos, sin = (part[:, None, None, None] for part in at.direction.unbind(1))
+        return torch.cat([cos * unknown - sin * known, sin * unknown + cos * known], dim=1).to(x.dtype)
+
+    def class_shares(self, context: torch.Tensor | None, batch: int) -> torch.Tensor:
+        """(batch, classes) shares that sum to 1, equal ones for no class."""
+        if context is None:
+            return self.mean.new_full((batch, self.classes), 1.0 / self.classes)
+        if context.shape[-1] != self.classes:
+            raise ValueError(f"conditioning has tokens of length {context.shape[-1]}; this network has {self.classes} classes.")
+        weights = context.to(self.dtype).sum(dim=1).clamp(min=0.0)
+        total = weights.sum(dim=1, keepdim=True)
+        return torch.where(total > 0.0, weights, 1.0) / torch.where(total > 0.0, total, float(self.classes))
+
+
+class UNet(nn.Module):
+    """Three resolutions with a residual block each, way down and up.
+
+    `forward(images, half_log_snr, shares)` takes (batch, channels, height, width), (batch,) and (batch, classes), and gives
+    something shaped like the images.
+    """
+
+    def __init__(self, channels: int, features: int, classes: int):
+        super().__init__()
+        f, embedding = features, 2 * features
+        self.level = nn.Linear(2 * _FREQUENCIES, embedding)
+        self.label = nn.Linear(classes, embedding)
+        self.embed = nn.Linear(embedding, embedding)
+        self.enter = nn.Conv2d(channels, f, 3, padding=1)
+        self.fine_down = _Residual(f, f, embedding)
+        self.halve = nn.Conv2d(f, 2 * f, 2, stride=2)
+        self.middle_down = _Residual(2 * f, 2 * f, embedding)
+        self.quarter = nn.Conv2d(2 * f, 4 * f, 2, stride=2)
+        self.coarse = _Residual(4 * f, 4 * f, embedding)
+        self.to_middle = nn.ConvTranspose2d(4 * f, 2 * f, 2, stride=2)
+        self.middle_up = _Residual(4 * f, 2 * f, embedding)
+        self.to_fine = nn.ConvTranspose2d(2 * f, f, 2, stride=2)
+        self.fine_up = _Residual(2 * f, f, embedding)
+        self.leave = nn.Conv2d(f, channels, 3, padding=1)
+        for weight in self.leave.parameters():
+            nn.init.zeros_(weight)  # training starts at the best Gaussian
+
+    def forward(self, images, half_log_snr, shares):
+        e = self.embed(functional.silu(self.level(_waves(half_log_snr)) + self.label(shares)))
+        fine = self.fine_down(self.enter(images), e)
+        middle = self.middle_down(self.halve(fine), e)
+        h = self.coarse(self.quarter(middle), e)
+        h = self.middle_up(torch.cat([self.to_middle(h), middle], dim=1), e)
+        h = self.fine_up(torch.cat([self.to_fine(h), fine], dim=1), e)
+        return self.leave(h)
+
+
+class _Residual(nn.Module):
+    def __init__(self, before: int, after: int, embedding: int):
+        super().__init__()
+        self.norm_1, self.conv_1 = nn.GroupNorm(_GROUPS, before), nn.Conv2d(before, after, 3, padding=1)
+        self.norm_2, self.conv_2 = nn.GroupNorm(_GROUPS, after), nn.Conv2d(after, after, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * after)
+        self.skip = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
+
+    def forward(self, x, e):
+        scale, shift = self.modulation(functional.silu(e))[..., None, None].chunk(2, dim=1)
+        h = self.conv_1(functional.silu(self.norm_1(x)))
+        return self.skip(x) + self.conv_2(functional.silu(self.norm_2(h) * (1.0 + scale) + shift))
+
+
+def _project(vector: torch.Tensor, blocks: torch.Tensor) -> torch.Tensor:
+    """(batch, 2) times the blocks of a state (batch, 2, C, height, width)."""
+    return torch.einsum("bi,bichw->bchw", vector, blocks)
+
+
+def _waves(level: torch.Tensor) -> torch.Tensor:
+    """Sines and cosines of (batch,) levels between -6 and 7, of periods from 60 down to 1."""
+    angles = level[:, None] * torch.logspace(-1.0, 0.8, _FREQUENCIES, device=level.device, dtype=level.dtype)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
