@@ -1,0 +1,143 @@
+"""Checkpoints of CLD networks: safetensors whose metadata say which process the weights were trained for.
+
+A network of eps means nothing without its process and K, so a file that does not name them all is refused.
+"""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+
+from .cld_coordinates import LABEL_SCALE, T_MAX
+from .cld_network import CLDNetwork
+
+KINDS = ("R", "L")
+_CONSTANTS = ("beta", "mass", "velocity_share", "jitter")
+_SIZES = ("channels", "height", "width", "features", "classes")
+_LARGEST = 65536
+_RETRAIN = "Train or convert it with training/cld.py."
+
+
+class Checkpoint(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        constants: arguments of `samplers.gddim.cld.CLD`.
+        kind: "R" or "L", the K of eps = -K^T score.
+        network: in float32, for inference.
+    """
+
+    constants: dict[str, float]
+    kind: str
+    network: CLDNetwork
+
+
+def save(path, network: CLDNetwork, sde, kind: str) -> None:
+    """Write weights in half precision, and constants and statistics in float32.
+
+    Args:
+        path: of the file.
+        network: trained for this process.
+        sde: a `samplers.gddim.cld.CLD`.
+        kind: "R" or "L".
+    """
+    metadata = {name: repr(float(getattr(sde, name))) for name in (*_CONSTANTS, "friction", "t_max")}
+    metadata |= {name: str(getattr(network, name)) for name in _SIZES}
+    metadata |= {"process": "CLD", "kind": kind, "label_scale": repr(LABEL_SCALE)}
+    learnt = dict(network.named_parameters())
+    tensors = {
+        name: (tensor.half() if name in learnt else tensor.float()).contiguous() for name, tensor in network.state_dict().items()
+    }
+    safetensors.torch.save_file(tensors, path, metadata)
+
+
+def load(path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        ValueError: the file is no safetensors file, its metadata are missing or not those of a critically-damped CLD, or its
+            weights do not fit; the message names the key or the tensor, its value and the remedy.
+    """
+    name = Path(path).name
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{name} is not a safetensors file: {error}. {_RETRAIN}") from error
+    if not metadata:
+        raise ValueError(f"{name} has no metadata, so its process is unknown. {_RETRAIN}")
+    try:
+        constants = _constants(metadata)
+        network = _network(metadata, tensors)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return Checkpoint(constants, metadata["kind"], network)
+
+
+def _constants(metadata: dict[str, str]) -> dict[str, float]:
+    process, kind = _text(metadata, "process"), _text(metadata, "kind")
+    if process != "CLD":
+        raise ValueError(f"metadata 'process' is {process!r}, but only 'CLD' can be sampled. Choose a CLD checkpoint.")
+    if kind not in KINDS:
+        raise ValueError(f"metadata 'kind' is {kind!r}, but must be 'R' or 'L', the K of eps = -K^T score. {_RETRAIN}")
+    constants = {key: _number(metadata, key) for key in _CONSTANTS}
+    friction, mass = _number(metadata, "friction"), constants["mass"]
+    if not math.isclose(friction**2, 4.0 * mass, rel_tol=1e-6):
+        raise ValueError(
+            f"metadata 'friction' is {friction:g}, but critical damping of 'mass' {mass:g} needs {2.0 * math.sqrt(mass):g}. "
+            "Choose a checkpoint of critically-damped Langevin diffusion."
+        )
+    for key, expected, meaning in (
+        ("label_scale", LABEL_SCALE, "timesteps are labels 999 t"),
+        ("t_max", T_MAX, "sampling starts at t = 1"),
+    ):
+        if _number(metadata, key) != expected:
+            raise ValueError(f"metadata {key!r} is {metadata[key]}, but must be {expected:g}: {meaning}. {_RETRAIN}")
+    return constants
+
+
+def _network(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CLDNetwork:
+    sizes = {key: _whole(metadata, key) for key in _SIZES}
+    for key, divisor in (("height", 4), ("width", 4), ("features", 8)):
+        if sizes[key] % divisor:
+            raise ValueError(f"metadata {key!r} is {sizes[key]}, but must be a multiple of {divisor}. {_RETRAIN}")
+    with torch.device("meta"):  # whatever sizes a file claims, no memory is asked for before they are known to be true
+        network = CLDNetwork(**sizes)
+    expected = network.state_dict()
+    for key in sorted(expected.keys() | tensors.keys()):
+        if key not in tensors or key not in expected:
+            what = "is missing" if key not in tensors else "is none of the network's"
+            raise ValueError(f"tensor {key!r} {what}. {_RETRAIN}")
+        if tensors[key].shape != expected[key].shape:
+            shapes = f"{tuple(tensors[key].shape)}, but the metadata ask for {tuple(expected[key].shape)}"
+            raise ValueError(f"tensor {key!r} has the shape {shapes}. {_RETRAIN}")
+    network.load_state_dict({key: tensor.float() for key, tensor in tensors.items()}, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def _text(metadata: dict[str, str], key: str) -> str:
+    if key not in metadata:
+        raise ValueError(f"metadata {key!r} is missing. {_RETRAIN}")
+    return metadata[key]
+
+
+def _number(metadata: dict[str, str], key: str) -> float:
+    text = _text(metadata, key)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0.0):
+        raise ValueError(f"metadata {key!r} is {text!r}, but must be a finite number above 0. {_RETRAIN}")
+    return value
+
+
+def _whole(metadata: dict[str, str], key: str) -> int:
+    value = _number(metadata, key)
+    if value != int(value) or value > _LARGEST:
+        raise ValueError(f"metadata {key!r} is {metadata[key]!r}, but must be a whole number up to {_LARGEST}. {_RETRAIN}")
+    return int(value)

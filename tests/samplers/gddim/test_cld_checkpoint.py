@@ -1,0 +1,137 @@
+"""Checkpoints of CLD networks: what is written is read, and what does not fit is refused by name."""
+
+import dataclasses
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+
+from embedded import cld_checkpoint, cld_coordinates
+from embedded.cld_network import CLDNetwork
+from samplers.gddim.cld import CLD
+
+SDE = CLD(beta=3.0, mass=0.5, velocity_share=0.1, jitter=1e-5)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    result = CLDNetwork(2, 8, 4, features=8, classes=3).requires_grad_(False)
+    for tensor in result.parameters():
+        tensor.copy_(tensor.half())  # what a file holds exactly
+    result.coordinates.copy_(cld_coordinates.table(SDE, "L"))
+    result.mean.normal_()
+    result.std.uniform_(0.1, 1.0)
+    return result
+
+
+@pytest.fixture
+def file(network, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    cld_checkpoint.save(path, network, SDE, "L")
+    return path
+
+
+def rewrite(path, metadata=(), without=(), tensors=(), dropped=()):
+    """The file with other entries."""
+    with safetensors.safe_open(path, framework="pt") as opened:
+        entries = {**opened.metadata(), **dict(metadata)}
+    weights = {**safetensors.torch.load_file(path), **dict(tensors)}
+    weights = {key: value for key, value in weights.items() if key not in dropped}
+    safetensors.torch.save_file(weights, path, {key: value for key, value in entries.items() if key not in without} or None)
+
+
+def test_round_trip(network, file):
+    constants, kind, loaded = cld_checkpoint.load(file)
+    assert CLD(**constants) == SDE and kind == "L"
+    assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+    for (name, one), (other_name, other) in zip(network.state_dict().items(), loaded.state_dict().items()):
+        assert name == other_name and other.dtype == torch.float32
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    u, labels, context = torch.randn(2, 4, 8, 4), torch.tensor([3.0, 700.0]), torch.rand(2, 1, 3)
+    torch.testing.assert_close(loaded(u, labels, context), network(u, labels, context), rtol=0, atol=0)
+
+
+def test_metadata_are_those_of_the_process(file):
+    with safetensors.safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+    assert {key: float(metadata[key]) for key in ("beta", "mass", "friction", "velocity_share", "jitter", "t_max")} == {
+        **{field.name: getattr(SDE, field.name) for field in dataclasses.fields(SDE) if field.name != "position_variance"},
+        "friction": SDE.friction,
+        "t_max": SDE.t_max,
+    }
+    assert (metadata["process"], metadata["kind"], float(metadata["label_scale"])) == ("CLD", "L", 999.0)
+    assert metadata["channels"] == "2"
+
+
+def test_refuses_a_file_without_metadata(network, tmp_path):
+    path = tmp_path / "bare.safetensors"
+    safetensors.torch.save_file(network.state_dict(), path)
+    with pytest.raises(ValueError, match="bare.safetensors has no metadata.*training/cld.py"):
+        cld_checkpoint.load(path)
+
+
+def test_refuses_another_format(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match="weights.safetensors is not a safetensors file.*training/cld.py"):
+        cld_checkpoint.load(path)
+
+
+KEYS = ("process", "kind", "beta", "mass", "friction", "velocity_share", "jitter", "t_max", "label_scale")
+SIZES = ("channels", "height", "width", "features", "classes")
+
+
+@pytest.mark.parametrize("key", (*KEYS, *SIZES))
+def test_refuses_a_missing_key(file, key):
+    rewrite(file, without=[key])
+    with pytest.raises(ValueError, match=f"tiny.safetensors: metadata '{key}' is missing.*training/cld.py"):
+        cld_checkpoint.load(file)
+
+
+@pytest.mark.parametrize("text", ["", "four", "nan", "inf", "-1", "0"])
+@pytest.mark.parametrize("key", (*KEYS[2:], *SIZES))
+def test_refuses_what_is_no_number_above_zero(file, key, text):
+    rewrite(file, {key: text})
+    with pytest.raises(ValueError, match=f"metadata '{key}' is '{text}', but must be a finite number above 0.*training/cld.py"):
+        cld_checkpoint.load(file)
+
+
+@pytest.mark.parametrize(
+    "entries, message",
+    [
+        ({"process": "VP"}, "metadata 'process' is 'VP', but only 'CLD'.*Choose a CLD checkpoint"),
+        ({"kind": "eps"}, "metadata 'kind' is 'eps', but must be 'R' or 'L'.*training/cld.py"),
+        ({"friction": "1.0"}, "metadata 'friction' is 1, but critical damping of 'mass' 0.5 needs 1.41421.*Choose"),
+        ({"mass": "0.25"}, "metadata 'friction' is 1.41421, but critical damping of 'mass' 0.25 needs 1.*Choose"),
+        ({"label_scale": "1000"}, "metadata 'label_scale' is 1000, but must be 999.*training/cld.py"),
+        ({"t_max": "0.9"}, "metadata 't_max' is 0.9, but must be 1: sampling starts.*training/cld.py"),
+        ({"channels": "1.5"}, "metadata 'channels' is '1.5', but must be a whole number.*training/cld.py"),
+        ({"width": "1e300"}, "metadata 'width' is '1e300', but must be a whole number up to 65536.*training/cld.py"),
+        ({"height": "6"}, "metadata 'height' is 6, but must be a multiple of 4.*training/cld.py"),
+        ({"features": "12"}, "metadata 'features' is 12, but must be a multiple of 8.*training/cld.py"),
+    ],
+    ids=str,
+)
+def test_refuses_another_process(file, entries, message):
+    rewrite(file, entries)
+    with pytest.raises(ValueError, match=message):
+        cld_checkpoint.load(file)
+
+
+def test_refuses_weights_that_do_not_fit(file):
+    original = file.read_bytes()
+    name = "unet.label.weight"
+    for change, message in (
+        ({"dropped": [name]}, f"tensor '{name}' is missing"),
+        ({"tensors": {"unet.extra": torch.zeros(1)}}, "tensor 'unet.extra' is none of the network's"),
+        ({"tensors": {name: torch.zeros(16, 4)}}, rf"tensor '{name}' has the shape \(16, 4\), but .* \(16, 3\)"),
+        ({"metadata": {"classes": "7"}}, rf"tensor '{name}' has the shape \(16, 3\), but .* \(16, 7\)"),
+        # the memory it would take is not asked for
+        ({"metadata": {"features": "64000"}}, "tensor 'unet.coarse.conv_1.bias' has the shape"),
+    ):
+        file.write_bytes(original)
+        rewrite(file, **change)
+        with pytest.raises(ValueError, match=f"tiny.safetensors: {message}.*training/cld.py"):
+            cld_checkpoint.load(file)
