@@ -1,0 +1,128 @@
+"""Training of the CLD network: the optimum of its loss is the exact eps, and runs resume exactly."""
+
+import sys
+
+import pytest
+import torch
+
+from embedded import cld_checkpoint
+from samplers.gddim.cld import CLD
+from training import cld
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Batches of 4 images."""
+    monkeypatch.setattr(cld, "BATCH", 4)
+
+
+def perturbations(eps):
+    return {
+        "smaller": lambda *arguments: 0.9 * eps(*arguments),
+        "bent": lambda u, *rest: eps(u, *rest) + 0.1 * torch.tanh(u),
+        "of v alone": lambda u, *rest: eps(u, *rest) + torch.tensor([0.0, 0.1])[None, :, None, None] * u,
+        "of another class": lambda u, labels, context: eps(u, labels, context.roll(1, dims=2)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["R", "L"])
+@pytest.mark.parametrize("t", [0.02, 0.2])
+def test_the_optimum_of_the_loss_is_the_exact_eps(t, kind):
+    """Every other eps costs its squared distance more: E|f - z|^2 = E|eps - z|^2 + E|f - eps|^2."""
+    exact, times = cld.exact(kind), torch.full((1024,), t, dtype=torch.float64)
+
+    def loss_of(eps):
+        generator = torch.Generator().manual_seed(3)
+        return float(cld.loss(eps, *cld.draw_data(1024, generator), times, kind, generator))
+
+    best = loss_of(exact)
+    for name, other in perturbations(exact).items():
+        generator = torch.Generator().manual_seed(3)
+        clean, context = cld.draw_data(1024, generator)
+        u, _ = cld.diffused(clean, times, kind, generator)
+        labels = (999 * times).float()
+        distance = float((other(u, labels, context) - exact(u, labels, context)).square().mean())
+        assert distance > 1e-4, name
+        assert loss_of(other) - best == pytest.approx(distance, rel=0.15, abs=4e-4), name
+
+
+@pytest.mark.parametrize("kind", ["R", "L"])
+def test_states_have_the_moments_of_the_process(kind):
+    """Of point data, with v_0 averaged over."""
+    sde, generator = CLD(), torch.Generator().manual_seed(4)
+    for t in (1e-3, 0.05, 0.8):
+        u, z = cld.diffused(torch.full((4000, 1, 8, 8), 0.7), torch.full((4000,), t, dtype=torch.float64), kind, generator)
+        pairs = u.double().flatten(2).transpose(0, 1).flatten(1)
+        expected = torch.from_numpy(sde.covariance(t))
+        torch.testing.assert_close(torch.cov(pairs), expected, rtol=0.02, atol=0.02 * float(expected.diagonal().prod().sqrt()))
+        torch.testing.assert_close(pairs.mean(dim=1), 0.7 * torch.from_numpy(sde.transition(t, 0.0)[:, 0]), rtol=0.01, atol=5e-3)
+        assert u.shape == z.shape == (4000, 2, 8, 8)
+
+
+def test_times_are_uniform_in_their_root():
+    t = cld.draw_times(20000, torch.Generator().manual_seed(5))
+    assert t.min() >= 1e-3 and t.max() <= 1.0
+    quantiles = torch.quantile(t.sqrt(), torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
+    torch.testing.assert_close(quantiles, torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), rtol=0, atol=0.02 + 1e-3**0.5)
+
+
+def test_one_class_in_eight_is_dropped():
+    _, context = cld.draw_data(4000, torch.Generator().manual_seed(6), cld.DROP_CLASS)
+    assert context.shape == (4000, 1, 10)
+    assert float((context.sum(dim=(1, 2)) == 0).float().mean()) == pytest.approx(0.125, abs=0.02)
+
+
+def test_it_begins_at_the_best_gaussian():
+    """In units of the process and the data: by far nearer than no eps at all."""
+    for kind in ("R", "L"):
+        network = cld.begin(kind, 1).network
+        assert cld.compare(network, kind, 1.0, batch=64)[2] < 2e-3
+        assert cld.compare(network, kind, 1e-3, batch=64)[2] < 0.02
+
+
+@pytest.mark.parametrize("kind", ["R", "L"])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(small, tmp_path, kind):
+    whole = cld.begin(kind, 6)
+    cld.train(whole)
+    file = tmp_path / "folder" / "run.pt"
+    cld.train(cld.begin(kind, 6), until=2, state=file)
+    for until in (5, None):
+        resumed = cld.load_state(file)
+        cld.train(resumed, until, file)
+    assert (resumed.kind, resumed.steps, resumed.step) == (kind, 6, 6)
+    assert not file.with_name("run.pt.part").exists()
+    torch.testing.assert_close(resumed.generator.get_state(), whole.generator.get_state())
+    for name in ("network", "average", "optimizer"):
+        one, other = (getattr(run, name).state_dict() for run in (whole, resumed))
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert not torch.equal(whole.average.unet.leave.weight, whole.network.unet.leave.weight)
+
+
+def test_training_lowers_the_loss(monkeypatch):
+    monkeypatch.setattr(cld, "BATCH", 16)
+    monkeypatch.setattr(cld, "WARM_UP", 5)
+    run = cld.begin("R", 25)
+    before = cld.compare(run.network, "R", 0.1)[0]
+    cld.train(run)
+    assert cld.compare(run.average, "R", 0.1)[0] < before - 0.01
+
+
+def test_the_command_trains_and_resumes(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cld, "OUTPUT", tmp_path)
+    monkeypatch.setattr(cld, "report", lambda network, kind: f"the losses of {kind}")
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cld", *map(str, arguments)])
+        cld.main()
+        return capsys.readouterr().out
+
+    assert "the losses of L" in command("--kind", "L", "--steps", 2)
+    file = tmp_path / "digits_cld_L.safetensors"
+    command("--resume", tmp_path / "digits_cld_L.training.pt", "--output", tmp_path / "again.safetensors")
+    one, other = (cld_checkpoint.load(path) for path in (file, tmp_path / "again.safetensors"))
+    assert one.kind == other.kind == "L" and one.constants == other.constants
+    torch.testing.assert_close(one.network.state_dict(), other.network.state_dict(), rtol=0, atol=0)
+    with pytest.raises(SystemExit):
+        command("--resume", tmp_path / "digits_cld_L.training.pt", "--steps", 3)
+    assert "those of the run that is resumed" in capsys.readouterr().err

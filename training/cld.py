@@ -1,0 +1,237 @@
+"""Train the CLD network on the digits and write its weights.
+
+    .host/venv/bin/python -m training.cld --output embedded/digits_cld.safetensors    # 12 minutes on one CPU thread
+
+Hybrid score matching (arXiv 2112.07068, section 3.2): the velocity at t = 0 is averaged over, so that
+
+    u_t = Psi(t, 0) (x0, 0) + K_t z,    loss = mean |eps(u_t, t) - z|^2
+
+AdamW, cosine learning rate, gradients clipped, exponential moving average of the weights, class dropped in one of eight. The data
+are the mixture of `embedded.digits`, so the optimum is known: it ends with the loss and eps of the averaged weights beside the
+exact ones. A run that was stopped goes on with --resume, to the same weights bit by bit on the same CPU.
+"""
+
+import argparse
+import copy
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import one_hot
+from tqdm import tqdm
+
+from embedded import cld_checkpoint, cld_coordinates
+from embedded.cld_network import CLDNetwork
+from embedded.digits import CLASSES, SHAPE, digits
+from embedded.process_mixture import ProcessMixture
+from samplers.gddim.cld import CLD
+from samplers.gddim.linear_sde import KINDS
+
+OUTPUT = Path(__file__).resolve().parent.parent / "output"
+STEPS = 6000
+BATCH = 64
+LEARNING_RATE = 2e-3
+WARM_UP = 200
+DROP_CLASS = 0.125
+AVERAGE = 0.998
+T_MIN = 1e-3  # where sampling makes its last call
+STATE_EVERY = 500
+
+
+@dataclass
+class Training:
+    """A run, as far as it got.
+
+    Attributes:
+        kind: "R" or "L".
+        steps: of the whole run; the learning rate depends on it.
+        step: how many are done.
+        network, average: its weights and their moving average.
+        optimizer, generator: with their states.
+    """
+
+    kind: str
+    steps: int
+    step: int
+    network: CLDNetwork
+    average: CLDNetwork
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+
+
+def begin(kind: str, steps: int, seed: int = 0) -> Training:
+    """A run of which nothing is done."""
+    mixture = digits()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = CLDNetwork(*SHAPE, classes=CLASSES)
+    network.coordinates.copy_(cld_coordinates.table(CLD(), kind))
+    network.mean.copy_(mixture.means.mean(dim=0).reshape(SHAPE))
+    network.std.copy_((mixture.means.var(dim=0, correction=0) + mixture.std**2).sqrt().reshape(SHAPE))
+    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-3)
+    average = copy.deepcopy(network).requires_grad_(False)
+    return Training(kind, steps, 0, network, average, optimizer, torch.Generator().manual_seed(seed))
+
+
+def train(run: Training, until: int | None = None, state: Path | None = None) -> None:
+    """Go on with a run.
+
+    Args:
+        run: it.
+        until: the step to stop after, None for the last.
+        state: file that holds the run every STATE_EVERY steps and in the end.
+    """
+    until = run.steps if until is None else min(until, run.steps)
+    mean = math.nan
+    with tqdm(initial=run.step, total=run.steps, unit="step") as progress:
+        while run.step < until:
+            value = _optimize(run)
+            mean = value if math.isnan(mean) else mean + 0.01 * (value - mean)
+            progress.update()
+            progress.set_postfix(loss=f"{mean:.4f}", refresh=False)
+            if state is not None and (run.step % STATE_EVERY == 0 or run.step == until):
+                save_state(run, state)
+
+
+def _optimize(run: Training) -> float:
+    rate = LEARNING_RATE * min(1.0, (run.step + 1) / WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * run.step / run.steps))
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    clean, context = draw_data(BATCH, run.generator, DROP_CLASS)
+    value = loss(run.network, clean, context, draw_times(BATCH, run.generator), run.kind, run.generator)
+    run.optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    torch.nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
+    run.optimizer.step()
+    run.step += 1
+    decay = min(AVERAGE, run.step / (run.step + 9))  # early on, of fewer steps: no weight for where it began
+    with torch.no_grad():
+        for mean, weight in zip(run.average.parameters(), run.network.parameters()):
+            mean.lerp_(weight, 1.0 - decay)
+    return float(value.detach())
+
+
+def draw_data(batch: int, generator: torch.Generator, drop_class: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (batch, 1, 8, 8) of the mixture, and a context (batch, 1, 10) that names the class, or is zero for none."""
+    mixture = digits()
+    index = torch.randint(len(mixture.means), (batch,), generator=generator)
+    noise = torch.randn(batch, *SHAPE, generator=generator)
+    told = torch.rand(batch, generator=generator) >= drop_class
+    context = one_hot(mixture.labels[index], CLASSES) * told[:, None]
+    return mixture.means[index].reshape(batch, *SHAPE) + mixture.std * noise, context[:, None].float()
+
+
+def draw_times(batch: int, generator: torch.Generator) -> torch.Tensor:
+    """(batch,) float64 times, uniform in sqrt(t) as the grid of sampling."""
+    low = math.sqrt(T_MIN)
+    return (low + (math.sqrt(CLD().t_max) - low) * torch.rand(batch, generator=generator, dtype=torch.float64)).square()
+
+
+def diffused(clean: torch.Tensor, t: torch.Tensor, kind: str, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """States (batch, 2C, height, width) of images (batch, C, height, width) at times (batch,), and their noise z."""
+    sde, times = CLD(), t.numpy()
+    signal, factor = (
+        torch.from_numpy(np.ascontiguousarray(matrix)).to(clean)
+        for matrix in (sde.transition(times, 0.0)[..., 0], sde.factor(times, kind))
+    )
+    z = torch.randn(len(clean), 2, *clean.shape[1:], generator=generator)
+    u = torch.einsum("bi,bchw->bichw", signal, clean) + torch.einsum("bij,bjchw->bichw", factor, z)
+    return u.flatten(1, 2), z.flatten(1, 2)
+
+
+def loss(eps, clean, context, t, kind: str, generator: torch.Generator) -> torch.Tensor:
+    """Mean |eps - z|^2 over both parts of the state; its optimum in eps is -K^T score.
+
+    Args:
+        eps: `eps(u, labels, context)`, a network or another function.
+        clean, context: as `draw_data` gives them.
+        t: (batch,) times.
+        kind: "R" or "L".
+        generator: of the noise.
+    """
+    u, z = diffused(clean, t, kind, generator)
+    return (eps(u, (cld_coordinates.LABEL_SCALE * t).float(), context) - z).square().mean()
+
+
+def exact(kind: str):
+    """The optimum as a function `eps(u, labels, context)`, for labels that are all equal."""
+    mixture = ProcessMixture(CLD(), digits(dtype=torch.float64))
+
+    def eps(u, labels, context):
+        t = float(labels[0]) / cld_coordinates.LABEL_SCALE
+        return mixture.eps(u.double(), t, kind, context.double().sum(dim=1)).to(u.dtype)
+
+    return eps
+
+
+@torch.no_grad()
+def compare(network, kind: str, t: float, batch: int = 512, seed: int = 1) -> tuple[float, float, float]:
+    """At one time, the class told: the network's loss, the exact one, and the relative distance of the network's eps."""
+    generator = torch.Generator().manual_seed(seed)
+    clean, context = draw_data(batch, generator)
+    u, z = diffused(clean, torch.full((batch,), t, dtype=torch.float64), kind, generator)
+    labels = torch.full((batch,), cld_coordinates.LABEL_SCALE * t)
+    found, expected = network(u, labels, context), exact(kind)(u, labels, context)
+    distance = (found - expected).norm() / expected.norm()
+    return float((found - z).square().mean()), float((expected - z).square().mean()), float(distance)
+
+
+def report(network, kind: str) -> str:
+    """The losses over the grid of sampling, and `compare` at several times."""
+    grid = np.linspace(math.sqrt(T_MIN), 1.0, 33) ** 2
+    found, best, _ = np.mean([compare(network, kind, t) for t in grid], axis=0)
+    lines = [f"loss {found:.4f}, of the exact eps {best:.4f}", "t       loss    exact   distance of eps"]
+    for t in (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0):
+        lines.append("{:<7g} {:.4f}  {:.4f}  {:.4f}".format(t, *compare(network, kind, t)))
+    return "\n".join(lines)
+
+
+def save_state(run: Training, path: Path) -> None:
+    """Write a run; a run that is stopped meanwhile leaves the file as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    content = {"kind": run.kind, "steps": run.steps, "step": run.step, "generator": run.generator.get_state()}
+    content |= {name: getattr(run, name).state_dict() for name in ("network", "average", "optimizer")}
+    torch.save(content, unfinished)
+    os.replace(unfinished, path)
+
+
+def load_state(path: Path) -> Training:
+    """A run as `save_state` wrote it."""
+    content = torch.load(path, weights_only=True)
+    run = begin(content["kind"], content["steps"])
+    run.step = content["step"]
+    run.generator.set_state(content["generator"])
+    for name in ("network", "average", "optimizer"):
+        getattr(run, name).load_state_dict(content[name])
+    return run
+
+
+def main() -> None:
+    """Train as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kind", choices=KINDS, help="K of eps = -K^T score; R unless given")
+    parser.add_argument("--steps", type=int, help=f"optimizer steps, {STEPS} unless given")
+    parser.add_argument("--output", type=Path, help="file of the weights; output/digits_cld_<kind>.safetensors unless given")
+    parser.add_argument("--resume", type=Path, metavar="STATE", help="go on with the run in this file, written every 500 steps")
+    options = parser.parse_args()
+    if options.resume and (options.kind or options.steps):
+        parser.error("--kind and --steps are those of the run that is resumed; leave them out.")
+    torch.set_num_threads(1)
+    run = load_state(options.resume) if options.resume else begin(options.kind or "R", options.steps or STEPS)
+    state = options.resume or OUTPUT / f"digits_cld_{run.kind}.training.pt"
+    output = options.output or OUTPUT / f"digits_cld_{run.kind}.safetensors"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    print(f"state of the run: {state}")
+    train(run, state=state)
+    cld_checkpoint.save(output, run.average, CLD(), run.kind)
+    _, kind, network = cld_checkpoint.load(output)
+    print(report(network, kind))
+    print(f"{sum(p.numel() for p in network.parameters()):,} parameters, {output.stat().st_size:,} bytes in {output}")
+
+
+if __name__ == "__main__":
+    main()
