@@ -1,0 +1,61 @@
+"""The CLD network that comes with the pack, beside the exact eps of the digits it was trained on."""
+
+import dataclasses
+
+import pytest
+import torch
+from conftest import ROOT
+
+from embedded import cld_checkpoint, cld_coordinates
+from embedded.digits import digits
+from samplers.gddim.cld import CLD
+from samplers.gddim.sample import sample_gddim
+from training import cld
+
+COMMITTED = ROOT / "embedded" / "digits_cld.safetensors"
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    return cld_checkpoint.load(COMMITTED)
+
+
+def test_it_is_small():
+    assert COMMITTED.stat().st_size < 1.5e6
+
+
+def test_it_is_of_the_process_of_the_papers(checkpoint):
+    assert CLD(**checkpoint.constants) == CLD() and checkpoint.kind == "R"
+    assert dataclasses.asdict(CLD()) == {**checkpoint.constants, "position_variance": 0.0}
+    torch.testing.assert_close(checkpoint.network.coordinates, cld_coordinates.table(CLD(), "R"), rtol=1e-5, atol=1e-5)
+
+
+# measured: 0.019, 0.098, 0.31, 0.28, 0.088, 0.024, 0.005, 0.0006; worst where noise has just begun to hide which image it is
+@pytest.mark.parametrize(
+    "t, bound", [(1e-3, 0.03), (0.01, 0.13), (0.03, 0.37), (0.1, 0.34), (0.2, 0.12), (0.3, 0.04), (0.5, 0.01), (1.0, 0.002)]
+)
+def test_it_is_near_the_exact_eps(checkpoint, t, bound):
+    loss, best, distance = cld.compare(checkpoint.network, "R", t, batch=256)
+    assert distance < bound
+    assert best - 0.01 < loss < best + 0.1
+
+
+def test_it_knows_the_class(checkpoint):
+    """Told wrongly or not at all it is worse where the image is being decided on."""
+    network = checkpoint.network
+    right = cld.compare(network, "R", 0.2)[0]
+    wrong = cld.compare(lambda u, labels, context: network(u, labels, context.roll(1, dims=2)), "R", 0.2)[0]
+    untold = cld.compare(lambda u, labels, context: network(u, labels), "R", 0.2)[0]
+    assert right < untold < wrong
+
+
+def test_it_samples_the_digit_it_is_asked_for(checkpoint):
+    asked = torch.arange(10).repeat(4)
+    context = torch.nn.functional.one_hot(asked, 10).float()[:, None]
+    u = torch.randn(40, 2, 8, 8, generator=torch.Generator().manual_seed(7))
+    u[:, 1] *= 0.5
+    grid = torch.cat([torch.linspace(1.0, 1e-3**0.5, 20, dtype=torch.float64).square(), torch.zeros(1, dtype=torch.float64)])
+    end = sample_gddim(lambda u, t: checkpoint.network(u, 999 * t, context), u, grid, disable=True, sde=CLD())
+    mixture = digits()
+    nearest = torch.cdist(end[:, 0].flatten(1), mixture.means).argmin(dim=1)
+    assert float((mixture.labels[nearest] == asked).float().mean()) >= 0.9
