@@ -27,8 +27,12 @@ DEGREE, CORRECTOR = 2, "none"
 # Upwards steps grow in rho as they leave the image, and polynomials of higher degree then extrapolate over several times their
 # own length.
 _MAX_RISING_DEGREE = 1
-# Nodes nearer to each other than this fraction of the step are skipped for older ones; weights grow as nodes close up.
-_APART = 1e-3
+# Nodes nearer to each other than this fraction of the step are skipped for older ones; weights grow as nodes close up. The rising
+# step to a flow model's 0.999 is a hundred times as long as the one before it, and would extrapolate as far.
+_APART = 0.2
+# The step to sigma = 0 extrapolates. Between adjacent nodes its weights would grow with the number of steps, and with them what
+# is not smooth in the last outputs, such as rounding and masks; of two nodes this far apart they are below 2.5 times the step.
+_END_DEGREE, _END_APART = 1, 0.7
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)  # exact up to degree 7
 
 
@@ -86,8 +90,8 @@ class _Step(NamedTuple):
 def gddim_plan(sigmas, degree: int = 2, time: TimeMap = VE, corrector: str = "none") -> Plan:
     """The plan of deterministic gDDIM.
 
-    The first steps are of lower degree, as far as the history reaches; so is the step from a flow model's sigma 1, where rho is
-    infinite.
+    The first steps are of lower degree, as far as the history reaches; so are the step from a flow model's sigma 1, where rho is
+    infinite, steps much longer than those before them, and the step to sigma 0, at most of degree 1.
 
     Args:
         sigmas: falling grid, or rising for inversion; 1-D tensor or sequence of n + 1 sigmas.
@@ -134,7 +138,8 @@ def _predicted(step: GridStep, history: Sequence[_Eps], degree: int, time: TimeM
 
 
 def _usable(step: GridStep, candidates: Sequence[_Eps], count: int, time: TimeMap) -> list[_Eps]:
-    distance = _APART * abs(time.s(step.sigma_next) - time.s(step.sigma))
+    count, fraction = (min(count, _END_DEGREE + 1), _END_APART) if step.sigma_next == 0.0 else (count, _APART)
+    distance = fraction * abs(time.s(step.sigma_next) - time.s(step.sigma))
     nodes: list[_Eps] = []
     for node in candidates:
         if math.isfinite(node.rho) and all(abs(node.rho - other.rho) > distance for other in nodes):

@@ -157,6 +157,26 @@ def test_up_and_down_again(degree):
     assert float((down - clean).norm(dim=1).median()) < 0.06
 
 
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_up_to_a_flow_models_noise_and_down_again(degree):
+    """The step to 0.999, a hundred times as long as the one before it, is DDIM: a polynomial would be extrapolated as far."""
+    sigmas = [1e-4, *(1.0 / (1.0 + np.exp(np.linspace(4.5, -2.3, 39)))), 0.999]
+    clean = GaussianMixture.sample(MIXTURE, 64, torch.Generator().manual_seed(3)).double()
+    up = solve(gddim_plan(sigmas, degree, FLOW), denoiser(True), clean, sigmas)
+    down = solve(gddim_plan(sigmas[::-1], degree, FLOW), denoiser(True), up, sigmas[::-1])
+    assert float((down - clean).norm(dim=1).median()) < 0.02
+    assert float(up.std()) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("corrector", ["none", "PECE"])
+@pytest.mark.parametrize("degree", DEGREES)
+def test_the_step_to_0_multiplies_no_error_however_many_steps_there_are(degree, corrector):
+    """What is not smooth in the outputs, such as masks and rounding, is multiplied by the sum of the weights."""
+    for steps in (5, 40, 1000):
+        *_, last = gddim_plan([*np.geomspace(14.6, 0.03, steps), 0.0], degree, VE, corrector).stages
+        assert sum(abs(weight) for _, weight in last.weights) < 2.5
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.1, 0.5, 1.0, 1.5])
 def test_theorem_1(strength):
     """Mean and variance of one step on VP, as printed, with a the paper's bar alpha."""
