@@ -1,5 +1,6 @@
 """Draws the pictures of the help pages, with the pack's own code. Called by `dev.generate --pictures`."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from embedded import digits
 from embedded.mixture import GaussianMixture, ring
 from samplers.adaptive import sample_exp_res_adaptive
 from samplers.curve import read_curve
+from samplers.gddim.isotropic import sample_exp_gddim
 from samplers.res import SAMPLERS, sample_res_multistep
 from samplers.reshaping import blend, resample, split
 from samplers.schedules import SigmaRange, logsnr_grid
@@ -124,6 +126,13 @@ def single_step():
     return _error_plot(methods)
 
 
+def gddim():
+    """Degrees 0 to 3, and the default with the free corrector."""
+    of = {f"degree {q}": partial(sample_exp_gddim, degree=q) for q in range(4)}
+    of["degree 2, PEC"] = partial(sample_exp_gddim, corrector="PEC")
+    return _error_plot({name: (sample, 1) for name, sample in of.items()})
+
+
 class _Path:
     """The states that a model of two peaks is called with, in x / sqrt(1 + sigma^2)."""
 
@@ -210,6 +219,7 @@ PICTURES = {
     "sde": sde,
     "churn": churn,
     "adaptive": adaptive,
+    "gddim": gddim,
     "digits": digits_sheet,
 }
 

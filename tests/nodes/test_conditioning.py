@@ -5,7 +5,20 @@ import bisect
 import pytest
 import torch
 from exact import DETERMINISTIC
-from pixelwise import ALL, KINDS, STD, assert_right, condition, gaussian_model, noise_like, sample, schedule, start, transport
+from pixelwise import (
+    ALL,
+    KINDS,
+    STD,
+    assert_right,
+    condition,
+    gaussian_model,
+    noise_like,
+    sample,
+    schedule,
+    start,
+    steps_of,
+    transport,
+)
 
 from samplers.res import SAMPLERS
 
@@ -27,7 +40,7 @@ def _solution(model, sigmas, noise, kind, mean, latent=0.0):
 def test_areas_of_different_conditions(node, name, kind):
     """The left half is told another mean than the right."""
     model, noise = gaussian_model(kind), noise_like(SHAPE)
-    sigmas = schedule(model)
+    sigmas = schedule(model, steps_of(name))
     halves = [
         node("ConditioningSetArea", conditioning=condition(m), width=256, height=256, x=x, y=0, strength=1.0)[0]
         for m, x in ((0.4, 0), (-0.6, 256))
@@ -44,7 +57,7 @@ def test_areas_of_different_conditions(node, name, kind):
 def test_conditions_blended_by_masks(node, name, kind):
     """Two conditions with masks that add up to one: the mean is their blend."""
     model, noise = gaussian_model(kind), noise_like(SHAPE)
-    sigmas, ramp = schedule(model), torch.linspace(0.1, 0.9, 64).expand(1, 32, 64)
+    sigmas, ramp = schedule(model, steps_of(name)), torch.linspace(0.1, 0.9, 64).expand(1, 32, 64)
     parts = [
         node("ConditioningSetMask", conditioning=condition(m), mask=w, strength=1.0, set_cond_area="default")[0]
         for m, w in ((1.0, ramp), (-1.0, 1.0 - ramp))
@@ -61,15 +74,15 @@ def test_partial_denoising_under_a_mask(node, name, kind):
     import comfy.sample
     import comfy.samplers
 
-    model, latent = gaussian_model(kind), 0.3 + STD * noise_like((4, 2, 64, 64), 9)
+    model, latent, steps = gaussian_model(kind), 0.3 + STD * noise_like((4, 2, 64, 64), 9), steps_of(name)
     mask = torch.zeros(1, 64, 64)
     mask[..., 20:] = 1.0
     [masked] = node("SetLatentNoiseMask", samples={"samples": latent}, mask=mask)
     [result] = node(
-        "KSampler", model=model, seed=5, steps=40, cfg=1.0, sampler_name=name, scheduler="logsnr_uniform",
+        "KSampler", model=model, seed=5, steps=steps, cfg=1.0, sampler_name=name, scheduler="logsnr_uniform",
         positive=condition(0.3), negative=condition(0.3), latent_image=masked, denoise=0.6,
     )  # fmt: skip
-    sigmas = comfy.samplers.KSampler(model, 40, "cpu", name, "logsnr_uniform", 0.6).sigmas
+    sigmas = comfy.samplers.KSampler(model, steps, "cpu", name, "logsnr_uniform", 0.6).sigmas
     solution = _solution(model, sigmas, comfy.sample.prepare_noise(latent, 5), kind, 0.3, latent)
     torch.testing.assert_close(result["samples"][..., :20], latent[..., :20], atol=2e-6, rtol=1e-6)
     assert_right(name, result["samples"][..., 20:], solution[..., 20:], 0.3)
@@ -92,7 +105,7 @@ def test_models_for_inpainting(node, name, kind, noise_mask):
         "InpaintModelConditioning", positive=condition(0.4), negative=condition(-0.3), vae=vae, pixels=pixels, mask=mask,
         noise_mask=noise_mask,
     )  # fmt: skip
-    sigmas, picture = schedule(model), latent["samples"]
+    sigmas, picture = schedule(model, steps_of(name)), latent["samples"]
     masks = {"noise_mask": latent["noise_mask"]} if noise_mask else {}
     result = sample(model, name, sigmas, noise, positive, negative, cfg=2.0, latent=picture, **masks)
     torch.testing.assert_close(result[:, :, :16], picture[:, :, :16], atol=1e-5, rtol=1e-5)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from exact import DETERMINISTIC, calls_per_step
-from pixelwise import KINDS, PLAIN, assert_right, condition, gaussian_model, start, transport
+from pixelwise import KINDS, PLAIN, assert_right, condition, gaussian_model, start, steps_of, transport
 
 STEPS, MEAN = 36, 0.7
 SINGLE_STEP = [name for name in DETERMINISTIC if calls_per_step(name) > 1]
@@ -11,14 +11,18 @@ SINGLE_STEP = [name for name in DETERMINISTIC if calls_per_step(name) > 1]
 
 @pytest.fixture
 def run(host, pack):
-    """run(model, name, cuts, batch) -> the latent after every part of a schedule of STEPS steps, cut at the given steps."""
+    """run(model, name, cuts, batch) -> the latent after every part of a schedule of STEPS steps, cut at the given steps.
+
+    For a sampler that needs more steps every one of them is divided.
+    """
 
     def run(model, name, cuts, batch=2):
-        latent, latents, bounds = {"samples": torch.zeros(batch, 2, 64, 64)}, [], [0, *cuts, STEPS]
+        steps, bounds = steps_of(name, STEPS), [steps_of(name, cut) for cut in (0, *cuts, STEPS)]
+        latent, latents = {"samples": torch.zeros(batch, 2, 64, 64)}, []
         for begin, end in zip(bounds, bounds[1:]):
             [latent] = host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample(
-                model, "enable" if begin == 0 else "disable", 3, STEPS, 1.0, name, "logsnr_uniform", condition(MEAN),
-                condition(MEAN), latent, begin, end, "disable" if end == STEPS else "enable",
+                model, "enable" if begin == 0 else "disable", 3, steps, 1.0, name, "logsnr_uniform", condition(MEAN),
+                condition(MEAN), latent, begin, end, "disable" if end == steps else "enable",
             )  # fmt: skip
             latents.append(latent["samples"])
         return latents
@@ -73,6 +77,6 @@ def test_refining_with_the_same_seed_adds_independent_noise(host, run, name, kin
     model = gaussian_model(kind)
     latent = {"samples": run(model, name, [])[-1]}
     [refined] = host.NODE_CLASS_MAPPINGS["KSampler"]().sample(
-        model, 3, STEPS, 1.0, name, "logsnr_uniform", condition(MEAN), condition(MEAN), latent, 0.7
+        model, 3, steps_of(name, STEPS), 1.0, name, "logsnr_uniform", condition(MEAN), condition(MEAN), latent, 0.7
     )
     assert_right(name, refined["samples"], latent["samples"], MEAN)

@@ -89,6 +89,34 @@ def test_first_order_is_euler(sample, pack, kind):
     assert (ours - sample(kind, "euler", sigmas)).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+@pytest.mark.parametrize("kind", ["eps", "v", "edm", "flow"])
+def test_gddim_of_degree_0_is_ddim(sample, pack, kind, cfg):
+    """On flow models too, from sigma 1, where the host's ddim is Euler's method."""
+    import comfy.samplers
+
+    sigmas = torch.cat([torch.linspace(1.0, 0.02, 12), torch.zeros(1)]) if kind == "flow" else _ve_sigmas()
+    ours = _node(pack, "RESGDDIM", {"mode": "deterministic", "degree": 0, "corrector": "none"})
+    theirs = sample(kind, comfy.samplers.sampler_object("ddim"), sigmas, cfg)
+    assert (sample(kind, ours, sigmas, cfg) - theirs).abs().max() < 1e-4
+    other = _node(pack, "RESGDDIM", {"mode": "deterministic", "degree": 1, "corrector": "none"})
+    assert (sample(kind, other, sigmas, cfg) - theirs).abs().max() > 5e-3, "the comparison can fail"
+
+
+@pytest.mark.parametrize("kind", ["eps", "v", "edm"])
+def test_gddim_at_lambda_1_is_ddpm(sample, pack, kind):
+    def draws():
+        generator = torch.Generator().manual_seed(3)
+        return lambda sigma, sigma_next: torch.randn(8, 1, 8, 8, generator=generator)
+
+    sigmas = _ve_sigmas()
+    theirs = sample(kind, "ddpm", sigmas, 3.0, noise_sampler=draws())
+    for strength, equal in ((1.0, True), (0.9, False)):
+        ours = _node(pack, "RESGDDIM", {"mode": "stochastic", "lambda": strength, "s_noise": 1.0})
+        ours.extra_options["noise_sampler"] = draws()
+        assert ((sample(kind, ours, sigmas, 3.0) - theirs).abs().max() < 2e-4) == equal
+
+
 @pytest.mark.parametrize("limits", [{}, {"s_tmin": 0.1, "s_tmax": 3.0, "s_noise": 1.007}], ids=["everywhere", "within limits"])
 @pytest.mark.parametrize("kind", ["eps", "v", "edm"])
 def test_first_order_under_churn_is_euler_under_churn(sample, kind, limits):

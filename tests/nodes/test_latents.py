@@ -2,7 +2,19 @@
 
 import pytest
 import torch
-from pixelwise import ALL, KINDS, assert_right, condition, gaussian_model, noise_like, sample, schedule, start, transport
+from pixelwise import (
+    ALL,
+    KINDS,
+    assert_right,
+    condition,
+    gaussian_model,
+    noise_like,
+    sample,
+    schedule,
+    start,
+    steps_of,
+    transport,
+)
 
 from samplers.interpolation import InAlpha
 from samplers.multistep import multistep_plan
@@ -19,7 +31,7 @@ SHAPES = [(2, 3, 8, 8), (2, 40)]
 def test_five_dimensional_latents(pack, name, kind):
     """Batches of video under guidance."""
     model, noise, mean = gaussian_model(kind), noise_like((3, 2, 6, 16, 16)), -0.3 + 2.0 * 0.7
-    sigmas = schedule(model)
+    sigmas = schedule(model, steps_of(name))
     result = sample(model, name, sigmas, noise, condition(0.4), condition(-0.3), cfg=2.0)
     assert_right(name, result, transport(start(model, sigmas, noise), sigmas[0], 0.0, kind == "flow", mean), mean)
 
@@ -52,7 +64,7 @@ def _noises(batch):
 @pytest.mark.parametrize("name", ALL)
 def test_nested_latents(pack, name, kind):
     model, noises, mean = gaussian_model(kind), _noises(32), -0.3 + 2.0 * 0.7
-    sigmas, seen = schedule(model), []
+    sigmas, seen = schedule(model, steps_of(name)), []
     results = _sample_nested(model, name, sigmas, noises, callback=lambda step, x0, x, total: seen.append(step))
     whole = torch.cat([r.flatten(1) for r in results], dim=1)
     begin = torch.cat([start(model, sigmas, n).flatten(1) for n in noises], dim=1)

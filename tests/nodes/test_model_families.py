@@ -12,6 +12,7 @@ from exact import DETERMINISTIC
 from embedded.digits import digits
 from samplers.adaptive import ADAPTIVE_SAMPLERS
 from samplers.res import SAMPLERS
+from samplers.stochastic import SOLVERS
 
 FAMILIES = ["EPS", "V_PREDICTION", "V_PREDICTION_DDPM", "EDM", "STABLE_CASCADE", "V_PREDICTION_EDM", "V_PREDICTION_CONTINUOUS"]
 FAMILIES += ["FLOW", "FLUX", "FLOW_COSMOS", "IMG_TO_IMG"]
@@ -87,7 +88,7 @@ def test_churn_gives_the_datas_mean_and_spread_and_stays_below_sigma_max(family,
     model = family(name, **_settings(name))
     sampling, data, called = model.get_model_object("model_sampling"), digits(0.2).means, []
     model.add_wrapper("predict_noise", lambda executor, x, sigma, *rest: called.append(sigma) or executor(x, sigma, *rest))
-    for solver in DETERMINISTIC:
+    for solver in SOLVERS:
         result = _sample(model, _churn(pack, solver), 60, batch=256)
         assert float(result.mean()) == pytest.approx(float(data.mean()), abs=0.03), solver
         assert float(result.std()) == pytest.approx((float(data.var()) + 0.04) ** 0.5, abs=0.03), solver

@@ -83,8 +83,8 @@ def test_lists_rebound_by_another_pack_are_completed(registry, monkeypatch):
 def test_node_ids_never_change(pack):
     """They are in saved workflows."""
     assert set(pack) == {
-        "RESMultistep", "RESSingleStep", "RESSDE", "RESStochasticChurn", "RESAdaptive", "RESAdaptiveGrid", "RESLogSNRSchedule",
-        "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit", "RESSigmasPlot",
+        "RESMultistep", "RESSingleStep", "RESSDE", "RESStochasticChurn", "RESAdaptive", "RESAdaptiveGrid", "RESGDDIM",
+        "RESLogSNRSchedule", "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit", "RESSigmasPlot",
         "RESDigitsModel", "RESDigitsCondition", "RESDigitsLatent", "RESDigitsDecode",
     }  # fmt: skip
 

@@ -176,6 +176,7 @@ def test_an_item_of_a_batch_alone(server, name, kind):
 def test_node_defaults_are_the_registered_samplers(server):
     two = {"stages": "2", "stages.c2": 0.5, "flow_variable": "auto"}
     three = {"stages": "3", "stages.c2": 1 / 3, "stages.c3": 2 / 3, "flow_variable": "auto"}
+    gddim = {"mode": "deterministic", "mode.degree": 2, "mode.corrector": "none"}
     pairs = {
         "exp_res": {"class_type": "RESMultistep", "inputs": {**PLAIN, **ALPHA, "order": 4}},
         "exp_res_2s": {"class_type": "RESSingleStep", "inputs": two},
@@ -184,6 +185,7 @@ def test_node_defaults_are_the_registered_samplers(server):
         "exp_res_3m": {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": 3}},
         "exp_res_2mc": {"class_type": "RESMultistep", "inputs": {**PLAIN, "corrector": True}},
         "exp_res_3mc": {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": 3, "corrector": True}},
+        "exp_gddim": {"class_type": "RESGDDIM", "inputs": gddim},
     }
     assert set(pairs) == set(DETERMINISTIC)
     for name, node in pairs.items():

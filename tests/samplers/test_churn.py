@@ -171,12 +171,13 @@ def _start(batch=3, shape=(2,)):
 
 
 def test_the_solvers_are_the_deterministic_samplers():
-    assert set(SOLVERS) == set(DETERMINISTIC)
+    """Of this paper: gDDIM's values of eps do not stay what they are where noise is added between them."""
+    assert set(SOLVERS) == set(DETERMINISTIC) - {"exp_gddim"}
 
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("options", [{}, {"s_churn": 40.0, "s_tmin": 5.0, "s_tmax": 6.0}], ids=["0", "outside the limits"])
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", SOLVERS)
 def test_without_churn_it_is_the_deterministic_sampler_to_the_bit(name, options, time):
     sigmas = torch.tensor([0.999, 0.8, 0.5, 0.2, 0.0])  # s = sigma / alpha is 999, 4, 1, 0.25
     model = denoiser(time is not VE)

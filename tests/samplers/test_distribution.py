@@ -68,7 +68,10 @@ def test_mean_and_covariance_of_a_correlated_gaussian_converge_to_the_truth(name
         mean, covariance = _moments(name, grid, time, eta)
         last = COVARIANCE @ torch.linalg.inv(COVARIANCE + time.s(float(grid[-2])) ** 2 * torch.eye(2)) @ COVARIANCE
         errors.append(float(max((mean - MEAN).abs().max(), (covariance - last).abs().max())))
-    assert errors[2] < 0.002 and errors[2] < errors[0] / 20 and errors[2] < max(errors[1] / 4, 2e-5), errors
+    if name == "exp_gddim_sde":  # of order 1
+        assert errors[2] < errors[1] / 3 < errors[0] / 7.5 and errors[2] < 0.05, errors
+    else:
+        assert errors[2] < 0.002 and errors[2] < errors[0] / 20 and errors[2] < max(errors[1] / 4, 2e-5), errors
 
 
 # --- digits: samples against data, by a permutation test of the energy distance ---

@@ -8,7 +8,7 @@ NAMES = {
     "RESLogSNRSchedule": "RES LogSNR Schedule", "RESLogSNRCurve": "RES LogSNR Curve", "RESSigmasBlend": "RES Sigmas Blend",
     "RESSigmasResample": "RES Sigmas Resample", "RESSigmasSplit": "RES Sigmas Split", "RESSigmasPlot": "RES Sigmas Plot",
     "RESDigitsModel": "Digits Model", "RESDigitsCondition": "Digits Condition", "RESDigitsLatent": "Digits Latent",
-    "RESDigitsDecode": "Digits Decode",
+    "RESDigitsDecode": "Digits Decode", "RESGDDIM": "gDDIM",
 }  # fmt: skip
 
 
@@ -18,7 +18,7 @@ def test_every_node_is_here(editor):
 
 
 def test_every_node_wired_and_run(editor):
-    """Five samplers on five SIGMAS made of each other, and what they draw."""
+    """Six samplers on five SIGMAS made of each other, and what they draw."""
     add, wire = editor.add, editor.wire
     model = add("RESDigitsModel", 20, 60)
     of_model = {"model": (model, 0)}
@@ -32,7 +32,7 @@ def test_every_node_wired_and_run(editor):
     conditions = {"positive": (condition, 0), "negative": (condition, 0), "latent_image": (latent, 0), **of_model}
     samplers = {"RESMultistep": schedule, "RESSingleStep": curve, "RESSDE": blend, "RESStochasticChurn": resample}
     previews = []
-    for row, (node, sigmas) in enumerate({**samplers, "RESAdaptive": split}.items()):
+    for row, (node, sigmas) in enumerate({**samplers, "RESAdaptive": split, "RESGDDIM": schedule}.items()):
         custom = add("SamplerCustom", 600, 700 + 300 * row, {**conditions, "sigmas": (sigmas, 0)})
         wire(add(node, 300, 700 + 300 * row), 0, custom, "sampler")
         previews.append(_preview(editor, custom, 700 + 300 * row))

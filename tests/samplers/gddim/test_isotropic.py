@@ -8,10 +8,11 @@ import torch
 from exact import MIXTURE, CountingModel, denoiser, grid, noisy
 
 from embedded.mixture import GaussianMixture
-from samplers.gddim.isotropic import CORRECTORS, MAX_DEGREE, degree_weights, gddim_plan
+from samplers.gddim.isotropic import CORRECTORS, MAX_DEGREE, degree_weights, eta_of, gddim_plan
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
+from samplers.res import SAMPLERS
 from samplers.time_maps import FLOW, VE
 
 DEGREES = range(MAX_DEGREE + 1)
@@ -201,12 +202,32 @@ def test_without_noise_the_stochastic_form_is_the_deterministic_one():
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
     def distance(strength):
-        plan, grid = multistep_plan(sigmas, 1, VE, noise=Noise(strength**2)), torch.tensor(sigmas, dtype=torch.float64)
-        end = run(plan, denoiser(False), x, grid, disable=True, noise_sampler=lambda a, b: noise)
+        sample = SAMPLERS["exp_gddim_sde"].sample
+        grid = torch.tensor(sigmas, dtype=torch.float64)
+        end = sample(denoiser(False), x, grid, disable=True, eta=strength**2, noise_sampler=lambda a, b: noise)
         return float((end - ddim).abs().max())
 
     assert distance(0.0) < 1e-12
     assert distance(0.01) < 0.2 and distance(0.001) < distance(0.01) / 8
+
+
+@pytest.mark.parametrize("strength", [-0.1, -1e-300, 10.1, math.nan, math.inf])
+def test_a_lambda_out_of_range(strength):
+    """A negative one would pass for its square."""
+    with pytest.raises(ValueError, match=f"lambda must be between 0 and 10, got {strength}"):
+        eta_of(strength)
+
+
+def test_a_lambda_of_almost_nothing():
+    with pytest.raises(ValueError, match="lambda must be 0, or 0.0001 or more, got 1e-05"):
+        eta_of(1e-5)
+    sample = SAMPLERS["exp_gddim_sde"].sample
+    for strength in (0.0, 1e-4, 10.0):
+        assert (
+            sample(lambda x, s: x / 2, torch.ones(1, 2), torch.tensor([2.0, 1.0]), eta=eta_of(strength), disable=True)
+            .isfinite()
+            .all()
+        )
 
 
 def test_errors_by_name():
