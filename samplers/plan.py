@@ -146,7 +146,8 @@ class Plan:
 
     def on(self, state: torch.Tensor) -> "Plan":
         """The plan with its operators on the device and in the dtype of a state; itself where there are none."""
-        operators = [w for s in self.stages for w in (s.scale, *s.noise, *(w for _, w in s.weights)) if isinstance(w, Operator)]
+        weights = (w for s in self.stages for w in (s.scale, *s.noise, *(w for _, w in (*s.weights, *s.states))))
+        operators = [w for w in weights if isinstance(w, Operator)]
         if not operators:
             return self
         there = dict(zip(map(id, operators), moved(operators, state)))
@@ -154,8 +155,11 @@ class Plan:
         def of(weight):
             return there.get(id(weight), weight)
 
+        def pairs(weights):
+            return tuple((call, of(weight)) for call, weight in weights)
+
         stages = (
-            replace(s, scale=of(s.scale), weights=tuple((c, of(w)) for c, w in s.weights), noise=tuple(map(of, s.noise)))
+            replace(s, scale=of(s.scale), weights=pairs(s.weights), states=pairs(s.states), noise=tuple(map(of, s.noise)))
             for s in self.stages
         )
         return replace(self, stages=tuple(stages))

@@ -32,6 +32,7 @@ class Blurring(LinearSDE):
     blur: float = 10.0
     initial_variance: float = 0.0
     name = "blurring diffusion"
+    t_min = 1e-5
     t_max = 0.99598  # later alpha is so small that y0 = (y - sigma eps) / a is lost
 
     @property

@@ -33,9 +33,7 @@ def step_weights(sde: LinearSDE, nodes: Sequence[float], s: float, t: float, kin
         s, t: where the step starts and ends, t_max >= s > t >= 0.
         kind: "R" or "L", the parameterisation of eps.
     """
-    half = 0.5 * (np.sqrt(t) - np.sqrt(s))
-    root = np.sqrt(s) + half * (_NODES + 1.0)
-    tau, weights = root**2, half * _WEIGHTS * 2.0 * root
+    tau, weights = quadrature(s, t)
     between = sde.transition(t, tau)
     if kind == "R":
         parts = between @ sde.root(tau)
@@ -52,6 +50,13 @@ def step_weights(sde: LinearSDE, nodes: Sequence[float], s: float, t: float, kin
 def last_weight(sde: LinearSDE, s: float, kind: str = "R") -> np.ndarray:
     """-Psi(0, s) K_s, of eps in a step from s to the mean of u0 given u_s, by Tweedie's formula: the same for every K."""
     return -sde.transition(0.0, s) @ sde.factor(s, kind)
+
+
+def quadrature(s: float, t: float) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights from s to t."""
+    half = 0.5 * (np.sqrt(t) - np.sqrt(s))
+    root = np.sqrt(s) + half * (_NODES + 1.0)
+    return root**2, half * _WEIGHTS * 2.0 * root
 
 
 def lagrange(nodes: Sequence[float], j: int, t):

@@ -26,12 +26,14 @@ class LinearSDE(ABC):
     Attributes:
         name: how plans and errors call it.
         t_max: where sampling starts.
+        t_min: the last time above 0 that it is sampled at.
         grid: shape of the grid of independent blocks.
         size: numbers in a block.
     """
 
     name: str
     t_max: float = 1.0
+    t_min: float = 1e-3
     grid: tuple[int, ...] = ()
     size: int = 1
 

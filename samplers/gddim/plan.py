@@ -69,19 +69,22 @@ def _planned(sde, sigmas, degree, corrector, lam, kind) -> Plan:
 def time_map_of(sde: LinearSDE) -> TimeMap:
     """t -> the mean of the first number of a state that started at 1, and lambda, half its logSNR."""
 
-    def first(matrix) -> float:
-        return float(matrix.flat[0])
-
     def lam(t: float) -> float:
-        return math.log(first(sde.transition(t, 0.0))) - 0.5 * math.log(first(sde.covariance(t)))
+        return float(half_log_snr(sde, np.array([t]))[0])
 
     return TimeMap(
         name=sde.name,
         sigma_limit=sde.t_max,
-        alpha=lambda t: first(sde.transition(t, 0.0)),
+        alpha=lambda t: float(sde.transition(t, 0.0).flat[0]),
         lam=lam,
         sigma=lambda value: brentq(lambda t: lam(t) - value, _LEAST * sde.t_max, sde.t_max),
     )
+
+
+def half_log_snr(sde: LinearSDE, t: np.ndarray) -> np.ndarray:
+    """Lambda of the first number of the first block, at times t of shape (n,)."""
+    first = (slice(None), *[0] * (len(sde.grid) + 2))
+    return np.log(sde.transition(t, 0.0)[first]) - 0.5 * np.log(sde.covariance(t)[first])
 
 
 def _deterministic(sde, time, steps, degree, corrector, kind) -> list[Stage]:
@@ -130,7 +133,7 @@ def _stochastic(sde, time, steps, lam, kind) -> list[Stage]:
         to_eps = np.linalg.solve(sde.root(s), sde.factor(s, kind))
         weight = (sde.root(t) @ contracted[call] - sde.transition(t, s) @ sde.root(s)) @ to_eps
         stage = _stage(sde, time, step, s, [(node, weight)], closes_step=True)
-        stages.append(replace(stage, noise=(_operator(sde, noise_factor(sde, t, contracted[call])),), segment=(s, t)))
+        stages.append(replace(stage, noise=(operator(sde, noise_factor(sde, t, contracted[call])),), segment=(s, t)))
     return stages
 
 
@@ -140,12 +143,12 @@ def _stage(sde, time, step: GridStep, t: float, combined, closes_step: bool) -> 
     for (call, _), weight in combined:
         weights[call] = weights.get(call, 0.0) + weight
     h = math.inf if step.sigma_next == 0.0 else time.lam(step.sigma_next) - time.lam(step.sigma)
-    scale = _operator(sde, sde.transition(step.sigma_next, step.sigma))
-    terms = tuple((call, _operator(sde, weight)) for call, weight in weights.items())
+    scale = operator(sde, sde.transition(step.sigma_next, step.sigma))
+    terms = tuple((call, operator(sde, weight)) for call, weight in weights.items())
     return Stage(step.index, t, h, scale, terms, closes_step)
 
 
-def _operator(sde: LinearSDE, matrix: np.ndarray):
+def operator(sde: LinearSDE, matrix: np.ndarray):
     """A matrix of the process as a weight of a stage."""
     if sde.grid:
         return Diagonal(matrix[..., 0, 0])  # of blocks of one number

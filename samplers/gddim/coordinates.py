@@ -1,0 +1,110 @@
+"""Between the data that a network sees and the state that a process moves.
+
+The position of CLD is the data, its velocity something of the process's own; blurring diffusion moves the frequencies of an
+image.
+"""
+
+import numpy as np
+import torch
+
+from .blurring import Blurring, dct_matrix
+from .linear_sde import LinearSDE
+
+
+class Coordinates:
+    """The state of a process in the data's terms.
+
+    Args:
+        sde: the process.
+        like: data, (batch, channels, ...), for their device and dtype; of the size that `sde` is for.
+    """
+
+    def __init__(self, sde: LinearSDE, like: torch.Tensor):
+        self._sde, self._channels = sde, like.shape[1]
+        self._dct = None
+        if isinstance(sde, Blurring):
+            self._dct = tuple(_like(dct_matrix(n), like) for n in sde.grid)
+
+    def to_state(self, seen: torch.Tensor) -> torch.Tensor:
+        """From what the network sees, or answers, to the state's coordinates."""
+        if self._dct is None:
+            return seen
+        down, across = self._dct
+        return down @ seen @ across.mT
+
+    def to_seen(self, state: torch.Tensor) -> torch.Tensor:
+        """The inverse of `to_state`."""
+        if self._dct is None:
+            return state
+        down, across = self._dct
+        return down.mT @ state @ across
+
+    def data(self, state: torch.Tensor) -> torch.Tensor:
+        """The part of a state that is data: the position, as the network sees it."""
+        return self.to_seen(state)[:, : self._channels]
+
+    def noised(self, t: float, data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """The data part of a state at t: of Psi(t, 0) (data, 0) + L_t noise.
+
+        Args:
+            t: 0 to t_max.
+            data, noise: (batch, channels, ...); noise is unit noise.
+        """
+        signal = self._first_column(self._sde.transition(t, 0.0), data)[0]
+        spread = self._first_column(self._sde.cholesky(t), data)[0]
+        return self.to_seen(signal * self.to_state(data) + spread * self.to_state(noise))
+
+    def started(self, t: float, noisy: torch.Tensor, data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """The whole state at t whose data part is `noisy`.
+
+        Args:
+            t: above 0, up to t_max, where it is a draw of the prior.
+            noisy: from `noised`.
+            data: the data of it.
+            noise: unit noise like the state, for the rest of it; its data part is not used.
+        """
+        position = self.to_state(noisy)
+        if self._sde.size == 1:
+            return position
+        signal = self._first_column(self._sde.transition(t, 0.0), data)
+        spread = self._first_column(self._sde.cholesky(t), data)
+        own = float(self._sde.cholesky(t)[1, 1])
+        of_position = (position - signal[0] * data) / spread[0]
+        velocity = signal[1] * data + spread[1] * of_position + own * noise[:, self._channels :]
+        return torch.cat([position, velocity], dim=1)
+
+    def _first_column(self, matrix: np.ndarray, like: torch.Tensor) -> list:
+        """How the first number of every block acts on each of its numbers."""
+        if self._sde.grid:
+            return [_like(matrix[..., 0, 0], like)]
+        return [float(value) for value in matrix[:, 0]]
+
+
+class DenoisedData:
+    """The data part of the mean of u0, for previews: of Psi(0, t) (u - K_t eps).
+
+    Args:
+        sde, kind: as in `gddim_on`.
+        coordinates: of the states.
+        times: at which it will be asked for.
+        like: a state.
+    """
+
+    def __init__(self, sde: LinearSDE, kind: str, coordinates: Coordinates, times: list[float], like: torch.Tensor):
+        self._coordinates = coordinates
+        back = [sde.transition(0.0, t)[..., :1, :] for t in times]
+        rows = np.stack([np.stack([row, row @ -sde.factor(t, kind)]) for t, row in zip(times, back)])
+        self._rows = _like(rows[..., 0, :], like)  # (times, of u and of eps, *grid, size)
+        self._size = sde.size
+
+    def at(self, call: int, state: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, ...) data, for the time with this index."""
+        result = 0.0
+        for row, tensor in zip(self._rows[call], (state, eps)):
+            for part, weight in zip(tensor.chunk(self._size, dim=1), row.unbind(dim=-1)):
+                result = result + part * weight
+        return self._coordinates.to_seen(result)
+
+
+def _like(matrix: np.ndarray, tensor: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(matrix)).to(tensor.dtype).to(tensor.device)

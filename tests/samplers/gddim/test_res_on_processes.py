@@ -1,0 +1,123 @@
+"""RES on linear diffusions: the methods of isotropic noise, with matrices in the place of phi functions."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from processes import PROCESSES, data, state
+
+from embedded.mixture import ring
+from embedded.process_mixture import ProcessMixture
+from samplers.gddim.plan import gddim_on, time_map_of
+from samplers.gddim.res import METHODS, res_on
+from samplers.loop import run
+from samplers.multistep import multistep_plan
+from samplers.single_step import single_step_plan
+from samplers.tableaus import res_2s, res_3s
+
+ORDERS = {"1": 1, "2M": 2, "2MC": 3, "3M": 3, "3MC": 4, "4M": 4, "4MC": 5, "2S": 2, "3S": 3}
+
+
+def eps_of(sde, mixture, kind="R"):
+    exact = ProcessMixture(sde, mixture)
+    return lambda u, t: exact.eps(u, float(t[0]), kind)
+
+
+def lam_grid(sde, steps, last=0.01):
+    """Uniform in the clock."""
+    time = time_map_of(sde)
+    lams = np.linspace(time.lam(sde.t_max), time.lam(last), steps + 1)
+    return [sde.t_max, *map(time.sigma, lams[1:])]
+
+
+@lru_cache
+def converged(name, steps):
+    """On PROCESSES[name], from `state`."""
+    sde, fine = PROCESSES[name], lam_grid(PROCESSES[name], steps)
+    return solve(gddim_on(sde, fine, 3, "PECE"), eps_of(sde, data()), state(sde), fine)
+
+
+def solve(plan, model, u, times):
+    return run(plan, model, u, torch.tensor(times, dtype=torch.float64), disable=True)
+
+
+def _distance(a, b):
+    return float(((a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)).median())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["VP", "CLD"])
+def test_order(name, method):
+    """That of the method on isotropic noise; a corrector gains one."""
+    sde, u = PROCESSES[name], state(PROCESSES[name])
+    model, reference = eps_of(sde, data()), converged(name, 400)
+    errors = [_distance(solve(res_on(sde, g, method), model, u, g), reference) for g in (lam_grid(sde, 40), lam_grid(sde, 80))]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(ORDERS[method], abs=0.3 if ORDERS[method] < 4 else 0.7)
+
+
+@pytest.mark.parametrize("method", ["2MC", "3MC", "2S", "3S"])
+def test_order_of_blurring(method):
+    """Each frequency has its own clock here, so that orders show later."""
+    sde, u = PROCESSES["blurring"], state(PROCESSES["blurring"])
+    model, reference = eps_of(sde, data()), converged("blurring", 500)
+    errors = [_distance(solve(res_on(sde, g, method), model, u, g), reference) for g in (lam_grid(sde, 80), lam_grid(sde, 160))]
+    assert math.log2(errors[0] / errors[1]) > ORDERS[method] - 0.25
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_first_order_is_ddim(name):
+    """gDDIM of degree 0, from a constant D in the place of a constant eps."""
+    sde, u, times = PROCESSES[name], state(PROCESSES[name]), [0.9, 0.6, 0.2, 0.01, 0.0]
+    model = eps_of(sde, data())
+    ours = solve(res_on(sde, times, "1"), model, u, times)
+    torch.testing.assert_close(ours, solve(gddim_on(sde, times, 0), model, u, times), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "method, plan",
+    [
+        ("2M", lambda sigmas: multistep_plan(sigmas, 2)),
+        ("2MC", lambda sigmas: multistep_plan(sigmas, 2, corrector=True)),
+        ("3M", lambda sigmas: multistep_plan(sigmas, 3)),
+        ("2S", lambda sigmas: single_step_plan(sigmas, res_2s())),
+        ("3S", lambda sigmas: single_step_plan(sigmas, res_3s())),
+    ],
+)
+def test_on_vp_they_are_the_samplers_of_the_pack(method, plan):
+    """In sigma = sqrt((1 - a) / a), with phi functions in the place of quadrature."""
+    sde, mixture = PROCESSES["VP"], ring(components=3, radius=1.0, std=0.5)
+    times = [1.0, 0.8, 0.5, 0.3, 0.1, 0.02]
+    alpha = torch.tensor([time_map_of(sde).alpha(t) for t in times], dtype=torch.float64)
+    sigmas = (1 - alpha**2).sqrt() / alpha
+    u = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours = solve(res_on(sde, times, method), eps_of(sde, mixture), u, times)
+    theirs = run(plan(sigmas), mixture.denoise, u / alpha[0], sigmas, disable=True) * alpha[-1]
+    torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", PROCESSES)
+def test_exact_for_data_in_one_point(name, method):
+    """D is constant there, so steps of any size are."""
+    sde, u, times = PROCESSES[name], state(PROCESSES[name]), [0.9, 0.5, 0.4, 0.1, 0.02]
+    model = eps_of(sde, type(data())(data().means[:1], 1e-9))
+    fine = np.linspace(0.9, 0.02, 30).tolist()
+    exact = solve(gddim_on(sde, fine, 0), model, u, fine)
+    torch.testing.assert_close(solve(res_on(sde, times, method), model, u, times), exact, rtol=1e-6, atol=1e-6)
+    ended = solve(res_on(sde, [*times, 0.0], method), model, u, [*times, 0.0])[:, :1]
+    torch.testing.assert_close(ended.flatten(1), data().means[:1].expand(len(u), -1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["3MC", "3S"])
+def test_the_parameterisation_does_not_matter(method):
+    """D is the same from either eps."""
+    sde, u, times = PROCESSES["CLD"], state(PROCESSES["CLD"]), [1.0, 0.7, 0.4, 0.1, 0.01, 0.0]
+    ends = [solve(res_on(sde, times, method, kind), eps_of(sde, data(), kind), u, times) for kind in ("R", "L")]
+    torch.testing.assert_close(*ends, rtol=1e-7, atol=1e-7)
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="method must be one of '1', '2M', .*, got '5M'"):
+        res_on(PROCESSES["CLD"], [1.0, 0.0], "5M")
