@@ -22,27 +22,35 @@ class RESGDDIM(io.ComfyNode):
             description="Generalised DDIM for eps, v, EDM and flow models: DDIM made more accurate by a polynomial in the noise, "
             "or DDIM with noise. At the defaults these are the samplers exp_gddim and exp_gddim_sde.",
             search_aliases=["res", "gddim", "ddim", "deis", "ddpm", "sampler"],
-            inputs=[
-                io.DynamicCombo.Input(
-                    "mode",
-                    options=[
-                        io.DynamicCombo.Option("deterministic", _deterministic_inputs()),
-                        io.DynamicCombo.Option("stochastic", _stochastic_inputs()),
-                    ],
-                    tooltip="deterministic: of any degree. stochastic: with noise, of degree 0.",
-                )
-            ],
+            inputs=[mode_input()],
             outputs=[io.Sampler.Output()],
         )
 
     @classmethod
     def execute(cls, mode) -> io.NodeOutput:
         """A SAMPLER; `mode` holds the choice and its options."""
-        if mode["mode"] == "deterministic":
-            name, options = "exp_gddim", {"degree": mode["degree"], "corrector": mode["corrector"]}
-        else:
-            name, options = "exp_gddim_sde", {"eta": eta_of(mode["lambda"]), "s_noise": mode["s_noise"]}
-        return io.NodeOutput(comfy.samplers.KSAMPLER(for_host(SAMPLERS[name]), extra_options=options))
+        return io.NodeOutput(sampler_of(mode))
+
+
+def sampler_of(mode: dict) -> comfy.samplers.KSAMPLER:
+    """The SAMPLER that `mode_input` describes."""
+    if mode["mode"] == "deterministic":
+        name, options = "exp_gddim", {"degree": mode["degree"], "corrector": mode["corrector"]}
+    else:
+        name, options = "exp_gddim_sde", {"eta": eta_of(mode["lambda"]), "s_noise": mode["s_noise"]}
+    return comfy.samplers.KSAMPLER(for_host(SAMPLERS[name]), extra_options=options)
+
+
+def mode_input() -> io.DynamicCombo.Input:
+    """With or without noise, and the options of either."""
+    return io.DynamicCombo.Input(
+        "mode",
+        options=[
+            io.DynamicCombo.Option("deterministic", _deterministic_inputs()),
+            io.DynamicCombo.Option("stochastic", _stochastic_inputs()),
+        ],
+        tooltip="deterministic: of any degree. stochastic: with noise, of degree 0.",
+    )
 
 
 def _deterministic_inputs() -> list:

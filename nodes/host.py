@@ -4,6 +4,7 @@ import comfy.model_sampling as ms
 
 from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE, TimeMap
+from .process_model import ProcessSampling
 
 # Classes that newer hosts add are looked up by name.
 _VE_KINDS = tuple(
@@ -34,6 +35,12 @@ def time_map(model_sampling) -> TimeMap:
     Raises:
         ValueError: a kind of model_sampling this pack does not know.
     """
+    if isinstance(model_sampling, ProcessSampling):
+        raise ValueError(
+            f"model is a {model_sampling.sde.name} model: its noise is not the same in every direction, so it has no sigma. Use "
+            "gDDIM Times as schedule, and gDDIM Sample or one of exp_gddim, exp_gddim_sde, exp_res_2m, exp_res_3m, exp_res_2mc, "
+            "exp_res_3mc, exp_res_2s and exp_res_3s to sample."
+        )
     if isinstance(model_sampling, _VE_KINDS):
         return VE
     if isinstance(model_sampling, ms.CONST):

@@ -16,6 +16,8 @@ from ..samplers.schedules import logsnr_grid
 from ..samplers.time_maps import VE
 from .cfg_pp import GuidedAndUnconditional
 from .host import check_answers_for_one_sigma, check_holds_noise, model_sampling_of, sigma_range, time_map
+from .process_model import ProcessSampling
+from .process_sampling import sample_process
 
 _MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
 
@@ -29,6 +31,10 @@ def for_host(sampler: Sampler):
     @functools.wraps(sampler.sample)
     def host_sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
         sampling = model_sampling_of(model)
+        if isinstance(sampling, ProcessSampling) and sampler.on_process is not None:
+            return sample_process(
+                model, x, sigmas, extra_args, _interruptible(callback), disable, planner=sampler.on_process, **options
+            )
         check_answers_for_one_sigma(model)
         time = VE if time_map(sampling) is VE else sampler.flow_time
         if sampler.stochastic:

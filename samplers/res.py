@@ -8,12 +8,13 @@ All of them end a grid at sigma = 0 with one call and take `time`: the time map 
 take a model that returns (guided, unconditional), see `cfg_pp.py`.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 from .brownian import brownian_noise_sampler
 from .cfg_pp import cfg_pp
-from .gddim.isotropic import sample_exp_gddim
+from .gddim.isotropic import CORRECTOR, DEGREE, sample_exp_gddim
 from .interpolation import IN_LAMBDA, InAlpha
 from .loop import run
 from .multistep import multistep_plan
@@ -283,6 +284,7 @@ class Sampler(NamedTuple):
         stochastic: it adds noise and takes eta, s_noise, noise and noise_sampler.
         cfg_pp: its model returns (guided, unconditional).
         stages: model calls of a step; the last step, to sigma 0, is one call.
+        on_process: the method on a linear diffusion, (sde, sigmas, kind, **options) -> Plan; None where it has none there.
     """
 
     sample: Callable
@@ -290,22 +292,45 @@ class Sampler(NamedTuple):
     stochastic: bool = False
     cfg_pp: bool = False
     stages: int = 1
+    on_process: Callable[..., Plan] | None = None
+
+
+def _res_on(method: str) -> Callable[..., Plan]:
+    def plan(sde, sigmas, kind):
+        from .gddim.res import res_on  # here: SciPy's solvers take long to import
+
+        return res_on(sde, sigmas, method, kind)
+
+    return plan
+
+
+def _gddim_on(sde, sigmas, kind, degree=DEGREE, corrector=CORRECTOR) -> Plan:
+    from .gddim.plan import gddim_on
+
+    return gddim_on(sde, sigmas, degree, corrector, kind=kind)
+
+
+def _gddim_sde_on(sde, sigmas, kind, eta=1.0, s_noise=1.0) -> Plan:
+    from .gddim.plan import gddim_on
+
+    noise = _noise(eta, s_noise)
+    return gddim_on(sde, sigmas, 0, lam=math.sqrt(noise.eta), kind=kind, s_noise=noise.s_noise)
 
 
 SAMPLERS = {
     "exp_res": Sampler(sample_exp_res, FLOW),
-    "exp_res_2m": Sampler(sample_exp_res_2m, FLOW),
-    "exp_res_3m": Sampler(sample_exp_res_3m, FLOW),
-    "exp_res_2mc": Sampler(sample_exp_res_2mc, FLOW),
-    "exp_res_3mc": Sampler(sample_exp_res_3mc, FLOW),
-    "exp_res_2s": Sampler(sample_exp_res_2s, FLOW_LOG_SIGMA, stages=2),
-    "exp_res_3s": Sampler(sample_exp_res_3s, FLOW_LOG_SIGMA, stages=3),
+    "exp_res_2m": Sampler(sample_exp_res_2m, FLOW, on_process=_res_on("2M")),
+    "exp_res_3m": Sampler(sample_exp_res_3m, FLOW, on_process=_res_on("3M")),
+    "exp_res_2mc": Sampler(sample_exp_res_2mc, FLOW, on_process=_res_on("2MC")),
+    "exp_res_3mc": Sampler(sample_exp_res_3mc, FLOW, on_process=_res_on("3MC")),
+    "exp_res_2s": Sampler(sample_exp_res_2s, FLOW_LOG_SIGMA, stages=2, on_process=_res_on("2S")),
+    "exp_res_3s": Sampler(sample_exp_res_3s, FLOW_LOG_SIGMA, stages=3, on_process=_res_on("3S")),
     "exp_res_sde": Sampler(_sde, FLOW, stochastic=True),
     "exp_res_2m_sde": Sampler(_sde_2m, FLOW, stochastic=True),
     "exp_res_2s_sde": Sampler(_sde_2s, FLOW, stochastic=True, stages=2),
     "exp_res_3s_sde": Sampler(_sde_3s, FLOW, stochastic=True, stages=3),
-    "exp_gddim": Sampler(sample_exp_gddim, FLOW),
-    "exp_gddim_sde": Sampler(_gddim_sde, FLOW, stochastic=True),
+    "exp_gddim": Sampler(sample_exp_gddim, FLOW, on_process=_gddim_on),
+    "exp_gddim_sde": Sampler(_gddim_sde, FLOW, stochastic=True, on_process=_gddim_sde_on),
     "exp_res_cfg_pp": Sampler(_exp_res_cfg_pp, FLOW, cfg_pp=True),
     "exp_res_2m_cfg_pp": Sampler(_2m_cfg_pp, FLOW, cfg_pp=True),
     "exp_res_2mc_cfg_pp": Sampler(_2mc_cfg_pp, FLOW, cfg_pp=True),

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 
 from ..grid import GridStep, grid_steps, read_sigmas
 from ..operators import Block, Diagonal
-from ..plan import Plan, Stage, step_count
+from ..plan import MAX_STRENGTH, Plan, Stage, step_count
 from ..time_maps import TimeMap
 from .coefficients import contraction, last_weight, noise_factor, step_weights
 from .isotropic import CORRECTORS, MAX_DEGREE
@@ -28,7 +28,15 @@ class _Step(NamedTuple):
     weights: list[np.ndarray]
 
 
-def gddim_on(sde: LinearSDE, sigmas, degree: int = 2, corrector: str = "none", lam: float = 0.0, kind: str = "R") -> Plan:
+def gddim_on(
+    sde: LinearSDE,
+    sigmas,
+    degree: int = 2,
+    corrector: str = "none",
+    lam: float = 0.0,
+    kind: str = "R",
+    s_noise: float = 1.0,
+) -> Plan:
     """The plan of gDDIM on a linear diffusion, for a model that gives eps; kept for the next call with the same arguments.
 
     Args:
@@ -38,6 +46,7 @@ def gddim_on(sde: LinearSDE, sigmas, degree: int = 2, corrector: str = "none", l
         corrector: "none", "PEC" or "PECE", see `isotropic.gddim_plan`. "none" where lam is above 0.
         lam: strength of the noise, 0 for none, 1 for the reverse SDE.
         kind: "R" or "L", the parameterisation of the model's eps.
+        s_noise: factor of the noise alone; 1 is right.
 
     Raises:
         ValueError: an argument is none of these, or the grid is not one to sample on, see `grid_steps`.
@@ -52,14 +61,16 @@ def gddim_on(sde: LinearSDE, sigmas, degree: int = 2, corrector: str = "none", l
         raise ValueError(f"degree must be 0 and corrector 'none' where lambda is above 0, got {degree} and {corrector!r}.")
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
-    return _planned(sde, tuple(read_sigmas(sigmas)), degree, corrector, float(lam), kind)
+    if not 0.0 <= s_noise <= MAX_STRENGTH:
+        raise ValueError(f"s_noise must be between 0 and {MAX_STRENGTH:g}, got {s_noise!r}.")
+    return _planned(sde, tuple(read_sigmas(sigmas)), degree, corrector, (float(lam), float(s_noise)), kind)
 
 
 @lru_cache(maxsize=16)
-def _planned(sde, sigmas, degree, corrector, lam, kind) -> Plan:
-    time = time_map_of(sde)
+def _planned(sde, sigmas, degree, corrector, noise, kind) -> Plan:
+    time, lam = time_map_of(sde), noise[0]
     steps = [step._replace(sigma=min(step.sigma, sde.t_max)) for step in grid_steps(sigmas, time, rising=False)]
-    stages = _stochastic(sde, time, steps, lam, kind) if lam else _deterministic(sde, time, steps, degree, corrector, kind)
+    stages = _stochastic(sde, time, steps, *noise, kind) if lam else _deterministic(sde, time, steps, degree, corrector, kind)
     name = f"gDDIM with lambda {lam:g}" if lam else f"gDDIM of degree {degree}"
     name += "" if corrector == "none" else f", {corrector}"
     return Plan(f"{name}, K = {kind}", time, step_count(sigmas), tuple(stages), clock="t")
@@ -119,7 +130,7 @@ def _correction(sde, previous: _Step, end, kind) -> list:
     return [*zip(redone.nodes, redone.weights), *((node, -weight) for node, weight in zip(previous.nodes, previous.weights))]
 
 
-def _stochastic(sde, time, steps, lam, kind) -> list[Stage]:
+def _stochastic(sde, time, steps, lam, s_noise, kind) -> list[Stage]:
     """Degree 0; a step to t = 0 is deterministic."""
     noisy = [step for step in steps if step.sigma_next > 0.0]
     contracted = contraction(sde, [step.sigma for step in noisy], [step.sigma_next for step in noisy], lam)
@@ -133,7 +144,7 @@ def _stochastic(sde, time, steps, lam, kind) -> list[Stage]:
         to_eps = np.linalg.solve(sde.root(s), sde.factor(s, kind))
         weight = (sde.root(t) @ contracted[call] - sde.transition(t, s) @ sde.root(s)) @ to_eps
         stage = _stage(sde, time, step, s, [(node, weight)], closes_step=True)
-        stages.append(replace(stage, noise=(operator(sde, noise_factor(sde, t, contracted[call])),), segment=(s, t)))
+        stages.append(replace(stage, noise=(operator(sde, s_noise * noise_factor(sde, t, contracted[call])),), segment=(s, t)))
     return stages
 
 

@@ -1,0 +1,162 @@
+"""MODELs whose noise is not the same in every direction: critically-damped Langevin and blurring diffusion.
+
+The host's BaseModel does for them what it does for every network. Their sigma is the time t of the process, their "denoised"
+output is eps, and a model of CLD takes and gives positions and velocities, twice the channels of a latent.
+"""
+
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.patcher_extension
+import comfy.supported_models_base
+import torch
+
+from ..embedded.mixture import GaussianMixture
+from ..embedded.process_mixture import ProcessMixture
+from ..samplers.gddim.blurring import Blurring
+from ..samplers.gddim.cld import CLD
+from ..samplers.gddim.coordinates import Coordinates
+from ..samplers.gddim.linear_sde import LinearSDE
+from .digits_model import MixtureLatent
+
+GDDIM = "comfyui_res_gddim"  # in transformer_options: the sampler knows what this model gives
+LABEL_SCALE = 999.0  # of the time a network is told, as in the published CLD checkpoints
+_TABLE = 1000
+
+
+class ProcessSampling(torch.nn.Module):
+    """The host's model_sampling for a linear diffusion.
+
+    Args:
+        sde: the process; `Blurring` for the size of image in `shape`.
+        kind: "R" or "L", the parameterisation of the model's eps.
+        shape: (channels, height, width) of the latents it is made for; None for a length that is free.
+    """
+
+    def __init__(self, sde: LinearSDE, kind: str, shape: tuple[int | None, ...]):
+        super().__init__()
+        self.sde, self.kind, self.shape = sde, kind, shape
+        # uniform in sqrt(t), so that schedulers which pick from it give the paper's grid
+        root = torch.linspace(sde.t_min**0.5, sde.t_max**0.5, _TABLE, dtype=torch.float64)
+        self.register_buffer("sigmas", root.square().float())
+
+    @property
+    def sigma_min(self):
+        return self.sigmas[0]
+
+    @property
+    def sigma_max(self):
+        return self.sigmas[-1]
+
+    def timestep(self, sigma):
+        return sigma * LABEL_SCALE
+
+    def sigma(self, timestep):
+        return timestep / LABEL_SCALE
+
+    def percent_to_sigma(self, percent):
+        return self.sde.t_max * min(max(1.0 - percent, 0.0), 1.0)
+
+    def calculate_input(self, sigma, noise):
+        return noise
+
+    def calculate_denoised(self, sigma, model_output, model_input):
+        return model_output
+
+    def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
+        """The data part of the state at t = sigma; the sampler adds the rest."""
+        check_shape(self, latent_image.shape)
+        t = min(float(sigma), self.sde.t_max)
+        return Coordinates(self.sde, latent_image).noised(t, latent_image, noise)
+
+    def inverse_noise_scaling(self, sigma, latent):
+        return latent
+
+
+def check_shape(sampling: ProcessSampling, shape: torch.Size) -> None:
+    """Raise a ValueError for latents that the model is not made for."""
+    wanted = sampling.shape
+    if len(shape) != 1 + len(wanted) or any(w is not None and w != n for w, n in zip(wanted, shape[1:])):
+        sizes = " x ".join("any" if w is None else str(w) for w in wanted)
+        raise ValueError(
+            f"latent_image has items of shape {tuple(shape[1:])}, but this {sampling.sde.name} model is made for {sizes} "
+            "(channels x height x width). Use Digits Latent for the digits."
+        )
+
+
+class ProcessMixtureNet(torch.nn.Module):
+    """The exact eps of a mixture in the place of a network."""
+
+    dtype = torch.float32
+
+    def __init__(self, sde: LinearSDE, mixture: GaussianMixture, kind: str, shape: tuple[int, int, int]):
+        super().__init__()
+        coordinates = Coordinates(sde, torch.zeros(1, *shape, dtype=torch.float64))
+        means = coordinates.to_state(mixture.means.double().reshape(-1, *shape)).flatten(1)
+        self.sde, self.kind, self.std = sde, kind, mixture.std
+        self.register_buffer("means", means.float())
+        self.register_buffer("labels", mixture.labels)
+
+    def forward(self, x, timesteps, context=None, control=None, transformer_options={}, **kwargs):
+        """Eps for states x, (batch, channels, height, width), at times timesteps / 999."""
+        wrappers = comfy.patcher_extension.get_all_wrappers(
+            comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, transformer_options
+        )
+        executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(self._forward, self, wrappers)
+        return executor.execute(x, timesteps, context, control, transformer_options, **kwargs)
+
+    def _forward(self, x, timesteps, context, control, transformer_options, **kwargs):
+        mixture = GaussianMixture(self.means.to(x.device), self.std, self.labels.to(x.device))
+        exact, coordinates = ProcessMixture(self.sde, mixture), Coordinates(self.sde, x)
+        weights = None if context is None else context.sum(dim=1)
+        state, times = coordinates.to_state(x), timesteps.cpu().double().numpy() / LABEL_SCALE
+        eps = torch.empty_like(state)
+        for t in set(times.tolist()):  # one, but for batches of several prompts
+            here = torch.from_numpy(times == t).to(x.device)
+            eps[here] = exact.eps(state[here], t, self.kind, None if weights is None else weights[here])
+        return coordinates.to_seen(eps)
+
+
+class ProcessModel(comfy.model_base.BaseModel):
+    """BaseModel around a network for a linear diffusion."""
+
+    def __init__(self, config, sampling: ProcessSampling, network: torch.nn.Module):
+        super().__init__(config, model_type=comfy.model_base.ModelType.EPS)
+        self.model_sampling = sampling
+        self.diffusion_model = network
+
+    def _apply_model(self, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs):
+        if not transformer_options.get(GDDIM):  # the sampler takes eps for a denoised output, and t for a sigma
+            raise ValueError(
+                f"model is a {self.model_sampling.sde.name} model, which this sampler is not for: its noise is not the same in "
+                "every direction. Use exp_gddim, exp_gddim_sde or gDDIM Sample."
+            )
+        return super()._apply_model(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+
+
+class _Config(comfy.supported_models_base.BASE):
+    unet_config = {"disable_unet_model_creation": True}
+    unet_extra_config = {}
+    latent_format = MixtureLatent
+    memory_usage_factor = 0.001
+
+
+def process_model(sde: LinearSDE, kind: str, shape: tuple[int | None, ...], network: torch.nn.Module):
+    """A MODEL (a ModelPatcher) of a network for a linear diffusion.
+
+    Args:
+        sde, kind, shape: as in `ProcessSampling`.
+        network: `network(x, timesteps, context, ...) -> eps`, with `sde.size` times the channels of `shape`.
+    """
+    config = _Config({**_Config.unet_config, "in_channels": shape[0]})
+    config.latent_format.latent_channels = shape[0]
+    return comfy.model_patcher.ModelPatcher(
+        ProcessModel(config, ProcessSampling(sde, kind, shape), network).eval(),
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+
+
+def mixture_process_model(sde: CLD | Blurring, mixture: GaussianMixture, shape: tuple[int, int, int], kind: str = "R"):
+    """A MODEL that gives the exact eps of a mixture over data of this shape."""
+    return process_model(sde, kind, shape, ProcessMixtureNet(sde, mixture, kind, shape))

@@ -1,0 +1,78 @@
+"""GDDIM on MODELs of CLD and blurring diffusion, as samplers of the host."""
+
+import itertools
+from collections.abc import Callable
+
+import torch
+
+from ..samplers.gddim.coordinates import Coordinates, DenoisedData
+from ..samplers.loop import run
+from ..samplers.noise import ItemNoise, run_keys
+from ..samplers.plan import Plan
+from .host import model_sampling_of
+from .process_model import GDDIM, check_shape
+
+
+def sample_process(model, x, sigmas, extra_args, callback, disable, *, planner: Callable[..., Plan], **options):
+    """Sample the data part of a state: what the host's sampling nodes see is a latent.
+
+    The rest of the state, CLD's velocity, is drawn from its prior: item by item, from the seed and the item's own noise.
+
+    Args:
+        model: the host's denoiser, which gives eps here.
+        x: (batch, channels, ...) data part at sigmas[0], as `ProcessSampling.noise_scaling` makes it.
+        sigmas, extra_args, callback, disable: as in `loop.run`.
+        planner: (sde, sigmas, kind, **options) -> Plan.
+        options: of the planner.
+
+    Returns:
+        The data part at the last time.
+
+    Raises:
+        ValueError: from the planner or `check_shape`, or the latent has a noise mask; before the first call.
+    """
+    extra_args, sampling = extra_args or {}, model_sampling_of(model)
+    sde = sampling.sde
+    check_shape(sampling, x.shape)
+    if extra_args.get("denoise_mask") is not None:
+        raise ValueError(
+            f"latent_image has a noise_mask, which a {sde.name} model cannot follow: its state is not the latent's. "
+            "Remove the mask."
+        )
+    plan = planner(sde, sigmas, sampling.kind, **options)
+    if not plan.stages:
+        return x
+    start, coordinates = plan.stages[0].sigma, Coordinates(sde, x)
+    noise = ItemNoise(run_keys(model, x, extra_args, start), x.new_empty(1, x.shape[1] * sde.size, *x.shape[2:]))
+    state = coordinates.started(start, x, _data(model, x), noise(None, None))
+
+    def eps(u, t, **arguments):
+        return coordinates.to_state(model(coordinates.to_seen(u), t, **arguments))
+
+    previews = DenoisedData(sde, sampling.kind, coordinates, [stage.sigma for stage in plan.stages], state)
+    shown = callback and _of_data(callback, coordinates, previews)
+    return coordinates.data(run(plan, eps, state, sigmas, _announced(extra_args), shown, disable, noise))
+
+
+def _of_data(callback, coordinates: Coordinates, previews: DenoisedData):
+    """The host's callback, which knows of data only."""
+    calls = itertools.count()
+
+    def shown(info):
+        denoised = previews.at(next(calls), info["x"], info["denoised"])
+        callback({**info, "x": coordinates.data(info["x"]), "denoised": denoised})
+
+    return shown
+
+
+def _announced(extra_args: dict) -> dict:
+    """The arguments with a word to the model that the sampler knows what it gives."""
+    options = extra_args.get("model_options", {})
+    transformer_options = {**options.get("transformer_options", {}), GDDIM: True}
+    return {**extra_args, "model_options": {**options, "transformer_options": transformer_options}}
+
+
+def _data(model, x: torch.Tensor) -> torch.Tensor:
+    """The latent that the host has noised."""
+    latent = getattr(model, "latent_image", None)
+    return latent.to(x) if isinstance(latent, torch.Tensor) and latent.shape == x.shape else torch.zeros_like(x)

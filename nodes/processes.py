@@ -1,0 +1,195 @@
+"""Nodes for models whose noise is not the same in every direction: critically-damped Langevin and blurring diffusion."""
+
+import torch
+from comfy_api.v0_0_2 import io
+from comfy_extras.nodes_custom_sampler import SamplerCustom
+
+from ..embedded import digits
+from ..samplers.gddim.blurring import Blurring
+from ..samplers.gddim.cld import CLD
+from ..samplers.gddim.times import time_grid
+from ..samplers.schedules import denoise_tail
+from .gddim import mode_input, sampler_of
+from .process_model import ProcessSampling, mixture_process_model
+from .schema import ADVANCED, schema
+
+_CATEGORY = "RES/gDDIM"
+
+
+def process_sampling_of(model) -> ProcessSampling:
+    """The model_sampling of a MODEL of CLD or blurring diffusion.
+
+    Raises:
+        ValueError: another MODEL.
+    """
+    sampling = model.get_model_object("model_sampling")
+    if not isinstance(sampling, ProcessSampling):
+        raise ValueError(
+            f"model is a {type(model.model).__name__}, not a model of CLD or blurring diffusion. Use Load CLD Model or Digits "
+            "Process Model; for other models take exp_gddim in KSampler, or the gDDIM node."
+        )
+    return sampling
+
+
+class RESGDDIMTimes(io.ComfyNode):
+    """Times for gDDIM on a process."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESGDDIMTimes",
+            display_name="gDDIM Times",
+            category=_CATEGORY,
+            description="SIGMAS for models of CLD and blurring diffusion: times t, uniform in t^(1/power), and 0 at the end.",
+            search_aliases=["gddim", "cld", "blurring", "scheduler", "sigmas"],
+            inputs=[
+                io.Model.Input("model", tooltip="A model of CLD or blurring diffusion."),
+                io.Int.Input(
+                    "steps", default=20, min=1, max=10000, tooltip="Steps, each one model call without a corrector of kind PECE."
+                ),
+                io.Float.Input(
+                    "denoise",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Below 1 only the last part of a longer grid is used, to start from a given latent, as in KSampler.",
+                ),
+                io.Float.Input(
+                    "power",
+                    default=2.0,
+                    min=0.1,
+                    max=20.0,
+                    step=0.1,
+                    round=False,
+                    tooltip="2 is the paper's grid. Larger: more of the steps near the image. 1: uniform in t.",
+                    **ADVANCED,
+                ),
+                io.Float.Input(
+                    "t_min",
+                    default=0.0,
+                    min=0.0,
+                    max=0.5,
+                    step=0.0001,
+                    round=False,
+                    tooltip="The last time above 0. 0 is the process's own: 0.001 for CLD, 0.00001 for blurring diffusion.",
+                    **ADVANCED,
+                ),
+            ],
+            outputs=[io.Sigmas.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model, steps, denoise, power, t_min) -> io.NodeOutput:
+        """SIGMAS of shape (steps + 1,); empty where denoise is 0."""
+        sde = process_sampling_of(model).sde
+        return io.NodeOutput(
+            denoise_tail(lambda n: torch.tensor(time_grid(sde, n, power, t_min or None)).float(), steps, denoise)
+        )
+
+
+class RESGDDIMSample(io.ComfyNode):
+    """GDDIM as a sampling node, for models of a process."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESGDDIMSample",
+            display_name="gDDIM Sample",
+            category=_CATEGORY,
+            description="Samples a model of CLD or blurring diffusion with gDDIM, from an ordinary latent to an ordinary latent: "
+            "what the process has besides, as the velocity of CLD, is drawn from its prior by the seed, item by item. The "
+            "samplers exp_gddim, exp_gddim_sde and the RES samplers do the same in KSampler.",
+            search_aliases=["gddim", "cld", "langevin", "blurring", "sampler"],
+            inputs=[
+                io.Model.Input("model", tooltip="A model of CLD or blurring diffusion."),
+                io.Int.Input(
+                    "noise_seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="Of the noise, the velocity and whatever noise the method adds.",
+                ),
+                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance; 1 is none."),
+                io.Conditioning.Input("positive", tooltip="As in KSampler."),
+                io.Conditioning.Input("negative", tooltip="As in KSampler; not used where cfg is 1."),
+                io.Sigmas.Input("sigmas", tooltip="Times, from gDDIM Times."),
+                io.Latent.Input("latent_image", tooltip="An empty latent, or one to start from where sigmas begin later."),
+                mode_input(),
+            ],
+            outputs=[io.Latent.Output(tooltip="The data alone, without the velocity.")],
+        )
+
+    @classmethod
+    def execute(cls, model, noise_seed, cfg, positive, negative, sigmas, latent_image, mode) -> io.NodeOutput:
+        """LATENT; `mode` holds the choice and its options."""
+        process_sampling_of(model)
+        done = SamplerCustom.execute(model, True, noise_seed, cfg, positive, negative, sampler_of(mode), sigmas, latent_image)
+        return io.NodeOutput(done.result[0])
+
+
+class DigitsProcessModel(io.ComfyNode):
+    """The digits under a process, as a MODEL."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESDigitsProcessModel",
+            display_name="Digits Process Model",
+            category="RES/digits (for trying out)",
+            description="The exact eps of the handwritten digits under critically-damped Langevin or blurring diffusion, as a "
+            "MODEL for gDDIM Sample: no weights, and every error in a picture is the sampler's.",
+            search_aliases=["gddim", "cld", "langevin", "blurring"],
+            inputs=[
+                io.DynamicCombo.Input(
+                    "process",
+                    options=[
+                        io.DynamicCombo.Option("CLD", [_kind_input()]),
+                        io.DynamicCombo.Option("blurring", [_blur_input()]),
+                    ],
+                    tooltip="CLD: every pixel has a velocity, and noise reaches it through that alone. blurring: an image is "
+                    "blurred while noise is added.",
+                ),
+                io.Float.Input(
+                    "width",
+                    default=digits.DEFAULT_WIDTH,
+                    min=0.01,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="As in Digits Model: standard deviation of the blur around each digit.",
+                ),
+            ],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, process, width) -> io.NodeOutput:
+        """A MODEL for latents of shape (batch, 1, 8, 8); `process` holds the choice and its parameters."""
+        mixture = digits.digits(width)
+        if process["process"] == "CLD":
+            return io.NodeOutput(mixture_process_model(CLD(), mixture, digits.SHAPE, process["kind"]))
+        return io.NodeOutput(mixture_process_model(Blurring(*digits.SHAPE[1:], blur=process["blur"]), mixture, digits.SHAPE))
+
+
+def _kind_input():
+    return io.Combo.Input(
+        "kind",
+        options=["R", "L"],
+        default="R",
+        tooltip="Which eps the model gives: R_t's, which hardly changes along a sample's path and is what gDDIM is about, or "
+        "that of the Cholesky factor L_t, for comparison.",
+        **ADVANCED,
+    )
+
+
+def _blur_input():
+    return io.Float.Input(
+        "blur",
+        default=10.0,
+        min=0.0,
+        max=100.0,
+        step=0.5,
+        round=False,
+        tooltip="Strength of the blur at t = 1, in pixels. 0: no blur, a VP process.",
+    )

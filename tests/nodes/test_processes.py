@@ -1,0 +1,273 @@
+"""Models of CLD and blurring diffusion in the real host, in this process."""
+
+import numpy as np
+import pytest
+import torch
+
+from samplers.gddim.cld import CLD
+from samplers.gddim.coordinates import Coordinates
+from samplers.gddim.plan import gddim_on
+from samplers.loop import run
+from samplers.res import SAMPLERS
+
+PROCESSES = {
+    "CLD": {"process": "CLD", "kind": "R"},
+    "CLD, L": {"process": "CLD", "kind": "L"},
+    "blurring": {"process": "blurring", "blur": 10.0},
+}
+DETERMINISTIC = {"mode": "deterministic", "degree": 2, "corrector": "none"}
+STOCHASTIC = {"mode": "stochastic", "lambda": 0.5, "s_noise": 1.0}
+BATCH = 4
+
+
+@pytest.fixture(params=PROCESSES)
+def model(pack, request):
+    return pack["RESDigitsProcessModel"].execute(PROCESSES[request.param], 0.1).result[0]
+
+
+@pytest.fixture
+def cld(pack):
+    return pack["RESDigitsProcessModel"].execute(PROCESSES["CLD"], 0.1).result[0]
+
+
+@pytest.fixture
+def sample(pack):
+    """sample(model, mode, steps, ...) -> samples of gDDIM Sample on gDDIM Times."""
+
+    def sample(model, mode, steps=20, batch=BATCH, cfg=1.0, digit="3", seed=3, latent=None, denoise=1.0, sigmas=None):
+        positive, negative = (pack["RESDigitsCondition"].execute(d).result[0] for d in (digit, "any digit"))
+        latent = pack["RESDigitsLatent"].execute(batch).result[0] if latent is None else latent
+        if sigmas is None:
+            sigmas = pack["RESGDDIMTimes"].execute(model, steps, denoise, 2.0, 0.0).result[0]
+        return pack["RESGDDIMSample"].execute(model, seed, cfg, positive, negative, sigmas, latent, mode).result[0]["samples"]
+
+    return sample
+
+
+@pytest.mark.parametrize("mode", [DETERMINISTIC, STOCHASTIC], ids=["deterministic", "stochastic"])
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+def test_samples_are_digits_of_the_class(pack, model, sample, mode, cfg):
+    """Of the class asked for, as near to one of the 1,797 as the mixture's width lets them be; L needs more steps."""
+    from embedded.digits import digits
+
+    samples = sample(model, mode, 60, batch=16, cfg=cfg)
+    assert samples.shape == (16, 1, 8, 8)
+    mixture = digits()
+    distance = torch.cdist(samples.flatten(1), mixture.means)
+    assert (mixture.labels[distance.argmin(dim=1)] == 3).float().mean() >= 0.9
+    assert distance.min(dim=1).values.median() < 1.3 * 0.1 * 8  # width times the root of the pixels
+
+
+def test_the_host_s_path_is_the_core_s(cld, sample):
+    """The latent that comes out is the position of the state that the plan gives, from the same start."""
+    sampling = cld.get_model_object("model_sampling")
+    network, times = cld.model.diffusion_model, torch.tensor([1.0, 0.5, 0.2, 0.05, 0.001, 0.0])
+    ours = sample(cld, DETERMINISTIC, sigmas=times)
+    noise = torch.randn(BATCH, 1, 8, 8, generator=torch.manual_seed(3))
+    condition = torch.nn.functional.one_hot(torch.full((BATCH, 1), 3), 10).float()
+    starts = []
+
+    def eps(u, t):
+        starts.append(u)
+        return network(u, 999.0 * t, condition)
+
+    # the velocity is the pack's own noise: from the state that the host's path began with
+    begun = _first_state(cld, sample, times)
+    torch.testing.assert_close(begun[:, :1], noise * float(np.sqrt(CLD().covariance(1.0)[0, 0])), rtol=1e-6, atol=1e-6)
+    end = run(gddim_on(sampling.sde, times), eps, begun, times, disable=True)
+    torch.testing.assert_close(ours, end[:, :1], rtol=1e-4, atol=1e-4)
+
+
+def _first_state(model, sample, times):
+    import comfy.patcher_extension
+
+    seen = []
+
+    def remember(executor, x, *args, **kwargs):
+        seen.append(x)
+        return executor(x, *args, **kwargs)
+
+    model = model.clone()
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "test", remember)
+    sample(model, DETERMINISTIC, sigmas=times)
+    return seen[0]
+
+
+def test_the_velocity_is_a_draw_of_its_prior(cld, sample):
+    """Variance M, independent of the position and from item to item."""
+    state = _first_state(cld, lambda m, mode, sigmas: sample(m, mode, batch=256, sigmas=sigmas), torch.tensor([1.0, 0.5, 0.0]))
+    position, velocity = state[:, 0].flatten(1), state[:, 1].flatten(1)
+    assert float(velocity.var()) == pytest.approx(0.25, rel=0.03)
+    assert float(position.var()) == pytest.approx(1.0, rel=0.03)
+    correlation = torch.corrcoef(torch.stack([position.flatten(), velocity.flatten(), velocity.roll(1, 0).flatten()]))
+    assert correlation.fill_diagonal_(0.0).abs().max() < 0.03
+
+
+@pytest.mark.parametrize("mode", [DETERMINISTIC, STOCHASTIC], ids=["deterministic", "stochastic"])
+def test_an_item_is_the_same_in_any_batch(pack, cld, sample, mode):
+    """The seed and the item's own noise make its velocity and every other noise."""
+    latent = pack["RESDigitsLatent"].execute(1).result[0]
+    for item in (0, 3):
+        alone = sample(cld, mode, latent={**latent, "batch_index": [item]})
+        torch.testing.assert_close(alone, sample(cld, mode)[item : item + 1], rtol=1e-4, atol=1e-4)
+    assert (sample(cld, mode)[0] - sample(cld, mode, seed=4)[0]).abs().max() > 0.1
+
+
+def test_both_parameterisations_are_one_model(pack, sample):
+    """Of a stochastic sampler, which uses eps at one time only, to rounding."""
+    models = [pack["RESDigitsProcessModel"].execute(PROCESSES[name], 0.1).result[0] for name in ("CLD", "CLD, L")]
+    torch.testing.assert_close(*(sample(m, STOCHASTIC) for m in models), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", [name for name, sampler in SAMPLERS.items() if sampler.on_process])
+@pytest.mark.parametrize("scheduler", ["simple", "normal"])
+def test_registered_samplers_in_ksampler(host, pack, model, name, scheduler):
+    positive, negative = (pack["RESDigitsCondition"].execute(d).result[0] for d in ("3", "any digit"))
+    latent = pack["RESDigitsLatent"].execute(BATCH).result[0]
+    samples = host.KSampler().sample(model, 5, 40, 2.0, name, scheduler, positive, negative, latent)[0]["samples"]
+    assert samples.shape == (BATCH, 1, 8, 8)
+    assert 0.6 < samples.std() < 1.0
+
+
+def test_exp_gddim_is_gddim_sample(host, pack, model, sample):
+    """The same seed, the same bits."""
+    positive = pack["RESDigitsCondition"].execute("3").result[0]
+    latent = pack["RESDigitsLatent"].execute(BATCH).result[0]
+    from comfy.samplers import calculate_sigmas
+
+    sigmas = calculate_sigmas(model.get_model_object("model_sampling"), "simple", 12)
+    theirs = host.KSampler().sample(model, 3, 12, 1.0, "exp_gddim", "simple", positive, positive, latent)[0]["samples"]
+    assert torch.equal(theirs, sample(model, DETERMINISTIC, sigmas=sigmas))
+
+
+def test_from_a_latent(pack, model, sample):
+    """Half of the times keep the digit, all of them do not."""
+    start = sample(model, DETERMINISTIC, 60, batch=16, digit="8")
+    latent = {"samples": start}
+    near = sample(model, DETERMINISTIC, 60, latent=latent, denoise=0.3, digit="8", seed=4)
+    far = sample(model, DETERMINISTIC, 60, latent=latent, digit="8", seed=4)
+    change = [float((end - start).flatten(1).norm(dim=1).median()) for end in (near, far)]
+    assert change[0] < 0.7 * change[1]
+
+
+def test_previews_are_data(model, pack):
+    """After every call: the mean of the data, which becomes the result."""
+    import comfy.sample
+
+    seen = []
+    times = pack["RESGDDIMTimes"].execute(model, 30, 1.0, 2.0, 0.0).result[0]
+    positive = pack["RESDigitsCondition"].execute("3").result[0]
+    latent = torch.zeros(BATCH, 1, 8, 8)
+    sampler = pack["RESGDDIM"].execute(DETERMINISTIC).result[0]
+    samples = comfy.sample.sample_custom(
+        model, comfy.sample.prepare_noise(latent, 1), 1.0, sampler, times, positive, positive, latent,
+        callback=lambda step, x0, x, total: seen.append((step, x0.clone(), x.clone(), total)), disable_pbar=True,
+    )  # fmt: skip
+    assert [step for step, *_ in seen] == list(range(30))
+    assert all(x0.shape == x.shape == (BATCH, 1, 8, 8) for _, x0, x, _ in seen)
+    torch.testing.assert_close(seen[-1][1], samples, rtol=1e-3, atol=1e-3)
+
+
+def test_blurring_without_blur_is_vp(pack, sample):
+    """No frequency is treated apart: white noise and pixels commute with everything."""
+    model = pack["RESDigitsProcessModel"].execute({"process": "blurring", "blur": 0.0}, 0.1).result[0]
+    sde = model.get_model_object("model_sampling").sde
+    scale = sde.transition(0.3, 0.0)[..., 0, 0]
+    np.testing.assert_allclose(scale, scale[0, 0])
+    coordinates, x = Coordinates(sde, torch.zeros(1, 1, 8, 8)), torch.randn(1, 1, 8, 8)
+    torch.testing.assert_close(coordinates.to_seen(coordinates.to_state(x)), x)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"latent": {"samples": torch.ones(1, 4, 8, 8)}},
+            r"items of shape \(4, 8, 8\), but this CLD model is made for 1 x 8 x 8",
+        ),
+        ({"latent": {"samples": torch.zeros(1, 1, 16, 16)}}, r"items of shape \(1, 16, 16\), but this CLD model"),
+        ({"sigmas": torch.tensor([14.6, 1.0, 0.0])}, r"sigmas\[0\] is 14.6\d*, but a CLD model ends at sigma 1"),
+        ({"sigmas": torch.tensor([1.0, -0.1])}, r"sigmas\[1\] is -0.1"),
+        ({"sigmas": torch.tensor([0.1, 0.5])}, "sigmas rise from 0.1 to 0.5"),
+        ({"mode": {**STOCHASTIC, "lambda": -0.5}}, "lambda must be between 0 and 10, got -0.5"),
+        ({"mode": {**STOCHASTIC, "s_noise": -0.5}}, "s_noise must be between 0 and 100, got -0.5"),
+        ({"mode": {**DETERMINISTIC, "degree": 4}}, "degree must be 0, 1, 2 or 3, got 4"),
+        ({"latent": {"samples": torch.zeros(1, 1, 8, 8), "noise_mask": torch.ones(1, 8, 8)}}, "latent_image has a noise_mask"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value,
+)
+def test_errors_by_name(cld, sample, change, message):
+    """Before the first call."""
+    import comfy.patcher_extension
+
+    calls = []
+    cld.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "count", lambda *a: calls.append(a))
+    arguments = {"mode": DETERMINISTIC, **change}
+    with pytest.raises(ValueError, match=message):
+        sample(cld, **arguments)
+    assert not calls
+
+
+def test_other_models_are_refused(pack, sample):
+    eps = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.1).result[0]
+    with pytest.raises(ValueError, match="model is a MixtureModel, not a model of CLD or blurring diffusion"):
+        sample(eps, DETERMINISTIC, sigmas=torch.tensor([1.0, 0.0]))
+    with pytest.raises(ValueError, match="model is a MixtureModel, not a model of CLD"):
+        pack["RESGDDIMTimes"].execute(eps, 10, 1.0, 2.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["euler", "dpmpp_2m", "exp_res", "exp_res_sde"])
+def test_other_samplers_are_refused(host, pack, model, name):
+    """They would take eps for a denoised output."""
+    positive = pack["RESDigitsCondition"].execute("3").result[0]
+    latent = pack["RESDigitsLatent"].execute(1).result[0]
+    with pytest.raises(ValueError, match="model is a (CLD|blurring diffusion) model"):
+        host.KSampler().sample(model, 5, 4, 1.0, name, "simple", positive, positive, latent)
+
+
+def test_other_schedules_are_refused(pack, cld):
+    with pytest.raises(ValueError, match="model is a CLD model: .* Use gDDIM Times as schedule"):
+        pack["RESLogSNRSchedule"].execute(cld, 10, 1.0, {"spacing": "uniform"})
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((0, 1.0, 2.0, 0.0), "steps must be 1 or more, got 0"),
+        ((10, 1.0, 0.0, 0.0), "power must be above 0, got 0"),
+        ((10, 1.0, 2.0, 1.5), "t_min must be above 0 and below t_start, which is at most 1; got 1.5 and 1"),
+        ((10, 1.0, 2.0, -0.1), "t_min must be above 0 .*; got -0.1"),
+    ],
+)
+def test_bad_times(pack, cld, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        pack["RESGDDIMTimes"].execute(cld, *arguments)
+
+
+def test_times_are_uniform_in_a_power(pack, model):
+    sde = model.get_model_object("model_sampling").sde
+    times = pack["RESGDDIMTimes"].execute(model, 10, 1.0, 3.0, 0.0).result[0]
+    assert len(times) == 11 and times[-1] == 0.0
+    assert float(times[0]) == pytest.approx(sde.t_max) and float(times[-2]) == pytest.approx(sde.t_min, rel=1e-4)
+    gaps = (times[:-1] ** (1 / 3)).diff()
+    torch.testing.assert_close(gaps, gaps.mean().expand_as(gaps), rtol=1e-4, atol=1e-6)
+    whole = pack["RESGDDIMTimes"].execute(model, 20, 1.0, 3.0, 0.0).result[0]
+    assert torch.equal(pack["RESGDDIMTimes"].execute(model, 10, 0.5, 3.0, 0.0).result[0], whole[-11:])
+
+
+def test_an_interrupt_stops_at_once(cld, sample):
+    import comfy.model_management
+    import comfy.patcher_extension
+
+    calls = []
+
+    def interrupt(executor, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            comfy.model_management.interrupt_current_processing()
+        return executor(*args, **kwargs)
+
+    cld.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "interrupt", interrupt)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        sample(cld, DETERMINISTIC)
+    assert len(calls) == 3

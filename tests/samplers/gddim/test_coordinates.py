@@ -1,0 +1,95 @@
+"""From latents to states of a process and back."""
+
+import numpy as np
+import pytest
+import torch
+from processes import PROCESSES, state
+
+from samplers.gddim.coordinates import Coordinates, DenoisedData
+from samplers.gddim.times import time_grid
+
+NAMES = list(PROCESSES)
+
+
+def _data(batch=4096, channels=2):
+    return torch.randn(batch, channels, 3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_and_back(name):
+    data = _data(3)
+    coordinates = Coordinates(PROCESSES[name], data)
+    torch.testing.assert_close(coordinates.to_seen(coordinates.to_state(data)), data)
+    assert float(coordinates.to_state(data).norm()) == pytest.approx(float(data.norm()))
+
+
+@pytest.mark.parametrize("t", [0.05, 0.9])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_state_is_the_data_under_the_process(name, t):
+    """Mean Psi (data, 0) and covariance Sigma_t, with channels kept apart."""
+    sde, data = PROCESSES[name], _data()[:1].expand(20000, -1, -1, -1)
+    coordinates = Coordinates(sde, data)
+    generator = torch.Generator().manual_seed(2)
+    noise = torch.randn(data.shape, generator=generator, dtype=torch.float64)
+    rest = torch.randn(len(data), 2 * sde.size, 3, 2, generator=generator, dtype=torch.float64)
+    u = coordinates.started(t, coordinates.noised(t, data, noise), data, rest)
+    assert u.shape == (len(data), 2 * sde.size, 3, 2)
+    blocks = u.reshape(len(u), sde.size, 2, 3, 2)
+    signal, covariance = (
+        np.broadcast_to(m, (*_grid(sde), sde.size, sde.size)) for m in (sde.transition(t, 0.0), sde.covariance(t))
+    )
+    expected = torch.tensor(signal[..., 0]).permute(2, 0, 1)[:, None] * coordinates.to_state(data[:1])
+    assert (blocks.mean(dim=0) - expected).abs().max() < 0.05
+    for row, column in np.ndindex(3, 2):
+        found = torch.cov(blocks[:, :, 1, row, column].T).reshape(sde.size, sde.size)
+        np.testing.assert_allclose(found, covariance[row, column], atol=0.03)
+
+
+def _grid(sde):
+    return sde.grid or (3, 2)
+
+
+@pytest.mark.parametrize("kind", ["R", "L"])
+@pytest.mark.parametrize("name", NAMES)
+def test_previews_are_the_mean_of_the_data(name, kind):
+    """The data part of Psi(0, t) (u - K eps), which takes exact noise off."""
+    sde, t, data = PROCESSES[name], 0.2, _data(5)
+    coordinates, eps = Coordinates(sde, data), torch.cat([state(sde, 5), state(sde, 5, seed=1)], dim=1)
+    factor = np.broadcast_to(sde.factor(t, kind), (*_grid(sde), sde.size, sde.size))
+    signal = np.broadcast_to(sde.transition(t, 0.0), factor.shape)
+    clean = torch.cat([coordinates.to_state(data)] + [torch.zeros_like(data)] * (sde.size - 1), dim=1)
+    u = _act(signal, clean, sde.size) + _act(factor, eps, sde.size)
+    previews = DenoisedData(sde, kind, coordinates, [0.9, t], u)
+    torch.testing.assert_close(previews.at(1, u, eps), data, rtol=1e-6, atol=1e-6)
+
+
+def _act(matrices, u, size):
+    blocks = u.reshape(len(u), size, -1, 3, 2)
+    return torch.einsum("hwij,bjchw->bichw", torch.tensor(np.array(matrices)), blocks).reshape(u.shape)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.5])
+def test_times(name, power):
+    sde = PROCESSES[name]
+    times = time_grid(sde, 9, power)
+    assert len(times) == 10 and times[0] == sde.t_max and times[-1] == 0.0
+    gaps = np.diff(np.array(times[:-1]) ** (1.0 / power))
+    np.testing.assert_allclose(gaps, gaps[0])
+    assert times[-2] == pytest.approx(sde.t_min)
+    assert time_grid(sde, 1) == [sde.t_max, 0.0]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"power": 0.0}, "power must be above 0, got 0"),
+        ({"power": float("nan")}, "power must be above 0, got nan"),
+        ({"last": 0.6, "start": 0.5}, "t_min must be above 0 and below t_start, which is at most 1; got 0.6 and 0.5"),
+        ({"start": 1.5}, "got 0.001 and 1.5"),
+    ],
+)
+def test_times_out_of_range(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        time_grid(PROCESSES["CLD"], **{"steps": 5, **arguments})
