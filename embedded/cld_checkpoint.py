@@ -14,6 +14,7 @@ import torch
 from .cld_coordinates import LABEL_SCALE, T_MAX
 from .cld_network import CLDNetwork
 
+DIGITS_CLD = Path(__file__).with_name("digits_cld.safetensors")  # the network of the digits
 KINDS = ("R", "L")
 _CONSTANTS = ("beta", "mass", "velocity_share", "jitter")
 _SIZES = ("channels", "height", "width", "features", "classes")

@@ -10,7 +10,7 @@ from .adaptive import RESAdaptive, RESAdaptiveGrid
 from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel
 from .gddim import RESGDDIM
 from .plot import RESSigmasPlot
-from .processes import DigitsProcessModel, RESGDDIMSample, RESGDDIMTimes
+from .processes import DigitsProcessModel, RESGDDIMSample, RESGDDIMTimes, RESLoadCLD
 from .registry import register_all
 from .reshaping import RESSigmasBlend, RESSigmasResample, RESSigmasSplit
 from .samplers import RESMultistep, RESSingleStep
@@ -28,5 +28,5 @@ class RESExtension(ComfyExtension):
         register_routes()
         samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid, RESGDDIM]
         sigmas = [RESLogSNRSchedule, RESLogSNRCurve, RESSigmasBlend, RESSigmasResample, RESSigmasSplit, RESSigmasPlot]
-        processes = [RESGDDIMTimes, RESGDDIMSample, DigitsProcessModel]
+        processes = [RESGDDIMTimes, RESGDDIMSample, RESLoadCLD, DigitsProcessModel]
         return [*samplers, *sigmas, *processes, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]

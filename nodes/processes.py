@@ -1,19 +1,23 @@
 """Nodes for models whose noise is not the same in every direction: critically-damped Langevin and blurring diffusion."""
 
+import folder_paths
 import torch
 from comfy_api.v0_0_2 import io
 from comfy_extras.nodes_custom_sampler import SamplerCustom
 
-from ..embedded import digits
+from ..embedded import cld_checkpoint, digits
+from ..embedded.cld_checkpoint import DIGITS_CLD
 from ..samplers.gddim.blurring import Blurring
 from ..samplers.gddim.cld import CLD
 from ..samplers.gddim.times import time_grid
 from ..samplers.schedules import denoise_tail
 from .gddim import mode_input, sampler_of
-from .process_model import ProcessSampling, mixture_process_model
+from .process_model import ProcessSampling, mixture_process_model, process_model
 from .schema import ADVANCED, schema
 
 _CATEGORY = "RES/gDDIM"
+_FOLDER = "diffusion_models"
+_EMBEDDED = "digits (embedded)"
 
 
 def process_sampling_of(model) -> ProcessSampling:
@@ -127,6 +131,42 @@ class RESGDDIMSample(io.ComfyNode):
         process_sampling_of(model)
         done = SamplerCustom.execute(model, True, noise_seed, cfg, positive, negative, sampler_of(mode), sigmas, latent_image)
         return io.NodeOutput(done.result[0])
+
+
+class RESLoadCLD(io.ComfyNode):
+    """A network for CLD from a file."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESLoadCLD",
+            display_name="Load CLD Model",
+            category=_CATEGORY,
+            description="A score network of critically-damped Langevin diffusion as a MODEL for gDDIM Sample: that of the digits "
+            "which comes with the pack, or a file from models/diffusion_models. Its metadata must name its process.",
+            search_aliases=["gddim", "cld", "langevin", "checkpoint"],
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=[_EMBEDDED, *_files()],
+                    default=_EMBEDDED,
+                    tooltip="digits (embedded) needs no download. training/cld.py of the pack writes such files.",
+                )
+            ],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, file) -> io.NodeOutput:
+        """A MODEL for latents of the size the network was trained on."""
+        path = DIGITS_CLD if file == _EMBEDDED else folder_paths.get_full_path_or_raise(_FOLDER, file)
+        constants, kind, network = cld_checkpoint.load(path)
+        shape = (network.channels, network.height, network.width)
+        return io.NodeOutput(process_model(CLD(**constants), kind, shape, network))
+
+
+def _files() -> list[str]:
+    return [name for name in folder_paths.get_filename_list(_FOLDER) if name.endswith(".safetensors")]
 
 
 class DigitsProcessModel(io.ComfyNode):
