@@ -87,8 +87,6 @@ def check_shape(sampling: ProcessSampling, shape: torch.Size) -> None:
 class ProcessMixtureNet(torch.nn.Module):
     """The exact eps of a mixture in the place of a network."""
 
-    dtype = torch.float32
-
     def __init__(self, sde: LinearSDE, mixture: GaussianMixture, kind: str, shape: tuple[int, int, int]):
         super().__init__()
         coordinates = Coordinates(sde, torch.zeros(1, *shape, dtype=torch.float64))
@@ -97,15 +95,8 @@ class ProcessMixtureNet(torch.nn.Module):
         self.register_buffer("means", means.float())
         self.register_buffer("labels", mixture.labels)
 
-    def forward(self, x, timesteps, context=None, control=None, transformer_options={}, **kwargs):
+    def forward(self, x, timesteps, context):
         """Eps for states x, (batch, channels, height, width), at times timesteps / 999."""
-        wrappers = comfy.patcher_extension.get_all_wrappers(
-            comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, transformer_options
-        )
-        executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(self._forward, self, wrappers)
-        return executor.execute(x, timesteps, context, control, transformer_options, **kwargs)
-
-    def _forward(self, x, timesteps, context, control, transformer_options, **kwargs):
         mixture = GaussianMixture(self.means.to(x.device), self.std, self.labels.to(x.device))
         exact, coordinates = ProcessMixture(self.sde, mixture), Coordinates(self.sde, x)
         weights = None if context is None else context.sum(dim=1)
@@ -117,13 +108,32 @@ class ProcessMixtureNet(torch.nn.Module):
         return coordinates.to_seen(eps)
 
 
+class _Wrapped(torch.nn.Module):
+    """A network as the host calls its own: through the wrappers of other nodes."""
+
+    dtype = torch.float32  # half precision cannot tell states near t = 0 apart
+
+    def __init__(self, network: torch.nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x, timesteps, context=None, control=None, transformer_options={}, **kwargs):
+        kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+        wrappers = comfy.patcher_extension.get_all_wrappers(kind, transformer_options)
+        executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(self._forward, self, wrappers)
+        return executor.execute(x, timesteps, context, control, transformer_options, **kwargs)
+
+    def _forward(self, x, timesteps, context, control, transformer_options, **kwargs):
+        return self.network(x, timesteps, context)
+
+
 class ProcessModel(comfy.model_base.BaseModel):
     """BaseModel around a network for a linear diffusion."""
 
     def __init__(self, config, sampling: ProcessSampling, network: torch.nn.Module):
         super().__init__(config, model_type=comfy.model_base.ModelType.EPS)
         self.model_sampling = sampling
-        self.diffusion_model = network
+        self.diffusion_model = _Wrapped(network)
 
     def _apply_model(self, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs):
         if not transformer_options.get(GDDIM):  # the sampler takes eps for a denoised output, and t for a sigma
@@ -146,7 +156,7 @@ def process_model(sde: LinearSDE, kind: str, shape: tuple[int | None, ...], netw
 
     Args:
         sde, kind, shape: as in `ProcessSampling`.
-        network: `network(x, timesteps, context, ...) -> eps`, with `sde.size` times the channels of `shape`.
+        network: `network(x, timesteps, context) -> eps` in float32, with `sde.size` times the channels of `shape`.
     """
     config = _Config({**_Config.unet_config, "in_channels": shape[0]})
     config.latent_format.latent_channels = shape[0]

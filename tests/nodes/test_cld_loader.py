@@ -1,0 +1,99 @@
+"""Load CLD Model, in the real host."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from embedded.cld_checkpoint import DIGITS_CLD
+from embedded.digits import digits
+
+
+@pytest.fixture
+def models(host, tmp_path):
+    """A folder of models/diffusion_models."""
+    import folder_paths
+
+    folder_paths.add_model_folder_path("diffusion_models", str(tmp_path))
+    yield tmp_path
+    folder_paths.folder_names_and_paths["diffusion_models"][0].remove(str(tmp_path))
+    folder_paths.filename_list_cache.clear()
+
+
+def _altered(target, **changes):
+    """The checkpoint with other metadata; None takes an entry away."""
+    with safe_open(DIGITS_CLD, framework="pt") as file:
+        metadata = {key: value for key, value in (file.metadata() | changes).items() if value is not None}
+    save_file(load_file(DIGITS_CLD), target, metadata)
+
+
+@pytest.mark.parametrize("cfg", [1.0, 2.0])
+def test_the_digits_network_draws_the_class(pack, cfg):
+    """Nearest digits of the class asked for, most of them, at the 50 calls of the paper."""
+    model = pack["RESLoadCLD"].execute("digits (embedded)").result[0]
+    condition = pack["RESDigitsCondition"].execute
+    times = pack["RESGDDIMTimes"].execute(model, 50, 1.0, 2.0, 0.0).result[0]
+    latent = pack["RESDigitsLatent"].execute(32).result[0]
+    mode = {"mode": "deterministic", "degree": 2, "corrector": "none"}
+    arguments = model, 3, cfg, condition("7").result[0], condition("any digit").result[0], times, latent, mode
+    samples = pack["RESGDDIMSample"].execute(*arguments).result[0]["samples"]
+    mixture = digits()
+    nearest = mixture.labels[torch.cdist(samples.flatten(1), mixture.means).argmin(dim=1)]
+    assert (nearest == 7).float().mean() > 0.85
+    assert 0.6 < samples.std() < 0.95
+
+
+def test_wrappers_of_other_nodes_see_the_network(pack):
+    """As those of the host's own networks."""
+    import comfy.patcher_extension
+
+    model, calls = pack["RESLoadCLD"].execute("digits (embedded)").result[0], []
+
+    def count(executor, *args, **kwargs):
+        calls.append(args[0].shape)
+        return executor(*args, **kwargs)
+
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "test", count)
+    condition = pack["RESDigitsCondition"].execute("7").result[0]
+    times = pack["RESGDDIMTimes"].execute(model, 6, 1.0, 2.0, 0.0).result[0]
+    latent = pack["RESDigitsLatent"].execute(2).result[0]
+    mode = {"mode": "deterministic", "degree": 2, "corrector": "none"}
+    pack["RESGDDIMSample"].execute(model, 3, 1.0, condition, condition, times, latent, mode)
+    assert calls == [(2, 2, 8, 8)] * 6
+
+
+def test_a_file_of_the_host_s_folder(pack, models):
+    """It is offered, and loads as the embedded one."""
+    shutil.copy(DIGITS_CLD, models / "mine.safetensors")
+    [file] = [item for item in pack["RESLoadCLD"].define_schema().inputs if item.id == "file"]
+    assert "mine.safetensors" in file.options and file.options[0] == "digits (embedded)"
+    model, embedded = (pack["RESLoadCLD"].execute(name).result[0] for name in ("mine.safetensors", "digits (embedded)"))
+    state, label = torch.randn(2, 2, 8, 8), torch.tensor([500.0, 20.0])
+    torch.testing.assert_close(model.model.diffusion_model(state, label), embedded.model.diffusion_model(state, label))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"beta": None}, "other.safetensors: metadata 'beta' is missing"),
+        ({"process": "VP"}, "metadata 'process' is 'VP', but only 'CLD'"),
+        ({"friction": "1.5"}, "metadata 'friction' is 1.5, but critical damping of 'mass' 0.25 needs 1"),
+        ({"kind": "K"}, "metadata 'kind' is 'K'"),
+        ({"label_scale": "1000"}, "metadata 'label_scale' is 1000, but must be 999"),
+        ({"features": "64"}, r"tensor '.*' has the shape .*, but the metadata ask for"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_checkpoints_that_do_not_fit(pack, models, changes, message):
+    _altered(models / "other.safetensors", **changes)
+    with pytest.raises(ValueError, match=message):
+        pack["RESLoadCLD"].execute("other.safetensors")
+
+
+def test_another_model_s_file(pack, models):
+    """Weights without a word about a process."""
+    save_file({"weight": torch.zeros(2)}, models / "unet.safetensors")
+    with pytest.raises(ValueError, match="unet.safetensors has no metadata, so its process is unknown"):
+        pack["RESLoadCLD"].execute("unet.safetensors")
