@@ -7,19 +7,21 @@ appendix C).
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from embedded.cld_checkpoint import DIGITS_CLD, load
+from embedded.cld_coordinates import LABEL_SCALE
 from embedded.digits import SHAPE, digits
 from embedded.process_mixture import ProcessMixture
 from samplers.gddim.cld import CLD
+from samplers.gddim.res import res_on
 from samplers.gddim.sample import sample_gddim
+from samplers.loop import run
 
 from . import cld_baselines
 
-CHECKPOINT = Path(__file__).resolve().parent.parent / "embedded" / "digits_cld.safetensors"
 LAST = 1e-3
 _CHUNK = 250  # items a call, what fits a CPU's cache
 
@@ -64,19 +66,15 @@ def mixture_model() -> DigitsModel:
     return DigitsModel("exact mixture", sde, "R", lambda u, t: exact.eps(u, float(t[0])))
 
 
-def trained_model(path: Path = CHECKPOINT) -> DigitsModel | None:
-    """The trained network; None where there is no checkpoint."""
-    if not path.is_file():
-        return None
-    from embedded.cld_checkpoint import load  # needs the host, whose architecture the network has
-
-    constants, kind, network = load(path)
+def trained_model() -> DigitsModel:
+    """The network that comes with the pack, without a class."""
+    constants, kind, network = load(DIGITS_CLD)
 
     @torch.no_grad()
     def function(u, t):
-        return network(u.float(), timesteps=999.0 * t.float(), context=None)
+        return network(u.float(), timesteps=LABEL_SCALE * t.float())
 
-    return DigitsModel("trained network", constants if isinstance(constants, CLD) else CLD(**constants), kind, function)
+    return DigitsModel("trained network", CLD(**constants), kind, function)
 
 
 def time_grid(steps: int) -> torch.Tensor:
@@ -94,6 +92,12 @@ def gddim(model: DigitsModel, u, calls: int, degree: int = 2, corrector: str = "
         return positions(sample_gddim(eps, u, time_grid(steps), disable=True, noise_sampler=draw, **options))
     except FloatingPointError:
         return torch.full_like(positions(u), torch.inf)
+
+
+def res_3mc(model: DigitsModel, u, calls: int):
+    """RES of third order with the corrector."""
+    times = time_grid(calls - 1)
+    return positions(run(res_on(model.sde, times, "3MC"), model.eps, u, times, disable=True))
 
 
 def euler_maruyama(model: DigitsModel, u, calls: int, lam: float):
@@ -123,4 +127,5 @@ COMPARED = {
     "Euler, lambda = 0": (partial(euler_maruyama, lam=0.0), True),
     "Euler-Maruyama, lambda = 1": (partial(euler_maruyama, lam=1.0), False),
     "SSCS": (sscs, False),
+    "RES-3MC": (res_3mc, True),
 }

@@ -11,6 +11,7 @@ import comfy.patcher_extension
 import comfy.supported_models_base
 import torch
 
+from ..embedded.cld_coordinates import LABEL_SCALE
 from ..embedded.mixture import GaussianMixture
 from ..embedded.process_mixture import ProcessMixture
 from ..samplers.gddim.blurring import Blurring
@@ -20,7 +21,6 @@ from ..samplers.gddim.linear_sde import LinearSDE
 from .digits_model import MixtureLatent
 
 GDDIM = "comfyui_res_gddim"  # in transformer_options: the sampler knows what this model gives
-LABEL_SCALE = 999.0  # of the time a network is told, as in the published CLD checkpoints
 _TABLE = 1000
 
 
