@@ -43,7 +43,7 @@ def main() -> int:
 
 def _selection(version: str, long: bool) -> str:
     if not long:
-        return "host and not server"
+        return "host and not server and not browser"
     return "host" if version == OLDEST else "host and not browser"
 
 

@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.server)
         if "editor" in item.fixturenames:
             item.add_marker(pytest.mark.browser)
-        if "pack" in item.fixturenames or "server" in item.fixturenames:
+        if {"pack", "server", "editor"} & set(item.fixturenames):
             item.add_marker(pytest.mark.host)
         if "long" in item.keywords and not config.getoption("--long"):
             item.add_marker(skip)

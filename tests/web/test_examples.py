@@ -29,6 +29,7 @@ def test_loaded_from_the_template_browser(editor, example):
     editor.js("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text("ComfyUI-RES", exact=True).first.click()
     card = page.locator(f'[data-testid="template-workflow-{example.stem}"]')
+    card.scroll_into_view_if_needed()  # before that its picture is not loaded
     thumbnail = card.locator("img").first
     editor.until(lambda: thumbnail.evaluate("(img) => img.naturalWidth") > 0, "the thumbnail")
     card.click()

@@ -9,6 +9,8 @@ NAMES = {
     "RESSigmasResample": "RES Sigmas Resample", "RESSigmasSplit": "RES Sigmas Split", "RESSigmasPlot": "RES Sigmas Plot",
     "RESDigitsModel": "Digits Model", "RESDigitsCondition": "Digits Condition", "RESDigitsLatent": "Digits Latent",
     "RESDigitsDecode": "Digits Decode", "RESGDDIM": "gDDIM",
+    "RESGDDIMTimes": "gDDIM Times", "RESGDDIMSample": "gDDIM Sample", "RESLoadCLD": "Load CLD Model",
+    "RESDigitsProcessModel": "Digits Process Model",
 }  # fmt: skip
 
 
@@ -18,7 +20,7 @@ def test_every_node_is_here(editor):
 
 
 def test_every_node_wired_and_run(editor):
-    """Six samplers on five SIGMAS made of each other, and what they draw."""
+    """Six samplers on five SIGMAS made of each other, two models of processes, and what they draw."""
     add, wire = editor.add, editor.wire
     model = add("RESDigitsModel", 20, 60)
     of_model = {"model": (model, 0)}
@@ -39,6 +41,10 @@ def test_every_node_wired_and_run(editor):
     guider = add("CFGGuider", 20, 2300, {name: conditions[name] for name in ("model", "positive", "negative")})
     noise = {"noise": (add("RandomNoise", 20, 2500), 0), "guider": (guider, 0), "latent_image": (latent, 0)}
     previews.append(_preview(editor, add("RESAdaptiveGrid", 400, 2300, {**noise, "sigmas": (schedule, 0)}), 2300))
+    for row, process in enumerate((add("RESDigitsProcessModel", 20, 2700, process="blurring"), add("RESLoadCLD", 20, 3000))):
+        y, wires = 2700 + 300 * row, {**conditions, "model": (process, 0)}
+        times = add("RESGDDIMTimes", 300, y, {"model": (process, 0)}, steps=6)
+        previews.append(_preview(editor, add("RESGDDIMSample", 600, y, {**wires, "sigmas": (times, 0)}), y))
     used = set(editor.js("() => app.graph.nodes.map((node) => node.type)"))
     assert set(NAMES) <= used
     outputs = editor.run()
