@@ -1,6 +1,7 @@
 """Prompts that the server tests run, and what they report."""
 
 import itertools
+import time
 
 import pytest
 from exact import calls_per_step
@@ -114,3 +115,15 @@ def check_refused(call, name):
     """The host's own check of a widget's range names the input."""
     errors = [e for node in failure(call)["node_errors"].values() for e in node["errors"]]
     assert any(e["extra_info"]["input_name"] == name for e in errors), errors
+
+
+def interrupt(server, run, graph):
+    """Run a prompt whose model waits in one of its calls (`wait_in`), and press the server's button then."""
+    prompt = server.queue(graph)
+    waiting = server.base / "output" / f"{run} waits"
+    deadline = time.monotonic() + 60
+    while not waiting.exists():
+        assert time.monotonic() < deadline, "the call was never made"
+        time.sleep(0.01)
+    server.post("/interrupt", {})
+    assert "execution_interrupted" in failure(lambda: server.wait(prompt))

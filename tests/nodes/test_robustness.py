@@ -1,10 +1,9 @@
 """What a server lives through: interrupts, models that return NaN, many prompts, two clients, a batch over two servers."""
 
 import math
-import time
 
 import pytest
-from prompts import CALLS_PER_STEP, calls_made, calls_of, check_good, failure, graph_of, ksampler
+from prompts import CALLS_PER_STEP, calls_made, calls_of, check_good, failure, graph_of, interrupt, ksampler
 
 from samplers.res import SAMPLERS
 
@@ -33,14 +32,7 @@ def test_an_interrupt_stops_at_once_and_the_next_prompt_runs_clean(server, name,
     before = _facts(server.run(_sample(name)[1]))
     call = {"first": 1, "middle": before["calls"] // 2, "last": before["calls"]}[where]
     run, graph = _sample(name, wait_in=call)
-    prompt = server.queue(graph)
-    waiting = server.base / "output" / f"{run} waits"
-    deadline = time.monotonic() + 60
-    while not waiting.exists():
-        assert time.monotonic() < deadline, "the call was never made"
-        time.sleep(0.01)
-    server.post("/interrupt", {})
-    assert "execution_interrupted" in failure(lambda: server.wait(prompt))
+    interrupt(server, run, graph)
     assert calls_made(server, run) == call
     after = _facts(server.run(_sample(name)[1]))
     assert after["sha256"] == before["sha256"] and after["calls"] == before["calls"]

@@ -1,0 +1,98 @@
+"""Models of CLD and blurring diffusion through the real server: calls, progress, interrupts, errors."""
+
+import pytest
+from prompts import RUNS, calls_made, check_good, execution_error, failure, interrupt, report
+
+MODELS = {
+    "CLD": {"class_type": "RESDigitsProcessModel", "inputs": {"process": "CLD", "process.kind": "R", "width": 0.1}},
+    "blurring": {"class_type": "RESDigitsProcessModel", "inputs": {"process": "blurring", "process.blur": 10.0, "width": 0.1}},
+    "network": {"class_type": "RESLoadCLD", "inputs": {"file": "digits (embedded)"}},
+}
+DETERMINISTIC = {"mode": "deterministic", "mode.degree": 2, "mode.corrector": "none"}
+STOCHASTIC = {"mode": "stochastic", "mode.lambda": 0.5, "mode.s_noise": 1.0}
+
+
+def graph_of(name, steps=20, mode=DETERMINISTIC, digit="3", **counter):
+    """(run, prompt) of gDDIM Sample on gDDIM Times. `counter`: inputs of TestCountCalls."""
+    run = f"run {next(RUNS)}"
+    wires = {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0]}
+    return run, {
+        "made": MODELS[name],
+        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["made", 0], "run": run, **counter}},
+        "positive": {"class_type": "RESDigitsCondition", "inputs": {"digit": digit}},
+        "negative": {"class_type": "RESDigitsCondition", "inputs": {"digit": "any digit"}},
+        "latent": {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 4}},
+        "times": {
+            "class_type": "RESGDDIMTimes",
+            "inputs": {"model": ["model", 0], "steps": steps, "denoise": 1.0, "power": 2.0, "t_min": 0.0},
+        },
+        "sample": {
+            "class_type": "RESGDDIMSample",
+            "inputs": {**wires, "noise_seed": 3, "cfg": 2.0, "sigmas": ["times", 0], "latent_image": ["latent", 0], **mode},
+        },
+    }
+
+
+@pytest.mark.parametrize("mode", [DETERMINISTIC, {**DETERMINISTIC, "mode.corrector": "PECE"}, STOCHASTIC], ids=str)
+@pytest.mark.parametrize("name", MODELS)
+def test_calls(server, name, mode):
+    """One a step, with PECE two but for the last."""
+    run, graph = graph_of(name, 40, mode)
+    check_good(report(server, run, graph, ["sample", 0]), 79 if mode.get("mode.corrector") == "PECE" else 40)
+
+
+@pytest.mark.parametrize("sampler", ["exp_gddim", "exp_gddim_sde", "exp_res_2mc", "exp_res_3s"])
+@pytest.mark.parametrize("name", MODELS)
+def test_in_ksampler(server, name, sampler):
+    run, graph = graph_of(name)
+    inputs = graph.pop("sample")["inputs"]
+    del graph["times"]
+    common = {key: inputs[key] for key in ("model", "positive", "negative", "latent_image")}
+    settings = {"seed": 3, "steps": 30, "cfg": 2.0, "sampler_name": sampler, "scheduler": "simple", "denoise": 1.0}
+    graph["sample"] = {"class_type": "KSampler", "inputs": {**common, **settings}}
+    check_good(report(server, run, graph, ["sample", 0]), 88 if sampler == "exp_res_3s" else 30)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_seed_gives_the_same_latent(server, name):
+    """In two runs of the model, and another one with another seed."""
+    digests = []
+    for seed in (3, 3, 4):
+        run, graph = graph_of(name, 10, STOCHASTIC)
+        graph["sample"]["inputs"]["noise_seed"] = seed
+        digests.append(report(server, run, graph, ["sample", 0])["sha256"])
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("where", [1, 5])
+def test_an_interrupt_stops_at_once(server, where):
+    """By the server's button, in a call; the next prompt runs clean."""
+    run, graph = graph_of("CLD", 10, wait_in=where)
+    graph["report"] = {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}}
+    interrupt(server, run, graph)
+    assert calls_made(server, run) == where
+    run, graph = graph_of("CLD", 10)
+    check_good(report(server, run, graph, ["sample", 0]), 10)
+
+
+def test_nan_is_named_by_its_time(server):
+    run, graph = graph_of("CLD", 10, nan_from=3)
+    error = failure(lambda: report(server, run, graph, ["sample", 0]))["execution_error"]
+    assert "holds NaN or infinity after the model call at t 0." in error["exception_message"]
+
+
+def test_errors(server):
+    """Before the first call: another MODEL, SIGMAS of another model, a linked lambda below 0."""
+    run, graph = graph_of("CLD")
+    graph["made"] = {"class_type": "RESDigitsModel", "inputs": {"kind": "eps", "width": 0.1}}
+    assert "not a model of CLD or blurring" in execution_error(server, lambda: report(server, run, graph, ["sample", 0]))
+    run, graph = graph_of("CLD")
+    graph["eps"] = {"class_type": "RESDigitsModel", "inputs": {"kind": "eps", "width": 0.1}}
+    inputs = {"model": ["eps", 0], "steps": 5, "denoise": 1.0, "scheduler": "karras"}
+    graph["times"] = {"class_type": "BasicScheduler", "inputs": inputs}
+    message = execution_error(server, lambda: report(server, run, graph, ["sample", 0]))
+    assert "sigmas[0] is 14.6" in message and "but a CLD model ends at sigma 1. Build the SIGMAS from this model." in message
+    run, graph = graph_of("CLD", mode={**STOCHASTIC, "mode.lambda": ["number", 1]})
+    graph["number"] = {"class_type": "TestNumber", "inputs": {"value": -1.0}}
+    message = execution_error(server, lambda: report(server, run, graph, ["sample", 0]))
+    assert "lambda must be between 0 and 10, got -1.0" in message
