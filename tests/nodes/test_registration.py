@@ -86,6 +86,7 @@ def test_node_ids_never_change(pack):
         "RESMultistep", "RESSingleStep", "RESSDE", "RESStochasticChurn", "RESAdaptive", "RESAdaptiveGrid", "RESGDDIM",
         "RESLogSNRSchedule", "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit", "RESSigmasPlot",
         "RESDigitsModel", "RESDigitsCondition", "RESDigitsLatent", "RESDigitsDecode",
+        "RESGDDIMTimes", "RESGDDIMSample", "RESLoadCLD", "RESDigitsProcessModel",
     }  # fmt: skip
 
 
