@@ -1,6 +1,6 @@
 """gDDIM on CLD: the tables and figures of arXiv 2206.05564 on digits instead of CIFAR-10.
 
-    .host/venv/bin/python -m benchmarks.gddim    # docs/gddim.md and docs/gddim_*.png; eight minutes on the mixture
+    .host/venv/bin/python -m benchmarks.gddim    # docs/gddim.md and docs/gddim_*.png; 25 minutes
 
 Two models of the same digits: the exact eps of a mixture, on which every error is the sampler's, and the network that comes with
 the pack. All samplers start from the same noise, count the same calls, and end with the same step to t = 0; the grid is
