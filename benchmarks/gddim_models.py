@@ -68,13 +68,13 @@ def mixture_model() -> DigitsModel:
 
 def trained_model() -> DigitsModel:
     """The network that comes with the pack, without a class."""
-    constants, kind, network = load(DIGITS_CLD)
+    sde, kind, network = load(DIGITS_CLD, CLD)
 
     @torch.no_grad()
     def function(u, t):
         return network(u.float(), timesteps=LABEL_SCALE * t.float())
 
-    return DigitsModel("trained network", CLD(**constants), kind, function)
+    return DigitsModel("trained network", sde, kind, function)
 
 
 def time_grid(steps: int) -> torch.Tensor:

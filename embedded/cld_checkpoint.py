@@ -4,14 +4,16 @@ A network of eps means nothing without its process and K, so a file that does no
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 
-from .cld_coordinates import LABEL_SCALE, T_MAX
+from .cld_coordinates import LABEL_SCALE, T_MAX, table
 from .cld_network import CLDNetwork
 
 DIGITS_CLD = Path(__file__).with_name("digits_cld.safetensors")  # the network of the digits
@@ -26,12 +28,12 @@ class Checkpoint(NamedTuple):
     """What a file holds.
 
     Attributes:
-        constants: arguments of `samplers.gddim.cld.CLD`.
+        sde: the process.
         kind: "R" or "L", the K of eps = -K^T score.
         network: in float32, for inference.
     """
 
-    constants: dict[str, float]
+    sde: Any
     kind: str
     network: CLDNetwork
 
@@ -55,12 +57,16 @@ def save(path, network: CLDNetwork, sde, kind: str) -> None:
     safetensors.torch.save_file(tensors, path, metadata)
 
 
-def load(path) -> Checkpoint:
+def load(path, process: Callable[..., Any]) -> Checkpoint:
     """Read a checkpoint.
+
+    Args:
+        path: of the file.
+        process: makes the process of its constants: `samplers.gddim.cld.CLD`.
 
     Raises:
         ValueError: the file is no safetensors file, its metadata are missing or not those of a critically-damped CLD, or its
-            weights do not fit; the message names the key or the tensor, its value and the remedy.
+            weights do not fit, or were trained for other constants; the message names what, its value and the remedy.
     """
     name = Path(path).name
     try:
@@ -73,10 +79,26 @@ def load(path) -> Checkpoint:
         raise ValueError(f"{name} has no metadata, so its process is unknown. {_RETRAIN}")
     try:
         constants = _constants(metadata)
-        network = _network(metadata, tensors)
+        network, sde = _network(metadata, tensors), process(**constants)
+        _check_coordinates(network, sde, metadata["kind"], constants)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    return Checkpoint(constants, metadata["kind"], network)
+    return Checkpoint(sde, metadata["kind"], network)
+
+
+def _check_coordinates(network: CLDNetwork, sde, kind: str, constants: dict[str, float]) -> None:
+    """The weights know their process by its coordinates."""
+    with np.errstate(all="ignore"):
+        try:
+            expected = table(sde, kind)
+        except (ArithmeticError, np.linalg.LinAlgError):
+            expected = torch.full_like(network.coordinates, torch.nan)
+    if not torch.allclose(network.coordinates, expected, rtol=1e-3, atol=1e-3):
+        said = ", ".join(f"'{key}' {value:g}" for key, value in constants.items())
+        raise ValueError(
+            f"metadata {said} and 'kind' {kind!r} are not those of the weights, which were trained for another process. "
+            f"{_RETRAIN}"
+        )
 
 
 def _constants(metadata: dict[str, str]) -> dict[str, float]:

@@ -41,19 +41,22 @@ def sampler_of(mode: dict) -> comfy.samplers.KSAMPLER:
     return comfy.samplers.KSAMPLER(for_host(SAMPLERS[name]), extra_options=options)
 
 
-def mode_input() -> io.DynamicCombo.Input:
-    """With or without noise, and the options of either."""
+_STEADIER = "none is steadier below 8 steps and at high CFG."
+
+
+def mode_input(steadier: str = _STEADIER) -> io.DynamicCombo.Input:
+    """With or without noise, and the options of either; `steadier`: what the tooltip says against a corrector."""
     return io.DynamicCombo.Input(
         "mode",
         options=[
-            io.DynamicCombo.Option("deterministic", _deterministic_inputs()),
+            io.DynamicCombo.Option("deterministic", _deterministic_inputs(steadier)),
             io.DynamicCombo.Option("stochastic", _stochastic_inputs()),
         ],
         tooltip="deterministic: of any degree. stochastic: with noise, of degree 0.",
     )
 
 
-def _deterministic_inputs() -> list:
+def _deterministic_inputs(steadier: str) -> list:
     return [
         io.Int.Input(
             "degree",
@@ -67,7 +70,7 @@ def _deterministic_inputs() -> list:
             options=list(CORRECTORS),
             default=CORRECTOR,
             tooltip="PEC: every step is redone with the value at its end, free of charge. PECE: the model is called at the "
-            "corrected point too, two calls a step, as in the paper. none is steadier below 8 steps and at high CFG.",
+            f"corrected point too, two calls a step, as in the paper. {steadier}",
         ),
     ]
 

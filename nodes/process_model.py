@@ -70,7 +70,9 @@ class ProcessSampling(torch.nn.Module):
         return Coordinates(self.sde, latent_image).noised(t, latent_image, noise)
 
     def inverse_noise_scaling(self, sigma, latent):
-        return latent
+        """The latent of which `noise_scaling` without noise makes this one."""
+        t = min(float(sigma), self.sde.t_max)
+        return latent if t == 0.0 else Coordinates(self.sde, latent).unscaled(t, latent)
 
 
 def check_shape(sampling: ProcessSampling, shape: torch.Size) -> None:
@@ -91,12 +93,23 @@ class ProcessMixtureNet(torch.nn.Module):
         super().__init__()
         coordinates = Coordinates(sde, torch.zeros(1, *shape, dtype=torch.float64))
         means = coordinates.to_state(mixture.means.double().reshape(-1, *shape)).flatten(1)
-        self.sde, self.kind, self.std = sde, kind, mixture.std
+        self.sde, self.kind, self.shape, self.std, self.classes = sde, kind, shape, mixture.std, mixture.classes
         self.register_buffer("means", means.float())
         self.register_buffer("labels", mixture.labels)
 
     def forward(self, x, timesteps, context):
         """Eps for states x, (batch, channels, height, width), at times timesteps / 999."""
+        channels, *size = self.shape
+        if tuple(x.shape[1:]) != (channels * self.sde.size, *size):
+            raise ValueError(
+                f"the model is asked for a piece of shape {tuple(x.shape[1:])} of the digits, whose states have "
+                f"{(channels * self.sde.size, *size)}. Remove the area from the conditioning."
+            )
+        if context is not None and context.shape[-1] != self.classes:
+            raise ValueError(
+                f"conditioning has tokens of length {context.shape[-1]}, not a weight for each of the digits. "
+                "Use Digits Condition."
+            )
         mixture = GaussianMixture(self.means.to(x.device), self.std, self.labels.to(x.device))
         exact, coordinates = ProcessMixture(self.sde, mixture), Coordinates(self.sde, x)
         weights = None if context is None else context.sum(dim=1)
@@ -132,14 +145,15 @@ class ProcessModel(comfy.model_base.BaseModel):
 
     def __init__(self, config, sampling: ProcessSampling, network: torch.nn.Module):
         super().__init__(config, model_type=comfy.model_base.ModelType.EPS)
-        self.model_sampling = sampling
+        self.model_sampling = self.process = sampling
         self.diffusion_model = _Wrapped(network)
 
     def _apply_model(self, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs):
+        check_unpatched(self, self.model_sampling)
         if not transformer_options.get(GDDIM):  # the sampler takes eps for a denoised output, and t for a sigma
             raise ValueError(
-                f"model is a {self.model_sampling.sde.name} model, which this sampler is not for: its noise is not the same in "
-                "every direction. Use exp_gddim, exp_gddim_sde or gDDIM Sample."
+                f"model is a {self.process.sde.name} model, which this sampler is not for: its noise is not the same in every "
+                "direction. Use exp_gddim, exp_gddim_sde or gDDIM Sample."
             )
         return super()._apply_model(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
@@ -151,6 +165,15 @@ class _Config(comfy.supported_models_base.BASE):
     memory_usage_factor = 0.001
 
 
+def check_unpatched(model, sampling) -> None:
+    """Raise a ValueError for a ProcessModel whose model_sampling a patch has replaced."""
+    if isinstance(model, ProcessModel) and not isinstance(sampling, ProcessSampling):
+        raise ValueError(
+            f"model is a {model.process.sde.name} model, but a node has replaced its model_sampling by one that knows nothing of "
+            f"its process ({type(sampling).__name__}). Remove that Model Sampling node."
+        )
+
+
 def process_model(sde: LinearSDE, kind: str, shape: tuple[int | None, ...], network: torch.nn.Module):
     """A MODEL (a ModelPatcher) of a network for a linear diffusion.
 
@@ -160,6 +183,7 @@ def process_model(sde: LinearSDE, kind: str, shape: tuple[int | None, ...], netw
     """
     config = _Config({**_Config.unet_config, "in_channels": shape[0]})
     config.latent_format.latent_channels = shape[0]
+    config.latent_format.latent_rgb_factors = [[1.0 / shape[0]] * 3] * shape[0]  # previews are grey
     return comfy.model_patcher.ModelPatcher(
         ProcessModel(config, ProcessSampling(sde, kind, shape), network).eval(),
         load_device=comfy.model_management.get_torch_device(),

@@ -29,7 +29,8 @@ def sample_process(model, x, sigmas, extra_args, callback, disable, *, planner: 
         The data part at the last time.
 
     Raises:
-        ValueError: from the planner or `check_shape`, or the latent has a noise mask; before the first call.
+        ValueError: from the planner or `check_shape`, the latent has a noise mask, or a state that a latent cannot hold would
+            have to go in or out; before the first call.
     """
     extra_args, sampling = extra_args or {}, model_sampling_of(model)
     sde = sampling.sde
@@ -42,6 +43,8 @@ def sample_process(model, x, sigmas, extra_args, callback, disable, *, planner: 
     plan = planner(sde, sigmas, sampling.kind, **options)
     if not plan.stages:
         return x
+    if sde.size > 1:
+        _check_whole(model, sde, sigmas)
     start, coordinates = plan.stages[0].sigma, Coordinates(sde, x)
     noise = ItemNoise(run_keys(model, x, extra_args, start), x.new_empty(1, x.shape[1] * sde.size, *x.shape[2:]))
     state = coordinates.started(start, x, _data(model, x), noise(None, None))
@@ -52,6 +55,21 @@ def sample_process(model, x, sigmas, extra_args, callback, disable, *, planner: 
     previews = DenoisedData(sde, sampling.kind, coordinates, [stage.sigma for stage in plan.stages], state)
     shown = callback and _of_data(callback, coordinates, previews)
     return coordinates.data(run(plan, eps, state, sigmas, _announced(extra_args), shown, disable, noise))
+
+
+def _check_whole(model, sde, sigmas) -> None:
+    """The velocity would be lost between the parts of a schedule that is cut in two."""
+    noise = getattr(model, "noise", None)
+    if isinstance(noise, torch.Tensor) and not noise.any():
+        raise ValueError(
+            f"add_noise is off, but the latent holds only a part of a {sde.name} model's state: its velocity was lost. "
+            "Sample in one run, with noise."
+        )
+    if sigmas[-1] > 0.0:
+        raise ValueError(
+            f"sigmas end at {float(sigmas[-1]):g}, where a {sde.name} model's state has a velocity, which a latent cannot hold. "
+            "End at 0."
+        )
 
 
 def _of_data(callback, coordinates: Coordinates, previews: DenoisedData):

@@ -49,7 +49,7 @@ class Block(Operator):
 
     def add_to(self, result, state):
         size = len(self.matrix)
-        self._grouped(result).baddbmm_(self.matrix.expand(len(state), size, size), self._grouped(state))
+        self._grouped(result).baddbmm_(self.matrix.expand(len(state), size, size), self._grouped(state.to(result.dtype)))
 
     def _grouped(self, state):
         return state.reshape(len(state), len(self.matrix), -1)

@@ -210,11 +210,17 @@ def load_state(path: Path) -> Training:
     return run
 
 
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return int(text)
+
+
 def main() -> None:
     """Train as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kind", choices=KINDS, help="K of eps = -K^T score; R unless given")
-    parser.add_argument("--steps", type=int, help=f"optimizer steps, {STEPS} unless given")
+    parser.add_argument("--steps", type=_positive, help=f"optimizer steps, {STEPS} unless given")
     parser.add_argument("--output", type=Path, help="file of the weights; output/digits_cld_<kind>.safetensors unless given")
     parser.add_argument("--resume", type=Path, metavar="STATE", help="go on with the run in this file, written every 500 steps")
     options = parser.parse_args()
@@ -228,7 +234,7 @@ def main() -> None:
     print(f"state of the run: {state}")
     train(run, state=state)
     cld_checkpoint.save(output, run.average, CLD(), run.kind)
-    _, kind, network = cld_checkpoint.load(output)
+    _, kind, network = cld_checkpoint.load(output, CLD)
     print(report(network, kind))
     print(f"{sum(p.numel() for p in network.parameters()):,} parameters, {output.stat().st_size:,} bytes in {output}")
 

@@ -6,7 +6,7 @@ With y the orthonormal 2-D DCT-II of the image, eps white, and a_t falling faste
 """
 
 from dataclasses import dataclass
-from math import pi
+from math import inf, pi
 
 import numpy as np
 from scipy.fft import dct
@@ -34,6 +34,10 @@ class Blurring(LinearSDE):
     name = "blurring diffusion"
     t_min = 1e-5
     t_max = 0.99598  # later alpha is so small that y0 = (y - sigma eps) / a is lost
+
+    def __post_init__(self):
+        if min(self.height, self.width) < 1 or not 0.0 <= self.blur < inf:
+            raise ValueError(f"height and width must be 1 or more and blur 0 or more, got {self}.")
 
     @property
     def grid(self):

@@ -7,7 +7,7 @@ A block is (x, v). Eq. 10 of arXiv 2206.05564 has sign errors in F21 and in the 
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 from scipy.special import gammainc
@@ -38,6 +38,11 @@ class CLD(LinearSDE):
     position_variance: float = 0.0
     name = "CLD"
     size = 2
+
+    def __post_init__(self):
+        for name in ("beta", "mass", "velocity_share", "jitter"):
+            if not 0.0 < getattr(self, name) < inf:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}.")
 
     @property
     def friction(self) -> float:

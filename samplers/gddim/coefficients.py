@@ -16,8 +16,10 @@ from scipy.integrate import solve_ivp
 
 from .linear_sde import LinearSDE, transposed
 
-# In sqrt(tau), in which R is smooth down to t = 0. 24 nodes agree with 96 to 1e-11 on steps of a twentieth of the whole.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
+# In log(tau + 1e-4), in which R and its inverse are smooth down to t = 0, in pieces no longer than 1.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+_LOG_SHIFT, _PIECE = 1e-4, 1.0
+_APART = 0.2
 
 
 def step_weights(sde: LinearSDE, nodes: Sequence[float], s: float, t: float, kind: str = "R") -> list[np.ndarray]:
@@ -35,7 +37,7 @@ def step_weights(sde: LinearSDE, nodes: Sequence[float], s: float, t: float, kin
     """
     tau, weights = quadrature(s, t)
     between = sde.transition(t, tau)
-    if kind == "R":
+    if kind == "R" or sde.size == 1:  # of numbers L is R
         parts = between @ sde.root(tau)
         start, end = sde.transition(t, s) @ sde.root(s), sde.root(t)
         return [
@@ -47,6 +49,20 @@ def step_weights(sde: LinearSDE, nodes: Sequence[float], s: float, t: float, kin
     return [_sum(weights * lagrange(nodes, j, tau), parts) for j in range(len(nodes))]
 
 
+def usable(nodes: Sequence[tuple[int, float]], s: float, t: float, count: int) -> list[tuple[int, float]]:
+    """The first `count` of (model call, time) that are not too near to each other for a step from s to t.
+
+    Weights grow as nodes close up; nearer than a fifth of the step, in sqrt(t), older nodes are taken instead.
+    """
+    distance, chosen = _APART * abs(np.sqrt(s) - np.sqrt(t)), []
+    for call, time in nodes:
+        if all(abs(np.sqrt(time) - np.sqrt(other)) > distance for _, other in chosen):
+            chosen.append((call, time))
+        if len(chosen) == count:
+            break
+    return chosen
+
+
 def last_weight(sde: LinearSDE, s: float, kind: str = "R") -> np.ndarray:
     """-Psi(0, s) K_s, of eps in a step from s to the mean of u0 given u_s, by Tweedie's formula: the same for every K."""
     return -sde.transition(0.0, s) @ sde.factor(s, kind)
@@ -54,9 +70,11 @@ def last_weight(sde: LinearSDE, s: float, kind: str = "R") -> np.ndarray:
 
 def quadrature(s: float, t: float) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights from s to t."""
-    half = 0.5 * (np.sqrt(t) - np.sqrt(s))
-    root = np.sqrt(s) + half * (_NODES + 1.0)
-    return root**2, half * _WEIGHTS * 2.0 * root
+    start, end = np.log(s + _LOG_SHIFT), np.log(t + _LOG_SHIFT)
+    edges = np.linspace(start, end, 2 + int(abs(end - start) / _PIECE))
+    half = 0.5 * np.diff(edges)[:, None]
+    shifted = np.exp(edges[:-1, None] + half * (_NODES + 1.0))
+    return (shifted - _LOG_SHIFT).ravel(), (half * _WEIGHTS * shifted).ravel()
 
 
 def lagrange(nodes: Sequence[float], j: int, t):

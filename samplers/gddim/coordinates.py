@@ -54,11 +54,15 @@ class Coordinates:
         spread = self._first_column(self._sde.cholesky(t), data)[0]
         return self.to_seen(signal * self.to_state(data) + spread * self.to_state(noise))
 
+    def unscaled(self, t: float, noisy: torch.Tensor) -> torch.Tensor:
+        """The data of which `noised` makes `noisy` where there is no noise: divided by what t leaves of them."""
+        return self.to_seen(self.to_state(noisy) / self._first_column(self._sde.transition(t, 0.0), noisy)[0])
+
     def started(self, t: float, noisy: torch.Tensor, data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """The whole state at t whose data part is `noisy`.
 
         Args:
-            t: above 0, up to t_max, where it is a draw of the prior.
+            t: above 0, up to t_max, where it is nearly a draw of the prior.
             noisy: from `noised`.
             data: the data of it.
             noise: unit noise like the state, for the rest of it; its data part is not used.

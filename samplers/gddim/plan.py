@@ -12,12 +12,12 @@ from ..grid import GridStep, grid_steps, read_sigmas
 from ..operators import Block, Diagonal
 from ..plan import MAX_STRENGTH, Plan, Stage, step_count
 from ..time_maps import TimeMap
-from .coefficients import contraction, last_weight, noise_factor, step_weights
+from .coefficients import contraction, last_weight, noise_factor, step_weights, usable
 from .isotropic import CORRECTORS, MAX_DEGREE
 from .linear_sde import KINDS, LinearSDE
 
 MAX_LAMBDA = 10.0
-_LEAST = 1e-9  # of t_max: where the search for a time begins
+_LEAST = 1e-8  # the smallest time above 0
 
 
 class _Step(NamedTuple):
@@ -69,11 +69,24 @@ def gddim_on(
 @lru_cache(maxsize=16)
 def _planned(sde, sigmas, degree, corrector, noise, kind) -> Plan:
     time, lam = time_map_of(sde), noise[0]
-    steps = [step._replace(sigma=min(step.sigma, sde.t_max)) for step in grid_steps(sigmas, time, rising=False)]
+    steps = falling_steps(sde, sigmas)
     stages = _stochastic(sde, time, steps, *noise, kind) if lam else _deterministic(sde, time, steps, degree, corrector, kind)
     name = f"gDDIM with lambda {lam:g}" if lam else f"gDDIM of degree {degree}"
     name += "" if corrector == "none" else f", {corrector}"
     return Plan(f"{name}, K = {kind}", time, step_count(sigmas), tuple(stages), clock="t")
+
+
+def falling_steps(sde: LinearSDE, sigmas) -> list[GridStep]:
+    """The steps of a grid of times.
+
+    Raises:
+        ValueError: as `grid_steps`, or a time above 0 is too small to tell from it.
+    """
+    for i, t in enumerate(sigmas):
+        if 0.0 < t < _LEAST:
+            raise ValueError(f"sigmas[{i}] is {t:g}, a time too small to tell from 0 for {sde.name}. Set it to 0.")
+    steps = grid_steps(sigmas, time_map_of(sde), rising=False)
+    return [step._replace(sigma=min(step.sigma, sde.t_max)) for step in steps]
 
 
 @lru_cache(maxsize=16)
@@ -88,7 +101,7 @@ def time_map_of(sde: LinearSDE) -> TimeMap:
         sigma_limit=sde.t_max,
         alpha=lambda t: float(sde.transition(t, 0.0).flat[0]),
         lam=lam,
-        sigma=lambda value: brentq(lambda t: lam(t) - value, _LEAST * sde.t_max, sde.t_max),
+        sigma=lambda value: brentq(lambda t: lam(t) - value, 0.1 * _LEAST, sde.t_max),
     )
 
 
@@ -104,7 +117,7 @@ def _deterministic(sde, time, steps, degree, corrector, kind) -> list[Stage]:
     previous: _Step | None = None
     for step in steps:
         history.insert(0, (len(stages), step.sigma))
-        predicted = _predicted(sde, step, history[: degree + 1], kind)
+        predicted = _predicted(sde, step, usable(history, step.sigma, step.sigma_next, degree + 1), kind)
         combined = list(zip(predicted.nodes, predicted.weights))
         if corrector == "PEC" and previous is not None:
             carry = sde.transition(step.sigma_next, step.sigma)

@@ -19,13 +19,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..grid import GridStep, grid_steps, read_sigmas
+from ..grid import GridStep, read_sigmas
 from ..plan import Plan, Stage, step_count
 from ..time_maps import TimeMap
-from .coefficients import lagrange, last_weight, quadrature
+from .coefficients import lagrange, last_weight, quadrature, usable
 from .linear_sde import LinearSDE, transposed
-from .plan import half_log_snr, operator, time_map_of
+from .plan import falling_steps, half_log_snr, operator, time_map_of
 
+_MISSED = 1e-5
 METHODS = ("1", "2M", "2MC", "3M", "3MC", "4M", "4MC", "2S", "3S")
 # Of every stage: where it ends, as a fraction of the step in the clock, and which of the step's outputs it interpolates between.
 _STAGES = {
@@ -54,7 +55,7 @@ def res_on(sde: LinearSDE, sigmas, method: str = "3MC", kind: str = "R") -> Plan
 @lru_cache(maxsize=16)
 def _planned(sde, sigmas, method, kind) -> Plan:
     builder = _Builder(sde, time_map_of(sde), kind)
-    steps = [step._replace(sigma=min(step.sigma, sde.t_max)) for step in grid_steps(sigmas, builder.time, rising=False)]
+    steps = falling_steps(sde, sigmas)
     if method in _STAGES:
         builder.single_step(steps, _STAGES[method])
     else:
@@ -73,6 +74,10 @@ def data_weights(sde: LinearSDE, nodes: Sequence[float], s: float, t: float) -> 
     tau, weights = quadrature(s, t)
     inverse = np.linalg.inv(sde.root(tau))
     slope = -0.5 * inverse @ sde.diffusion(tau) @ transposed(inverse) @ inverse @ sde.transition(tau, 0.0)
+    moved = sde.transition(t, 0.0) - sde.root(t) @ np.linalg.solve(sde.root(s), sde.transition(s, 0.0))
+    missed = np.abs(sde.root(t) @ np.tensordot(weights, slope, axes=1) - moved).max() / (np.abs(moved).max() + 1e-12)
+    if missed > _MISSED:
+        raise ArithmeticError(f"the weights of a step from t {s:g} to {t:g} miss their sum by {missed:.0e}; take shorter steps.")
     lams, clock = half_log_snr(sde, np.array(nodes)).tolist(), half_log_snr(sde, tau)
     return [sde.root(t) @ np.tensordot(weights * lagrange(lams, j, clock), slope, axes=1) for j in range(len(nodes))]
 
@@ -92,7 +97,7 @@ class _Builder:
         for step in steps:
             s, t = step.sigma, step.sigma_next
             history.insert(0, (len(self.stages), s))
-            combined = predicted = self._line(history[:order], s, t)
+            combined = predicted = self._line(usable(history, s, t, order), s, t)
             if corrector and previous is not None:
                 before, old = previous
                 redone = self._line([history[0], *(node for node, _ in old)], before, s)

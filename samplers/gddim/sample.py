@@ -36,6 +36,11 @@ def sample_gddim(
     Raises:
         ValueError: see `gddim_on`; before the first call.
     """
+    if x.shape[1] % sde.size or (sde.grid and tuple(x.shape[-2:]) != sde.grid):
+        raise ValueError(
+            f"x has the shape {tuple(x.shape)}, but states of {sde.name} have {sde.size} channels for each of the data's"
+            + (f" and are of size {sde.grid}." if sde.grid else ".")
+        )
     plan = gddim_on(sde, sigmas, degree, corrector, lam, kind)
     if noise_sampler is None and plan.draws_noise:
         noise_sampler = default_noise_sampler(model, x, extra_args or {}, plan.stages[0].sigma)

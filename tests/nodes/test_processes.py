@@ -1,5 +1,7 @@
 """Models of CLD and blurring diffusion in the real host, in this process."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -271,3 +273,72 @@ def test_an_interrupt_stops_at_once(cld, sample):
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         sample(cld, DETERMINISTIC)
     assert len(calls) == 3
+
+
+def _cut(host, pack, model, name, at, steps=20):
+    """The last latent of KSampler (Advanced), whole or in two runs."""
+    positive = pack["RESDigitsCondition"].execute("3").result[0]
+
+    def part(latent, first, start, end):
+        noise = "enable" if first else "disable"
+        rest = "disable" if end == steps else "enable"
+        common = steps, 1.0, name, "simple", positive, positive, latent, start, end, rest
+        return host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample(model, noise, 5, *common)[0]
+
+    latent = pack["RESDigitsLatent"].execute(BATCH).result[0]
+    if at is None:
+        return part(latent, True, 0, steps)["samples"]
+    return part(part(latent, True, 0, at), False, at, steps)["samples"]
+
+
+@pytest.mark.parametrize("at", [1, 8, 15])
+@pytest.mark.parametrize("name", ["exp_res_2s", "exp_res_3s"])
+def test_a_schedule_of_blurring_cut_in_two(host, pack, name, at):
+    """A single-step sampler goes on where the first part ended."""
+    model = pack["RESDigitsProcessModel"].execute(PROCESSES["blurring"], 0.1).result[0]
+    whole, parts = (_cut(host, pack, model, name, where) for where in (None, at))
+    torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-3)
+
+
+def test_a_schedule_of_cld_cannot_be_cut(host, pack, cld):
+    """A latent would lose the velocity; either part says so."""
+    with pytest.raises(ValueError, match="sigmas end at 0.*, where a CLD model's state has a velocity"):
+        _cut(host, pack, cld, "exp_res_2s", 8)
+    with pytest.raises(ValueError, match="add_noise is off, but the latent holds only a part"):
+        positive = pack["RESDigitsCondition"].execute("3").result[0]
+        latent = pack["RESDigitsLatent"].execute(1).result[0]
+        advanced = host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample
+        advanced(cld, "disable", 5, 4, 1.0, "exp_gddim", "simple", positive, positive, latent, 0, 4, "disable")
+
+
+@pytest.mark.parametrize("name", ["exp_gddim", "euler"])
+def test_a_model_sampling_node_on_the_way_is_named(host, pack, model, name):
+    import comfy_extras.nodes_model_advanced as advanced
+
+    patched = advanced.ModelSamplingSD3().patch(model, 3.0)[0]
+    positive = pack["RESDigitsCondition"].execute("3").result[0]
+    latent = pack["RESDigitsLatent"].execute(1).result[0]
+    message = "but a node has replaced its model_sampling .* Remove that Model Sampling node"
+    with pytest.raises(ValueError, match=message):
+        host.KSampler().sample(patched, 5, 4, 1.0, name, "simple", positive, positive, latent)
+    with pytest.raises(ValueError, match=message):
+        pack["RESGDDIMTimes"].execute(patched, 10, 1.0, 2.0, 0.0)
+
+
+def test_conditioning_that_does_not_fit(host, pack, model, sample):
+    """An area of a digit, and a prompt of another model."""
+    condition = pack["RESDigitsCondition"].execute("3").result[0]
+    times, latent = pack["RESGDDIMTimes"].execute(model, 4, 1.0, 2.0, 0.0).result[0], pack["RESDigitsLatent"].execute(1).result[0]
+    area = host.NODE_CLASS_MAPPINGS["ConditioningSetArea"]().append(condition, 32, 32, 0, 0, 1.0)[0]
+    for positive, message in ((area, "Remove the area"), ([[torch.zeros(1, 77, 768), {}]], "tokens of length 768")):
+        with pytest.raises(ValueError, match=message):
+            pack["RESGDDIMSample"].execute(model, 3, 1.0, positive, condition, times, latent, DETERMINISTIC)
+
+
+def test_previews_of_more_channels(pack):
+    """One factor a channel, whatever the network was trained on."""
+    from samplers.gddim.cld import CLD as Process
+
+    process_model = sys.modules[pack["RESGDDIMSample"].__module__].process_model
+    model = process_model(Process(), "R", (3, 8, 8), torch.nn.Identity())
+    assert len(model.model.latent_format.latent_rgb_factors) == 3

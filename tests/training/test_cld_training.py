@@ -120,8 +120,8 @@ def test_the_command_trains_and_resumes(small, tmp_path, monkeypatch, capsys):
     assert "the losses of L" in command("--kind", "L", "--steps", 2)
     file = tmp_path / "digits_cld_L.safetensors"
     command("--resume", tmp_path / "digits_cld_L.training.pt", "--output", tmp_path / "again.safetensors")
-    one, other = (cld_checkpoint.load(path) for path in (file, tmp_path / "again.safetensors"))
-    assert one.kind == other.kind == "L" and one.constants == other.constants
+    one, other = (cld_checkpoint.load(path, CLD) for path in (file, tmp_path / "again.safetensors"))
+    assert one.kind == other.kind == "L" and one.sde == other.sde
     torch.testing.assert_close(one.network.state_dict(), other.network.state_dict(), rtol=0, atol=0)
     with pytest.raises(SystemExit):
         command("--resume", tmp_path / "digits_cld_L.training.pt", "--steps", 3)

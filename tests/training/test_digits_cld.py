@@ -1,7 +1,5 @@
 """The CLD network that comes with the pack, beside the exact eps of the digits it was trained on."""
 
-import dataclasses
-
 import pytest
 import torch
 from conftest import ROOT
@@ -17,7 +15,7 @@ COMMITTED = ROOT / "embedded" / "digits_cld.safetensors"
 
 @pytest.fixture(scope="module")
 def checkpoint():
-    return cld_checkpoint.load(COMMITTED)
+    return cld_checkpoint.load(COMMITTED, CLD)
 
 
 def test_it_is_small():
@@ -25,8 +23,7 @@ def test_it_is_small():
 
 
 def test_it_is_of_the_process_of_the_papers(checkpoint):
-    assert CLD(**checkpoint.constants) == CLD() and checkpoint.kind == "R"
-    assert dataclasses.asdict(CLD()) == {**checkpoint.constants, "position_variance": 0.0}
+    assert checkpoint.sde == CLD() and checkpoint.kind == "R"
     torch.testing.assert_close(checkpoint.network.coordinates, cld_coordinates.table(CLD(), "R"), rtol=1e-5, atol=1e-5)
 
 

@@ -43,8 +43,8 @@ def rewrite(path, metadata=(), without=(), tensors=(), dropped=()):
 
 
 def test_round_trip(network, file):
-    constants, kind, loaded = cld_checkpoint.load(file)
-    assert CLD(**constants) == SDE and kind == "L"
+    sde, kind, loaded = cld_checkpoint.load(file, CLD)
+    assert sde == SDE and kind == "L"
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
     for (name, one), (other_name, other) in zip(network.state_dict().items(), loaded.state_dict().items()):
         assert name == other_name and other.dtype == torch.float32
@@ -69,14 +69,14 @@ def test_refuses_a_file_without_metadata(network, tmp_path):
     path = tmp_path / "bare.safetensors"
     safetensors.torch.save_file(network.state_dict(), path)
     with pytest.raises(ValueError, match="bare.safetensors has no metadata.*training/cld.py"):
-        cld_checkpoint.load(path)
+        cld_checkpoint.load(path, CLD)
 
 
 def test_refuses_another_format(tmp_path):
     path = tmp_path / "weights.safetensors"
     torch.save({"weight": torch.zeros(3)}, path)
     with pytest.raises(ValueError, match="weights.safetensors is not a safetensors file.*training/cld.py"):
-        cld_checkpoint.load(path)
+        cld_checkpoint.load(path, CLD)
 
 
 KEYS = ("process", "kind", "beta", "mass", "friction", "velocity_share", "jitter", "t_max", "label_scale")
@@ -87,7 +87,7 @@ SIZES = ("channels", "height", "width", "features", "classes")
 def test_refuses_a_missing_key(file, key):
     rewrite(file, without=[key])
     with pytest.raises(ValueError, match=f"tiny.safetensors: metadata '{key}' is missing.*training/cld.py"):
-        cld_checkpoint.load(file)
+        cld_checkpoint.load(file, CLD)
 
 
 @pytest.mark.parametrize("text", ["", "four", "nan", "inf", "-1", "0"])
@@ -95,7 +95,7 @@ def test_refuses_a_missing_key(file, key):
 def test_refuses_what_is_no_number_above_zero(file, key, text):
     rewrite(file, {key: text})
     with pytest.raises(ValueError, match=f"metadata '{key}' is '{text}', but must be a finite number above 0.*training/cld.py"):
-        cld_checkpoint.load(file)
+        cld_checkpoint.load(file, CLD)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_refuses_what_is_no_number_above_zero(file, key, text):
 def test_refuses_another_process(file, entries, message):
     rewrite(file, entries)
     with pytest.raises(ValueError, match=message):
-        cld_checkpoint.load(file)
+        cld_checkpoint.load(file, CLD)
 
 
 def test_refuses_weights_that_do_not_fit(file):
@@ -134,4 +134,14 @@ def test_refuses_weights_that_do_not_fit(file):
         file.write_bytes(original)
         rewrite(file, **change)
         with pytest.raises(ValueError, match=f"tiny.safetensors: {message}.*training/cld.py"):
-            cld_checkpoint.load(file)
+            cld_checkpoint.load(file, CLD)
+
+
+@pytest.mark.parametrize(
+    "entries", [{"kind": "R"}, {"beta": "3.1"}, {"velocity_share": "1"}, {"jitter": "0.01"}, {"beta": "1e300"}], ids=str
+)
+def test_refuses_constants_that_the_weights_were_not_trained_for(file, entries):
+    """The rest of the file is right, and the pictures would be noise."""
+    rewrite(file, entries)
+    with pytest.raises(ValueError, match="are not those of the weights, which were trained for another process"):
+        cld_checkpoint.load(file, CLD)

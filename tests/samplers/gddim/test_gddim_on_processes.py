@@ -235,6 +235,7 @@ def test_the_time_map_is_monotone_and_inverted():
         ({"sigmas": [0.1, 0.6]}, "sigmas rise from 0.1 to 0.6"),
         ({"sigmas": [0.5, -0.1]}, r"sigmas\[1\] is -0.1"),
         ({"sigmas": [0.5, math.nan]}, r"sigmas\[1\] is nan"),
+        ({"sigmas": [0.5, 1e-12, 0.0]}, r"sigmas\[1\] is 1e-12, a time too small"),
     ],
 )
 def test_errors_by_name(arguments, message):
@@ -244,3 +245,32 @@ def test_errors_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
         sample_gddim(lambda *a: calls.append(a), state(PROCESSES["CLD"]), sde=PROCESSES["CLD"], disable=True, **arguments)
     assert not calls
+
+
+def test_states_of_another_shape_are_refused():
+    """Before the first call."""
+    for name, shape in (("CLD", (2, 3, 8, 8)), ("blurring", (2, 1, 3, 3))):
+        with pytest.raises(ValueError, match=r"x has the shape .*, but states of"):
+            sample_gddim(lambda u, t: u, torch.zeros(shape), torch.tensor([0.9, 0.0]), sde=PROCESSES[name], disable=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", PROCESSES)
+def test_half_precision_states(name, dtype):
+    """The state stays in float32, the model sees and gives half precision."""
+    sde, seen = PROCESSES[name], []
+    model = lambda u, t: (seen.append(u.dtype), 0.1 * u)[1]  # noqa: E731
+    end = solve(sde, model, state(sde).to(dtype), torch.tensor([0.9, 0.5, 0.1, 0.0]))
+    assert end.dtype == dtype and set(seen) == {dtype} and end.isfinite().all()
+
+
+@pytest.mark.parametrize("options", [{"degree": 2}, {"degree": 3, "corrector": "PEC"}], ids=str)
+@pytest.mark.parametrize("near", [1e-3, 1e-5, 2e-6])
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_nearly_repeated_time_changes_little(name, near, options):
+    """Its value of eps is passed over, so that no weight grows."""
+    sde, model, u = PROCESSES[name], model_of(PROCESSES[name], data()), state(PROCESSES[name])
+    times = power_grid(sde, 80)
+    twice = torch.cat([times[:41], times[40:41] * (1.0 - near), times[41:]])
+    change = _distance(solve(sde, model, u, twice, **options), solve(sde, model, u, times, **options))
+    assert change < 5e-3

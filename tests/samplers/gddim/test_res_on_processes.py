@@ -11,7 +11,7 @@ from processes import PROCESSES, data, state
 from embedded.mixture import ring
 from embedded.process_mixture import ProcessMixture
 from samplers.gddim.plan import gddim_on, time_map_of
-from samplers.gddim.res import METHODS, res_on
+from samplers.gddim.res import METHODS, data_weights, res_on
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.single_step import single_step_plan
@@ -121,3 +121,13 @@ def test_the_parameterisation_does_not_matter(method):
 def test_an_unknown_method_is_refused():
     with pytest.raises(ValueError, match="method must be one of '1', '2M', .*, got '5M'"):
         res_on(PROCESSES["CLD"], [1.0, 0.0], "5M")
+
+
+@pytest.mark.parametrize("s, t", [(0.99, 0.2), (0.99, 1e-3), (0.99, 1e-5), (2e-3, 1e-7)])
+@pytest.mark.parametrize("name", ["CLD", "blurring"])
+def test_weights_sum_to_what_a_constant_d_needs(name, s, t):
+    """Psi(t, 0) - R_t R_s^-1 Psi(s, 0), for steps of any length."""
+    sde = PROCESSES[name]
+    expected = sde.transition(t, 0.0) - sde.root(t) @ np.linalg.solve(sde.root(s), sde.transition(s, 0.0))
+    found = sum(data_weights(sde, [s, 1.0 if name == "CLD" else sde.t_max], s, t))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
