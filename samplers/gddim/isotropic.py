@@ -1,11 +1,13 @@
 """gDDIM where noise is the same in every direction: eps, v, EDM and flow models.
 
-With y = x / alpha and rho = sigma / alpha the ODE is dy = eps drho, eps = (y - D) / rho. Degree q puts the polynomial in rho
+With y = x / alpha and rho = sigma / alpha the ODE is dy = eps drho, eps = (y - D) / rho. Degree q puts the polynomial in log rho
 through the last q + 1 values of eps in the place of eps, and every step is then exact in everything else:
 
     y_t = y_s + sum_j C_j eps_j,    C_j = int_s^t l_j drho        (arXiv 2206.05564, eq. 19, for K = R = sigma)
 
-Degree 0 is DDIM, exact in one step for data in one point; higher degrees are tAB-DEIS (arXiv 2204.13902).
+Degree 0 is DDIM, exact in one step for data in one point. The paper's polynomials are in t; in rho they are DEIS (arXiv
+2204.13902). In log rho, half the logSNR, they have about half of the error in rho on the digits and a ring. To sigma = 0, where
+that is not finite, and upwards, polynomials are in rho.
 """
 
 import math
@@ -21,20 +23,20 @@ from ..time_maps import VE, TimeMap
 
 MAX_DEGREE = 3
 CORRECTORS = ("none", "PEC", "PECE")
-# The paper's headline. The free corrector measures 0.6 of its error on the digits and a ring, but overshoots below 8 steps and at
-# high CFG.
+# The paper's headline. Correctors gain little on top of degree 2 in log rho, and overshoot below 8 steps and at high CFG.
 DEGREE, CORRECTOR = 2, "none"
 # Upwards steps grow in rho as they leave the image, and polynomials of higher degree then extrapolate over several times their
 # own length.
 _MAX_RISING_DEGREE = 1
-# Nodes nearer to each other than this fraction of the step are skipped for older ones; weights grow as nodes close up. The rising
-# step to a flow model's 0.999 is a hundred times as long as the one before it, and would extrapolate as far.
-_APART = 0.2
+# Nodes nearer to each other than this fraction of the step are skipped for older ones: weights grow as nodes close up, and few
+# steps that lengthen in log rho, as those of EDM's grid, overshoot. Upwards, in rho, all steps lengthen so; there it is the one
+# to a flow model's 0.999 that counts, a hundred times as long as the one before it.
+_APART, _RISING_APART = 0.9, 0.2
 # The step to sigma = 0 extrapolates. Between adjacent nodes its weights would grow with the number of steps, and with them what
 # is not smooth in the last outputs, such as rounding and masks; of two nodes this far apart they are below 2.5 times the step.
 _END_DEGREE, _END_APART = 1, 0.7
 _MIN_LAMBDA = 1e-4  # below it eta is too small to matter
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)  # exact up to degree 7
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)  # in log rho, in pieces no longer than 1
 
 
 def sample_exp_gddim(
@@ -153,11 +155,14 @@ def _predicted(step: GridStep, history: Sequence[_Eps], degree: int, time: TimeM
 
 
 def _usable(step: GridStep, candidates: Sequence[_Eps], count: int, time: TimeMap) -> list[_Eps]:
-    count, fraction = (min(count, _END_DEGREE + 1), _END_APART) if step.sigma_next == 0.0 else (count, _APART)
-    distance = fraction * abs(time.s(step.sigma_next) - time.s(step.sigma))
+    fraction = _RISING_APART if step.rising else _APART
+    if step.sigma_next == 0.0:
+        count, fraction = min(count, _END_DEGREE + 1), _END_APART
+    variable = _variable(time.s(step.sigma), time.s(step.sigma_next))
+    distance = fraction * abs(variable(time.s(step.sigma_next)) - variable(time.s(step.sigma)))
     nodes: list[_Eps] = []
     for node in candidates:
-        if math.isfinite(node.rho) and all(abs(node.rho - other.rho) > distance for other in nodes):
+        if math.isfinite(node.rho) and all(abs(variable(node.rho) - variable(other.rho)) > distance for other in nodes):
             nodes.append(node)
         if len(nodes) == count:
             break
@@ -169,15 +174,32 @@ def _integrals(nodes: Sequence[_Eps], step: GridStep, time: TimeMap) -> list[flo
     return degree_weights([node.rho for node in nodes], time.s(step.sigma), time.s(step.sigma_next))
 
 
+def _in_log(rho_from: float, rho_to: float) -> bool:
+    """Whether polynomials are in log rho on a step."""
+    return 0.0 < rho_to < rho_from
+
+
+def _variable(rho_from: float, rho_to: float):
+    return np.log if _in_log(rho_from, rho_to) else lambda rho: rho
+
+
 def degree_weights(nodes: Sequence[float], rho_from: float, rho_to: float) -> list[float]:
-    """int l_j drho from rho_from to rho_to, for the Lagrange polynomials of up to 7 nodes, all finite."""
-    half = (rho_to - rho_from) / 2.0
-    rho = rho_from + half * (_NODES + 1.0)
-    points = np.array(nodes)
-    weights = []
+    """int l_j drho from rho_from to rho_to, for the Lagrange polynomials in log rho, or in rho to 0 and upwards.
+
+    Args:
+        nodes: up to 5 values of rho, finite and above 0.
+        rho_from, rho_to: the step.
+    """
+    in_log, variable = _in_log(rho_from, rho_to), _variable(rho_from, rho_to)
+    start, end = variable(rho_from), variable(rho_to)
+    edges = np.linspace(start, end, 2 + int(abs(end - start)) * in_log)
+    half = 0.5 * np.diff(edges)[:, None]
+    at = (edges[:-1, None] + half * (_NODES + 1.0)).ravel()
+    measure = (half * _WEIGHTS).ravel() * (np.exp(at) if in_log else 1.0)
+    points, weights = variable(np.array(nodes)), []
     for j in range(len(points)):
         others = np.delete(points, j)
-        weights.append(float(half * _WEIGHTS @ np.prod((rho[:, None] - others) / (points[j] - others), axis=1)))
+        weights.append(float(measure @ np.prod((at[:, None] - others) / (points[j] - others), axis=1)))
     return weights
 
 

@@ -57,7 +57,23 @@ def test_weights_integrate_polynomials_exactly(degree):
     nodes, start, end = [0.7, 1.3, 2.6, 4.1][: degree + 1], 0.7, 0.2
     weights = degree_weights(nodes, start, end)
     for power in range(degree + 1):
-        exact = (end ** (power + 1) - start ** (power + 1)) / (power + 1)
+        exact = _antiderivative(power, end) - _antiderivative(power, start)
+        assert math.fsum(w * math.log(node) ** power for w, node in zip(weights, nodes)) == pytest.approx(exact, rel=1e-12)
+
+
+def _antiderivative(power, rho):
+    """Of (log rho)^power."""
+    log = math.log(rho)
+    return rho * [1.0, log - 1.0, log**2 - 2.0 * log + 2.0, log**3 - 3.0 * log**2 + 6.0 * log - 6.0][power]
+
+
+@pytest.mark.parametrize("degree", DEGREES)
+def test_weights_of_the_last_step_integrate_polynomials_in_rho(degree):
+    """Where log rho is not finite."""
+    nodes, start = [0.7, 1.3, 2.6, 4.1][: degree + 1], 0.7
+    weights = degree_weights(nodes, start, 0.0)
+    for power in range(degree + 1):
+        exact = -(start ** (power + 1)) / (power + 1)
         assert math.fsum(w * node**power for w, node in zip(weights, nodes)) == pytest.approx(exact, rel=1e-12)
 
 
@@ -121,8 +137,8 @@ def test_order_on_the_papers_process(exact, degree):
 
 @pytest.mark.parametrize("degree", DEGREES)
 def test_the_plan_is_what_the_weights_say(degree):
-    """With its start of lower degree."""
-    sigmas, model = vp_sigmas(20).tolist(), denoiser(False)
+    """With its start of lower degree, on equal steps in log rho, where no node is passed over."""
+    sigmas, model = np.geomspace(10.0, 0.05, 21).tolist(), denoiser(False)
     x = noisy(sigmas[0], False)
     end, values = x, []
     for sigma, following in zip(sigmas, sigmas[1:]):
