@@ -1,4 +1,4 @@
-"""The measurements behind the defaults: the flow interior, the nodes of RES-2S and -3S, the exponent of `power`.
+"""The measurements behind the defaults: the flow interior, nodes of RES-2S and -3S, exponents of `power`, gDDIM's variable.
 
     .host/venv/bin/python -m benchmarks.choices
 
@@ -6,11 +6,14 @@ Each table is the geometric mean of the median relative defect over digits of wi
 guidance, and 7 to 20 calls. Pure core: no host.
 """
 
+import math
 import statistics
 
+import numpy as np
 import torch
 
 from embedded.digits import digits
+from samplers.gddim.coefficients import lagrange
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.schedules import FLOW_INTERIOR, SigmaRange, logsnr_grid
@@ -122,6 +125,53 @@ def power_table() -> str:
     return "\n".join(lines)
 
 
+# What polynomials through values of eps could be in.
+VARIABLES = {
+    "rho (DEIS)": lambda rho: rho,
+    "rho^(1/2)": np.sqrt,
+    "log(1 + rho)": np.log1p,
+    "arctan rho": np.arctan,
+    "rho / (1 + rho)": lambda rho: rho / (1.0 + rho),
+    "log rho": np.log,
+}
+
+
+def gddim_table() -> str:
+    """What gDDIM's polynomials are in; eps, grids uniform in logSNR and EDM's, without the step to 0 and without guards."""
+    lines = ["| variable | degree 1 | degree 2 | degree 3 |", "|---|--:|--:|--:|"]
+    cases = problems(flow=False)
+    for name, variable in VARIABLES.items():
+        lines.append(f"| {name} | " + " | ".join(f"{_gddim_defect(cases, degree, variable):.4f}" for degree in (1, 2, 3)) + " |")
+    return "\n".join(lines)
+
+
+def _gddim_defect(cases, degree: int, variable) -> float:
+    medians = []
+    for denoise, x, _ in cases:
+        fine = logsnr_grid(200, SD, VE).double()[:-1]
+        exact = run(single_step_plan(fine, res_3s(), VE), denoise, x, fine, disable=True)
+        for spacing in ("uniform", "edm_rho"):
+            for calls in CALLS:
+                end = _by_polynomials(denoise, x, logsnr_grid(calls + 1, SD, VE, spacing)[:-1].tolist(), degree, variable)
+                medians.append(float(((end - exact).norm(dim=1) / exact.norm(dim=1)).median()))
+    return statistics.geometric_mean(medians)
+
+
+def _by_polynomials(denoise, x, sigmas: list[float], degree: int, variable) -> torch.Tensor:
+    """x at the last sigma, each step with the polynomial through the newest degree + 1 values of eps."""
+    points, weights = np.polynomial.legendre.leggauss(40)
+    history: list[tuple[float, torch.Tensor]] = []
+    for sigma, following in zip(sigmas, sigmas[1:]):
+        eps = (x - denoise(x, torch.full((len(x),), sigma, dtype=x.dtype))) / sigma
+        history = [(sigma, eps), *history[:degree]]
+        half = 0.5 * math.log(following / sigma)
+        rho = sigma * np.exp(half * (points + 1.0))
+        nodes = [float(variable(np.float64(s))) for s, _ in history]
+        for j, (_, eps) in enumerate(history):
+            x = x + float(np.sum(half * weights * rho * lagrange(nodes, j, variable(rho)))) * eps
+    return x
+
+
 def main() -> None:
     """Print the tables as Markdown."""
     torch.set_num_threads(1)
@@ -129,6 +179,7 @@ def main() -> None:
         ("Interior of a flow grid", interior_table),
         ("Nodes of single-step methods", nodes_table),
         ("Exponents of the logSNR schedule", power_table),
+        ("The variable of gDDIM's polynomials", gddim_table),
     ):
         print(f"### {title}\n\n{table.__doc__}\n\n{table()}\n", flush=True)
 
