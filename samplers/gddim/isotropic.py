@@ -190,6 +190,8 @@ def degree_weights(nodes: Sequence[float], rho_from: float, rho_to: float) -> li
         nodes: up to 5 values of rho, finite and above 0.
         rho_from, rho_to: the step.
     """
+    if len(nodes) == 1:  # without the rounding of the quadrature: to sigma = 0 the result is the denoised output itself
+        return [rho_to - rho_from]
     in_log, variable = _in_log(rho_from, rho_to), _variable(rho_from, rho_to)
     start, end = variable(rho_from), variable(rho_to)
     edges = np.linspace(start, end, 2 + int(abs(end - start)) * in_log)
