@@ -1,0 +1,175 @@
+"""What the lab's runs have in common: a model with its prompts, a latent and a seed, sampled by the host as it always does."""
+
+import copy
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import torch
+from comfy_api.v0_0_2 import io
+
+from .host import time_map
+
+CATEGORY = "RES/lab"
+
+
+def subject_inputs() -> list:
+    """The inputs a Subject is made from."""
+    return [
+        io.MultiType.Input(
+            "model",
+            [io.Model, io.Guider],
+            tooltip="A GUIDER, so that prompts and CFG count; or a MODEL, which is then sampled without a prompt.",
+        ),
+        io.Latent.Input("latent_image", tooltip="As in KSampler. Every item of the batch is a trajectory of its own."),
+        io.Int.Input(
+            "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False, tooltip="Of the starting noise."
+        ),
+    ]
+
+
+class Run(NamedTuple):
+    """One sampling run.
+
+    Attributes:
+        samples: (batch, channels, ...) as the model sees them, float32, on the CPU.
+        calls: of the denoiser, counted there; conditional and unconditional part are one.
+        model_seconds: spent in them.
+        seconds: spent in all.
+    """
+
+    samples: torch.Tensor
+    calls: int
+    model_seconds: float
+    seconds: float
+
+
+class Subject:
+    """A MODEL or a GUIDER, a LATENT and a seed.
+
+    Attributes:
+        guider: of its own, so that other nodes' stay as they are.
+        latent: the LATENT, its channels fixed for the model.
+        seed: of the noise.
+        alone: whether it was a MODEL, which is sampled without a prompt.
+    """
+
+    def __init__(self, model, latent: dict, seed: int):
+        """Raises a ValueError for what the lab cannot measure: nested latents and models without one sigma."""
+        self.alone = not hasattr(model, "original_conds")
+        self.guider = _unprompted(model) if self.alone else copy.copy(model)
+        samples = latent["samples"]
+        if getattr(samples, "is_nested", False):
+            raise ValueError("latent is nested (several latents in one, as video with sound), which the lab cannot measure.")
+        self.latent = {**latent, "samples": comfy.sample.fix_empty_latent_channels(self.guider.model_patcher, samples)}
+        self.seed = seed
+        time_map(self.model_sampling)  # raises for models it does not know
+
+    @property
+    def model_sampling(self):
+        """The host's object that knows the model's sigmas."""
+        return self.guider.model_patcher.get_model_object("model_sampling")
+
+    @property
+    def batch(self) -> int:
+        """Items of the latent."""
+        return len(self.latent["samples"])
+
+    def noise(self, seed: int) -> torch.Tensor:
+        """The starting noise, as the host's nodes draw it."""
+        samples = self.latent["samples"]
+        return comfy.sample.prepare_noise(samples, seed, self.latent.get("batch_index"))
+
+    def run(self, sampler, sigmas: torch.Tensor, seed: int | None = None, on_call: Callable | None = None, callback=None) -> Run:
+        """Sample.
+
+        Args:
+            sampler: a SAMPLER.
+            sigmas: SIGMAS, (steps + 1,).
+            seed: of noise and sampler; the subject's own by default.
+            on_call: on_call(x, sigma, denoised, seconds) after every call of the denoiser; seconds are the call's.
+            callback: the host's, callback(step, denoised, x, steps).
+
+        Raises:
+            InterruptProcessingException: the user interrupted; noticed before the next call.
+            ValueError: a MODEL that cannot be sampled without a prompt.
+        """
+        seed = self.seed if seed is None else seed
+        counted = _Counted(sampler, on_call)
+        started = time.perf_counter()
+        try:
+            samples = self.guider.sample(
+                self.noise(seed),
+                self.latent["samples"],
+                counted,
+                sigmas.clone(),  # some samplers write into the sigmas they are given
+                denoise_mask=self.latent.get("noise_mask"),
+                callback=callback,
+                disable_pbar=True,
+                seed=seed,
+            )
+        except (TypeError, AttributeError, RuntimeError) as error:
+            if self.alone and counted.calls == 0:
+                raise ValueError(
+                    f"model is a MODEL without a prompt, and this one failed in its first call ({error}). Connect a GUIDER, as "
+                    "CFGGuider and BasicGuider make them."
+                ) from error
+            raise
+        seconds = time.perf_counter() - started
+        samples = self.guider.model_patcher.model.process_latent_in(samples.float().cpu())
+        return Run(samples, counted.calls, counted.seconds, seconds)
+
+
+def _unprompted(model):
+    guider = comfy.samplers.CFGGuider(model)
+    guider.inner_set_conds({"positive": [[None, {}]]})
+    return guider
+
+
+class _Counted(comfy.samplers.Sampler):
+    """A SAMPLER whose model calls are counted, timed and shown.
+
+    Attributes:
+        calls: made and answered so far.
+        seconds: in them.
+    """
+
+    def __init__(self, sampler, on_call: Callable | None):
+        self._sampler, self._on_call = sampler, on_call
+        self.calls, self.seconds = 0, 0.0
+
+    def sample(self, model_wrap, sigmas, extra_args, *args, **kwargs):
+        return self._sampler.sample(_Watched(model_wrap, self), sigmas, extra_args, *args, **kwargs)
+
+    def max_denoise(self, model_wrap, sigmas):
+        return self._sampler.max_denoise(model_wrap, sigmas)
+
+    def call(self, model, x, sigma, *args, **kwargs):
+        """The model's answer."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        started = time.perf_counter()
+        denoised = model(x, sigma, *args, **kwargs)
+        if denoised.is_cuda:
+            torch.cuda.synchronize(denoised.device)  # or the time would be that of asking
+        seconds = time.perf_counter() - started
+        self.calls += 1
+        self.seconds += seconds
+        if self._on_call is not None:
+            self._on_call(x, sigma, denoised, seconds)
+        return denoised
+
+
+class _Watched:
+    """The guider as samplers see it, with its calls going through a `_Counted`."""
+
+    def __init__(self, model, counted: _Counted):
+        self._model, self._counted = model, counted
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def __call__(self, *args, **kwargs):
+        return self._counted.call(self._model, *args, **kwargs)
