@@ -1,8 +1,10 @@
 """What the lab's runs have in common: a model with its prompts, a latent and a seed, sampled by the host as it always does."""
 
 import copy
+import functools
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import comfy.model_management
@@ -11,6 +13,9 @@ import comfy.samplers
 import torch
 from comfy_api.v0_0_2 import io
 
+from comfyui_version import __version__ as HOST_VERSION
+
+from ..samplers.lab.fingerprint import fingerprint, folder_digest, weights_fingerprint
 from .host import time_map
 
 CATEGORY = "RES/lab"
@@ -78,6 +83,14 @@ class Subject:
         """Items of the latent."""
         return len(self.latent["samples"])
 
+    @property
+    def fingerprint(self) -> str:
+        """Of everything a run depends on besides sampler, sigmas and seed."""
+        guider, versions = self.guider, (HOST_VERSION, pack_digest(), torch.__version__)
+        settings = {name: value for name, value in vars(guider).items() if name not in ("model_patcher", "model_options")}
+        latent = {name: value for name, value in self.latent.items() if name in ("samples", "noise_mask", "batch_index")}
+        return fingerprint(versions, type(guider), settings, model_hash(guider.model_patcher), latent)
+
     def noise(self, seed: int) -> torch.Tensor:
         """The starting noise, as the host's nodes draw it."""
         samples = self.latent["samples"]
@@ -121,6 +134,27 @@ class Subject:
         seconds = time.perf_counter() - started
         samples = self.guider.model_patcher.model.process_latent_in(samples.float().cpu())
         return Run(samples, counted.calls, counted.seconds, seconds)
+
+
+def model_hash(model) -> str:
+    """Of a MODEL: its weights as they were loaded, what is patched onto them, and every option of its sampling.
+
+    Args:
+        model: a ModelPatcher.
+    """
+    backup = getattr(model, "backup", {})  # the originals of weights that patches have been merged into
+    weights = (
+        (name, backup[name].weight if name in backup else tensor) for name, tensor in model.model.state_dict().items()
+    )
+    kind = f"{type(model.model).__name__} {getattr(model.model, 'model_type', None)}"
+    patches = getattr(model, "patches", {})
+    return fingerprint(kind, weights_fingerprint(weights), patches, model.object_patches, model.model_options)
+
+
+@functools.cache
+def pack_digest() -> str:
+    """Of the pack's solvers, as they are on the disk."""
+    return folder_digest(Path(__file__).parents[1] / "samplers")
 
 
 def _unprompted(model):

@@ -1,0 +1,67 @@
+"""How far samples are from the converged solution: item by item for an ODE, as a distribution for an SDE."""
+
+from typing import NamedTuple
+
+import torch
+
+_DIRECTIONS, _SEED = 128, 17
+
+
+class Spread(NamedTuple):
+    """Median and quartiles. A mean would be that of the few trajectories that end in another basin."""
+
+    median: float
+    q25: float
+    q75: float
+
+
+def spread(values: torch.Tensor) -> Spread:
+    """Of values of any shape; infinite where they are NaN."""
+    values = values.double().flatten().nan_to_num(nan=float("inf"), posinf=float("inf"))
+    ordered = values.sort().values
+    return Spread(*(_quantile(ordered, share) for share in (0.5, 0.25, 0.75)))
+
+
+def _quantile(ordered: torch.Tensor, share: float) -> float:
+    """Linear between neighbours, as torch.quantile, which gives NaN beside infinity."""
+    place = share * (len(ordered) - 1)
+    low, high = float(ordered[int(place)]), float(ordered[min(int(place) + 1, len(ordered) - 1)])
+    part = place - int(place)
+    return low if part == 0.0 else low + part * (high - low)
+
+
+def relative_distance(samples: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """|samples - truth| / |truth| of every item.
+
+    Args:
+        samples, truth: (batch, ...).
+
+    Returns:
+        (batch,), float64; NaN where samples are.
+    """
+    difference = (samples.double() - truth.double()).flatten(1).norm(dim=1)
+    return difference / truth.double().flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
+
+
+def sliced_distance(samples: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Wasserstein distances of two equally large batches along random directions, relative to the spread of `others`.
+
+    Args:
+        samples, others: (batch, ...).
+
+    Returns:
+        (directions,), float64: |sorted differences| in quadratic mean. Two batches drawn from one distribution have a distance
+        too, that falls with the batch.
+
+    Raises:
+        ValueError: fewer than two items.
+    """
+    if len(samples) < 2:
+        raise ValueError(f"a distance of distributions needs two items or more, got {len(samples)}.")
+    flat, other = samples.double().flatten(1), others.double().flatten(1)
+    generator = torch.Generator().manual_seed(_SEED)
+    directions = torch.randn(flat.shape[1], _DIRECTIONS, generator=generator, dtype=torch.float64)
+    directions /= directions.norm(dim=0)
+    along, along_other = ((batch @ directions).sort(dim=0).values for batch in (flat, other))
+    scale = along_other.std(dim=0).mean().clamp_min(torch.finfo(torch.float64).tiny)
+    return (along - along_other).square().mean(dim=0).sqrt() / scale

@@ -1,0 +1,88 @@
+"""The converged solution that solvers are measured against."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from ..schedules import SigmaRange
+from ..time_maps import TimeMap
+from .distances import relative_distance
+
+FIRST, CAP, TOLERANCE = 48, 1536, 1e-3
+_SHARE = 0.9  # of the items, which must agree
+# Beyond these lambdas D hardly changes any more: noise of e^7 times the data's size is left at once, and a flow model, whose
+# smallest sigma depends on its shift alone, is not followed further than sigma = e^-6.
+_EARLIEST, _LATEST = -7.0, 6.0
+
+
+class NotConverged(ValueError):
+    """Two levels do not agree within the cap."""
+
+
+class Reference(NamedTuple):
+    """A converged solution.
+
+    Attributes:
+        samples: (batch, ...) at sigma = 0.
+        steps: of the finest level.
+        agreement: relative distance of the last two levels that nine items of ten do not exceed; the error of the finer one
+            is a fraction of it.
+        worst: the same of the worst item.
+        calls: of the model, of all levels.
+    """
+
+    samples: torch.Tensor
+    steps: int
+    agreement: float
+    worst: float
+    calls: int
+
+
+def reference_grid(steps: int, start: float, of_model: SigmaRange, time: TimeMap) -> torch.Tensor:
+    """Uniform in logSNR from `start` to the model's smallest sigma, then 0.
+
+    Returns:
+        float32, (steps + 1,).
+    """
+    first = max(time.lam(start), _EARLIEST) if start < time.sigma(_EARLIEST) else _EARLIEST
+    last = max(min(time.lam(of_model.sigma_min), _LATEST), first)
+    between = [time.sigma(first + (last - first) * i / (steps - 1)) for i in range(1, steps)]
+    return torch.tensor([start, *between, 0.0], dtype=torch.float64).float()
+
+
+def converge(solve: Callable[[int], torch.Tensor], tolerance: float = TOLERANCE, first: int = FIRST, cap: int = CAP) -> Reference:
+    """Double the steps of a third-order solver until two levels agree.
+
+    Args:
+        solve: solve(steps) -> samples, (batch, ...), at one model call a step.
+        tolerance: of the relative distance of two levels, for nine items of ten. Trajectories that part at a watershed between
+            two images would ask for ever more steps; medians and quartiles do not notice a tenth of the items.
+        first: steps of the coarsest level.
+        cap: the most steps of a level.
+
+    Raises:
+        NotConverged: with what was reached.
+        ValueError: a tolerance that is not above 0, or a cap that allows no second level.
+    """
+    if not 0.0 < tolerance < math.inf:
+        raise ValueError(f"tolerance must be a number above 0, got {tolerance!r}.")
+    if cap < 2 * first:
+        raise ValueError(f"reference_calls must be {2 * first} or more, got {cap}: levels of {first} and {2 * first} are compared.")
+    steps, calls = first, first
+    samples = solve(steps)
+    while True:
+        steps, coarse = 2 * steps, samples
+        samples = solve(steps)
+        calls += steps
+        distance = relative_distance(coarse, samples)
+        distance = distance.nan_to_num(nan=math.inf).sort().values
+        agreement, worst = float(distance[math.ceil(_SHARE * len(distance)) - 1]), float(distance[-1])
+        if agreement <= tolerance:
+            return Reference(samples, steps, agreement, worst, calls)
+        if 2 * steps > cap:
+            raise NotConverged(
+                f"tolerance is {tolerance:g}, but at {steps} steps nine items of ten agree with {steps // 2} steps only to "
+                f"{agreement:.2g}. Raise tolerance or reference_calls ({cap}), or lower CFG; models in half precision end near 0.01."
+            )

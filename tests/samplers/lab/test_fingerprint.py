@@ -1,0 +1,77 @@
+"""Equal things have equal names, others have others."""
+
+import functools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from samplers.lab.fingerprint import fingerprint, weights_fingerprint
+
+
+def _scaled(factor):
+    return lambda x: factor * x
+
+
+class _Thing:
+    def __init__(self, value):
+        self.value, self.uuid = value, object()
+
+
+def _module(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return torch.nn.Linear(3, 4)
+
+
+PAIRS = [
+    (1, 1.0), (1, "1"), (1, True), ("a", b"a"), (None, 0), ((1, 2), [1, 2]), ((1, (2,)), (1, 2)), ({"a": 1}, {"a": 2}),
+    ({"a": 1}, {"b": 1}), (torch.zeros(2), torch.zeros(3)), (torch.zeros(2), torch.zeros(2).double()),
+    (torch.zeros(70_000), torch.ones(70_000)), (np.zeros(2), np.ones(2)), (_scaled(1.0), _scaled(2.0)),
+    (functools.partial(_scaled, 1), functools.partial(_scaled, 2)), (_Thing(1), _Thing(2)), (_module(0), _module(1)),
+    (_Thing, _module), (_Thing(1).__init__, _Thing(2).__init__), ({1, 2}, {1, 3}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("one, other", PAIRS, ids=range(len(PAIRS)))
+def test_differs(one, other):
+    assert fingerprint(one) == fingerprint(one)
+    assert fingerprint(one) != fingerprint(other)
+
+
+def test_equal_things_made_twice():
+    def make():
+        cycle = [1]
+        cycle.append(cycle)
+        parts = {"b": _Thing(torch.arange(5.0)), "a": _scaled(3.0), "c": {3, 1, 2}, "d": _module(0)}
+        return parts, cycle, functools.partial(_scaled, factor=2)
+
+    assert fingerprint(*make()) == fingerprint(*make())
+
+
+def test_a_thing_that_occurs_twice_counts_twice():
+    thing = [1, 2]
+    assert fingerprint([thing, thing]) == fingerprint([[1, 2], [1, 2]])
+
+
+def test_the_same_in_another_process():
+    """Nothing depends on addresses, on the seed of hashes, or on the order in which sets were filled."""
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]; from test_fingerprint import _Thing, _scaled, _module\n"
+        "from samplers.lab.fingerprint import fingerprint\n"
+        "print(fingerprint(_Thing({'x', 'y', 'z'}), _scaled(2.0), _module(3)))"
+    )
+    command = [sys.executable, "-c", code, *(path for path in sys.path if path)]
+    environments = [{"PYTHONHASHSEED": seed} for seed in ("1", "2")]
+    first, second = (subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout for env in environments)
+    assert first == second and len(first.strip()) == 64
+
+
+def test_weights_of_any_kind():
+    weights = {"a": torch.randn(300, 300).half(), "b": torch.zeros(0), "c": torch.empty(4, device="meta")}
+    name = weights_fingerprint(weights.items())
+    assert weights_fingerprint(reversed(list(weights.items()))) == name
+    assert weights_fingerprint({**weights, "a": weights["a"] * 1.01}.items()) != name
+    assert weights_fingerprint({**weights, "c": torch.empty(5, device="meta")}.items()) != name

@@ -1,0 +1,69 @@
+"""The reference against exact solutions, and what it says where there is none."""
+
+import math
+
+import pytest
+import torch
+
+from samplers.lab.reference import NotConverged, converge, reference_grid
+from samplers.res import sample_exp_res_3mc
+from samplers.schedules import SigmaRange
+from samplers.time_maps import FLOW, VE
+
+_STD = 0.5
+_RANGE = SigmaRange(0.03, 14.6)
+
+
+def _gaussian(x, sigma):
+    return x * _STD**2 / (_STD**2 + sigma.reshape(-1, 1) ** 2)
+
+
+def _solution(x, start):
+    """Of Gaussian data: x keeps its distance from the mean in standard deviations, down to the smallest sigma; then D."""
+    last = _RANGE.sigma_min
+    at_last = x * math.sqrt((_STD**2 + last**2) / (_STD**2 + start**2))
+    return at_last * _STD**2 / (_STD**2 + last**2)
+
+
+def test_it_is_the_exact_solution():
+    x = 14.6 * torch.randn(8, 5, dtype=torch.float64)
+
+    def solve(steps):
+        return sample_exp_res_3mc(_gaussian, x, reference_grid(steps, 14.6, _RANGE, VE), disable=True)
+
+    found = converge(solve, tolerance=1e-5)
+    assert torch.allclose(found.samples, _solution(x, 14.6), rtol=2e-6)
+    assert found.agreement <= 1e-5 and found.calls == 2 * found.steps - 48
+
+
+@pytest.mark.parametrize("time, start, of_model", [(VE, 14.6, _RANGE), (VE, 1e5, _RANGE), (FLOW, 1.0, SigmaRange(0.003, 1.0))])
+def test_the_grid_falls_evenly_in_logsnr(time, start, of_model):
+    grid = reference_grid(20, start, of_model, time)
+    lam = torch.tensor([time.lam(float(sigma)) for sigma in grid[1:-1]], dtype=torch.float64)
+    assert len(grid) == 21 and grid[0] == start and grid[-1] == 0.0 and (grid.diff() < 0.0).all()
+    assert torch.allclose(lam.diff(), lam.diff()[0].expand(18), rtol=1e-3)
+
+
+def test_a_tenth_of_the_items_may_part():
+    def solve(steps):
+        samples = torch.ones(20, 3)
+        samples[:2] *= steps
+        return samples
+
+    found = converge(solve, tolerance=1e-6)
+    assert found.agreement == 0.0 and found.worst == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("noise", [0.1, math.nan])
+def test_no_agreement_within_the_cap(noise):
+    def solve(steps):
+        return torch.ones(20, 3) + noise * torch.randn(20, 3)
+
+    with pytest.raises(NotConverged, match="tolerance is 0.001, but at 192 steps .* reference_calls \\(200\\)"):
+        converge(solve, cap=200)
+
+
+@pytest.mark.parametrize("options, match", [({"tolerance": 0.0}, "tolerance"), ({"cap": 50}, "reference_calls must be 96")])
+def test_options_out_of_range(options, match):
+    with pytest.raises(ValueError, match=match):
+        converge(lambda steps: pytest.fail("sampled"), **options)
