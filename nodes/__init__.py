@@ -9,6 +9,7 @@ from comfy_api.v0_0_2 import ComfyExtension
 from .adaptive import RESAdaptive, RESAdaptiveGrid
 from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel
 from .gddim import RESGDDIM
+from .lab_measure import RESLabMeasure
 from .plot import RESSigmasPlot
 from .processes import DigitsProcessModel, RESGDDIMSample, RESGDDIMTimes, RESLoadCLD
 from .registry import register_all
@@ -29,4 +30,5 @@ class RESExtension(ComfyExtension):
         samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid, RESGDDIM]
         sigmas = [RESLogSNRSchedule, RESLogSNRCurve, RESSigmasBlend, RESSigmasResample, RESSigmasSplit, RESSigmasPlot]
         processes = [RESGDDIMTimes, RESGDDIMSample, RESLoadCLD, DigitsProcessModel]
-        return [*samplers, *sigmas, *processes, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]
+        lab = [RESLabMeasure]
+        return [*samplers, *sigmas, *processes, *lab, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]

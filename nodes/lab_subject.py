@@ -12,10 +12,10 @@ import comfy.sample
 import comfy.samplers
 import torch
 from comfy_api.v0_0_2 import io
-
 from comfyui_version import __version__ as HOST_VERSION
 
 from ..samplers.lab.fingerprint import fingerprint, folder_digest, weights_fingerprint
+from ..samplers.lab.measure import Dry
 from .host import time_map
 
 CATEGORY = "RES/lab"
@@ -59,6 +59,7 @@ class Subject:
         guider: of its own, so that other nodes' stay as they are.
         latent: the LATENT, its channels fixed for the model.
         seed: of the noise.
+        on_call: called as `run`'s, where that has none of its own.
         alone: whether it was a MODEL, which is sampled without a prompt.
     """
 
@@ -71,6 +72,7 @@ class Subject:
             raise ValueError("latent is nested (several latents in one, as video with sound), which the lab cannot measure.")
         self.latent = {**latent, "samples": comfy.sample.fix_empty_latent_channels(self.guider.model_patcher, samples)}
         self.seed = seed
+        self.on_call: Callable | None = None
         time_map(self.model_sampling)  # raises for models it does not know
 
     @property
@@ -111,7 +113,7 @@ class Subject:
             ValueError: a MODEL that cannot be sampled without a prompt.
         """
         seed = self.seed if seed is None else seed
-        counted = _Counted(sampler, on_call)
+        counted = _Counted(sampler, on_call or self.on_call)
         started = time.perf_counter()
         try:
             samples = self.guider.sample(
@@ -135,6 +137,16 @@ class Subject:
         samples = self.guider.model_patcher.model.process_latent_in(samples.float().cpu())
         return Run(samples, counted.calls, counted.seconds, seconds)
 
+    def dry(self, sampler, sigmas: torch.Tensor) -> Dry:
+        """Calls of a sampler on a grid, and whether it draws noise: two runs of it on a denoiser that is a formula."""
+        dry = _DryRun(sampler)
+        samples = self.latent["samples"]
+        mask = self.latent.get("noise_mask")
+        self.guider.sample(
+            self.noise(self.seed), samples, dry, sigmas.clone(), denoise_mask=mask, disable_pbar=True, seed=self.seed
+        )
+        return Dry(dry.calls, dry.stochastic)
+
 
 def model_hash(model) -> str:
     """Of a MODEL: its weights as they were loaded, what is patched onto them, and every option of its sampling.
@@ -143,9 +155,7 @@ def model_hash(model) -> str:
         model: a ModelPatcher.
     """
     backup = getattr(model, "backup", {})  # the originals of weights that patches have been merged into
-    weights = (
-        (name, backup[name].weight if name in backup else tensor) for name, tensor in model.model.state_dict().items()
-    )
+    weights = ((name, backup[name].weight if name in backup else tensor) for name, tensor in model.model.state_dict().items())
     kind = f"{type(model.model).__name__} {getattr(model.model, 'model_type', None)}"
     patches = getattr(model, "patches", {})
     return fingerprint(kind, weights_fingerprint(weights), patches, model.object_patches, model.model_options)
@@ -196,14 +206,48 @@ class _Counted(comfy.samplers.Sampler):
         return denoised
 
 
-class _Watched:
-    """The guider as samplers see it, with its calls going through a `_Counted`."""
+class _DryRun(comfy.samplers.Sampler):
+    """A SAMPLER without its model, run with two seeds.
 
-    def __init__(self, model, counted: _Counted):
-        self._model, self._counted = model, counted
+    Attributes:
+        calls: of the last run.
+        stochastic: whether the seeds gave different results.
+    """
+
+    def __init__(self, sampler):
+        self._sampler = sampler
+        self.calls, self.stochastic = 0, False
+
+    def sample(self, model_wrap, sigmas, extra_args, callback, noise, *args, **kwargs):
+        results = []
+        with torch.random.fork_rng(devices=[noise.device] if noise.is_cuda else []):
+            for seed in (0, 1):
+                torch.manual_seed(seed)  # for samplers that ask no one
+                self.calls = 0
+                arguments = {**extra_args, "seed": seed}
+                watched = _Watched(model_wrap, self)
+                results.append(self._sampler.sample(watched, sigmas.clone(), arguments, None, noise.clone(), *args, **kwargs))
+        self.stochastic = not torch.equal(*results)
+        return results[0]
+
+    def max_denoise(self, model_wrap, sigmas):
+        return self._sampler.max_denoise(model_wrap, sigmas)
+
+    def call(self, model, x, sigma, *args, **kwargs):
+        """Some denoised output."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self.calls += 1
+        return 0.5 * x
+
+
+class _Watched:
+    """The guider as samplers see it, with its calls going through another's `call`."""
+
+    def __init__(self, model, caller: "_Counted | _DryRun"):
+        self._model, self._caller = model, caller
 
     def __getattr__(self, name):
         return getattr(self._model, name)
 
     def __call__(self, *args, **kwargs):
-        return self._counted.call(self._model, *args, **kwargs)
+        return self._caller.call(self._model, *args, **kwargs)

@@ -27,7 +27,7 @@ def _quantile(ordered: torch.Tensor, share: float) -> float:
     place = share * (len(ordered) - 1)
     low, high = float(ordered[int(place)]), float(ordered[min(int(place) + 1, len(ordered) - 1)])
     part = place - int(place)
-    return low if part == 0.0 else low + part * (high - low)
+    return low if part == 0.0 or low == high else low + part * (high - low)
 
 
 def relative_distance(samples: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

@@ -106,7 +106,7 @@ def _parts(thing) -> list:
 
 
 def _parts_of_function(function) -> list:
-    cells = [cell.cell_contents for cell in function.__closure__ or () if not _is_empty(cell)]
+    cells = [part for cell in function.__closure__ or () for part in _content(cell)]
     try:
         file = _file_digest(inspect.getsourcefile(function) or "")
     except TypeError:
@@ -115,9 +115,9 @@ def _parts_of_function(function) -> list:
     return [function.__qualname__, code.co_code, code.co_firstlineno, file, function.__defaults__, function.__kwdefaults__, cells]
 
 
-def _is_empty(cell) -> bool:
+def _content(cell) -> list:
+    """What a function closes over; nothing where that is yet to be assigned."""
     try:
-        cell.cell_contents
+        return [cell.cell_contents]
     except ValueError:
-        return True
-    return False
+        return []

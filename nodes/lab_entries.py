@@ -1,0 +1,125 @@
+"""What to measure, as users write it: names and patterns of samplers and schedulers, and what is wired beside them."""
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+
+import comfy.samplers
+import torch
+
+from ..samplers.grid import grid_steps, read_sigmas
+from ..samplers.lab.measure import MAX_BUDGET, Entry, Schedule
+from ..samplers.reshaping import resample
+from ..samplers.time_maps import TimeMap
+
+_CFG_PP = "_cfg_pp"
+MAX_TEXT = 10_000  # characters
+
+
+def sampler_entries(text: str, wired: Mapping[str, object]) -> list[Entry]:
+    """Samplers by name, then those that are wired.
+
+    Args:
+        text: names and patterns (dpmpp_*), between commas or line breaks.
+        wired: SAMPLERs by the name of their input.
+
+    Raises:
+        ValueError: an unknown name, a pattern that nothing matches, or a sampler with CFG++, which follows an ODE of its own.
+    """
+    names = _chosen("samplers", text, comfy.samplers.SAMPLER_NAMES, leave_out=_CFG_PP)
+    if other := next((name for name in names if name.endswith(_CFG_PP)), None):
+        raise ValueError(
+            f"samplers has {other}: CFG++ guides in another way than CFG and follows an ODE of its own, to which this one's "
+            "solution is no reference. Take it out."
+        )
+    named = [Entry(name, comfy.samplers.sampler_object(name)) for name in names]
+    return named + [Entry(f"{name} ({_kind(sampler)})", sampler) for name, sampler in wired.items() if sampler is not None]
+
+
+def _kind(sampler) -> str:
+    function = getattr(sampler, "sampler_function", sampler)
+    return getattr(function, "__name__", type(function).__name__).removeprefix("sample_")
+
+
+def schedules(text: str, wired: Mapping[str, torch.Tensor], sampling, time: TimeMap) -> list[Schedule]:
+    """Schedulers by name, then SIGMAS that are wired, resampled to other numbers of steps.
+
+    Args:
+        text: as of `sampler_entries`.
+        wired: SIGMAS by the name of their input.
+        sampling: the host's model_sampling.
+        time: the model's time map.
+
+    Raises:
+        ValueError: an unknown name, or SIGMAS that do not fall to 0.
+    """
+    found = [_named(name, sampling, time) for name in _chosen("schedulers", text, comfy.samplers.SCHEDULER_NAMES)]
+    return found + [_wired(name, sigmas, time) for name, sigmas in wired.items() if sigmas is not None]
+
+
+def _named(name: str, sampling, time: TimeMap) -> Schedule:
+    def grid(steps):
+        sigmas = comfy.samplers.calculate_sigmas(sampling, name, steps)
+        _check(name, sigmas, time)
+        return sigmas
+
+    return Schedule(name, grid)
+
+
+def _wired(name: str, sigmas: torch.Tensor, time: TimeMap) -> Schedule:
+    _check(name, sigmas, time)
+
+    def grid(steps):
+        return sigmas if steps == len(sigmas) - 1 else resample(sigmas, steps, time)
+
+    return Schedule(name, grid)
+
+
+def _check(name: str, sigmas: torch.Tensor, time: TimeMap) -> None:
+    values = read_sigmas(sigmas)
+    if len(values) < 2:
+        raise ValueError(f"{name} gives {len(values)} sigmas, which make no step.")
+    try:
+        grid_steps(values, time, rising=False)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if values[-1] != 0.0:
+        raise ValueError(f"{name} ends at sigma {values[-1]:g}; the lab compares results at 0. Connect SIGMAS that end there.")
+
+
+def budgets(text: str) -> list[int]:
+    """Numbers of model calls, rising, each once.
+
+    Raises:
+        ValueError: none, or one that is no whole number from 1 on.
+    """
+    words = _words("budgets", text)
+    for word in words:
+        if not re.fullmatch(r"[0-9]{1,9}", word) or not 1 <= int(word) <= MAX_BUDGET:
+            raise ValueError(f"budgets must be whole numbers from 1 to {MAX_BUDGET} between commas, got {word[:40]!r}.")
+    if not words:
+        raise ValueError("budgets is empty; write numbers of model calls, such as 6, 10, 20.")
+    return sorted(set(map(int, words)))
+
+
+def _words(name: str, text: str) -> list[str]:
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"{name} has {len(text)} characters; {MAX_TEXT} are the most.")
+    return [word.strip() for word in re.split(r"[,;\n]", text) if word.strip()]
+
+
+def _chosen(label: str, text: str, names: Sequence[str], leave_out: str = "\0") -> list[str]:
+    """Names, and what patterns match of those that do not end in `leave_out`; each once."""
+    chosen: dict[str, None] = {}
+    for word in _words(label, text):
+        if any(sign in word for sign in "*?["):
+            found = [name for name in fnmatch.filter(names, word) if not name.endswith(leave_out)]
+        else:
+            found = [word] if word in names else []
+        if not found:
+            near = difflib.get_close_matches(word, names, 3, 0.5)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise ValueError(f"{label} has {word[:60]!r}, and there is none of that name.{hint}")
+        chosen.update(dict.fromkeys(found))
+    return list(chosen)

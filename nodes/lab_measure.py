@@ -1,0 +1,151 @@
+"""The node that measures samplers and schedules on the user's own model."""
+
+import comfy.model_management
+import comfy.samplers
+import numpy as np
+import torch
+from comfy_api.v0_0_2 import io, ui
+
+from ..samplers.lab.measure import Cell, Measurement, best_pair
+from ..samplers.lab.reference import CAP, FIRST, TOLERANCE
+from ..samplers.lab.report import csv_rows, picture, strip, table
+from ..samplers.res import SAMPLERS
+from .host import sigma_range, time_map
+from .lab_entries import budgets as read_budgets
+from .lab_entries import sampler_entries, schedules
+from .lab_files import output_stem, store, write_csv, write_text
+from .lab_pictures import decoder
+from .lab_progress import CallProgress, node_id
+from .lab_subject import CATEGORY, Subject, subject_inputs
+from .registry import for_host
+from .schema import ADVANCED, schema
+
+_WIRED = (1, 2, 3)
+_FATAL = (comfy.model_management.InterruptProcessingException, torch.cuda.OutOfMemoryError)
+
+
+def _choices() -> list:
+    names = "Names between commas, of this pack, of ComfyUI or of any other pack; * stands for any letters, as in "
+    return [
+        io.String.Input(
+            "samplers", multiline=True, default="exp_res, exp_res_2m, res_multistep, dpmpp_2m, deis, uni_pc",
+            tooltip=names + "dpmpp_*. SDE samplers are measured too, apart: as distributions.",
+        ),
+        io.String.Input("schedulers", multiline=True, default="simple, logsnr_arctan", tooltip=names + "logsnr_*."),
+        io.String.Input(
+            "budgets", default="6, 8, 10, 15, 20",
+            tooltip="Model calls allowed. Every pair takes the most steps that fit: half as many where a step makes two calls.",
+        ),
+        io.Int.Input(
+            "best_at", default=0, min=0, max=10000,
+            tooltip="Model calls at which the best pair, the outputs sampler and sigmas, is chosen; 0 is the largest budget.",
+        ),
+        *(io.Sampler.Input(f"sampler_{n}", optional=True, tooltip="One more sampler, with options of its own.") for n in _WIRED),
+        *(
+            io.Sigmas.Input(
+                f"sigmas_{n}", optional=True,
+                tooltip="One more schedule, ending at 0; its curve is resampled where a budget asks for other steps.",
+            )
+            for n in _WIRED
+        ),
+        io.Vae.Input("vae", optional=True, tooltip="Decodes the strip of images; without one it shows the latent's colours."),
+    ]  # fmt: skip
+
+
+def _advanced() -> list:
+    return [
+        io.Float.Input(
+            "tolerance", default=TOLERANCE, min=1e-6, max=0.1, step=1e-6, round=False,
+            tooltip="To which the reference must agree with one of half as many steps, in nine items of ten. Half-precision "
+            "models may need 0.01.",
+            **ADVANCED,
+        ),
+        io.Int.Input(
+            "reference_calls", default=CAP, min=2 * FIRST, max=100000,
+            tooltip="The most model calls of the reference's finest level.",
+            **ADVANCED,
+        ),
+        io.String.Input(
+            "filename_prefix", default="res_lab/measure", tooltip="Of the tables in the output folder: CSV and text.", **ADVANCED
+        ),
+        io.Boolean.Input(
+            "fresh", default=False, tooltip="Measure anew what was measured before and is kept in user/res_lab.", **ADVANCED
+        ),
+    ]  # fmt: skip
+
+
+class RESLabMeasure(io.ComfyNode):
+    """Defects at equal model calls."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESLabMeasure",
+            display_name="RES Lab: Measure",
+            category=CATEGORY,
+            description="Which sampler is best for this model? Solves one ODE from one noise to convergence, runs every "
+            "sampler on every schedule at equal model calls, and says how far each ends from the solution. Finished work is kept "
+            "on the disk: after an interrupt it goes on where it stopped.",
+            search_aliases=["res", "lab", "measure", "compare", "benchmark", "xy plot", "sampler", "scheduler"],
+            is_output_node=True,
+            hidden=[io.Hidden.unique_id],
+            inputs=[*subject_inputs(), *_choices(), *_advanced()],
+            outputs=[
+                io.Sampler.Output(tooltip="Of the best pair."),
+                io.Sigmas.Output(tooltip="Of the best pair."),
+                io.Image.Output(display_name="picture", tooltip="Defect against model calls, a line a pair."),
+                io.Image.Output(display_name="strip", tooltip="The first item by every pair, beside the converged one."),
+                io.String.Output(display_name="table", tooltip="Every number, as Markdown."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, latent_image, seed, samplers, schedulers, budgets, best_at=0, tolerance=TOLERANCE, reference_calls=CAP,
+        filename_prefix="res_lab/measure", fresh=False, vae=None, **wired,
+    ) -> io.NodeOutput:  # fmt: skip
+        """(SAMPLER, SIGMAS, picture, strip, table).
+
+        Raises:
+            ValueError: an unknown name, a budget below 1, or SIGMAS that cannot be measured, before anything is sampled;
+                no convergence of the reference.
+        """
+        subject = Subject(model, latent_image, seed)
+        time = time_map(subject.model_sampling)
+        entries = sampler_entries(samplers, {name: wired.get(name) for name in (f"sampler_{n}" for n in _WIRED)})
+        grids = {name: wired.get(name) for name in (f"sigmas_{n}" for n in _WIRED)}
+        grids = schedules(schedulers, grids, subject.model_sampling, time)
+        calls, stem = read_budgets(budgets), output_stem(filename_prefix)
+        reference_sampler = comfy.samplers.KSAMPLER(for_host(SAMPLERS["exp_res_3mc"]))
+        kept, of_model = store(), sigma_range(subject.model_sampling)
+        measurement = Measurement(subject, reference_sampler, time, of_model, kept, tolerance, reference_calls, _FATAL, fresh)
+        planned = measurement.plan(entries, grids, calls)
+        progress = CallProgress(node_id(cls), measurement.remaining(planned) + 3 * FIRST, subject.guider)
+        subject.on_call = progress.call
+        cells: list[Cell] = []
+        try:
+            for cell in measurement.cells(planned):
+                cells.append(cell)
+                progress.show(f"{len(cells)} of {len(planned)} cells", cell.first)
+        finally:
+            text = _told(measurement, cells, kept)
+            if cells:
+                write_csv(stem.with_name(stem.name + ".csv"), csv_rows(cells))
+                write_text(stem.with_name(stem.name + ".md"), text)
+        best = best_pair(cells, best_at or calls[-1])
+        sampler = next(entry.sampler for entry in entries if entry.name == best.sampler)
+        images = _pictures(cells, measurement, decoder(subject.guider.model_patcher, vae))
+        return io.NodeOutput(sampler, best.sigmas, *images, text, ui=ui.PreviewImage(images[0], cls=cls))
+
+
+def _told(measurement: Measurement, cells: list[Cell], kept) -> str:
+    notes = [*measurement.notes, *([kept.trouble] if kept.trouble else [])]
+    return table(cells, measurement.references, notes)
+
+
+def _pictures(cells: list[Cell], measurement: Measurement, decode) -> tuple[torch.Tensor, torch.Tensor]:
+    """(picture, strip) as IMAGEs."""
+    truth = next(iter(measurement.references.values())).samples[0]
+    images = [decode(cell.first) for cell in cells]
+    drawn = picture(cells, measurement.references), strip(cells, images, decode(truth))
+    return tuple(torch.from_numpy(np.ascontiguousarray(image))[None] for image in drawn)

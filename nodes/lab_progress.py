@@ -1,0 +1,69 @@
+"""How far the lab's long work is: the node's bar, a text with the time left, and previews."""
+
+import time
+
+import comfy.utils
+import latent_preview
+
+_EVERY = 0.5  # seconds between texts
+
+
+def node_id(node):
+    """The id of the node that runs, None outside of a prompt."""
+    return getattr(getattr(node, "hidden", None), "unique_id", None)
+
+
+class CallProgress:
+    """Counts model calls.
+
+    Args:
+        node: id of the node that works.
+        total: calls expected; it grows if more are made.
+        guider: whose model gives previews.
+    """
+
+    def __init__(self, node, total: int, guider):
+        self._node, self._total, self._done = node, max(total, 1), 0
+        self._bar = comfy.utils.ProgressBar(self._total)
+        self._started, self._told = time.monotonic(), 0.0
+        patcher = guider.model_patcher
+        self._previewer = latent_preview.get_previewer(patcher.load_device, patcher.model.latent_format)
+        self._what = ""
+
+    def call(self, x, sigma, denoised, seconds) -> None:
+        """One more call, as `Subject.run` reports it."""
+        self._done += 1
+        self._total = max(self._total, self._done + 1)
+        now = time.monotonic()
+        if now - self._told >= _EVERY:
+            self._bar.update_absolute(self._done, self._total)
+            self._tell(now)
+
+    def show(self, what: str, latent=None) -> None:
+        """A piece of work is done: its name, and its first item, (channels, ...), as the model sees it."""
+        self._what = what
+        image = None
+        if self._previewer is not None and latent is not None:
+            image = self._previewer.decode_latent_to_preview_image("JPEG", latent[None])
+        self._bar.update_absolute(self._done, self._total, image)
+        self._tell(time.monotonic())
+
+    def _tell(self, now: float) -> None:
+        self._told = now
+        left = (now - self._started) / max(self._done, 1) * (self._total - self._done)
+        text = f"{self._done} of {self._total} model calls, {_duration(left)} left"
+        _send(f"{self._what}; {text}" if self._what else text, self._node)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100.0 else f"{seconds / 60.0:.0f} min"
+
+
+def _send(text: str, node) -> None:
+    try:
+        from server import PromptServer
+    except ImportError:
+        return
+    server = getattr(PromptServer, "instance", None)
+    if node is not None and hasattr(server, "send_progress_text"):
+        server.send_progress_text(text, node)

@@ -1,0 +1,323 @@
+"""Defects of samplers and schedules at equal model calls, against the converged solution of the same ODE from the same noise."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from ..schedules import SigmaRange
+from ..time_maps import TimeMap
+from .distances import Spread, relative_distance, sliced_distance, spread
+from .fingerprint import fingerprint
+from .reference import CAP, TOLERANCE, Reference, converge, reference_grid
+from .store import Store
+
+MAX_BUDGET = 10_000
+# Starts of schedules that differ by less are rounding; beyond it they are other ODEs, with references of their own.
+_SAME_START = 1e-5
+_TRIAL_STEPS = 12
+
+
+class Entry(NamedTuple):
+    """A sampler to measure, and what it is called."""
+
+    name: str
+    sampler: Any
+
+
+class Schedule(NamedTuple):
+    """A schedule to measure.
+
+    Attributes:
+        name: in tables.
+        grid: steps -> SIGMAS that end at 0; raises ValueError where it has none of so many steps.
+    """
+
+    name: str
+    grid: Callable[[int], torch.Tensor]
+
+
+class Dry(NamedTuple):
+    """What a sampler does on a grid: its model calls, and whether it draws noise."""
+
+    calls: int
+    stochastic: bool
+
+
+class _Habits(NamedTuple):
+    """Of a sampler: whether it draws noise, and whether it chooses its own steps, of the grid using the ends alone."""
+
+    stochastic: bool
+    adaptive: bool
+
+
+class Runner(Protocol):
+    """What samples: `nodes.lab_subject.Subject`."""
+
+    fingerprint: str
+    seed: int
+
+    def run(self, sampler, sigmas: torch.Tensor) -> Any:
+        """A run, with `samples`, `calls` and `seconds`."""
+
+    def dry(self, sampler, sigmas: torch.Tensor) -> Dry:
+        """The same without the model."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell to measure, or, with a `note`, why it cannot be.
+
+    Attributes:
+        budget: model calls allowed; 0 for a sampler that chooses its own steps.
+        sigmas: the grid with the most steps that fit.
+        calls: that it makes, by the dry run.
+        key: what its result is kept under.
+    """
+
+    entry: Entry
+    schedule: str
+    budget: int
+    sigmas: torch.Tensor
+    calls: int = 0
+    stochastic: bool = False
+    note: str = ""
+    key: str = ""
+
+
+class Cell(NamedTuple):
+    """A measured pair at a budget.
+
+    Attributes:
+        sampler, schedule, budget: which.
+        steps, calls: made; calls are counted at the model.
+        start: the first sigma.
+        stochastic: `distances` are of distributions, along random directions; else of items.
+        distances: relative to the reference, float64.
+        first: the first item's result, (channels, ...).
+        sigmas: the grid.
+        seconds: it took.
+        cached: it was taken from the store.
+    """
+
+    sampler: str
+    schedule: str
+    budget: int
+    steps: int
+    calls: int
+    start: float
+    stochastic: bool
+    distances: torch.Tensor
+    first: torch.Tensor
+    sigmas: torch.Tensor
+    seconds: float
+    cached: bool = False
+
+    @property
+    def spread(self) -> Spread:
+        """Median and quartiles."""
+        return spread(self.distances)
+
+    @property
+    def pair(self) -> str:
+        return f"{self.sampler}, {self.schedule}"
+
+
+class Measurement:
+    """Plans cells, solves the reference once for every start, and measures.
+
+    Args:
+        runner: samples.
+        reference_sampler: third order, one model call a step.
+        time: the model's time map.
+        of_model: its range of sigmas.
+        store: keeps what is finished.
+        tolerance, cap: of the reference, see `converge`.
+        fatal: exceptions that end the work; others end a cell, with a note.
+        fresh: measure anew what the store has.
+
+    Attributes:
+        references: by start.
+        notes: what could not be measured, and why.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        reference_sampler,
+        time: TimeMap,
+        of_model: SigmaRange,
+        store: Store,
+        tolerance: float = TOLERANCE,
+        cap: int = CAP,
+        fatal: tuple[type[BaseException], ...] = (),
+        fresh: bool = False,
+    ):
+        self._runner, self._reference_sampler, self._time, self._of_model = runner, reference_sampler, time, of_model
+        self._store, self._tolerance, self._cap, self._fatal, self._fresh = store, tolerance, cap, fatal, fresh
+        self._subject = fingerprint(runner.fingerprint, runner.seed)
+        self._dry: dict[tuple[str, int], int] = {}
+        self.references: dict[float, Reference] = {}
+        self.notes: list[str] = []
+
+    def plan(self, entries: Sequence[Entry], schedules: Sequence[Schedule], budgets: Sequence[int]) -> list[Planned]:
+        """What will be run: for every pair and budget the most steps that fit, found without the model.
+
+        Raises:
+            ValueError: a budget that is no whole number from 1, or nothing to measure; with the reasons.
+        """
+        for budget in budgets:
+            if not 1 <= budget <= MAX_BUDGET:
+                raise ValueError(f"budgets must be whole numbers from 1 to {MAX_BUDGET}, got {budget}.")
+        planned = []
+        for entry in entries:
+            try:
+                habits = self._habits(entry, schedules)
+            except self._fatal:
+                raise
+            except Exception as error:  # of another pack's code: anything
+                self.notes.append(f"{entry.name} cannot run: {_short(error)}")
+                continue
+            for schedule in schedules:
+                wanted = budgets[-1:] if habits.adaptive else budgets
+                planned += [self._fit(entry, habits, schedule, budget) for budget in wanted]
+        self.notes += dict.fromkeys(plan.note for plan in planned if plan.note)
+        cells = {(plan.schedule, plan.key): plan for plan in planned if not plan.note}
+        if not cells:
+            raise ValueError(
+                "nothing can be measured: " + "; ".join(self.notes or ["there are no samplers or no schedulers"]) + "."
+            )
+        return sorted(cells.values(), key=lambda plan: plan.calls)
+
+    def _habits(self, entry: Entry, schedules: Sequence[Schedule]) -> _Habits:
+        """What a sampler does on a grid of some steps, and on one with the same ends and nothing between."""
+        sigmas = schedules[0].grid(_TRIAL_STEPS)
+        dry = self._runner.dry(entry.sampler, sigmas)
+        try:
+            ends = self._runner.dry(entry.sampler, sigmas[[0, -2, -1]]).calls
+        except self._fatal:
+            raise
+        except Exception:  # it wants more steps, so it counts them
+            ends = 0
+        return _Habits(dry.stochastic, adaptive=dry.calls == ends)
+
+    def _fit(self, entry: Entry, habits: _Habits, schedule: Schedule, budget: int) -> Planned:
+        steps = budget
+        while steps >= 1:
+            try:
+                sigmas = schedule.grid(steps)
+                calls = self._calls(entry, sigmas)
+            except self._fatal:
+                raise
+            except Exception as error:  # of another pack's code: anything
+                note = f"{entry.name} on {schedule.name} cannot run in {steps} steps: {_short(error)}"
+                return Planned(entry, schedule.name, budget, torch.empty(0), note=note)
+            if calls <= budget or habits.adaptive:
+                allowed = 0 if habits.adaptive else budget
+                key = fingerprint(self._subject, entry.sampler, sigmas, allowed, self._tolerance, self._cap)
+                return Planned(entry, schedule.name, allowed, sigmas, calls, habits.stochastic, key=key)
+            # a method of k calls a step needs about k times fewer steps
+            steps = min(steps - 1, math.ceil(steps * budget / calls))
+        note = f"{entry.name} on {schedule.name} needs more than {budget} model calls for a single step"
+        return Planned(entry, schedule.name, budget, torch.empty(0), note=note)
+
+    def _calls(self, entry: Entry, sigmas: torch.Tensor) -> int:
+        known = entry.name, len(sigmas)
+        if known not in self._dry:
+            self._dry[known] = self._runner.dry(entry.sampler, sigmas).calls
+        return self._dry[known]
+
+    def remaining(self, planned: Sequence[Planned]) -> int:
+        """Model calls of the cells that are not in the store; without the references."""
+        return sum(plan.calls for plan in planned if self._fresh or self._store.get(plan.key) is None)
+
+    def reference(self, start: float) -> Reference:
+        """The converged solution from a start, solved once.
+
+        Raises:
+            NotConverged: see `converge`.
+        """
+        for known, reference in self.references.items():
+            if abs(start / known - 1.0) < _SAME_START:
+                return reference
+        reference = converge(lambda steps: self._solve(start, steps), self._tolerance, cap=self._cap)
+        self.references[start] = reference
+        return reference
+
+    def _solve(self, start: float, steps: int) -> torch.Tensor:
+        """A level of the reference; each is kept, as they are the longest runs of all."""
+        sigmas = reference_grid(steps, start, self._of_model, self._time)
+        key = fingerprint("reference", self._subject, self._reference_sampler, sigmas)
+        record = None if self._fresh else self._store.get(key)
+        if record is None:
+            samples = self._runner.run(self._reference_sampler, sigmas).samples
+            self._store.put(key, {"steps": steps}, {"samples": samples})
+            return samples
+        return record.tensors["samples"]
+
+    def cells(self, planned: Sequence[Planned]) -> Iterator[Cell]:
+        """Measure; every cell is in the store before the next one starts. What fails leaves a note.
+
+        Raises:
+            NotConverged: a reference did not, before any cell.
+        """
+        for plan in planned:
+            self.reference(float(plan.sigmas[0]))
+        for plan in planned:
+            cell = None if self._fresh else self._from_store(plan)
+            if cell is None:
+                reference = self.reference(float(plan.sigmas[0]))
+                try:
+                    cell = self._measured(plan, self._runner.run(plan.entry.sampler, plan.sigmas), reference)
+                except self._fatal:
+                    raise
+                except Exception as error:  # of another pack's code: anything
+                    self.notes.append(f"{plan.entry.name} on {plan.schedule} failed at {plan.calls} calls: {_short(error)}")
+                    continue
+                facts = {"calls": cell.calls, "seconds": cell.seconds, "stochastic": cell.stochastic}
+                self._store.put(plan.key, facts, {"distances": cell.distances, "first": cell.first})
+            yield cell
+
+    def _measured(self, plan: Planned, run, reference: Reference) -> Cell:
+        distance = sliced_distance if plan.stochastic else relative_distance
+        return self._cell(plan, run.calls, run.seconds, distance(run.samples, reference.samples), run.samples[0].clone())
+
+    def _from_store(self, plan: Planned) -> Cell | None:
+        record = self._store.get(plan.key)
+        if record is None:
+            return None
+        facts, tensors = record
+        return self._cell(plan, facts["calls"], facts["seconds"], tensors["distances"], tensors["first"])._replace(cached=True)
+
+    def _cell(self, plan: Planned, calls: int, seconds: float, distances: torch.Tensor, first: torch.Tensor) -> Cell:
+        which = plan.entry.name, plan.schedule, plan.budget, len(plan.sigmas) - 1
+        return Cell(*which, calls, float(plan.sigmas[0]), plan.stochastic, distances, first, plan.sigmas, seconds)
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def ranked(cells: Sequence[Cell]) -> list[Cell]:
+    """Those of ODE samplers from one start, that of most cells, the nearest first."""
+    odes = [cell for cell in cells if not cell.stochastic]
+    starts = [cell.start for cell in odes]
+    common = max(starts, key=starts.count, default=0.0)
+    return sorted((c for c in odes if abs(c.start / common - 1.0) < _SAME_START), key=lambda cell: cell.spread.median)
+
+
+def best_pair(cells: Sequence[Cell], calls: int) -> Cell:
+    """The nearest ODE cell within a number of calls; where none is, the nearest of those with the fewest calls.
+
+    Raises:
+        ValueError: no ODE sampler was measured.
+    """
+    order = ranked(cells)
+    if not order:
+        raise ValueError("no ODE sampler was measured, so there is no best pair; add one, such as exp_res, to samplers.")
+    within = [cell for cell in order if cell.calls <= calls]
+    fewest = min(cell.calls for cell in order)
+    return (within or [cell for cell in order if cell.calls == fewest])[0]

@@ -1,0 +1,207 @@
+"""What was measured, as text, as rows of a CSV file, and as pictures."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .distances import sliced_distance
+from .measure import Cell, ranked
+from .reference import Reference
+
+_SHOWN_PAIRS, _STRIP_ROWS, _STRIP_COLUMNS = 10, 10, 6
+_WIDTH, _DPI = 9.0, 120  # 1080 pixels: readable on a phone held upright
+_CSV = ("sampler", "schedule", "budget", "calls", "steps", "start", "kind", "median", "q25", "q75", "seconds", "rank")
+
+
+def csv_rows(cells: Sequence[Cell]) -> list[dict]:
+    """A row a cell, the ranked ones first; `rank` is empty for what is not ranked."""
+    order = ranked(cells)
+    rows = []
+    for cell in [*order, *(cell for cell in cells if not _among(cell, order))]:
+        kind = "distance of distributions" if cell.stochastic else "defect"
+        values = (cell.sampler, cell.schedule, cell.budget or "", cell.calls, cell.steps, cell.start, kind, *cell.spread)
+        rank = order.index(cell) + 1 if _among(cell, order) else ""
+        rows.append(dict(zip(_CSV, (*values, round(cell.seconds, 4), rank))))
+    return rows
+
+
+def _among(cell: Cell, cells: Sequence[Cell]) -> bool:
+    return any(cell is other for other in cells)
+
+
+def table(cells: Sequence[Cell], references: Mapping[float, Reference], notes: Sequence[str]) -> str:
+    """Markdown: defects by pair and calls, SDE samplers apart, then everything there is to know about the numbers."""
+    order = ranked(cells)
+    starts = sorted({cell.start for cell in cells if not cell.stochastic}, reverse=True)
+    common = order[0].start if order else math.nan
+    parts = []
+    for start in sorted(starts, key=lambda s: s != common):
+        group = [cell for cell in cells if not cell.stochastic and cell.start == start]
+        title = "Defect: relative distance to the converged solution, median over items [quartiles]"
+        if not math.isclose(start, common, rel_tol=1e-5):
+            title = f"Not ranked, as it starts at sigma {start:.6g} and not at {common:.6g}: an ODE of its own. {title}"
+        parts.append(f"{title}\n\n{_grid(group)}")
+    if stochastic := [cell for cell in cells if cell.stochastic]:
+        title = (
+            "SDE samplers, never ranked with the others: distance of their distribution over the batch to that of the converged "
+            "solution, along random directions, in standard deviations, median [quartiles]"
+        )
+        parts.append(f"{title}\n\n{_grid(stochastic)}\n\n{_chance(next(iter(references.values())))}")
+    for start, found in references.items():
+        parts.append(
+            f"Reference from sigma {start:.6g}: order 3, {found.steps} steps, nine items of ten agree with half as many to "
+            f"{found.agreement:.1e}, all to {found.worst:.1e}."
+        )
+    return "\n\n".join([*parts, *(f"- {note}" for note in notes)])
+
+
+def _chance(reference: Reference) -> str:
+    apart = _apart_by_chance(reference)
+    if apart is None:
+        return "Of so few items such a distance says nothing; take a batch of 32 or more."
+    return f"Two batches of {len(reference.samples)} items drawn from one distribution are about {apart:.2g} apart by chance."
+
+
+def _apart_by_chance(reference: Reference) -> float | None:
+    """The distance of two such batches, from that of the reference's halves, which falls like the root of their size."""
+    half = len(reference.samples) // 2
+    if half < 2:
+        return None
+    return float(sliced_distance(reference.samples[:half], reference.samples[half : 2 * half]).median()) / math.sqrt(2.0)
+
+
+def _grid(cells: Sequence[Cell]) -> str:
+    """Pairs by calls."""
+    columns = sorted({cell.budget or cell.calls for cell in cells})
+    pairs: dict[str, dict[int, Cell]] = {}
+    for cell in cells:
+        pairs.setdefault(cell.pair, {})[cell.budget or cell.calls] = cell
+    best = {column: min(found[column].spread.median for found in pairs.values() if column in found) for column in columns}
+    lines = ["| sampler, schedule | " + " | ".join(f"{column} calls" for column in columns) + " |"]
+    lines.append("|---|" + "--:|" * len(columns))
+    for pair, found in sorted(pairs.items(), key=lambda item: _order_of(item[1], best)):
+        lines.append(f"| {pair} | " + " | ".join(_entry(found.get(column), column, best[column]) for column in columns) + " |")
+    return "\n".join(lines)
+
+
+def _order_of(found: Mapping[int, Cell], best: Mapping[int, float]) -> float:
+    """Mean log distance above the best of every column."""
+    tiny = 1e-300
+    return float(np.mean([math.log(max(cell.spread.median, tiny) / max(best[column], tiny)) for column, cell in found.items()]))
+
+
+def _entry(cell: Cell | None, column: int, best: float) -> str:
+    if cell is None:
+        return ""
+    made = "" if cell.calls == column else f" ({cell.calls} calls)"
+    bold = "**" if cell.spread.median == best and cell.budget else ""  # a sampler that chooses its steps is alone
+    return f"{bold}{cell.spread.median:.3g}{bold} [{cell.spread.q25:.2g}, {cell.spread.q75:.2g}]{made}"
+
+
+def _figure(height: float):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
+    return figure, FigureCanvasAgg(figure)
+
+
+def _pixels(canvas) -> np.ndarray:
+    """(height, width, 3), float32 in [0, 1]."""
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255.0
+
+
+def picture(cells: Sequence[Cell], references: Mapping[float, Reference]) -> np.ndarray:
+    """Distance against calls, log-log, a line a pair; SDE samplers in a panel of their own.
+
+    Returns:
+        (height, width, 3), float32 in [0, 1].
+    """
+    order, stochastic = ranked(cells), [cell for cell in cells if cell.stochastic]
+    figure, canvas = _figure(13.0 if order and stochastic else 10.0)
+    panels = [
+        (group, label) for group, label in ((order, "defect"), (stochastic, "distance of distributions (SDE)")) if group
+    ] or [([], "defect")]
+    for axes, (group, label) in zip(np.atleast_1d(figure.subplots(len(panels))), panels):
+        _draw(axes, group, label)
+        if group is order and order:
+            floor = next(r.agreement for start, r in references.items() if math.isclose(start, order[0].start, rel_tol=1e-5))
+            _floor(axes, floor, "agreement of the reference")
+        elif group:
+            _floor(axes, _apart_by_chance(next(iter(references.values()))), "by chance")
+    return _pixels(canvas)
+
+
+def _floor(axes, height: float | None, text: str) -> None:
+    if height:
+        axes.axhline(height, color="0.6", linestyle=":", linewidth=1.5)
+        axes.text(0.99, height, text, transform=axes.get_yaxis_transform(), ha="right", fontsize=11)
+
+
+def _draw(axes, cells: Sequence[Cell], label: str) -> None:
+    lines: dict[str, list[Cell]] = {}
+    for cell in cells:
+        lines.setdefault(cell.pair, []).append(cell)
+    pairs = sorted(lines, key=lambda pair: float(np.mean([math.log(max(c.spread.median, 1e-300)) for c in lines[pair]])))
+    for rank, pair in enumerate(pairs):
+        points = sorted(lines[pair], key=lambda cell: cell.calls)
+        calls, spreads = [cell.calls for cell in points], [cell.spread for cell in points]
+        if rank < _SHOWN_PAIRS:
+            [line] = axes.plot(calls, [s.median for s in spreads], marker="o", markersize=7, linewidth=2.5, label=pair)
+            band = [s.q25 for s in spreads], [s.q75 for s in spreads]
+            axes.fill_between(calls, *band, color=line.get_color(), alpha=0.12 if rank < 3 else 0.0, linewidth=0)
+        else:
+            axes.plot(calls, [s.median for s in spreads], color="0.75", linewidth=1.0, zorder=0)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ticks = sorted({cell.calls for cell in cells})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
+    axes.tick_params(labelsize=14)
+    axes.minorticks_off()
+    axes.set_xlabel("model calls", fontsize=16)
+    axes.set_ylabel(label + ", median", fontsize=16)
+    axes.grid(alpha=0.3)
+    more = len(pairs) - _SHOWN_PAIRS
+    title = f"and {more} more in grey, see the table" if more > 0 else None
+    if pairs:
+        axes.legend(fontsize=13, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, title=title, frameon=False)
+
+
+def strip(cells: Sequence[Cell], images: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray:
+    """Pictures of the first item: a row a pair, a column a number of calls, the converged solution at the end of each row.
+
+    Args:
+        cells: measured.
+        images: of each cell, (height, width, 3) in [0, 1].
+        truth: of the reference.
+
+    Returns:
+        (height, width, 3), float32 in [0, 1].
+    """
+    found: dict[str, dict[int, tuple[Cell, np.ndarray]]] = {}
+    for cell, image in zip(cells, images):
+        found.setdefault(cell.pair, {})[cell.budget or cell.calls] = (cell, image)
+    order = list(dict.fromkeys(cell.pair for cell in [*ranked(cells), *cells]))[:_STRIP_ROWS]
+    columns = sorted({cell.budget or cell.calls for cell in cells if cell.pair in order})
+    columns = [columns[round(i)] for i in np.linspace(0, len(columns) - 1, min(len(columns), _STRIP_COLUMNS))]
+    tile = _WIDTH / (len(columns) + 1)
+    figure, canvas = _figure(len(order) * (tile * truth.shape[0] / truth.shape[1] + 0.45) + 0.3)
+    panels = figure.subplots(len(order), len(columns) + 1, squeeze=False)
+    smooth = "nearest" if max(truth.shape[:2]) < 64 else "antialiased"
+    for row, pair in zip(panels, order):
+        row[0].set_title(pair, fontsize=13, loc="left")
+        for axes, column in zip(row, columns):
+            cell, image = found[pair].get(column, (None, None))
+            if image is not None:
+                axes.imshow(np.clip(image, 0.0, 1.0), interpolation=smooth)
+                defect = "" if cell.stochastic else f": {float(cell.distances[0]):.2g}"  # the item's own
+                axes.set_xlabel(f"{cell.calls} calls{defect}", fontsize=11)
+        row[-1].imshow(np.clip(truth, 0.0, 1.0), interpolation=smooth)
+        row[-1].set_xlabel("converged", fontsize=11)
+    for axes in panels.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_frame_on(False)
+    return _pixels(canvas)

@@ -1,0 +1,76 @@
+"""Results on the disk, a file each, so that work that was interrupted goes on where it stopped."""
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+
+FORMAT = "1"
+_MAX_FACTS = 1_000_000  # characters
+
+
+class Record(NamedTuple):
+    """A result: numbers and text, and tensors."""
+
+    facts: dict
+    tensors: dict[str, torch.Tensor]
+
+
+class Store:
+    """A folder of records by key.
+
+    Attributes:
+        trouble: why a record could not be kept, None while all could be.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self.trouble: str | None = None
+
+    def get(self, key: str) -> Record | None:
+        """The record of a key; None if there is none, or none that this version can read, which is left where it is."""
+        path = self._path(key)
+        if not path.is_file():
+            return None
+        try:
+            with safetensors.safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT or metadata.get("key") != key:
+                    raise ValueError(f"it is of format {metadata.get('format')!r}, not {FORMAT!r}")
+                if len(metadata["facts"]) > _MAX_FACTS:
+                    raise ValueError("it is too long")
+                facts = json.loads(metadata["facts"])
+                return Record(facts, {name: file.get_tensor(name) for name in file.keys()})
+        except (OSError, ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
+            logging.getLogger(__name__).warning("%s is not used and will be made anew: %s.", path, error)
+            return None
+
+    def put(self, key: str, facts: Mapping, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Keep a record, whole or not at all. Where the disk refuses, `trouble` says so and work goes on."""
+        metadata = {"format": FORMAT, "key": key, "facts": json.dumps(dict(facts))}
+        data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
+        temporary = None
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as file:
+                temporary = file.name
+                file.write(data)
+            os.replace(temporary, self._path(key))
+        except OSError as error:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+            if self.trouble is None:
+                logging.getLogger(__name__).warning("results cannot be kept in %s: %s.", self._folder, error)
+            self.trouble = f"results could not be kept in {self._folder} ({error}); free space there, or they are computed anew"
+
+    def _path(self, key: str) -> Path:
+        if not (key.isalnum() and key.isascii()):
+            raise ValueError(f"key must be of letters and digits, got {key!r}.")
+        return self._folder / f"{key}.safetensors"

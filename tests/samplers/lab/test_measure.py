@@ -1,0 +1,233 @@
+"""Cells, ranks and what is kept, with an exact denoiser in the place of a host."""
+
+import functools
+import math
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from samplers import res
+from samplers.lab.measure import Dry, Entry, Measurement, Schedule, best_pair, ranked
+from samplers.lab.reference import NotConverged
+from samplers.lab.report import csv_rows, picture, strip, table
+from samplers.lab.store import Store
+from samplers.schedules import SigmaRange, logsnr_grid
+from samplers.time_maps import VE
+
+_RANGE = SigmaRange(0.03, 14.6)
+_STD = torch.tensor([0.3, 0.5, 1.0, 2.0], dtype=torch.float64)
+
+
+class _Stop(Exception):
+    pass
+
+
+class _Run(NamedTuple):
+    samples: torch.Tensor
+    calls: int
+    seconds: float
+
+
+class _Gaussian:
+    """Runs samplers on Gaussian data of four widths, whose ODE has a closed solution."""
+
+    fingerprint = "gaussian"
+
+    def __init__(self, seed=0, batch=8):
+        self.seed = seed
+        self.noise = torch.randn(batch, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        self.runs = []
+
+    @property
+    def solution(self):
+        return self.noise * 14.6 * _STD / (_STD**2 + 14.6**2).sqrt()
+
+    def run(self, sampler, sigmas):
+        self.runs.append(sampler)
+        calls = 0
+
+        def denoise(x, sigma, **_):
+            nonlocal calls
+            calls += 1
+            return x * _STD**2 / (_STD**2 + sigma.reshape(-1, 1) ** 2)
+
+        return _Run(sampler(denoise, self.noise * sigmas[0].double(), sigmas, disable=True).float(), calls, 0.1)
+
+    def dry(self, sampler, sigmas):
+        calls = self.run(sampler, sigmas).calls
+        self.runs.pop()
+        return Dry(calls, stochastic=getattr(sampler, "__name__", "").endswith("sde"))
+
+
+def _schedule(spacing="uniform"):
+    return Schedule(spacing, lambda steps: logsnr_grid(steps, _RANGE, VE, spacing))
+
+
+def _own_steps(model, x, sigmas, **options):
+    sigmas = logsnr_grid(7, SigmaRange(float(sigmas[-2]), float(sigmas[0])), VE)
+    return res.sample_exp_res_2m(model, x, sigmas, **options)
+
+
+ENTRIES = [
+    Entry("2m", res.sample_exp_res_2m),
+    Entry("2s", res.sample_exp_res_2s),
+    Entry("3s", res.sample_exp_res_3s),
+    Entry("own", _own_steps),
+]
+
+
+def _measurement(runner, store, **options):
+    return Measurement(runner, res.sample_exp_res_3mc, VE, _RANGE, store, fatal=(_Stop,), **options)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "lab")
+
+
+def test_equal_calls_and_true_defects(store):
+    runner = _Gaussian()
+    measurement = _measurement(runner, store, tolerance=1e-5)
+    cells = list(measurement.cells(measurement.plan(ENTRIES, [_schedule(), _schedule("power")], [1, 6, 10, 20])))
+    made = {(cell.sampler, cell.budget, cell.calls, cell.steps) for cell in cells if cell.schedule == "uniform"}
+    assert made == {
+        ("2m", 1, 1, 1), ("2m", 6, 6, 6), ("2m", 10, 10, 10), ("2m", 20, 20, 20),
+        ("2s", 1, 1, 1), ("2s", 6, 5, 3), ("2s", 10, 9, 5), ("2s", 20, 19, 10),
+        ("3s", 1, 1, 1), ("3s", 6, 4, 2), ("3s", 10, 10, 4), ("3s", 20, 19, 7),
+        ("own", 0, 7, 20),
+    }  # fmt: skip
+    cell = next(cell for cell in cells if (cell.sampler, cell.calls, cell.schedule) == ("2m", 20, "uniform"))
+    samples = runner.run(res.sample_exp_res_2m, cell.sigmas).samples
+    truth = (samples - runner.solution).norm(dim=1) / runner.solution.norm(dim=1)
+    assert torch.allclose(cell.distances, truth, rtol=1e-2, atol=1e-5)
+    order = ranked(cells)
+    assert [cell.spread.median for cell in order] == sorted(cell.spread.median for cell in order)
+    assert best_pair(cells, 10).calls <= 10 and best_pair(cells, 20) is order[0]
+    text = table(cells, measurement.references, measurement.notes)
+    assert "| 2s, uniform |" in text and "(9 calls)" in text and "order 3" in text
+    rows = csv_rows(cells)
+    assert [row["rank"] for row in rows] == list(range(1, len(cells) + 1))
+
+
+def test_it_goes_on_where_it_stopped(store):
+    entries, schedules = ENTRIES[:3], [_schedule()]
+    runner = _Gaussian()
+    measurement = _measurement(runner, store)
+    work = measurement.cells(measurement.plan(entries, schedules, [6, 10]))
+    first = [next(work) for _ in range(4)]
+    work.close()
+    again = _Gaussian()
+    resumed = _measurement(again, store)
+    planned = resumed.plan(entries, schedules, [6, 10])
+    assert resumed.remaining(planned) == sum(plan.calls for plan in planned[4:])
+    cells = list(resumed.cells(planned))
+    assert len(again.runs) == 2 and [cell.cached for cell in cells] == [True] * 4 + [False] * 2
+    for one, other in zip(first, cells):
+        assert one.pair == other.pair and one.calls == other.calls and one.seconds == other.seconds
+        assert torch.equal(one.distances, other.distances) and torch.equal(one.first, other.first)
+    # another seed, another tolerance or a wish for fresh numbers is other work
+    for runner, options in ((_Gaussian(seed=1), {}), (_Gaussian(), {"tolerance": 1e-4}), (_Gaussian(), {"fresh": True})):
+        anew = _measurement(runner, store, **options)
+        assert not any(cell.cached for cell in anew.cells(anew.plan(entries, schedules, [6, 10])))
+
+
+def test_an_interrupt_ends_the_work_and_loses_nothing(store):
+    calls = []
+
+    def interrupted(model, x, sigmas, **options):
+        calls.append(len(sigmas))
+        if len(calls) > 3:  # after the dry runs
+            raise _Stop
+        return res.sample_exp_res_2m(model, x, sigmas, **options)
+
+    measurement = _measurement(_Gaussian(), store)
+    planned = measurement.plan([ENTRIES[0], Entry("stops", interrupted)], [_schedule()], [6])
+    cells = []
+    with pytest.raises(_Stop):
+        for cell in measurement.cells(planned):
+            cells.append(cell)
+    assert [cell.sampler for cell in cells] == ["2m"]
+    assert store.get(planned[0].key) is not None and store.get(planned[1].key) is None
+
+
+def test_what_fails_leaves_a_note(store):
+    def broken(model, x, sigmas, **options):
+        raise RuntimeError("of another pack")
+
+    def only_long(model, x, sigmas, **options):
+        if len(sigmas) < 8:
+            raise ValueError("too short")
+        return res.sample_exp_res_2m(model, x, sigmas, **options)
+
+    def too_many(model, x, sigmas, **options):
+        x = res.sample_exp_res_3s(model, x, sigmas, **options)
+        return res.sample_exp_res_3s(model, x * 0.0 + sigmas[0], sigmas, **options)
+
+    entries = [ENTRIES[0], Entry("broken", broken), Entry("long", only_long), Entry("many", too_many)]
+    measurement = _measurement(_Gaussian(), store)
+    cells = list(measurement.cells(measurement.plan(entries, [_schedule()], [1, 10])))
+    assert sorted((cell.sampler, cell.budget) for cell in cells) == [("2m", 1), ("2m", 10), ("long", 10), ("many", 10)]
+    notes = "\n".join(measurement.notes)
+    assert "broken cannot run: of another pack" in notes
+    assert "long on uniform cannot run in 1 steps: too short" in notes
+    assert "many on uniform needs more than 1 model calls" in notes
+    with pytest.raises(ValueError, match="nothing can be measured: broken cannot run"):
+        _measurement(_Gaussian(), store).plan([entries[1]], [_schedule()], [5])
+
+
+@pytest.mark.parametrize("budget", [0, -1, 10_001])
+def test_budgets_out_of_range(store, budget):
+    with pytest.raises(ValueError, match="budgets must be whole numbers from 1"):
+        _measurement(_Gaussian(), store).plan(ENTRIES, [_schedule()], [budget])
+
+
+def test_no_reference(store):
+    class Rough(_Gaussian):
+        def run(self, sampler, sigmas):
+            run = super().run(sampler, sigmas)
+            return run._replace(samples=run.samples + 0.1 * torch.randn_like(run.samples))
+
+    measurement = _measurement(Rough(), store, cap=100)
+    with pytest.raises(NotConverged):
+        list(measurement.cells(measurement.plan(ENTRIES[:1], [_schedule()], [5])))
+
+
+def test_sde_samplers_are_apart(store):
+    runner = _Gaussian(batch=64)
+    sde = functools.partial(res.SAMPLERS["exp_res_2m_sde"].sample, extra_args={"seed": 3})
+    sde.__name__ = "sde"
+    measurement = _measurement(runner, store)
+    runner.dry = lambda sampler, sigmas: Dry(_Gaussian.dry(runner, sampler, sigmas).calls, sampler is sde)
+    cells = list(measurement.cells(measurement.plan([ENTRIES[0], Entry("sde", sde)], [_schedule()], [10, 20])))
+    assert {cell.sampler for cell in ranked(cells)} == {"2m"}
+    assert best_pair(cells, 20).sampler == "2m"
+    text = table(cells, measurement.references, [])
+    assert "never ranked" in text and "apart by chance" in text
+    assert {row["kind"] for row in csv_rows(cells)} == {"defect", "distance of distributions"}
+    only = [cell for cell in cells if cell.stochastic]
+    with pytest.raises(ValueError, match="no ODE sampler"):
+        best_pair(only, 20)
+    assert picture(only, measurement.references).shape[1] == 1080
+
+
+def test_schedules_with_another_start_are_not_ranked(store):
+    late = Schedule("late", lambda steps: logsnr_grid(steps, SigmaRange(0.03, 5.0), VE))
+    measurement = _measurement(_Gaussian(), store)
+    cells = list(measurement.cells(measurement.plan(ENTRIES[:2], [_schedule(), late], [6, 10])))
+    assert len(measurement.references) == 2
+    assert {cell.schedule for cell in ranked(cells)} == {"uniform"}
+    assert "Not ranked, as it starts at sigma 5 and not at 14.6" in table(cells, measurement.references, [])
+
+
+def test_pictures(store):
+    measurement = _measurement(_Gaussian(), store)
+    cells = list(measurement.cells(measurement.plan(ENTRIES, [_schedule(), _schedule("power")], [6, 10, 20])))
+    image = picture(cells, measurement.references)
+    assert image.dtype.name == "float32" and image.shape[1] == 1080 and 0.0 <= image.min() < image.max() <= 1.0
+    tiles = [torch.rand(8, 8, 3).numpy() for _ in cells]
+    shown = strip(cells, tiles, tiles[0])
+    assert shown.shape[1] == 1080 and shown.shape[0] > 8 * 100
+    assert picture([], {}).shape == (1200, 1080, 3)
+    broken = [cells[0]._replace(distances=torch.full((8,), math.nan))]
+    assert picture(broken, measurement.references).shape[1] == 1080 and "inf" in table(broken, measurement.references, [])
