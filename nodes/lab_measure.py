@@ -16,12 +16,12 @@ from .lab_entries import sampler_entries, schedules
 from .lab_files import output_stem, store, write_csv, write_text
 from .lab_pictures import decoder
 from .lab_progress import CallProgress, node_id
-from .lab_subject import CATEGORY, Subject, subject_inputs
+from .lab_subject import CATEGORY, NeedsPrompt, Subject, subject_inputs
 from .registry import for_host
 from .schema import ADVANCED, schema
 
 _WIRED = (1, 2, 3)
-_FATAL = (comfy.model_management.InterruptProcessingException, torch.cuda.OutOfMemoryError)
+_FATAL = (comfy.model_management.InterruptProcessingException, torch.cuda.OutOfMemoryError, NeedsPrompt)
 
 
 def _choices() -> list:

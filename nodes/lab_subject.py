@@ -36,6 +36,10 @@ def subject_inputs() -> list:
     ]
 
 
+class NeedsPrompt(ValueError):
+    """A MODEL that cannot be sampled without a prompt."""
+
+
 class Run(NamedTuple):
     """One sampling run.
 
@@ -110,29 +114,12 @@ class Subject:
 
         Raises:
             InterruptProcessingException: the user interrupted; noticed before the next call.
-            ValueError: a MODEL that cannot be sampled without a prompt.
+            NeedsPrompt: there is none.
         """
         seed = self.seed if seed is None else seed
         counted = _Counted(sampler, on_call or self.on_call)
         started = time.perf_counter()
-        try:
-            samples = self.guider.sample(
-                self.noise(seed),
-                self.latent["samples"],
-                counted,
-                sigmas.clone(),  # some samplers write into the sigmas they are given
-                denoise_mask=self.latent.get("noise_mask"),
-                callback=callback,
-                disable_pbar=True,
-                seed=seed,
-            )
-        except (TypeError, AttributeError, RuntimeError) as error:
-            if self.alone and counted.calls == 0:
-                raise ValueError(
-                    f"model is a MODEL without a prompt, and this one failed in its first call ({error}). Connect a GUIDER, as "
-                    "CFGGuider and BasicGuider make them."
-                ) from error
-            raise
+        samples = self._sample(counted, sigmas, seed, callback)
         seconds = time.perf_counter() - started
         samples = self.guider.model_patcher.model.process_latent_in(samples.float().cpu())
         return Run(samples, counted.calls, counted.seconds, seconds)
@@ -140,12 +127,28 @@ class Subject:
     def dry(self, sampler, sigmas: torch.Tensor) -> Dry:
         """Calls of a sampler on a grid, and whether it draws noise: two runs of it on a denoiser that is a formula."""
         dry = _DryRun(sampler)
-        samples = self.latent["samples"]
-        mask = self.latent.get("noise_mask")
-        self.guider.sample(
-            self.noise(self.seed), samples, dry, sigmas.clone(), denoise_mask=mask, disable_pbar=True, seed=self.seed
-        )
+        self._sample(dry, sigmas, self.seed)
         return Dry(dry.calls, dry.stochastic)
+
+    def _sample(self, sampler: "_Between", sigmas: torch.Tensor, seed: int, callback=None) -> torch.Tensor:
+        try:
+            return self.guider.sample(
+                self.noise(seed),
+                self.latent["samples"],
+                sampler,
+                sigmas.clone(),  # some samplers write into the sigmas they are given
+                denoise_mask=self.latent.get("noise_mask"),
+                callback=callback,
+                disable_pbar=True,
+                seed=seed,
+            )
+        except (TypeError, AttributeError, RuntimeError, KeyError) as error:
+            if self.alone and sampler.calls == 0 and not sampler.is_at_work:
+                raise NeedsPrompt(
+                    f"model is a MODEL without a prompt, and this one failed before its first answer ({error!r}). Connect a "
+                    "GUIDER, as CFGGuider and BasicGuider make them."
+                ) from error
+            raise
 
 
 def model_hash(model) -> str:
@@ -173,50 +176,70 @@ def _unprompted(model):
     return guider
 
 
-class _Counted(comfy.samplers.Sampler):
-    """A SAMPLER whose model calls are counted, timed and shown.
+class _Between(comfy.samplers.Sampler):
+    """A SAMPLER between the host and another one.
 
     Attributes:
-        calls: made and answered so far.
-        seconds: in them.
+        calls: of the denoiser, made and answered so far.
+        is_at_work: whether the other sampler is, and not the model or the host.
     """
 
-    def __init__(self, sampler, on_call: Callable | None):
-        self._sampler, self._on_call = sampler, on_call
-        self.calls, self.seconds = 0, 0.0
+    def __init__(self, sampler):
+        self._sampler = sampler
+        self.calls, self.is_at_work = 0, False
 
-    def sample(self, model_wrap, sigmas, extra_args, *args, **kwargs):
-        return self._sampler.sample(_Watched(model_wrap, self), sigmas, extra_args, *args, **kwargs)
+    def _run(self, model_wrap, *args, **kwargs):
+        self.is_at_work = True
+        samples = self._sampler.sample(_Watched(model_wrap, self), *args, **kwargs)
+        self.is_at_work = False
+        return samples
+
+    def sample(self, *args, **kwargs):
+        return self._run(*args, **kwargs)
 
     def max_denoise(self, model_wrap, sigmas):
         return self._sampler.max_denoise(model_wrap, sigmas)
 
     def call(self, model, x, sigma, *args, **kwargs):
-        """The model's answer."""
+        """The answer to a call."""
         comfy.model_management.throw_exception_if_processing_interrupted()
+        self.is_at_work = False
+        denoised = self._answer(model, x, sigma, *args, **kwargs)
+        self.calls, self.is_at_work = self.calls + 1, True
+        return denoised
+
+
+class _Counted(_Between):
+    """Counts, times and shows the calls of the model.
+
+    Attributes:
+        seconds: in them.
+    """
+
+    def __init__(self, sampler, on_call: Callable | None):
+        super().__init__(sampler)
+        self._on_call, self.seconds = on_call, 0.0
+
+    def _answer(self, model, x, sigma, *args, **kwargs):
         started = time.perf_counter()
         denoised = model(x, sigma, *args, **kwargs)
         if denoised.is_cuda:
             torch.cuda.synchronize(denoised.device)  # or the time would be that of asking
         seconds = time.perf_counter() - started
-        self.calls += 1
         self.seconds += seconds
         if self._on_call is not None:
             self._on_call(x, sigma, denoised, seconds)
         return denoised
 
 
-class _DryRun(comfy.samplers.Sampler):
-    """A SAMPLER without its model, run with two seeds.
+class _DryRun(_Between):
+    """Answers in the model's place, and runs the sampler with two seeds.
 
     Attributes:
-        calls: of the last run.
         stochastic: whether the seeds gave different results.
     """
 
-    def __init__(self, sampler):
-        self._sampler = sampler
-        self.calls, self.stochastic = 0, False
+    stochastic = False
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, *args, **kwargs):
         results = []
@@ -225,25 +248,18 @@ class _DryRun(comfy.samplers.Sampler):
                 torch.manual_seed(seed)  # for samplers that ask no one
                 self.calls = 0
                 arguments = {**extra_args, "seed": seed}
-                watched = _Watched(model_wrap, self)
-                results.append(self._sampler.sample(watched, sigmas.clone(), arguments, None, noise.clone(), *args, **kwargs))
+                results.append(self._run(model_wrap, sigmas.clone(), arguments, None, noise.clone(), *args, **kwargs))
         self.stochastic = not torch.equal(*results)
         return results[0]
 
-    def max_denoise(self, model_wrap, sigmas):
-        return self._sampler.max_denoise(model_wrap, sigmas)
-
-    def call(self, model, x, sigma, *args, **kwargs):
-        """Some denoised output."""
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        self.calls += 1
+    def _answer(self, model, x, sigma, *args, **kwargs):
         return 0.5 * x
 
 
 class _Watched:
     """The guider as samplers see it, with its calls going through another's `call`."""
 
-    def __init__(self, model, caller: "_Counted | _DryRun"):
+    def __init__(self, model, caller: _Between):
         self._model, self._caller = model, caller
 
     def __getattr__(self, name):

@@ -1,0 +1,186 @@
+"""RES Lab: Measure in the real host: names, counted calls, true defects, files, errors."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+_INPUTS = {"samplers": "exp_res, dpmpp_2m, heun", "schedulers": "karras", "budgets": "6, 10"}
+
+
+@pytest.fixture
+def parts(pack, host):
+    """parts(kind, cfg) -> GUIDER and LATENT of digits."""
+    from comfy_extras.nodes_custom_sampler import CFGGuider
+
+    def make(kind="eps", cfg=3.0, batch=6):
+        model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.1).result[0]
+        positive, negative = (pack["RESDigitsCondition"].execute(digit).result[0] for digit in ("3", "any digit"))
+        guider = CFGGuider.execute(model, positive, negative, cfg).result[0]
+        return guider, pack["RESDigitsLatent"].execute(batch).result[0]
+
+    return make
+
+
+@pytest.fixture
+def measure(pack, host, tmp_path, monkeypatch):
+    """measure(model, latent, seed, **inputs) -> the node's outputs; files go to tmp_path."""
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
+    monkeypatch.setattr(folder_paths, "user_directory", str(tmp_path / "user"))
+
+    def run(model, latent, seed=1, **inputs):
+        return pack["RESLabMeasure"].execute(model, latent, seed, **{**_INPUTS, **inputs}).result
+
+    return run
+
+
+def _rows(tmp_path) -> list[dict]:
+    [path] = (tmp_path / "output" / "res_lab").glob("*.csv")
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_defects_are_those_of_the_hosts_own_sampling(parts, measure, tmp_path, kind):
+    import comfy.samplers
+    from comfy_extras.nodes_custom_sampler import RandomNoise, SamplerCustomAdvanced
+
+    guider, latent = parts(kind)
+    sampler, sigmas, picture, strip, table = measure(guider, latent, samplers="dpmpp_2m, exp_res, heun")
+    rows = _rows(tmp_path)
+    assert {(row["sampler"], row["budget"], row["calls"]) for row in rows} == {
+        (name, budget, calls)
+        for name, made in (("dpmpp_2m", ("6", "10")), ("exp_res", ("6", "10")), ("heun", ("5", "9")))
+        for budget, calls in zip(("6", "10"), made)
+    }
+    model_sampling = guider.model_patcher.get_model_object("model_sampling")
+    noise = RandomNoise.execute(1).result[0]
+
+    def sample(name, steps, scheduler):
+        grid = comfy.samplers.calculate_sigmas(model_sampling, scheduler, steps)
+        grid = grid if scheduler == "karras" else torch.cat([grid[:-1], grid[-2:-1] * torch.tensor([0.6, 0.36, 0.2]), grid[-1:]])
+        run = SamplerCustomAdvanced.execute(noise, guider, comfy.samplers.sampler_object(name), grid, latent)
+        return run.result[0]["samples"].flatten(1).double()
+
+    truth = sample("exp_res_3s", 250, "logsnr_uniform")
+    for name in ("dpmpp_2m", "exp_res"):
+        defect = (sample(name, 10, "karras") - truth).norm(dim=1) / truth.norm(dim=1)
+        row = next(row for row in rows if row["sampler"] == name and row["budget"] == "10")
+        assert float(row["median"]) == pytest.approx(float(defect.quantile(0.5)), rel=0.03, abs=2e-4)
+    best = rows[0]
+    assert sampler.sampler_function.__name__ == f"sample_{best['sampler']}" and len(sigmas) == int(best["steps"]) + 1
+    assert picture.shape == (1, 1200, 1080, 3) and strip.shape[2:] == (1080, 3) and "| heun, karras |" in table
+
+
+def test_a_second_run_calls_the_model_no_more(parts, measure, pack):
+    import comfy.patcher_extension
+
+    guider, latent = parts()
+    made = []
+    wrapper = lambda executor, *args, **kwargs: made.append(1) or executor(*args, **kwargs)  # noqa: E731
+    guider.model_patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", wrapper)
+    first = measure(guider, latent)
+    assert len(made) == 48 + 96 + (6 + 5) + 6 + (10 + 9) + 10
+    made.clear()
+    second = measure(guider, latent)
+    assert not made and second[4] == first[4] and torch.equal(second[2], first[2])
+    measure(guider, latent, samplers="exp_res, dpmpp_2m, heun, euler")
+    assert len(made) == 6 + 10
+    made.clear()
+    measure(guider, latent, seed=2, budgets="6")
+    assert len(made) >= 48 + 96 + 6 + 5 + 6
+
+
+def test_a_model_alone_wired_samplers_and_sigmas(parts, measure, pack, tmp_path):
+    import comfy.samplers
+
+    guider, latent = parts(cfg=1.0)
+    model = guider.model_patcher
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "exponential", 10)
+    sampler = comfy.samplers.ksampler("seeds_2", {"eta": 0.0, "s_noise": 0.0})
+    measure(model, latent, sampler_2=sampler, sigmas_1=sigmas, samplers="", schedulers="")
+    rows = _rows(tmp_path)
+    assert {row["sampler"] for row in rows} == {"sampler_2 (seeds_2)"} and {row["schedule"] for row in rows} == {"sigmas_1"}
+    assert {row["calls"] for row in rows} == {"5", "9"} and {row["kind"] for row in rows} == {"defect"}
+
+
+def test_sde_and_adaptive_samplers(parts, measure, tmp_path):
+    table = measure(*parts(), samplers="exp_res_sde, euler_ancestral, exp_res_adaptive, euler, lcm")[4]
+    kinds = {(row["sampler"], row["kind"].split()[0]) for row in _rows(tmp_path)}
+    assert kinds == {
+        ("exp_res_sde", "distance"), ("euler_ancestral", "distance"), ("lcm", "distance"), ("exp_res_adaptive", "defect"),
+        ("euler", "defect"),
+    }  # fmt: skip
+    assert sum(row["sampler"] == "exp_res_adaptive" for row in _rows(tmp_path)) == 1 and "never ranked" in table
+
+
+def test_every_sampler_of_the_host_can_be_measured_or_says_why_not(parts, measure, tmp_path):
+    import comfy.samplers
+
+    table = measure(*parts(), samplers="*", budgets="8")[4]
+    measured = {row["sampler"] for row in _rows(tmp_path)}
+    wanted = {name for name in comfy.samplers.SAMPLER_NAMES if not name.endswith("_cfg_pp")}
+    assert wanted - measured == set(), table
+    assert all(math.isfinite(float(row["median"])) for row in _rows(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "inputs, match",
+    [
+        ({"samplers": "exp_rse"}, "samplers has 'exp_rse'.*Did you mean exp_res"),
+        ({"samplers": "nothing_*"}, "samplers has 'nothing_\\*'"),
+        ({"samplers": "euler_cfg_pp"}, "samplers has euler_cfg_pp: CFG\\+\\+ guides"),
+        ({"schedulers": "karas"}, "schedulers has 'karas'.*karras"),
+        ({"samplers": ""}, "nothing can be measured"),
+        ({"schedulers": ""}, "nothing can be measured"),
+        ({"budgets": "0, 5"}, "budgets must be whole numbers from 1 to 10000 .* got '0'"),
+        ({"budgets": "5.5"}, "got '5.5'"),
+        ({"budgets": " , "}, "budgets is empty"),
+        ({"budgets": "9" * 400}, "budgets must be"),
+        ({"tolerance": 0.0}, "tolerance must be"),
+        ({"reference_calls": 10}, "reference_calls must be 96"),
+        ({"filename_prefix": "../../away"}, "filename_prefix"),
+        ({"filename_prefix": "/tmp/away"}, "filename_prefix"),
+        ({"sigmas_1": torch.tensor([1.0])}, "sigmas_1 gives 1 sigmas"),
+        ({"sigmas_1": torch.tensor([10.0, 1.0])}, "sigmas_1 ends at sigma 1"),
+        ({"sigmas_1": torch.tensor([1.0, 10.0, 0.0])}, "sigmas_1: "),
+        ({"sigmas_1": torch.tensor([math.nan, 0.0])}, "sigmas_1"),
+    ],
+)
+def test_errors_before_anything_is_sampled(parts, measure, inputs, match):
+    import comfy.patcher_extension
+
+    guider, latent = parts()
+    wrapper = lambda executor, *args, **kwargs: pytest.fail("the model was called")  # noqa: E731
+    guider.model_patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", wrapper)
+    with pytest.raises(ValueError, match=match):
+        measure(guider, latent, **inputs)
+
+
+def test_no_convergence_within_the_cap(parts, measure, tmp_path):
+    with pytest.raises(ValueError, match="tolerance is 1e-06, but at 96 steps .* reference_calls \\(96\\)"):
+        measure(*parts(), tolerance=1e-6, reference_calls=96)
+
+
+def test_a_network_without_a_prompt_says_what_to_connect(measure, host, pack):
+    from training import networks
+
+    network = networks.NETWORKS["sd3"]
+    with pytest.raises(ValueError, match="model is a MODEL without a prompt.*Connect a GUIDER"):
+        measure(networks.load("sd3"), {"samples": torch.zeros(2, *network.shape)}, schedulers="simple")
+
+
+def test_a_process_model_and_nested_latents_are_refused(pack, measure, host):
+    model = pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
+    with pytest.raises(ValueError, match="CLD"):
+        measure(model, pack["RESDigitsLatent"].execute(2).result[0])
+
+
+def test_tables_stay_in_the_output_folder(parts, measure, tmp_path):
+    measure(*parts(), samplers="euler", budgets="6", filename_prefix="here/and there")
+    assert len(list((tmp_path / "output" / "here").glob("and there_*.csv"))) == 1
+    assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*") if path.is_file()} == {"output", "user"}
+    assert all(Path(path).suffix in {".csv", ".md", ".safetensors"} for path in tmp_path.rglob("*") if path.is_file())

@@ -1,0 +1,76 @@
+"""RES Lab: Measure through the real server."""
+
+import csv
+import time
+
+import pytest
+from prompts import execution_error, failure, graph_of
+
+_INPUTS = {"samplers": "exp_res, dpmpp_2m", "schedulers": "karras", "budgets": "6, 10", "seed": 3}
+
+
+def _graph(batch=4, kind="eps", **inputs):
+    latent = {"class_type": "RESDigitsLatent", "inputs": {"batch_size": batch}}
+    run, graph = graph_of(kind, latent)
+    conditions = {"positive": ["positive", 0], "negative": ["negative", 0]}
+    graph["guider"] = {"class_type": "CFGGuider", "inputs": {"model": ["digits", 0], "cfg": 3.0, **conditions}}
+    defaults = {"best_at": 0, "tolerance": 1e-3, "reference_calls": 1536, "filename_prefix": "res_lab/measure", "fresh": False}
+    wires = {"model": ["guider", 0], "latent_image": ["latent", 0]}
+    graph["lab"] = {"class_type": "RESLabMeasure", "inputs": {**defaults, **_INPUTS, **wires, **inputs}}
+    return run, graph
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_the_best_pair_is_ready_to_wire(server, kind):
+    prefix = f"lab of {kind}/measure"
+    run, graph = _graph(kind=kind, filename_prefix=prefix)
+    graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 3}}
+    wires = {"noise": ["noise", 0], "guider": ["guider", 0], "latent_image": ["latent", 0]}
+    wires |= {"sampler": ["lab", 0], "sigmas": ["lab", 1]}
+    graph["sample"] = {"class_type": "SamplerCustomAdvanced", "inputs": wires}
+    graph["report"] = {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}}
+    graph["strip"] = {"class_type": "PreviewImage", "inputs": {"images": ["lab", 3]}}
+    outputs = server.run(graph)
+    assert outputs["report"]["facts"][0]["finite"]
+    assert len(outputs["lab"]["images"]) == len(outputs["strip"]["images"]) == 1
+    [path] = (server.base / "output" / f"lab of {kind}").glob("*.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [(row["sampler"], row["calls"]) for row in rows if row["rank"] == "1"] == [("exp_res", "10")]
+
+
+def test_an_interrupt_keeps_finished_cells_and_the_next_run_goes_on(server):
+    """The cells made before are not made again; a table of them was written all the same."""
+    run, graph = _graph(batch=700, budgets="5, 7, 9, 11, 13, 100, 110, 120, 130, 140", filename_prefix="interrupted/measure")
+    folder = server.base / "user" / "res_lab"
+    before = set(folder.glob("*.safetensors"))
+    prompt = server.queue(graph)
+    deadline = time.monotonic() + 120
+    while len(made := set(folder.glob("*.safetensors")) - before) < 6:
+        assert time.monotonic() < deadline, "no cell was finished"
+        time.sleep(0.005)
+    server.post("/interrupt", {})
+    pressed = time.monotonic()
+    assert "execution_interrupted" in failure(lambda: server.wait(prompt))
+    assert time.monotonic() - pressed < 5.0
+    [path] = (server.base / "output" / "interrupted").glob("*.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert 0 < len(rows) < 20
+    times = {path: path.stat().st_mtime_ns for path in made}
+    server.run(graph, timeout=240)
+    assert {path: path.stat().st_mtime_ns for path in made} == times
+    last = sorted((server.base / "output" / "interrupted").glob("*.csv"))[-1]
+    assert len(list(csv.DictReader(last.read_text().splitlines()))) == 20
+
+
+@pytest.mark.parametrize(
+    "inputs, match",
+    [
+        ({"samplers": "eular"}, "Did you mean euler"),
+        ({"budgets": "0"}, "budgets must be whole numbers from 1"),
+        ({"filename_prefix": "../away"}, "filename_prefix"),
+    ],
+)
+def test_errors_reach_the_user(server, inputs, match):
+    graph = _graph(**inputs)[1]
+    assert match in execution_error(server, lambda: server.run(graph))
+    assert not (server.base / "away").exists()
