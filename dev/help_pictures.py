@@ -1,7 +1,10 @@
 """Draws the pictures of the help pages, with the pack's own code. Called by `dev.generate --pictures`."""
 
+import itertools
+import tempfile
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -19,6 +22,8 @@ from samplers.gddim.isotropic import sample_exp_gddim
 from samplers.gddim.plan import gddim_on
 from samplers.gddim.res import res_on
 from samplers.gddim.times import time_grid
+from samplers.lab.measure import Dry, Entry, Measurement, Schedule
+from samplers.lab.store import Store
 from samplers.loop import run
 from samplers.res import SAMPLERS, sample_res_multistep
 from samplers.reshaping import blend, resample, split
@@ -237,6 +242,39 @@ def adaptive():
     return figure
 
 
+class _Digits:
+    """What the lab measures, without a host: the exact digits from 32 noises."""
+
+    fingerprint, seed = "digits", 0
+
+    def run(self, sampler, sigmas):
+        mixture, calls = digits.digits(), itertools.count()
+        noise = torch.randn(32, 64, generator=torch.Generator().manual_seed(self.seed))
+        samples = sampler(lambda x, sigma: (next(calls), mixture.denoise(x, sigma))[1], sigmas[0] * noise, sigmas, disable=True)
+        return SimpleNamespace(samples=samples, calls=next(calls), seconds=0.0)
+
+    def dry(self, sampler, sigmas):
+        return Dry(self.run(sampler, sigmas).calls, stochastic=False)
+
+
+def measure():
+    """What RES Lab: Measure draws, of samplers of the pack."""
+    figure, axes = _figure()
+    entries = [Entry(name, SAMPLERS[name].sample) for name in ("exp_res", "exp_res_2m", "exp_res_2s", "exp_gddim")]
+    uniform = Schedule("logsnr_uniform", lambda steps: logsnr_grid(steps, SD, VE))
+    with tempfile.TemporaryDirectory() as folder:
+        work = Measurement(_Digits(), SAMPLERS["exp_res_3mc"].sample, VE, SD, Store(Path(folder)))
+        cells = list(work.cells(work.plan(entries, [uniform], [6, 8, 10, 15, 20, 30])))
+    for entry in entries:
+        found = [(cell.calls, *cell.spread) for cell in cells if cell.sampler == entry.name]
+        calls, median, low, high = zip(*sorted(found))
+        [line] = axes.plot(calls, median, marker="o", label=f"{entry.name}, {uniform.name}")
+        axes.fill_between(calls, low, high, color=line.get_color(), alpha=0.12)
+    axes.set(xscale="log", yscale="log", xlabel="model calls", ylabel="defect, median and quartiles")
+    axes.legend(fontsize=8)
+    return figure
+
+
 def digits_sheet():
     """Digits at rising noise, and the denoised outputs."""
     figure, panels = _figure(2)
@@ -267,6 +305,7 @@ PICTURES = {
     "gddim": gddim,
     "processes": processes,
     "digits": digits_sheet,
+    "measure": measure,
 }
 
 

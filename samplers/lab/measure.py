@@ -240,7 +240,7 @@ class Measurement:
             NotConverged: see `converge`.
         """
         for known, reference in self.references.items():
-            if abs(start / known - 1.0) < _SAME_START:
+            if same_start(start, known):
                 return reference
         reference = converge(lambda steps: self._solve(start, steps), self._tolerance, cap=self._cap)
         self.references[start] = reference
@@ -301,12 +301,17 @@ def _short(error: Exception) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
+def same_start(one: float, other: float) -> bool:
+    """Whether schedules with these first sigmas solve one ODE from one start."""
+    return abs(one - other) <= _SAME_START * max(one, other)
+
+
 def ranked(cells: Sequence[Cell]) -> list[Cell]:
     """Those of ODE samplers from one start, that of most cells, the nearest first."""
     odes = [cell for cell in cells if not cell.stochastic]
     starts = [cell.start for cell in odes]
     common = max(starts, key=starts.count, default=0.0)
-    return sorted((c for c in odes if abs(c.start / common - 1.0) < _SAME_START), key=lambda cell: cell.spread.median)
+    return sorted((cell for cell in odes if same_start(cell.start, common)), key=lambda cell: cell.spread.median)
 
 
 def best_pair(cells: Sequence[Cell], calls: int) -> Cell:

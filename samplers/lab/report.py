@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .distances import sliced_distance
-from .measure import Cell, ranked
+from .measure import Cell, ranked, same_start
 from .reference import Reference
 
 _SHOWN_PAIRS, _STRIP_ROWS, _STRIP_COLUMNS = 10, 10, 6
@@ -33,15 +33,15 @@ def _among(cell: Cell, cells: Sequence[Cell]) -> bool:
 def table(cells: Sequence[Cell], references: Mapping[float, Reference], notes: Sequence[str]) -> str:
     """Markdown: defects by pair and calls, SDE samplers apart, then everything there is to know about the numbers."""
     order = ranked(cells)
-    starts = sorted({cell.start for cell in cells if not cell.stochastic}, reverse=True)
     common = order[0].start if order else math.nan
     parts = []
-    for start in sorted(starts, key=lambda s: s != common):
-        group = [cell for cell in cells if not cell.stochastic and cell.start == start]
+    for start in references:
+        group = [cell for cell in cells if not cell.stochastic and same_start(cell.start, start)]
         title = "Defect: relative distance to the converged solution, median over items [quartiles]"
-        if not math.isclose(start, common, rel_tol=1e-5):
+        if not same_start(start, common):
             title = f"Not ranked, as it starts at sigma {start:.6g} and not at {common:.6g}: an ODE of its own. {title}"
-        parts.append(f"{title}\n\n{_grid(group)}")
+        if group:
+            parts.insert(0 if same_start(start, common) else len(parts), f"{title}\n\n{_grid(group)}")
     if stochastic := [cell for cell in cells if cell.stochastic]:
         title = (
             "SDE samplers, never ranked with the others: distance of their distribution over the batch to that of the converged "
@@ -127,7 +127,7 @@ def picture(cells: Sequence[Cell], references: Mapping[float, Reference]) -> np.
     for axes, (group, label) in zip(np.atleast_1d(figure.subplots(len(panels))), panels):
         _draw(axes, group, label)
         if group is order and order:
-            floor = next(r.agreement for start, r in references.items() if math.isclose(start, order[0].start, rel_tol=1e-5))
+            floor = next(r.agreement for start, r in references.items() if same_start(start, order[0].start))
             _floor(axes, floor, "agreement of the reference")
         elif group:
             _floor(axes, _apart_by_chance(next(iter(references.values()))), "by chance")
