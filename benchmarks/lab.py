@@ -1,0 +1,77 @@
+"""What RES Lab: Measure costs: its time on the digits, and what it adds to the calls of a slow model.
+
+    .host/venv/bin/python -m benchmarks.lab    # about two minutes
+
+The node itself runs, in this process, with an empty cache. "overhead" is all the time that is not spent in the model, over the
+time that is, with a model that takes 50 ms a call: planning, sampling around the calls, distances, files and pictures.
+"""
+
+import tempfile
+import time
+
+import torch
+
+from . import host
+
+SAMPLERS = "exp_res, exp_res_2m, res_multistep, dpmpp_2m, deis, uni_pc"
+BUDGETS = "6, 8, 10, 15, 20"
+ITEMS = 64
+SLEEP = 0.05
+
+
+def measure(schedulers: str, kind: str = "eps", sleep: float = 0.0, items: int = ITEMS) -> tuple[float, float, int]:
+    """One run of the node on digits with CFG 5.
+
+    Returns:
+        Seconds in all, seconds in the model, and its calls.
+    """
+    import comfy.patcher_extension
+    import folder_paths
+    from comfy_extras.nodes_custom_sampler import CFGGuider
+
+    import nodes
+
+    pack = nodes.NODE_CLASS_MAPPINGS
+    model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.1).result[0].clone()
+    spent = [0.0, 0]
+
+    def timed(executor, *args, **kwargs):
+        started = time.perf_counter()
+        time.sleep(sleep)
+        denoised = executor(*args, **kwargs)
+        spent[0] += time.perf_counter() - started
+        spent[1] += 1
+        return denoised
+
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "timed", timed)
+    positive, negative = (pack["RESDigitsCondition"].execute(digit).result[0] for digit in ("3", "any digit"))
+    guider = CFGGuider.execute(model, positive, negative, 5.0).result[0]
+    latent = pack["RESDigitsLatent"].execute(items).result[0]
+    with tempfile.TemporaryDirectory() as folder:
+        folder_paths.set_output_directory(folder)
+        folder_paths.set_user_directory(folder)
+        started = time.perf_counter()
+        pack["RESLabMeasure"].execute(guider, latent, 1, SAMPLERS, schedulers, BUDGETS)
+        return time.perf_counter() - started, *spent
+
+
+def main() -> None:
+    """Print the table."""
+    host.load()
+    torch.set_num_threads(1)  # latents this small run slower on more
+    print(f"6 samplers x 5 budgets x {ITEMS} items; {SAMPLERS}; {BUDGETS} calls\n")
+    print("| model | schedulers | seconds | in the model | calls | overhead |\n|---|---|--:|--:|--:|--:|")
+    for kind, schedulers, sleep in (
+        ("eps", "karras", 0.0),
+        ("flow", "simple", 0.0),
+        ("eps", "karras, logsnr_arctan", 0.0),
+        ("eps", "karras", SLEEP),
+    ):
+        seconds, in_model, calls = measure(schedulers, kind, sleep)
+        name = f"digits {kind}" + (f", {SLEEP * 1000:g} ms a call more" if sleep else "")
+        overhead = f"{seconds / in_model - 1.0:.1%}"
+        print(f"| {name} | {schedulers} | {seconds:.1f} | {in_model:.1f} | {calls} | {overhead} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
