@@ -67,7 +67,7 @@ def eps_along(models: Sequence[DigitsModel], fine: int, file: Path) -> dict[str,
     figure, axes = plt.subplots(len(models), 3, figsize=(11, 2.9 * len(models)), constrained_layout=True, squeeze=False)
     found = {}
     for model, row in zip(models, axes):
-        times, states, eps_r = path(model, model.start(32, 5), fine, degree=3)
+        times, _, eps_r = path(model, model.start(32, 5), fine, degree=3)
         eps_l = torch.stack([_as_l(model, e, t) for e, t in zip(eps_r, times)])
         eps = {"R": eps_r, "L": eps_l}
         for (kind, part, title), axis in zip(panels, row):

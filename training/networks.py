@@ -172,8 +172,3 @@ def to_latent(images: torch.Tensor, network: Network) -> torch.Tensor:
     """(batch, 64) pixels in [-1, 1] to latents as the network sees them."""
     images = torch.nn.functional.interpolate(images.reshape(-1, 1, 8, 8), scale_factor=network.enlarged, mode="bilinear")
     return torch.nn.functional.pixel_unshuffle(images, network.block)
-
-
-def to_pixels(latents: torch.Tensor, network: Network) -> torch.Tensor:
-    """Latents as the network sees them to (batch, 1, height, width) pixels."""
-    return torch.nn.functional.pixel_shuffle(latents, network.block)

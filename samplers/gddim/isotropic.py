@@ -89,13 +89,6 @@ class _Eps(NamedTuple):
         return self.sigma / self.alpha if self.alpha else math.inf
 
 
-class _Combination(NamedTuple):
-    """A combination of values of eps, as weights of the outputs and the states that they come from."""
-
-    outputs: dict[int, float]
-    states: dict[int, float]
-
-
 class _Step(NamedTuple):
     """A step that was predicted, kept for the corrector."""
 

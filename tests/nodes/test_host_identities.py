@@ -10,8 +10,6 @@ from samplers.multistep import multistep_plan
 from samplers.plan import Noise
 from samplers.time_maps import VE
 
-KARRAS = "karras"
-
 
 @pytest.fixture
 def sample(pack, host):

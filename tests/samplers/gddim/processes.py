@@ -27,11 +27,6 @@ def solved_numerically(sde: LinearSDE) -> LinearSDE:
     return bare(**{field.name: getattr(sde, field.name) for field in dataclasses.fields(sde)})
 
 
-def data_shape(sde: LinearSDE) -> tuple[int, ...]:
-    """Of an item's data: 6 numbers."""
-    return (1, 3, 2)
-
-
 def state(sde: LinearSDE, batch: int = 16, seed: int = 0) -> torch.Tensor:
     """Draws of the prior."""
     generator = torch.Generator().manual_seed(seed)
