@@ -30,10 +30,13 @@ from pathlib import Path
 
 import torch
 
+from samplers.gddim.isotropic import CORRECTORS
+from samplers.gddim.linear_sde import KINDS
+
 from . import gddim_figures, gddim_res
 from .gddim_metrics import Bench, Cell, HeldData, Size, interval, smaller
 from .gddim_models import COMPARED, euler_maruyama, gddim, mixture_model, rk45, trained_model
-from .gddim_patterns import DEGREES, ERRORS, KINDS, noisy, patterns
+from .gddim_patterns import DEGREES, ERRORS, noisy, patterns
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 FULL = Size()
@@ -47,7 +50,6 @@ METRICS: dict[str, Callable[[Cell], list[float]]] = {
     "Spread": lambda cell: cell.spread,
     "Defect": lambda cell: cell.defect,
 }
-CORRECTORS = ("none", "PEC", "PECE")
 _DIVERGES = 1000.0  # a distance of this size, where data have a variance below 1
 
 

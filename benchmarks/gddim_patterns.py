@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from samplers.gddim.isotropic import MAX_DEGREE
+
 from .gddim_metrics import Bench, Cell, interval, smaller
 from .gddim_models import COMPARED, euler_maruyama, gddim, rk45
 
@@ -17,7 +19,7 @@ ERRORS: dict[str, Callable[[Cell], list[float]]] = {
     "spread": lambda cell: np.abs(np.subtract(cell.spread, 1.0)).tolist(),
     "defect": lambda cell: cell.defect,
 }
-DEGREES, KINDS = range(4), ("R", "L")
+DEGREES = range(MAX_DEGREE + 1)
 _FAR = 1e6
 
 

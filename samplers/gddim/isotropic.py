@@ -22,6 +22,7 @@ from ..plan import MAX_STRENGTH, Plan, Stage, consistent, step_count
 from ..time_maps import VE, TimeMap
 
 MAX_DEGREE = 3
+MAX_LAMBDA = math.sqrt(MAX_STRENGTH)  # eta is its square
 CORRECTORS = ("none", "PEC", "PECE")
 # The paper's headline. Correctors gain little on top of degree 2 in log rho, and overshoot below 8 steps and at high CFG.
 DEGREE, CORRECTOR = 2, "none"
@@ -69,12 +70,19 @@ def eta_of(strength: float) -> float:
     Raises:
         ValueError: lambda is negative, too large, or too small to matter.
     """
-    largest = math.sqrt(MAX_STRENGTH)
-    if not 0.0 <= strength <= largest:
-        raise ValueError(f"lambda must be between 0 and {largest:g}, got {strength!r}.")
+    if not 0.0 <= strength <= MAX_LAMBDA:
+        raise ValueError(f"lambda must be between 0 and {MAX_LAMBDA:g}, got {strength!r}.")
     if 0.0 < strength < _MIN_LAMBDA:
         raise ValueError(f"lambda must be 0, or {_MIN_LAMBDA:g} or more, got {strength!r}. Set it to 0 for DDIM.")
     return strength**2
+
+
+def check_degree_and_corrector(degree: int, corrector: str) -> None:
+    """Raise a ValueError that names the one that is unknown."""
+    if degree not in range(MAX_DEGREE + 1):
+        raise ValueError(f"degree must be 0, 1, 2 or 3, got {degree!r}.")
+    if corrector not in CORRECTORS:
+        raise ValueError(f"corrector must be one of {', '.join(map(repr, CORRECTORS))}, got {corrector!r}.")
 
 
 class _Eps(NamedTuple):
@@ -113,10 +121,7 @@ def gddim_plan(sigmas, degree: int = 2, time: TimeMap = VE, corrector: str = "no
     Raises:
         ValueError: degree or corrector is unknown, or the grid is not one to sample on, see `grid_steps`.
     """
-    if degree not in range(MAX_DEGREE + 1):
-        raise ValueError(f"degree must be 0, 1, 2 or 3, got {degree!r}.")
-    if corrector not in CORRECTORS:
-        raise ValueError(f"corrector must be one of {', '.join(map(repr, CORRECTORS))}, got {corrector!r}.")
+    check_degree_and_corrector(degree, corrector)
     stages: list[Stage] = []
     history: list[_Eps] = []  # newest first
     previous: _Step | None = None

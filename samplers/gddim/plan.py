@@ -13,10 +13,9 @@ from ..operators import Block, Diagonal
 from ..plan import MAX_STRENGTH, Plan, Stage, step_count
 from ..time_maps import TimeMap
 from .coefficients import contraction, last_weight, noise_factor, step_weights, usable
-from .isotropic import CORRECTORS, MAX_DEGREE
+from .isotropic import MAX_LAMBDA, check_degree_and_corrector
 from .linear_sde import KINDS, LinearSDE
 
-MAX_LAMBDA = 10.0
 _LEAST = 1e-8  # the smallest time above 0
 
 
@@ -51,10 +50,7 @@ def gddim_on(
     Raises:
         ValueError: an argument is none of these, or the grid is not one to sample on, see `grid_steps`.
     """
-    if degree not in range(MAX_DEGREE + 1):
-        raise ValueError(f"degree must be 0, 1, 2 or 3, got {degree!r}.")
-    if corrector not in CORRECTORS:
-        raise ValueError(f"corrector must be one of {', '.join(map(repr, CORRECTORS))}, got {corrector!r}.")
+    check_degree_and_corrector(degree, corrector)
     if not 0.0 <= lam <= MAX_LAMBDA:
         raise ValueError(f"lambda must be between 0 and {MAX_LAMBDA:g}, got {lam:g}; 0 is deterministic, 1 the reverse SDE.")
     if lam and (degree or corrector != "none"):
