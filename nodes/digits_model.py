@@ -5,16 +5,12 @@ through the wrappers, and turns its output into a denoised latent. Only the netw
 told the true sigma where the host would round it to a timestep.
 """
 
-import comfy.latent_formats
 import comfy.model_base
-import comfy.model_management
-import comfy.model_patcher
 import comfy.model_sampling
-import comfy.patcher_extension
-import comfy.supported_models_base
 import torch
 
 from ..embedded.mixture import GaussianMixture
+from .network_model import Network, as_model, model_config
 
 KINDS = {
     "eps": comfy.model_base.ModelType.EPS,
@@ -25,18 +21,8 @@ KINDS = {
 _TRUE_SIGMA = "comfyui_res_true_sigma"
 
 
-class MixtureLatent(comfy.latent_formats.LatentFormat):
-    """Pixels as they are; one channel, shown as grey in previews."""
-
-    latent_channels = 1
-    spacial_downscale_ratio = 1
-    latent_rgb_factors = [[1.0, 1.0, 1.0]]
-
-
-class MixtureNet(torch.nn.Module):
+class MixtureNet(Network):
     """The exact denoiser in the place of a network: answers with what `calculate_denoised` turns into D."""
-
-    dtype = torch.float32
 
     def __init__(self, mixture: GaussianMixture):
         super().__init__()
@@ -44,15 +30,8 @@ class MixtureNet(torch.nn.Module):
         self.register_buffer("means", mixture.means.float())
         self.register_buffer("labels", mixture.labels)
 
-    def forward(self, x, timesteps, context=None, control=None, transformer_options={}, **kwargs):
-        """Network output of the model's kind for x as `calculate_input` scaled it."""
-        return comfy.patcher_extension.WrapperExecutor.new_class_executor(
-            self._forward,
-            self,
-            comfy.patcher_extension.get_all_wrappers(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, transformer_options),
-        ).execute(x, timesteps, context, control, transformer_options, **kwargs)
-
     def _forward(self, x, timesteps, context, control, transformer_options, **kwargs):
+        """Network output of the model's kind for x as `calculate_input` scaled it."""
         sampling, sigma = transformer_options[_TRUE_SIGMA]
         if x[0].numel() != self.means.shape[1]:
             raise ValueError(
@@ -86,13 +65,6 @@ class MixtureModel(comfy.model_base.BaseModel):
         return super()._apply_model(x, t, c_concat, c_crossattn, control, options, **kwargs)
 
 
-class _Config(comfy.supported_models_base.BASE):
-    unet_config = {"disable_unet_model_creation": True}
-    unet_extra_config = {}
-    latent_format = MixtureLatent
-    memory_usage_factor = 0.001
-
-
 def mixture_model(mixture: GaussianMixture, kind: str, shift: float = 1.0, channels: int = 1):
     """A MODEL whose denoiser is the mixture's.
 
@@ -109,12 +81,6 @@ def mixture_model(mixture: GaussianMixture, kind: str, shift: float = 1.0, chann
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
     if not shift > 0.0:
         raise ValueError(f"shift must be above 0, got {shift:g}.")
-    config = _Config({**_Config.unet_config, "in_channels": channels})
-    config.latent_format.latent_channels = channels
+    config = model_config(channels)
     config.sampling_settings = {"shift": shift} if kind == "flow" else {}
-    model = MixtureModel(config, KINDS[kind], MixtureNet(mixture))
-    return comfy.model_patcher.ModelPatcher(
-        model.eval(),
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
+    return as_model(MixtureModel(config, KINDS[kind], MixtureNet(mixture)))

@@ -5,10 +5,6 @@ output is eps, and a model of CLD takes and gives positions and velocities, twic
 """
 
 import comfy.model_base
-import comfy.model_management
-import comfy.model_patcher
-import comfy.patcher_extension
-import comfy.supported_models_base
 import torch
 
 from ..embedded.cld_coordinates import LABEL_SCALE
@@ -18,7 +14,7 @@ from ..samplers.gddim.blurring import Blurring
 from ..samplers.gddim.cld import CLD
 from ..samplers.gddim.coordinates import Coordinates
 from ..samplers.gddim.linear_sde import LinearSDE
-from .digits_model import MixtureLatent
+from .network_model import Network, as_model, model_config
 
 GDDIM = "comfyui_res_gddim"  # in transformer_options: the sampler knows what this model gives
 _TABLE = 1000
@@ -121,20 +117,12 @@ class ProcessMixtureNet(torch.nn.Module):
         return coordinates.to_seen(eps)
 
 
-class _Wrapped(torch.nn.Module):
-    """A network as the host calls its own: through the wrappers of other nodes."""
-
-    dtype = torch.float32  # half precision cannot tell states near t = 0 apart
+class _Wrapped(Network):
+    """Any network of eps."""
 
     def __init__(self, network: torch.nn.Module):
         super().__init__()
         self.network = network
-
-    def forward(self, x, timesteps, context=None, control=None, transformer_options={}, **kwargs):
-        kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
-        wrappers = comfy.patcher_extension.get_all_wrappers(kind, transformer_options)
-        executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(self._forward, self, wrappers)
-        return executor.execute(x, timesteps, context, control, transformer_options, **kwargs)
 
     def _forward(self, x, timesteps, context, control, transformer_options, **kwargs):
         return self.network(x, timesteps, context)
@@ -158,13 +146,6 @@ class ProcessModel(comfy.model_base.BaseModel):
         return super()._apply_model(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
 
-class _Config(comfy.supported_models_base.BASE):
-    unet_config = {"disable_unet_model_creation": True}
-    unet_extra_config = {}
-    latent_format = MixtureLatent
-    memory_usage_factor = 0.001
-
-
 def check_unpatched(model, sampling) -> None:
     """Raise a ValueError for a ProcessModel whose model_sampling a patch has replaced."""
     if isinstance(model, ProcessModel) and not isinstance(sampling, ProcessSampling):
@@ -181,14 +162,7 @@ def process_model(sde: LinearSDE, kind: str, shape: tuple[int | None, ...], netw
         sde, kind, shape: as in `ProcessSampling`.
         network: `network(x, timesteps, context) -> eps` in float32, with `sde.size` times the channels of `shape`.
     """
-    config = _Config({**_Config.unet_config, "in_channels": shape[0]})
-    config.latent_format.latent_channels = shape[0]
-    config.latent_format.latent_rgb_factors = [[1.0 / shape[0]] * 3] * shape[0]  # previews are grey
-    return comfy.model_patcher.ModelPatcher(
-        ProcessModel(config, ProcessSampling(sde, kind, shape), network).eval(),
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
+    return as_model(ProcessModel(model_config(shape[0]), ProcessSampling(sde, kind, shape), network))
 
 
 def mixture_process_model(sde: CLD | Blurring, mixture: GaussianMixture, shape: tuple[int, int, int], kind: str = "R"):

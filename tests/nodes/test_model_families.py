@@ -30,7 +30,7 @@ def family(pack):
         kind = getattr(comfy.model_base.ModelType, name, None)
         if kind is None:
             pytest.skip(f"this host has no {name}")
-        config = module._Config({**module._Config.unet_config, "in_channels": 1})
+        config = module.model_config(1)
         config.sampling_settings = settings
         model = module.MixtureModel(config, kind, module.MixtureNet(digits(0.2)))
         cpu = torch.device("cpu")

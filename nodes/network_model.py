@@ -1,0 +1,54 @@
+"""What the pack's own models have in common with the host's: wrappers around the network, a latent format, devices."""
+
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.patcher_extension
+import comfy.supported_models_base
+import torch
+
+
+class Network(torch.nn.Module):
+    """A network as the host calls its own: through the wrappers of other nodes. Subclasses answer in `_forward`."""
+
+    dtype = torch.float32  # half precision cannot tell states near the data apart
+
+    def forward(self, x, timesteps, context=None, control=None, transformer_options={}, **kwargs):
+        kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+        wrappers = comfy.patcher_extension.get_all_wrappers(kind, transformer_options)
+        executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(self._forward, self, wrappers)
+        return executor.execute(x, timesteps, context, control, transformer_options, **kwargs)
+
+    def _forward(self, x, timesteps, context, control, transformer_options, **kwargs):
+        raise NotImplementedError
+
+
+class _Pixels(comfy.latent_formats.LatentFormat):
+    """Latents as they are."""
+
+    spacial_downscale_ratio = 1
+
+
+class _Config(comfy.supported_models_base.BASE):
+    unet_config = {"disable_unet_model_creation": True}
+    unet_extra_config = {}
+    latent_format = _Pixels
+    memory_usage_factor = 0.001
+
+
+def model_config(channels: int) -> comfy.supported_models_base.BASE:
+    """The configuration of a BaseModel whose network is set by hand; previews show the mean of the channels, in grey."""
+    config = _Config({**_Config.unet_config, "in_channels": channels})
+    config.latent_format.latent_channels = channels
+    config.latent_format.latent_rgb_factors = [[1.0 / channels] * 3] * channels
+    return config
+
+
+def as_model(model: comfy.model_base.BaseModel) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL on the host's devices."""
+    return comfy.model_patcher.ModelPatcher(
+        model.eval(),
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
