@@ -1,17 +1,17 @@
 """The pack's face to ComfyUI: nodes, and the samplers and schedulers registered by name.
 
-Files here only translate between the graph and `samplers/`; the one exception is `digits_model.py`, which
-wraps an exact denoiser as a model of the host.
+Files here only translate between the graph and `samplers/`; the exceptions are the `_model.py` ones, which wrap exact
+denoisers and networks as models of the host.
 """
 
 from comfy_api.v0_0_2 import ComfyExtension
 
 from .adaptive import RESAdaptive, RESAdaptiveGrid
-from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel
+from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel, DigitsProcessModel
 from .gddim import RESGDDIM
 from .lab_measure import RESLabMeasure
 from .plot import RESSigmasPlot
-from .processes import DigitsProcessModel, RESGDDIMSample, RESGDDIMTimes, RESLoadCLD
+from .processes import RESGDDIMSample, RESGDDIMTimes, RESLoadCLD
 from .registry import register_all
 from .reshaping import RESSigmasBlend, RESSigmasResample, RESSigmasSplit
 from .samplers import RESMultistep, RESSingleStep

@@ -1,12 +1,16 @@
-"""Nodes for trying things out: an exact model of handwritten digits that needs no download."""
+"""Nodes for trying things out: exact models of handwritten digits that need no download."""
 
 import comfy.model_management
 import torch
 from comfy_api.v0_0_2 import io
 
 from ..embedded import digits
+from ..samplers.gddim.blurring import Blurring
+from ..samplers.gddim.cld import CLD
+from ..samplers.gddim.linear_sde import KINDS as PROCESS_KINDS
 from .digits_model import KINDS, mixture_model
-from .schema import schema
+from .process_model import mixture_process_model
+from .schema import ADVANCED, schema
 
 _CATEGORY = "RES/digits (for trying out)"
 _ANY = "any digit"
@@ -33,14 +37,9 @@ class DigitsModel(io.ComfyNode):
                     tooltip="How the model speaks: eps like SD1.5 and SDXL, v like SD2 and v-prediction fine-tunes, edm like EDM "
                     "models, flow like SD3, Flux and Wan.",
                 ),
-                io.Float.Input(
-                    "width",
-                    default=digits.DEFAULT_WIDTH,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Standard deviation of the blur around each digit; pixels run from -1 to 1. Small widths are "
-                    "hard for samplers, large ones easy.",
+                _width_input(
+                    "Standard deviation of the blur around each digit; pixels run from -1 to 1. Small widths are hard for "
+                    "samplers, large ones easy."
                 ),
             ],
             outputs=[io.Model.Output()],
@@ -50,6 +49,42 @@ class DigitsModel(io.ComfyNode):
     def execute(cls, kind, width) -> io.NodeOutput:
         """A MODEL for latents of shape (batch, 1, 8, 8); `kind` holds the choice and a flow model's shift."""
         return io.NodeOutput(mixture_model(digits.digits(width), kind["kind"], kind.get("shift", 1.0)))
+
+
+class DigitsProcessModel(io.ComfyNode):
+    """The digits under a process, as a MODEL."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESDigitsProcessModel",
+            display_name="Digits Process Model",
+            category=_CATEGORY,
+            description="The exact eps of the handwritten digits under critically-damped Langevin or blurring diffusion, as a "
+            "MODEL for gDDIM Sample: no weights, and every error in a picture is the sampler's.",
+            search_aliases=["gddim", "cld", "langevin", "blurring"],
+            inputs=[
+                io.DynamicCombo.Input(
+                    "process",
+                    options=[
+                        io.DynamicCombo.Option("CLD", [_kind_input()]),
+                        io.DynamicCombo.Option("blurring", [_blur_input()]),
+                    ],
+                    tooltip="CLD: every pixel has a velocity, and noise reaches it through that alone. blurring: an image is "
+                    "blurred while noise is added.",
+                ),
+                _width_input("As in Digits Model: standard deviation of the blur around each digit."),
+            ],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, process, width) -> io.NodeOutput:
+        """A MODEL for latents of shape (batch, 1, 8, 8); `process` holds the choice and its parameters."""
+        mixture = digits.digits(width)
+        if process["process"] == "CLD":
+            return io.NodeOutput(mixture_process_model(CLD(), mixture, digits.SHAPE, process["kind"]))
+        return io.NodeOutput(mixture_process_model(Blurring(*digits.SHAPE[1:], blur=process["blur"]), mixture, digits.SHAPE))
 
 
 class DigitsCondition(io.ComfyNode):
@@ -145,3 +180,30 @@ def digit_grid(latents: torch.Tensor, columns: int, scale: int) -> torch.Tensor:
     image = torch.nn.functional.pad(image, (1, 0, 1, 0), value=_FRAME)
     image = image.repeat_interleave(scale, dim=0).repeat_interleave(scale, dim=1)
     return image[None, :, :, None].repeat(1, 1, 1, 3)
+
+
+def _width_input(tooltip: str):
+    return io.Float.Input("width", default=digits.DEFAULT_WIDTH, min=0.01, max=1.0, step=0.01, tooltip=tooltip)
+
+
+def _kind_input():
+    return io.Combo.Input(
+        "kind",
+        options=list(PROCESS_KINDS),
+        default="R",
+        tooltip="Which eps the model gives: R_t's, which hardly changes along a sample's path and is what gDDIM is about, or "
+        "that of the Cholesky factor L_t, for comparison.",
+        **ADVANCED,
+    )
+
+
+def _blur_input():
+    return io.Float.Input(
+        "blur",
+        default=10.0,
+        min=0.0,
+        max=100.0,
+        step=0.5,
+        round=False,
+        tooltip="Strength of the blur at t = 1, in pixels. 0: no blur, a VP process.",
+    )

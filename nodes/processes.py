@@ -5,14 +5,13 @@ import torch
 from comfy_api.v0_0_2 import io
 from comfy_extras.nodes_custom_sampler import SamplerCustom
 
-from ..embedded import cld_checkpoint, digits
+from ..embedded import cld_checkpoint
 from ..embedded.cld_checkpoint import DIGITS_CLD
-from ..samplers.gddim.blurring import Blurring
 from ..samplers.gddim.cld import CLD
 from ..samplers.gddim.times import time_grid
 from ..samplers.schedules import denoise_tail
 from .gddim import mode_input, sampler_of
-from .process_model import ProcessSampling, check_unpatched, mixture_process_model, process_model
+from .process_model import ProcessSampling, check_unpatched, process_model
 from .schema import ADVANCED, schema
 
 _CATEGORY = "RES/gDDIM"
@@ -168,69 +167,3 @@ class RESLoadCLD(io.ComfyNode):
 
 def _files() -> list[str]:
     return [name for name in folder_paths.get_filename_list(_FOLDER) if name.endswith(".safetensors")]
-
-
-class DigitsProcessModel(io.ComfyNode):
-    """The digits under a process, as a MODEL."""
-
-    @classmethod
-    def define_schema(cls):
-        return schema(
-            node_id="RESDigitsProcessModel",
-            display_name="Digits Process Model",
-            category="RES/digits (for trying out)",
-            description="The exact eps of the handwritten digits under critically-damped Langevin or blurring diffusion, as a "
-            "MODEL for gDDIM Sample: no weights, and every error in a picture is the sampler's.",
-            search_aliases=["gddim", "cld", "langevin", "blurring"],
-            inputs=[
-                io.DynamicCombo.Input(
-                    "process",
-                    options=[
-                        io.DynamicCombo.Option("CLD", [_kind_input()]),
-                        io.DynamicCombo.Option("blurring", [_blur_input()]),
-                    ],
-                    tooltip="CLD: every pixel has a velocity, and noise reaches it through that alone. blurring: an image is "
-                    "blurred while noise is added.",
-                ),
-                io.Float.Input(
-                    "width",
-                    default=digits.DEFAULT_WIDTH,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="As in Digits Model: standard deviation of the blur around each digit.",
-                ),
-            ],
-            outputs=[io.Model.Output()],
-        )
-
-    @classmethod
-    def execute(cls, process, width) -> io.NodeOutput:
-        """A MODEL for latents of shape (batch, 1, 8, 8); `process` holds the choice and its parameters."""
-        mixture = digits.digits(width)
-        if process["process"] == "CLD":
-            return io.NodeOutput(mixture_process_model(CLD(), mixture, digits.SHAPE, process["kind"]))
-        return io.NodeOutput(mixture_process_model(Blurring(*digits.SHAPE[1:], blur=process["blur"]), mixture, digits.SHAPE))
-
-
-def _kind_input():
-    return io.Combo.Input(
-        "kind",
-        options=["R", "L"],
-        default="R",
-        tooltip="Which eps the model gives: R_t's, which hardly changes along a sample's path and is what gDDIM is about, or "
-        "that of the Cholesky factor L_t, for comparison.",
-        **ADVANCED,
-    )
-
-
-def _blur_input():
-    return io.Float.Input(
-        "blur",
-        default=10.0,
-        min=0.0,
-        max=100.0,
-        step=0.5,
-        round=False,
-        tooltip="Strength of the blur at t = 1, in pixels. 0: no blur, a VP process.",
-    )
