@@ -15,7 +15,7 @@ from samplers.gddim.cld import CLD
 from samplers.gddim.sample import sample_gddim
 
 from .cld_baselines import mapped
-from .gddim_models import DigitsModel, euler_maruyama, gddim, time_grid
+from .gddim_models import DigitsModel, euler_maruyama, gddim, times
 
 _POINTS = GaussianMixture(torch.tensor([[-0.7], [0.8], [0.8]], dtype=torch.float64), 0.1)
 _LAMBDAS = (0.0, 0.3, 0.7, 1.0)
@@ -38,7 +38,7 @@ def path(model: DigitsModel, u: torch.Tensor, calls: int, **options) -> tuple[to
     draw = lambda s, t: torch.randn_like(u)  # noqa: E731
     eps = lambda v, t: model.eps(v, t, kind)  # noqa: E731
     options |= {"sde": model.sde, "disable": True, "noise_sampler": draw}
-    sample_gddim(eps, u, time_grid(calls - 1), callback=note, **options)
+    sample_gddim(eps, u, times(model, calls), callback=note, **options)
     return tuple(torch.stack(column) for column in zip(*seen))
 
 

@@ -18,11 +18,11 @@ from embedded.process_mixture import ProcessMixture
 from samplers.gddim.cld import CLD
 from samplers.gddim.res import res_on
 from samplers.gddim.sample import sample_gddim
+from samplers.gddim.times import time_grid
 from samplers.loop import run
 
 from . import cld_baselines
 
-LAST = 1e-3
 _CHUNK = 250  # items a call, what fits a CPU's cache
 
 
@@ -77,42 +77,42 @@ def trained_model() -> DigitsModel:
     return DigitsModel("trained network", sde, kind, function)
 
 
-def time_grid(steps: int) -> torch.Tensor:
-    """`steps` steps to 0.001 and one to 0; float64."""
-    return torch.tensor([*(np.linspace(1.0, LAST**0.5, steps + 1)[:-1] ** 2), LAST, 0.0], dtype=torch.float64)
+def times(model: DigitsModel, calls: int) -> torch.Tensor:
+    """The grid of so many calls of a method that takes one a step; float64."""
+    return torch.tensor(time_grid(model.sde, calls), dtype=torch.float64)
 
 
 def gddim(model: DigitsModel, u, calls: int, degree: int = 2, corrector: str = "none", kind: str = "R", lam: float = 0.0):
     """gDDIM; where it diverges, samples are infinite."""
-    steps = (calls - 1) // (2 if corrector == "PECE" else 1)
+    grid = times(model, 1 + (calls - 1) // (2 if corrector == "PECE" else 1))
     options = {"sde": model.sde, "degree": degree, "corrector": corrector, "kind": kind, "lam": lam}
     draw = lambda s, t: torch.randn_like(u)  # noqa: E731
     eps = partial(model.eps, kind=kind)
     try:
-        return positions(sample_gddim(eps, u, time_grid(steps), disable=True, noise_sampler=draw, **options))
+        return positions(sample_gddim(eps, u, grid, disable=True, noise_sampler=draw, **options))
     except FloatingPointError:
         return torch.full_like(positions(u), torch.inf)
 
 
 def res_3mc(model: DigitsModel, u, calls: int):
     """RES of third order with the corrector."""
-    times = time_grid(calls - 1)
-    return positions(run(res_on(model.sde, times, "3MC"), model.eps, u, times, disable=True))
+    grid = times(model, calls)
+    return positions(run(res_on(model.sde, grid, "3MC"), model.eps, u, grid, disable=True))
 
 
 def euler_maruyama(model: DigitsModel, u, calls: int, lam: float):
     """Euler-Maruyama; Euler's method where lambda is 0."""
-    return positions(cld_baselines.euler_maruyama(model.sde, model.eps, u, time_grid(calls - 1).tolist(), lam)[0])
+    return positions(cld_baselines.euler_maruyama(model.sde, model.eps, u, times(model, calls).tolist(), lam)[0])
 
 
 def sscs(model: DigitsModel, u, calls: int):
     """The symmetric splitting CLD sampler."""
-    return positions(cld_baselines.sscs(model.sde, model.eps, u, time_grid(calls - 1).tolist())[0])
+    return positions(cld_baselines.sscs(model.sde, model.eps, u, times(model, calls).tolist())[0])
 
 
 def rk45(model: DigitsModel, u, calls: int | None, tolerance: float):
     """The probability-flow ODE by RK45, which takes as many calls as it needs."""
-    return positions(cld_baselines.probability_flow_rk45(model.sde, model.eps, u, 1.0, LAST, tolerance)[0])
+    return positions(cld_baselines.probability_flow_rk45(model.sde, model.eps, u, model.sde.t_max, model.sde.t_min, tolerance)[0])
 
 
 def positions(u: torch.Tensor) -> torch.Tensor:

@@ -5,19 +5,14 @@ from functools import partial
 
 import torch
 
-from embedded.digits import digits
-from embedded.mixture import GaussianMixture
-from embedded.process_mixture import ProcessMixture
 from samplers.gddim.blurring import Blurring
 from samplers.gddim.cld import CLD
-from samplers.gddim.coordinates import Coordinates
 from samplers.gddim.linear_sde import LinearSDE
 from samplers.gddim.plan import gddim_on
 from samplers.gddim.res import res_on
-from samplers.gddim.times import time_grid
-from samplers.loop import run
 
 from .gddim_metrics import Size, interval, smaller
+from .process_cases import DigitsProcess, median_distance
 
 PROCESSES: dict[str, LinearSDE] = {"CLD": CLD(), "blurring diffusion": Blurring(8, 8)}
 POWERS = (2.0, 3.0)
@@ -27,38 +22,24 @@ _RES = {"2M": 1, "2MC": 1, "3M": 1, "3MC": 1, "2S": 2, "3S": 3}
 METHODS |= {f"RES-{method}": (partial(res_on, method=method), stages) for method, stages in _RES.items()}
 
 
-class _Problem:
-    """The digits under a process: exact eps, starts by seed, and their converged samples."""
+class _Problem(DigitsProcess):
+    """The digits under a process and their converged samples, by seed."""
 
     def __init__(self, sde: LinearSDE, items: int, converging: int):
-        coordinates = Coordinates(sde, torch.zeros(1, 1, 8, 8, dtype=torch.float64))
-        data = digits(dtype=torch.float64)
-        means = coordinates.to_state(data.means.reshape(-1, 1, 8, 8)).flatten(1)
-        self._exact, self._sde, self._items = ProcessMixture(sde, GaussianMixture(means, data.std)), sde, items
-        self._converging = converging
+        super().__init__(sde)
+        self._items, self._converging = items, converging
         self._solutions: dict[int, torch.Tensor] = {}
-
-    def samples(self, plan, steps: int, power: float, seed: int) -> torch.Tensor:
-        """Data after so many steps, the last of them to t = 0."""
-        times = time_grid(self._sde, steps, power)
-        generator = torch.Generator().manual_seed(seed)
-        u = torch.randn(self._items, self._sde.size, 8, 8, generator=generator, dtype=torch.float64)
-        if self._sde.size == 2:
-            u[:, 1] *= float(self._sde.prior_covariance()[1, 1]) ** 0.5
-        eps = lambda u, t: self._exact.eps(u, float(t[0]))  # noqa: E731
-        return run(plan(self._sde, times), eps, u, torch.tensor(times), disable=True)[:, :1]
 
     def defect(self, plan, steps: int, power: float, seed: int) -> float:
         """Median relative distance to the converged samples."""
+        start = self.start(self._items, seed)
         if seed not in self._solutions:
             fine = partial(gddim_on, degree=3, corrector="PECE")
-            self._solutions[seed] = self.samples(fine, self._converging, 2.0, seed)
-        exact = self._solutions[seed]
+            self._solutions[seed] = self.solve(fine, start, self._converging)
         try:
-            end = self.samples(plan, steps, power, seed)
+            return median_distance(self.solve(plan, start, steps, power), self._solutions[seed])
         except FloatingPointError:
             return math.inf
-        return float(((end - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)).median())
 
 
 def section(size: Size) -> str:

@@ -10,21 +10,18 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from benchmarks.process_cases import DigitsProcess, median_distance
 from embedded import digits
 from embedded.mixture import GaussianMixture, ring
-from embedded.process_mixture import ProcessMixture
 from samplers.adaptive import sample_exp_res_adaptive
 from samplers.curve import read_curve
 from samplers.gddim.blurring import Blurring
 from samplers.gddim.cld import CLD
-from samplers.gddim.coordinates import Coordinates
 from samplers.gddim.isotropic import sample_exp_gddim
 from samplers.gddim.plan import gddim_on
 from samplers.gddim.res import res_on
-from samplers.gddim.times import time_grid
 from samplers.lab.measure import Dry, Entry, Measurement, Schedule
 from samplers.lab.store import Store
-from samplers.loop import run
 from samplers.res import SAMPLERS, sample_res_multistep
 from samplers.reshaping import blend, resample, split
 from samplers.schedules import SigmaRange, logsnr_grid
@@ -104,7 +101,7 @@ def _errors(sample, steps: list[int]) -> list[float]:
 
     exact = run(SAMPLERS["exp_res_3s"].sample, 400)
     ends = (run(sample, n) for n in steps)
-    return [float(((end - exact).norm(dim=1) / exact.norm(dim=1)).median()) for end in ends]
+    return [median_distance(end, exact) for end in ends]
 
 
 def _error_plot(methods: dict):
@@ -150,18 +147,14 @@ def processes():
     """gDDIM and RES on the digits under CLD and blurring diffusion, on the paper's grid."""
     figure, panels = _figure(2, sharey=True)
     for panel, sde in zip(panels, (CLD(), Blurring(8, 8))):
-        model, state = _digits_under(sde)
-
-        def solve(plan, calls, sde=sde, model=model, state=state):
-            times = time_grid(sde, calls)
-            return run(plan(sde, times), model, state, torch.tensor(times), disable=True)[:, :1]  # the data
-
-        exact = solve(partial(gddim_on, degree=3), 400)
+        problem = DigitsProcess(sde)
+        state = problem.start(32, 0)
+        exact = problem.solve(partial(gddim_on, degree=3), state, 400)
         methods = {f"degree {q}": partial(gddim_on, degree=q) for q in (0, 2, 3)}
         methods |= {f"RES-{name}": partial(res_on, method=name) for name in ("2MC", "3MC")}
         for label, plan in methods.items():
             calls = (12, 16, 24, 36, 50)
-            errors = [((solve(plan, n) - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)).median() for n in calls]
+            errors = [median_distance(problem.solve(plan, state, n), exact) for n in calls]
             panel.loglog(calls, errors, marker=".", label=label)
         panel.set_title(sde.name, fontsize=10)
         panel.set_xlabel("model calls")
@@ -170,17 +163,6 @@ def processes():
     panels[0].set_ylabel("error")
     panels[0].legend(fontsize=8)
     return figure
-
-
-def _digits_under(sde):
-    """model(u, t) -> exact eps of the digits, and states to start from."""
-    coordinates = Coordinates(sde, torch.zeros(1, 1, 8, 8, dtype=torch.float64))
-    data = digits.digits(dtype=torch.float64)
-    exact = ProcessMixture(sde, GaussianMixture(coordinates.to_state(data.means.reshape(-1, 1, 8, 8)).flatten(1), data.std))
-    state = torch.randn(32, sde.size, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    if sde.size == 2:
-        state[:, 1] *= sde.mass**0.5
-    return lambda u, t: exact.eps(u, float(t[0])), state
 
 
 class _Path:

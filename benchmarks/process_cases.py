@@ -1,0 +1,53 @@
+"""The digits under a process whose noise is not the same in every direction. Pure core: no host."""
+
+from collections.abc import Callable
+
+import torch
+
+from embedded.digits import SHAPE, digits
+from embedded.mixture import GaussianMixture
+from embedded.process_mixture import ProcessMixture
+from samplers.gddim.coordinates import Coordinates
+from samplers.gddim.linear_sde import LinearSDE
+from samplers.gddim.times import time_grid
+from samplers.loop import run
+from samplers.plan import Plan
+
+
+class DigitsProcess:
+    """The digits as a mixture of width 0.1 under a process, whose eps is a formula.
+
+    Args:
+        sde: the process, of images of the digits' size.
+    """
+
+    def __init__(self, sde: LinearSDE):
+        coordinates = Coordinates(sde, torch.zeros(1, *SHAPE, dtype=torch.float64))
+        data = digits(dtype=torch.float64)
+        means = coordinates.to_state(data.means.reshape(-1, *SHAPE)).flatten(1)
+        self._sde, self._exact = sde, ProcessMixture(sde, GaussianMixture(means, data.std))
+
+    def start(self, items: int, seed: int) -> torch.Tensor:
+        """Draws of the prior, (items, size, 8, 8) in float64."""
+        generator = torch.Generator().manual_seed(seed)
+        u = torch.randn(items, self._sde.size, *SHAPE[1:], generator=generator, dtype=torch.float64)
+        if self._sde.size == 2:
+            u[:, 1] *= float(self._sde.prior_covariance()[1, 1]) ** 0.5
+        return u
+
+    def solve(self, plan: Callable[..., Plan], start: torch.Tensor, steps: int, power: float = 2.0) -> torch.Tensor:
+        """The data's part of the state at t = 0, of blurring diffusion in frequencies.
+
+        Args:
+            plan: of (sde, times).
+            start: from `start`.
+            steps, power: as in `time_grid`.
+        """
+        times = time_grid(self._sde, steps, power)
+        eps = lambda u, t: self._exact.eps(u, float(t[0]))  # noqa: E731
+        return run(plan(self._sde, times), eps, start, torch.tensor(times), disable=True)[:, :1]
+
+
+def median_distance(samples: torch.Tensor, exact: torch.Tensor) -> float:
+    """Of the items, relative to the exact ones."""
+    return float(((samples - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)).median())
