@@ -6,6 +6,7 @@ With y the orthonormal 2-D DCT-II of the image, eps white, and a_t falling faste
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, pi
 
 import numpy as np
@@ -91,6 +92,7 @@ class Blurring(LinearSDE):
         return np.log(np.cos(phase)) + np.log(_LEAST + (1.0 - _LEAST) * self._blur(t)[0])
 
 
+@lru_cache(maxsize=4)  # an exact model asks for those of its latents at every call
 def dct_matrix(n: int) -> np.ndarray:
-    """The orthonormal DCT-II of n numbers as a matrix; its transpose is the inverse."""
+    """The orthonormal DCT-II of n numbers as a matrix, not to be written into; its transpose is the inverse."""
     return dct(np.eye(n), axis=0, norm="ortho")
