@@ -24,7 +24,7 @@ from ..plan import Plan, Stage, step_count
 from ..time_maps import TimeMap
 from .coefficients import lagrange, last_weight, quadrature, usable
 from .linear_sde import LinearSDE, transposed
-from .plan import falling_steps, half_log_snr, operator, time_map_of
+from .plan import PLANS_KEPT, falling_steps, half_log_snr, operator, time_map_of
 
 _MISSED = 1e-5
 METHODS = ("1", "2M", "2MC", "3M", "3MC", "4M", "4MC", "2S", "3S")
@@ -52,7 +52,7 @@ def res_on(sde: LinearSDE, sigmas, method: str = "3MC", kind: str = "R") -> Plan
     return _planned(sde, tuple(read_sigmas(sigmas)), method, kind)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=PLANS_KEPT)
 def _planned(sde, sigmas, method, kind) -> Plan:
     builder = _Builder(sde, time_map_of(sde), kind)
     steps = falling_steps(sde, sigmas)
