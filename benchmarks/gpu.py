@@ -103,6 +103,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help='"cpu" tries the script itself')
     device = parser.parse_args().device
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("there is no GPU that torch can use; --device cpu tries the script itself.")
     host.load()
     for line in report(device):
         print(line, flush=True)

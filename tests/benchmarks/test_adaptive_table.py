@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from benchmarks import adaptive
 from benchmarks.adaptive import adaptive_cases, adaptive_sampler, converged, fixed_grids, fixed_sampler
 from benchmarks.cases import MixtureCase
 
@@ -25,3 +26,12 @@ def test_every_run_converges_to_the_reference(cases):
         for name, samples in runs.items():
             error = (samples.flatten(1) - truth).norm(dim=1) / truth.norm(dim=1)
             assert float(error.median()) < (0.03 if name == "uniform sigma" else 1e-3), f"{name}, {case.name}"
+
+
+def test_a_row_a_tolerance(cases, monkeypatch):
+    monkeypatch.setattr(adaptive, "RTOLS", (0.2, 0.02))
+    rows = [line.split("|")[1:-1] for line in adaptive.table(cases[0]).splitlines()[4:]]
+    assert [float(row[0]) for row in rows] == [0.2, 0.02]
+    loose, tight = ([float(cell.split("(")[0]) for cell in row[1:]] for row in rows)
+    for column in (0, 5):  # the calls of both adaptive samplers, then their defects
+        assert loose[column] < tight[column] and loose[column + 1] > tight[column + 1]

@@ -1,10 +1,11 @@
-"""The measurement of what gDDIM's polynomials are in."""
+"""The measurements behind the defaults, on little: of what gDDIM's polynomials are in, and that every table is made."""
 
 import numpy as np
 import pytest
 import torch
 from exact import denoiser, noisy
 
+from benchmarks import choices
 from benchmarks.choices import VARIABLES, _by_polynomials
 from samplers.gddim.isotropic import gddim_plan
 from samplers.loop import run
@@ -18,3 +19,22 @@ def test_in_log_rho_it_is_the_plan(degree):
     for name, variable in VARIABLES.items():
         if degree == 0 or name == "log rho":
             torch.testing.assert_close(_by_polynomials(denoiser(False), x, sigmas, degree, variable), expected)
+
+
+@pytest.fixture(scope="module")
+def one_problem():
+    """Of a kind of model, the first case with two items."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choices, "_BATCH", 2)
+        return {flow: choices.problems(flow)[:1] for flow in (False, True)}
+
+
+@pytest.mark.parametrize(
+    "table, rows, columns", [("interior", 6, 7), ("nodes", 12, 2), ("power", 8, 2), ("gddim", len(VARIABLES), 3)]
+)
+def test_tables_are_of_finite_errors(monkeypatch, one_problem, table, rows, columns):
+    monkeypatch.setattr(choices, "CALLS", (7,))
+    monkeypatch.setattr(choices, "problems", lambda flow: one_problem[flow])
+    lines = [line.split("|")[2:-1] for line in getattr(choices, f"{table}_table")().splitlines()[2:]]
+    errors = np.array(lines, dtype=float)
+    assert errors.shape == (rows, columns) and (errors > 0.0).all() and np.isfinite(errors).all()

@@ -1,5 +1,8 @@
 """The report for GPUs, tried on the CPU."""
 
+import pytest
+import torch
+
 from benchmarks import gpu
 
 
@@ -11,3 +14,10 @@ def test_every_sampler_has_a_row(pack, monkeypatch):
         assert "| none |" in row and "NOT" not in row
         assert ("independent: all of" in row and "brownian: all of" in row) == gpu.SAMPLERS[name].stochastic
     assert all(any(line.startswith(f"| {name} | 1.000 |") for line in lines) for name in gpu.TIMED)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["gpu"])
+    with pytest.raises(SystemExit, match="there is no GPU that torch can use; --device cpu"):
+        gpu.main()
