@@ -2,13 +2,17 @@
 
 import math
 import re
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
 
 from embedded.mixture import ring
+from samplers.loop import run
 from samplers.res import SAMPLERS, sample_res_multistep
+from samplers.single_step import single_step_plan
+from samplers.tableaus import res_3s
+from samplers.time_maps import VE
 
 DETERMINISTIC = {name: sampler for name, sampler in SAMPLERS.items() if not sampler.stochastic and not sampler.cfg_pp}
 
@@ -60,6 +64,17 @@ GRIDS = {
 def grid(name: str, n: int) -> torch.Tensor:
     """A grid of n steps by name, float64."""
     return torch.tensor(GRIDS[name][1](n), dtype=torch.float64)
+
+
+REFERENCE = 2560  # steps
+
+
+@cache
+def converged(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noisy data at the start of a grid by name, and the solution at its end; made once for all tests."""
+    fine, flow = grid(name, REFERENCE), GRIDS[name][0]
+    x = noisy(float(fine[0]), flow)
+    return x, run(single_step_plan(fine, res_3s(), VE), denoiser(flow), x, fine, disable=True)
 
 
 def paired(denoise):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from exact import GRIDS, denoiser, grid, noisy
+from exact import GRIDS, REFERENCE, converged, denoiser, grid
 
 from samplers.loop import run
 from samplers.multistep import multistep_plan
@@ -20,26 +20,11 @@ METHODS = {
     "RES-3M, 3S start": (2.85, lambda g, time: multistep_plan(g, 3, time, res_3s())),
 }
 CASES = [(name, VE) for name in GRIDS] + [(name, FLOW) for name, (flow, _) in GRIDS.items() if flow]
-_COARSE, _FINE, _REFERENCE = 160, 320, 2560
+_COARSE, _FINE = 160, 320
 
 
-@pytest.fixture(scope="module")
-def references():
-    cache = {}
-
-    def reference(name):
-        if name not in cache:
-            fine = grid(name, _REFERENCE)
-            x = noisy(float(fine[0]), GRIDS[name][0])
-            plan = single_step_plan(fine, res_3s(), VE)
-            cache[name] = x, run(plan, denoiser(GRIDS[name][0]), x, fine, disable=True)
-        return cache[name]
-
-    return reference
-
-
-def _errors(name, time, method, n, references):
-    x, exact = references(name)
+def _errors(name, time, method, n):
+    x, exact = converged(name)
     sigmas = grid(name, n)
     result = run(METHODS[method][1](sigmas, time), denoiser(GRIDS[name][0]), x, sigmas, disable=True)
     return (result - exact).norm(dim=1)
@@ -47,25 +32,25 @@ def _errors(name, time, method, n, references):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name, time", CASES, ids=lambda v: getattr(v, "name", v))
-def test_slope(name, time, method, references):
-    coarse = _errors(name, time, method, _COARSE, references)
-    fine = _errors(name, time, method, _FINE, references)
+def test_slope(name, time, method):
+    coarse = _errors(name, time, method, _COARSE)
+    fine = _errors(name, time, method, _FINE)
     slopes = torch.log2(coarse / fine)
     assert slopes.median() >= METHODS[method][0]
     assert slopes.quantile(0.1) >= METHODS[method][0] - 0.5
 
 
 @pytest.mark.parametrize("name", GRIDS)
-def test_reference_is_100_times_better(name, references):
+def test_reference_is_100_times_better(name):
     """The reference's own error, by the order it was just shown to have, is below 1 % of what is measured."""
-    _, exact = references(name)
-    half = _errors(name, VE, "RES-3S(1/3,2/3)", _REFERENCE // 2, references)  # about 7 times the reference's error
-    assert half.median() / 7 < 0.01 * _errors(name, VE, "RES-3S(1/3,2/3)", _FINE, references).median()
+    _, exact = converged(name)
+    half = _errors(name, VE, "RES-3S(1/3,2/3)", REFERENCE // 2)  # about 7 times the reference's error
+    assert half.median() / 7 < 0.01 * _errors(name, VE, "RES-3S(1/3,2/3)", _FINE).median()
 
 
-def test_low_order_start_of_third_order_is_second_order(references):
+def test_low_order_start_of_third_order_is_second_order():
     """What the tooltip says: third order needs the single-step start to show."""
-    x, exact = references("ve, uniform in lambda")
+    x, exact = converged("ve, uniform in lambda")
     errors = []
     for n in (_COARSE, _FINE):
         sigmas = grid("ve, uniform in lambda", n)

@@ -4,14 +4,13 @@ import math
 
 import pytest
 import torch
-from exact import GRIDS, denoiser, grid, noisy
+from exact import GRIDS, converged, denoiser, grid, noisy
 
 from samplers.churn import Churn
 from samplers.interpolation import IN_LAMBDA, InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
-from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, VE
 
@@ -168,9 +167,7 @@ def test_slope(method, name):
     order, interpolation, start = METHODS[method]
     flow = GRIDS[name][0]
     time = FLOW if flow else VE
-    fine = grid(name, 2560)
-    x = noisy(float(fine[0]), flow)
-    exact = run(single_step_plan(fine, res_3s(), VE), denoiser(flow), x, fine, disable=True)
+    x, exact = converged(name)
     errors = []
     for n in (160, 320):
         sigmas = grid(name, n)
