@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from PIL import Image
 
 from .distances import sliced_distance
 from .measure import Cell, ranked, same_start
@@ -11,6 +12,7 @@ from .reference import Reference
 
 _SHOWN_PAIRS, _STRIP_ROWS, _STRIP_COLUMNS = 10, 10, 6
 _WIDTH, _DPI = 9.0, 120  # 1080 pixels: readable on a phone held upright
+_GAP, _LINE = 6, 26  # pixels between tiles, and of a line of text above and below them
 _CSV = ("sampler", "schedule", "budget", "calls", "steps", "start", "kind", "median", "q25", "q75", "seconds", "rank")
 
 
@@ -99,11 +101,11 @@ def _entry(cell: Cell | None, column: int, best: float) -> str:
     return f"{bold}{cell.spread.median:.3g}{bold} [{cell.spread.q25:.2g}, {cell.spread.q75:.2g}]{made}"
 
 
-def _figure(height: float):
+def _figure(height: float, layout: str | None = "constrained"):
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout=layout)
     return figure, FigureCanvasAgg(figure)
 
 
@@ -186,22 +188,40 @@ def strip(cells: Sequence[Cell], images: Sequence[np.ndarray], truth: np.ndarray
     order = list(dict.fromkeys(cell.pair for cell in [*ranked(cells), *cells]))[:_STRIP_ROWS]
     columns = sorted({cell.budget or cell.calls for cell in cells if cell.pair in order})
     columns = [columns[round(i)] for i in np.linspace(0, len(columns) - 1, min(len(columns), _STRIP_COLUMNS))]
-    tile = _WIDTH / (len(columns) + 1)
-    figure, canvas = _figure(len(order) * (tile * truth.shape[0] / truth.shape[1] + 0.45) + 0.3)
-    panels = figure.subplots(len(order), len(columns) + 1, squeeze=False)
-    smooth = "nearest" if max(truth.shape[:2]) < 64 else "antialiased"
-    for row, pair in zip(panels, order):
-        row[0].set_title(pair, fontsize=13, loc="left")
-        for axes, column in zip(row, columns):
-            cell, image = found[pair].get(column, (None, None))
-            if image is not None:
-                axes.imshow(np.clip(image, 0.0, 1.0), interpolation=smooth)
+    width = round(_WIDTH * _DPI)
+    side = width // (len(columns) + 1) - _GAP
+    size = side, max(1, round(side * truth.shape[0] / truth.shape[1]))
+    row_height = size[1] + 2 * _LINE
+    sheet, texts = np.ones((len(order) * row_height, width, 3), np.float32), []
+
+    def place(row: int, column: int, image: np.ndarray, text: str) -> None:
+        top, left = row * row_height + _LINE, column * (side + _GAP)
+        sheet[top : top + size[1], left : left + side] = _resized(image, size)
+        texts.append((left + side / 2, top + size[1] + 2, text, "center"))
+
+    for row, pair in enumerate(order):
+        texts.append((2, row * row_height + 4, pair, "left"))
+        for column, calls in enumerate(columns):
+            if calls in found[pair]:
+                cell, image = found[pair][calls]
                 defect = "" if cell.stochastic else f": {float(cell.distances[0]):.2g}"  # the item's own
-                axes.set_xlabel(f"{cell.calls} calls{defect}", fontsize=11)
-        row[-1].imshow(np.clip(truth, 0.0, 1.0), interpolation=smooth)
-        row[-1].set_xlabel("converged", fontsize=11)
-    for axes in panels.flat:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_frame_on(False)
+                place(row, column, image, f"{cell.calls} calls{defect}")
+        place(row, len(columns), truth, "converged")
+    return _with_texts(sheet, texts)
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """To (width, height); small images keep their pixels."""
+    pixels = Image.fromarray((np.clip(image, 0.0, 1.0) * 255.0).round().astype(np.uint8))
+    kind = Image.Resampling.NEAREST if max(image.shape[:2]) < 64 else Image.Resampling.LANCZOS
+    return np.asarray(pixels.resize(size, kind), np.float32) / 255.0
+
+
+def _with_texts(sheet: np.ndarray, texts: Sequence[tuple[float, float, str, str]]) -> np.ndarray:
+    """A picture with (x, y of the upper edge, text, alignment) on it."""
+    figure, canvas = _figure(sheet.shape[0] / _DPI, layout=None)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), frame_on=False, xticks=[], yticks=[])
+    axes.imshow(sheet, aspect="auto", interpolation="none", extent=(0, sheet.shape[1], sheet.shape[0], 0))
+    for x, y, text, alignment in texts:
+        axes.text(x, y, text, fontsize=11 if alignment == "center" else 13, ha=alignment, va="top")
     return _pixels(canvas)
