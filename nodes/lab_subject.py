@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import inspect
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from ..samplers.lab.measure import Dry
 from .host import time_map
 
 CATEGORY = "RES/lab"
+# What the host's nodes say of an empty latent's size, as far as this host has it.
+_SIZES = [name for name in inspect.signature(comfy.sample.fix_empty_latent_channels).parameters if name.startswith("downscale_")]
 
 
 def subject_inputs() -> list:
@@ -48,12 +51,14 @@ class Run(NamedTuple):
         calls: of the denoiser, counted there; conditional and unconditional part are one.
         model_seconds: spent in them.
         seconds: spent in all.
+        latent: the LATENT that the host's sampling nodes give.
     """
 
     samples: torch.Tensor
     calls: int
     model_seconds: float
     seconds: float
+    latent: dict
 
 
 class Subject:
@@ -74,7 +79,9 @@ class Subject:
         samples = latent["samples"]
         if getattr(samples, "is_nested", False):
             raise ValueError("latent is nested (several latents in one, as video with sound), which the lab cannot measure.")
-        self.latent = {**latent, "samples": comfy.sample.fix_empty_latent_channels(self.guider.model_patcher, samples)}
+        sizes = {name: latent.get(name) for name in _SIZES}
+        samples = comfy.sample.fix_empty_latent_channels(self.guider.model_patcher, samples, **sizes)
+        self.latent = {name: value for name, value in latent.items() if name not in _SIZES} | {"samples": samples}
         self.seed = seed
         self.on_call: Callable | None = None
         time_map(self.model_sampling)  # raises for models it does not know
@@ -121,8 +128,9 @@ class Subject:
         started = time.perf_counter()
         samples = self._sample(counted, sigmas, seed, callback)
         seconds = time.perf_counter() - started
+        latent = {**self.latent, "samples": samples.to(comfy.model_management.intermediate_device())}
         samples = self.guider.model_patcher.model.process_latent_in(samples.float().cpu())
-        return Run(samples, counted.calls, counted.seconds, seconds)
+        return Run(samples, counted.calls, counted.seconds, seconds, latent)
 
     def dry(self, sampler, sigmas: torch.Tensor) -> Dry:
         """Calls of a sampler on a grid, and whether it draws noise: two runs of it on a denoiser that is a formula."""
