@@ -1,0 +1,333 @@
+"""What happens along one sampling run, step by step, from nothing but its model calls.
+
+A step starts where the sampler calls the model with (x_i, sigma_i) and gets D_i, and ends at sigma_e, the next grid point. With
+h = lambda_e - lambda_i, and RMS over an item of the batch:
+
+    D change        RMS(D_i - D_(i-1)) / RMS(D_i)
+    local error     RMS(x_RES-2M - x_RES-1) / RMS(x_e) = alpha_e |h b_2| RMS(D_i - D_(i-1)) / RMS(x_e),
+                    b_2 = phi_2(-h) / c, c = (lambda_(i-1) - lambda_i) / h
+    acceleration    in sigma:  L_sigma^2 RMS(v_i - v_(i-1)) / |sigma_i - sigma_(i-1)|,   v = dx/dsigma = (x - D) / sigma
+                    in lambda: L_lambda^2 RMS(D_i - D_(i-1)) / |lambda_i - lambda_(i-1)|
+
+RES-1 and RES-2M are the exponential multistep steps of order 1 and 2: what they differ by is an embedded estimate of the
+error of a first-order step, for whatever sampler chose the step, and falls as h^2. It has no value in the first step and in
+that to sigma = 0, where h is infinite. Near pure noise of a flow model it is taken in -log sigma, as RES steps are.
+
+Figure 1 of the RES paper (arXiv 2308.02157) compares the accelerations of the ODE's parameterisations: the derivative of
+the velocity that a solver takes for constant or polynomial, dx/dsigma for Euler and its kin, the nonlinear term D for
+exponential integrators. Both are given here for a time that runs from 0 to 1 over the grid, hence the squared lengths L of
+the stretch of the grid on which lambda is finite, and in the latent's unit.
+
+All are medians over the batch. They are of the path that the sampler took: on a stochastic one x - D holds its noise too.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..grid import MIN_STEP
+from ..plan import step_time
+from ..tableaus import multistep_weights
+from ..time_maps import TimeMap
+
+COLUMNS = (
+    "step",
+    "sigma",
+    "lambda",
+    "d_change",
+    "local_error",
+    "acceleration_sigma",
+    "acceleration_lambda",
+    "calls",
+    "ms_per_call",
+)
+# Sigmas this much apart, relative to them, are two: the host moves a flow model's first one by as much.
+_TOLERANCE = 2e-4
+
+
+class Row(NamedTuple):
+    """One step; the fields are COLUMNS, see the module. NaN where a number has no value.
+
+    Attributes:
+        step: index in the grid of the step's start; counted for a sampler that chooses its own.
+        sigma: of the step's first call; that of the grid, or above it where the sampler churned.
+        lam: lambda there; -inf in pure noise.
+        calls: of the denoiser in the step.
+        ms: milliseconds a call.
+    """
+
+    step: int
+    sigma: float
+    lam: float
+    d_change: float
+    local_error: float
+    acceleration_sigma: float
+    acceleration_lambda: float
+    calls: int
+    ms: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """{column: number}, None for what JSON has no number for."""
+        return {name: value if math.isfinite(value) else None for name, value in zip(COLUMNS, self)}
+
+    def as_csv(self) -> dict[str, float | str]:
+        """{column: number}, empty where a number has no value."""
+        return {name: "" if math.isnan(value) else value for name, value in zip(COLUMNS, self)}
+
+
+class _Call:
+    """A model call; its tensors are copies, so that no sampler can write to them."""
+
+    def __init__(self, x: torch.Tensor, sigma: torch.Tensor, denoised: torch.Tensor, seconds: float):
+        self.sigma, self.seconds = float(torch.as_tensor(sigma).flatten()[0]), seconds
+        dtype = torch.promote_types(denoised.dtype, torch.float32)
+        x, self._denoised = x.to(dtype), denoised.to(dtype, copy=True)
+        self._velocity = (x - self._denoised) / self.sigma
+        self._of_itself = [_rms(x), _rms(self._denoised)]
+        self._sizes: tuple[int, np.ndarray] | None = None  # the last answer, mostly asked for twice, and the id of `before`
+
+    def sizes(self, before: "_Call | None") -> np.ndarray:
+        """Rows of (batch,): RMS of x and of D; after another call also of D's change and of the velocity's."""
+        if self._sizes is None or self._sizes[0] != id(before):
+            sizes = list(self._of_itself)
+            if before is not None:
+                sizes += [_rms(self._denoised - before._denoised), _rms(self._velocity - before._velocity)]
+            self._sizes = id(before), torch.stack(sizes).double().cpu().numpy()  # the one transfer
+        return self._sizes[1]
+
+
+class _Step(NamedTuple):
+    """A step that has started, and how it differs from the one before it.
+
+    Attributes:
+        index: as in Row.
+        call: its first.
+        before: sigma of the first call of the step before; None in the first.
+        sizes: as `_Call.sizes` has them.
+    """
+
+    index: int
+    call: _Call
+    before: float | None
+    sizes: np.ndarray
+
+
+class _Division:
+    """A way to divide the calls into steps, and the rows it gives.
+
+    Attributes:
+        rows: of the steps that have ended.
+        step: index of the one under way; -1 before the first.
+        sigma: of its first call.
+    """
+
+    def __init__(self, grid: list[float], time: TimeMap):
+        self._time = time
+        self._lengths = _lengths(grid, time)
+        self._step: _Step | None = None
+        self._seconds: list[float] = []
+        self.rows: list[Row] = []
+
+    @property
+    def step(self) -> int:
+        return -1 if self._step is None else self._step.index
+
+    @property
+    def sigma(self) -> float:
+        return self._step.call.sigma
+
+    def add(self, call: _Call) -> None:
+        """One more call of the step under way."""
+        self._seconds.append(call.seconds)
+
+    def start(self, index: int, call: _Call, end: float) -> None:
+        """A step starts with a call; the one under way, if any, has ended at sigma `end`."""
+        before = self._step
+        sizes = call.sizes(None if before is None else before.call)
+        self.end(end, sizes[0])
+        self._step = _Step(index, call, None if before is None else before.call.sigma, sizes)
+        self._seconds = [call.seconds]
+
+    def end(self, sigma: float, x_size: np.ndarray | None) -> None:
+        """The step under way, if any, has ended at a sigma with an RMS of x for every item; None if it was broken off."""
+        if self._step is None:
+            return
+        index, call, before, sizes = self._step
+        measured = (math.nan,) * 4
+        if before is not None:
+            error = error_factor(self._time, before, call.sigma, sigma) * sizes[2] / (math.nan if x_size is None else x_size)
+            values = sizes[2] / sizes[1], error, *self._accelerations(before, call.sigma, sizes)
+            measured = tuple(float(np.median(value)) for value in values)
+        ms = 1e3 * sum(self._seconds) / len(self._seconds)
+        self.rows.append(Row(index, call.sigma, _lam(self._time, call.sigma), *measured, len(self._seconds), ms))
+
+    def _accelerations(self, before: float, sigma: float, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """In sigma and in lambda, (batch,) each."""
+        in_sigma, in_lambda = self._lengths
+        apart, lambda_apart = abs(sigma - before), abs(_lam(self._time, sigma) - _lam(self._time, before))
+        if apart <= _TOLERANCE * sigma:
+            return sizes[3] * math.nan, sizes[2] * math.nan
+        known = math.isfinite(lambda_apart)
+        return in_sigma**2 * sizes[3] / apart, sizes[2] * (in_lambda**2 / lambda_apart if known else math.nan)
+
+
+class Trace:
+    """The rows of a run, as it goes on.
+
+    Which calls belong to which step: samplers tell the host of a step right after its first call, and that is what counts; it
+    is so in every sampler of the host with the grid it was given, in this pack's, and where churn lifts a call above the grid.
+    One that says nothing by then starts a step where it calls the model at a sigma of the grid. A sampler that passes by a
+    sigma of the grid has one of its own: then every sigma below all those before starts a step.
+
+    Args:
+        grid: the SIGMAS, falling or rising, two or more.
+        time: the model's time map.
+        own_grid: whether the sampler is known to choose its own grid; others are found out.
+        on_row: on_row(row) for every step that has ended. Where a sampler is found out, once more from the first.
+    """
+
+    def __init__(
+        self,
+        grid: list[float],
+        time: TimeMap,
+        own_grid: bool = False,
+        on_row: Callable[[Row], None] | None = None,
+    ):
+        self._grid = grid
+        self._by_sigma = _Division(grid, time)
+        self._by_step = None if own_grid else _Division(grid, time)
+        self._on_row = on_row
+        self._told = 0  # rows
+        self._pending: _Call | None = None  # until it is known whether the sampler names a step after it
+        self._named_first = False  # whether it named one after the first
+
+    @property
+    def rows(self) -> list[Row]:
+        """Of the steps that have ended."""
+        return (self._by_step or self._by_sigma).rows
+
+    @torch.no_grad()
+    def call(self, x: torch.Tensor, sigma: torch.Tensor, denoised: torch.Tensor, seconds: float) -> None:
+        """A model call was answered.
+
+        Args:
+            x: (batch, ...), what the model was called with.
+            sigma: (batch,) or a number.
+            denoised: the answer, like x.
+            seconds: it took.
+        """
+        self._settle(None)
+        self._pending = _Call(x, sigma, denoised, seconds)
+
+    def stepped(self, index: float) -> None:
+        """The sampler told the host of a step, by its index in SIGMAS; a fraction is within the step."""
+        self._settle(math.floor(index + 1e-6))
+
+    def finish(self, x: torch.Tensor | None = None) -> None:
+        """The run has ended.
+
+        Args:
+            x: its samples as the model sees them, (batch, ...); None if it was broken off.
+        """
+        self._settle(None)
+        size = None if x is None else _rms(x).double().cpu().numpy()
+        for division in (self._by_step, self._by_sigma):
+            if division is not None:
+                division.end(self._grid[-1], size)
+        self._tell()
+
+    def _settle(self, named: int | None) -> None:
+        call, self._pending = self._pending, None
+        if call is None:
+            return
+        if self._by_sigma.step < 0 or self._beyond(call.sigma, self._by_sigma.sigma):
+            self._by_sigma.start(self._by_sigma.step + 1, call, end=call.sigma)
+        else:
+            self._by_sigma.add(call)
+        if self._by_step is not None and not self._divided_by_step(call, named):
+            self._by_step, self._told = None, 0
+        self._tell()
+
+    def _divided_by_step(self, call: _Call, named: int | None) -> bool:
+        """Gives a call to a step of the grid; False where the sampler turns out to have a grid of its own."""
+        steps, at = self._by_step, None
+        if steps.step < 0:
+            self._named_first, at = named is not None, 0
+        elif self._named_first:
+            at = named if named is not None and named > steps.step else None
+            if at is not None and (at >= len(self._grid) - 1 or self._beyond(call.sigma, self._grid[at])):
+                return False
+        else:
+            at = next((i for i in range(steps.step + 1, len(self._grid)) if self._is(call.sigma, self._grid[i])), None)
+            if at is None and self._beyond(call.sigma, self._grid[steps.step + 1]):
+                return False
+        if at is None:
+            steps.add(call)
+        else:
+            steps.start(at, call, end=self._grid[at])
+        return True
+
+    def _is(self, sigma: float, other: float) -> bool:
+        return abs(sigma - other) <= _TOLERANCE * other
+
+    def _beyond(self, sigma: float, other: float) -> bool:
+        """Whether a sigma comes after another on the way of the grid."""
+        rising = self._grid[-1] > self._grid[0]
+        return not self._is(sigma, other) and (sigma > other) == rising
+
+    def _tell(self) -> None:
+        for row in self.rows[self._told :]:
+            if self._on_row is not None:
+                self._on_row(row)
+        self._told = len(self.rows)
+
+
+def error_factor(time: TimeMap, before: float, sigma: float, end: float) -> float:
+    """What RMS(D_i - D_(i-1)) is multiplied with to give RMS(x_RES-2M - x_RES-1) at the end of a step.
+
+    The exponential multistep steps of order 1 and 2 differ by alpha_e h b_2 (D_(i-1) - D_i), b_2 = phi_2(-h) / c with
+    c = (lambda_(i-1) - lambda_i) / h. Near pure noise of a flow model lambda is -log sigma, as in RES steps.
+
+    Args:
+        time: the model's time map.
+        before: sigma of D_(i-1).
+        sigma: of D_i, where the step starts.
+        end: where it ends.
+
+    Returns:
+        alpha_e |h b_2|; NaN for a step to sigma = 0, where h is infinite, or without a length, and where D_(i-1) is of the
+        same sigma.
+    """
+    if end == 0.0:
+        return math.nan
+    time = step_time(max(before, sigma, end), time)
+    h, apart = time.lam(end) - time.lam(sigma), time.lam(before) - time.lam(sigma)
+    if min(abs(h), abs(apart)) < MIN_STEP:
+        return math.nan
+    return abs(time.alpha(end) * h * multistep_weights([0.0, apart / h], h)[1])
+
+
+def _lam(time: TimeMap, sigma: float) -> float:
+    return time.lam(sigma) if sigma > 0.0 else math.inf
+
+
+def _lengths(grid: list[float], time: TimeMap) -> tuple[float, float]:
+    """Of the stretch of a grid on which lambda is finite: in sigma and in lambda."""
+    finite = [sigma for sigma in grid if math.isfinite(_lam(time, sigma))] or [math.nan]
+    return abs(finite[-1] - finite[0]), abs(time.lam(finite[-1]) - time.lam(finite[0]))
+
+
+def _rms(values: torch.Tensor) -> torch.Tensor:
+    """(batch,)"""
+    flat = values.flatten(1)
+    return torch.linalg.vector_norm(flat, dim=1) / flat.shape[1] ** 0.5
+
+
+def as_table(rows: list[Row]) -> str:
+    """Rows as a Markdown table, four digits."""
+    lines = [COLUMNS, ["---:"] * len(COLUMNS)]
+    lines += [["" if math.isnan(value) else f"{value:.4g}" for value in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

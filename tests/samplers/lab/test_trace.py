@@ -1,0 +1,169 @@
+"""A trace of Gaussian data, whose exact trajectories, outputs and estimates are known, and the division of calls into steps."""
+
+import gc
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from samplers.lab.trace import COLUMNS, Trace, as_table
+from samplers.phi import phi
+from samplers.time_maps import FLOW, VE
+
+STD = 0.7
+N = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+N /= N.flatten(1).square().mean(1).sqrt()[:, None, None, None]  # RMS 1, so that every closed form is a number
+
+
+def gaussian(sigma, alpha):
+    """x and D on the exact trajectory of N, for data of mean 0: x has the marginal's std, D is linear in it."""
+    std = math.hypot(alpha * STD, sigma)
+    return std * N, alpha * STD**2 / std * N
+
+
+def traced(grid, time, calls=None, **options):
+    """The Trace of exact calls; calls: [(sigma, step named after it or None)], by default one at every step's start."""
+    trace = Trace(list(grid), time, **options)
+    for sigma, named in calls if calls is not None else [(sigma, i) for i, sigma in enumerate(grid[:-1])]:
+        x, denoised = gaussian(sigma, time.alpha(sigma))
+        trace.call(x, torch.full((3,), sigma, dtype=torch.float64), denoised, 0.002)
+        if named is not None:
+            trace.stepped(named)
+    trace.finish(gaussian(grid[-1], time.alpha(grid[-1]) if grid[-1] else 1.0)[0])
+    return trace
+
+
+GRIDS = {
+    "ve": (VE, np.geomspace(12.0, 0.05, 9).tolist()),
+    "ve, rising": (VE, np.geomspace(0.05, 12.0, 9).tolist()),
+    "flow": (FLOW, np.linspace(0.85, 0.05, 9).tolist()),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_measures_of_gaussian_data(name):
+    """Each against its definition, in closed form."""
+    time, grid = GRIDS[name]
+    rows = traced(grid, time).rows
+    assert [row.step for row in rows] == list(range(8))
+    assert all(row.calls == 1 and row.ms == pytest.approx(2.0) for row in rows)
+    length, length_lambda = abs(grid[0] - grid[-1]), abs(time.lam(grid[0]) - time.lam(grid[-1]))
+
+    def size(sigma):
+        x, d = (float(value.flatten()[0] / N.flatten()[0]) for value in gaussian(sigma, time.alpha(sigma)))
+        return x, d, (x - d) / sigma
+
+    for i, row in enumerate(rows):
+        assert row.sigma == grid[i] and row.lam == time.lam(grid[i])
+        if i == 0:
+            assert all(math.isnan(value) for value in row[3:7])
+            continue
+        (_, d_before, v_before), (_, d, v), x_end = size(grid[i - 1]), size(grid[i]), size(grid[i + 1])[0]
+        h, gap = time.lam(grid[i + 1]) - time.lam(grid[i]), time.lam(grid[i]) - time.lam(grid[i - 1])
+        factor = time.alpha(grid[i + 1]) * h * h * phi(2, -h) / gap
+        assert row.d_change == pytest.approx(abs(d - d_before) / d, rel=1e-9)
+        assert row.local_error == pytest.approx(abs(factor * (d - d_before)) / x_end, rel=1e-9)
+        assert row.acceleration_lambda == pytest.approx(length_lambda**2 * abs((d - d_before) / gap), rel=1e-9)
+        expected = length**2 * abs((v - v_before) / (grid[i] - grid[i - 1]))
+        assert row.acceleration_sigma == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_local_error_is_that_of_a_first_order_step():
+    """It tends to the true error of RES-1 from the exact state as h -> 0, and falls as h^2."""
+    estimates = []
+    for steps in (40, 80, 160):
+        grid = np.geomspace(4.0, 0.25, steps + 1)
+        rows = traced(grid.tolist(), VE).rows
+        i = steps // 2
+        (x, d), x_end = gaussian(grid[i], 1.0), gaussian(grid[i + 1], 1.0)[0]
+        ratio = grid[i + 1] / grid[i]
+        error = (x_end - (ratio * x + (1.0 - ratio) * d)).square().mean().sqrt() / x_end.square().mean().sqrt()
+        assert rows[i].local_error == pytest.approx(float(error), rel=2.0 / steps)
+        estimates.append(rows[i].local_error)
+    assert np.log2(estimates[0] / estimates[1]) == pytest.approx(2.0, abs=0.05)
+    assert np.log2(estimates[1] / estimates[2]) == pytest.approx(2.0, abs=0.03)
+
+
+def test_accelerations_are_derivatives():
+    """As the grid is refined: of D = s^2 x / (s^2 + sigma^2) by lambda, and by sigma of v = sigma / sqrt(s^2 + sigma^2)."""
+    grid = np.geomspace(8.0, 0.1, 2001)
+    row = traced(grid.tolist(), VE).rows[1000]
+    sigma = math.sqrt(grid[999] * grid[1000])
+    total = STD**2 + sigma**2
+    assert row.acceleration_sigma == pytest.approx((8.0 - 0.1) ** 2 * STD**2 / total**1.5, rel=1e-4)
+    assert row.acceleration_lambda == pytest.approx(math.log(80.0) ** 2 * STD**2 * sigma**2 / total**1.5, rel=1e-4)
+
+
+def test_the_ends_have_no_values_that_are_infinite():
+    """The step to sigma 0, and the first of a flow model, where lambda is infinite; the estimate is then in log sigma."""
+    rows = traced([1.0, 0.9, 0.6, 0.3, 0.0], FLOW).rows
+    assert rows[0].lam == -math.inf and math.isnan(rows[1].acceleration_lambda) and math.isnan(rows[-1].local_error)
+    d, d_before = (gaussian(sigma, 1.0 - sigma)[1] for sigma in (0.9, 1.0))
+    assert math.isfinite(rows[1].acceleration_sigma) and float((d - d_before).abs().max()) > 0.0
+    h, gap = math.log(0.9 / 0.6), math.log(1.0 / 0.9)
+    x_end = math.hypot(0.4 * STD, 0.6)
+    expected = h * h * phi(2, -h) / gap * float((d - d_before).square().mean().sqrt()) / x_end
+    assert rows[1].local_error == pytest.approx(expected, rel=1e-9)
+    assert [row.as_json()["lambda"] for row in rows][0] is None
+    assert rows[0].as_csv()["lambda"] == -math.inf and rows[0].as_csv()["local_error"] == ""
+    assert tuple(rows[1].as_csv()) == COLUMNS
+    assert len(as_table(rows).splitlines()) == 2 + len(rows)
+
+
+def test_no_more_than_the_last_steps_are_kept():
+    def kept():
+        return sum(type(thing) is torch.Tensor and thing.shape == N.shape for thing in gc.get_objects())
+
+    before = kept()
+    trace = traced(np.geomspace(8.0, 0.1, 201).tolist(), VE)
+    assert len(trace.rows) == 200 and kept() - before <= 6
+
+
+GRID = [8.0, 4.0, 2.0, 1.0, 0.0]
+# way to sample -> (calls with the step named after each, calls of each row)
+DIVISIONS = {
+    "euler": ([(8, 0), (4, 1), (2, 2), (1, 3)], [1, 1, 1, 1]),
+    "heun": ([(8, 0), (4, None), (4, 1), (2, None), (2, 2), (1, None), (1, 3)], [2, 2, 2, 1]),
+    "heun with churn": ([(9, 0), (4, None), (5, 1), (2, None), (2.5, 2), (1, None), (1.2, 3)], [2, 2, 2, 1]),
+    "stages named as fractions": ([(8, 0), (6, 0.4), (4, 1), (3, 1.5), (2, 2), (1.5, 2.5), (1, 3)], [2, 2, 2, 1]),
+    "looking ahead": ([(8, 0), (4, None), (2, None), (4, 1), (2, None), (1, None), (2, 2), (1, 3)], [3, 3, 1, 1]),
+    "naming steps at their end": ([(8, None), (6, 0), (4, None), (3, 1), (2, None), (1.5, 2), (1, 3)], [2, 2, 2, 1]),
+    "naming nothing": ([(8, None), (6, None), (4, None), (3, None), (2, None), (1, None)], [2, 2, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("name", DIVISIONS)
+def test_calls_belong_to_steps_of_the_grid(name):
+    calls, expected = DIVISIONS[name]
+    told = []
+    rows = traced(GRID, VE, [(float(sigma), named) for sigma, named in calls], on_row=told.append).rows
+    assert [row.calls for row in rows] == expected and [row.step for row in rows] == list(range(4))
+    assert told == rows
+
+
+@pytest.mark.parametrize("own_grid", [True, False])
+def test_a_sampler_with_its_own_grid(own_grid):
+    """A row for every sigma below all before, whether it is known or found out; found out, all rows are told anew."""
+    sigmas = [8.0, 7.0, 6.0, 5.0, 3.0, 2.5, 5.0, 3.5, 2.2, 1.0]  # with a step that is tried again
+    told = []
+    trace = traced(GRID, VE, [(sigma, None) for sigma in sigmas], own_grid=own_grid, on_row=told.append)
+    assert [row.sigma for row in trace.rows] == [8.0, 7.0, 6.0, 5.0, 3.0, 2.5, 2.2, 1.0]
+    assert [row.calls for row in trace.rows] == [1, 1, 1, 1, 1, 3, 1, 1]
+    assert told == trace.rows
+
+
+def test_broken_off():
+    """What was measured stays; the step under way has no end to compare with."""
+    trace = Trace(GRID, VE)
+    trace.finish()
+    assert trace.rows == []
+    for i, sigma in enumerate((8.0, 4.0, 2.0)):
+        x, denoised = gaussian(sigma, 1.0)
+        trace.call(x, torch.tensor([sigma]), denoised, 0.1)
+        trace.stepped(i)
+        x.zero_(), denoised.zero_()  # a sampler that writes into what it is given
+    trace.finish()
+    assert [row.step for row in trace.rows] == [0, 1, 2]
+    assert math.isfinite(trace.rows[1].local_error) and math.isfinite(trace.rows[2].d_change)
+    assert math.isnan(trace.rows[2].local_error)
