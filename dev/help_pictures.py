@@ -22,6 +22,7 @@ from samplers.gddim.plan import gddim_on
 from samplers.gddim.res import res_on
 from samplers.lab.measure import Dry, Entry, Measurement, Schedule
 from samplers.lab.store import Store
+from samplers.lab.trace import Trace
 from samplers.res import SAMPLERS, sample_res_multistep
 from samplers.reshaping import blend, resample, split
 from samplers.schedules import SigmaRange, logsnr_grid
@@ -254,6 +255,28 @@ def measure():
         axes.fill_between(calls, low, high, color=line.get_color(), alpha=0.12)
     axes.set(xscale="log", yscale="log", xlabel="model calls", ylabel="defect, median and quartiles")
     axes.legend(fontsize=8)
+
+
+def trace():
+    """The measures of a run on the digits."""
+    figure, panels = _figure(2, sharex=True)
+    grid = logsnr_grid(_STEPS, SD, VE).double()
+    measured = Trace(grid.tolist(), VE)
+    x = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * SD.sigma_max
+
+    def model(x, sigma, **_):
+        denoised = digits.digits(0.1, dtype=torch.float64).denoise(x, sigma)
+        measured.call(x, sigma, denoised, 0.0)
+        return denoised
+
+    measured.finish(SAMPLERS["exp_res"].sample(model, x, grid, None, lambda info: measured.stepped(info["i"]), True))
+    relative = {"d_change": "|D change|", "local_error": "local error"}
+    accelerations = {"acceleration_sigma": "acceleration in sigma", "acceleration_lambda": "acceleration in lambda"}
+    for panel, names in zip(panels, (relative, accelerations)):
+        for name, label in names.items():
+            panel.semilogy([getattr(row, name) for row in measured.rows], marker=".", label=label)
+        panel.set_xlabel("step")
+        panel.legend(fontsize=8)
     return figure
 
 
@@ -284,6 +307,7 @@ PICTURES = {
     "sde": sde,
     "churn": churn,
     "adaptive": adaptive,
+    "trace": trace,
     "gddim": gddim,
     "processes": processes,
     "digits": digits_sheet,

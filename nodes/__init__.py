@@ -10,6 +10,7 @@ from .adaptive import RESAdaptive, RESAdaptiveGrid
 from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel, DigitsProcessModel
 from .gddim import RESGDDIM
 from .lab_measure import RESLabMeasure
+from .lab_trace import RESLabTrace
 from .plot import RESSigmasPlot
 from .processes import RESGDDIMSample, RESGDDIMTimes, RESLoadCLD
 from .registry import register_all
@@ -30,5 +31,5 @@ class RESExtension(ComfyExtension):
         samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid, RESGDDIM]
         sigmas = [RESLogSNRSchedule, RESLogSNRCurve, RESSigmasBlend, RESSigmasResample, RESSigmasSplit, RESSigmasPlot]
         processes = [RESGDDIMTimes, RESGDDIMSample, RESLoadCLD, DigitsProcessModel]
-        lab = [RESLabMeasure]
+        lab = [RESLabMeasure, RESLabTrace]
         return [*samplers, *sigmas, *processes, *lab, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]

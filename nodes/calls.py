@@ -1,4 +1,4 @@
-"""How many model calls a sampler makes on a grid."""
+"""Where a sampler calls the model: how often on a grid, or on a grid of its own."""
 
 import comfy.samplers
 
@@ -14,6 +14,15 @@ _OF_THE_HOST = {
     **dict.fromkeys(("exp_heun_2_x0", "exp_heun_2_x0_sde"), 2),
     "seeds_3": 3,
 }
+
+
+# Functions of SAMPLERs that choose their own grid between the ends of SIGMAS.
+_OWN_GRID = {"dpm_fast_function", "dpm_adaptive_function", "sample_exp_res_adaptive"}
+
+
+def chooses_own_grid(sampler) -> bool:
+    """Whether a SAMPLER is one of this pack's or the host's that choose their own grid between the ends of SIGMAS."""
+    return getattr(getattr(sampler, "sampler_function", None), "__name__", "") in _OWN_GRID
 
 
 def samplers_with_known_calls() -> dict[str, int]:

@@ -85,14 +85,7 @@ def draw(grids: dict[str, list[float]], time: TimeMap | None, in_logsnr: bool) -
     Raises:
         RuntimeError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RuntimeError(
-            f"RES Sigmas Plot needs matplotlib ({error}); run pip install matplotlib in ComfyUI's environment."
-        ) from None
-    figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+    figure = new_figure("RES Sigmas Plot")
     curve, steps = figure.subplots(2, sharex=True, height_ratios=(2.2, 1))
     as_share = len({len(sigmas) for sigmas in grids.values()}) > 1
     for name, sigmas in grids.items():
@@ -106,6 +99,28 @@ def draw(grids: dict[str, list[float]], time: TimeMap | None, in_logsnr: bool) -
     steps.set_xlabel("share of the steps" if as_share else "step")
     for axes in (curve, steps):
         axes.grid(alpha=0.3)
+    return as_image(figure)
+
+
+def new_figure(node_name: str):
+    """matplotlib's Figure, empty.
+
+    Raises:
+        RuntimeError: matplotlib is not installed, which the node needs.
+    """
+    try:
+        from matplotlib.figure import Figure  # slow to import
+    except ImportError as error:
+        raise RuntimeError(
+            f"{node_name} needs matplotlib ({error}); run pip install matplotlib in ComfyUI's environment."
+        ) from None
+    return Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+
+
+def as_image(figure) -> torch.Tensor:
+    """A Figure as IMAGE, float32, of shape (1, height, width, 3)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]

@@ -1,0 +1,124 @@
+"""RES Lab: Trace: one sampling run, measured step by step while it goes on."""
+
+import json
+
+import folder_paths
+import latent_preview
+import torch
+from comfy_api.v0_0_2 import io
+
+from ..samplers.grid import grid_steps, read_sigmas
+from ..samplers.lab.trace import Row, Trace, as_table
+from .calls import chooses_own_grid
+from .host import time_map
+from .lab_files import output_stem, write_csv
+from .lab_progress import node_id
+from .lab_subject import CATEGORY, Subject, subject_inputs
+from .plot import as_image, new_figure
+from .schema import schema
+
+EVENT = "comfyui_res.trace"
+
+
+class RESLabTrace(io.ComfyNode):
+    """Sampling, with what every step did."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESLabTrace",
+            display_name="RES Lab: Trace",
+            category=CATEGORY,
+            description="Samples as SamplerCustomAdvanced does and measures every step, shown in the node as it ends: change of "
+            "the denoised output, estimate of the local error, smoothness in sigma and in lambda, model calls and their time.",
+            search_aliases=["res", "lab", "trace", "measure", "local error", "steps", "profile", "benchmark", "csv"],
+            is_output_node=True,
+            inputs=[
+                *subject_inputs(),
+                io.Sampler.Input("sampler", tooltip="Any: of this pack, the host or another pack."),
+                io.Sigmas.Input("sigmas", tooltip="Falling, or rising for inversion; two or more."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="res_lab/trace",
+                    tooltip="Of the CSV file, in the output folder; as in Save Image.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="output", tooltip="What SamplerCustomAdvanced gives, to the bit."),
+                io.Image.Output(display_name="picture", tooltip="The measures over the steps."),
+                io.String.Output(display_name="table", tooltip="A row a step, in Markdown."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, model, latent_image, seed, sampler, sigmas, filename_prefix) -> io.NodeOutput:
+        """LATENT, IMAGE of shape (1, height, width, 3), STRING; the CSV is written for a run that is broken off too.
+
+        Raises:
+            ValueError: an input that the lab cannot measure or save to.
+            RuntimeError: matplotlib is not installed.
+        """
+        subject = Subject(model, latent_image, seed)
+        time = time_map(subject.model_sampling)
+        if not grid_steps(sigmas, time):
+            raise ValueError(f"sigmas must hold two different sigmas or more, got {sigmas.tolist()}; there is no step to trace.")
+        stem, figure = output_stem(filename_prefix), new_figure("RES Lab: Trace")
+        file = stem.with_name(f"{stem.name}.csv")
+        name = file.relative_to(folder_paths.get_output_directory()).as_posix()
+        steps, tell = len(sigmas) - 1, _teller(node_id(cls))
+
+        def on_row(row):
+            tell({"row": row.as_json(), "steps": steps})
+
+        trace = Trace(read_sigmas(sigmas), time, chooses_own_grid(sampler), on_row)
+        show = latent_preview.prepare_callback(subject.guider.model_patcher, steps)
+
+        def callback(step, denoised, x, total):
+            trace.stepped(step)
+            show(step, denoised, x, total)
+
+        samples = None
+        try:
+            run = subject.run(sampler, sigmas, on_call=trace.call, callback=callback)
+            samples = run.samples
+        finally:  # interrupted or failed: what was measured until then
+            trace.finish(samples)
+            if trace.rows:
+                write_csv(file, [row.as_csv() for row in trace.rows])
+                tell({"file": name})
+        shown = {"rows": [row.as_json() for row in trace.rows], "steps": steps, "file": name}
+        ui = {"res_trace": [json.dumps(shown)], "text": [name]}
+        return io.NodeOutput(run.latent, draw(figure, trace.rows), as_table(trace.rows), ui=ui)
+
+
+def _teller(node: str | None):
+    """tell(dictionary): to the node in the browser that queued the prompt; to nobody where there is no server."""
+    try:
+        from server import PromptServer
+    except ImportError:
+        return lambda data: None
+    server = getattr(PromptServer, "instance", None)
+    if server is None or node is None:
+        return lambda data: None
+    return lambda data: server.send_sync(EVENT, {"node": node, **data}, server.client_id)
+
+
+def draw(figure, rows: list[Row]) -> torch.Tensor:
+    """A trace on an empty Figure, as IMAGE, float32, of shape (1, height, width, 3)."""
+    panels = figure.subplots(2, sharex=True)
+    curves = (
+        {"|D change|": "d_change", "local error": "local_error"},
+        {"acceleration in sigma": "acceleration_sigma", "acceleration in lambda": "acceleration_lambda"},
+    )
+    steps = [row.step for row in rows]
+    for axes, names in zip(panels, curves):
+        for label, field in names.items():
+            axes.plot(steps, [getattr(row, field) for row in rows], label=label, marker="o", markersize=3, linewidth=1.2)
+        axes.set_yscale("log")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    panels[0].set_ylabel("relative")
+    panels[1].set_ylabel("per unit of time squared")
+    panels[1].set_xlabel(f"step ({sum(row.calls for row in rows)} model calls)")
+    return as_image(figure)

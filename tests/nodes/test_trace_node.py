@@ -1,0 +1,159 @@
+"""RES Lab: Trace, through the real server: what SamplerCustomAdvanced gives, and a row for every step."""
+
+import csv
+import json
+
+import pytest
+from prompts import calls_made, execution_error, failure, graph_of, interrupt, report, schedule, select
+
+pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this ComfyUI's environment")
+
+STEPS = 5
+# sampler -> calls of each row; None where the sampler chooses its own grid
+CALLS = {
+    **dict.fromkeys(("euler", "euler_ancestral", "lcm", "uni_pc", "exp_res", "exp_res_sde"), [1] * STEPS),
+    **dict.fromkeys(("heun", "dpm_2", "dpmpp_sde", "seeds_2", "exp_res_2s"), [2] * (STEPS - 1) + [1]),
+    **dict.fromkeys(("seeds_3", "exp_res_3s", "exp_res_3s_sde"), [3] * (STEPS - 1) + [1]),
+    **dict.fromkeys(("dpm_fast", "dpm_adaptive", "exp_res_adaptive")),
+}
+
+
+def _trace(sampler, model=("guider", 0), **inputs):
+    """(run, graph) of a trace and the report on its latent."""
+    kind, counter = inputs.pop("kind", "eps"), inputs.pop("counter", {})
+    run, graph = graph_of(kind, inputs.pop("latent", None), **counter)
+    graph["guider"] = {
+        "class_type": "CFGGuider",
+        "inputs": {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "cfg": 3.0},
+    }
+    graph["sampler"] = sampler if isinstance(sampler, dict) else select(sampler)
+    graph["sigmas"] = inputs.pop("sigmas", None) or schedule(STEPS)
+    wires = {"model": list(model), "sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "latent_image": ["latent", 0]}
+    prefix = f"res_lab/{run.replace(' ', '-')}"
+    graph["trace"] = {"class_type": "RESLabTrace", "inputs": {**wires, "seed": 3, "filename_prefix": prefix, **inputs}}
+    return run, graph
+
+
+def _rows(server, file):
+    with open(server.base / "output" / file, newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def _run(server, sampler, **inputs):
+    """The report on the latent, the rows shown and the file they are in."""
+    run, graph = _trace(sampler, **inputs)
+    graph["report"] = {"class_type": "TestReport", "inputs": {"latent": ["trace", 0], "run": run}}
+    outputs = server.run(graph)
+    shown = json.loads(outputs["trace"]["res_trace"][0])
+    assert outputs["trace"]["text"] == [shown["file"]]
+    return outputs["report"]["facts"][0], shown["rows"], shown["file"]
+
+
+def _by_the_host(server, sampler, kind="eps", latent=None):
+    """The report on SamplerCustomAdvanced."""
+    run, graph = _trace(sampler, kind=kind, latent=latent)
+    del graph["trace"]
+    graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 3}}
+    wires = {name: [name, 0] for name in ("noise", "guider", "sampler", "sigmas")} | {"latent_image": ["latent", 0]}
+    graph["sample"] = {"class_type": "SamplerCustomAdvanced", "inputs": wires}
+    return report(server, run, graph, ["sample", 0])
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("name", CALLS)
+def test_it_samples_as_the_host_does_and_counts_every_call(server, name, kind):
+    facts, rows, file = _run(server, name, kind=kind)
+    expected = _by_the_host(server, name, kind)
+    assert facts["sha256"] == expected["sha256"] and facts["calls"] == expected["calls"]
+    assert sum(row["calls"] for row in rows) == facts["calls"]
+    if CALLS[name]:
+        assert [row["calls"] for row in rows] == CALLS[name]
+        assert [row["step"] for row in rows] == list(range(STEPS))
+    assert all(before["sigma"] > row["sigma"] for before, row in zip(rows, rows[1:]))
+    for shown, saved in zip(rows, _rows(server, file), strict=True):
+        for column, value in shown.items():
+            assert saved[column] in ("", "-inf") if value is None else float(saved[column]) == value
+    assert all(row["d_change"] > 0.0 and row["acceleration_sigma"] > 0.0 and row["ms_per_call"] > 0.0 for row in rows[1:])
+    assert rows[1]["local_error"] > 0.0
+
+
+def test_churn_lifts_the_first_call_of_a_step(server):
+    churn = {"class_type": "RESStochasticChurn", "inputs": {"s_churn": 2.0}}
+    defaults = server.get("/object_info/RESStochasticChurn")["RESStochasticChurn"]["input"]
+    for name, (_, options) in {**defaults["required"], **defaults.get("optional", {})}.items():
+        churn["inputs"].setdefault(name, options.get("default"))
+    _, rows, _ = _run(server, churn)
+    _, plain, _ = _run(server, "exp_res")
+    assert [row["step"] for row in rows] == list(range(STEPS))
+    assert any(row["sigma"] > 1.01 * other["sigma"] for row, other in zip(rows, plain))
+
+
+def test_noise_mask_and_own_latent(server):
+    latent = {"class_type": "TestRealDigits", "inputs": {"count": 4, "mask": True}}
+    facts, rows, _ = _run(server, "heun", latent=latent)
+    assert facts["sha256"] == _by_the_host(server, "heun", latent=latent)["sha256"] and len(rows) == STEPS
+
+
+def test_a_model_without_a_prompt(server):
+    facts, rows, _ = _run(server, "exp_res", model=("model", 0))
+    assert facts["finite"] and len(rows) == STEPS
+
+
+def test_picture_and_table(server):
+    run, graph = _trace("exp_res_2s", kind="flow")
+    prefix = {"filename_prefix": run.replace(" ", "-")}
+    graph["save"] = {"class_type": "SaveImage", "inputs": {"images": ["trace", 1], **prefix}}
+    graph["show"] = {"class_type": "PreviewAny", "inputs": {"source": ["trace", 2]}}
+    outputs = server.run(graph)
+    [image] = outputs["save"]["images"]
+    assert (server.base / "output" / image["filename"]).stat().st_size > 10_000
+    assert len(outputs["show"]["text"][0].splitlines()) == 2 + STEPS
+
+
+def test_files_are_numbered_and_stay_in_the_output_folder(server):
+    files = [_run(server, "euler", filename_prefix="res_lab/numbered")[2] for _ in range(2)]
+    assert files == ["res_lab/numbered_00001_.csv", "res_lab/numbered_00002_.csv"]
+    before = {path for path in server.base.parent.rglob("*.csv") if path.parent.name != "res_lab"}
+    for prefix in ("../outside", "res_lab/../../outside", "/tmp/outside"):
+        graph = _trace("euler", filename_prefix=prefix)[1]
+        assert "filename_prefix" in execution_error(server, lambda graph=graph: server.run(graph)), prefix
+    assert {path for path in server.base.parent.rglob("*.csv") if path.parent.name != "res_lab"} == before
+
+
+@pytest.mark.parametrize("name", ["euler", "heun", "exp_res_3s"])
+def test_an_interrupt_keeps_the_rows_so_far(server, name):
+    run, graph = _trace(name, counter={"wait_in": 4})
+    interrupt(server, run, graph)
+    assert calls_made(server, run) == 4
+    rows = _rows(server, f"{graph['trace']['inputs']['filename_prefix']}_00001_.csv")
+    assert sum(int(row["calls"]) for row in rows) == 4
+    assert rows[-1]["local_error"] == "" and len(rows) < STEPS
+
+
+def test_a_failing_sampler_keeps_them_too(server):
+    run, graph = _trace("exp_res", counter={"nan_from": 3})
+    assert failure(lambda: server.run(graph))["execution_error"]["exception_type"] == "FloatingPointError"
+    rows = _rows(server, f"{graph['trace']['inputs']['filename_prefix']}_00001_.csv")
+    assert len(rows) == 3 and rows[1]["d_change"] and not rows[2]["d_change"]
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ("5", "sigmas must hold two different sigmas or more"),
+        ("5 5 5", "sigmas must hold two different sigmas or more"),
+        ("5 nan 0", "sigmas[1] is nan"),
+        ("5 1 2 0", "SIGMAS must fall throughout"),
+        ("5 -1", "a sigma cannot be negative"),
+    ],
+)
+def test_bad_sigmas_are_refused_before_the_first_call(server, values, message):
+    graph = _trace("euler", sigmas={"class_type": "TestSigmas", "inputs": {"values": values}})[1]
+    assert message in execution_error(server, lambda: server.run(graph))
+
+
+def test_rising_sigmas(server):
+    """Inversion: the same measures, upwards."""
+    facts, rows, _ = _run(server, "exp_res", sigmas={"class_type": "TestSigmas", "inputs": {"values": "0.05 0.3 1 4 14"}})
+    assert facts["calls"] == 4 and [row["sigma"] for row in rows] == pytest.approx([0.05, 0.3, 1.0, 4.0])
+    assert all(row["local_error"] > 0.0 for row in rows[1:])
