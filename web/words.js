@@ -3,8 +3,15 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 let words = {};
+let loading = null;
 
-export async function loadWords() {
+// Once, whoever asks.
+export function loadWords() {
+    loading ??= fetchWords();
+    return loading;
+}
+
+async function fetchWords() {
     try {
         const languages = await (await api.fetchApi("/i18n")).json();
         const chosen = app.extensionManager?.setting?.get("Comfy.Locale");

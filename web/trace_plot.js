@@ -1,0 +1,106 @@
+// Draws a trace on a canvas: |D change| and local error over the steps, below them the two accelerations, both logarithmic.
+import { colors, prepared, short } from "./plot.js";
+
+const MARGIN = { left: 44, right: 10, top: 18, bottom: 16 };
+const GAP = 22; // with room for the names of the curves above
+const PANELS = [
+    ["d_change", "local_error"],
+    ["acceleration_sigma", "acceleration_lambda"],
+];
+
+function areas(width, height) {
+    const each = (height - MARGIN.top - MARGIN.bottom - GAP) / PANELS.length;
+    const tops = PANELS.map((_, index) => MARGIN.top + index * (each + GAP));
+    return { left: MARGIN.left, right: width - MARGIN.right, panels: tops.map((top) => ({ top, bottom: top + each })) };
+}
+
+// The step at the right edge.
+function lastStep({ rows, steps }) {
+    return Math.max(1, steps - 1, rows.at(-1)?.step ?? 0);
+}
+
+// Index of the row nearest to a place on the canvas.
+export function rowAt(canvas, trace, x) {
+    const { left, right } = areas(canvas.clientWidth, canvas.clientHeight);
+    const step = ((x - left) / (right - left)) * lastStep(trace);
+    const away = trace.rows.map((row) => Math.abs(row.step - step));
+    return away.indexOf(Math.min(...away));
+}
+
+// trace: { rows, steps }. labels: names of the columns. hover: index of a row, or null.
+export function drawTrace(canvas, trace, labels, hover) {
+    const surface = prepared(canvas);
+    if (!surface) return;
+    const { left, right, panels } = areas(surface.width, surface.height);
+    const last = lastStep(trace);
+    const x = (step) => left + ((right - left) * step) / last;
+    PANELS.forEach((columns, index) => drawPanel(surface.context, { left, right, ...panels[index] }, x, trace.rows, columns, labels));
+    drawSteps(surface.context, left, right, panels.at(-1).bottom, x, last);
+    if (hover !== null && hover < trace.rows.length) {
+        surface.context.fillStyle = colors().strong;
+        surface.context.fillRect(x(trace.rows[hover].step) - 0.5, panels[0].top, 1, panels.at(-1).bottom - panels[0].top);
+    }
+}
+
+function drawPanel(context, area, x, rows, columns, labels) {
+    const color = colors();
+    const values = columns.flatMap((column) => rows.map((row) => row[column]).filter((value) => value > 0));
+    const [low, high] = decades(values);
+    const y = (value) => area.bottom - ((area.bottom - area.top) * (Math.log10(value) - low)) / (high - low);
+    drawScale(context, area, y, low, high);
+    columns.forEach((column, index) => {
+        const stroke = [color.line, color.limit][index];
+        drawCurve(context, rows.filter((row) => row[column] > 0).map((row) => [x(row.step), y(row[column])]), stroke);
+        context.textAlign = ["left", "right"][index];
+        context.textBaseline = "bottom";
+        context.fillText(labels[column], [area.left, area.right][index], area.top - 3);
+    });
+}
+
+// Exponents of ten around the values.
+function decades(values) {
+    if (!values.length) return [-3, 0];
+    const [low, high] = [Math.floor(Math.log10(Math.min(...values))), Math.ceil(Math.log10(Math.max(...values)))];
+    return [low, Math.max(high, low + 1)];
+}
+
+function drawScale(context, { left, right, top, bottom }, y, low, high) {
+    const color = colors();
+    const every = Math.ceil((high - low) / Math.max(1, Math.floor((bottom - top) / 16)));
+    context.textAlign = "right";
+    context.textBaseline = "middle";
+    context.strokeStyle = color.axis;
+    context.fillStyle = color.text;
+    context.lineWidth = 1;
+    for (let exponent = low; exponent <= high; exponent += every) {
+        const at = y(10 ** exponent);
+        context.globalAlpha = 0.5;
+        context.beginPath();
+        context.moveTo(left, at);
+        context.lineTo(right, at);
+        context.stroke();
+        context.globalAlpha = 1;
+        context.fillText(Math.abs(exponent) < 3 ? short(10 ** exponent) : `1e${exponent}`, left - 4, at);
+    }
+    context.strokeRect(left, top, right - left, bottom - top);
+}
+
+function drawCurve(context, points, stroke) {
+    context.strokeStyle = context.fillStyle = stroke;
+    context.lineWidth = 1.5;
+    context.beginPath();
+    points.forEach(([x, y], index) => (index ? context.lineTo(x, y) : context.moveTo(x, y)));
+    context.stroke();
+    if (points.length > 60) return;
+    for (const [x, y] of points) context.fillRect(x - 2, y - 2, 4, 4);
+}
+
+function drawSteps(context, left, right, bottom, x, last) {
+    context.fillStyle = colors().text;
+    context.textBaseline = "top";
+    const every = Math.max(1, Math.ceil(last / Math.max(1, Math.floor((right - left) / 40))));
+    for (let step = 0; step <= last; step += every) {
+        context.textAlign = step === 0 ? "left" : step === last ? "right" : "center";
+        context.fillText(String(step), x(step), bottom + 4);
+    }
+}
