@@ -255,6 +255,7 @@ def measure():
         axes.fill_between(calls, low, high, color=line.get_color(), alpha=0.12)
     axes.set(xscale="log", yscale="log", xlabel="model calls", ylabel="defect, median and quartiles")
     axes.legend(fontsize=8)
+    return figure
 
 
 def trace():
