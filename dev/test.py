@@ -10,6 +10,8 @@ import sys
 
 from .setup import CARRIERS, NEWEST, OLDEST, ROOT, SetupError, ensure_frontend, ensure_host, ensure_tools, exit_on_signals
 
+_MOST_WORKERS = 4
+
 
 def main() -> int:
     """0 if all pytest runs passed, 5 if none ran a test, 1 otherwise."""
@@ -24,6 +26,8 @@ def main() -> int:
             tools = ensure_tools(host, ROOT / "tests" / "requirements.txt")
             env = {**host.environment(tools), "COMFYUI_RES_TREE": str(host.tree), "PYTHONDONTWRITEBYTECODE": "1"}
             command = [str(host.python), "-m", "pytest", "-c", "tests/pytest.ini", *(arguments or ["tests"])]
+            if set(arguments) <= {"--long"}:
+                command += _spread()
             if long and (frontend := ensure_frontend(host)):
                 env["COMFYUI_RES_FRONTEND"] = str(frontend)
             if version != NEWEST:
@@ -39,6 +43,12 @@ def main() -> int:
     if set(statuses) == {nothing_selected}:
         return nothing_selected
     return int(any(status not in (0, nothing_selected) for status in statuses))
+
+
+def _spread() -> list[str]:
+    """All tests: on every core, file by file, as those of a file share servers and pages; each with about 3 GB of memory."""
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    return ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
 
 
 def _selection(version: str, long: bool) -> str:
