@@ -29,6 +29,7 @@ class Case:
         cfg: guidance of one class an item over no class; 1 is none.
         batch: items.
         seed: of the starting noise.
+        converging: steps of the converged solution.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Case:
     cfg: float = 1.0
     batch: int = BATCH
     seed: int = 0
+    converging: int = 400
 
     @property
     def model(self):
@@ -61,13 +63,14 @@ class Case:
     def noise(self) -> torch.Tensor:
         return torch.randn(self.batch, *self.shape, generator=torch.Generator().manual_seed(self.seed))
 
-    def sample(self, sampler, sigmas: torch.Tensor, latent: torch.Tensor | None = None) -> tuple[torch.Tensor, int]:
+    def sample(self, sampler, sigmas, latent: torch.Tensor | None = None, callback=None) -> tuple[torch.Tensor, int]:
         """Latents by the host's own sampling, as the model sees them, and how often the denoiser was called.
 
         Args:
             sampler: a SAMPLER.
             sigmas: the grid.
             latent: to go on from, as a run to sigmas[0] left it; None to start from the noise.
+            callback: of the host's sampling, `callback(step, denoised, x, steps)`.
         """
         import comfy.patcher_extension
         import comfy.sample
@@ -86,8 +89,9 @@ class Case:
             else (torch.zeros_like(self.noise), self.model.model.process_latent_out(latent))
         )  # fmt: skip
         # clones, because some of the host's samplers write into the sigmas they are given
+        options = {"callback": callback, "disable_pbar": True, "seed": self.seed}
         samples = comfy.sample.sample_custom(
-            model, noise, self.cfg, sampler, sigmas.clone(), *self.conditioning, latent, disable_pbar=True, seed=self.seed
+            model, noise, self.cfg, sampler, sigmas.clone(), *self.conditioning, latent, **options
         )
         return self.model.model.process_latent_in(samples), calls
 
@@ -138,7 +142,7 @@ class MixtureCase(Case):
         sampling = self.model_sampling
         sigma_max = sampling.sigma_max
         start = sampling.noise_scaling(sigma_max, self.noise.clone(), torch.zeros_like(self.noise), True).double()
-        return self.converge(start, float(sigma_max), 400)
+        return self.converge(start, float(sigma_max), self.converging)
 
     def converge(self, start, sigma_max: float, steps: int) -> torch.Tensor:
         """RES-3S on `steps` steps uniform in logSNR down to where D no longer changes."""
@@ -170,7 +174,7 @@ class NetworkCase(Case):
 
     @cached_property
     def reference(self) -> torch.Tensor:
-        return self.converge(400)
+        return self.converge(self.converging)
 
     def converge(self, steps: int) -> torch.Tensor:
         """RES-3S on `steps` steps uniform in logSNR."""
@@ -227,13 +231,15 @@ def grids(case: Case) -> dict:
     def by_name(name):
         return lambda n: comfy.samplers.calculate_sigmas(case.model_sampling, name, n)
 
-    def uniform_sigma(n):
-        low, high = float(case.model_sampling.sigma_min), float(case.model_sampling.sigma_max)
-        return torch.cat([torch.linspace(high, low, n), torch.zeros(1)])
-
     if case.kind == "flow":
         return {name: by_name(name) for name in ("simple", "kl_optimal", "logsnr_uniform")}
-    return {"karras": by_name("karras"), "logsnr_uniform": by_name("logsnr_uniform"), "uniform sigma": uniform_sigma}
+    return {"karras": by_name("karras"), "logsnr_uniform": by_name("logsnr_uniform"), "uniform sigma": uniform_sigma(case)}
+
+
+def uniform_sigma(case: Case):
+    """The RES paper's suboptimal grid, as a function from a step count to SIGMAS."""
+    low, high = float(case.model_sampling.sigma_min), float(case.model_sampling.sigma_max)
+    return lambda n: torch.cat([torch.linspace(high, low, n), torch.zeros(1)])
 
 
 def at_most(case: Case, sampler, grid, budget: int, latent: torch.Tensor | None = None) -> tuple[torch.Tensor, int] | None:
