@@ -137,12 +137,15 @@ class MixtureCase(Case):
         conditional = self.mixture.denoise(x, sigma, alpha, self.class_weights.to(x.dtype))
         return denoised + self.cfg * (conditional - denoised)
 
+    @property
+    def start(self) -> torch.Tensor:
+        """The state the host starts at."""
+        sampling = self.model_sampling
+        return sampling.noise_scaling(sampling.sigma_max, self.noise.clone(), torch.zeros_like(self.noise), True).double()
+
     @cached_property
     def reference(self) -> torch.Tensor:
-        sampling = self.model_sampling
-        sigma_max = sampling.sigma_max
-        start = sampling.noise_scaling(sigma_max, self.noise.clone(), torch.zeros_like(self.noise), True).double()
-        return self.converge(start, float(sigma_max), self.converging)
+        return self.converge(self.start, float(self.model_sampling.sigma_max), self.converging)
 
     def converge(self, start, sigma_max: float, steps: int) -> torch.Tensor:
         """RES-3S on `steps` steps uniform in logSNR down to where D no longer changes."""

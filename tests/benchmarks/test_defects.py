@@ -3,7 +3,6 @@
 import sys
 
 import pytest
-import torch
 
 from benchmarks import defects, host
 from benchmarks.cases import at_most, grids, network_cases, standard_cases
@@ -21,10 +20,7 @@ def cases(module):
 
 def test_references_are_converged(cases):
     for case in cases:
-        start = case.model_sampling.noise_scaling(
-            case.model_sampling.sigma_max, case.noise.clone(), torch.zeros_like(case.noise), True
-        ).double()
-        coarse = case.converge(start, float(case.model_sampling.sigma_max), 200)
+        coarse = case.converge(case.start, float(case.model_sampling.sigma_max), 200)
         assert float(case.defect(coarse).median()) < 1e-4
 
 
