@@ -1,6 +1,6 @@
 """The RES paper's claims (arXiv 2308.02157) on the pack's own models, with confidence intervals over seeds.
 
-    .host/venv/bin/python -m benchmarks.paper --markdown docs/results.md    # and docs/results_*.png; 20 minutes, --quick: 2
+    .host/venv/bin/python -m benchmarks.paper --markdown docs/results.md    # and docs/results_*.png; ten minutes, --quick: one
 
 Models of the host: *ring* (12 Gaussians of width 0.2 in the plane) and *digits* (the embedded mixture, width 0.1), whose
 denoisers are exact, as eps and as flow model, with CFG 5 (flow: 4) and without; *unet* and *sd3*, the trained networks of
@@ -19,6 +19,7 @@ every sampler on more grids and calls: [defects.md](defects.md).
 """
 
 import argparse
+import re
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,7 @@ import torch
 
 from . import host, paper_conditions, paper_defects, paper_noise, paper_quality, paper_velocity
 from .paper_bench import QUICK, Bench, Size
+from .paper_claims import table
 
 SECTIONS = {
     "a": paper_defects.equal_calls,
@@ -39,18 +41,37 @@ SECTIONS = {
 }
 
 
+# column -> how its verdicts begin
+VERDICTS = {
+    "holds": ("Holds", "Holds, by more than that", "Holds: within the interval"),
+    "in the mean, not in every row": ("Holds in the mean, not in every row",),
+    "not decided": ("Not decided",),
+    "does not hold": ("Does not hold", "Does not hold: the reverse is true", "Not reached"),
+    "reverse in the mean": ("Does not hold: the reverse is true in the mean",),
+}
+
+
+def in_short(sections: list[str]) -> str:
+    """Markdown: how many sentences of each section hold."""
+    rows = []
+    for text in sections:
+        found = re.findall(r"\*\*([A-Z][^*]*)\.\*\*", text)
+        rows.append([text.partition("\n")[0].removeprefix("## "), *(str(sum(map(found.count, v))) for v in VERDICTS.values())])
+    return "## In short\n\nSentences below, by their verdicts:\n\n" + table(["", *VERDICTS], rows)
+
+
 def report(bench: Bench, folder: Path, wanted: str = "") -> str:
     """Markdown; prints every section as it is ready, and writes the figures into the folder."""
     size = bench.size
     head = __doc__.format(seeds=size.seeds, items=size.items, network=size.network_items).strip().split("\n\n")
-    parts = ["# The paper's claims", *head]
+    parts = []
     for name, section in SECTIONS.items():
         if name in (wanted or SECTIONS):
             began = time.perf_counter()
             parts.append(section(bench, folder))
             print(parts[-1], flush=True)
             print(f"  ({name}) {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+    return "\n\n".join(part.rstrip() for part in ["# The paper's claims", *head, in_short(parts), *parts]) + "\n"
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ class Size:
     steps: int = 200
     network_steps: int = 75
     calls: tuple[int, ...] = (9, 15)
-    judged: int = 250
+    judged: int = 400
     solved: int = 100
     judged_calls: tuple[int, ...] = (5, 7, 9, 13, 21, 50)
     noisy_calls: tuple[int, ...] = (9, 15, 25)

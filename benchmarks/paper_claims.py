@@ -24,8 +24,8 @@ class Ratio(NamedTuple):
 
 
 def number(value: float) -> str:
-    """Three digits."""
-    return f"{value:.3g}"
+    """Three digits; four near 1, where the verdicts are made."""
+    return f"{value:.4g}" if 0.95 < value < 1.05 else f"{value:.3g}"
 
 
 def ratio(ours: Values, theirs: Values) -> Ratio:
@@ -33,10 +33,10 @@ def ratio(ours: Values, theirs: Values) -> Ratio:
     return geometric([np.divide(ours, theirs).tolist()])
 
 
-def geometric(rows: Sequence[Values]) -> Ratio:
-    """Geometric mean over rows in each seed, then over seeds. Infinite where a value is."""
+def geometric(rows: Sequence[Values], over_rows=np.mean) -> Ratio:
+    """Geometric mean (with np.median: median) over rows in each seed, then over seeds. Infinite where a value is."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(rows).mean(axis=0)
+        logs = over_rows(np.log(rows), axis=0)
     mean, half = interval(np.where(np.isnan(logs), math.inf, logs))
     return Ratio(*(math.exp(min(log, 700.0)) for log in (mean, mean - half if math.isfinite(half) else -math.inf, mean + half)))
 
@@ -66,7 +66,11 @@ class Comparison(NamedTuple):
     @property
     def ratio(self) -> Ratio:
         """Ours over theirs, geometric mean over rows."""
-        return geometric([np.divide(ours, theirs).tolist() for ours, theirs in self.rows])
+        return self.over(np.mean)
+
+    def over(self, over_rows) -> Ratio:
+        """Likewise with np.mean or np.median over rows."""
+        return geometric([np.divide(ours, theirs).tolist() for ours, theirs in self.rows], over_rows)
 
     def sentence(self) -> str:
         """The verdict: the mean's interval against 1, and how many rows differ by more than their own."""

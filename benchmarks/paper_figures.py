@@ -7,6 +7,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from .paper_bench import LABELS
 
@@ -27,6 +28,7 @@ def ratios(panels: dict[str, dict[str, list]], kinds, file: Path) -> None:
         axis.axvline(1.0, color="0.5", linewidth=1)
         axis.set(xscale="log", title=title, yticks=-np.arange(len(rows)), yticklabels=list(rows))
         axis.tick_params(axis="y", labelsize=8)
+        _plain(axis.xaxis)
         axis.grid(axis="x", which="both", alpha=0.25)
         axis.set_xlabel("defect of RES / defect of DPM-Solver++")
     axes[0].legend(fontsize=8)
@@ -41,6 +43,7 @@ def quality(panels: dict[str, dict[str, list]], file: Path) -> None:
             at = [(np.mean(defect), np.mean(frechet)) for frechet, _, defect in cells]
             axis.plot(*zip(*at), "o-", color=colour, markersize=4, linewidth=1, label=LABELS[method].strip("`"))
         axis.set(xscale="log", yscale="log", xlabel="defect", ylabel="Frechet distance", title=title)
+        _plain(axis.yaxis)
         axis.grid(which="both", alpha=0.25)
     np.atleast_1d(axes)[0].legend(fontsize=8)
     _save(figure, file)
@@ -86,6 +89,13 @@ def noises(sizes, found: dict, file: Path) -> None:
     np.atleast_1d(axes)[0].set_ylabel("amplification")
     figure.legend(*np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     _save(figure, file)
+
+
+def _plain(axis) -> None:
+    """Ticks at 1, 2 and 5 times the powers of ten, as they are written by hand."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _save(figure, file: Path) -> None:

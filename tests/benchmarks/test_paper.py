@@ -120,6 +120,12 @@ def test_a_ratio_is_a_geometric_mean_with_students_interval():
     assert ratio([math.inf, 1.0], [1.0, 1.0]).high == math.exp(700.0), "diverged"
 
 
+def test_the_median_row_is_not_moved_by_one_that_is_far():
+    rows = [([v * row for v in (1.0, 1.1, 0.9)], [1.0, 1.0, 1.0]) for row in (0.01, 0.9, 1.2)]
+    found = Comparison("a", rows)
+    assert found.over(np.median).mean == pytest.approx(0.9, rel=0.01) and found.ratio.mean == pytest.approx(0.22, rel=0.02)
+
+
 def test_rank_correlation():
     generator = np.random.default_rng(0)
     a, b = generator.normal(size=(2, 20))
@@ -177,6 +183,15 @@ def test_pixels_of_a_networks_latents_are_the_digit():
         case = paper_bench.NetworkCase(name, network.shape, network.kind, network=name)
         found = paper_bench.pixels(case, networks.to_latent(digits, network))
         np.testing.assert_allclose(found, digits.numpy(), atol=1e-5)
+
+
+def test_every_verdict_is_counted_once():
+    low, high = [1.0, 1.1, 0.9], [2.0, 2.1, 2.2]
+    pairs = [(low, high), (high, low), (low, low)]
+    rows = [[pair] for pair in pairs] + [[(high, low)] * 2 + [([0.9, 0.9, 0.91], [1.0, 1.0, 1.0])]]
+    sentences = [Comparison("a", row).sentence() for row in rows]
+    sentences += [paper_claims.against_published(ratio(*pair), 1.0, "b") for pair in pairs]
+    assert "| (a) | 3 | 0 | 1 | 2 | 1 |" in paper.in_short(["\n".join(["## (a)", *sentences])])
 
 
 def test_every_claim_has_a_section():
