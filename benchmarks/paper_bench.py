@@ -10,7 +10,7 @@ from training import networks
 from . import host
 from .cases import Case, NetworkCase, grids, network_cases, standard_cases, uniform_sigma
 
-# name in host.sampler -> how the paper calls it; on the paper's models the host's Euler is DDIM
+# name in host.sampler -> how papers call it; without noise the host's Euler is DDIM
 LABELS = {
     "euler": "DDIM",
     "heun": "Heun",
