@@ -1,7 +1,9 @@
 """The report on the RES paper: violated conditions cost what the theory says, and verdicts follow the numbers."""
 
 import math
+import re
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -192,6 +194,18 @@ def test_every_verdict_is_counted_once():
     sentences = [Comparison("a", row).sentence() for row in rows]
     sentences += [paper_claims.against_published(ratio(*pair), 1.0, "b") for pair in pairs]
     assert "| (a) | 3 | 0 | 1 | 2 | 1 |" in paper.in_short(["\n".join(["## (a)", *sentences])])
+
+
+@pytest.mark.parametrize("claims", ["de", pytest.param("abcfg", marks=pytest.mark.long)])
+def test_the_report_on_little(pack, tmp_path, claims):
+    """On too little to mean anything; its numbers are numbers, its figures are there."""
+    module = next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
+    size = replace(paper_bench.QUICK, items=2, steps=12, network_steps=8, calls=(9,), judged=24, fine=8, slope_steps=(8, 16))
+    text = paper.report(paper_bench.Bench(module, size), tmp_path, claims)
+    assert "nan" not in text and "{" not in text
+    assert re.findall(r"^## \((.)\)", text, re.M) == list(claims)
+    for figure in re.findall(r"\]\((results_\w+\.png)\)", text):
+        assert (tmp_path / figure).stat().st_size > 5_000
 
 
 def test_every_claim_has_a_section():
