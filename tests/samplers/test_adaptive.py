@@ -205,7 +205,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("options, match", BAD, ids=str)
+@pytest.mark.parametrize("options, match", BAD, ids=[match for _, match in BAD])
 def test_bad_input_before_the_first_call(options, match):
     with pytest.raises(ValueError, match=match):
         _sample(None, torch.ones(1, 2), **{"time": VE, **options})
