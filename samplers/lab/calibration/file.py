@@ -1,0 +1,234 @@
+"""A calibrated plan as a small JSON file: its grid, its numbers, and where they come from."""
+
+import json
+import math
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...grid import grid_steps, read_sigmas
+from ...loop import run
+from ...plan import Plan, Stage, step_count
+from ...time_maps import FLOW, VE, TimeMap
+
+FORMAT, VERSION = "res-calibration", 1
+MAX_BYTES = 1_000_000  # a thousand calls with a history of six take a third of it
+MAX_CALLS = 1000
+_MAX_NUMBER = 1e6  # weights and scales are of order 1, seldom 100
+_SAME_SIGMA = 1e-5
+_TIMES = {VE.name: VE, FLOW.name: FLOW}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
+# Names that Windows keeps for devices, with any ending.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a file holds.
+
+    Attributes:
+        time: "ve" or "flow".
+        sigmas: the grid that it was made for.
+        stages: for every step that moves, (scale, ((call, weight of its output), ...), ((call, weight of its state), ...)).
+        provenance: JSON values for people, and "model", the hash of the model.
+    """
+
+    time: str
+    sigmas: tuple[float, ...]
+    stages: tuple[tuple[float, tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]], ...]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Plan, sigmas, provenance: dict[str, Any]) -> "Calibration":
+        """Of a plan made for a grid.
+
+        Raises:
+            ValueError: a plan that does not fit the format.
+        """
+        stages = [{"scale": s.scale, "outputs": s.weights, "states": s.states} for s in plan.stages]
+        data = {"format": FORMAT, "version": VERSION, "time": plan.time.name, "sigmas": read_sigmas(sigmas), "stages": stages}
+        return _parsed({**data, "provenance": provenance})
+
+    @property
+    def plan(self) -> Plan:
+        """For the loop."""
+        time = _TIMES[self.time]
+        stages = tuple(
+            Stage(step.index, step.sigma, _h(step, time), scale, outputs, True, states=states)
+            for step, (scale, outputs, states) in zip(grid_steps(list(self.sigmas), time), self.stages)
+        )
+        base = self.provenance.get("base", "a plan")
+        return Plan(f"{base}, calibrated", time, step_count(self.sigmas), stages)
+
+    def to_json(self) -> str:
+        """The file's text."""
+        stages = [{"scale": scale, "outputs": outputs, "states": states} for scale, outputs, states in self.stages]
+        data = {"format": FORMAT, "version": VERSION, "time": self.time, "sigmas": self.sigmas, "stages": stages}
+        return json.dumps({**data, "provenance": self.provenance}, indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Calibration":
+        """The inverse of `to_json`, to the bit.
+
+        Raises:
+            ValueError: what is wrong with the text.
+        """
+        if len(text) > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES} bytes.")
+        try:
+            data = json.loads(text, parse_constant=_refuse)
+        except RecursionError:
+            raise ValueError("it is nested too deeply.") from None
+        except json.JSONDecodeError as error:
+            raise ValueError(f"it is not JSON ({error}).") from None
+        return _parsed(data)
+
+    def sample(self, model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
+        """Sample by the plan, with k-diffusion's signature.
+
+        Raises:
+            ValueError: a model of another kind, or other SIGMAS than it was made for; before the first call.
+        """
+        if time.process != _TIMES[self.time].process:
+            raise ValueError(
+                f"the calibration was made for a {self.time} model and this is a {time.process} one. Calibrate on this model."
+            )
+        check_same_grid(read_sigmas(sigmas), self.sigmas)
+        return run(self.plan, model, x, sigmas, extra_args, callback, disable)
+
+
+def check_same_grid(sigmas, made_for) -> None:
+    """Raise a ValueError where two grids differ by more than roundings."""
+    same = len(sigmas) == len(made_for) and all(abs(a - b) <= _SAME_SIGMA * b for a, b in zip(sigmas, made_for))
+    if same:
+        return
+    first = next((i for i, (a, b) in enumerate(zip(sigmas, made_for)) if abs(a - b) > _SAME_SIGMA * b), None)
+    where = f"{len(sigmas)} sigmas for {len(made_for)}"
+    if first is not None:
+        where = f"sigmas[{first}] is {sigmas[first]:g}, not {made_for[first]:g}"
+    raise ValueError(
+        f"sigmas are not those the sampler was calibrated on ({where}); its numbers mean nothing elsewhere. Connect the SIGMAS "
+        "output of the node that gave the SAMPLER."
+    )
+
+
+def _h(step, time: TimeMap) -> float:
+    return math.inf if step.sigma_next == 0.0 else time.lam(step.sigma_next) - time.lam(step.sigma)
+
+
+def _refuse(constant: str):
+    raise ValueError(f"it holds {constant}; every number must be finite.")
+
+
+def _parsed(data) -> Calibration:
+    """Checked field by field, so that whatever passes can be sampled with."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ValueError(f'it is no calibration: "format" must be "{FORMAT}".')
+    if data.get("version") != VERSION:
+        raise ValueError(
+            f'its "version" is {data.get("version")!r} and this pack reads {VERSION}. Calibrate again, or update the pack.'
+        )
+    if data.get("time") not in _TIMES.keys():
+        raise ValueError(f'"time" must be one of {", ".join(_TIMES)}, got {data.get("time")!r}.')
+    time = _TIMES[data["time"]]
+    sigmas = tuple(_number(value, f"sigmas[{i}]") for i, value in enumerate(_list(data, "sigmas", 2, MAX_CALLS + 1)))
+    steps = grid_steps(list(sigmas), time, rising=False)
+    stages = _list(data, "stages", 1, MAX_CALLS)
+    if len(stages) != len(steps):
+        raise ValueError(f'"stages" must have one entry for every step of its sigmas, {len(steps)}, got {len(stages)}.')
+    provenance = data.get("provenance")
+    if not isinstance(provenance, dict):
+        raise ValueError('"provenance" is missing.')
+    return Calibration(data["time"], sigmas, tuple(_stage(stage, call) for call, stage in enumerate(stages)), provenance)
+
+
+def _stage(stage, call: int):
+    where = f"stages[{call}]"
+    if not isinstance(stage, dict):
+        raise ValueError(f"{where} must be an object, got {stage!r:.40}.")
+    scale = _number(stage.get("scale"), f"{where}.scale")
+    return scale, _pairs(stage, "outputs", where, call + 1), _pairs(stage, "states", where, call)
+
+
+def _pairs(stage: dict, name: str, where: str, calls: int) -> tuple[tuple[int, float], ...]:
+    """(call, weight) over earlier calls, each at most once."""
+    pairs = _list(stage, name, 0, calls, f"{where}.")
+    found = {}
+    for i, pair in enumerate(pairs):
+        place = f"{where}.{name}[{i}]"
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise ValueError(f"{place} must be a pair of call and weight, got {pair!r:.40}.")
+        call = pair[0]
+        if type(call) is not int or not 0 <= call < calls or call in found:
+            raise ValueError(f"{place} names call {call!r:.20}; it must be a call made by then, from 0, and each once.")
+        found[call] = _number(pair[1], place)
+    return tuple(found.items())
+
+
+def _list(data: dict, name: str, least: int, most: int, where: str = ""):
+    values = data.get(name)
+    if not isinstance(values, list | tuple) or not least <= len(values) <= most:
+        size = len(values) if isinstance(values, list | tuple) else f"{values!r:.20}"
+        raise ValueError(f'"{where}{name}" must be a list of {least} to {most} entries, got {size}.')
+    return values
+
+
+def _number(value, name: str) -> float:
+    if type(value) not in (int, float) or not abs(value) <= _MAX_NUMBER:
+        raise ValueError(f"{name} must be a number between -{_MAX_NUMBER:g} and {_MAX_NUMBER:g}, got {value!r:.40}.")
+    return float(value)
+
+
+def check_name(name: str) -> str:
+    """The name of a calibration, if it can be a file's on every system and leads to no other folder.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not _NAME.fullmatch(name) or name[-1] in " ." or name.split(".")[0].strip().lower() in _DEVICES:
+        raise ValueError(
+            f"name must be 1 to 80 letters, digits, spaces, dots, dashes and underscores, begin with a letter or digit, not end "
+            f"with a space or dot, and not be a device's, got {name!r:.100}."
+        )
+    return name
+
+
+def read(path: str | os.PathLike) -> Calibration:
+    """A file's calibration.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        return Calibration.from_json(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{path.name}: it is not UTF-8 text.") from None
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+
+
+def write(calibration: Calibration, folder: str | os.PathLike, name: str) -> Path:
+    """A new file of the name in a folder, numbered so that none is overwritten.
+
+    Raises:
+        ValueError: the name cannot be one, see `check_name`.
+        OSError: it cannot be written.
+    """
+    folder = Path(folder)
+    check_name(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = calibration.to_json()
+    for number in range(1, 100000):
+        path = folder / f"{name}_{number:05d}.json"
+        try:
+            with open(path, "x", encoding="utf-8") as file:
+                file.write(text)
+            return path
+        except FileExistsError:
+            continue
+    raise OSError(f"{folder} holds 99999 calibrations named {name}. Choose another name.")

@@ -1,0 +1,89 @@
+"""A grid's form as a monotone curve through five knots in logSNR, and the search for a better one."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from ...grid import read_sigmas
+from ...time_maps import TimeMap
+from .trajectory import NEAR_NOISE
+
+KNOTS = 5
+# Rounds of the search, each tries every distance between knots longer and shorter by a factor that shrinks.
+_FACTORS = (1.5, 1.25, 1.12, 1.06)
+TRIALS = 2 * (KNOTS - 1) * len(_FACTORS)
+
+
+class Curve:
+    """Grids of as many steps as a given one, from the same sigma and to the same end.
+
+    The knots lie evenly over the steps to the last sigma above 0, which may move too. The curve is what is added to the given
+    grid's logSNR, so that the knots of the grid itself give it back exactly.
+
+    Args:
+        sigmas: the given grid.
+        time: the time map.
+        floor: no sigma above 0 gets below it.
+    """
+
+    def __init__(self, sigmas, time: TimeMap, floor: float):
+        self._values = read_sigmas(sigmas)
+        self._to_zero = self._values[-1] == 0.0
+        self._time, self._floor = time, floor
+        above = [s for s in self._values if s > 0.0]
+        self._lam = np.array([max(time.lam(s), NEAR_NOISE) for s in above])
+        self._places = np.linspace(0.0, 1.0, len(above))
+        self.knots = np.interp(np.linspace(0.0, 1.0, KNOTS), self._places, self._lam)
+
+    @property
+    def movable(self) -> bool:
+        """Whether there are enough steps for a curve to matter."""
+        return len(self._lam) >= 3
+
+    def grid(self, knots: np.ndarray) -> list[float] | None:
+        """SIGMAS for knots, float32 numbers; None where they do not fall or go below the floor."""
+        moved = PchipInterpolator(np.linspace(0.0, 1.0, KNOTS), knots - self.knots)(self._places)
+        lam = self._lam + moved
+        sigmas = [self._values[0], *(float(np.float32(self._time.sigma(value))) for value in lam[1:])]
+        sigmas += [0.0] * self._to_zero
+        if not self._to_zero:
+            sigmas[-1] = self._values[-1]
+        falls = all(a > b * (1.0 + 1e-4) for a, b in zip(sigmas, sigmas[1:]))
+        return sigmas if falls and min(s for s in sigmas if s > 0.0) >= self._floor * (1.0 - 1e-6) else None
+
+    def moved(self, distances: Sequence[float]) -> np.ndarray:
+        """The knots with these distances between them; the last stays where SIGMAS end above 0."""
+        knots = self._lam[0] + np.concatenate([[0.0], np.cumsum(distances)])
+        if not self._to_zero:
+            knots[1:] = self._lam[0] + (knots[1:] - self._lam[0]) * (self._lam[-1] - self._lam[0]) / (knots[-1] - self._lam[0])
+        return knots
+
+
+def search(curve: Curve, error: Callable[[list[float]], float], start: float) -> list[float] | None:
+    """The best grid of a pattern search over the distances between knots, at most TRIALS of them tried.
+
+    Args:
+        curve: what is moved.
+        error: of a grid, to be made small.
+        start: error of the grid itself.
+
+    Returns:
+        A grid, or None where none was better.
+    """
+    best, found = start, None
+    distances = np.diff(curve.knots)
+    for factor in _FACTORS:
+        for index in range(KNOTS - 1):
+            for by in (factor, 1.0 / factor):
+                trial = distances.copy()
+                trial[index] *= by
+                grid = curve.grid(curve.moved(trial))
+                if grid is None:
+                    continue
+                value = error(grid)
+                if math.isfinite(value) and value < best:
+                    best, found, distances = value, grid, trial
+                    break  # the other way is back
+    return found

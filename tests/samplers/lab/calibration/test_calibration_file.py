@@ -1,0 +1,171 @@
+"""Calibrations as files: to the bit there and back, and every way for one to be broken."""
+
+import json
+import math
+import random
+
+import pytest
+import torch
+from calibration_data import TIMES, grid_of
+
+from samplers.lab.calibration.calibration import bases
+from samplers.lab.calibration.file import MAX_BYTES, Calibration, check_name, check_same_grid, read, write
+from samplers.time_maps import VE
+
+
+def kept(time=VE, base="exp_res"):
+    """A calibration of an analytic plan."""
+    sigmas = grid_of(time)
+    return Calibration.of(bases(sigmas, time)[base], sigmas, {"base": base, "model": "abc", "cfg": 5.0})
+
+
+@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
+@pytest.mark.parametrize("base", ["exp_res", "exp_gddim", "exp_res_2mc"])
+def test_there_and_back_to_the_bit(time, base, tmp_path):
+    """The same plan, states and all; its numbers are those of the plan it was made of."""
+    one = kept(time, base)
+    again = read(write(one, tmp_path / "new", "a name"))
+    assert again == one and again.plan == one.plan and again.to_json() == one.to_json()
+    for stage, given in zip(again.plan.stages, bases(grid_of(time), time)[base].stages):
+        numbers = stage.step, stage.sigma, stage.scale, stage.weights, stage.states
+        assert numbers == (given.step, given.sigma, given.scale, given.weights, given.states)
+
+
+def test_files_are_never_overwritten(tmp_path):
+    names = [write(kept(), tmp_path, "x").name for _ in range(3)]
+    assert names == ["x_00001.json", "x_00002.json", "x_00003.json"]
+
+
+def changed(**changes):
+    """The JSON with changes: None takes a field away; a path leads further down."""
+    data = json.loads(kept().to_json())
+    for path, value in changes.items():
+        *way, last = path.split("__")
+        inner = data
+        for key in way:
+            inner = inner[int(key) if key.isdigit() else key]
+        last = int(last) if last.isdigit() else last
+        if value is None:
+            del inner[last]
+        else:
+            inner[last] = value
+    return json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"format": "other"}, "no calibration"),
+        ({"format": None}, "no calibration"),
+        ({"version": 2}, '"version" is 2'),
+        ({"version": None}, '"version" is None'),
+        ({"time": "warp"}, '"time" must be one of'),
+        ({"time": None}, '"time" must be one of'),
+        ({"time": "flow"}, "ends at sigma 1"),
+        ({"sigmas": None}, '"sigmas" must be a list'),
+        ({"sigmas": "abc"}, '"sigmas" must be a list'),
+        ({"sigmas": [1.0] * 5000}, '"sigmas" must be a list'),
+        ({"sigmas__1": "x"}, "sigmas.1. must be a number"),
+        ({"sigmas__1": True}, "sigmas.1. must be a number"),
+        ({"sigmas__1": 1e300}, "sigmas.1. must be a number"),
+        ({"sigmas__1": math.nan}, "holds NaN"),
+        ({"sigmas__1": math.inf}, "holds Infinity"),
+        ({"sigmas__1": 99.0}, "must fall throughout"),
+        ({"sigmas__1": -1.0}, "cannot be negative"),
+        ({"stages": None}, '"stages" must be a list'),
+        ({"stages__2": None}, '"stages" must have one entry for every step'),
+        ({"stages__2": 7}, "stages.2. must be an object"),
+        ({"stages__2__scale": None}, "stages.2..scale must be a number"),
+        ({"stages__2__scale": -math.inf}, "holds -Infinity"),
+        ({"stages__2__outputs": None}, '"stages.2..outputs" must be a list'),
+        ({"stages__2__outputs__0": [9, 1.0]}, "names call 9"),
+        ({"stages__2__outputs__0": [-1, 1.0]}, "names call -1"),
+        ({"stages__2__outputs__0": [0.5, 1.0]}, "names call 0.5"),
+        ({"stages__2__outputs": [[0, 1.0], [0, 1.0]]}, "each once"),
+        ({"stages__2__outputs__0": [0]}, "must be a pair"),
+        ({"stages__2__outputs__0": [0, "x"]}, "must be a number"),
+        ({"stages__2__states": None}, '"stages.2..states" must be a list'),
+        ({"stages__0__states": [[0, 1.0]]}, "list of 0 to 0"),
+        ({"provenance": None}, '"provenance" is missing'),
+        ({"provenance": []}, '"provenance" is missing'),
+    ],
+    ids=str,
+)
+def test_broken_files_are_refused_with_their_reason(changes, message, tmp_path):
+    """Naming the file."""
+    (tmp_path / "broken.json").write_text(changed(**changes))
+    with pytest.raises(ValueError, match=message) as caught:
+        read(tmp_path / "broken.json")
+    assert "broken.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"[]", "no calibration"),
+        (b"null", "no calibration"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b" " * (MAX_BYTES + 1), "larger than"),
+    ],
+    ids=["empty", "cut", "list", "null", "binary", "nested", "large"],
+)
+def test_files_that_are_something_else(content, message, tmp_path):
+    (tmp_path / "other.json").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path / "other.json")
+
+
+def test_random_damage_is_refused_or_harmless(tmp_path):
+    """A few hundred files with bytes changed: a ValueError, or a plan of finite numbers."""
+    text, random_ = kept().to_json(), random.Random(5)
+    for _ in range(300):
+        place = random_.randrange(len(text))
+        damaged = text[:place] + random_.choice('0123456789.-eE"[]{},: aN') + text[place + random_.randrange(4) :]
+        try:
+            plan = Calibration.from_json(damaged).plan
+        except ValueError:
+            continue
+        assert all(math.isfinite(stage.scale) for stage in plan.stages)
+
+
+@pytest.mark.parametrize("name", ["a", "my model 8", "v1.2_final-3", "A" * 80])
+def test_names(name):
+    assert check_name(name) == name
+
+
+def test_no_name_leads_out_of_the_folder(tmp_path):
+    """Whatever passes is a file in it."""
+    random_, parts = random.Random(7), ["..", ".", "/", "\\", "\0", "a", " ", "con", "C:", "~", "\n", "é", "%2e", "-", "nul.txt"]
+    folder = tmp_path / "inner"
+    for _ in range(3000):
+        name = "".join(random_.choice(parts) for _ in range(random_.randrange(6)))
+        try:
+            check_name(name)
+        except ValueError:
+            continue
+        path = write(kept(), folder, name)
+        assert path.resolve().parent == folder.resolve() and path.is_file()
+        path.unlink()
+    assert [p.name for p in tmp_path.iterdir()] == ["inner"]
+
+
+def test_other_grids_are_told_apart():
+    """By a part in 100000; roundings pass."""
+    sigmas = grid_of(VE).tolist()
+    check_same_grid([s * (1 + 1e-6) for s in sigmas], sigmas)
+    for other in (sigmas[1:], sigmas[:-1], [s * 1.001 for s in sigmas], [*sigmas[:-1], 0.01]):
+        with pytest.raises(ValueError, match="SIGMAS output"):
+            check_same_grid(other, sigmas)
+
+
+def test_sampling_is_the_loop(tmp_path):
+    """As the analytic plan gives it."""
+    from samplers.loop import run
+
+    one, sigmas = kept(), grid_of(VE)
+    x = 14.0 * torch.randn(2, 3)
+    expected = run(bases(sigmas, VE)["exp_res"], lambda x, sigma: x / (1 + sigma[0] ** 2), x, sigmas, disable=True)
+    assert torch.equal(one.sample(lambda x, sigma: x / (1 + sigma[0] ** 2), x, sigmas, disable=True), expected)

@@ -1,0 +1,123 @@
+"""Fitting a plan's scalars, against data whose solution is known."""
+
+import math
+
+import pytest
+import torch
+from calibration_data import TIMES, Gaussian, grid_of
+
+from samplers.lab.calibration.budget import BASES
+from samplers.lab.calibration.calibration import bases
+from samplers.lab.calibration.fitting import Fitting, fit, ridge_fit
+from samplers.loop import run
+from samplers.single_step import single_step_plan
+from samplers.tableaus import res_2s
+from samplers.time_maps import VE
+
+
+def fitted(time, base, how, seed=0):
+    """A fit to Gaussian data on `grid_of`."""
+    sigmas, model = grid_of(time).double().tolist(), Gaussian(time)
+    x = model.start(sigmas[0], seed)
+    targets = [model.solution(x, sigmas[0], sigma) for sigma in sigmas[1:]]
+    plan = bases(torch.tensor(sigmas), time)[base]
+    return plan, fit(plan, lambda x, stage: model(x, torch.tensor([stage.sigma])), x, targets, time, how)
+
+
+@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
+@pytest.mark.parametrize("base", BASES)
+def test_gaussian_data_are_fitted_exactly(time, base):
+    """Their solution is a multiple of x, which every step can be: other items end right too."""
+    sigmas, model = grid_of(time).double(), Gaussian(time)
+    _, found = fitted(time, base, Fitting(0.0))
+    x = model.start(float(sigmas[0]), seed=1)
+    end = run(found.plan, model, x, sigmas, disable=True)
+    torch.testing.assert_close(end, model.solution(x, float(sigmas[0]), 0.0), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
+@pytest.mark.parametrize("base", BASES)
+def test_an_endless_ridge_is_the_analytic_plan(time, base):
+    """To the bit; and a large one is near it."""
+    plan, found = fitted(time, base, Fitting(math.inf))
+    assert found.plan.stages == plan.stages
+    near = fitted(time, base, Fitting(1e12))[1].plan
+    for stage, close in zip(plan.stages, near.stages):
+        assert close.scale == pytest.approx(stage.scale, abs=1e-9)
+        given = dict(stage.weights)
+        assert all(weight == pytest.approx(given.get(call, 0.0), abs=1e-9) for call, weight in close.weights)
+
+
+@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
+def test_the_loop_goes_where_the_fit_went(time):
+    """A fitted plan is one for the same loop."""
+    sigmas, model = grid_of(time).double(), Gaussian(time)
+    for base in BASES:
+        _, found = fitted(time, base, Fitting(1e-2, 3))
+        end = run(found.plan, model, model.start(float(sigmas[0])), sigmas, disable=True)
+        torch.testing.assert_close(end, found.end, rtol=1e-9, atol=1e-9)
+
+
+def test_more_ridge_leaves_more():
+    """The residual of the pilots grows with the ridge, and with less history."""
+    values, residual = torch.randn(4, 5, 40).double(), torch.randn(5, 40).double()
+
+    def left(ridge, count=4):
+        c = ridge_fit(values[:count], residual, ridge, robust=False)
+        return float((residual - torch.einsum("k,kid->id", c, values[:count])).square().mean())
+
+    by_ridge = [left(ridge) for ridge in (0.0, 1e-2, 1.0, 100.0)]
+    assert by_ridge == sorted(by_ridge) and left(0.0, 2) >= left(0.0, 3) >= left(0.0, 4)
+
+
+def test_least_squares_are_those_of_lstsq():
+    values, residual = torch.randn(3, 5, 40).double(), torch.randn(5, 40).double()
+    expected = torch.linalg.lstsq(values.flatten(1).T, residual.flatten()[:, None]).solution[:, 0]
+    torch.testing.assert_close(ridge_fit(values, residual, 0.0, robust=False), expected)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_units_do_not_matter(scale):
+    """Of regressors and residual, for any ridge."""
+    values, residual = torch.randn(3, 5, 40).double(), torch.randn(5, 40).double()
+    for ridge in (0.0, 1e-2, 1.0):
+        one = ridge_fit(values, residual, ridge)
+        torch.testing.assert_close(ridge_fit(values * scale, residual, ridge) * scale, one, rtol=1e-6, atol=1e-9)
+
+
+def test_a_pilot_that_ends_elsewhere_does_not_rule():
+    """Items that follow one rule, and one of eight far off it."""
+    values = torch.randn(2, 8, 50, generator=torch.Generator().manual_seed(3)).double()
+    c = torch.tensor([0.5, -2.0]).double()
+    residual = torch.einsum("k,kid->id", c, values) + 1e-3 * torch.randn(8, 50).double()
+    residual[3] += 5.0 * values[0, 3]
+    robust, plain = ridge_fit(values, residual, 0.0), ridge_fit(values, residual, 0.0, robust=False)
+    assert (robust - c).norm() < 1e-3 < 0.1 < (plain - c).norm()
+
+
+@pytest.mark.parametrize("case", ["none", "equal", "exact"])
+def test_what_says_nothing_gets_no_share(case):
+    """Regressors that vanish or repeat, a residual of 0: finite numbers, and the right ones."""
+    values, residual = torch.randn(3, 4, 20).double(), torch.randn(4, 20).double()
+    if case == "none":
+        values[1] = 0.0
+    elif case == "equal":
+        values[1] = values[0]
+    else:
+        residual = torch.zeros_like(residual)
+    c = ridge_fit(values, residual, 0.0)
+    assert c.isfinite().all() and (case != "none" or c[1] == 0.0) and (case != "exact" or c.norm() == 0.0)
+
+
+def test_plans_that_cannot_be_fitted():
+    """Of several calls a step."""
+    sigmas = grid_of(VE)
+    with pytest.raises(ValueError, match="cannot be calibrated"):
+        fit(single_step_plan(sigmas, res_2s(), VE), lambda x, stage: x, torch.ones(2, 3), [], VE, Fitting(1.0))
+
+
+def test_a_model_of_nan_is_named():
+    sigmas = grid_of(VE)
+    x = torch.ones(2, 3)
+    with pytest.raises(FloatingPointError, match="step 0"):
+        fit(bases(sigmas, VE)["exp_res"], lambda x, stage: x * math.nan, x, [x] * 6, VE, Fitting(1.0))
