@@ -20,6 +20,8 @@ from samplers.gddim.cld import CLD
 from samplers.gddim.isotropic import sample_exp_gddim
 from samplers.gddim.plan import gddim_on
 from samplers.gddim.res import res_on
+from samplers.lab.calibration.budget import Settings
+from samplers.lab.calibration.calibration import Calibration
 from samplers.lab.measure import Dry, Entry, Measurement, Schedule
 from samplers.lab.store import Store
 from samplers.lab.trace import Trace
@@ -281,6 +283,33 @@ def trace():
     return figure
 
 
+def calibration():
+    """Errors on test seeds of two analytic samplers and of solvers calibrated for every number of calls."""
+    mixture, batch, cfg = digits.digits(0.1, torch.float64), 16, 5.0
+    classes = torch.nn.functional.one_hot(torch.arange(batch) % mixture.classes, mixture.classes).double()
+
+    def guided(x, sigma, **_):
+        x, sigma = x.double(), sigma.double()
+        free = mixture.denoise(x, sigma)
+        return (free + cfg * (mixture.denoise(x, sigma, 1.0, classes) - free)).float()
+
+    def problem(sampler, sigmas, seed):
+        noise = torch.randn(batch, 64, generator=torch.Generator().manual_seed(seed))
+        return sampler(guided, noise * sigmas[0], sigmas, {}, None, True)
+
+    names, calls = ("exp_res_2m", "exp_res"), (6, 8, 10, 14, 20)
+    others = {name: SAMPLERS[name].sample for name in names}
+    settings = Settings(batch, batch, 4 * batch)
+    found = [Calibration(problem, logsnr_grid(n, SD, VE), VE, np.exp(-6.0), 0, batch, settings).run(others).test for n in calls]
+    figure, axes = _figure()
+    for name in (*names, "calibrated"):
+        axes.loglog(calls, [errors[name].median for errors in found], marker=".", label=name)
+    axes.set(xlabel="model calls", ylabel="median relative error", xticks=calls, xticklabels=calls)
+    axes.minorticks_off()
+    axes.legend(fontsize=8)
+    return figure
+
+
 def digits_sheet():
     """Digits at rising noise, and the denoised outputs."""
     figure, panels = _figure(2)
@@ -311,6 +340,7 @@ PICTURES = {
     "trace": trace,
     "gddim": gddim,
     "processes": processes,
+    "calibration": calibration,
     "digits": digits_sheet,
     "measure": measure,
 }

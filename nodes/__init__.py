@@ -9,6 +9,7 @@ from comfy_api.v0_0_2 import ComfyExtension
 from .adaptive import RESAdaptive, RESAdaptiveGrid
 from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel, DigitsProcessModel
 from .gddim import RESGDDIM
+from .lab_calibrate import RESCalibrated, RESLabCalibrate
 from .lab_measure import RESLabMeasure
 from .lab_trace import RESLabTrace
 from .plot import RESSigmasPlot
@@ -31,5 +32,5 @@ class RESExtension(ComfyExtension):
         samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid, RESGDDIM]
         sigmas = [RESLogSNRSchedule, RESLogSNRCurve, RESSigmasBlend, RESSigmasResample, RESSigmasSplit, RESSigmasPlot]
         processes = [RESGDDIMTimes, RESGDDIMSample, RESLoadCLD, DigitsProcessModel]
-        lab = [RESLabMeasure, RESLabTrace]
+        lab = [RESLabMeasure, RESLabTrace, RESLabCalibrate, RESCalibrated]
         return [*samplers, *sigmas, *processes, *lab, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]

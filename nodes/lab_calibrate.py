@@ -1,0 +1,294 @@
+"""Nodes that fit a solver to a model, guidance and SIGMAS, keep it as a file, and sample by it."""
+
+import logging
+import os
+import re
+import time
+from functools import cache
+from pathlib import Path
+
+import comfy.samplers
+import comfy.utils
+import folder_paths
+import numpy as np
+import torch
+from comfy_api.v0_0_2 import io, ui
+from server import PromptServer
+
+from ..samplers.lab.calibration import file as files
+from ..samplers.lab.calibration.budget import Settings, calls, cost
+from ..samplers.lab.calibration.calibration import Calibrated, Calibration
+from ..samplers.res import Sampler
+from ..samplers.time_maps import FLOW
+from .host import sigma_range, time_map
+from .lab_subject import CATEGORY, Subject, model_hash, subject_inputs
+from .registry import for_host
+from .schema import ADVANCED, schema
+
+FOLDER = "res_calibrations"
+_OTHERS = ("dpmpp_2m", "exp_res")
+_LATEST = 6.0  # lambda beyond which a reference is not followed, as everywhere in the lab
+
+folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
+
+
+class RESLabCalibrate(io.ComfyNode):
+    """A solver fitted to what is connected."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESLabCalibrate",
+            display_name="RES Lab: Calibrate",
+            category=CATEGORY,
+            description="Fits a solver to a model, its prompts and CFG, and SIGMAS: the few numbers by which every step combines "
+            "the latent and the last outputs, so that pilot runs end where the converged solution does. No training and no "
+            "change to the model. Takes some thousands of model calls once; afterwards sampling costs what it always does.",
+            search_aliases=["res", "calibrate", "fit", "solver", "optimize", "sampler"],
+            is_output_node=True,
+            inputs=[
+                *subject_inputs(),
+                io.Sigmas.Input("sigmas", tooltip="The grid to fit on, falling; the SAMPLER is for it alone."),
+                io.Int.Input(
+                    "pilots",
+                    default=8,
+                    min=2,
+                    max=256,
+                    tooltip="Trajectories that are fitted to, in batches of the latent's size. As many more choose between fits, "
+                    "and as many again measure the result.",
+                ),
+                io.String.Input(
+                    "name",
+                    default="calibration",
+                    tooltip="Of the file in models/res_calibrations. Files are numbered, never overwritten.",
+                ),
+                io.Boolean.Input(
+                    "move_grid",
+                    default=False,
+                    tooltip="Also search for better SIGMAS of as many steps. Takes up to twice as long; the SIGMAS output is "
+                    "then another grid.",
+                    **ADVANCED,
+                ),
+            ],
+            outputs=[
+                io.Sampler.Output(tooltip="For the SIGMAS beside it alone."),
+                io.Sigmas.Output(tooltip="The grid that the SAMPLER was fitted on."),
+                io.String.Output(display_name="report", tooltip="Errors on test seeds, and what was chosen."),
+                io.Image.Output(display_name="picture", tooltip="The errors on test seeds as bars."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, model, latent_image, seed, sigmas, pilots, name, move_grid=False) -> io.NodeOutput:
+        """SAMPLER, SIGMAS, report and picture.
+
+        Raises:
+            ValueError: a name, a model, a latent or SIGMAS that cannot be calibrated on, before the first call; a reference
+                that does not converge.
+        """
+        files.check_name(name)
+        subject, settings = Subject(model, latent_image, seed), Settings(pilots, pilots, pilots, move_grid=move_grid)
+        sampling = subject.model_sampling
+        kind = time_map(sampling)
+        floor = max(sigma_range(sampling).sigma_min, kind.sigma(_LATEST))
+        problem = _Problem(subject, getattr(cls.hidden, "unique_id", None))
+        calibration = Calibration(problem, sigmas, kind, floor, seed, subject.batch, settings)
+        most = cost(sigmas, settings, subject.batch, len(_OTHERS)).most
+        problem.announce(lambda: min(calls(sigmas, settings, subject.batch, calibration.level, len(_OTHERS)), most), most, sigmas)
+        found = calibration.run({name: comfy.samplers.ksampler(name) for name in _OTHERS})
+        kept = files.Calibration.of(found.plan, found.sigmas, _provenance(found, subject, settings))
+        path = files.write(kept, folder_paths.get_folder_paths(FOLDER)[0], name)
+        report = f"{report_of(found)}\nCalls: {problem.calls}, {problem.seconds:.0f} s. File: {path.name}."
+        picture = draw(found)
+        shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), **ui.PreviewText(report).as_dict()}
+        return io.NodeOutput(sampler_of(kept), found.sigmas, report, picture, ui=shown)
+
+
+class RESCalibrated(io.ComfyNode):
+    """A calibrated solver from a file."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESCalibrated",
+            display_name="RES Calibrated",
+            category=CATEGORY,
+            description="A SAMPLER that RES Lab: Calibrate has fitted, with the SIGMAS it was fitted on, from "
+            "models/res_calibrations.",
+            search_aliases=["res", "calibrate", "load", "sampler"],
+            inputs=[
+                io.Combo.Input("file", options=_files(), tooltip="From models/res_calibrations."),
+                io.Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="To check: the text says if the file was made for another one, or with other patches.",
+                ),
+            ],
+            outputs=[
+                io.Sampler.Output(tooltip="For the SIGMAS beside it alone."),
+                io.Sigmas.Output(tooltip="The grid that the SAMPLER was fitted on."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file, model=None):
+        """Anew when the file is."""
+        path = folder_paths.get_full_path(FOLDER, file)
+        return os.stat(path).st_mtime_ns if path else file
+
+    @classmethod
+    def execute(cls, file, model=None) -> io.NodeOutput:
+        """SAMPLER and SIGMAS.
+
+        Raises:
+            ValueError: what is wrong with the file.
+            FileNotFoundError: there is none.
+        """
+        kept = files.read(folder_paths.get_full_path_or_raise(FOLDER, file))
+        known = {name: value for name, value in kept.provenance.items() if name != "model"}
+        lines = [f"{name}: {value}" for name, value in known.items()]
+        if model is not None and kept.provenance.get("model") != model_hash(model):
+            made_for = kept.provenance.get("model_class", "model")
+            warning = f"Warning: {file} was made for a {made_for} of other weights, patches or options than the connected model."
+            logging.warning("RES Calibrated: %s", warning)
+            lines.insert(0, warning)
+        sigmas = torch.tensor(kept.sigmas, dtype=torch.float32)
+        return io.NodeOutput(sampler_of(kept), sigmas, ui=ui.PreviewText("\n".join(lines)))
+
+
+def _files() -> list[str]:
+    return [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".json")]
+
+
+def sampler_of(kept: files.Calibration) -> comfy.samplers.KSAMPLER:
+    """The SAMPLER of a calibration."""
+    return comfy.samplers.KSAMPLER(for_host(Sampler(kept.sample, FLOW)))
+
+
+class _Problem:
+    """A subject as a calibration samples it, with its calls counted and shown.
+
+    Attributes:
+        calls: made.
+    """
+
+    def __init__(self, subject: Subject, node_id: str | None):
+        self._subject, self._node_id = subject, node_id
+        self.calls, self._model_seconds = 0, 0.0
+        self._bar = self._expected = None
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.perf_counter() - self._started
+
+    def announce(self, expected, most: int, sigmas: torch.Tensor) -> None:
+        """Say what is to come, after two calls that tell how long one takes.
+
+        Args:
+            expected: () -> calls in all, as known by then.
+            most: calls, at the most.
+            sigmas: the grid.
+        """
+
+        def probe(model, x, sigmas, extra_args=None, callback=None, disable=None):
+            for _ in range(2):  # the first one may load the model
+                begun = time.perf_counter()
+                model(x, sigmas[:1].to(x).repeat(len(x)), **(extra_args or {}))
+                self._model_seconds = time.perf_counter() - begun
+            return x
+
+        self(probe, sigmas, self._subject.seed)
+        each, self.calls = self._model_seconds, 0
+        text = f"{expected()} to {most} calls, {_duration(expected() * each)} to {_duration(most * each)} of them alone"
+        logging.info("RES Lab: Calibrate: %s.", text)
+        self._show(text)
+        self._bar, self._expected, self._started = comfy.utils.ProgressBar(expected()), expected, time.perf_counter()
+
+    def __call__(self, sampler, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
+        sampler = sampler if isinstance(sampler, comfy.samplers.Sampler) else comfy.samplers.KSAMPLER(sampler)
+        samples = self._subject.run(sampler, sigmas, seed, self._count).samples
+        return samples
+
+    def _count(self, *_) -> None:
+        self.calls += 1
+        if self._expected is None:
+            return
+        expected = max(self._expected(), self.calls)
+        self._bar.update_absolute(self.calls, expected)
+        if self.calls % 20 == 0:
+            left = self.seconds / self.calls * (expected - self.calls)
+            self._show(f"calls {self.calls} of {expected}, {_duration(left)} left")
+
+    def _show(self, text: str) -> None:
+        server = getattr(PromptServer, "instance", None)
+        if self._node_id is not None and hasattr(server, "send_progress_text"):
+            server.send_progress_text(text, self._node_id)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _provenance(found: Calibrated, subject: Subject, settings: Settings) -> dict:
+    guider = subject.guider
+    return {
+        "model": model_hash(guider.model_patcher),
+        "model_class": type(guider.model_patcher.model).__name__,
+        "cfg": float(getattr(guider, "cfg", 1.0)),
+        "resolution": list(subject.latent["samples"].shape),
+        "pilots": settings.pilots,
+        "seeds": {name: [seeds[0], seeds[-1]] for name, seeds in found.seeds._asdict().items()},
+        "base": found.base,
+        "ridge": found.how.ridge if found.how else "none, the analytic plan was not beaten",
+        "history": found.how.history if found.how else 0,
+        "moved_grid": found.moved,
+        "reference_steps": found.reference[0],
+        "test_errors": {name: errors.median for name, errors in found.test.items()},
+        "pack": _pack_version(),
+    }
+
+
+@cache
+def _pack_version() -> str:
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    return re.search(r'^version = "([^"]+)"', text, re.MULTILINE).group(1)
+
+
+def report_of(found: Calibrated) -> str:
+    """What the node says."""
+    lines = ["Median distance to the converged solution, relative, on test seeds:"]
+    lines += [f"  {name}: {errors.median:.5f}" for name, errors in _named(found).items()]
+    if found.how is None:
+        lines.append(f"No fit was clearly better than {found.base} itself on the selection seeds: this is that analytic plan.")
+    else:
+        lines.append(f"Chosen on the selection seeds: {found.base}, ridge {found.how.ridge:g}, history {found.how.history}.")
+    steps, agreed = found.reference
+    lines.append(f"Grid: {'moved' if found.moved else 'as given'}. Reference: {steps} steps, settled to {agreed:.1e}.")
+    return "\n".join(lines)
+
+
+def _named(found: Calibrated) -> dict:
+    best = min((name for name in found.selection if name != "calibrated"), key=lambda name: found.selection[name].log_mean)
+    return {f"{best} (best analytic)" if name == "base" else name: errors for name, errors in found.test.items() if name != best}
+
+
+def draw(found: Calibrated) -> torch.Tensor:
+    """The errors on test seeds as bars: IMAGE of shape (1, height, width, 3)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
+    from matplotlib.figure import Figure
+
+    errors = _named(found)
+    figure = Figure(figsize=(7.0, 2.6), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(list(errors), [e.median for e in errors.values()], color=["C7"] * (len(errors) - 1) + ["C0"])
+    axes.bar_label(bars, fmt="%.4f", padding=3)
+    axes.set_xscale("log")
+    axes.margins(x=0.15)
+    axes.invert_yaxis()
+    axes.set_xlabel("median distance to the converged solution, test seeds")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255.0)[None]

@@ -1,0 +1,133 @@
+"""RES Lab: Calibrate and RES Calibrated in the real host."""
+
+import json
+import logging
+
+import pytest
+import torch
+
+from samplers.lab.calibration import file as files
+
+
+@pytest.fixture
+def folder(host, pack, tmp_path):
+    """The first folder of models/res_calibrations."""
+    import folder_paths
+
+    folder_paths.add_model_folder_path("res_calibrations", str(tmp_path), is_default=True)
+    yield tmp_path
+    folder_paths.folder_names_and_paths["res_calibrations"][0].remove(str(tmp_path))
+    folder_paths.filename_list_cache.clear()
+
+
+def guided(pack, kind="eps", cfg=5.0):
+    """A GUIDER on the digits, and their model."""
+    import comfy.samplers
+
+    options = {"kind": kind, "shift": 3.0} if kind == "flow" else {"kind": kind}
+    model = pack["RESDigitsModel"].execute(options, 0.1).result[0]
+    guider = comfy.samplers.CFGGuider(model)
+    condition = pack["RESDigitsCondition"].execute
+    guider.set_conds(condition("3").result[0], condition("any digit").result[0])
+    guider.set_cfg(cfg)
+    return guider, model
+
+
+def karras(model, steps, name="karras"):
+    """SIGMAS of the host."""
+    import comfy.samplers
+
+    return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), name, steps)
+
+
+def latent(pack, batch=8):
+    """An empty LATENT of digits."""
+    return pack["RESDigitsLatent"].execute(batch).result[0]
+
+
+@pytest.mark.parametrize("kind, grid", [("eps", "karras"), ("flow", "simple")])
+def test_it_beats_the_analytic_plan_and_loads_again(pack, folder, kind, grid):
+    """On seeds that are none of its own; the file gives the same sampler to the bit."""
+    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+
+    guider, model = guided(pack, kind)
+    sigmas = karras(model, 8, grid)
+    sampler, same_sigmas, report, picture = pack["RESLabCalibrate"].execute(guider, latent(pack), 0, sigmas, 8, "mine").result
+    assert torch.equal(sigmas, same_sigmas) and picture.shape[0] == 1 and "test seeds" in report
+    [path] = folder.glob("*.json")
+    kept = json.loads(path.read_text())["provenance"]
+    errors = kept["test_errors"]
+    assert errors["calibrated"] < 0.8 * min(errors["base"], errors["dpmpp_2m"], errors["exp_res"])
+    used = [seed for first, last in kept["seeds"].values() for seed in range(first, last + 1)]
+    assert len(used) == len(set(used)) == 3
+    loaded, grid_of_file = pack["RESCalibrated"].execute(path.name, model).result
+    assert torch.equal(grid_of_file, sigmas)
+
+    class Noise:
+        seed = 77
+
+        def generate_noise(self, latent):
+            return torch.randn(latent["samples"].shape, generator=torch.Generator().manual_seed(77))
+
+    samples = [
+        SamplerCustomAdvanced.execute(Noise(), guider, s, sigmas, latent(pack)).result[0]["samples"] for s in (sampler, loaded)
+    ]
+    assert torch.equal(*samples)
+
+
+def test_pilots_in_batches_of_one_are_those_of_one_batch(pack, folder):
+    """A latent of one item: as many calls per pilot, and a plan that is as good."""
+    guider, model = guided(pack)
+    result = pack["RESLabCalibrate"].execute(guider, latent(pack, 1), 0, karras(model, 5), 3, "single").result
+    assert len(result[1]) == 6
+
+
+def test_another_model_warns(pack, folder, caplog):
+    """In the log, and nothing for the same one."""
+    guider, model = guided(pack)
+    pack["RESLabCalibrate"].execute(guider, latent(pack, 4), 0, karras(model, 4), 4, "mine")
+    with caplog.at_level(logging.WARNING):
+        pack["RESCalibrated"].execute("mine_00001.json", model)
+    assert not caplog.records
+    other = guided(pack, "flow")[1]
+    with caplog.at_level(logging.WARNING):
+        pack["RESCalibrated"].execute("mine_00001.json", other)
+    assert "made for" in caplog.text
+
+
+def test_other_sigmas_and_other_kinds_are_refused(pack, folder):
+    """Before the first call."""
+    from samplers.time_maps import FLOW
+
+    guider, model = guided(pack)
+    sampler, sigmas, *_ = pack["RESLabCalibrate"].execute(guider, latent(pack, 4), 0, karras(model, 4), 4, "mine").result
+    kept = files.read(folder / "mine_00001.json")
+    x = torch.zeros(1, 1, 8, 8)
+    with pytest.raises(ValueError, match="not those the sampler was calibrated on"):
+        kept.sample(None, x, sigmas[1:])
+    with pytest.raises(ValueError, match="made for a ve model"):
+        kept.sample(None, x, sigmas, time=FLOW)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "a\\b", "/etc/passwd", "..", "a\0b", "con", "x.", "n" * 81])
+def test_names_that_lead_elsewhere_are_refused(pack, folder, name):
+    """Before the first call, and nothing is written."""
+    guider, model = guided(pack)
+    with pytest.raises(ValueError, match="name must be"):
+        pack["RESLabCalibrate"].execute(guider, latent(pack, 2), 0, karras(model, 4), 2, name)
+    assert not list(folder.iterdir())
+
+
+def test_bad_sigmas_are_refused(pack, folder):
+    """Rising, too short."""
+    guider, model = guided(pack)
+    for sigmas in (torch.tensor([1.0, 0.0]), torch.tensor([0.5, 1.0, 2.0]), torch.tensor([])):
+        with pytest.raises(ValueError, match="sigmas"):
+            pack["RESLabCalibrate"].execute(guider, latent(pack, 2), 0, sigmas, 2, "x")
+
+
+def test_the_folder_keeps_its_files_to_itself(pack, folder):
+    """A path that leaves it is not found."""
+    (folder.parent / "outside.json").write_text("{}")
+    with pytest.raises(FileNotFoundError):
+        pack["RESCalibrated"].execute("../outside.json")
