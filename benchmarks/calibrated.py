@@ -1,0 +1,276 @@
+"""Calibrated solvers against every deterministic sampler of the host, at equal model calls, on seeds that had no part in fitting.
+
+    .host/venv/bin/python -m benchmarks.calibrated --markdown docs/calibration.md    # half an hour; --quick: five minutes
+
+A calibration takes 24 pilots and 24 selection items of the digits, 16 and 16 of a trained network. Pilots are fitted on, and
+selection items choose base, ridge and history. Every number below is the median relative distance to the converged solution over
+other items, the test items: 64 of the digits, 32 of a network, from seeds that nothing here was chosen on. The converged solution
+of the test items is not the calibration's own reference but that of the other benchmarks, on 400 steps.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from typing import NamedTuple
+
+import torch
+
+from samplers.lab.calibration.budget import Settings, cost
+from samplers.lab.calibration.calibration import Calibrated, Calibration, bases, function_of
+from samplers.time_maps import FLOW, VE
+
+from . import host
+from .cases import Case, NetworkCase, at_most, grids, network_cases, standard_cases
+
+BUDGETS = (6, 8, 10, 15, 20)
+TARGETS = ("digits CFG 5", "digits flow CFG 4", "unet CFG 3", "sd3 CFG 3")
+FIT_SEED, TEST_SEED = 31000, 32000
+SHOWN = ("dpmpp_2m", "exp_res_2mc")
+_COMMAND = ".host/venv/bin/python -m benchmarks.calibrated --markdown docs/calibration.md"
+
+
+# (case, grid, calls) of the prototype: what it had for DPM++2M, RES-2M with corrector (or the host's best) and calibrated
+PROTOTYPE = {
+    ("digits CFG 5", "karras", 8): (0.041, 0.038, 0.010),
+    ("digits CFG 5", "karras", 10): (0.021, 0.0055, 0.0024),
+    ("digits CFG 5", "karras", 20): (0.0053, 0.0028, 0.0006),
+    ("digits CFG 5", "logsnr_uniform", 8): (0.037, 0.032, 0.0047),
+    ("unet", "karras", 6): (0.0344, 0.0282),
+    ("unet", "karras", 10): (0.0098, 0.0073),
+    ("unet", "karras", 20): (0.0060, 0.0023),
+    ("unet CFG 3", "karras", 6): (0.0565, 0.0432),
+    ("unet CFG 3", "karras", 10): (0.0146, 0.0091),
+    ("unet CFG 3", "karras", 20): (0.0084, 0.0036),
+}
+
+
+class CaseProblem:
+    """A case of the benchmarks as what a calibration samples: one batch a seed.
+
+    Args:
+        make: a case of (batch, seed).
+        batch: items.
+    """
+
+    def __init__(self, make, batch: int):
+        self.make, self.batch, self.calls = make, batch, 0
+        self._cases: dict[int, Case] = {}
+
+    def __call__(self, sampler, sigmas, seed):
+        samples, calls = self._case(seed).sample(as_sampler(sampler), sigmas)
+        self.calls += calls
+        return samples
+
+    def _case(self, seed: int) -> Case:
+        if seed not in self._cases:
+            self._cases[seed] = self.make(self.batch, seed)
+        return self._cases[seed]
+
+
+def as_sampler(sampler):
+    """A SAMPLER, of one or of a function."""
+    import comfy.samplers
+
+    return sampler if isinstance(sampler, comfy.samplers.Sampler) else comfy.samplers.KSAMPLER(sampler)
+
+
+def maker(module, name: str):
+    """case of (batch, seed), by its name."""
+
+    def make(batch, seed):
+        return next(c for c in (*standard_cases(module, batch, seed), *network_cases(batch, seed)) if c.name == name)
+
+    return make
+
+
+def grid_of(case: Case):
+    """The grid of the target: what most users sample the kind of model on."""
+    return grids(case)["simple" if case.kind == "flow" else "karras"]
+
+
+def time_of(case: Case):
+    """The case's time map."""
+    return FLOW if case.kind == "flow" else VE
+
+
+def floor_of(case: Case) -> float:
+    """Where the case's own reference steps to sigma 0."""
+    if isinstance(case, NetworkCase):
+        return FLOW.sigma(6.0) if case.kind == "flow" else float(case.model_sampling.sigma_min)
+    return time_of(case).sigma(9.0)
+
+
+def calibrated(make, sigmas, items: int, test: int = 0, **settings) -> tuple[Calibrated, CaseProblem, Settings]:
+    """A calibration on a case, what it sampled, and what it was to spend."""
+    case, problem = make(items, FIT_SEED), CaseProblem(make, items)
+    spent = Settings(items, items, test, **settings)
+    return Calibration(problem, sigmas, time_of(case), floor_of(case), FIT_SEED, items, spent).run(), problem, spent
+
+
+def median(case: Case, sampler, sigmas) -> float:
+    """The case's defect."""
+    return float(case.defect(case.sample(as_sampler(sampler), sigmas)[0]).median())
+
+
+class Row(NamedTuple):
+    """Medians on test items, and what the calibration chose."""
+
+    case: str
+    grid: str
+    calls: int
+    shown: dict[str, float]
+    best: str
+    theirs: float
+    base: float
+    ours: float
+    found: Calibrated
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.theirs
+
+
+def row(make, test: Case, grid_name: str, calls: int, items: int, names) -> Row:
+    """One line of the table; `names` are samplers of the host."""
+    grid = grids(test)[grid_name]
+    theirs = {}
+    for name in names:
+        run = at_most(test, host.sampler(name), grid, calls)
+        if run is not None and run[0].isfinite().all():
+            theirs[name] = float(test.defect(run[0]).median())
+    best, sigmas = min(theirs, key=theirs.get), grid(calls)
+    shown = {name: median(test, host.sampler(name), sigmas) for name in SHOWN}
+    found = calibrated(make, sigmas, items)[0]
+    base = min(bases(sigmas, time_of(test)), key=lambda name: found.selection[name].log_mean)
+    analytic = median(test, function_of(bases(sigmas, time_of(test))[base]), sigmas)
+    ours = median(test, function_of(found.plan), found.sigmas)
+    return Row(test.name, grid_name, calls, shown, best, theirs[best], analytic, ours, found)
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown: every row."""
+    lines = ["| case | grid | calls | dpmpp_2m | exp_res_2mc | analytic base | calibrated | the host's best | | ratio | chosen |"]
+    lines.append("|---|---|--:|--:|--:|--:|--:|---|--:|--:|---|")
+    for r in rows:
+        numbers = " | ".join(f"{value:.4f}" for value in (*r.shown.values(), r.base, r.ours))
+        chosen = f"{r.found.base}, ridge {r.found.how.ridge:g}, history {r.found.how.history}" if r.found.how else r.found.base
+        lines.append(f"| {r.case} | {r.grid} | {r.calls} | {numbers} | {r.best} | {r.theirs:.4f} | {r.ratio:.2f} | {chosen} |")
+    return "\n".join(lines)
+
+
+def summary(rows: list[Row]) -> str:
+    """Geometric means of the ratios, and what was lost against the analytic base."""
+    lines = ["| rows | calibrated / the host's best | calibrated / analytic base |", "|---|--:|--:|"]
+    groups = {"all": rows} | {name: [r for r in rows if r.case == name] for name in dict.fromkeys(r.case for r in rows)}
+    for name, group in groups.items():
+        means = [statistics.geometric_mean(ratios) for ratios in zip(*((r.ratio, r.ours / r.base) for r in group))]
+        lines.append(f"| {name} | {means[0]:.2f} | {means[1]:.2f} |")
+    lost = [f"{r.case} at {r.calls} ({r.ours / r.base:.2f})" for r in rows if r.ours > r.base]
+    lines.append(f"\nLost against the analytic base: {', '.join(lost) or 'none'}.")
+    worse = [f"{r.case} at {r.calls} ({r.ratio:.2f})" for r in rows if r.ratio > 1.0]
+    return "\n".join([*lines, f"Lost against the host's best: {', '.join(worse) or 'none'}."])
+
+
+def prototype_table(rows: list[Row]) -> str:
+    """Markdown: the prototype's rows beside ours."""
+    lines = [
+        "| case | grid | calls | prototype's best without | prototype | here, host's best | here |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    of = {(r.case, r.grid, r.calls): r for r in rows}
+    for key, (*before, then) in PROTOTYPE.items():
+        if key in of:
+            name = " | ".join(map(str, key))
+            lines.append(f"| {name} | {min(before):.4f} | {then:.4f} | {of[key].theirs:.4f} | {of[key].ours:.4f} |")
+    return "\n".join(lines)
+
+
+def parts(module, calls: int, items: int) -> str:
+    """Markdown: what weighting outliers down and moving the grid are worth, and what it costs."""
+    lines = [
+        "| case | calls | grid | fit | calibrated | model calls | of at most | seconds |",
+        "|---|--:|---|---|--:|--:|--:|--:|",
+    ]
+    for name in ("digits CFG 5", "digits flow CFG 4", "sd3 CFG 3"):
+        make = maker(module, name)
+        test = make(items, TEST_SEED)
+        sigmas = grid_of(test)(calls)
+        for settings in ({"robust": False}, {}, {"move_grid": True}):
+            started = time.perf_counter()
+            found, problem, spent = calibrated(make, sigmas, 8, **settings)
+            seconds = time.perf_counter() - started
+            error, most = median(test, function_of(found.plan), found.sigmas), cost(sigmas, spent, 8).most
+            words = f"{'moved' if found.moved else 'given'} | {'robust' if spent.robust else 'least squares'}"
+            lines.append(f"| {name} | {calls} | {words} | {error:.4f} | {problem.calls} | {most} | {seconds:.0f} |")
+        print(f"  parts of {name} done", file=sys.stderr, flush=True)
+    return "\n".join(lines)
+
+
+def measure(module, budgets, items: int, names) -> tuple[list[Row], list[Row]]:
+    """The rows of the target, and others: the prototype's, and a grid for flow that ends near sigma 0."""
+    wanted = [(name, None, calls) for name in TARGETS for calls in budgets]
+    more = [key for key in PROTOTYPE if key[2] in budgets and (key[0] not in TARGETS or key[1] != "karras")]
+    more += [
+        (name, "logsnr_uniform", calls) for name in ("digits flow CFG 4", "sd3 CFG 3") for calls in budgets if calls in (10, 20)
+    ]
+    found, tests = [], {}
+    for name, grid, calls in [*wanted, *more]:
+        network = "digits" not in name
+        make = maker(module, name)
+        if name not in tests:
+            tests[name] = make(64 * items // 24 // (1 + network), TEST_SEED)
+        grid = grid or ("simple" if tests[name].kind == "flow" else "karras")
+        found.append(row(make, tests[name], grid, calls, items * 2 // 3 if network else items, names))
+        r = found[-1]
+        print(f"  {name}, {grid}, {calls}: {r.ours:.5f}, base {r.base:.5f}, {r.best} {r.theirs:.5f}", file=sys.stderr, flush=True)
+    return found[: len(wanted)], found[len(wanted) :]
+
+
+def report(module, budgets, items: int, names) -> str:
+    """docs/calibration.md."""
+    from . import calibrated_robustness
+
+    targets, more = measure(module, budgets, items, names)
+    sections = [
+        "# Calibrated solvers",
+        f"Generated by `{_COMMAND}`.",
+        *(part.strip() for part in __doc__.split("\n\n")[2:]),
+        "## In short",
+        summary(targets),
+        "On the grid `simple` the step to sigma 0 is so long that it is all that is seen of the host's samplers on flow; on a "
+        "grid that ends near 0, uniform in logSNR, and unguided, this is left:",
+        summary(more),
+        "## Every row",
+        table(targets),
+        table(more),
+        "## Against the prototype",
+        prototype_table([*targets, *more]),
+        "## Away from home",
+        " ".join(calibrated_robustness.__doc__.split()) + " Below 1 the calibrated solver is still the better one.",
+        calibrated_robustness.table(module, 10, items),
+        "## What its parts are worth, and cost",
+        "8 pilots and 8 selection items in one batch, on one core; a call is one of the whole batch.",
+        parts(module, 10, 64),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def main() -> None:
+    """Print the report, and write it on demand."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer items, 6 and 10 calls, six samplers of the host")
+    parser.add_argument("--markdown", help="file for the report")
+    options = parser.parse_args()
+    module = host.load()
+    torch.set_num_threads(1)
+    few = ("dpmpp_2m", "ipndm_v", "lms", "deis", "uni_pc", "er_sde (ODE)")
+    text = report(module, (6, 10), 12, few) if options.quick else report(module, BUDGETS, 24, host.DETERMINISTIC)
+    print(text)
+    if options.markdown:
+        with open(options.markdown, "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+if __name__ == "__main__":
+    main()
