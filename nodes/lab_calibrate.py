@@ -4,16 +4,15 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import comfy.samplers
-import comfy.utils
 import folder_paths
 import numpy as np
 import torch
 from comfy_api.v0_0_2 import io, ui
-from server import PromptServer
 
 from ..samplers.lab.calibration import file as files
 from ..samplers.lab.calibration.budget import Settings, calls, cost
@@ -21,6 +20,7 @@ from ..samplers.lab.calibration.calibration import Calibrated, Calibration
 from ..samplers.res import Sampler
 from ..samplers.time_maps import FLOW
 from .host import sigma_range, time_map
+from .lab_progress import CallProgress, duration, node_id, send_text
 from .lab_subject import CATEGORY, Subject, model_hash, subject_inputs
 from .registry import for_host
 from .schema import ADVANCED, schema
@@ -92,14 +92,15 @@ class RESLabCalibrate(io.ComfyNode):
         sampling = subject.model_sampling
         kind = time_map(sampling)
         floor = max(sigma_range(sampling).sigma_min, kind.sigma(_LATEST))
-        problem = _Problem(subject, getattr(cls.hidden, "unique_id", None))
+        problem = _Problem(subject, node_id(cls))
         calibration = Calibration(problem, sigmas, kind, floor, seed, subject.batch, settings)
         most = cost(sigmas, settings, subject.batch, len(_OTHERS)).most
         problem.announce(lambda: min(calls(sigmas, settings, subject.batch, calibration.level, len(_OTHERS)), most), most, sigmas)
         found = calibration.run({name: comfy.samplers.ksampler(name) for name in _OTHERS})
         kept = files.Calibration.of(found.plan, found.sigmas, _provenance(found, subject, settings))
         path = files.write(kept, folder_paths.get_folder_paths(FOLDER)[0], name)
-        report = f"{report_of(found)}\nCalls: {problem.calls}, {problem.seconds:.0f} s. File: {path.name}."
+        report = f"{report_of(found)}\nCalls: {problem.calls}, {duration(problem.seconds)}. File: {path.name}."
+        send_text(report, node_id(cls))
         picture = draw(found)
         shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), **ui.PreviewText(report).as_dict()}
         return io.NodeOutput(sampler_of(kept), found.sigmas, report, picture, ui=shown)
@@ -170,66 +171,53 @@ class _Problem:
     """A subject as a calibration samples it, with its calls counted and shown.
 
     Attributes:
-        calls: made.
+        calls: made since they were announced.
     """
 
-    def __init__(self, subject: Subject, node_id: str | None):
-        self._subject, self._node_id = subject, node_id
-        self.calls, self._model_seconds = 0, 0.0
-        self._bar = self._expected = None
-        self._started = time.perf_counter()
+    def __init__(self, subject: Subject, node: str | None):
+        self._subject, self._node, self.calls = subject, node, 0
+        self._expected, self._progress = None, None
+        self._started = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
-        return time.perf_counter() - self._started
+        """Since calls were announced."""
+        return time.monotonic() - self._started
 
-    def announce(self, expected, most: int, sigmas: torch.Tensor) -> None:
+    def announce(self, expected: Callable[[], int], most: int, sigmas: torch.Tensor) -> None:
         """Say what is to come, after two calls that tell how long one takes.
 
         Args:
-            expected: () -> calls in all, as known by then.
+            expected: calls in all, as far as is known.
             most: calls, at the most.
             sigmas: the grid.
         """
+        seconds = []
 
         def probe(model, x, sigmas, extra_args=None, callback=None, disable=None):
             for _ in range(2):  # the first one may load the model
-                begun = time.perf_counter()
+                begun = time.monotonic()
                 model(x, sigmas[:1].to(x).repeat(len(x)), **(extra_args or {}))
-                self._model_seconds = time.perf_counter() - begun
+                seconds.append(time.monotonic() - begun)
             return x
 
         self(probe, sigmas, self._subject.seed)
-        each, self.calls = self._model_seconds, 0
-        text = f"{expected()} to {most} calls, {_duration(expected() * each)} to {_duration(most * each)} of them alone"
+        times = " to ".join(duration(calls * seconds[-1]) for calls in (expected(), most))
+        text = f"{expected()} to {most} model calls, {times}"
         logging.info("RES Lab: Calibrate: %s.", text)
-        self._show(text)
-        self._bar, self._expected, self._started = comfy.utils.ProgressBar(expected()), expected, time.perf_counter()
+        send_text(text, self._node)
+        self._expected, self._progress = expected, CallProgress(self._node, expected(), self._subject.guider)
+        self._started, self.calls = time.monotonic(), 0
 
     def __call__(self, sampler, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
         sampler = sampler if isinstance(sampler, comfy.samplers.Sampler) else comfy.samplers.KSAMPLER(sampler)
-        samples = self._subject.run(sampler, sigmas, seed, self._count).samples
-        return samples
+        return self._subject.run(sampler, sigmas, seed, self._count).samples
 
-    def _count(self, *_) -> None:
+    def _count(self, *call) -> None:
         self.calls += 1
-        if self._expected is None:
-            return
-        expected = max(self._expected(), self.calls)
-        self._bar.update_absolute(self.calls, expected)
-        if self.calls % 20 == 0:
-            left = self.seconds / self.calls * (expected - self.calls)
-            self._show(f"calls {self.calls} of {expected}, {_duration(left)} left")
-
-    def _show(self, text: str) -> None:
-        server = getattr(PromptServer, "instance", None)
-        if self._node_id is not None and hasattr(server, "send_progress_text"):
-            server.send_progress_text(text, self._node_id)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+        if self._progress is not None:
+            self._progress.expect(self._expected())
+            self._progress.call(*call)
 
 
 def _provenance(found: Calibrated, subject: Subject, settings: Settings) -> dict:
@@ -279,6 +267,7 @@ def draw(found: Calibrated) -> torch.Tensor:
     """The errors on test seeds as bars: IMAGE of shape (1, height, width, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     errors = _named(found)
     figure = Figure(figsize=(7.0, 2.6), dpi=120, layout="constrained")
@@ -286,7 +275,8 @@ def draw(found: Calibrated) -> torch.Tensor:
     bars = axes.barh(list(errors), [e.median for e in errors.values()], color=["C7"] * (len(errors) - 1) + ["C0"])
     axes.bar_label(bars, fmt="%.4f", padding=3)
     axes.set_xscale("log")
-    axes.margins(x=0.15)
+    axes.margins(x=0.2)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.invert_yaxis()
     axes.set_xlabel("median distance to the converged solution, test seeds")
     canvas = FigureCanvasAgg(figure)

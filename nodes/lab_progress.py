@@ -39,6 +39,10 @@ class CallProgress:
             self._bar.update_absolute(self._done, self._total)
             self._tell(now)
 
+    def expect(self, total: int) -> None:
+        """What is expected by now."""
+        self._total = max(total, self._done + 1)
+
     def show(self, what: str, latent=None) -> None:
         """A piece of work is done: its name, and its first item, (channels, ...), as the model sees it."""
         self._what = what
@@ -51,15 +55,17 @@ class CallProgress:
     def _tell(self, now: float) -> None:
         self._told = now
         left = (now - self._started) / max(self._done, 1) * (self._total - self._done)
-        text = f"{self._done} of {self._total} model calls, {_duration(left)} left"
-        _send(f"{self._what}; {text}" if self._what else text, self._node)
+        text = f"{self._done} of {self._total} model calls, {duration(left)} left"
+        send_text(f"{self._what}; {text}" if self._what else text, self._node)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds, for people."""
     return f"{seconds:.0f} s" if seconds < 100.0 else f"{seconds / 60.0:.0f} min"
 
 
-def _send(text: str, node) -> None:
+def send_text(text: str, node) -> None:
+    """Show a text on a node while it runs, where the host can; node as `node_id` gives it."""
     try:
         from server import PromptServer
     except ImportError:
