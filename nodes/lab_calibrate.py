@@ -99,7 +99,8 @@ class RESLabCalibrate(io.ComfyNode):
         found = calibration.run({name: comfy.samplers.ksampler(name) for name in _OTHERS})
         kept = files.Calibration.of(found.plan, found.sigmas, _provenance(found, subject, settings))
         path = files.write(kept, folder_paths.get_folder_paths(FOLDER)[0], name)
-        report = f"{report_of(found)}\nCalls: {problem.calls}, {duration(problem.seconds)}. File: {path.name}."
+        report = report_of(found, len(found.seeds.test) * subject.batch)
+        report += f"\nCalls: {problem.calls}, {duration(problem.seconds)}. File: {path.name}."
         send_text(report, node_id(cls))
         picture = draw(found)
         shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), **ui.PreviewText(report).as_dict()}
@@ -245,10 +246,10 @@ def _pack_version() -> str:
     return re.search(r'^version = "([^"]+)"', text, re.MULTILINE).group(1)
 
 
-def report_of(found: Calibrated) -> str:
+def report_of(found: Calibrated, items: int) -> str:
     """What the node says."""
-    lines = ["Median distance to the converged solution, relative, on test seeds:"]
-    lines += [f"  {name}: {errors.median:.5f}" for name, errors in _named(found).items()]
+    lines = [f"Distance to the converged solution, relative, of {items} items on test seeds: median, and mean of logs"]
+    lines += [f"  {name}: {errors.median:.5f}, {errors.log_mean:.5f}" for name, errors in _named(found).items()]
     if found.how is None:
         lines.append(f"No fit was clearly better than {found.base} itself on the selection seeds: this is that analytic plan.")
     else:

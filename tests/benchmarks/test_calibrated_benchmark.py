@@ -1,0 +1,53 @@
+"""What the benchmark of calibrated solvers compares, without the host."""
+
+import pytest
+import torch
+
+from benchmarks.calibrated import FIT_SEED, PROTOTYPE, TARGETS, TEST_SEED, Row, prototype_table, summary, table
+from benchmarks.calibrated_robustness import PLACES, digits_case
+from samplers.lab.calibration.budget import Settings, split_seeds
+from samplers.lab.calibration.calibration import Calibrated, bases
+from samplers.lab.calibration.fitting import Fitting
+from samplers.schedules import SigmaRange, logsnr_grid
+from samplers.time_maps import VE
+
+
+def row(case="digits CFG 5", ours=0.002, base=0.004, theirs=0.008, calls=8):
+    sigmas = logsnr_grid(calls, SigmaRange(0.03, 14.6), VE)
+    found = Calibrated(sigmas, bases(sigmas, VE)["exp_res"], "exp_res", Fitting(0.01), split_seeds(0, Settings(), 8), (64, 1e-5))
+    return Row(case, "karras", calls, {"dpmpp_2m": 0.04, "exp_res_2mc": 0.03}, "ipndm_v", theirs, base, ours, found)
+
+
+def test_no_test_item_was_fitted_on():
+    """Calibrations take two or three seeds from FIT_SEED on; tests have TEST_SEED and the one after."""
+    assert FIT_SEED + 100 < TEST_SEED
+    assert {"digits CFG 5", "digits flow CFG 4", "unet CFG 3", "sd3 CFG 3"} == set(TARGETS)
+
+
+def test_ratios_are_geometric_means_and_losses_are_named():
+    rows = [row(ours=0.002), row(ours=0.008, calls=10), row("unet CFG 3", ours=0.016)]
+    text = summary(rows)
+    assert "| all | 0.79 | 1.59 |" in text and "| digits CFG 5 | 0.50 | 1.00 |" in text
+    assert "digits CFG 5 at 10 (2.00), unet CFG 3 at 8 (4.00)" in text and "host's best: unet CFG 3 at 8 (2.00)" in text
+    assert table(rows).count("\n") == len(rows) + 1
+
+
+def test_the_prototype_is_beside_its_row():
+    assert f"| {min(PROTOTYPE['digits CFG 5', 'karras', 8][:2]):.4f} | 0.0100 | 0.0080 | 0.0020 |" in prototype_table([row()])
+
+
+def test_the_enlarged_digits_are_the_same_data():
+    """Every pixel four times."""
+    large, small = (digits_case(None, 4, 0, enlarged=enlarged) for enlarged in (2, 1))
+    for corner in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        of_corner = large.mixture.means.reshape(-1, 16, 16)[:, corner[0] :: 2, corner[1] :: 2].flatten(1)
+        assert torch.equal(of_corner, small.mixture.means)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+def test_places_differ_from_home_in_one_thing(place):
+    home = digits_case(None, 4, 0)
+    change = {name: value + home.cfg if name == "cfg" else value for name, value in place.change.items()}
+    case = digits_case(None, 4, 0, **change)
+    differs = [case.cfg != home.cfg, case.shape != home.shape, not torch.equal(case.class_weights, home.class_weights)]
+    assert sum(differs) == len(change)
