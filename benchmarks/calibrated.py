@@ -25,6 +25,7 @@ from .cases import Case, NetworkCase, at_most, grids, network_cases, standard_ca
 
 BUDGETS = (6, 8, 10, 15, 20)
 TARGETS = ("digits CFG 5", "digits flow CFG 4", "unet CFG 3", "sd3 CFG 3")
+PARTS = ("digits CFG 5", "digits flow CFG 4", "sd3 CFG 3")
 FIT_SEED, TEST_SEED = 31000, 32000
 SHOWN = ("dpmpp_2m", "exp_res_2mc")
 _COMMAND = ".host/venv/bin/python -m benchmarks.calibrated --markdown docs/calibration.md"
@@ -192,7 +193,7 @@ def parts(module, calls: int, items: int) -> str:
         "| case | calls | grid | fit | calibrated | model calls | of at most | seconds |",
         "|---|--:|---|---|--:|--:|--:|--:|",
     ]
-    for name in ("digits CFG 5", "digits flow CFG 4", "sd3 CFG 3"):
+    for name in PARTS:
         make = maker(module, name)
         test = make(items, TEST_SEED)
         sigmas = grid_of(test)(calls)

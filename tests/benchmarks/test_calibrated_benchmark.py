@@ -1,8 +1,11 @@
-"""What the benchmark of calibrated solvers compares, without the host."""
+"""The report on calibrated solvers: its rows, on little, and how it counts them."""
+
+import sys
 
 import pytest
 import torch
 
+from benchmarks import calibrated as measured
 from benchmarks.calibrated import FIT_SEED, PROTOTYPE, TARGETS, TEST_SEED, Row, prototype_table, summary, table
 from benchmarks.calibrated_robustness import PLACES, digits_case
 from samplers.lab.calibration.budget import Settings, split_seeds
@@ -51,3 +54,23 @@ def test_places_differ_from_home_in_one_thing(place):
     case = digits_case(None, 4, 0, **change)
     differs = [case.cfg != home.cfg, case.shape != home.shape, not torch.equal(case.class_weights, home.class_weights)]
     assert sum(differs) == len(change)
+
+
+@pytest.fixture(scope="module")
+def module(pack):
+    return next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
+
+
+def test_a_row_of_a_case(module):
+    """On flow, where the last step of simple is all that is seen of others."""
+    make = measured.maker(module, "digits flow CFG 4")
+    found = measured.row(make, make(16, TEST_SEED), "simple", 8, 8, ("dpmpp_2m", "euler"))
+    assert found.best in ("dpmpp_2m", "euler") and found.ratio < 0.7 and found.ours < found.base
+
+
+def test_the_parts(module, monkeypatch):
+    """A line for each way of fitting, and none took more calls than announced."""
+    monkeypatch.setattr(measured, "PARTS", ("digits CFG 5",))
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in measured.parts(module, 5, 8).splitlines()[2:]]
+    assert [line[3] for line in lines] == ["least squares", "robust", "robust"]
+    assert all(int(made) <= int(most) for *_, made, most, _ in lines)

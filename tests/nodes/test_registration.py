@@ -87,6 +87,7 @@ def test_node_ids_never_change(pack):
         "RESLogSNRSchedule", "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit", "RESSigmasPlot",
         "RESDigitsModel", "RESDigitsCondition", "RESDigitsLatent", "RESDigitsDecode",
         "RESGDDIMTimes", "RESGDDIMSample", "RESLoadCLD", "RESDigitsProcessModel",
+        "RESLabMeasure", "RESLabTrace", "RESLabCalibrate", "RESCalibrated",
     }  # fmt: skip
 
 
