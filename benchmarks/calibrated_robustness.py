@@ -61,7 +61,9 @@ def digits_case(module, batch: int, seed: int, cfg: float = 5.0, label: int = HO
     data = digits(dtype=torch.float64)
     means = data.means.reshape(-1, 8, 8).repeat_interleave(enlarged, 1).repeat_interleave(enlarged, 2).flatten(1)
     mixture = GaussianMixture(means, data.std, data.labels)
-    case = MixtureCase(f"digits CFG {cfg:g}", (1, 8 * enlarged, 8 * enlarged), "eps", cfg, batch, seed, mixture, module)
+    case = MixtureCase(
+        f"digits CFG {cfg:g}", (1, 8 * enlarged, 8 * enlarged), "eps", cfg, batch, seed, mixture=mixture, module=module
+    )
     case.class_weights = torch.nn.functional.one_hot(torch.full((batch,), label), mixture.classes).float()
     return case
 
@@ -71,7 +73,7 @@ def network_case(name: str, batch: int, seed: int, cfg: float = 3.0, label: int 
     network = networks.NETWORKS[name]
     channels, height, width = network.shape
     shape = (channels, height * enlarged, width * enlarged)
-    case = OneClass(f"{name} CFG {cfg:g}", shape, network.kind, cfg, batch, seed, name)
+    case = OneClass(f"{name} CFG {cfg:g}", shape, network.kind, cfg, batch, seed, network=name)
     case.label = label
     return case
 
