@@ -168,8 +168,22 @@ def model_hash(model) -> str:
     backup = getattr(model, "backup", {})  # the originals of weights that patches have been merged into
     weights = ((name, backup[name].weight if name in backup else tensor) for name, tensor in model.model.state_dict().items())
     kind = f"{type(model.model).__name__} {getattr(model.model, 'model_type', None)}"
+    settings = _settings(getattr(model.model, "diffusion_model", None))
     patches = getattr(model, "patches", {})
-    return fingerprint(kind, weights_fingerprint(weights), patches, model.object_patches, model.model_options)
+    return fingerprint(kind, settings, weights_fingerprint(weights), patches, model.object_patches, model.model_options)
+
+
+def _settings(network) -> list:
+    """Numbers and texts that are attributes of a network's modules; of the host's and torch's own, the weights tell."""
+    if not isinstance(network, torch.nn.Module):
+        return [type(network).__qualname__]
+    return [
+        (name, attribute, value)
+        for name, module in network.named_modules()
+        if type(module).__module__.partition(".")[0] not in ("comfy", "torch")
+        for attribute, value in sorted(vars(module).items())
+        if isinstance(value, (int, float, str, torch.Tensor)) and attribute != "training"
+    ]
 
 
 @functools.cache
