@@ -10,7 +10,8 @@ NAMES = {
     "RESDigitsModel": "Digits Model", "RESDigitsCondition": "Digits Condition", "RESDigitsLatent": "Digits Latent",
     "RESDigitsDecode": "Digits Decode", "RESGDDIM": "gDDIM",
     "RESGDDIMTimes": "gDDIM Times", "RESGDDIMSample": "gDDIM Sample", "RESLoadCLD": "Load CLD Model",
-    "RESDigitsProcessModel": "Digits Process Model",
+    "RESDigitsProcessModel": "Digits Process Model", "RESLabMeasure": "RES Lab: Measure", "RESLabTrace": "RES Lab: Trace",
+    "RESLabCalibrate": "RES Lab: Calibrate", "RESCalibrated": "RES Calibrated",
 }  # fmt: skip
 
 
@@ -20,7 +21,10 @@ def test_every_node_is_here(editor):
 
 
 def test_every_node_wired_and_run(editor):
-    """Six samplers on five SIGMAS made of each other, two models of processes, and what they draw."""
+    """Six samplers on five SIGMAS made of each other, two models of processes, the lab, and what they draw.
+
+    RES Calibrated has no file to choose before the lab made one; `nodes/test_calibrate_on_a_server.py` runs it.
+    """
     add, wire = editor.add, editor.wire
     model = add("RESDigitsModel", 20, 60)
     of_model = {"model": (model, 0)}
@@ -45,8 +49,13 @@ def test_every_node_wired_and_run(editor):
         y, wires = 2700 + 300 * row, {**conditions, "model": (process, 0)}
         times = add("RESGDDIMTimes", 300, y, {"model": (process, 0)}, steps=6)
         previews.append(_preview(editor, add("RESGDDIMSample", 600, y, {**wires, "sigmas": (times, 0)}), y))
+    subject = {"model": (guider, 0), "latent_image": (latent, 0)}
+    lab = add("RESLabMeasure", 20, 3400, subject, samplers="exp_res, euler", schedulers="karras", budgets="6")
+    calibrate = add("RESLabCalibrate", 500, 3400, {**subject, "sigmas": (schedule, 0)}, pilots=4)
+    trace = add("RESLabTrace", 950, 3400, {**subject, "sampler": (calibrate, 0), "sigmas": (calibrate, 1)})
+    previews += [lab, calibrate, _preview(editor, trace, 3400)]
     used = set(editor.js("() => app.graph.nodes.map((node) => node.type)"))
-    assert set(NAMES) <= used
+    assert set(NAMES) - used == {"RESCalibrated"}
     outputs = editor.run()
     assert all(outputs[node]["images"] for node in (plot, *previews))
 
