@@ -17,11 +17,12 @@ from comfy_api.v0_0_2 import io, ui
 from ..samplers.lab.calibration import file as files
 from ..samplers.lab.calibration.budget import Settings, calls, cost
 from ..samplers.lab.calibration.calibration import Calibrated, Calibration
+from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.res import Sampler
 from ..samplers.time_maps import FLOW
 from .host import sigma_range, time_map
 from .lab_progress import CallProgress, duration, node_id, send_text
-from .lab_subject import CATEGORY, Subject, model_hash, subject_inputs
+from .lab_subject import CATEGORY, Subject, subject_inputs
 from .registry import for_host
 from .schema import ADVANCED, schema
 
@@ -150,7 +151,7 @@ class RESCalibrated(io.ComfyNode):
         kept = files.read(folder_paths.get_full_path_or_raise(FOLDER, file))
         known = {name: value for name, value in kept.provenance.items() if name != "model"}
         lines = [f"{name}: {value}" for name, value in known.items()]
-        if model is not None and kept.provenance.get("model") != model_hash(model):
+        if model is not None and kept.provenance.get("model") != model_fingerprint(model):
             made_for = kept.provenance.get("model_class", "model")
             warning = f"Warning: {file} was made for a {made_for} of other weights, patches or options than the connected model."
             logging.warning("RES Calibrated: %s", warning)
@@ -224,7 +225,7 @@ class _Problem:
 def _provenance(found: Calibrated, subject: Subject, settings: Settings) -> dict:
     guider = subject.guider
     return {
-        "model": model_hash(guider.model_patcher),
+        "model": model_fingerprint(guider.model_patcher),
         "model_class": type(guider.model_patcher.model).__name__,
         "cfg": float(getattr(guider, "cfg", 1.0)),
         "resolution": list(subject.latent["samples"].shape),

@@ -15,7 +15,7 @@ import torch
 from comfy_api.v0_0_2 import io
 from comfyui_version import __version__ as HOST_VERSION
 
-from ..samplers.lab.fingerprint import fingerprint, folder_digest, weights_fingerprint
+from ..samplers.lab.fingerprint import fingerprint, folder_digest, model_fingerprint
 from ..samplers.lab.measure import Dry
 from .host import time_map
 
@@ -100,9 +100,9 @@ class Subject:
     def fingerprint(self) -> str:
         """Of everything a run depends on besides sampler, sigmas and seed."""
         guider, versions = self.guider, (HOST_VERSION, pack_digest(), torch.__version__)
-        settings = {name: value for name, value in vars(guider).items() if name not in ("model_patcher", "model_options")}
+        settings = {name: value for name, value in vars(guider).items() if name != "model_patcher"}
         latent = {name: value for name, value in self.latent.items() if name in ("samples", "noise_mask", "batch_index")}
-        return fingerprint(versions, type(guider), settings, model_hash(guider.model_patcher), latent)
+        return fingerprint(versions, type(guider), settings, model_fingerprint(guider.model_patcher), latent)
 
     def noise(self, seed: int) -> torch.Tensor:
         """The starting noise, as the host's nodes draw it."""
@@ -157,33 +157,6 @@ class Subject:
                     "GUIDER, as CFGGuider and BasicGuider make them."
                 ) from error
             raise
-
-
-def model_hash(model) -> str:
-    """Of a MODEL: its weights as they were loaded, what is patched onto them, and every option of its sampling.
-
-    Args:
-        model: a ModelPatcher.
-    """
-    backup = getattr(model, "backup", {})  # the originals of weights that patches have been merged into
-    weights = ((name, backup[name].weight if name in backup else tensor) for name, tensor in model.model.state_dict().items())
-    kind = f"{type(model.model).__name__} {getattr(model.model, 'model_type', None)}"
-    settings = _settings(getattr(model.model, "diffusion_model", None))
-    patches = getattr(model, "patches", {})
-    return fingerprint(kind, settings, weights_fingerprint(weights), patches, model.object_patches, model.model_options)
-
-
-def _settings(network) -> list:
-    """Numbers and texts that are attributes of a network's modules; of the host's and torch's own, the weights tell."""
-    if not isinstance(network, torch.nn.Module):
-        return [type(network).__qualname__]
-    return [
-        (name, attribute, value)
-        for name, module in network.named_modules()
-        if type(module).__module__.partition(".")[0] not in ("comfy", "torch")
-        for attribute, value in sorted(vars(module).items())
-        if isinstance(value, (int, float, str, torch.Tensor)) and attribute != "training"
-    ]
 
 
 @functools.cache

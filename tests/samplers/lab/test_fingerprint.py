@@ -1,8 +1,13 @@
 """Equal things have equal names, others have others."""
 
+import cmath
+import collections
 import functools
+import math
+import pathlib
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -26,12 +31,55 @@ def _module(seed):
         return torch.nn.Linear(3, 4)
 
 
+class _Slotted:
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+
+def _based_on(kind):
+    class Made(kind):
+        pass
+
+    return Made()
+
+
+def _scaled_module(scale):
+    module = _module(0)
+    module.scale = scale
+    return module
+
+
+def _patch_of(value):
+    """A mask of a megapixel that is `value` in a rectangle: most of its rows and columns are equal."""
+    mask = torch.zeros(1, 1024, 1024)
+    mask[:, 300:500, 300:500] = value
+    return mask
+
+
+def _chain(length, value):
+    thing = _Thing(value)
+    for _ in range(length):
+        thing = _Thing(thing)
+    return thing
+
+
+def _typed(source):
+    """A function that is in no file."""
+    return types.FunctionType(compile(source, "typed", "eval").co_consts[0], {})
+
+
 PAIRS = [
     (1, 1.0), (1, "1"), (1, True), ("a", b"a"), (None, 0), ((1, 2), [1, 2]), ((1, (2,)), (1, 2)), ({"a": 1}, {"a": 2}),
     ({"a": 1}, {"b": 1}), (torch.zeros(2), torch.zeros(3)), (torch.zeros(2), torch.zeros(2).double()),
     (torch.zeros(70_000), torch.ones(70_000)), (np.zeros(2), np.ones(2)), (_scaled(1.0), _scaled(2.0)),
     (functools.partial(_scaled, 1), functools.partial(_scaled, 2)), (_Thing(1), _Thing(2)), (_module(0), _module(1)),
-    (_Thing, _module), (_Thing(1).__init__, _Thing(2).__init__), ({1, 2}, {1, 3}),
+    (_Thing, _module), (_Thing(1).__init__, _Thing(2).__init__), ({1, 2}, {1, 3}), ({1: 0}, {"1": 0}), (range(3), range(4)),
+    (_Slotted(1), _Slotted(2)), (collections.deque([1]), collections.deque([2])), (torch.sin, torch.cos), (math, cmath),
+    (pathlib.PurePath("a"), pathlib.PurePath("b")), (_typed("lambda x: 2 * x"), _typed("lambda x: 3 * x")),
+    (_based_on(int), _based_on(float)), (_scaled_module(1.0), _scaled_module(2.0)), (_patch_of(0.0), _patch_of(1.0)),
+    (_chain(12, 0), _chain(12, 1)),
 ]  # fmt: skip
 
 
