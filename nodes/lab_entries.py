@@ -28,13 +28,16 @@ def sampler_entries(text: str, wired: Mapping[str, object]) -> list[Entry]:
         ValueError: an unknown name, a pattern that nothing matches, or a sampler with CFG++, which follows an ODE of its own.
     """
     names = _chosen("samplers", text, comfy.samplers.SAMPLER_NAMES, leave_out=_CFG_PP)
-    if other := next((name for name in names if name.endswith(_CFG_PP)), None):
+    kinds = {name: _kind(sampler) for name, sampler in wired.items() if sampler is not None}
+    others = [f"samplers has {name}" for name in names if name.endswith(_CFG_PP)]
+    others += [f"{name} is {kind}" for name, kind in kinds.items() if kind.endswith(_CFG_PP)]
+    if others:
         raise ValueError(
-            f"samplers has {other}: CFG++ guides in another way than CFG and follows an ODE of its own, to which this one's "
+            f"{others[0]}: CFG++ guides in another way than CFG and follows an ODE of its own, to which this one's "
             "solution is no reference. Take it out."
         )
     named = [Entry(name, comfy.samplers.sampler_object(name)) for name in names]
-    return named + [Entry(f"{name} ({_kind(sampler)})", sampler) for name, sampler in wired.items() if sampler is not None]
+    return named + [Entry(f"{name} ({kind})", wired[name]) for name, kind in kinds.items()]
 
 
 def _kind(sampler) -> str:

@@ -17,6 +17,7 @@ from .lab_files import output_stem, store, write_csv, write_text
 from .lab_pictures import decoder
 from .lab_progress import CallProgress, node_id
 from .lab_subject import CATEGORY, NeedsPrompt, Subject, subject_inputs
+from .plot import new_figure
 from .registry import for_host
 from .schema import ADVANCED, schema
 
@@ -107,9 +108,11 @@ class RESLabMeasure(io.ComfyNode):
         """(SAMPLER, SIGMAS, picture, strip, table).
 
         Raises:
+            RuntimeError: matplotlib is not installed.
             ValueError: an unknown name, a budget below 1, or SIGMAS that cannot be measured, before anything is sampled;
                 no convergence of the reference.
         """
+        new_figure("RES Lab: Measure")  # before hours of work, as it is wanted only at their end
         subject = Subject(model, latent_image, seed)
         time = time_map(subject.model_sampling)
         entries = sampler_entries(samplers, {name: wired.get(name) for name in (f"sampler_{n}" for n in _WIRED)})
@@ -132,7 +135,7 @@ class RESLabMeasure(io.ComfyNode):
             if cells:
                 write_csv(stem.with_name(stem.name + ".csv"), csv_rows(cells))
                 write_text(stem.with_name(stem.name + ".md"), text)
-        best = best_pair(cells, best_at or calls[-1])
+        best = best_pair(cells, best_at or calls[-1], measurement.notes)
         sampler = next(entry.sampler for entry in entries if entry.name == best.sampler)
         images = _pictures(cells, measurement, decoder(subject.guider.model_patcher, vae))
         return io.NodeOutput(sampler, best.sigmas, *images, text, ui=ui.PreviewImage(images[0], cls=cls))
@@ -146,6 +149,5 @@ def _told(measurement: Measurement, cells: list[Cell], kept) -> str:
 def _pictures(cells: list[Cell], measurement: Measurement, decode) -> tuple[torch.Tensor, torch.Tensor]:
     """(picture, strip) as IMAGEs."""
     truth = next(iter(measurement.references.values())).samples[0]
-    images = [decode(cell.first) for cell in cells]
-    drawn = picture(cells, measurement.references), strip(cells, images, decode(truth))
+    drawn = picture(cells, measurement.references), strip(cells, lambda cell: decode(cell.first), decode(truth))
     return tuple(torch.from_numpy(np.ascontiguousarray(image))[None] for image in drawn)

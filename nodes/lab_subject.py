@@ -244,11 +244,12 @@ class _DryRun(_Between):
                 self.calls = 0
                 arguments = {**extra_args, "seed": seed}
                 results.append(self._run(model_wrap, sigmas.clone(), arguments, None, noise.clone(), *args, **kwargs))
-        self.stochastic = not torch.equal(*results)
+        self.stochastic = not torch.equal(*(samples.nan_to_num() for samples in results))
         return results[0]
 
     def _answer(self, model, x, sigma, *args, **kwargs):
-        return 0.5 * x
+        # the mean brings noise that a sampler puts beside an inpainting mask into the rest, as a model does
+        return 0.5 * x + 0.1 * x.mean(dim=tuple(range(1, x.ndim)), keepdim=True)
 
 
 class _Watched:

@@ -60,8 +60,11 @@ def sliced_distance(samples: torch.Tensor, others: torch.Tensor) -> torch.Tensor
         raise ValueError(f"a distance of distributions needs two items or more, got {len(samples)}.")
     flat, other = samples.double().flatten(1), others.double().flatten(1)
     generator = torch.Generator().manual_seed(_SEED)
-    directions = torch.randn(flat.shape[1], _DIRECTIONS, generator=generator, dtype=torch.float64)
-    directions /= directions.norm(dim=0)
-    along, along_other = ((batch @ directions).sort(dim=0).values for batch in (flat, other))
-    scale = along_other.std(dim=0).mean().clamp_min(torch.finfo(torch.float64).tiny)
-    return (along - along_other).square().mean(dim=0).sqrt() / scale
+    distances, spreads = [], []
+    for _ in range(_DIRECTIONS):  # one by one: of a video's latent all of them together are gigabytes
+        direction = torch.randn(flat.shape[1], generator=generator, dtype=torch.float64)
+        direction /= direction.norm()
+        along, along_other = ((batch @ direction).sort().values for batch in (flat, other))
+        distances.append((along - along_other).square().mean().sqrt())
+        spreads.append(along_other.std())
+    return torch.stack(distances) / torch.stack(spreads).mean().clamp_min(torch.finfo(torch.float64).tiny)

@@ -58,6 +58,7 @@ class Runner(Protocol):
 
     fingerprint: str
     seed: int
+    batch: int
 
     def run(self, sampler, sigmas: torch.Tensor) -> Any:
         """A run, with `samples`, `calls` and `seconds`."""
@@ -180,6 +181,11 @@ class Measurement:
             except Exception as error:  # of another pack's code: anything
                 self.notes.append(f"{entry.name} cannot run: {_short(error)}")
                 continue
+            if habits.stochastic and self._runner.batch < 2:
+                self.notes.append(
+                    f"{entry.name} draws noise, and of one item there is no distribution; take a batch of 32 or more"
+                )
+                continue
             for schedule in schedules:
                 wanted = budgets[-1:] if habits.adaptive else budgets
                 planned += [self._fit(entry, habits, schedule, budget) for budget in wanted]
@@ -189,6 +195,9 @@ class Measurement:
             raise ValueError(
                 "nothing can be measured: " + "; ".join(self.notes or ["there are no samplers or no schedulers"]) + "."
             )
+        if all(plan.stochastic for plan in cells.values()):
+            reasons = "".join(f" {note}." for note in self.notes)
+            raise ValueError(f"samplers has no ODE sampler, so there is no best pair; add one, such as exp_res.{reasons}")
         return sorted(cells.values(), key=lambda plan: plan.calls)
 
     def _habits(self, entry: Entry, schedules: Sequence[Schedule]) -> _Habits:
@@ -314,15 +323,15 @@ def ranked(cells: Sequence[Cell]) -> list[Cell]:
     return sorted((cell for cell in odes if same_start(cell.start, common)), key=lambda cell: cell.spread.median)
 
 
-def best_pair(cells: Sequence[Cell], calls: int) -> Cell:
+def best_pair(cells: Sequence[Cell], calls: int, notes: Sequence[str] = ()) -> Cell:
     """The nearest ODE cell within a number of calls; where none is, the nearest of those with the fewest calls.
 
     Raises:
-        ValueError: no ODE sampler was measured.
+        ValueError: no ODE sampler was measured; with the notes, which say why.
     """
     order = ranked(cells)
     if not order:
-        raise ValueError("no ODE sampler was measured, so there is no best pair; add one, such as exp_res, to samplers.")
+        raise ValueError(f"no ODE sampler was measured, so there is no best pair: {'; '.join(notes) or 'there is none'}.")
     within = [cell for cell in order if cell.calls <= calls]
     fewest = min(cell.calls for cell in order)
     return (within or [cell for cell in order if cell.calls == fewest])[0]

@@ -1,7 +1,7 @@
 """What was measured, as text, as rows of a CSV file, and as pictures."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -79,7 +79,13 @@ def _grid(cells: Sequence[Cell]) -> str:
     pairs: dict[str, dict[int, Cell]] = {}
     for cell in cells:
         pairs.setdefault(cell.pair, {})[cell.budget or cell.calls] = cell
-    best = {column: min(found[column].spread.median for found in pairs.values() if column in found) for column in columns}
+    # one that made more calls than its dry run did, and than the column allows, is not the best of it
+    best = {
+        column: min(
+            (cell.spread.median for cell in cells if column == (cell.budget or cell.calls) >= cell.calls), default=math.inf
+        )
+        for column in columns
+    }
     lines = ["| sampler, schedule | " + " | ".join(f"{column} calls" for column in columns) + " |"]
     lines.append("|---|" + "--:|" * len(columns))
     for pair, found in sorted(pairs.items(), key=lambda item: _order_of(item[1], best)):
@@ -89,8 +95,12 @@ def _grid(cells: Sequence[Cell]) -> str:
 
 def _order_of(found: Mapping[int, Cell], best: Mapping[int, float]) -> float:
     """Mean log distance above the best of every column."""
-    tiny = 1e-300
-    return float(np.mean([math.log(max(cell.spread.median, tiny) / max(best[column], tiny)) for column, cell in found.items()]))
+    return float(np.mean([_log(cell.spread.median) - _log(best[column]) for column, cell in found.items()]))
+
+
+def _log(value: float) -> float:
+    """Of 0 and of infinity too, as of numbers beyond all others."""
+    return math.log(min(max(value, 1e-300), 1e300))
 
 
 def _entry(cell: Cell | None, column: int, best: float) -> str:
@@ -146,7 +156,7 @@ def _draw(axes, cells: Sequence[Cell], label: str) -> None:
     lines: dict[str, list[Cell]] = {}
     for cell in cells:
         lines.setdefault(cell.pair, []).append(cell)
-    pairs = sorted(lines, key=lambda pair: float(np.mean([math.log(max(c.spread.median, 1e-300)) for c in lines[pair]])))
+    pairs = sorted(lines, key=lambda pair: float(np.mean([_log(c.spread.median) for c in lines[pair]])))
     for rank, pair in enumerate(pairs):
         points = sorted(lines[pair], key=lambda cell: cell.calls)
         calls, spreads = [cell.calls for cell in points], [cell.spread for cell in points]
@@ -171,20 +181,20 @@ def _draw(axes, cells: Sequence[Cell], label: str) -> None:
         axes.legend(fontsize=13, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, title=title, frameon=False)
 
 
-def strip(cells: Sequence[Cell], images: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray:
+def strip(cells: Sequence[Cell], image_of: Callable[[Cell], np.ndarray], truth: np.ndarray) -> np.ndarray:
     """Pictures of the first item: a row a pair, a column a number of calls, the converged solution at the end of each row.
 
     Args:
         cells: measured.
-        images: of each cell, (height, width, 3) in [0, 1].
+        image_of: of a cell, (height, width, 3) in [0, 1]; asked for those shown, one by one, as a VAE takes its time.
         truth: of the reference.
 
     Returns:
         (height, width, 3), float32 in [0, 1].
     """
-    found: dict[str, dict[int, tuple[Cell, np.ndarray]]] = {}
-    for cell, image in zip(cells, images):
-        found.setdefault(cell.pair, {})[cell.budget or cell.calls] = (cell, image)
+    found: dict[str, dict[int, Cell]] = {}
+    for cell in cells:
+        found.setdefault(cell.pair, {})[cell.budget or cell.calls] = cell
     order = list(dict.fromkeys(cell.pair for cell in [*ranked(cells), *cells]))[:_STRIP_ROWS]
     columns = sorted({cell.budget or cell.calls for cell in cells if cell.pair in order})
     columns = [columns[round(i)] for i in np.linspace(0, len(columns) - 1, min(len(columns), _STRIP_COLUMNS))]
@@ -203,9 +213,9 @@ def strip(cells: Sequence[Cell], images: Sequence[np.ndarray], truth: np.ndarray
         texts.append((2, row * row_height + 4, pair, "left"))
         for column, calls in enumerate(columns):
             if calls in found[pair]:
-                cell, image = found[pair][calls]
+                cell = found[pair][calls]
                 defect = "" if cell.stochastic else f": {float(cell.distances[0]):.2g}"  # the item's own
-                place(row, column, image, f"{cell.calls} calls{defect}")
+                place(row, column, image_of(cell), f"{cell.calls} calls{defect}")
         place(row, len(columns), truth, "converged")
     return _with_texts(sheet, texts)
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,8 @@ def test_every_sampler_of_the_host_can_be_measured_or_says_why_not(parts, measur
         ({"samplers": "exp_rse"}, "samplers has 'exp_rse'.*Did you mean exp_res"),
         ({"samplers": "nothing_*"}, "samplers has 'nothing_\\*'"),
         ({"samplers": "euler_cfg_pp"}, "samplers has euler_cfg_pp: CFG\\+\\+ guides"),
+        ({"sampler_1": "euler_cfg_pp"}, "sampler_1 is euler_cfg_pp: CFG\\+\\+ guides"),
+        ({"samplers": "euler_ancestral"}, "samplers has no ODE sampler"),
         ({"schedulers": "karas"}, "schedulers has 'karas'.*karras"),
         ({"samplers": ""}, "nothing can be measured"),
         ({"schedulers": ""}, "nothing can be measured"),
@@ -152,12 +155,40 @@ def test_every_sampler_of_the_host_can_be_measured_or_says_why_not(parts, measur
 )
 def test_errors_before_anything_is_sampled(parts, measure, inputs, match):
     import comfy.patcher_extension
+    import comfy.samplers
 
     guider, latent = parts()
     wrapper = lambda executor, *args, **kwargs: pytest.fail("the model was called")  # noqa: E731
     guider.model_patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", wrapper)
+    if "sampler_1" in inputs:
+        inputs = {"sampler_1": comfy.samplers.sampler_object(inputs["sampler_1"])}
     with pytest.raises(ValueError, match=match):
         measure(guider, latent, **inputs)
+
+
+def test_without_matplotlib_nothing_is_sampled(parts, measure, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(RuntimeError, match="RES Lab: Measure needs matplotlib"):
+        measure(*parts())
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_noise_beside_a_mask_is_noise(parts, measure, tmp_path):
+    """By name ddim fills what is not painted with noise of its own; a sampler that diverges draws none."""
+    import comfy.samplers
+
+    class Diverging(comfy.samplers.Sampler):
+        def sample(self, model_wrap, sigmas, extra_args, callback, noise, *args, **kwargs):
+            for sigma in sigmas[:-1]:
+                model_wrap(noise, sigma.expand(len(noise)), **extra_args)
+            return noise * math.nan
+
+    guider, latent = parts()
+    mask = torch.zeros(1, 8, 8)
+    mask[:, :4] = 1.0
+    measure(guider, {**latent, "noise_mask": mask}, samplers="ddim, euler", budgets="6", sampler_1=Diverging())
+    kinds = {row["sampler"]: row["kind"].split()[0] for row in _rows(tmp_path)}
+    assert kinds == {"ddim": "distance", "euler": "defect", "sampler_1 (Diverging)": "defect"}
 
 
 def test_no_convergence_within_the_cap(parts, measure, tmp_path):

@@ -35,7 +35,7 @@ class _Gaussian:
     fingerprint = "gaussian"
 
     def __init__(self, seed=0, batch=8):
-        self.seed = seed
+        self.seed, self.batch = seed, batch
         self.noise = torch.randn(batch, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         self.runs = []
 
@@ -176,6 +176,47 @@ def test_what_fails_leaves_a_note(store):
         _measurement(_Gaussian(), store).plan([entries[1]], [_schedule()], [5])
 
 
+def test_what_has_no_place_in_the_plan_costs_no_model_call(store):
+    """Distributions of one item, and SDE samplers alone, of which none can be the best pair."""
+    for batch, entries, reason in ((1, ENTRIES[:1], "of one item there is no distribution"), (8, [], "no ODE sampler")):
+        runner = _Gaussian(batch=batch)
+        sde = Entry("sde", functools.partial(res.SAMPLERS["exp_res_2m_sde"].sample, extra_args={"seed": 3}))
+        runner.dry = lambda sampler, sigmas, runner=runner, sde=sde: Dry(
+            _Gaussian.dry(runner, sampler, sigmas).calls, sampler is sde.sampler
+        )
+        measurement = _measurement(runner, store)
+        if entries:
+            planned = measurement.plan([*entries, sde], [_schedule()], [10])
+            assert [plan.entry.name for plan in planned] == ["2m"] and reason in "\n".join(measurement.notes)
+        else:
+            with pytest.raises(ValueError, match=reason):
+                measurement.plan([sde], [_schedule()], [10])
+        assert not runner.runs
+
+
+def test_a_cell_over_its_budget_is_not_the_best_of_it(store):
+    """The dry run had no way to know; the calls that were counted say so."""
+    measurement = _measurement(_Gaussian(), store)
+    cells = list(measurement.cells(measurement.plan(ENTRIES[:2], [_schedule()], [10])))
+    far, near = reversed(ranked(cells))
+    text = table([near._replace(calls=20), far], measurement.references, [])
+    assert f"**{far.spread.median:.3g}**" in text and f"**{near.spread.median:.3g}**" not in text
+
+
+def test_all_cells_failed(store):
+    def fails(model, x, sigmas, **options):
+        if runner.runs:  # and not in the dry run
+            raise RuntimeError("of another pack")
+        return ENTRIES[0].sampler(model, x, sigmas, **options)
+
+    runner = _Gaussian()
+    runner.dry = lambda sampler, sigmas: Dry(len(sigmas) - 1, False)
+    measurement = _measurement(runner, store)
+    cells = list(measurement.cells(measurement.plan([Entry("fails", fails)], [_schedule()], [10])))
+    with pytest.raises(ValueError, match="no best pair: fails on uniform failed at 10 calls: of another pack"):
+        best_pair(cells, 10, measurement.notes)
+
+
 @pytest.mark.parametrize("budget", [0, -1, 10_001])
 def test_budgets_out_of_range(store, budget):
     with pytest.raises(ValueError, match="budgets must be whole numbers from 1"):
@@ -225,8 +266,16 @@ def test_pictures(store):
     cells = list(measurement.cells(measurement.plan(ENTRIES, [_schedule(), _schedule("power")], [6, 10, 20])))
     image = picture(cells, measurement.references)
     assert image.dtype.name == "float32" and image.shape[1] == 1080 and 0.0 <= image.min() < image.max() <= 1.0
-    tiles = [torch.rand(8, 8, 3).numpy() for _ in cells]
-    shown = strip(cells, tiles, tiles[0])
+    tile, drawn = torch.rand(8, 8, 3).numpy(), []
+    shown = strip(cells, lambda cell: drawn.append(cell) or tile, tile)
+    assert len(drawn) == len(cells)
+    drawn.clear()
+    strip(
+        [cell._replace(budget=budget) for cell in cells for budget in range(20, 40)],
+        lambda cell: drawn.append(cell) or tile,
+        tile,
+    )
+    assert len(drawn) == 8 * 6  # decoded is what is shown
     assert shown.shape[1] == 1080 and shown.shape[0] > 8 * 100
     assert picture([], {}).shape == (1200, 1080, 3)
     broken = [cells[0]._replace(distances=torch.full((8,), math.nan))]
