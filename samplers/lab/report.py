@@ -222,16 +222,20 @@ def strip(cells: Sequence[Cell], image_of: Callable[[Cell], np.ndarray], truth: 
 
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """To (width, height); small images keep their pixels."""
-    pixels = Image.fromarray((np.clip(image, 0.0, 1.0) * 255.0).round().astype(np.uint8))
+    pixels = Image.fromarray(_bytes(image))
     kind = Image.Resampling.NEAREST if max(image.shape[:2]) < 64 else Image.Resampling.LANCZOS
     return np.asarray(pixels.resize(size, kind), np.float32) / 255.0
+
+
+def _bytes(image: np.ndarray) -> np.ndarray:
+    """Of [0, 1]; black where it is NaN."""
+    return (np.clip(np.nan_to_num(image), 0.0, 1.0) * 255.0).round().astype(np.uint8)
 
 
 def _with_texts(sheet: np.ndarray, texts: Sequence[tuple[float, float, str, str]]) -> np.ndarray:
     """A picture with (x, y of the upper edge, text, alignment) on it."""
     figure, canvas = _figure(sheet.shape[0] / _DPI, layout=None)
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), frame_on=False, xticks=[], yticks=[])
-    axes.imshow(sheet, aspect="auto", interpolation="none", extent=(0, sheet.shape[1], sheet.shape[0], 0))
+    height, width = sheet.shape[:2]
     for x, y, text, alignment in texts:
-        axes.text(x, y, text, fontsize=11 if alignment == "center" else 13, ha=alignment, va="top")
-    return _pixels(canvas)
+        figure.text(x / width, 1.0 - y / height, text, fontsize=11 if alignment == "center" else 13, ha=alignment, va="top")
+    return sheet * _pixels(canvas)  # matplotlib would take a second for the pictures

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import warnings
 from typing import NamedTuple
 
 import pytest
@@ -276,6 +277,9 @@ def test_pictures(store):
         tile,
     )
     assert len(drawn) == 8 * 6  # decoded is what is shown
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        strip(cells, lambda cell: tile * math.nan, tile)
     assert shown.shape[1] == 1080 and shown.shape[0] > 8 * 100
     assert picture([], {}).shape == (1200, 1080, 3)
     broken = [cells[0]._replace(distances=torch.full((8,), math.nan))]
