@@ -1,7 +1,7 @@
 """Names for what a result depends on: equal things have equal fingerprints, across sessions too.
 
 Numbers, text and tensors count whole, a model's weights and what is patched onto them by shapes and a few of their values,
-functions by their code, the file it is in, and what they close over, other objects by their class, its bases and attributes.
+functions by their code, the files beside it, and what they close over, other objects by those, their class and attributes.
 What cannot be followed, because it lies too deep, counts by its class. So a fingerprint may miss a change nobody makes; it
 never depends on an address or on time.
 """
@@ -9,8 +9,8 @@ never depends on an address or on time.
 import collections
 import functools
 import hashlib
-import inspect
 import re
+import sys
 import types
 from pathlib import Path, PurePath
 
@@ -66,6 +66,17 @@ def _file_digest(path: str) -> str:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+@functools.lru_cache(maxsize=1024)
+def _source_digest(path: str) -> str:
+    """Of a Python file and those beside it, which it may call."""
+    files = sorted(Path(path).parent.glob("*.py")) if path.endswith(".py") else []
+    return fingerprint([_file_digest(str(file)) for file in files])
+
+
+def _file_of(kind: type) -> str:
+    return getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
 
 
 def folder_digest(folder: Path) -> str:
@@ -164,7 +175,8 @@ def _parts(thing) -> list:
         return _parts_of_patcher(thing)
     slots = {name: getattr(thing, name) for base in type(thing).__mro__ for name in _slots(base) if hasattr(thing, name)}
     attributes = {**slots, **attributes}
-    return [(name, attributes[name]) for name in sorted(attributes) if name not in _VOLATILE]
+    code = _source_digest(_file_of(type(thing)))
+    return [code, *((name, attributes[name]) for name in sorted(attributes) if name not in _VOLATILE)]
 
 
 def _slots(kind: type) -> list[str]:
@@ -205,11 +217,7 @@ def _parts_of_patcher(patcher) -> list:
 
 def _parts_of_function(function) -> list:
     cells = [part for cell in function.__closure__ or () for part in _content(cell)]
-    try:
-        file = _file_digest(inspect.getsourcefile(function) or "")
-    except TypeError:
-        file = ""
-    where = function.__qualname__, function.__code__.co_firstlineno, file
+    where = function.__qualname__, function.__code__.co_firstlineno, _source_digest(function.__code__.co_filename)
     return [where, function.__code__, function.__defaults__, function.__kwdefaults__, cells]
 
 
