@@ -159,7 +159,7 @@ class Measurement:
         self._runner, self._reference_sampler, self._time, self._of_model = runner, reference_sampler, time, of_model
         self._store, self._tolerance, self._cap, self._fatal, self._fresh = store, tolerance, cap, fatal, fresh
         self._subject = fingerprint(runner.fingerprint, runner.seed)
-        self._dry: dict[tuple[str, int], int] = {}
+        self._dry: dict[tuple[str, str, int], int] = {}
         self.references: dict[float, Reference] = {}
         self.notes: list[str] = []
 
@@ -190,7 +190,7 @@ class Measurement:
                 wanted = budgets[-1:] if habits.adaptive else budgets
                 planned += [self._fit(entry, habits, schedule, budget) for budget in wanted]
         self.notes += dict.fromkeys(plan.note for plan in planned if plan.note)
-        cells = {(plan.schedule, plan.key): plan for plan in planned if not plan.note}
+        cells = {(plan.entry.name, plan.schedule, plan.key): plan for plan in planned if not plan.note}
         if not cells:
             raise ValueError(
                 "nothing can be measured: " + "; ".join(self.notes or ["there are no samplers or no schedulers"]) + "."
@@ -217,7 +217,7 @@ class Measurement:
         while steps >= 1:
             try:
                 sigmas = schedule.grid(steps)
-                calls = self._calls(entry, sigmas)
+                calls = self._calls(entry, schedule, sigmas)
             except self._fatal:
                 raise
             except Exception as error:  # of another pack's code: anything
@@ -232,8 +232,8 @@ class Measurement:
         note = f"{entry.name} on {schedule.name} needs more than {budget} model calls for a single step"
         return Planned(entry, schedule.name, budget, torch.empty(0), note=note)
 
-    def _calls(self, entry: Entry, sigmas: torch.Tensor) -> int:
-        known = entry.name, len(sigmas)
+    def _calls(self, entry: Entry, schedule: Schedule, sigmas: torch.Tensor) -> int:
+        known = entry.name, schedule.name, len(sigmas)
         if known not in self._dry:
             self._dry[known] = self._runner.dry(entry.sampler, sigmas).calls
         return self._dry[known]
