@@ -18,6 +18,7 @@ from ..samplers.lab.calibration import file as files
 from ..samplers.lab.calibration.budget import Settings, calls, cost
 from ..samplers.lab.calibration.calibration import Calibrated, Calibration
 from ..samplers.lab.fingerprint import model_fingerprint
+from ..samplers.lab.reference import reference_floor
 from ..samplers.res import Sampler
 from ..samplers.time_maps import FLOW
 from .host import sigma_range, time_map
@@ -28,7 +29,6 @@ from .schema import ADVANCED, schema
 
 FOLDER = "res_calibrations"
 _OTHERS = ("dpmpp_2m", "exp_res")
-_LATEST = 6.0  # lambda beyond which a reference is not followed, as everywhere in the lab
 
 folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
 
@@ -92,7 +92,7 @@ class RESLabCalibrate(io.ComfyNode):
         subject, settings = Subject(model, latent_image, seed), Settings(pilots, pilots, pilots, move_grid=move_grid)
         sampling = subject.model_sampling
         kind = time_map(sampling)
-        floor = max(sigma_range(sampling).sigma_min, kind.sigma(_LATEST))
+        floor = reference_floor(sigma_range(sampling), kind)
         problem = _Problem(subject, node_id(cls))
         calibration = Calibration(problem, sigmas, kind, floor, seed, subject.batch, settings)
         most = cost(sigmas, settings, subject.batch, len(_OTHERS)).most

@@ -41,6 +41,11 @@ class Reference(NamedTuple):
     calls: int
 
 
+def reference_floor(of_model: SigmaRange, time: TimeMap) -> float:
+    """The sigma from which the lab's references step to 0."""
+    return time.sigma(time.lam(of_model.sigma_min) + _BEYOND)
+
+
 def reference_grid(steps: int, start: float, of_model: SigmaRange, time: TimeMap) -> torch.Tensor:
     """Uniform in logSNR from `start` to a little below the model's smallest sigma, then 0.
 
@@ -48,7 +53,7 @@ def reference_grid(steps: int, start: float, of_model: SigmaRange, time: TimeMap
         float32, (steps + 1,).
     """
     first = max(time.lam(start), _EARLIEST) if start < time.sigma(_EARLIEST) else _EARLIEST
-    last = max(time.lam(of_model.sigma_min), first) + _BEYOND
+    last = max(time.lam(reference_floor(of_model, time)), first + _BEYOND)
     between = [time.sigma(first + (last - first) * i / (steps - 1)) for i in range(1, steps)]
     return torch.tensor([start, *between, 0.0], dtype=torch.float64).float()
 

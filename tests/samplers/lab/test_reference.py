@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from samplers.lab.reference import NotConverged, converge, reference_grid
+from samplers.lab.reference import NotConverged, converge, reference_floor, reference_grid
 from samplers.res import sample_exp_res_3mc
 from samplers.schedules import SigmaRange
 from samplers.time_maps import FLOW, VE
@@ -40,6 +40,8 @@ def test_the_grid_falls_evenly_in_logsnr(time, start, of_model):
     lam = torch.tensor([time.lam(float(sigma)) for sigma in grid[1:-1]], dtype=torch.float64)
     assert len(grid) == 21 and grid[0] == start and grid[-1] == 0.0 and (grid.diff() < 0.0).all()
     assert torch.allclose(lam.diff(), lam.diff()[0].expand(18), rtol=1e-3)
+    floor = reference_floor(of_model, time)
+    assert float(grid[-2]) == pytest.approx(floor, rel=1e-6) and floor < of_model.sigma_min
 
 
 def test_a_tenth_of_the_items_may_part():
