@@ -10,7 +10,6 @@ from pathlib import Path
 
 import comfy.samplers
 import folder_paths
-import numpy as np
 import torch
 from comfy_api.v0_0_2 import io, ui
 
@@ -24,6 +23,7 @@ from ..samplers.time_maps import FLOW
 from .host import sigma_range, time_map
 from .lab_progress import CallProgress, duration, node_id, send_text
 from .lab_subject import CATEGORY, Subject, subject_inputs
+from .plot import as_image, new_figure
 from .registry import for_host
 from .schema import ADVANCED, schema
 
@@ -85,9 +85,11 @@ class RESLabCalibrate(io.ComfyNode):
         """SAMPLER, SIGMAS, report and picture.
 
         Raises:
+            RuntimeError: matplotlib is not installed.
             ValueError: a name, a model, a latent or SIGMAS that cannot be calibrated on, before the first call; a reference
                 that does not converge.
         """
+        figure = new_figure("RES Lab: Calibrate")  # before the work, as it is wanted only at its end
         files.check_name(name)
         subject, settings = Subject(model, latent_image, seed), Settings(pilots, pilots, pilots, move_grid=move_grid)
         sampling = subject.model_sampling
@@ -103,7 +105,7 @@ class RESLabCalibrate(io.ComfyNode):
         report = report_of(found, len(found.seeds.test) * subject.batch)
         report += f"\nCalls: {problem.calls}, {duration(problem.seconds)}. File: {path.name}."
         send_text(report, node_id(cls))
-        picture = draw(found)
+        picture = draw(figure, found)
         shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), **ui.PreviewText(report).as_dict()}
         return io.NodeOutput(sampler_of(kept), found.sigmas, report, picture, ui=shown)
 
@@ -265,14 +267,12 @@ def _named(found: Calibrated) -> dict:
     return {f"{best} (best analytic)" if name == "base" else name: errors for name, errors in found.test.items() if name != best}
 
 
-def draw(found: Calibrated) -> torch.Tensor:
-    """The errors on test seeds as bars: IMAGE of shape (1, height, width, 3)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter
+def draw(figure, found: Calibrated) -> torch.Tensor:
+    """The errors on test seeds as bars on an empty Figure: IMAGE of shape (1, height, width, 3)."""
+    from matplotlib.ticker import NullFormatter  # slow to import
 
     errors = _named(found)
-    figure = Figure(figsize=(7.0, 2.6), dpi=120, layout="constrained")
+    figure.set_size_inches(7.0, 2.6)
     axes = figure.subplots()
     bars = axes.barh(list(errors), [e.median for e in errors.values()], color=["C7"] * (len(errors) - 1) + ["C0"])
     axes.bar_label(bars, fmt="%.4f", padding=3)
@@ -281,6 +281,4 @@ def draw(found: Calibrated) -> torch.Tensor:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.invert_yaxis()
     axes.set_xlabel("median distance to the converged solution, test seeds")
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255.0)[None]
+    return as_image(figure)
