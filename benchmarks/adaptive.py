@@ -1,7 +1,5 @@
 """Adaptive step sizes against fixed grids and against the host's dpm_adaptive, on the digits.
 
-    .host/venv/bin/python -m benchmarks.adaptive
-
 Everything is measured at the last sigma above 0: the step from there to 0 is the same for all, and would hide what the steps
 before it are worth. The defect is the relative distance to the converged solution there, its median over the items and in
 brackets its 0.9 quantile; calls are counted at the model. The fixed grids have the same ends as the adaptive runs, those
@@ -13,19 +11,19 @@ import torch
 from embedded.digits import digits
 from samplers.adaptive import C2, C3
 
-from . import host
+from . import host, pages
 from .cases import Case, MixtureCase, grids, network_cases
 
+PAGE, PARTS, MINUTES = None, ("digits", "networks"), 9
 RTOLS = (0.2, 0.1, 0.05, 0.02, 0.01)
+SETTINGS = [("eps", 1.0), ("eps", 5.0), ("flow", 1.0), ("flow", 5.0)]
 ATOL_PER_RTOL = 0.0078 / 0.05  # of the defaults, ours and the host's
 
 
-def adaptive_cases(module, batch: int = 64, network_batch: int = 12) -> list[Case]:
-    """Digits as eps and flow models, with and without CFG 5, and the trained networks, with and without CFG 3."""
-    settings = [("eps", 1.0), ("eps", 5.0), ("flow", 1.0), ("flow", 5.0)]
-    mixture = {"mixture": digits(dtype=torch.float64), "module": module}
-    cases = [MixtureCase(f"digits {kind} CFG {cfg:g}", (1, 8, 8), kind, cfg, batch, **mixture) for kind, cfg in settings]
-    return [*cases, *network_cases(network_batch)]
+def digits_cases(batch: int) -> list[Case]:
+    """Digits as eps and flow models, with and without CFG 5."""
+    mixture = digits(dtype=torch.float64)
+    return [MixtureCase(f"digits {kind} CFG {cfg:g}", (1, 8, 8), kind, cfg, batch, mixture=mixture) for kind, cfg in SETTINGS]
 
 
 def adaptive_sampler(name: str, rtol: float):
@@ -64,7 +62,7 @@ def converged(case: Case, steps: int = 200) -> torch.Tensor:
     return case.sample(host.sampler("exp_res_3s"), fixed_grids(case)["logsnr_uniform"](steps))[0]
 
 
-def table(case: Case) -> str:
+def table(case: Case, rtols=RTOLS) -> str:
     """Markdown: calls and defects at every tolerance."""
     fixed = fixed_grids(case)
     ends = fixed["logsnr_uniform"](20)[[0, -1]]
@@ -74,26 +72,21 @@ def table(case: Case) -> str:
         error = (samples - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
         return f"{float(error.median()):.5f} ({float(error.quantile(0.9)):.4f})"
 
-    res_3s = fixed_sampler()
-    header = ["rtol", "calls", "exp_res_adaptive", *(f"RES-3S, {name}" for name in fixed), "calls", "dpm_adaptive"]
-    lines = [f"**{case.name}**, sigma {ends[0]:.4g} to {ends[1]:.3g}\n", "| " + " | ".join(header) + " |"]
-    lines.append("|" + "--:|" * len(header))
-    for rtol in RTOLS:
+    res_3s, rows = fixed_sampler(), []
+    for rtol in rtols:
         samples, calls = case.sample(adaptive_sampler("exp_res_adaptive", rtol), ends)
         cells = [f"{rtol:g}", str(calls), defect(samples)]
         cells += [defect(case.sample(res_3s, grid(calls // 3))[0]) for grid in fixed.values()]
         samples, calls = case.sample(adaptive_sampler("dpm_adaptive", rtol), ends)
-        lines.append("| " + " | ".join([*cells, str(calls), defect(samples)]) + " |")
-    return "\n".join(lines)
+        rows.append([*cells, str(calls), defect(samples)])
+    head = ["rtol", "calls", "exp_res_adaptive", *(f"RES-3S, {name}" for name in fixed), "calls", "dpm_adaptive"]
+    pages.say(f"{case.name} done")
+    return f"**{case.name}**, sigma {ends[0]:.4g} to {ends[1]:.3g}\n\n{pages.table(head, rows, 0)}"
 
 
-def main() -> None:
-    """Print a table for every case."""
-    module = host.load()
-    torch.set_num_threads(1)  # latents this small run slower on more
-    for case in adaptive_cases(module):
-        print(table(case) + "\n", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def report(quick: bool = False) -> pages.Report:
+    """A table a case; the trained networks with and without CFG 3."""
+    host.load()
+    suites = {"digits": digits_cases(4 if quick else 64), "networks": network_cases(2 if quick else 12)}
+    rtols = RTOLS[:1] if quick else RTOLS
+    return {name: "\n\n".join(table(case, rtols) for case in cases) for name, cases in suites.items()}

@@ -1,48 +1,33 @@
 """Calibrated solvers against every deterministic sampler of the host, at equal model calls, on seeds that had no part in fitting.
 
-    .host/venv/bin/python -m benchmarks.calibrated --markdown docs/calibration.md    # twenty minutes; --quick: five
-
 A calibration takes 24 pilots and 24 selection items of the digits, 16 and 16 of a trained network. Pilots are fitted on, and
 selection items choose base, ridge and history. Every number below is the median relative distance to the converged solution over
 other items, the test items: 64 of the digits, 32 of a network, from seeds that nothing here was chosen on. The converged solution
 of the test items is not the calibration's own reference but that of the other benchmarks, on 400 steps.
 """
 
-import argparse
 import statistics
-import sys
 import time
 from typing import NamedTuple
-
-import torch
 
 from samplers.lab.calibration.budget import Settings, cost
 from samplers.lab.calibration.calibration import Calibrated, Calibration, bases, function_of
 from samplers.time_maps import FLOW, VE
 
-from . import host
+from . import host, pages
 from .cases import Case, NetworkCase, at_most, grids, network_cases, standard_cases
 
+PAGE, PARTS, MINUTES = "docs/calibration.md", ("summary", "others"), 20
 BUDGETS = (6, 8, 10, 15, 20)
 TARGETS = ("digits CFG 5", "digits flow CFG 4", "unet CFG 3", "sd3 CFG 3")
-PARTS = ("digits CFG 5", "digits flow CFG 4", "sd3 CFG 3")
+TAKEN_APART = ("digits CFG 5", "digits flow CFG 4", "sd3 CFG 3")
 FIT_SEED, TEST_SEED = 31000, 32000
-_COMMAND = ".host/venv/bin/python -m benchmarks.calibrated --markdown docs/calibration.md"
-
-
-# (case, grid, calls) of the prototype: what it had for DPM++2M, RES-2M with corrector (or the host's best) and calibrated
-PROTOTYPE = {
-    ("digits CFG 5", "karras", 8): (0.041, 0.038, 0.010),
-    ("digits CFG 5", "karras", 10): (0.021, 0.0055, 0.0024),
-    ("digits CFG 5", "karras", 20): (0.0053, 0.0028, 0.0006),
-    ("digits CFG 5", "logsnr_uniform", 8): (0.037, 0.032, 0.0047),
-    ("unet", "karras", 6): (0.0344, 0.0282),
-    ("unet", "karras", 10): (0.0098, 0.0073),
-    ("unet", "karras", 20): (0.0060, 0.0023),
-    ("unet CFG 3", "karras", 6): (0.0565, 0.0432),
-    ("unet CFG 3", "karras", 10): (0.0146, 0.0091),
-    ("unet CFG 3", "karras", 20): (0.0084, 0.0036),
-}
+# (case, grid, calls) beside the target: without guidance, and on grids whose last step is short
+OTHERS = (
+    ("digits CFG 5", "logsnr_uniform", 8),
+    *(("unet", "karras", calls) for calls in (6, 10, 20)),
+    *((name, "logsnr_uniform", calls) for name in ("digits flow CFG 4", "sd3 CFG 3") for calls in (10, 20)),
+)
 
 
 class CaseProblem:
@@ -75,11 +60,11 @@ def as_sampler(sampler):
     return sampler if isinstance(sampler, comfy.samplers.Sampler) else comfy.samplers.KSAMPLER(sampler)
 
 
-def maker(module, name: str):
+def maker(name: str):
     """case of (batch, seed), by its name."""
 
     def make(batch, seed):
-        return next(c for c in (*standard_cases(module, batch, seed), *network_cases(batch, seed)) if c.name == name)
+        return next(c for c in (*standard_cases(batch, seed), *network_cases(batch, seed)) if c.name == name)
 
     return make
 
@@ -158,40 +143,33 @@ def table(rows: list[Row]) -> str:
 
 
 def summary(rows: list[Row]) -> str:
-    """Geometric means of the ratios, and what was lost against the analytic base."""
-    lines = ["| rows | calibrated / the host's best | calibrated / analytic base |", "|---|--:|--:|"]
+    """Geometric means of the ratios."""
     groups = {"all": rows} | {name: [r for r in rows if r.case == name] for name in dict.fromkeys(r.case for r in rows)}
+    lines = []
     for name, group in groups.items():
-        means = [statistics.geometric_mean(ratios) for ratios in zip(*((r.ratio, r.ours / r.base) for r in group))]
-        lines.append(f"| {name} | {means[0]:.2f} | {means[1]:.2f} |")
-    lost = [f"{r.case} at {r.calls} ({r.ours / r.base:.2f})" for r in rows if r.ours > r.base]
-    lines.append(f"\nLost against the analytic base: {', '.join(lost) or 'none'}.")
-    worse = [f"{r.case} at {r.calls} ({r.ratio:.2f})" for r in rows if r.ratio > 1.0]
-    return "\n".join([*lines, f"Lost against the host's best: {', '.join(worse) or 'none'}."])
+        means = (statistics.geometric_mean(ratios) for ratios in zip(*((r.ratio, r.ours / r.base) for r in group)))
+        lines.append([name, *(f"{mean:.2f}" for mean in means)])
+    return pages.table(["rows", "calibrated / the host's best", "calibrated / analytic base"], lines)
 
 
-def prototype_table(rows: list[Row]) -> str:
-    """Markdown: the prototype's rows beside ours."""
-    lines = [
-        "| case | grid | calls | prototype's best without | prototype | here, host's best | here |",
-        "|---|---|--:|--:|--:|--:|--:|",
-    ]
-    of = {(r.case, r.grid, r.calls): r for r in rows}
-    for key, (*before, then) in PROTOTYPE.items():
-        if key in of:
-            name = " | ".join(map(str, key))
-            lines.append(f"| {name} | {min(before):.4f} | {then:.4f} | {of[key].theirs:.4f} | {of[key].ours:.4f} |")
-    return "\n".join(lines)
+def losses(rows: list[Row]) -> str:
+    """The rows that were lost, and by how much."""
+    base = [f"{r.case} at {r.calls} ({r.ours / r.base:.2f})" for r in rows if r.ours > r.base]
+    best = [f"{r.case} at {r.calls} ({r.ratio:.2f})" for r in rows if r.ratio > 1.0]
+    return "\n".join(
+        f"Lost against {whom}: {', '.join(lost) or 'none'}."
+        for whom, lost in (("the analytic base", base), ("the host's best", best))
+    )
 
 
-def parts(module, calls: int, items: int) -> str:
+def parts(calls: int, items: int, names=TAKEN_APART) -> str:
     """Markdown: what weighting outliers down and moving the grid are worth, and what it costs."""
     lines = [
         "| case | calls | grid | fit | calibrated | model calls | of at most | seconds |",
         "|---|--:|---|---|--:|--:|--:|--:|",
     ]
-    for name in PARTS:
-        make = maker(module, name)
+    for name in names:
+        make = maker(name)
         test = make(items, TEST_SEED)
         sigmas = grid_of(test)(calls)
         for settings in ({"robust": False}, {}, {"move_grid": True}):
@@ -201,83 +179,53 @@ def parts(module, calls: int, items: int) -> str:
             error, most = median(test, function_of(found.plan), found.sigmas), cost(sigmas, spent, 8).most
             words = f"{'moved' if found.moved else 'given'} | {'robust' if spent.robust else 'least squares'}"
             lines.append(f"| {name} | {calls} | {words} | {error:.4f} | {problem.calls} | {most} | {seconds:.0f} |")
-        print(f"  parts of {name} done", file=sys.stderr, flush=True)
+        pages.say(f"parts of {name} done")
     return "\n".join(lines)
 
 
-def measure(module, budgets, items: int, names) -> tuple[list[Row], list[Row]]:
-    """The rows of the target, and others: the prototype's, and a grid for flow that ends near sigma 0."""
+def measure(budgets, items: int, names) -> tuple[list[Row], list[Row]]:
+    """The rows of the target, and OTHERS."""
     wanted = [(name, None, calls) for name in TARGETS for calls in budgets]
-    more = [key for key in PROTOTYPE if key[2] in budgets and (key[0] not in TARGETS or key[1] != "karras")]
-    more += [
-        (name, "logsnr_uniform", calls) for name in ("digits flow CFG 4", "sd3 CFG 3") for calls in budgets if calls in (10, 20)
-    ]
+    more = [key for key in OTHERS if key[2] in budgets]
     found, tests = [], {}
     for name, grid, calls in [*wanted, *more]:
         network = "digits" not in name
-        make = maker(module, name)
+        make = maker(name)
         if name not in tests:
             tests[name] = make(64 * items // 24 // (1 + network), TEST_SEED)
         grid = grid or ("simple" if tests[name].kind == "flow" else "karras")
         found.append(row(make, tests[name], grid, calls, items * 2 // 3 if network else items, names))
         r = found[-1]
-        print(f"  {name}, {grid}, {calls}: {r.ours:.5f}, base {r.base:.5f}, {r.best} {r.theirs:.5f}", file=sys.stderr, flush=True)
+        pages.say(f"{name}, {grid}, {calls}: {r.ours:.5f}, base {r.base:.5f}, {r.best} {r.theirs:.5f}")
     return found[: len(wanted)], found[len(wanted) :]
 
 
-def document(targets: list[Row], more: list[Row], robustness: str, worth: str) -> str:
-    """docs/calibration.md, of the rows and the tables of the other sections."""
+def report(quick: bool = False) -> pages.Report:
+    """docs/calibration.md; the parts are the summaries of the target's rows and of the others."""
     from . import calibrated_robustness
 
+    host.load()
+    few = ("dpmpp_2m", "ipndm_v", "lms", "deis", "uni_pc", "er_sde (ODE)")
+    budgets, items, names = ((6,), 6, few) if quick else (BUDGETS, 24, host.DETERMINISTIC)
+    targets, more = measure(budgets, items, names)
+    summaries = {"summary": summary(targets), "others": summary(more)}
     sections = [
-        "# Calibrated solvers",
-        f"Generated by `{_COMMAND}`.",
-        *(part.strip() for part in __doc__.split("\n\n")[2:]),
+        *pages.paragraphs(__doc__),
         "## In short",
         "The target's rows: on `karras` for eps models and `simple` for flow.",
-        summary(targets),
+        f"{summaries['summary']}\n\n{losses(targets)}",
         "The step of `simple` to sigma 0 is so long that it is all that is seen of the host's samplers on flow. On a grid that "
         "ends near 0, uniform in logSNR, and unguided, less is gained:",
-        summary(more),
+        f"{summaries['others']}\n\n{losses(more)}",
         "## Every row",
         "*analytic base*: the best of the five analytic plans on the selection items. Where it equals *calibrated* it was kept.",
         table(targets),
         table(more),
-        "## Against the prototype",
-        prototype_table([*targets, *more]),
         "## Away from home",
         " ".join(calibrated_robustness.__doc__.split()) + " Below 1 the calibrated solver is still the better one.",
-        robustness,
+        calibrated_robustness.table(10, items),
         "## What its parts are worth, and cost",
         "8 pilots and 8 selection items in one batch, on one core of a busy machine; a call is one of the whole batch.",
-        worth,
+        parts(10, 8, TAKEN_APART[:1]) if quick else parts(10, 64),
     ]
-    return "\n\n".join(sections) + "\n"
-
-
-def report(module, budgets, items: int, names) -> str:
-    """The document, measured."""
-    from . import calibrated_robustness
-
-    targets, more = measure(module, budgets, items, names)
-    return document(targets, more, calibrated_robustness.table(module, 10, items), parts(module, 10, 64))
-
-
-def main() -> None:
-    """Print the report, and write it on demand."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer items, 6 and 10 calls, six samplers of the host")
-    parser.add_argument("--markdown", help="file for the report")
-    options = parser.parse_args()
-    module = host.load()
-    torch.set_num_threads(1)
-    few = ("dpmpp_2m", "ipndm_v", "lms", "deis", "uni_pc", "er_sde (ODE)")
-    text = report(module, (6, 10), 12, few) if options.quick else report(module, BUDGETS, 24, host.DETERMINISTIC)
-    print(text)
-    if options.markdown:
-        with open(options.markdown, "w", encoding="utf-8") as file:
-            file.write(text)
-
-
-if __name__ == "__main__":
-    main()
+    return {"": pages.page("calibrated", "Calibrated solvers", *sections), **summaries}

@@ -3,7 +3,7 @@
 Calibrated on one class for all pilots, as a user would with one prompt, and measured on test items of that class and elsewhere.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from embedded.mixture import GaussianMixture
 from samplers.lab.calibration.calibration import bases, function_of
 from training import networks
 
+from . import pages
 from .calibrated import TEST_SEED, calibrated, grid_of, median, time_of
 from .cases import Case, MixtureCase, NetworkCase
 
@@ -56,14 +57,12 @@ PLACES = (
 )
 
 
-def digits_case(module, batch: int, seed: int, cfg: float = 5.0, label: int = HOME_CLASS, enlarged: int = 1) -> Case:
+def digits_case(batch: int, seed: int, cfg: float = 5.0, label: int = HOME_CLASS, enlarged: int = 1) -> Case:
     """The digits of one class, their pixels repeated for another resolution."""
     data = digits(dtype=torch.float64)
     means = data.means.reshape(-1, 8, 8).repeat_interleave(enlarged, 1).repeat_interleave(enlarged, 2).flatten(1)
     mixture = GaussianMixture(means, data.std, data.labels)
-    case = MixtureCase(
-        f"digits CFG {cfg:g}", (1, 8 * enlarged, 8 * enlarged), "eps", cfg, batch, seed, mixture=mixture, module=module
-    )
+    case = MixtureCase(f"digits CFG {cfg:g}", (1, 8 * enlarged, 8 * enlarged), "eps", cfg, batch, seed, mixture=mixture)
     case.class_weights = torch.nn.functional.one_hot(torch.full((batch,), label), mixture.classes).float()
     return case
 
@@ -78,31 +77,27 @@ def network_case(name: str, batch: int, seed: int, cfg: float = 3.0, label: int 
     return case
 
 
-def table(module, calls: int, items: int) -> str:
+def table(calls: int, items: int) -> str:
     """Markdown: medians of the analytic base and of the calibrated solver, at home and elsewhere."""
-    lines = [f"| case, {calls} calls | where | analytic base | calibrated | ratio |", "|---|---|--:|--:|--:|"]
-    for of, fewer in (
-        (lambda batch, seed, **change: digits_case(module, batch, seed, **change), 1),
-        (lambda batch, seed, **change: network_case("unet", batch, seed, **change), 1.5),
-        (lambda batch, seed, **change: network_case("sd3", batch, seed, **change), 1.5),
-    ):
-        lines += _rows(of, calls, int(items / fewer))
-    return "\n".join(lines)
+    rows = []
+    for of, fewer in ((digits_case, 1), (partial(network_case, "unet"), 1.5), (partial(network_case, "sd3"), 1.5)):
+        rows += _rows(of, calls, int(items / fewer))
+    return pages.table([f"case, {calls} calls", "where", "analytic base", "calibrated", "ratio"], rows, 2)
 
 
-def _rows(of, calls: int, items: int) -> list[str]:
+def _rows(of, calls: int, items: int) -> list[list[str]]:
     home = of(items, TEST_SEED)
     sigmas = grid_of(home)(calls)
     found = calibrated(of, sigmas, items)[0]
     analytic = bases(sigmas, time_of(home))
     base = analytic[min(analytic, key=lambda name: found.selection[name].log_mean)]
-    lines = []
+    rows = []
     for place in PLACES:
         change = dict(place.change)
         if "cfg" in change:
             change["cfg"] += home.cfg
         items = _NETWORK_TEST_ITEMS if isinstance(home, NetworkCase) else _TEST_ITEMS
         case = of(items, TEST_SEED + 1, **change)
-        errors = [median(case, function_of(plan), sigmas) for plan in (base, found.plan)]
-        lines.append(f"| {home.name} | {place.name} | {errors[0]:.4f} | {errors[1]:.4f} | {errors[1] / errors[0]:.2f} |")
-    return lines
+        theirs, ours = (median(case, function_of(plan), sigmas) for plan in (base, found.plan))
+        rows.append([home.name, place.name, f"{theirs:.4f}", f"{ours:.4f}", f"{ours / theirs:.2f}"])
+    return rows

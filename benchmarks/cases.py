@@ -15,7 +15,11 @@ from samplers.tableaus import res_3s
 from samplers.time_maps import FLOW, VE
 from training import networks
 
+from . import host
+
 BATCH = 64
+CONVERGING = 400
+ROUGH = 30  # steps of a solution that is only to be there, to see that a benchmark runs
 
 
 @dataclass
@@ -38,7 +42,7 @@ class Case:
     cfg: float = 1.0
     batch: int = BATCH
     seed: int = 0
-    converging: int = 400
+    converging: int = CONVERGING
 
     @property
     def model(self):
@@ -107,15 +111,13 @@ class MixtureCase(Case):
 
     Attributes:
         mixture: the data, in float64.
-        module: the pack's nodes.digits_model, see `host.load`.
     """
 
     mixture: GaussianMixture | None = None
-    module: object = None
 
     @cached_property
     def model(self):
-        return self.module.mixture_model(self.mixture, self.kind, 3.0, self.shape[0])
+        return host.pack("digits_model").mixture_model(self.mixture, self.kind, 3.0, self.shape[0])
 
     @cached_property
     def class_weights(self) -> torch.Tensor:
@@ -191,7 +193,7 @@ class NetworkCase(Case):
         return self.sample(comfy.samplers.ksampler("exp_res_3s"), sigmas)[0].double()
 
 
-def standard_cases(module, batch: int = BATCH, seed: int = 0) -> list[Case]:
+def standard_cases(batch: int = BATCH, seed: int = 0, converging: int = CONVERGING) -> list[Case]:
     """Ring and digits, with and without CFG 5, as eps models; digits as flow model with and without CFG 4."""
     data = {"ring": (ring(), (2, 1, 1)), "digits": (digits(dtype=torch.float64), (1, 8, 8))}
     settings = [("ring", "eps", 1.0), ("ring", "eps", 5.0), ("digits", "eps", 1.0), ("digits", "eps", 5.0)]
@@ -200,22 +202,22 @@ def standard_cases(module, batch: int = BATCH, seed: int = 0) -> list[Case]:
     for name, kind, cfg in settings:
         label = name + (" flow" if kind == "flow" else "") + (f" CFG {cfg:g}" if cfg != 1.0 else "")
         mixture, shape = data[name]
-        cases.append(MixtureCase(label, shape, kind, cfg, batch, seed, mixture=mixture, module=module))
+        cases.append(MixtureCase(label, shape, kind, cfg, batch, seed, converging, mixture))
     return cases
 
 
-def network_cases(batch: int = BATCH, seed: int = 0) -> list[NetworkCase]:
+def network_cases(batch: int = BATCH, seed: int = 0, converging: int = CONVERGING) -> list[NetworkCase]:
     """The trained networks, with and without CFG 3."""
     cases = []
     for name, network in networks.NETWORKS.items():
         if network.file.is_file():
             for cfg in (1.0, 3.0):
                 label = name + (f" CFG {cfg:g}" if cfg != 1.0 else "")
-                cases.append(NetworkCase(label, network.shape, network.kind, cfg, batch, seed, network=name))
+                cases.append(NetworkCase(label, network.shape, network.kind, cfg, batch, seed, converging, name))
     return cases
 
 
-def width_cases(module, widths=(0.1, 0.2, 0.3), batch: int = BATCH) -> list[Case]:
+def width_cases(widths=(0.1, 0.2, 0.3), batch: int = BATCH, converging: int = CONVERGING) -> list[Case]:
     """Ring and digits as eps models, with and without CFG 5, for several widths of the components."""
     cases = []
     for width in widths:
@@ -223,7 +225,7 @@ def width_cases(module, widths=(0.1, 0.2, 0.3), batch: int = BATCH) -> list[Case
         for cfg in (1.0, 5.0):
             for name, (mixture, shape) in data.items():
                 label = f"{name} of width {width:g}" + (f" CFG {cfg:g}" if cfg != 1.0 else "")
-                cases.append(MixtureCase(label, shape, "eps", cfg, batch, mixture=mixture, module=module))
+                cases.append(MixtureCase(label, shape, "eps", cfg, batch, 0, converging, mixture))
     return cases
 
 

@@ -1,7 +1,5 @@
 """The measurements behind the defaults: the flow interior, nodes of RES-2S and -3S, exponents of `power`, gDDIM's variable.
 
-    .host/venv/bin/python -m benchmarks.choices
-
 Each table is the geometric mean of the median relative defect over digits of width 0.05 and 0.15, with and without
 guidance, and 7 to 20 calls. Pure core: no host.
 """
@@ -21,9 +19,12 @@ from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 
+from . import pages
+
+PAGE, PARTS, MINUTES = None, ("interior", "nodes", "power", "gddim"), 8
 CALLS = (7, 10, 13, 20)
 SD = SigmaRange(0.0291675, 14.614642)
-_BATCH = 32
+Problems = dict[bool, list]  # by whether of flow
 
 
 def methods(flow: bool) -> dict:
@@ -37,11 +38,11 @@ def methods(flow: bool) -> dict:
     }
 
 
-def problems(flow: bool) -> list:
+def problems(flow: bool, batch: int = 32) -> list:
     """(denoiser, starting noise, converged solution) of every case."""
-    x = torch.randn(_BATCH, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(batch, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = x if flow else x * SD.sigma_max
-    weights = torch.nn.functional.one_hot(torch.arange(_BATCH) % 10, 10).double()
+    weights = torch.nn.functional.one_hot(torch.arange(batch) % 10, 10).double()
     time = FLOW if flow else VE
     lam = torch.linspace(-7.0 if flow else time.lam(SD.sigma_max), 9.0, 200, dtype=torch.float64)
     fine = [1.0 if flow else SD.sigma_max, *map(time.sigma, lam.tolist()[1:]), 0.0]
@@ -59,11 +60,11 @@ def problems(flow: bool) -> list:
     return found
 
 
-def defect(cases, methods, grid) -> float:
-    """Geometric mean over cases, methods and calls; `grid` is a function from a step count to sigmas."""
+def defect(cases, methods, grid, counts) -> float:
+    """Geometric mean over cases, methods and counts of calls; `grid` is a function from a step count to sigmas."""
     medians = []
     for calls_per_step, plan in methods:
-        for calls in CALLS:
+        for calls in counts:
             sigmas = grid(max(2, (calls - 1) // calls_per_step + 1))
             for denoise, x, exact in cases:
                 error = (run(plan(sigmas), denoise, x, sigmas, disable=True) - exact).norm(dim=1) / exact.norm(dim=1)
@@ -81,48 +82,45 @@ def flow_grid(first: float, last: float):
     return grid
 
 
-def interior_table() -> str:
+def interior_table(cases: Problems, counts=CALLS) -> str:
     """Where the finite part of a flow grid should lie; shift does not enter, it moves grids and not the process."""
-    cases, ours = problems(flow=True), methods(flow=True).values()
-    lasts = (3.0, 3.5, 4.0, 4.5, 5.0, 5.8, 6.9)
-    lines = ["| lambda_0 \\ lambda_1 | " + " | ".join(f"{last:g}" for last in lasts) + " |", "|--:|" + "--:|" * len(lasts)]
-    for first in (-6.0, -4.0, -3.0, -2.5, -2.0, -1.5):
-        cells = [f"{defect(cases, ours, flow_grid(first, last)):.4f}" for last in lasts]
-        lines.append(f"| {first:g} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    ours, lasts = methods(flow=True).values(), (3.0, 3.5, 4.0, 4.5, 5.0, 5.8, 6.9)
+    rows = [
+        [f"{first:g}", *(f"{defect(cases[True], ours, flow_grid(first, last), counts):.4f}" for last in lasts)]
+        for first in (-6.0, -4.0, -3.0, -2.5, -2.0, -1.5)
+    ]
+    return pages.table(["lambda_0 \\ lambda_1", *(f"{last:g}" for last in lasts)], rows, 0)
 
 
-def nodes_table() -> str:
+def nodes_table(cases: Problems, counts=CALLS) -> str:
     """c2 of RES-2S and (c2, c3) of RES-3S, on grids uniform in logSNR."""
     tableaus = [res_2s(c) for c in (1 / 3, 0.4, 0.5, 0.6, 0.75, 1.0)]
     tableaus += [res_3s(*c) for c in ((1 / 3, 2 / 3), (0.4, 2 / 3), (0.4, 0.75), (0.5, 0.75), (0.3, 0.6), (0.5, 1.0))]
-    lines = ["| method | eps | flow |", "|---|--:|--:|"]
-    cases = {flow: problems(flow) for flow in (False, True)}
+    rows = []
     for tableau in tableaus:
         cells = []
         for flow in (False, True):
             time = FLOW_LOG_SIGMA if flow else VE
             method = (tableau.stages, lambda sigmas, tableau=tableau, time=time: single_step_plan(sigmas, tableau, time))
             grid = flow_grid(*FLOW_INTERIOR) if flow else lambda n: logsnr_grid(n, SD, VE)
-            cells.append(f"{defect(cases[flow], [method], grid):.4f}")
-        lines.append(f"| {tableau.name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            cells.append(f"{defect(cases[flow], [method], grid, counts):.4f}")
+        rows.append([tableau.name, *cells])
+    return pages.table(["method", "eps", "flow"], rows)
 
 
-def power_table() -> str:
+def power_table(cases: Problems, counts=CALLS) -> str:
     """The exponent of the spacings power and edm_rho."""
-    cases = {flow: problems(flow) for flow in (False, True)}
-    lines = ["| spacing | eps | flow |", "|---|--:|--:|"]
     spacings = [("power", "power", p) for p in (0.7, 0.8, 0.9, 1.0, 1.2)] + [("edm_rho", "rho", rho) for rho in (5.0, 7.0, 15.0)]
+    rows = []
     for spacing, parameter, exponent in spacings:
         cells = []
         for flow in (False, True):
             ends = (SigmaRange(0.003, 1.0), FLOW) if flow else (SD, VE)
             values = {parameter: exponent}
             grid = lambda n, ends=ends, s=spacing, values=values: logsnr_grid(n, *ends, s, values)  # noqa: E731
-            cells.append(f"{defect(cases[flow], methods(flow).values(), grid):.4f}")
-        lines.append(f"| {spacing} {exponent:g} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            cells.append(f"{defect(cases[flow], methods(flow).values(), grid, counts):.4f}")
+        rows.append([f"{spacing} {exponent:g}", *cells])
+    return pages.table(["spacing", "eps", "flow"], rows)
 
 
 # What polynomials through values of eps could be in.
@@ -136,22 +134,23 @@ VARIABLES = {
 }
 
 
-def gddim_table() -> str:
+def gddim_table(cases: Problems, counts=CALLS) -> str:
     """What gDDIM's polynomials are in; eps, grids uniform in logSNR and EDM's, without the step to 0 and without guards."""
-    lines = ["| variable | degree 1 | degree 2 | degree 3 |", "|---|--:|--:|--:|"]
-    cases = problems(flow=False)
-    for name, variable in VARIABLES.items():
-        lines.append(f"| {name} | " + " | ".join(f"{_gddim_defect(cases, degree, variable):.4f}" for degree in (1, 2, 3)) + " |")
-    return "\n".join(lines)
+    degrees = (1, 2, 3)
+    rows = [
+        [name, *(f"{_gddim_defect(cases[False], degree, variable, counts):.4f}" for degree in degrees)]
+        for name, variable in VARIABLES.items()
+    ]
+    return pages.table(["variable", *(f"degree {degree}" for degree in degrees)], rows)
 
 
-def _gddim_defect(cases, degree: int, variable) -> float:
+def _gddim_defect(cases, degree: int, variable, counts) -> float:
     medians = []
     for denoise, x, _ in cases:
         fine = logsnr_grid(200, SD, VE).double()[:-1]
         exact = run(single_step_plan(fine, res_3s(), VE), denoise, x, fine, disable=True)
         for spacing in ("uniform", "edm_rho"):
-            for calls in CALLS:
+            for calls in counts:
                 end = _by_polynomials(denoise, x, logsnr_grid(calls + 1, SD, VE, spacing)[:-1].tolist(), degree, variable)
                 medians.append(float(((end - exact).norm(dim=1) / exact.norm(dim=1)).median()))
     return statistics.geometric_mean(medians)
@@ -172,17 +171,21 @@ def _by_polynomials(denoise, x, sigmas: list[float], degree: int, variable) -> t
     return x
 
 
-def main() -> None:
-    """Print the tables as Markdown."""
-    torch.set_num_threads(1)
-    for title, table in (
-        ("Interior of a flow grid", interior_table),
-        ("Nodes of single-step methods", nodes_table),
-        ("Exponents of the logSNR schedule", power_table),
-        ("The variable of gDDIM's polynomials", gddim_table),
-    ):
-        print(f"### {title}\n\n{table.__doc__}\n\n{table()}\n", flush=True)
+# Part of the report -> title, table.
+TABLES = {
+    "interior": ("Interior of a flow grid", interior_table),
+    "nodes": ("Nodes of single-step methods", nodes_table),
+    "power": ("Exponents of the logSNR schedule", power_table),
+    "gddim": ("The variable of gDDIM's polynomials", gddim_table),
+}
 
 
-if __name__ == "__main__":
-    main()
+def report(quick: bool = False) -> pages.Report:
+    """The tables, each under its title."""
+    cases = {flow: problems(flow, 2 if quick else 32) for flow in (False, True)}
+    parts = {}
+    for name, (title, table) in TABLES.items():
+        parts[name] = table(cases, CALLS[:1] if quick else CALLS)
+        pages.say(f"{title} done")
+    sections = (f"### {title}\n\n{table.__doc__}\n\n{parts[name]}\n" for name, (title, table) in TABLES.items())
+    return {"": "\n".join(sections), **parts}

@@ -1,15 +1,14 @@
 """What it costs to cut a schedule in two, as two KSampler (Advanced) nodes do: the second half starts without a history.
 
-    .host/venv/bin/python -m benchmarks.cut
-
 For each sampler the median relative distance between the cut and the whole run, and the defects of both.
 """
 
 import torch
 
-from . import host
-from .cases import Case, grids, standard_cases
+from . import host, pages
+from .cases import ROUGH, Case, grids, standard_cases
 
+PAGE, PARTS, MINUTES = None, (), 1
 SAMPLERS = (
     "exp_res_2s", "exp_res_3s", "exp_res", "exp_res_2m", "exp_res_3m", "exp_res_2mc", "exp_res_3mc", *host.NODE_FORMS,
     "dpmpp_2m", "uni_pc",
@@ -28,21 +27,14 @@ def cut(case: Case, sampler, sigmas: torch.Tensor, at: int) -> tuple[float, floa
 
 def table(cases: list[Case], steps: int = 20) -> str:
     """Markdown: every sampler on every case, `steps` steps cut in the middle."""
-    header = [f"{case.name}, {GRIDS[case.name]}" for case in cases]
-    lines = ["| sampler | " + " | ".join(header) + " |", "|---|" + "--:|" * len(cases)]
+    rows = []
     for name in SAMPLERS:
-        rows = (cut(case, host.sampler(name), grids(case)[GRIDS[case.name]](steps), steps // 2) for case in cases)
-        cells = ["{:.4f} ({:.4f}, {:.4f})".format(*row) for row in rows]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        found = (cut(case, host.sampler(name), grids(case)[GRIDS[case.name]](steps), steps // 2) for case in cases)
+        rows.append([name, *("{:.4f} ({:.4f}, {:.4f})".format(*medians) for medians in found)])
+    return pages.table(["sampler", *(f"{case.name}, {GRIDS[case.name]}" for case in cases)], rows)
 
 
-def main() -> None:
-    """Print the table: distance of the cut to the whole run (defect of the whole, of the cut)."""
-    module = host.load()
-    torch.set_num_threads(1)
-    print(table([case for case in standard_cases(module) if case.name in GRIDS]))
-
-
-if __name__ == "__main__":
-    main()
+def report(quick: bool = False) -> pages.Report:
+    """The table: distance of the cut to the whole run (defect of the whole, of the cut)."""
+    cases = standard_cases(4, converging=ROUGH) if quick else standard_cases()
+    return {"": table([case for case in cases if case.name in GRIDS], *[6] * quick)}

@@ -1,7 +1,5 @@
 """gDDIM on CLD: the tables and figures of arXiv 2206.05564 on digits instead of CIFAR-10.
 
-    .host/venv/bin/python -m benchmarks.gddim    # docs/gddim.md and docs/gddim_*.png; 25 minutes
-
 Two models of the same digits: the exact eps of a mixture, on which every error is the sampler's, and the network that comes with
 the pack. All samplers start from the same noise, count the same calls, and end with the same step to t = 0; the grid is
 uniform in t^(1/2). Cells are means over seeds with their 95 % confidence intervals (Student's t). Bold is what no other row of
@@ -19,26 +17,22 @@ all; the defect and the spread still tell samplers apart there. On the mixture e
 does to such an error is not seen there.
 """
 
-import argparse
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from samplers.gddim.isotropic import CORRECTORS
 from samplers.gddim.linear_sde import KINDS
 
-from . import gddim_figures, gddim_res
+from . import gddim_figures, gddim_res, pages
 from .gddim_metrics import Bench, Cell, HeldData, Size, interval, smaller
 from .gddim_models import COMPARED, euler_maruyama, gddim, mixture_model, rk45, trained_model
 from .gddim_patterns import DEGREES, ERRORS, noisy, patterns
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE, PARTS, MINUTES = "docs/gddim.md", ("short",), 25
 FULL = Size()
 # An item costs a network far more than the formula.
 _FEWER = {"compared": FULL.compared[:-1], "tolerances": FULL.tolerances[:-2], "corrected": (2,)}
@@ -53,41 +47,25 @@ METRICS: dict[str, Callable[[Cell], list[float]]] = {
 _DIVERGES = 1000.0  # a distance of this size, where data have a variance below 1
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Write the report and its figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a few items and calls, to see that it runs")
-    parser.add_argument("--folder", type=Path, default=DOCS, help="for gddim.md and its figures")
-    parser.add_argument("--network-items", type=int, help=f"a seed, {NETWORK.items} without")
-    parser.add_argument("--network-seeds", type=int, help=f"{NETWORK.seeds} without")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    sizes = (QUICK, QUICK) if options.quick else (FULL, NETWORK)
-    network = replace(sizes[1], items=options.network_items or sizes[1].items, seeds=options.network_seeds or sizes[1].seeds)
-    models = [(mixture_model(), sizes[0]), (trained_model(), network)]
-    (options.folder / "gddim.md").write_text(report(models, options.folder), encoding="utf-8")
+def report(quick: bool = False) -> pages.Report:
+    """docs/gddim.md; the part compares gDDIM with RES on processes."""
+    models = [(mixture_model(), QUICK if quick else FULL), (trained_model(), QUICK if quick else NETWORK)]
+    return document(models, pages.OUTPUT)
 
 
-def report(models: list, folder: Path) -> str:
-    """Markdown; writes the figures."""
-    held = HeldData(models[0][1].held)
-    usage, what, metrics, limits = __doc__.strip().split("\n\n")[1:]
-    metrics = metrics.format(held=f"{models[0][1].held:,}", share=held.share)
-    parts = [
-        "# gDDIM on CLD",
-        usage,
-        what,
-        metrics,
-        limits,
-        _figures([model for model, _ in models], models[0][1], folder),
-    ]
-    for model, size in models:
+def document(models: list, folder: Path) -> pages.Report:
+    """The report on models, each with its Size; writes the figures."""
+    size = models[0][1]
+    held = HeldData(size.held)
+    what, metrics, limits = pages.paragraphs(__doc__)
+    metrics = metrics.format(held=f"{size.held:,}", share=held.share)
+    parts = [what, metrics, limits, _figures([model for model, _ in models], size, folder)]
+    for model, its_size in models:
         began = time.perf_counter()
-        bench = Bench(model, size, held)
-        parts.append(section(bench))
-        _say(f"{model.name}: {time.perf_counter() - began:.0f} s, {model.calls} calls")
-    parts.append(gddim_res.section(models[0][1]))
-    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+        parts.append(section(Bench(model, its_size, held)))
+        pages.say(f"{model.name}: {time.perf_counter() - began:.0f} s, {model.calls} calls")
+    on_processes, short = gddim_res.section(size)
+    return {"": pages.page("gddim", "gDDIM on CLD", *parts, on_processes), "short": short}
 
 
 def section(bench: Bench) -> str:
@@ -102,22 +80,21 @@ def section(bench: Bench) -> str:
     ]
     for build in (_verdicts, _table_1_and_6, _correctors, _table_2, _table_8):
         parts.append(build(bench))
-        _say(f"{model.name}: {build.__name__.strip('_')}")
+        pages.say(f"{model.name}: {build.__name__.strip('_')} done")
     return "\n\n".join(parts)
 
 
 def _verdicts(bench: Bench) -> str:
-    head = "| published finding | published FID, CIFAR-10 | " + " | ".join(f"by {error}" for error in ERRORS) + " |"
-    lines = [head, "|---|---|" + "---|" * len(ERRORS)]
-    for pattern in patterns(bench):
-        verdicts = " | ".join(pattern.verdict(error) for error in ERRORS)
-        lines.append(f"| {pattern.claim} | {pattern.published} | {verdicts} |")
+    rows = [[pattern.claim, pattern.published, *(pattern.verdict(error) for error in ERRORS)] for pattern in patterns(bench)]
+    found = pages.table(
+        ["published finding", "published FID, CIFAR-10", *(f"by {error}" for error in ERRORS)], rows, 2 + len(ERRORS)
+    )
     about = (
         "A comparison is won where the difference, seed by seed, exceeds its 95 % confidence interval; a finding holds where all "
         "of its comparisons are won. In brackets the error of what should be worse over the other's, geometric mean. By spread, "
         "the error is its distance from 1. Rows without FID are comparisons beyond the published ones."
     )
-    return "\n\n".join(["### What was published, and whether it holds here", about, "\n".join(lines)])
+    return "\n\n".join(["### What was published, and whether it holds here", about, found])
 
 
 def _table_1_and_6(bench: Bench) -> str:
@@ -151,12 +128,11 @@ def _table_8(bench: Bench) -> str:
     runs = [(name, bench.cell(m, n), known) for name, (m, known) in COMPARED.items() for n in bench.size.compared]
     tolerances = {t: bench.cell(partial(rk45, tolerance=t), None) for t in bench.size.tolerances}
     runs += [(f"RK45, tolerance {t:g}", cell, True) for t, cell in tolerances.items()]
-    lines = ["| sampler | calls | " + " | ".join(METRICS) + " |", "|---|--:|" + "--:|" * len(METRICS)]
+    rows = []
     for name, cell, deterministic in [("draws of the data", bench.floor(), False), *runs]:
-        cells = [_text(read(cell)) for metric, read in METRICS.items() if metric != "Defect" or deterministic]
-        cells += [""] * (len(METRICS) - len(cells))
-        lines.append(f"| {name} | {f'{cell.calls:g}' if cell.calls else ''} | {' | '.join(cells)} |")
-    return "### Table 8: gDDIM against other samplers\n\n" + "\n".join(lines)
+        cells = [_text(read(cell)) if metric != "Defect" or deterministic else "" for metric, read in METRICS.items()]
+        rows.append([name, f"{cell.calls:g}" if cell.calls else "", *cells])
+    return "### Table 8: gDDIM against other samplers\n\n" + pages.table(["sampler", "calls", *METRICS], rows)
 
 
 def _tables(bench: Bench, title: str, rows: dict[str, dict], column: str, defects: bool = True) -> str:
@@ -166,14 +142,14 @@ def _tables(bench: Bench, title: str, rows: dict[str, dict], column: str, defect
     for (metric, read), error in zip(METRICS.items(), ERRORS.values()):
         if metric == "Defect" and not defects:
             continue
-        lines = [f"| {metric} | " + " | ".join(column.format(c) for c in columns) + " |", "|---|" + "--:|" * len(columns)]
         best = {c: min((error(cells[c]) for cells in rows.values()), key=lambda e: interval(e)[0]) for c in columns}
-        for name, cells in rows.items():
-            texts = (_text(read(cells[c]), not smaller(best[c], error(cells[c]))) for c in columns)
-            lines.append(f"| {name} | {' | '.join(texts)} |")
+        lines = [
+            [name, *(_text(read(cells[c]), not smaller(best[c], error(cells[c]))) for c in columns)]
+            for name, cells in rows.items()
+        ]
         if metric != "Defect":
-            lines.append(f"| draws of the data | {' | '.join([_text(read(floor))] * len(columns))} |")
-        parts.append("\n".join(lines))
+            lines.append(["draws of the data", *[_text(read(floor))] * len(columns)])
+        parts.append(pages.table([metric, *(column.format(c) for c in columns)], lines))
     return "\n\n".join(parts)
 
 
@@ -183,7 +159,7 @@ def _text(values: list[float], bold: bool = False) -> str:
         return "diverges"
     decimals = 2 - math.floor(math.log10(abs(mean) or 1.0))
     text = f"{mean:.{decimals}f} ± {half:.{decimals}f}" if 0 <= decimals <= 5 else f"{mean:.2g} ± {half:.1g}"
-    return f"**{text}**" if bold else text
+    return pages.bold(text, bold)
 
 
 def _figures(models: list, size: Size, folder: Path) -> str:
@@ -203,11 +179,3 @@ def _figures(models: list, size: Size, folder: Path) -> str:
             "x on the line, and digits, by lambda. Starts and noises are the same in a row.",
         ]
     )
-
-
-def _say(text: str) -> None:
-    print(f"  {text} done", file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    main()

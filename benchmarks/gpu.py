@@ -1,12 +1,9 @@
 """What only a GPU can show: that the loop does not wait for it, that noise is the CPU's, and the time beside the model.
 
-    .host/venv/bin/python -m benchmarks.gpu
-
 The model is free, and every sampler runs. In the loop `torch.cuda.set_sync_debug_mode("error")` makes each wait for the GPU
 an error; it is on from the first model call to the last update.
 """
 
-import argparse
 from unittest.mock import patch
 
 import torch
@@ -16,8 +13,9 @@ import samplers.noise
 from samplers.finite import FiniteCheck
 from samplers.res import SAMPLERS
 
-from . import host, overhead
+from . import host, overhead, pages
 
+PAGE, PARTS, MINUTES = None, ("loop", "time"), 3
 HOSTS = ("euler", "dpmpp_2m", "res_multistep", "uni_pc", "dpmpp_2m_sde")
 TIMED = (*HOSTS, "exp_res", "exp_res_2mc", "exp_res_2m", "exp_res_2s", "exp_res_3s", "exp_res_sde")
 _SIZE = (4, 4, 32, 32)
@@ -79,36 +77,35 @@ def _sync_debug(mode: str, device: str) -> None:
         torch.cuda.set_sync_debug_mode(mode)
 
 
-def report(device: str):
-    """The lines of the report."""
-    name = torch.cuda.get_device_name() if device == "cuda" else device
-    yield f"torch {torch.__version__}, {name}\n"
-    yield "| sampler | waits in the loop | noises equal to the CPU's |\n|---|---|---|"
+def loop_table(device: str) -> str:
+    """Markdown: what waits for the GPU, and whether noises are those of the CPU."""
+    rows = []
     for sampler in (*SAMPLERS, *HOSTS):
-        ours = sampler in SAMPLERS
-        row = [waits(_ours(sampler) if ours else _hosts(sampler), device)]
+        ours, compared = sampler in SAMPLERS, []
         for noise in ("independent", "brownian") if ours and SAMPLERS[sampler].stochastic else ():
             there, here = (noises(_ours(sampler, noise=noise), where) for where in (device, "cpu"))
             same = len(here) == len(there) and all(torch.equal(a.cpu(), b) for a, b in zip(there, here))
-            row.append(f"{noise}: {'all' if same else 'NOT'} of {len(here)}")
-        yield f"| {sampler} | {row[0]} | {', '.join(row[1:])} |"
-    yield "\n| sampler |" + "".join(f" ms/step, {label} |" for label in overhead.LATENTS) + "\n|---|--:|--:|"
-    for sampler in TIMED:
-        times = [overhead.time_per_step(sampler, shape, device) for shape in overhead.LATENTS.values()]
-        yield f"| {sampler} |" + "".join(f" {time:.3f} |" for time in times)
+            compared.append(f"{noise}: {'all' if same else 'NOT'} of {len(here)}")
+        rows.append([sampler, waits(_ours(sampler) if ours else _hosts(sampler), device), ", ".join(compared)])
+    return pages.table(["sampler", "waits in the loop", "noises equal to the CPU's"], rows, 3)
 
 
-def main() -> None:
-    """Print the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda", help='"cpu" tries the script itself')
-    device = parser.parse_args().device
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("there is no GPU that torch can use; --device cpu tries the script itself.")
+def time_table(device: str, seconds: float) -> str:
+    """Markdown: milliseconds a step."""
+    shapes = overhead.LATENTS.values()
+    rows = [[name, *(f"{overhead.time_per_step(name, shape, device, seconds):.3f}" for shape in shapes)] for name in TIMED]
+    return pages.table(["sampler", *(f"ms/step, {label}" for label in overhead.LATENTS)], rows)
+
+
+def unavailable() -> str:
+    """Why it cannot run here; empty where it can."""
+    return "" if torch.cuda.is_available() else "there is no GPU that torch can use; --quick tries the script itself on the CPU."
+
+
+def report(quick: bool = False) -> pages.Report:
+    """Both tables; on the CPU where there is no GPU."""
     host.load()
-    for line in report(device):
-        print(line, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    name = torch.cuda.get_device_name() if device == "cuda" else device
+    parts = {"loop": loop_table(device), "time": time_table(device, 0.05 if quick else 2.0)}
+    return {"": "\n\n".join([f"torch {torch.__version__}, {name}", *parts.values()]) + "\n", **parts}

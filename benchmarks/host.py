@@ -43,15 +43,14 @@ _VP = {"interpolation": "alpha", "data_scale": 1.5, "power": 2.0, "eps_share": 0
 NODE_FORMS = {"VP alpha 4, corrector": (4, True, _VP, "low order", "auto")}
 
 
-def load():
-    """Import comfy on the CPU and load the pack into it, as the server would.
-
-    Returns:
-        The pack's `nodes` package, as the host knows it.
+def load() -> None:
+    """Import comfy on the CPU and load the pack into it, as the server would; once.
 
     Raises:
         SystemExit: there is no ComfyUI; the message says how to get one.
     """
+    if _loaded("registry"):
+        return
     if not (TREE / "main.py").is_file():
         raise SystemExit(f"no ComfyUI at {TREE}; run ./demo once, or set COMFYUI_PATH.")
     if str(TREE) not in sys.path:
@@ -63,11 +62,21 @@ def load():
     import nodes
 
     asyncio.run(nodes.load_custom_node(str(ROOT)))
-    return next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
+
+
+def pack(module: str):
+    """A module of the pack's `nodes`, as the host knows it."""
+    load()
+    return _loaded(module)
+
+
+def _loaded(module: str):
+    return next((found for name, found in sys.modules.items() if name.endswith(f".nodes.{module}")), None)
 
 
 def sampler(name: str):
     """A SAMPLER of the host, ours or theirs: a key of DETERMINISTIC or NODE_FORMS, or a registered name."""
+    load()
     import comfy.k_diffusion.sampling as k_diffusion_sampling
     import comfy.samplers
 
@@ -75,7 +84,6 @@ def sampler(name: str):
 
     if name in NODE_FORMS:
         return nodes.NODE_CLASS_MAPPINGS["RESMultistep"].execute(*NODE_FORMS[name]).result[0]
-
     function, options = DETERMINISTIC.get(name, (name, {}))
     if function in ("uni_pc", "uni_pc_bh2"):
         return comfy.samplers.sampler_object(function)

@@ -1,7 +1,5 @@
 """Round trips between noise and image: what is lost on the way there and back, by every deterministic sampler.
 
-    .host/venv/bin/python -m benchmarks.inversion > docs/inversion.md    # five minutes
-
 On the digits, as eps and flow models, without guidance and with CFG 3, at 20 calls each way. The way up is a rising grid: the
 logsnr_uniform one flipped, from sigma 0.0001 as Flip Sigmas gives it, or from a third of the smallest sigma as the direction
 "invert" of RES LogSNR Schedule gives it. Flow grids end at sigma 0.999. Numbers are medians over the items of
@@ -11,17 +9,16 @@ noise    noise -> image -> noise, from the noise that the host samples from
 image    image -> noise -> image, from digits of the data, in their class where there is guidance
 """
 
-import argparse
-
 import torch
 
 from embedded.digits import digits
 
-from . import host
+from . import host, pages
 from .cases import MixtureCase, at_most
 
+PAGE, PARTS, MINUTES = "docs/inversion.md", ("flip", "invert"), 5
 OURS = ("exp_res", "exp_res_2m", "exp_res_2mc", "exp_res_3m", "exp_res_3mc", "exp_res_2s", "exp_res_3s")
-STARTS = ("Flip Sigmas", "invert")
+STARTS = {"flip": "Flip Sigmas", "invert": "invert"}  # part of the report -> where the rising grid comes from
 SETTINGS = [("eps", 1.0), ("eps", 3.0), ("flow", 1.0), ("flow", 3.0)]
 
 
@@ -41,25 +38,21 @@ def round_trips(case: MixtureCase, name: str, start: str, calls: int) -> tuple[f
     return _error(back, noise), _error(again, image)
 
 
-def table(module, start: str, names, batch: int, calls: int) -> str:
+def table(start: str, names, batch: int, calls: int) -> str:
     """Markdown: one row a sampler; the best two of every column in bold."""
     mixture = digits(dtype=torch.float64)
-    cases = [
-        MixtureCase(f"{kind} CFG {cfg:g}", (1, 8, 8), kind, cfg, batch, mixture=mixture, module=module) for kind, cfg in SETTINGS
-    ]
+    cases = [MixtureCase(f"{kind} CFG {cfg:g}", (1, 8, 8), kind, cfg, batch, mixture=mixture) for kind, cfg in SETTINGS]
     rows = {name: [round_trips(case, name, start, calls) for case in cases] for name in names}
     best = []
     for column in range(len(cases)):
         for end in (0, 1):
             errors = sorted(row[column][end] for row in rows.values() if not isinstance(row[column], str))
             best.append(errors[:2])
-    head = "".join(f" {case.name}, {end} |" for case in cases for end in ("noise", "image"))
-    lines = [f"| sampler |{head}", "|---|" + "--:|" * (2 * len(cases))]
+    lines = []
     for name, row in rows.items():
         errors = [error for pair in row for error in ((pair, pair) if isinstance(pair, str) else pair)]
-        cells = (_cell(error, two) for error, two in zip(errors, best))
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append([name, *(_cell(error, two) for error, two in zip(errors, best))])
+    return pages.table(["sampler", *(f"{case.name}, {end}" for case in cases for end in ("noise", "image"))], lines)
 
 
 def _grids(case: MixtureCase, start: str):
@@ -76,7 +69,7 @@ def _grids(case: MixtureCase, start: str):
         sigmas[0] = 0.0001
         return sigmas
 
-    return build("denoise inverted"), flipped if start == "Flip Sigmas" else build("invert")
+    return build("denoise inverted"), flipped if start == "flip" else build("invert")
 
 
 def _first_digits(case: MixtureCase) -> torch.Tensor:
@@ -98,22 +91,15 @@ def _cell(error: float | str, best: list[float]) -> str:
     if isinstance(error, str):
         return error
     text = f"{error:.4f}" if error < 10.0 else "diverges"
-    return f"**{text}**" if error in best else text
+    return pages.bold(text, error in best)
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=20, help="model calls each way")
-    parser.add_argument("--batch", type=int, default=40, help="items")
-    options = parser.parse_args()
-    module = host.load()
-    torch.set_num_threads(1)
-    print("# What a round trip loses\n\n" + "\n\n".join(__doc__.split("\n\n")[2:]).rstrip())
-    for start in STARTS:
-        print(f"\nThe way up from the sigma of {start!r}, {options.calls} calls each way:\n", flush=True)
-        print(table(module, start, [*OURS, *host.DETERMINISTIC], options.batch, options.calls), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def report(quick: bool = False) -> pages.Report:
+    """docs/inversion.md."""
+    host.load()
+    calls, batch = (6, 2) if quick else (20, 40)
+    names = [*OURS, *host.DETERMINISTIC]
+    parts = {start: table(start, names, batch, calls) for start in STARTS}
+    head = "The way up from the sigma of {!r}, {} calls each way:\n\n{}"
+    tables = (head.format(STARTS[start], calls, text) for start, text in parts.items())
+    return {"": pages.page("inversion", "What a round trip loses", *pages.paragraphs(__doc__), *tables), **parts}

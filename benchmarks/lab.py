@@ -1,7 +1,5 @@
 """What RES Lab: Measure costs: its time on the digits, and what it adds to the calls of a slow model.
 
-    .host/venv/bin/python -m benchmarks.lab    # about two minutes
-
 The node itself runs, in this process, with an empty cache. "overhead" is all the time that is not spent in the model, over the
 time that is, with a model that takes 50 ms a call: planning, sampling around the calls, distances, files and pictures.
 """
@@ -9,10 +7,9 @@ time that is, with a model that takes 50 ms a call: planning, sampling around th
 import tempfile
 import time
 
-import torch
+from . import host, pages
 
-from . import host
-
+PAGE, PARTS, MINUTES = None, (), 2
 SAMPLERS = "exp_res, exp_res_2m, res_multistep, dpmpp_2m, deis, uni_pc"
 BUDGETS = "6, 8, 10, 15, 20"
 ITEMS = 64
@@ -55,23 +52,13 @@ def measure(schedulers: str, kind: str = "eps", sleep: float = 0.0, items: int =
         return time.perf_counter() - started, *spent
 
 
-def main() -> None:
-    """Print the table."""
+def report(quick: bool = False) -> pages.Report:
+    """The table: all time and that in the model, its calls, and the overhead."""
     host.load()
-    torch.set_num_threads(1)  # latents this small run slower on more
-    print(f"6 samplers x 5 budgets x {ITEMS} items; {SAMPLERS}; {BUDGETS} calls\n")
-    print("| model | schedulers | seconds | in the model | calls | overhead |\n|---|---|--:|--:|--:|--:|")
-    for kind, schedulers, sleep in (
-        ("eps", "karras", 0.0),
-        ("flow", "simple", 0.0),
-        ("eps", "karras, logsnr_arctan", 0.0),
-        ("eps", "karras", SLEEP),
-    ):
-        seconds, in_model, calls = measure(schedulers, kind, sleep)
+    settings = [("eps", "karras", 0.0), ("flow", "simple", 0.0), ("eps", "karras, logsnr_arctan", 0.0), ("eps", "karras", SLEEP)]
+    rows = []
+    for kind, schedulers, sleep in settings[: 1 if quick else None]:
+        seconds, in_model, calls = measure(schedulers, kind, sleep, 4 if quick else ITEMS)
         name = f"digits {kind}" + (f", {SLEEP * 1000:g} ms a call more" if sleep else "")
-        overhead = f"{seconds / in_model - 1.0:.1%}"
-        print(f"| {name} | {schedulers} | {seconds:.1f} | {in_model:.1f} | {calls} | {overhead} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        rows.append([name, schedulers, f"{seconds:.1f}", f"{in_model:.1f}", str(calls), f"{seconds / in_model - 1.0:.1%}"])
+    return {"": pages.table(["model", "schedulers", "seconds", "in the model", "calls", "overhead"], rows, 2)}

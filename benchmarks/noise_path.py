@@ -1,7 +1,5 @@
 """What Brownian noise is for, and what it costs.
 
-    .host/venv/bin/python -m benchmarks.noise_path
-
 First table: how far the same seeds move when the steps are doubled. Median over 128 digits of width 0.2, root mean square over
 the pixels, whose standard deviation in the data is 0.78; and the share of items that end at the same digit. Second table: the
 noise alone on a latent of 1x16x128x128, beside torchsde's Brownian tree as ComfyUI's samplers use it. Pure core: no host.
@@ -19,6 +17,9 @@ from samplers.res import NOISES, SAMPLERS
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.time_maps import FLOW, VE
 
+from . import pages
+
+PAGE, PARTS, MINUTES = None, ("steps", "cost"), 5
 ITEMS = 128
 STEPS = (20, 40, 80)
 NAMES = [name for name, sampler in SAMPLERS.items() if sampler.stochastic and not sampler.cfg_pp]
@@ -27,14 +28,14 @@ SD = SigmaRange(0.0291675, 14.614642)
 FLUX = SigmaRange(0.0003, 1.0)
 
 
-def sample(name: str, flow: bool, noise: str, steps: int, karras: bool = False) -> torch.Tensor:
-    """(ITEMS, 64) digits from the same seed and initial noise."""
+def sample(name: str, flow: bool, noise: str, steps: int, karras: bool = False, items: int = ITEMS) -> torch.Tensor:
+    """(items, 64) digits from the same seed and initial noise."""
     time_map = FLOW if flow else VE
     if karras:
         sigmas = torch.cat([torch.linspace(SD.sigma_max ** (1 / 7), SD.sigma_min ** (1 / 7), steps) ** 7, torch.zeros(1)])
     else:
         sigmas = logsnr_grid(steps, FLUX if flow else SD, time_map, "uniform")
-    initial = torch.randn(ITEMS, 64, generator=torch.Generator().manual_seed(0))
+    initial = torch.randn(items, 64, generator=torch.Generator().manual_seed(0))
 
     def model(x, sigma, seed=None):
         return DIGITS.denoise(x, sigma, time_map.alpha(float(sigma[0])))
@@ -50,30 +51,25 @@ def _moved(a, b) -> str:
     return f"{distance:.3f}, {same:.0%}"
 
 
-def steps_table() -> str:
+def steps_table(items: int = ITEMS, steps=STEPS, names=NAMES) -> str:
     """Markdown: median distance and share of equal digits between runs of n and 2n steps."""
-    pairs = list(zip(STEPS, STEPS[1:]))
-    lines = [
-        f"| sampler | grid | noise | {' | '.join(f'{a} to {b} steps' for a, b in pairs)} |",
-        "|---|---|---|" + "--:|" * len(pairs),
-    ]
-    for name in NAMES:
+    pairs, rows = list(zip(steps, steps[1:])), []
+    for name in names:
         for label, flow, karras in (("eps, karras", False, True), ("flow, logsnr_uniform", True, False)):
             for noise in NOISES:
-                results = {n: sample(name, flow, noise, n, karras) for n in STEPS}
-                cells = [_moved(results[a], results[b]) for a, b in pairs]
-                lines.append(f"| `{name}` | {label} | {noise} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+                results = {n: sample(name, flow, noise, n, karras, items) for n in steps}
+                rows.append([f"`{name}`", label, noise, *(_moved(results[a], results[b]) for a, b in pairs)])
+    return pages.table(["sampler", "grid", "noise", *(f"{a} to {b} steps" for a, b in pairs)], rows, 3)
 
 
-def _cost(noise, steps: int) -> str:
+def _cost(noise, steps: int) -> list[str]:
     sigmas = torch.linspace(SD.sigma_max ** (1 / 7), SD.sigma_min ** (1 / 7), steps, dtype=torch.float64) ** 7
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     for a, b in zip(sigmas, sigmas[1:]):
         noise(a, b)
     elapsed = time.process_time() - start
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return f"{elapsed / (steps - 1) * 1e3:.1f} | {max(grown, 0.0):.0f}"
+    return [f"{elapsed / (steps - 1) * 1e3:.1f}", f"{max(grown, 0.0):.0f}"]
 
 
 def cost_table(steps: int = 30) -> str:
@@ -87,15 +83,9 @@ def cost_table(steps: int = 30) -> str:
     else:
         tree = torchsde.BrownianTree(torch.tensor(SD.sigma_min / 2), x, torch.tensor(SD.sigma_max * 2), entropy=5)
         noises["torchsde.BrownianTree in sigma"] = lambda a, b: tree(b, a)
-    lines = ["| noise | ms/step | MB |", "|---|--:|--:|"]
-    return "\n".join(lines + [f"| {name} | {_cost(noise, steps)} |" for name, noise in noises.items()])
+    return pages.table(["noise", "ms/step", "MB"], [[name, *_cost(noise, steps)] for name, noise in noises.items()])
 
 
-def main() -> None:
-    """Print both tables."""
-    torch.set_num_threads(1)
-    print(steps_table(), cost_table(), sep="\n\n")
-
-
-if __name__ == "__main__":
-    main()
+def report(quick: bool = False) -> pages.Report:
+    """Both tables."""
+    return {"steps": steps_table(*((8, STEPS[:2]) if quick else ())), "cost": cost_table()}

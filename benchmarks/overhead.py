@@ -1,7 +1,5 @@
 """What a sampler costs besides the model: time, operations, host reads and buffers per step.
 
-    .host/venv/bin/python -m benchmarks.overhead
-
 The model is free (it returns a ready tensor), so the time is the sampler's own. Host samplers run beside
 ours in the same process, on SDXL-sized (1x16x128x128) and Wan-sized (1x16x21x60x104) latents.
 """
@@ -11,9 +9,10 @@ import types
 import torch
 from torch.utils.benchmark import Timer
 
-from . import host
+from . import host, pages
 from .dispatch import count_operations
 
+PAGE, PARTS, MINUTES = None, (), 1
 LATENTS = {"1x16x128x128": (1, 16, 128, 128), "1x16x21x60x104": (1, 16, 21, 60, 104)}
 SAMPLERS = ("euler", "res_multistep", "exp_res", "exp_res_2m", "exp_res_3m", "exp_res_2mc", "exp_res_2s", "exp_res_3s")
 STEPS = 20
@@ -40,14 +39,14 @@ def sigmas() -> torch.Tensor:
     return torch.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), STEPS + 1) ** 7
 
 
-def time_per_step(name: str, shape: tuple[int, ...], device: str = "cpu") -> float:
-    """Milliseconds a step, the median of repeated runs."""
+def time_per_step(name: str, shape: tuple[int, ...], device: str = "cpu", seconds: float = 2.0) -> float:
+    """Milliseconds a step, the median of runs that are repeated for so many seconds."""
     denoised, x = torch.zeros(shape, device=device), torch.ones(shape, device=device)
     run = host.sampler(name).sampler_function
     model = free_denoiser(lambda x, sigma: denoised)
     arguments = {"run": run, "model": model, "x": x, "sigmas": sigmas().to(device)}
     timer = Timer("run(model, x, sigmas, {}, disable=True)", globals=arguments)
-    return timer.blocked_autorange(min_run_time=2.0).median * 1e3 / STEPS
+    return timer.blocked_autorange(min_run_time=seconds).median * 1e3 / STEPS
 
 
 def counts(name: str):
@@ -57,25 +56,14 @@ def counts(name: str):
     return count_operations(lambda model: run(free_denoiser(model), x, sigmas(), extra_args={}, disable=True), x.numel())
 
 
-def table() -> str:
-    """Markdown, one row a sampler."""
-    header = [*(f"ms/step, {label}" for label in LATENTS), "operations/call", "host reads/step", "peak buffers"]
-    lines = ["| sampler | " + " | ".join(header) + " |", "|---|" + "--:|" * len(header)]
+def report(quick: bool = False) -> pages.Report:
+    """The table, one row a sampler."""
+    host.load()
+    rows = []
     for name in SAMPLERS:
         count = counts(name)
-        times = [f"{time_per_step(name, shape):.2f}" for shape in LATENTS.values()]
+        times = [f"{time_per_step(name, shape, seconds=0.1 if quick else 2.0):.2f}" for shape in LATENTS.values()]
         per_call = f"{count.latent_operations / count.model_calls:.1f}"
-        reads = f"{count.host_reads_in_loop / STEPS:.1f}"
-        lines.append(f"| `{name}` | {' | '.join(times)} | {per_call} | {reads} | {count.peak_buffers} |")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Print the table."""
-    host.load()
-    torch.set_num_threads(1)
-    print(table())
-
-
-if __name__ == "__main__":
-    main()
+        rows.append([f"`{name}`", *times, per_call, f"{count.host_reads_in_loop / STEPS:.1f}", str(count.peak_buffers)])
+    head = ["sampler", *(f"ms/step, {label}" for label in LATENTS), "operations/call", "host reads/step", "peak buffers"]
+    return {"": pages.table(head, rows)}

@@ -68,16 +68,17 @@ class Bench:
     """The cases, by name. The items of all seeds are one batch, seed after seed, in which an item does not see the others.
 
     Args:
-        module: the pack's nodes.digits_model, see `host.load`.
         size: how much to measure.
     """
 
-    def __init__(self, module, size: Size):
+    def __init__(self, size: Size):
         self.size = size
-        parts = standard_cases(module, size.seeds * size.items), network_cases(size.seeds * size.network_items)
+        parts = (
+            standard_cases(size.seeds * size.items, converging=size.steps),
+            network_cases(size.seeds * size.network_items, converging=size.network_steps),
+        )
         self._cases: dict[str, Case] = {case.name: case for part in parts for case in part}
         for case in self._cases.values():
-            case.converging = size.network_steps if isinstance(case, NetworkCase) else size.steps
             items = case.batch // size.seeds
             case.noise = torch.cat([replace(case, batch=items, seed=seed).noise for seed in range(size.seeds)])
         self._defects: dict[tuple, list[float]] = {}

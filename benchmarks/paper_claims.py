@@ -127,9 +127,3 @@ def concordance(cells: Sequence[tuple[float, float]], apart: float = 1.1) -> tup
                 every += 1
                 agree += (a < c) == (b < d)
     return agree, every
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
-    """Markdown; the first `words` columns are words, the others numbers."""
-    ruler = "|" + "---|" * words + "--:|" * (len(head) - words)
-    return "\n".join([f"| {' | '.join(head)} |", ruler, *(f"| {' | '.join(row)} |" for row in rows)])

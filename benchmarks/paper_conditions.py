@@ -13,8 +13,9 @@ from samplers.single_step import single_step_plan
 from samplers.tableaus import Tableau, Term, Weight, res_2s, res_3s
 
 from . import paper_figures
+from .pages import table
 from .paper_bench import COMMON, Bench
-from .paper_claims import Comparison, Ratio, decided, geometric, spaced, table
+from .paper_claims import Comparison, Ratio, decided, geometric, spaced
 
 SIZE = 0.05
 MODELS = ("ring", "digits", "digits flow", "sd3", "unet")

@@ -11,8 +11,9 @@ from samplers.res import SAMPLERS
 from . import host, paper_figures
 from .cases import Case, grids
 from .defects import HEADLINE
+from .pages import table
 from .paper_bench import COMMON, LABELS, Bench, at_calls, steps_of
-from .paper_claims import Comparison, Ratio, geometric, rank_correlation, rising, spaced, table
+from .paper_claims import Comparison, Ratio, geometric, rank_correlation, rising, spaced
 from .paper_defects import MULTISTEP
 
 METHODS = ("euler", "heun", "dpmpp_2s (eta 0)", "exp_res_2s", "exp_res_3s", "dpmpp_2m", "exp_res_2m", "exp_res_3m",

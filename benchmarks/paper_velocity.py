@@ -19,8 +19,9 @@ from samplers.time_maps import FLOW, VE
 
 from . import host, paper_figures
 from .cases import Case, NetworkCase
+from .pages import table
 from .paper_bench import Bench
-from .paper_claims import Comparison, ratio, spaced, table
+from .paper_claims import Comparison, ratio, spaced
 
 MODELS = ("ring", "digits", "digits flow", "unet", "sd3")
 _PUBLISHED = """Published: the velocity of the ODE in sigma changes far faster, at its worst, than what is left to integrate in

@@ -1,7 +1,5 @@
 """Strong error of SDE samplers: ours and the host's on one fixed noise path, against a very fine run on the same path.
 
-    .host/venv/bin/python -m benchmarks.stochastic    # a minute
-
 All of them sample the same SDE at the same eta, so on the same path their results may differ by their errors alone. Median
 relative distance over 32 items, geometric mean over exact mixtures (ring and digits, eps and flow, with and without guidance), on
 grids uniform in logSNR; the last step to sigma 0 is not counted, as it is the same for all.
@@ -18,9 +16,10 @@ from samplers.plan import Noise
 from samplers.res import SAMPLERS
 from samplers.time_maps import FLOW, VE
 
-from . import host
+from . import host, pages
 from .cases import standard_cases
 
+PAGE, PARTS, MINUTES = None, (), 2
 # Steps of the path: every grid and the stages between its points are among them.
 FINE = 5040
 # name -> (calls a step, sampler, options); host samplers by name in comfy.k_diffusion.sampling
@@ -71,6 +70,7 @@ class Denoiser:
 
 def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[str, int], torch.Tensor]:
     """(sampler, calls) -> relative distance to the fine run on the path of a seed, per item."""
+    host.load()
     import comfy.k_diffusion.sampling as k_diffusion_sampling
 
     time = FLOW if case.kind == "flow" else VE
@@ -102,22 +102,16 @@ def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[s
     return results
 
 
-def main() -> None:
-    """Print a table as Markdown."""
-    module = host.load()
-    torch.set_num_threads(1)
-    calls, etas = (12, 24, 48), (0.5, 1.0)
-    tables = {eta: [distances(case, eta, calls) for case in standard_cases(module, 32)] for eta in etas}
-    print("| sampler | " + " | ".join(f"eta {eta:g}, {n} calls" for eta in etas for n in calls) + " |")
-    print("|---|" + "--:|" * (len(etas) * len(calls)))
+def report(quick: bool = False) -> pages.Report:
+    """The table, one row a sampler."""
+    batch, calls, etas = (2, (12,), (1.0,)) if quick else (32, (12, 24, 48), (0.5, 1.0))
+    found = {eta: [distances(case, eta, calls) for case in standard_cases(batch)] for eta in etas}
+    rows = []
     for name in (*OURS, *THEIRS):
         cells = []
         for eta in etas:
             for n in calls:
-                values = [float(found[name, n].median()) for found in tables[eta] if (name, n) in found]
+                values = [float(distance[name, n].median()) for distance in found[eta] if (name, n) in distance]
                 cells.append(f"{statistics.geometric_mean(values):.4f}" if values else "")
-        print(f"| `{name}` | {' | '.join(cells)} |")
-
-
-if __name__ == "__main__":
-    main()
+        rows.append([f"`{name}`", *cells])
+    return {"": pages.table(["sampler", *(f"eta {eta:g}, {n} calls" for eta in etas for n in calls)], rows)}

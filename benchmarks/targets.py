@@ -1,7 +1,5 @@
 """The recommended samplers on cases that had no part in choosing them: other seeds, and data never used before.
 
-    .host/venv/bin/python -m benchmarks.targets --markdown docs/targets.md    # about ten minutes; --quick takes three
-
 Named beforehand, with fixed options: `exp_res`, deterministic, and `exp_res_sde`, stochastic. A row is a case, a grid and a
 number of model calls; all samplers start from the same noise on the same grid. Numbers are the relative distance to the
 converged solution: median over items, quartiles in brackets. The ratio is that of the medians, the recommended sampler's over the
@@ -18,7 +16,6 @@ samplers on the same noise path. At few calls some items end at another digit th
 instead of about 0.02; where about half of them do, the median is a matter of luck, for every sampler.
 """
 
-import argparse
 import statistics
 from typing import NamedTuple
 
@@ -29,17 +26,17 @@ from embedded.digits import digits
 from embedded.mixture import GaussianMixture, ring
 from samplers.time_maps import FLOW, VE
 
-from . import host, stochastic
-from .cases import Case, MixtureCase, grids, network_cases, standard_cases
+from . import host, pages, stochastic
+from .cases import CONVERGING, ROUGH, Case, MixtureCase, grids, network_cases, standard_cases
 from .defects import BUDGETS, measure, quartiles
 
+PAGE, PARTS, MINUTES = "docs/targets.md", ("exp_res", "exp_res_sde"), 13
 SEED = 1000
 SDE_BUDGETS = (*BUDGETS, 24, 48)
 ETAS = (1.0, 0.5)
-DETERMINISTIC, STOCHASTIC = "exp_res", "exp_res_sde"
+DETERMINISTIC, STOCHASTIC = PARTS
 LIMIT = 1.25
 UNIFORM = "uniform sigma"
-_COMMAND = ".host/venv/bin/python -m benchmarks.targets --markdown docs/targets.md"
 _SUITE = ("ring", "digits", "digits CFG 5", "digits flow", "sd3", "unet")
 
 
@@ -69,17 +66,17 @@ class Row(NamedTuple):
         return all(self.last_step / LIMIT < found["median"] < LIMIT * self.last_step for found in (self.ours, self.theirs))
 
 
-def cases(module, batch: int) -> list[Case]:
+def cases(batch: int, converging: int = CONVERGING) -> list[Case]:
     """The suite on unseen seeds, and the unseen data: a ring of unequal widths, the odd digits with classes of their own.
 
     Networks take a quarter of the items.
     """
-    seen = {case.name: case for case in (*standard_cases(module, batch, SEED), *network_cases(batch // 4, SEED))}
+    seen = {case.name: case for case in (*standard_cases(batch, SEED, converging), *network_cases(batch // 4, SEED, converging))}
     widths = torch.linspace(0.05, 0.35, 12, dtype=torch.float64)
     everything = digits(dtype=torch.float64)
     odd = everything.labels % 2 == 1
     some = GaussianMixture(everything.means[odd], everything.std, everything.labels[odd] // 2)
-    common = {"batch": batch, "seed": SEED + 1, "module": module}
+    common = {"batch": batch, "seed": SEED + 1, "converging": converging}
     new = [
         MixtureCase("ring, unequal widths", (2, 1, 1), "eps", mixture=ring(std=widths), **common),
         MixtureCase("odd digits CFG 4", (1, 8, 8), "eps", 4.0, mixture=some, **common),
@@ -134,17 +131,17 @@ def _row(case: Case, grid: str, calls: int, ours: str, cell: dict[str, dict]) ->
 
 def summary(rows: list[Row]) -> str:
     """Markdown: geometric mean of the ratio, rows won and the worst row; over all, and by calls, grid and case."""
-    lines = ["| rows | ratio to the host's best | won | above 1.5 | worst |", "|---|--:|--:|--:|--:|"]
-    groups = {"all": rows}
+    lines, groups = [], {"all": rows}
     for group_of in (lambda row: f"{row.calls} calls", lambda row: row.grid, lambda row: row.case):
         for row in rows:
             groups.setdefault(group_of(row), []).append(row)
     for name, group in groups.items():
         if group:
             ratios = [row.ratio for row in group]
-            counts = f"{sum(r < 1 for r in ratios)} of {len(ratios)} | {sum(r > 1.5 for r in ratios)}"
-            lines.append(f"| {name} | {statistics.geometric_mean(ratios):.2f} | {counts} | {max(ratios):.2f} |")
-    return "\n".join(lines)
+            won = f"{sum(r < 1 for r in ratios)} of {len(ratios)}"
+            mean, lost = statistics.geometric_mean(ratios), sum(r > 1.5 for r in ratios)
+            lines.append([name, f"{mean:.2f}", won, str(lost), f"{max(ratios):.2f}"])
+    return pages.table(["rows", "ratio to the host's best", "won", "above 1.5", "worst"], lines)
 
 
 def table(rows: list[Row]) -> str:
@@ -158,16 +155,21 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def counted(rows: list[Row]) -> list[Row]:
+    """Without those that are listed apart."""
+    return [row for row in rows if not row.limited and row.grid != UNIFORM]
+
+
 def section(title: str, rows: list[Row]) -> str:
     """The report on a recommended sampler."""
     uniform = [row for row in rows if row.grid == UNIFORM]
     limited = [row for row in rows if row.limited and row not in uniform]
-    counted = [row for row in rows if row not in limited and row not in uniform]
-    lost = sorted((row for row in counted if row.ratio > 1.0), key=lambda row: -row.ratio)
-    parts = [f"## {title}", summary(counted)]
+    kept = counted(rows)
+    lost = sorted((row for row in kept if row.ratio > 1.0), key=lambda row: -row.ratio)
+    parts = [f"## {title}", summary(kept)]
     if lost:
         parts += ["### Lost rows, and to whom", table(lost)]
-    parts += ["### Every row", table(counted)]
+    parts += ["### Every row", table(kept)]
     if limited:
         parts += ["### Apart: rows limited by the grid's last step", summary(limited), table(limited)]
     if uniform:
@@ -177,32 +179,14 @@ def section(title: str, rows: list[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def report(module, budgets, sde_budgets, batch: int) -> str:
-    """docs/targets.md."""
-    items = f"{batch} items, {batch // 4} of a network, seeds {SEED} and {SEED + 1}"
-    head = ["# The recommended samplers on unseen cases", f"Generated by `{_COMMAND}`; {items}.", *__doc__.split("\n\n")[2:]]
-    suite = cases(module, batch)
-    parts = [
-        section(f"`{DETERMINISTIC}`", deterministic_rows(suite, budgets)),
-        section(f"`{STOCHASTIC}`", stochastic_rows(suite, sde_budgets)),
-    ]
-    return "\n\n".join(part.strip() for part in [*head, *parts]) + "\n"
-
-
-def main() -> None:
-    """Print the report, and write it on demand."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few items, 6 and 20 calls")
-    parser.add_argument("--markdown", help="file for the report")
-    options = parser.parse_args()
-    module = host.load()
-    torch.set_num_threads(1)
-    text = report(module, (6, 20), (6, 20), 16) if options.quick else report(module, BUDGETS, SDE_BUDGETS, 128)
-    print(text)
-    if options.markdown:
-        with open(options.markdown, "w", encoding="utf-8") as file:
-            file.write(text)
-
-
-if __name__ == "__main__":
-    main()
+def report(quick: bool = False) -> pages.Report:
+    """docs/targets.md; the parts are the summaries."""
+    host.load()
+    batch, budgets, sde_budgets = (4, (6,), (6,)) if quick else (128, BUDGETS, SDE_BUDGETS)
+    suite = cases(batch, ROUGH if quick else CONVERGING)
+    rows = {DETERMINISTIC: deterministic_rows(suite, budgets), STOCHASTIC: stochastic_rows(suite, sde_budgets)}
+    items = f"{batch} items, {batch // 4} of a network, seeds {SEED} and {SEED + 1}."
+    sections = (section(f"`{name}`", found) for name, found in rows.items())
+    title = "The recommended samplers on unseen cases"
+    whole = pages.page("targets", title, items, *pages.paragraphs(__doc__), *sections)
+    return {"": whole, **{name: summary(counted(found)) for name, found in rows.items()}}

@@ -24,17 +24,13 @@ def test_in_log_rho_it_is_the_plan(degree):
 @pytest.fixture(scope="module")
 def one_problem():
     """Of a kind of model, the first case with two items."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choices, "_BATCH", 2)
-        return {flow: choices.problems(flow)[:1] for flow in (False, True)}
+    return {flow: choices.problems(flow, batch=2)[:1] for flow in (False, True)}
 
 
 @pytest.mark.parametrize(
-    "table, rows, columns", [("interior", 6, 7), ("nodes", 12, 2), ("power", 8, 2), ("gddim", len(VARIABLES), 3)]
+    "part, rows, columns", [("interior", 6, 7), ("nodes", 12, 2), ("power", 8, 2), ("gddim", len(VARIABLES), 3)]
 )
-def test_tables_are_of_finite_errors(monkeypatch, one_problem, table, rows, columns):
-    monkeypatch.setattr(choices, "CALLS", (7,))
-    monkeypatch.setattr(choices, "problems", lambda flow: one_problem[flow])
-    lines = [line.split("|")[2:-1] for line in getattr(choices, f"{table}_table")().splitlines()[2:]]
-    errors = np.array(lines, dtype=float)
+def test_tables_are_of_finite_errors(one_problem, part, rows, columns):
+    _, table = choices.TABLES[part]
+    errors = np.array([line.split("|")[2:-1] for line in table(one_problem, (7,)).splitlines()[2:]], dtype=float)
     assert errors.shape == (rows, columns) and (errors > 0.0).all() and np.isfinite(errors).all()

@@ -1,7 +1,5 @@
 """The benchmark's own truth: its references are converged, its calls are counted, it compares like with like."""
 
-import sys
-
 import pytest
 
 from benchmarks import defects, host
@@ -9,13 +7,8 @@ from benchmarks.cases import at_most, grids, network_cases, standard_cases
 
 
 @pytest.fixture(scope="module")
-def module(pack):
-    return next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
-
-
-@pytest.fixture(scope="module")
-def cases(module):
-    return standard_cases(module, batch=16)
+def cases(pack):
+    return standard_cases(batch=16)
 
 
 def test_references_are_converged(cases):
@@ -48,9 +41,9 @@ def test_two_stage_methods_use_odd_budgets_exactly(cases, budget, calls):
     assert at_most(case, host.sampler("exp_res_2s"), grids(case)["karras"], budget)[1] == calls
 
 
-def test_time_variables_on_flow(module):
+def test_time_variables_on_flow(pack):
     """Each deterministic sampler of the report by its registered name; "auto" is the variable it is registered with."""
-    rows = [line.split("|")[1:-1] for line in defects.flow_times(module, (7,), 2).splitlines()[2:]]
+    rows = [line.split("|")[1:-1] for line in defects.flow_times(2, 100, (7,)).splitlines()[2:]]
     auto = {name.strip(" `"): chosen.strip() for name, _, _, chosen in rows}
     assert list(auto) == [name for name in defects.OURS if name not in host.NODE_FORMS]
     assert {name for name, chosen in auto.items() if chosen == "log_sigma"} == {"exp_res_2s", "exp_res_3s"}

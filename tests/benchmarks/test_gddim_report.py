@@ -23,8 +23,8 @@ def bench(held):
 
 
 def test_the_report(tmp_path):
-    report.main(["--quick", "--folder", str(tmp_path)])
-    text = (tmp_path / "gddim.md").read_text()
+    models = [(gddim_models.mixture_model(), report.QUICK), (gddim_models.trained_model(), report.QUICK)]
+    text = report.document(models, tmp_path)[""]
     assert "nan" not in text and "{" not in text
     for title in (
         "The exact mixture",

@@ -1,19 +1,13 @@
 """What Brownian noise is for, on few items: a path that runs with more steps follow too."""
 
-import pytest
-
 from benchmarks import noise_path
 
-
-@pytest.fixture(autouse=True)
-def few(monkeypatch):
-    monkeypatch.setattr(noise_path, "ITEMS", 8)
-    monkeypatch.setattr(noise_path, "STEPS", (10, 20))
-    monkeypatch.setattr(noise_path, "NAMES", ["exp_res_sde", "exp_gddim_sde"])
+NAMES = ("exp_res_sde", "exp_gddim_sde")
 
 
 def test_a_path_is_kept_when_the_steps_are_doubled():
-    cells = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in noise_path.steps_table().splitlines()[2:]]
+    table = noise_path.steps_table(8, (10, 20), NAMES)
+    cells = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     moved = {tuple(row[:3]): float(row[3].split(",")[0]) for row in cells}
     assert len(moved) == 2 * 2 * len(noise_path.NOISES)
     for name, grid, noise in moved:

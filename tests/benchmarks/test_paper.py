@@ -2,7 +2,6 @@
 
 import math
 import re
-import sys
 from dataclasses import replace
 from functools import partial
 
@@ -23,8 +22,7 @@ from samplers.time_maps import FLOW, VE
 
 @pytest.fixture(scope="module")
 def cases(pack):
-    module = next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
-    found = {case.name: case for case in (*standard_cases(module, 4), *network_cases(2))}
+    found = {case.name: case for case in (*standard_cases(4), *network_cases(2))}
     for case in found.values():
         case.converging = 40
     return found
@@ -199,9 +197,8 @@ def test_every_verdict_is_counted_once():
 @pytest.mark.parametrize("claims", ["de", pytest.param("abcfg", marks=pytest.mark.long)])
 def test_the_report_on_little(pack, tmp_path, claims):
     """On too little to mean anything; its numbers are numbers, its figures are there."""
-    module = next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
     size = replace(paper_bench.QUICK, items=2, steps=12, network_steps=8, calls=(9,), judged=24, fine=8, slope_steps=(8, 16))
-    text = paper.report(paper_bench.Bench(module, size), tmp_path, claims)
+    text = paper.document(paper_bench.Bench(size), tmp_path, claims)[""]
     assert "nan" not in text and "{" not in text
     assert re.findall(r"^## \((.)\)", text, re.M) == list(claims)
     for figure in re.findall(r"\]\((results_\w+\.png)\)", text):

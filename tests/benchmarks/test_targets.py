@@ -1,17 +1,9 @@
 """The report on unseen cases: its rows, what is listed apart, and that its data are not those of development."""
 
-import sys
-
-import pytest
 import torch
 
 from benchmarks import targets
 from benchmarks.cases import grids, network_cases, standard_cases
-
-
-@pytest.fixture(scope="module")
-def module(pack):
-    return next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
 
 
 def row(ours: float, theirs: float, last_step: float = 0.0, grid: str = "karras") -> targets.Row:
@@ -19,15 +11,15 @@ def row(ours: float, theirs: float, last_step: float = 0.0, grid: str = "karras"
     return targets.Row("ring", grid, 6, next(quartiles), "deis", next(quartiles), last_step)
 
 
-def test_no_case_shares_its_noise_with_development(module):
-    seen = {case.name: case for case in (*standard_cases(module, 4), *network_cases(4))}
-    for case in targets.cases(module, 4):
+def test_no_case_shares_its_noise_with_development(pack):
+    seen = {case.name: case for case in (*standard_cases(4), *network_cases(4))}
+    for case in targets.cases(4):
         assert case.name not in seen or not torch.equal(case.noise, seen[case.name].noise)
 
 
-def test_rows_of_a_case(module):
+def test_rows_of_a_case(pack):
     """simple ends at sigma 0.14 of a flow model with 20 steps: its last step alone is worse than all of the others' sampling."""
-    case = next(case for case in targets.cases(module, 4) if case.name == "digits flow")
+    case = next(case for case in targets.cases(4) if case.name == "digits flow")
     rows = targets.deterministic_rows([case], (20,))
     assert [found.grid for found in rows] == list(grids(case))
     for found in rows:
@@ -35,9 +27,9 @@ def test_rows_of_a_case(module):
     assert rows[0].last_step > 10.0 * max(found.last_step for found in rows[1:])
 
 
-def test_stochastic_rows_of_a_case(module):
+def test_stochastic_rows_of_a_case(pack):
     """At 48 calls every sampler follows the path, so that all are near one another."""
-    rows = targets.stochastic_rows(targets.cases(module, 8)[:1], (48,))
+    rows = targets.stochastic_rows(targets.cases(8)[:1], (48,))
     assert [found.grid for found in rows] == ["eta 1", "eta 0.5"]
     assert all(found.theirs["median"] < 0.05 and 0.3 < found.ratio < 3.0 for found in rows)
 
