@@ -1,1 +1,1 @@
-"""Tiny real networks, trained on the digits, that decide the defaults where exact mixtures could mislead."""
+"""The networks of the benchmarks and the examples, and how they were trained; `python -m training` lists and trains them."""

@@ -1,6 +1,4 @@
-"""Train the CLD network on the digits and write its weights.
-
-    .host/venv/bin/python -m training.cld --output embedded/digits_cld.safetensors    # 12 minutes on one CPU thread
+"""How the CLD network is trained on the digits.
 
 Hybrid score matching (arXiv 2112.07068, section 3.2): the velocity at t = 0 is averaged over, so that
 
@@ -11,7 +9,6 @@ are the mixture of `embedded.digits`, so the optimum is known: it ends with the 
 exact ones. A run that was stopped goes on with --resume, to the same weights bit by bit on the same CPU.
 """
 
-import argparse
 import copy
 import math
 import os
@@ -23,6 +20,7 @@ import torch
 from torch.nn.functional import one_hot
 from tqdm import tqdm
 
+from benchmarks.pages import OUTPUT
 from embedded import cld_checkpoint, cld_coordinates
 from embedded.cld_network import CLDNetwork
 from embedded.digits import CLASSES, SHAPE, digits
@@ -30,7 +28,8 @@ from embedded.process_mixture import ProcessMixture
 from samplers.gddim.cld import CLD
 from samplers.gddim.linear_sde import KINDS
 
-OUTPUT = Path(__file__).resolve().parent.parent / "output"
+from .train import positive
+
 STEPS = 6000
 BATCH = 64
 LEARNING_RATE = 2e-3
@@ -210,34 +209,29 @@ def load_state(path: Path) -> Training:
     return run
 
 
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
-    return int(text)
-
-
-def main() -> None:
-    """Train as the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_options(parser) -> None:
+    """Of the command line."""
     parser.add_argument("--kind", choices=KINDS, help="K of eps = -K^T score; R unless given")
-    parser.add_argument("--steps", type=_positive, help=f"optimizer steps, {STEPS} unless given")
+    parser.add_argument("--steps", type=positive, help=f"optimizer steps, {STEPS} unless given")
     parser.add_argument("--output", type=Path, help="file of the weights; output/digits_cld_<kind>.safetensors unless given")
     parser.add_argument("--resume", type=Path, metavar="STATE", help="go on with the run in this file, written every 500 steps")
-    options = parser.parse_args()
+
+
+def run(options) -> None:
+    """Train as the command line says.
+
+    Raises:
+        SystemExit: options of a new run beside one that is resumed.
+    """
     if options.resume and (options.kind or options.steps):
-        parser.error("--kind and --steps are those of the run that is resumed; leave them out.")
-    torch.set_num_threads(1)
-    run = load_state(options.resume) if options.resume else begin(options.kind or "R", options.steps or STEPS)
-    state = options.resume or OUTPUT / f"digits_cld_{run.kind}.training.pt"
-    output = options.output or OUTPUT / f"digits_cld_{run.kind}.safetensors"
+        raise SystemExit("--kind and --steps are those of the run that is resumed; leave them out.")
+    training = load_state(options.resume) if options.resume else begin(options.kind or "R", options.steps or STEPS)
+    state = options.resume or OUTPUT / f"digits_cld_{training.kind}.training.pt"
+    output = options.output or OUTPUT / f"digits_cld_{training.kind}.safetensors"
     output.parent.mkdir(parents=True, exist_ok=True)
     print(f"state of the run: {state}")
-    train(run, state=state)
-    cld_checkpoint.save(output, run.average, CLD(), run.kind)
+    train(training, state=state)
+    cld_checkpoint.save(output, training.average, CLD(), training.kind)
     _, kind, network = cld_checkpoint.load(output, CLD)
     print(report(network, kind))
     print(f"{sum(p.numel() for p in network.parameters()):,} parameters, {output.stat().st_size:,} bytes in {output}")
-
-
-if __name__ == "__main__":
-    main()

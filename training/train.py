@@ -1,7 +1,4 @@
-"""Train a network on the digits and write its weights.
-
-    .host/venv/bin/python -m training.train sd3    # five minutes on one CPU thread
-    .host/venv/bin/python -m training.train unet   # seven
+"""How the networks of the host's own architectures are trained on the digits.
 
 Plain recipe: AdamW, cosine learning rate, exponential moving average of the weights, class dropped in one of eight.
 It ends with the loss of the averaged weights, with the class told, withheld and told wrongly.
@@ -10,10 +7,12 @@ It ends with the loss of the averaged weights, with the class told, withheld and
 import argparse
 import math
 import time
+from pathlib import Path
 
 import torch
 
 from benchmarks import host
+from benchmarks.pages import OUTPUT
 from embedded.digits import digits
 
 from .networks import NETWORKS, NO_CLASS, Network, build, conditioning, state_dict, to_latent
@@ -98,24 +97,29 @@ def report(name: str, model, batch: int = 4096) -> str:
     return ", ".join(f"{label} {value:.4f}" for label, value in values.items())
 
 
-def main() -> None:
-    """Train the network named on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("network", choices=STEPS)
-    parser.add_argument("--steps", type=int, help="optimizer steps")
-    options = parser.parse_args()
+def add_options(parser) -> None:
+    """Of the command line."""
+    parser.add_argument("--steps", type=positive, help="optimizer steps; of the pack's own weights unless given")
+    parser.add_argument("--output", type=Path, help="file of the weights; output/digits_<network>.safetensors unless given")
+
+
+def run(options) -> None:
+    """Train `options.network` as the command line says."""
     host.load()
     import safetensors.torch
 
-    torch.set_num_threads(1)
-    model = train(options.network, options.steps or STEPS[options.network])
-    file = NETWORKS[options.network].file
-    file.parent.mkdir(exist_ok=True)
+    name = options.network
+    model = train(name, options.steps or STEPS[name])
+    file = options.output or OUTPUT / NETWORKS[name].file.name
+    file.parent.mkdir(parents=True, exist_ok=True)
     weights = state_dict(model)
     safetensors.torch.save_file(weights, file)
-    print(f"loss: {report(options.network, model)}")
-    print(f"{sum(w.numel() for w in weights.values()):,} parameters, {file.stat().st_size:,} bytes in {file.name}")
+    print(f"loss: {report(name, model)}")
+    print(f"{sum(w.numel() for w in weights.values()):,} parameters, {file.stat().st_size:,} bytes in {file}")
 
 
-if __name__ == "__main__":
-    main()
+def positive(text: str) -> int:
+    """An option that must be 1 or more."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return int(text)

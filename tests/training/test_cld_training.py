@@ -1,13 +1,11 @@
 """Training of the CLD network: the optimum of its loss is the exact eps, and runs resume exactly."""
 
-import sys
-
 import pytest
 import torch
 
 from embedded import cld_checkpoint
 from samplers.gddim.cld import CLD
-from training import cld
+from training import __main__, cld
 
 
 @pytest.fixture
@@ -113,8 +111,7 @@ def test_the_command_trains_and_resumes(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
 
     def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["cld", *map(str, arguments)])
-        cld.main()
+        __main__.main(["cld", *map(str, arguments)])
         return capsys.readouterr().out
 
     assert "the losses of L" in command("--kind", "L", "--steps", 2)
@@ -123,6 +120,5 @@ def test_the_command_trains_and_resumes(small, tmp_path, monkeypatch, capsys):
     one, other = (cld_checkpoint.load(path, CLD) for path in (file, tmp_path / "again.safetensors"))
     assert one.kind == other.kind == "L" and one.sde == other.sde
     torch.testing.assert_close(one.network.state_dict(), other.network.state_dict(), rtol=0, atol=0)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="those of the run that is resumed"):
         command("--resume", tmp_path / "digits_cld_L.training.pt", "--steps", 3)
-    assert "those of the run that is resumed" in capsys.readouterr().err
