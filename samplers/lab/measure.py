@@ -75,7 +75,7 @@ class Planned:
         budget: model calls allowed; 0 for a sampler that chooses its own steps.
         sigmas: the grid with the most steps that fit.
         calls: that it makes, by the dry run.
-        key: what its result is kept under.
+        key: what its result is kept under; that of two budgets in which the same steps fit.
     """
 
     entry: Entry
@@ -190,7 +190,7 @@ class Measurement:
                 wanted = budgets[-1:] if habits.adaptive else budgets
                 planned += [self._fit(entry, habits, schedule, budget) for budget in wanted]
         self.notes += dict.fromkeys(plan.note for plan in planned if plan.note)
-        cells = {(plan.entry.name, plan.schedule, plan.key): plan for plan in planned if not plan.note}
+        cells = {(plan.entry.name, plan.schedule, plan.budget, plan.key): plan for plan in planned if not plan.note}
         if not cells:
             raise ValueError(
                 "nothing can be measured: " + "; ".join(self.notes or ["there are no samplers or no schedulers"]) + "."
@@ -225,7 +225,7 @@ class Measurement:
                 return Planned(entry, schedule.name, budget, torch.empty(0), note=note)
             if calls <= budget or habits.adaptive:
                 allowed = 0 if habits.adaptive else budget
-                key = fingerprint(self._subject, entry.sampler, sigmas, allowed, self._tolerance, self._cap)
+                key = fingerprint(self._subject, entry.sampler, sigmas, self._tolerance, self._cap)
                 return Planned(entry, schedule.name, allowed, sigmas, calls, habits.stochastic, key=key)
             # a method of k calls a step needs about k times fewer steps
             steps = min(steps - 1, math.ceil(steps * budget / calls))
@@ -240,7 +240,8 @@ class Measurement:
 
     def remaining(self, planned: Sequence[Planned]) -> int:
         """Model calls of the cells that are not in the store; without the references."""
-        return sum(plan.calls for plan in planned if self._fresh or self._store.get(plan.key) is None)
+        once = {plan.key: plan for plan in planned}.values()
+        return sum(plan.calls for plan in once if self._fresh or self._store.get(plan.key) is None)
 
     def reference(self, start: float) -> Reference:
         """The converged solution from a start, solved once.
@@ -274,8 +275,12 @@ class Measurement:
         """
         for plan in planned:
             self.reference(float(plan.sigmas[0]))
+        done: dict[str, Cell] = {}
         for plan in planned:
-            cell = None if self._fresh else self._from_store(plan)
+            if plan.key in done:
+                cell = done[plan.key]._replace(sampler=plan.entry.name, schedule=plan.schedule, budget=plan.budget)
+            else:
+                cell = None if self._fresh else self._from_store(plan)
             if cell is None:
                 reference = self.reference(float(plan.sigmas[0]))
                 try:
@@ -287,6 +292,7 @@ class Measurement:
                     continue
                 facts = {"calls": cell.calls, "seconds": cell.seconds, "stochastic": cell.stochastic}
                 self._store.put(plan.key, facts, {"distances": cell.distances, "first": cell.first})
+            done[plan.key] = cell
             yield cell
 
     def _measured(self, plan: Planned, run, reference: Reference) -> Cell:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
+from ..figure import DPI, new_figure, pixels
 from .distances import sliced_distance
 from .measure import Cell, ranked, same_start
 from .reference import Reference
 
 _SHOWN_PAIRS, _STRIP_ROWS, _STRIP_COLUMNS = 10, 10, 6
-_WIDTH, _DPI = 9.0, 120  # 1080 pixels: readable on a phone held upright
+_WIDTH = 9.0  # inches, 1080 pixels: readable on a phone held upright
 _GAP, _LINE = 6, 26  # pixels between tiles, and of a line of text above and below them
 _CSV = ("sampler", "schedule", "budget", "calls", "steps", "start", "kind", "median", "q25", "q75", "seconds", "rank")
 
@@ -111,20 +112,6 @@ def _entry(cell: Cell | None, column: int, best: float) -> str:
     return f"{bold}{cell.spread.median:.3g}{bold} [{cell.spread.q25:.2g}, {cell.spread.q75:.2g}]{made}"
 
 
-def _figure(height: float, layout: str | None = "constrained"):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout=layout)
-    return figure, FigureCanvasAgg(figure)
-
-
-def _pixels(canvas) -> np.ndarray:
-    """(height, width, 3), float32 in [0, 1]."""
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255.0
-
-
 def picture(cells: Sequence[Cell], references: Mapping[float, Reference]) -> np.ndarray:
     """Distance against calls, log-log, a line a pair; SDE samplers in a panel of their own.
 
@@ -132,7 +119,7 @@ def picture(cells: Sequence[Cell], references: Mapping[float, Reference]) -> np.
         (height, width, 3), float32 in [0, 1].
     """
     order, stochastic = ranked(cells), [cell for cell in cells if cell.stochastic]
-    figure, canvas = _figure(13.0 if order and stochastic else 10.0)
+    figure = new_figure(_WIDTH, 13.0 if order and stochastic else 10.0)
     panels = [
         (group, label) for group, label in ((order, "defect"), (stochastic, "distance of distributions (SDE)")) if group
     ] or [([], "defect")]
@@ -143,7 +130,7 @@ def picture(cells: Sequence[Cell], references: Mapping[float, Reference]) -> np.
             _floor(axes, floor, "agreement of the reference")
         elif group:
             _floor(axes, _apart_by_chance(next(iter(references.values()))), "by chance")
-    return _pixels(canvas)
+    return pixels(figure)
 
 
 def _floor(axes, height: float | None, text: str) -> None:
@@ -198,7 +185,7 @@ def strip(cells: Sequence[Cell], image_of: Callable[[Cell], np.ndarray], truth: 
     order = list(dict.fromkeys(cell.pair for cell in [*ranked(cells), *cells]))[:_STRIP_ROWS]
     columns = sorted({cell.budget or cell.calls for cell in cells if cell.pair in order})
     columns = [columns[round(i)] for i in np.linspace(0, len(columns) - 1, min(len(columns), _STRIP_COLUMNS))]
-    width = round(_WIDTH * _DPI)
+    width = round(_WIDTH * DPI)
     side = width // (len(columns) + 1) - _GAP
     size = side, max(1, round(side * truth.shape[0] / truth.shape[1]))
     row_height = size[1] + 2 * _LINE
@@ -222,9 +209,9 @@ def strip(cells: Sequence[Cell], image_of: Callable[[Cell], np.ndarray], truth: 
 
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """To (width, height); small images keep their pixels."""
-    pixels = Image.fromarray(_bytes(image))
+    small = Image.fromarray(_bytes(image))
     kind = Image.Resampling.NEAREST if max(image.shape[:2]) < 64 else Image.Resampling.LANCZOS
-    return np.asarray(pixels.resize(size, kind), np.float32) / 255.0
+    return np.asarray(small.resize(size, kind), np.float32) / 255.0
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:
@@ -234,8 +221,8 @@ def _bytes(image: np.ndarray) -> np.ndarray:
 
 def _with_texts(sheet: np.ndarray, texts: Sequence[tuple[float, float, str, str]]) -> np.ndarray:
     """A picture with (x, y of the upper edge, text, alignment) on it."""
-    figure, canvas = _figure(sheet.shape[0] / _DPI, layout=None)
+    figure = new_figure(_WIDTH, sheet.shape[0] / DPI, layout=None)
     height, width = sheet.shape[:2]
     for x, y, text, alignment in texts:
         figure.text(x / width, 1.0 - y / height, text, fontsize=11 if alignment == "center" else 13, ha=alignment, va="top")
-    return sheet * _pixels(canvas)  # matplotlib would take a second for the pictures
+    return sheet * pixels(figure)  # matplotlib would take a second for the pictures

@@ -111,6 +111,19 @@ def test_equal_calls_and_true_defects(store):
     assert [row["rank"] for row in rows] == list(range(1, len(cells) + 1))
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_the_same_steps_are_run_once(store, fresh):
+    """Of a method of two calls a step as many fit into 5 calls as into 6; both budgets have the cell."""
+    runner = _Gaussian()
+    measurement = _measurement(runner, store, fresh=fresh)
+    planned = measurement.plan(ENTRIES[1:2], [_schedule()], [5, 6])
+    assert measurement.remaining(planned) == 5
+    cells = list(measurement.cells(planned))
+    assert [(cell.budget, cell.calls, cell.steps) for cell in cells] == [(5, 5, 3), (6, 5, 3)]
+    assert runner.runs.count(res.sample_exp_res_2s) == 1
+    assert [row["budget"] for row in csv_rows(cells)] == [5, 6]
+
+
 def test_it_goes_on_where_it_stopped(store):
     entries, schedules = ENTRIES[:3], [_schedule()]
     runner = _Gaussian()

@@ -9,6 +9,7 @@ from calibration_data import TIMES, Gaussian, grid_of
 from embedded.mixture import ring
 from samplers.lab.calibration.budget import Settings, cost, split_seeds
 from samplers.lab.calibration.calibration import Calibration, Errors, bases, clearly_less, distances, function_of
+from samplers.lab.calibration.report import picture, report
 from samplers.lab.calibration.search import TRIALS, Curve, search
 from samplers.lab.reference import NotConverged
 from samplers.time_maps import FLOW, VE
@@ -46,6 +47,16 @@ def test_it_beats_the_analytic_plans_on_test_seeds(time):
     assert found.how is not None and found.test["calibrated"].median < 0.7 * found.test["base"].median
     assert problem.seeds == set().union(*found.seeds) and sum(map(len, found.seeds)) == len(problem.seeds)
     assert problem.calls <= cost(sigmas, spent, BATCH).most
+
+
+def test_what_is_told_of_it():
+    """Its errors, those of the best analytic plan under that plan's name, and the choice."""
+    found = calibrated(VE)[0]
+    text = report(found, 32)
+    assert f"calibrated: {found.test['calibrated'].median:.5f}" in text and "(best analytic)" in text and "of 32 items" in text
+    assert found.base in text and "Grid: as given" in text
+    pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this environment")
+    assert picture(found).shape == (312, 840, 3)
 
 
 def test_the_least_cost_is_what_a_smooth_model_takes():

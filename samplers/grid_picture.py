@@ -1,0 +1,48 @@
+"""A picture of SIGMAS."""
+
+import math
+
+import numpy as np
+
+from .figure import new_figure, pixels
+from .time_maps import VE, TimeMap
+
+_WIDTH, _HEIGHT = 7.0, 5.2  # inches, 840 x 624 pixels: readable in a node and on a phone
+_MOST_MARKED = 60  # points, before marks would touch each other
+
+
+def picture(grids: dict[str, list[float]], time: TimeMap | None, in_logsnr: bool) -> np.ndarray:
+    """Grids over each other: their sigmas, and below them the size of every step.
+
+    Args:
+        grids: SIGMAS by the name that the legend gives them, each of two or more.
+        time: the model's time map; None to measure steps in log sigma.
+        in_logsnr: logSNR over the steps rather than sigma; needs `time`.
+
+    Returns:
+        (height, width, 3), float32 in [0, 1].
+    """
+    figure = new_figure(_WIDTH, _HEIGHT)
+    curve, steps = figure.subplots(2, sharex=True, height_ratios=(2.2, 1))
+    as_share = len({len(sigmas) for sigmas in grids.values()}) > 1
+    for name, sigmas in grids.items():
+        count = len(sigmas) - 1
+        places = np.arange(count + 1.0) / (count if as_share else 1)
+        _draw_one(curve, steps, f"{name}, {count} steps", places, np.array(sigmas), time or VE, in_logsnr)
+    curve.set_ylabel("logSNR" if in_logsnr else "sigma")
+    curve.legend()
+    steps.set_ylabel("step in log sigma" if time is None else "h, step in lambda")
+    steps.set_ylim(0.0, 1.05 * steps.get_ylim()[1])
+    steps.set_xlabel("share of the steps" if as_share else "step")
+    for axes in (curve, steps):
+        axes.grid(alpha=0.3)
+    return pixels(figure)
+
+
+def _draw_one(curve, steps, label: str, places: np.ndarray, sigmas: np.ndarray, time: TimeMap, in_logsnr: bool) -> None:
+    """One line in each of two axes; where logSNR is infinite the lines end."""
+    lam = np.array([time.lam(sigma) if sigma > 0.0 else math.inf for sigma in sigmas.tolist()])
+    lam[~np.isfinite(lam)] = np.nan
+    style = {"marker": "o" if len(sigmas) <= _MOST_MARKED else None, "markersize": 3, "linewidth": 1.2}
+    [line] = curve.plot(places, 2.0 * lam if in_logsnr else sigmas, label=label, **style)
+    steps.plot((places[1:] + places[:-1]) / 2.0, np.abs(np.diff(lam)), color=line.get_color(), **style)

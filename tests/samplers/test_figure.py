@@ -1,0 +1,33 @@
+"""Pictures of matplotlib's figures: what is drawn is what there is."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this environment")
+
+from samplers.figure import DPI, new_figure, pixels
+from samplers.grid_picture import picture
+from samplers.lab.trace import Row
+from samplers.lab.trace_picture import picture as trace_picture
+from samplers.time_maps import FLOW, VE
+
+
+def test_pixels_of_a_figure():
+    figure = new_figure(2.0, 1.0, layout=None)
+    figure.set_facecolor((1.0, 0.0, 0.2))
+    image = pixels(figure)
+    assert image.shape == (DPI, 2 * DPI, 3) and image.dtype == np.float32
+    assert np.allclose(image, [1.0, 0.0, 0.2])
+
+
+@pytest.mark.parametrize("time", [None, VE, FLOW])
+def test_grids_with_infinite_ends(time):
+    """Pure noise and sigma 0 have no logSNR; the lines end there."""
+    grids = {"sigmas": [1.0, 0.5, 0.1, 0.0], "sigmas_b": [1.0, 0.0]}
+    one, both = (picture({name: grids[name] for name in names}, time, time is not None) for names in (["sigmas"], list(grids)))
+    assert one.shape == both.shape == (624, 840, 3) and (one != both).any()
+
+
+def test_a_trace_with_values_that_are_none():
+    rows = [Row(0, 1.0, float("-inf"), *[float("nan")] * 4, 1, 2.0), Row(1, 0.5, 0.0, 0.1, 0.01, 3.0, 0.5, 1, 2.0)]
+    assert trace_picture(rows).shape == (624, 840, 3) and (trace_picture(rows) != trace_picture(rows[:1])).any()
