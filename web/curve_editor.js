@@ -1,5 +1,6 @@
 // Edits the points of a curve, which are the JSON in a widget. The curve between them is the server's.
-import { colors, prepared, short } from "./plot.js";
+import { colors, prepared, short } from "./canvas.js";
+import { element } from "./picture.js";
 import { word } from "./words.js";
 
 const MIN_GAP = 0.001; // samplers/curve.py refuses less
@@ -27,10 +28,8 @@ export class CurveEditor {
         this.read = read;
         this.write = write;
         this.samples = [];
-        this.element = document.createElement("div");
-        this.element.className = "res-curve";
-        this.canvas = document.createElement("canvas");
-        this.element.append(this.canvas);
+        this.element = element("div", "res-curve");
+        this.canvas = element("canvas", "", this.element);
         this.element.title = word("curve_help");
         this.handles = [];
         this.canvas.addEventListener("dblclick", (event) => this.add(...this.shares(event)));
@@ -81,9 +80,8 @@ export class CurveEditor {
     }
 
     newHandle(index) {
-        const handle = document.createElement("button");
+        const handle = element("button", "res-handle", this.element);
         handle.type = "button";
-        handle.className = "res-handle";
         handle.addEventListener("pointerdown", (event) => {
             event.stopPropagation();
             if (event.button === 0) handle.setPointerCapture(event.pointerId);
@@ -99,7 +97,6 @@ export class CurveEditor {
             this.remove(index);
         });
         handle.addEventListener("keydown", (event) => this.key(index, event));
-        this.element.append(handle);
         return handle;
     }
 

@@ -1,62 +1,33 @@
 // The live picture in the nodes that build SIGMAS, and the editor in RES LogSNR Curve.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { short } from "./canvas.js";
 import { CurveEditor } from "./curve_editor.js";
 import { gridRequester } from "./grid_request.js";
-import { drawGrid, indexAt, short } from "./plot.js";
-import { loadWords, word } from "./words.js";
+import { drawGrid, indexAt } from "./grid_plot.js";
+import { chain, element, NodePicture, place, registerPictures } from "./picture.js";
+import { word } from "./words.js";
 
+const WIDTH = 320;
 const HEIGHTS = { RESLogSNRSchedule: 235, RESLogSNRCurve: 415 };
-const POLL = 250; // ms; undo, and other extensions, write values without calling anything
 // Choices of the picture, kept in the node's properties: they are saved with the workflow and no part of a prompt.
 const AXIS = "picture axis";
 const MODEL = "picture model";
 const SAMPLER = "picture sampler";
 let samplers = ["exp_res"]; // those that the server can count the calls of
 
-function chain(object, name, after) {
-    const before = object[name];
-    object[name] = function (...values) {
-        const result = before?.apply(this, values);
-        after.apply(this, values);
-        return result;
-    };
-}
-
-function element(tag, className, parent) {
-    const made = document.createElement(tag);
-    made.className = className;
-    parent?.append(made);
-    return made;
-}
-
-const pictures = new WeakMap();
-
-class Picture {
+class SchedulePicture extends NodePicture {
     constructor(node) {
-        this.node = node;
+        super(node);
         this.grid = null;
-        this.hover = null;
-        this.seen = "";
         this.request = gridRequester((answer) => this.receive(answer));
-        this.root = element("div", "res-picture");
         if (node.comfyClass === "RESLogSNRCurve") this.addEditor();
         this.addBar();
         this.addCanvas();
-        this.line = element("div", "res-picture-line", this.root);
-        this.line.setAttribute("role", "status");
-        const options = { serialize: false, hideInPanel: true, hideOnZoom: false, getMinHeight: () => HEIGHTS[node.comfyClass] };
-        const widget = node.addDOMWidget("picture", "res_picture", this.root, options);
-        widget.serialize = false; // the option leaves it out of prompts, this out of saved workflows
-        this.widget = widget;
-        new ResizeObserver(() => this.draw()).observe(this.canvas);
+        this.addToNode(WIDTH, HEIGHTS[node.comfyClass]);
         chain(node, "onExecuted", (output) => this.executed(output?.res_grid?.[0]));
-    }
-
-    // Undo makes the node anew under its old id, and Nodes 2.0 goes on showing the element of the one that is gone.
-    takePlace() {
-        if (this.root.isConnected) return;
-        document.querySelector(`[data-node-id="${this.node.id}"] .res-picture`)?.replaceWith(this.root);
+        chain(node, "onConfigure", () => this.refresh());
+        chain(node, "onWidgetChanged", () => this.refresh());
     }
 
     addEditor() {
@@ -94,29 +65,12 @@ class Picture {
         return select;
     }
 
-    addCanvas() {
-        const holder = element("div", "res-picture-canvas", this.root);
-        this.canvas = element("canvas", "", holder);
-        this.canvas.tabIndex = 0;
-        this.canvas.setAttribute("role", "img");
-        const at = (index) => {
-            this.hover = index;
-            this.draw();
-        };
-        this.canvas.addEventListener("pointermove", (event) => {
-            if (!this.grid) return;
-            const { left, width } = this.canvas.getBoundingClientRect();
-            at(indexAt(this.canvas, this.grid, ((event.clientX - left) * this.canvas.clientWidth) / width));
-        });
-        this.canvas.addEventListener("pointerleave", () => at(null));
-        this.canvas.addEventListener("blur", () => at(null));
-        this.canvas.addEventListener("keydown", (event) => {
-            const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-            if (!move || !this.grid) return;
-            event.preventDefault();
-            event.stopPropagation();
-            at(Math.max(0, Math.min(this.grid.sigmas.length - 1, (this.hover ?? -1) + move)));
-        });
+    count() {
+        return this.grid?.sigmas.length ?? 0;
+    }
+
+    indexAt(x) {
+        return indexAt(this.canvas, this.grid, x);
     }
 
     choose(property, value) {
@@ -137,8 +91,7 @@ class Picture {
 
     // Kept beside the workflow, not in it: running it is no edit, to be undone or saved.
     key() {
-        const graph = this.node.graph;
-        return `comfyui_res ${graph?.rootGraph?.id} ${graph?.id} ${this.node.id}`;
+        return `comfyui_res ${place(this.node)}`;
     }
 
     // Where an input's value comes from: "" for its own widget.
@@ -180,9 +133,7 @@ class Picture {
         const model = chosen === "auto" && last ? last.model : typical;
         const sampler = samplers.includes(properties[SAMPLER]) ? properties[SAMPLER] : samplers[0];
         const body = { node: this.node.comfyClass, inputs: this.inputs(last), model, sampler };
-        const seen = JSON.stringify([body, this.wired, this.axis(), document.body.className, document.documentElement.className]);
-        if (seen === this.seen) return;
-        this.seen = seen;
+        if (!this.isNew(body, this.wired, this.axis())) return;
         this.body = body;
         this.showChoices(chosen, last, sampler);
         this.request(body);
@@ -208,8 +159,7 @@ class Picture {
         this.line.classList.toggle("res-error", Boolean(this.error));
         this.canvas.style.opacity = this.error ? 0.3 : 1;
         if (this.grid) drawGrid(this.canvas, this.grid, this.axis(), this.hover);
-        this.line.textContent = this.error ?? (this.grid ? this.summary() : "");
-        this.canvas.setAttribute("aria-label", this.line.textContent);
+        this.say(this.error ?? (this.grid ? this.summary() : ""));
     }
 
     summary() {
@@ -239,30 +189,10 @@ function rememberForUndo() {
 
 async function fetchSamplers() {
     try {
-        return await (await api.fetchApi("/comfyui_res/samplers")).json();
+        samplers = await (await api.fetchApi("/comfyui_res/samplers")).json();
     } catch {
-        return samplers;
+        // the one known before the server answers
     }
 }
 
-app.registerExtension({
-    name: "comfyui_res.schedule_picture",
-    async init() {
-        const link = document.createElement("link");
-        link.rel = "stylesheet";
-        link.href = new URL("./picture.css", import.meta.url).href;
-        document.head.append(link);
-        [samplers] = await Promise.all([fetchSamplers(), loadWords()]);
-        // One timer for the graph that is shown: the host makes nodes that it never adds to a graph, to copy them, and drops
-        // those in subgraphs without a word.
-        setInterval(() => app.canvas?.graph?.nodes?.forEach((node) => pictures.get(node)?.refresh()), POLL);
-    },
-    nodeCreated(node) {
-        if (!(node.comfyClass in HEIGHTS)) return;
-        const picture = new Picture(node);
-        pictures.set(node, picture);
-        chain(node, "onConfigure", () => picture.refresh());
-        chain(node, "onWidgetChanged", () => picture.refresh());
-        node.setSize([Math.max(node.size[0], 320), Math.max(node.size[1], node.computeSize()[1])]);
-    },
-});
+registerPictures("comfyui_res.schedule_picture", Object.keys(HEIGHTS), SchedulePicture, fetchSamplers);

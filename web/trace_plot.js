@@ -1,5 +1,5 @@
 // Draws a trace on a canvas: |D change| and local error over the steps, below them the two accelerations, both logarithmic.
-import { colors, prepared, short } from "./plot.js";
+import { colors, drawPointer, drawStepAxis, prepared, short } from "./canvas.js";
 
 const MARGIN = { left: 44, right: 10, top: 18, bottom: 16 };
 const GAP = 22; // with room for the names of the curves above
@@ -35,11 +35,9 @@ export function drawTrace(canvas, trace, labels, hover) {
     const last = lastStep(trace);
     const x = (step) => left + ((right - left) * step) / last;
     PANELS.forEach((columns, index) => drawPanel(surface.context, { left, right, ...panels[index] }, x, trace.rows, columns, labels));
-    drawSteps(surface.context, left, right, panels.at(-1).bottom, x, last);
-    if (hover !== null && hover < trace.rows.length) {
-        surface.context.fillStyle = colors().strong;
-        surface.context.fillRect(x(trace.rows[hover].step) - 0.5, panels[0].top, 1, panels.at(-1).bottom - panels[0].top);
-    }
+    const { bottom } = panels.at(-1);
+    drawStepAxis(surface.context, { left, right, bottom }, x, last);
+    if (hover !== null && hover < trace.rows.length) drawPointer(surface.context, x(trace.rows[hover].step), panels[0].top, bottom);
 }
 
 function drawPanel(context, area, x, rows, columns, labels) {
@@ -93,14 +91,4 @@ function drawCurve(context, points, stroke) {
     context.stroke();
     if (points.length > 60) return;
     for (const [x, y] of points) context.fillRect(x - 2, y - 2, 4, 4);
-}
-
-function drawSteps(context, left, right, bottom, x, last) {
-    context.fillStyle = colors().text;
-    context.textBaseline = "top";
-    const every = Math.max(1, Math.ceil(last / Math.max(1, Math.floor((right - left) / 40))));
-    for (let step = 0; step <= last; step += every) {
-        context.textAlign = step === 0 ? "left" : step === last ? "right" : "center";
-        context.fillText(String(step), x(step), bottom + 4);
-    }
 }

@@ -150,6 +150,21 @@ def test_it_stays_through_undo_and_reloading_the_graph(editor):
     traced.wait_for("step 11")
 
 
+def test_steps_of_another_workflow_are_not_taken(editor):
+    """Its node may have the same id."""
+    traced = Traced(editor)
+    code = """async ([node, other]) => {
+        const { api } = await import("/scripts/api.js");
+        const workflow = other ?? app.graph.id;
+        const row = { step: 0, sigma: 1, lambda: 0, calls: 1, ms_per_call: 1 };
+        api.dispatchEvent(new CustomEvent("comfyui_res.trace", { detail: { node, workflow, row, steps: 4 } }));
+    }"""
+    editor.js(code, [traced.id, "another"])
+    traced.wait_for(HINT)
+    editor.js(code, [traced.id, None])
+    traced.wait_for("step 0: sigma 1")
+
+
 def test_inside_a_subgraph(editor):
     """The rows are told under the longer id that nodes have inside."""
     traced = Traced(editor)

@@ -1,35 +1,9 @@
 // Draws a grid on a canvas: sigma or logSNR over the steps, and below it the steps in lambda, h.
+import { colors, drawPointer, drawStepAxis, prepared, short } from "./canvas.js";
 
 const MARGIN = { left: 44, right: 10, top: 8, bottom: 16 };
 const BARS = 0.26; // share of the height that h takes
 const GAP = 12;
-
-export function colors() {
-    const style = getComputedStyle(document.documentElement);
-    const of = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
-    return {
-        text: of("--descrip-text", "#999"),
-        axis: of("--border-color", "#555"),
-        strong: of("--input-text", "#ddd"),
-        line: "#3b82f6",
-        bars: "#8b9dc3",
-        limit: "#d97706",
-    };
-}
-
-// A context whose unit is a CSS pixel, and its size; null while the canvas is not laid out.
-export function prepared(canvas) {
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    if (width < 60 || height < 40) return null;
-    const ratio = window.devicePixelRatio || 1;
-    if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
-    if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
-    const context = canvas.getContext("2d");
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
-    context.font = "10px sans-serif";
-    return { context, width, height };
-}
 
 function areas(width, height) {
     const inner = height - MARGIN.top - MARGIN.bottom;
@@ -49,11 +23,6 @@ export function indexAt(canvas, grid, x) {
     return Math.max(0, Math.min(last, Math.round(((x - left) / (right - left)) * last)));
 }
 
-export function short(value) {
-    if (value === null || value === undefined) return "∞";
-    return String(Number(value.toPrecision(value !== 0 && Math.abs(value) < 0.01 ? 2 : 4)));
-}
-
 // grid: the server's answer. axis: "logsnr" or "sigma". hover: an index, or null.
 export function drawGrid(canvas, grid, axis, hover) {
     const surface = prepared(canvas);
@@ -63,11 +32,8 @@ export function drawGrid(canvas, grid, axis, hover) {
     const x = (index) => area.left + ((area.right - area.left) * index) / steps;
     drawCurve(surface.context, area, x, axis === "sigma" ? grid.sigmas : grid.logsnr, axis === "sigma" ? "sigma" : "logSNR");
     drawBars(surface.context, area, x, grid.h);
-    drawStepAxis(surface.context, area, x, steps);
-    if (hover !== null && hover <= steps) {
-        surface.context.fillStyle = colors().strong;
-        surface.context.fillRect(x(hover) - 0.5, area.curve.top, 1, area.bars.bottom - area.curve.top);
-    }
+    drawStepAxis(surface.context, { ...area, bottom: area.bars.bottom }, x, steps);
+    if (hover !== null && hover <= steps) drawPointer(surface.context, x(hover), area.curve.top, area.bars.bottom);
 }
 
 function drawCurve(context, { left, right, curve }, x, values, name) {
@@ -131,14 +97,4 @@ function frame(context, left, right, { top, bottom }, high, low, name) {
     context.textBaseline = "middle";
     if (bottom - top > 34) context.fillText(name, left - 4, (top + bottom) / 2);
     context.lineWidth = 1.5;
-}
-
-function drawStepAxis(context, { left, right, bars }, x, steps) {
-    context.fillStyle = colors().text;
-    context.textBaseline = "top";
-    const every = Math.max(1, Math.ceil(steps / Math.max(1, Math.floor((right - left) / 40))));
-    for (let index = 0; index <= steps; index += every) {
-        context.textAlign = index === 0 ? "left" : index + every > steps && index === steps ? "right" : "center";
-        context.fillText(String(index), x(index), bars.bottom + 4);
-    }
 }
