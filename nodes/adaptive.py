@@ -5,6 +5,7 @@ from comfy_api.v0_0_2 import io
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 
 from ..samplers.adaptive import ADAPTIVE_SAMPLERS, ATOL, C2, C3, MAX_CALLS, RTOL, AdaptiveInfo, check_tolerances
+from .inputs import number
 from .registry import for_host
 from .schema import ADVANCED, schema
 
@@ -12,22 +13,14 @@ _CALLS_A_STEP = "Three model calls a step, two more for a step that is tried aga
 
 
 def _tolerance_inputs() -> list:
-    tolerance = {"min": 1e-5, "max": 1.0, "step": 0.001, "round": False}
+    limits = 1e-5, 1.0, 0.001
+    relative = (
+        "Error allowed in a step, relative to the latent. Smaller is more accurate; a tenth takes about twice the model calls."
+    )
+    absolute = "Error allowed in a step besides rtol, where latents have a standard deviation near 1."
     return [
-        io.Float.Input(
-            "rtol",
-            default=RTOL,
-            tooltip="Error allowed in a step, relative to the latent. Smaller is more accurate; a tenth takes about twice the "
-            "model calls.",
-            **tolerance,
-        ),
-        io.Float.Input(
-            "atol",
-            default=ATOL,
-            tooltip="Error allowed in a step besides rtol, where latents have a standard deviation near 1.",
-            **tolerance,
-            **ADVANCED,
-        ),
+        number("rtol", RTOL, *limits, relative),
+        number("atol", ATOL, *limits, absolute, **ADVANCED),
         io.Int.Input(
             "max_calls",
             default=MAX_CALLS,
@@ -56,7 +49,7 @@ class RESAdaptive(io.ComfyNode):
         return schema(
             node_id="RESAdaptive",
             display_name="RES Adaptive",
-            category="RES",
+            category="RES/samplers",
             description="RES-3S that chooses its steps by an estimate of their error, deterministic. Of SIGMAS it uses only the "
             f"ends. {_CALLS_A_STEP} The log says how many it made. At the defaults it is the sampler exp_res_adaptive.",
             search_aliases=["res", "adaptive", "tolerance", "dpm_adaptive", "exponential", "sampler"],
@@ -78,16 +71,16 @@ class RESAdaptiveGrid(io.ComfyNode):
         return schema(
             node_id="RESAdaptiveGrid",
             display_name="RES Adaptive Grid",
-            category="RES",
-            description="Samples with RES Adaptive, in the place of Sampler Custom Advanced, and gives the steps it took as "
+            category="RES/samplers",
+            description="Samples with RES Adaptive, in the place of SamplerCustomAdvanced, and gives the steps it took as "
             f"SIGMAS for any sampler, seed and prompt; RES Single-step with c2 {C2:g} and c3 {C3:g} repeats the latent. "
             + _CALLS_A_STEP,
             search_aliases=["res", "adaptive", "scheduler", "sigmas", "tolerance"],
             inputs=[
-                io.Noise.Input("noise", tooltip="As in Sampler Custom Advanced."),
-                io.Guider.Input("guider", tooltip="As in Sampler Custom Advanced."),
+                io.Noise.Input("noise", tooltip="As in SamplerCustomAdvanced."),
+                io.Guider.Input("guider", tooltip="As in SamplerCustomAdvanced."),
                 io.Sigmas.Input("sigmas", tooltip="Their first sigma, their last one above 0, and whether they end in 0."),
-                io.Latent.Input("latent_image", tooltip="As in Sampler Custom Advanced. One grid is chosen for the whole batch."),
+                io.Latent.Input("latent_image", tooltip="As in SamplerCustomAdvanced. One grid is chosen for the whole batch."),
                 *_tolerance_inputs(),
             ],
             outputs=[

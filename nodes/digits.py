@@ -9,13 +9,14 @@ from ..samplers.gddim.blurring import Blurring
 from ..samplers.gddim.cld import CLD
 from ..samplers.gddim.linear_sde import KINDS as PROCESS_KINDS
 from .digits_model import KINDS, mixture_model
+from .inputs import number
 from .process_model import mixture_process_model
 from .schema import ADVANCED, schema
 
 _CATEGORY = "RES/digits (for trying out)"
 _ANY = "any digit"
+_ALIASES = ["res", "digits", "example", "test", "exact"]
 _FRAME = 0.25  # grey between the digits of a picture
-_SHIFT = io.Float.Input("shift", default=3.0, min=0.01, max=100.0, step=0.01, tooltip="Timestep shift, as in Model Sampling SD3.")
 
 
 class DigitsModel(io.ComfyNode):
@@ -23,6 +24,7 @@ class DigitsModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
+        shift = number("shift", 3.0, 0.01, 100.0, 0.01, "Timestep shift, as in ModelSamplingSD3.")
         return schema(
             node_id="RESDigitsModel",
             display_name="Digits Model",
@@ -30,11 +32,12 @@ class DigitsModel(io.ComfyNode):
             description="The exact denoiser of 1,797 handwritten digits of 8x8 pixels, as a model of any kind. Nothing to "
             "download, milliseconds a call, and every error in a picture is the sampler's: made for trying out "
             "samplers and schedules.",
+            search_aliases=[*_ALIASES, "model", "gaussian mixture"],
             inputs=[
                 io.DynamicCombo.Input(
                     "kind",
-                    options=[io.DynamicCombo.Option(kind, [_SHIFT] if kind == "flow" else []) for kind in KINDS],
-                    tooltip="How the model speaks: eps like SD1.5 and SDXL, v like SD2 and v-prediction fine-tunes, edm like EDM "
+                    options=[io.DynamicCombo.Option(kind, [shift] if kind == "flow" else []) for kind in KINDS],
+                    tooltip="The kind of model: eps like SD1.5 and SDXL, v like SD2 and v-prediction fine-tunes, edm like EDM "
                     "models, flow like SD3, Flux and Wan.",
                 ),
                 _width_input(
@@ -62,7 +65,7 @@ class DigitsProcessModel(io.ComfyNode):
             category=_CATEGORY,
             description="The exact eps of the handwritten digits under critically-damped Langevin or blurring diffusion, as a "
             "MODEL for gDDIM Sample: no weights, and every error in a picture is the sampler's.",
-            search_aliases=["gddim", "cld", "langevin", "blurring"],
+            search_aliases=[*_ALIASES, "gddim", "cld", "langevin", "blurring"],
             inputs=[
                 io.DynamicCombo.Input(
                     "process",
@@ -97,6 +100,7 @@ class DigitsCondition(io.ComfyNode):
             display_name="Digits Condition",
             category=_CATEGORY,
             description="Conditioning for Digits Model: one digit, or any. Use a digit as positive and any as negative for CFG.",
+            search_aliases=[*_ALIASES, "conditioning", "prompt", "class"],
             inputs=[
                 io.Combo.Input(
                     "digit",
@@ -128,6 +132,7 @@ class DigitsLatent(io.ComfyNode):
             display_name="Digits Latent",
             category=_CATEGORY,
             description="Empty latents of the size Digits Model works on: one channel, 8x8.",
+            search_aliases=[*_ALIASES, "empty latent"],
             inputs=[io.Int.Input("batch_size", default=16, min=1, max=4096, tooltip="How many digits to sample at once.")],
             outputs=[io.Latent.Output()],
         )
@@ -149,6 +154,7 @@ class DigitsDecode(io.ComfyNode):
             display_name="Digits Decode",
             category=_CATEGORY,
             description="Shows digits latents as one image: a grid of enlarged digits.",
+            search_aliases=[*_ALIASES, "vae decode", "image"],
             inputs=[
                 io.Latent.Input("samples", tooltip="Latents of Digits Model."),
                 io.Int.Input("columns", default=8, min=1, max=64, tooltip="Digits in a row."),
@@ -183,7 +189,7 @@ def digit_grid(latents: torch.Tensor, columns: int, scale: int) -> torch.Tensor:
 
 
 def _width_input(tooltip: str):
-    return io.Float.Input("width", default=digits.DEFAULT_WIDTH, min=0.01, max=1.0, step=0.01, tooltip=tooltip)
+    return number("width", digits.DEFAULT_WIDTH, 0.01, 1.0, 0.01, tooltip)
 
 
 def _kind_input():
@@ -198,12 +204,4 @@ def _kind_input():
 
 
 def _blur_input():
-    return io.Float.Input(
-        "blur",
-        default=10.0,
-        min=0.0,
-        max=100.0,
-        step=0.5,
-        round=False,
-        tooltip="Strength of the blur at t = 1, in pixels. 0: no blur, a VP process.",
-    )
+    return number("blur", 10.0, 0.0, 100.0, 0.5, "Strength of the blur at t = 1, in pixels. 0: no blur, a VP process.")

@@ -5,9 +5,9 @@ from comfy_api.v0_0_2 import io
 
 from ..samplers.gddim.isotropic import CORRECTOR, CORRECTORS, DEGREE, MAX_DEGREE, eta_of
 from ..samplers.res import SAMPLERS
+from .inputs import number, s_noise_input
 from .registry import for_host
 from .schema import schema
-from .stochastic import s_noise_input
 
 
 class RESGDDIM(io.ComfyNode):
@@ -18,7 +18,7 @@ class RESGDDIM(io.ComfyNode):
         return schema(
             node_id="RESGDDIM",
             display_name="gDDIM",
-            category="RES",
+            category="RES/samplers",
             description="Generalised DDIM for eps, v, EDM and flow models: DDIM made more accurate by a polynomial in the noise, "
             "or DDIM with noise. At the defaults these are the samplers exp_gddim and exp_gddim_sde.",
             search_aliases=["res", "gddim", "ddim", "deis", "ddpm", "sampler"],
@@ -76,15 +76,8 @@ def _deterministic_inputs(steadier: str) -> list:
 
 
 def _stochastic_inputs() -> list:
+    tooltip = "0 is DDIM, 1 is DDPM. It is the square root of the eta of RES SDE, and not DDIM's own eta."
     return [
-        io.Float.Input(
-            "lambda",
-            default=1.0,
-            min=0.0,
-            max=3.0,
-            step=0.01,
-            round=False,
-            tooltip="0 is DDIM, 1 is DDPM. It is the square root of the eta of RES SDE, and not DDIM's own eta.",
-        ),
+        number("lambda", 1.0, 0.0, 3.0, 0.01, tooltip),
         s_noise_input(),
     ]

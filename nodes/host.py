@@ -1,4 +1,4 @@
-"""What the pack reads from the host: the kind of a model and the range of its sigmas."""
+"""What the pack asks of the host: the kind of a model, the range of its sigmas, and the server."""
 
 import comfy.model_sampling as ms
 
@@ -10,6 +10,15 @@ from .process_model import ProcessSampling
 _VE_KINDS = tuple(
     getattr(ms, name) for name in ("EPS", "V_PREDICTION_DDPM", "COSMOS_RFLOW", "IMG_TO_IMG_FLOW") if hasattr(ms, name)
 )
+
+
+def prompt_server():
+    """The host's server; None where the host runs without one, as in scripts and tests."""
+    try:
+        from server import PromptServer
+    except ImportError:
+        return None
+    return getattr(PromptServer, "instance", None)
 
 
 def model_sampling_of(model):

@@ -16,14 +16,15 @@ from comfy_api.v0_0_2 import io, ui
 from ..samplers.lab.calibration import file as files
 from ..samplers.lab.calibration.budget import Settings, calls, cost
 from ..samplers.lab.calibration.calibration import Calibrated, Calibration
+from ..samplers.lab.calibration.report import picture, report
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.lab.reference import reference_floor
 from ..samplers.res import Sampler
 from ..samplers.time_maps import FLOW
+from .figures import as_image, check_matplotlib
 from .host import sigma_range, time_map
 from .lab_progress import CallProgress, duration, node_id, send_text
 from .lab_subject import CATEGORY, Subject, subject_inputs
-from .plot import as_image, new_figure
 from .registry import for_host
 from .schema import ADVANCED, schema
 
@@ -89,7 +90,7 @@ class RESLabCalibrate(io.ComfyNode):
             ValueError: a name, a model, a latent or SIGMAS that cannot be calibrated on, before the first call; a reference
                 that does not converge.
         """
-        figure = new_figure("RES Lab: Calibrate")  # before the work, as it is wanted only at its end
+        check_matplotlib("RES Lab: Calibrate")
         files.check_name(name)
         subject, settings = Subject(model, latent_image, seed), Settings(pilots, pilots, pilots, move_grid=move_grid)
         sampling = subject.model_sampling
@@ -102,12 +103,12 @@ class RESLabCalibrate(io.ComfyNode):
         found = calibration.run({name: comfy.samplers.ksampler(name) for name in _OTHERS})
         kept = files.Calibration.of(found.plan, found.sigmas, _provenance(found, subject, settings))
         path = files.write(kept, folder_paths.get_folder_paths(FOLDER)[0], name)
-        report = report_of(found, len(found.seeds.test) * subject.batch)
-        report += f"\nCalls: {problem.calls}, {duration(problem.seconds)}. File: {path.name}."
-        send_text(report, node_id(cls))
-        picture = draw(figure, found)
-        shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), **ui.PreviewText(report).as_dict()}
-        return io.NodeOutput(sampler_of(kept), found.sigmas, report, picture, ui=shown)
+        text = report(found, len(found.seeds.test) * subject.batch)
+        text += f"\nCalls: {problem.calls}, {duration(problem.seconds)}. File: {path.name}."
+        send_text(text, node_id(cls))
+        image = as_image(picture(found))
+        shown = {**ui.PreviewImage(image, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
+        return io.NodeOutput(sampler_of(kept), found.sigmas, text, image, ui=shown)
 
 
 class RESCalibrated(io.ComfyNode):
@@ -127,7 +128,7 @@ class RESCalibrated(io.ComfyNode):
                 io.Model.Input(
                     "model",
                     optional=True,
-                    tooltip="To check: the text says if the file was made for another one, or with other patches.",
+                    tooltip="To check: the node says whether the file was made for another one, or with other patches.",
                 ),
             ],
             outputs=[
@@ -247,38 +248,3 @@ def _provenance(found: Calibrated, subject: Subject, settings: Settings) -> dict
 def _pack_version() -> str:
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
     return re.search(r'^version = "([^"]+)"', text, re.MULTILINE).group(1)
-
-
-def report_of(found: Calibrated, items: int) -> str:
-    """What the node says."""
-    lines = [f"Distance to the converged solution, relative, of {items} items on test seeds: median, and mean of logs"]
-    lines += [f"  {name}: {errors.median:.5f}, {errors.log_mean:.5f}" for name, errors in _named(found).items()]
-    if found.how is None:
-        lines.append(f"No fit was clearly better than {found.base} itself on the selection seeds: this is that analytic plan.")
-    else:
-        lines.append(f"Chosen on the selection seeds: {found.base}, ridge {found.how.ridge:g}, history {found.how.history}.")
-    steps, agreed = found.reference
-    lines.append(f"Grid: {'moved' if found.moved else 'as given'}. Reference: {steps} steps, settled to {agreed:.1e}.")
-    return "\n".join(lines)
-
-
-def _named(found: Calibrated) -> dict:
-    best = min((name for name in found.selection if name != "calibrated"), key=lambda name: found.selection[name].log_mean)
-    return {f"{best} (best analytic)" if name == "base" else name: errors for name, errors in found.test.items() if name != best}
-
-
-def draw(figure, found: Calibrated) -> torch.Tensor:
-    """The errors on test seeds as bars on an empty Figure: IMAGE of shape (1, height, width, 3)."""
-    from matplotlib.ticker import NullFormatter  # slow to import
-
-    errors = _named(found)
-    figure.set_size_inches(7.0, 2.6)
-    axes = figure.subplots()
-    bars = axes.barh(list(errors), [e.median for e in errors.values()], color=["C7"] * (len(errors) - 1) + ["C0"])
-    axes.bar_label(bars, fmt="%.4f", padding=3)
-    axes.set_xscale("log")
-    axes.margins(x=0.2)
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.invert_yaxis()
-    axes.set_xlabel("median distance to the converged solution, test seeds")
-    return as_image(figure)

@@ -2,7 +2,6 @@
 
 import comfy.model_management
 import comfy.samplers
-import numpy as np
 import torch
 from comfy_api.v0_0_2 import io, ui
 
@@ -10,14 +9,14 @@ from ..samplers.lab.measure import Cell, Measurement, best_pair
 from ..samplers.lab.reference import CAP, FIRST, TOLERANCE
 from ..samplers.lab.report import csv_rows, picture, strip, table
 from ..samplers.res import SAMPLERS
+from .figures import as_image, check_matplotlib
 from .host import sigma_range, time_map
 from .lab_entries import budgets as read_budgets
 from .lab_entries import sampler_entries, schedules
 from .lab_files import output_stem, store, write_csv, write_text
 from .lab_pictures import decoder
-from .lab_progress import CallProgress, node_id
-from .lab_subject import CATEGORY, NeedsPrompt, Subject, subject_inputs
-from .plot import new_figure
+from .lab_progress import CallProgress, node_id, send_text
+from .lab_subject import CATEGORY, NeedsPrompt, Subject, filename_input, subject_inputs
 from .registry import for_host
 from .schema import ADVANCED, schema
 
@@ -66,9 +65,7 @@ def _advanced() -> list:
             tooltip="The most model calls of the reference's finest level.",
             **ADVANCED,
         ),
-        io.String.Input(
-            "filename_prefix", default="res_lab/measure", tooltip="Of the tables in the output folder: CSV and text.", **ADVANCED
-        ),
+        filename_input("res_lab/measure", "Of the two tables in the output folder, CSV and Markdown, as in Save Image."),
         io.Boolean.Input(
             "fresh", default=False, tooltip="Measure anew what was measured before and is kept in user/res_lab.", **ADVANCED
         ),
@@ -112,7 +109,7 @@ class RESLabMeasure(io.ComfyNode):
             ValueError: an unknown name, a budget below 1, or SIGMAS that cannot be measured, before anything is sampled;
                 no convergence of the reference.
         """
-        new_figure("RES Lab: Measure")  # before hours of work, as it is wanted only at their end
+        check_matplotlib("RES Lab: Measure")
         subject = Subject(model, latent_image, seed)
         time = time_map(subject.model_sampling)
         entries = sampler_entries(samplers, {name: wired.get(name) for name in (f"sampler_{n}" for n in _WIRED)})
@@ -122,6 +119,7 @@ class RESLabMeasure(io.ComfyNode):
         reference_sampler = comfy.samplers.KSAMPLER(for_host(SAMPLERS["exp_res_3mc"]))
         kept, of_model = store(), sigma_range(subject.model_sampling)
         measurement = Measurement(subject, reference_sampler, time, of_model, kept, tolerance, reference_calls, _FATAL, fresh)
+        send_text("counting the model calls of every sampler", node_id(cls))
         planned = measurement.plan(entries, grids, calls)
         progress = CallProgress(node_id(cls), measurement.remaining(planned) + 3 * FIRST, subject.guider)
         subject.on_call = progress.call
@@ -150,4 +148,4 @@ def _pictures(cells: list[Cell], measurement: Measurement, decode) -> tuple[torc
     """(picture, strip) as IMAGEs."""
     truth = next(iter(measurement.references.values())).samples[0]
     drawn = picture(cells, measurement.references), strip(cells, lambda cell: decode(cell.first), decode(truth))
-    return tuple(torch.from_numpy(np.ascontiguousarray(image))[None] for image in drawn)
+    return tuple(map(as_image, drawn))

@@ -5,12 +5,21 @@ import time
 import comfy.utils
 import latent_preview
 
+from .host import prompt_server
+
 _EVERY = 0.5  # seconds between texts
 
 
 def node_id(node):
     """The id of the node that runs, None outside of a prompt."""
     return getattr(getattr(node, "hidden", None), "unique_id", None)
+
+
+def workflow_id(node) -> str | None:
+    """The id of the workflow that the node runs in, as the editor saves it; None where it says none."""
+    info = getattr(getattr(node, "hidden", None), "extra_pnginfo", None)
+    workflow = info.get("workflow") if isinstance(info, dict) else None
+    return workflow.get("id") if isinstance(workflow, dict) else None
 
 
 class CallProgress:
@@ -66,10 +75,6 @@ def duration(seconds: float) -> str:
 
 def send_text(text: str, node) -> None:
     """Show a text on a node while it runs, where the host can; node as `node_id` gives it."""
-    try:
-        from server import PromptServer
-    except ImportError:
-        return
-    server = getattr(PromptServer, "instance", None)
+    server = prompt_server()
     if node is not None and hasattr(server, "send_progress_text"):
         server.send_progress_text(text, node)

@@ -18,6 +18,7 @@ from comfyui_version import __version__ as HOST_VERSION
 from ..samplers.lab.fingerprint import fingerprint, folder_digest, model_fingerprint
 from ..samplers.lab.measure import Dry
 from .host import time_map
+from .schema import ADVANCED
 
 CATEGORY = "RES/lab"
 # What the host's nodes say of an empty latent's size, as far as this host has it.
@@ -37,6 +38,11 @@ def subject_inputs() -> list:
             "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False, tooltip="Of the starting noise."
         ),
     ]
+
+
+def filename_input(default: str, tooltip: str) -> io.String.Input:
+    """Where a node's tables go."""
+    return io.String.Input("filename_prefix", default=default, tooltip=tooltip, **ADVANCED)
 
 
 class NeedsPrompt(ValueError):
@@ -78,7 +84,10 @@ class Subject:
         self.guider = _unprompted(model) if self.alone else copy.copy(model)
         samples = latent["samples"]
         if getattr(samples, "is_nested", False):
-            raise ValueError("latent is nested (several latents in one, as video with sound), which the lab cannot measure.")
+            raise ValueError(
+                "latent_image is nested (several latents in one, as of video with sound), which the lab cannot measure. Connect "
+                "an ordinary one."
+            )
         sizes = {name: latent.get(name) for name in _SIZES}
         samples = comfy.sample.fix_empty_latent_channels(self.guider.model_patcher, samples, **sizes)
         self.latent = {name: value for name, value in latent.items() if name not in _SIZES} | {"samples": samples}

@@ -4,17 +4,17 @@ import json
 
 import folder_paths
 import latent_preview
-import torch
 from comfy_api.v0_0_2 import io
 
 from ..samplers.grid import grid_steps, read_sigmas
-from ..samplers.lab.trace import Row, Trace, as_table
+from ..samplers.lab.trace import Trace, as_table
+from ..samplers.lab.trace_picture import picture
 from .calls import chooses_own_grid
-from .host import time_map
+from .figures import as_image, check_matplotlib
+from .host import prompt_server, time_map
 from .lab_files import output_stem, write_csv
-from .lab_progress import node_id
-from .lab_subject import CATEGORY, Subject, subject_inputs
-from .plot import as_image, new_figure
+from .lab_progress import node_id, workflow_id
+from .lab_subject import CATEGORY, Subject, filename_input, subject_inputs
 from .schema import schema
 
 EVENT = "comfyui_res.trace"
@@ -37,23 +37,19 @@ class RESLabTrace(io.ComfyNode):
                 *subject_inputs(),
                 io.Sampler.Input("sampler", tooltip="Any: of this pack, the host or another pack."),
                 io.Sigmas.Input("sigmas", tooltip="Falling, or rising for inversion; two or more."),
-                io.String.Input(
-                    "filename_prefix",
-                    default="res_lab/trace",
-                    tooltip="Of the CSV file, in the output folder; as in Save Image.",
-                ),
+                filename_input("res_lab/trace", "Of the CSV file in the output folder, as in Save Image."),
             ],
             outputs=[
                 io.Latent.Output(display_name="output", tooltip="What SamplerCustomAdvanced gives, to the bit."),
                 io.Image.Output(display_name="picture", tooltip="The measures over the steps."),
                 io.String.Output(display_name="table", tooltip="A row a step, in Markdown."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
     def execute(cls, model, latent_image, seed, sampler, sigmas, filename_prefix) -> io.NodeOutput:
-        """LATENT, IMAGE of shape (1, height, width, 3), STRING; the CSV is written for a run that is broken off too.
+        """(LATENT, IMAGE of shape (1, height, width, 3), STRING); the CSV is written for a run that is broken off too.
 
         Raises:
             ValueError: an input that the lab cannot measure or save to.
@@ -63,10 +59,11 @@ class RESLabTrace(io.ComfyNode):
         time = time_map(subject.model_sampling)
         if not grid_steps(sigmas, time):
             raise ValueError(f"sigmas must hold two different sigmas or more, got {sigmas.tolist()}; there is no step to trace.")
-        stem, figure = output_stem(filename_prefix), new_figure("RES Lab: Trace")
+        check_matplotlib("RES Lab: Trace")
+        stem = output_stem(filename_prefix)
         file = stem.with_name(f"{stem.name}.csv")
         name = file.relative_to(folder_paths.get_output_directory()).as_posix()
-        steps, tell = len(sigmas) - 1, _teller(node_id(cls))
+        steps, tell = len(sigmas) - 1, _teller(cls)
 
         def on_row(row):
             tell({"row": row.as_json(), "steps": steps})
@@ -89,36 +86,13 @@ class RESLabTrace(io.ComfyNode):
                 tell({"file": name})
         shown = {"rows": [row.as_json() for row in trace.rows], "steps": steps, "file": name}
         ui = {"res_trace": [json.dumps(shown)], "text": [name]}
-        return io.NodeOutput(run.latent, draw(figure, trace.rows), as_table(trace.rows), ui=ui)
+        return io.NodeOutput(run.latent, as_image(picture(trace.rows)), as_table(trace.rows), ui=ui)
 
 
-def _teller(node: str | None):
-    """tell(dictionary): to the node in the browser that queued the prompt; to nobody where there is no server."""
-    try:
-        from server import PromptServer
-    except ImportError:
+def _teller(node):
+    """tell(dictionary): to the node that runs, in the browser and the workflow that queued it; to nobody where there is none."""
+    server, of = prompt_server(), node_id(node)
+    if server is None or of is None:
         return lambda data: None
-    server = getattr(PromptServer, "instance", None)
-    if server is None or node is None:
-        return lambda data: None
-    return lambda data: server.send_sync(EVENT, {"node": node, **data}, server.client_id)
-
-
-def draw(figure, rows: list[Row]) -> torch.Tensor:
-    """A trace on an empty Figure, as IMAGE, float32, of shape (1, height, width, 3)."""
-    panels = figure.subplots(2, sharex=True)
-    curves = (
-        {"|D change|": "d_change", "local error": "local_error"},
-        {"acceleration in sigma": "acceleration_sigma", "acceleration in lambda": "acceleration_lambda"},
-    )
-    steps = [row.step for row in rows]
-    for axes, names in zip(panels, curves):
-        for label, field in names.items():
-            axes.plot(steps, [getattr(row, field) for row in rows], label=label, marker="o", markersize=3, linewidth=1.2)
-        axes.set_yscale("log")
-        axes.grid(alpha=0.3)
-        axes.legend()
-    panels[0].set_ylabel("relative")
-    panels[1].set_ylabel("per unit of time squared")
-    panels[1].set_xlabel(f"step ({sum(row.calls for row in rows)} model calls)")
-    return as_image(figure)
+    whose = {"node": of, "workflow": workflow_id(node)}
+    return lambda data: server.send_sync(EVENT, {**whose, **data}, server.client_id)

@@ -11,6 +11,7 @@ from ..samplers.gddim.cld import CLD
 from ..samplers.gddim.times import time_grid
 from ..samplers.schedules import denoise_tail
 from .gddim import mode_input, sampler_of
+from .inputs import denoise_input, number, steps_input
 from .process_model import ProcessSampling, check_unpatched, process_model
 from .schema import ADVANCED, schema
 
@@ -40,45 +41,20 @@ class RESGDDIMTimes(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
+        power = "2 is the paper's grid. Larger: more of the steps near the image. 1: uniform in t."
+        t_min = "The last time above 0. 0 is the process's own: 0.001 for CLD, 0.00001 for blurring diffusion."
         return schema(
             node_id="RESGDDIMTimes",
             display_name="gDDIM Times",
             category=_CATEGORY,
             description="SIGMAS for models of CLD and blurring diffusion: times t, uniform in t^(1/power), and 0 at the end.",
-            search_aliases=["gddim", "cld", "blurring", "scheduler", "sigmas"],
+            search_aliases=["res", "gddim", "cld", "blurring", "scheduler", "sigmas"],
             inputs=[
                 io.Model.Input("model", tooltip="A model of CLD or blurring diffusion."),
-                io.Int.Input(
-                    "steps", default=20, min=1, max=10000, tooltip="Steps, each one model call without a corrector of kind PECE."
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Below 1 only the last part of a longer grid is used, to start from a given latent, as in KSampler.",
-                ),
-                io.Float.Input(
-                    "power",
-                    default=2.0,
-                    min=0.1,
-                    max=20.0,
-                    step=0.1,
-                    round=False,
-                    tooltip="2 is the paper's grid. Larger: more of the steps near the image. 1: uniform in t.",
-                    **ADVANCED,
-                ),
-                io.Float.Input(
-                    "t_min",
-                    default=0.0,
-                    min=0.0,
-                    max=0.5,
-                    step=0.0001,
-                    round=False,
-                    tooltip="The last time above 0. 0 is the process's own: 0.001 for CLD, 0.00001 for blurring diffusion.",
-                    **ADVANCED,
-                ),
+                steps_input("Steps, each one model call, or two with corrector PECE."),
+                denoise_input(),
+                number("power", 2.0, 0.1, 20.0, 0.1, power, **ADVANCED),
+                number("t_min", 0.0, 0.0, 0.5, 0.0001, t_min, **ADVANCED),
             ],
             outputs=[io.Sigmas.Output()],
         )
@@ -104,7 +80,7 @@ class RESGDDIMSample(io.ComfyNode):
             description="Samples a model of CLD or blurring diffusion with gDDIM, from an ordinary latent to an ordinary latent: "
             "what the process has besides, as the velocity of CLD, is drawn from its prior by the seed, item by item. The "
             "samplers exp_gddim, exp_gddim_sde and the RES samplers do the same in KSampler.",
-            search_aliases=["gddim", "cld", "langevin", "blurring", "sampler"],
+            search_aliases=["res", "gddim", "cld", "langevin", "blurring", "sampler"],
             inputs=[
                 io.Model.Input("model", tooltip="A model of CLD or blurring diffusion."),
                 io.Int.Input(
@@ -144,13 +120,14 @@ class RESLoadCLD(io.ComfyNode):
             category=_CATEGORY,
             description="A score network of critically-damped Langevin diffusion as a MODEL for gDDIM Sample: that of the digits "
             "which comes with the pack, or a file from models/diffusion_models. Its metadata must name its process.",
-            search_aliases=["gddim", "cld", "langevin", "checkpoint"],
+            search_aliases=["res", "gddim", "cld", "langevin", "checkpoint"],
             inputs=[
                 io.Combo.Input(
                     "file",
                     options=[_EMBEDDED, *_files()],
                     default=_EMBEDDED,
-                    tooltip="digits (embedded) needs no download. training/cld.py of the pack writes such files.",
+                    tooltip="digits (embedded) comes with the pack; the others are those of models/diffusion_models, which "
+                    "training/cld.py of the pack writes.",
                 )
             ],
             outputs=[io.Model.Output()],

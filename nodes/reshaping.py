@@ -4,6 +4,7 @@ from comfy_api.v0_0_2 import io
 
 from ..samplers.reshaping import blend, resample, split
 from .host import time_map
+from .inputs import number, steps_input
 from .schema import schema
 
 _MODEL_TOOLTIP = "The model the SIGMAS are for. Only its kind counts: logSNR is another function of sigma on flow models."
@@ -21,7 +22,7 @@ class RESSigmasBlend(io.ComfyNode):
         return schema(
             node_id="RESSigmasBlend",
             display_name="RES Sigmas Blend",
-            category="RES",
+            category="RES/sigmas",
             description="Something between two schedules: their weighted mean in logSNR, step by step. A mean in sigma would not "
             "feel the difference near the image.",
             search_aliases=["res", "sigmas", "mix", "merge", "schedule"],
@@ -29,9 +30,7 @@ class RESSigmasBlend(io.ComfyNode):
                 io.Model.Input("model", tooltip=_MODEL_TOOLTIP),
                 io.Sigmas.Input("sigmas_a", tooltip="Gives the number of steps."),
                 io.Sigmas.Input("sigmas_b", tooltip="Resampled to the steps of sigmas_a where it has others."),
-                io.Float.Input(
-                    "weight", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="Of sigmas_b: 0 is sigmas_a, 1 is sigmas_b."
-                ),
+                number("weight", 0.5, 0.0, 1.0, 0.01, "Of sigmas_b: 0 is sigmas_a, 1 is sigmas_b."),
             ],
             outputs=[io.Sigmas.Output()],
         )
@@ -50,14 +49,14 @@ class RESSigmasResample(io.ComfyNode):
         return schema(
             node_id="RESSigmasResample",
             display_name="RES Sigmas Resample",
-            category="RES",
+            category="RES/sigmas",
             description="The same schedule in more steps or fewer: a monotone curve through its logSNR, read at other places. "
             "Its ends stay.",
             search_aliases=["res", "sigmas", "steps", "interpolate", "schedule"],
             inputs=[
                 io.Model.Input("model", tooltip=_MODEL_TOOLTIP),
                 io.Sigmas.Input("sigmas", tooltip="Falling or rising, of two sigmas or more."),
-                io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Steps of the new SIGMAS."),
+                steps_input("Steps of the new SIGMAS."),
             ],
             outputs=[io.Sigmas.Output()],
         )
@@ -73,9 +72,9 @@ def _places():
     logsnr = "log(alpha^2 / sigma^2), twice lambda; 0: as much noise as image."
     percent = "Of the model's timesteps, as start_percent of Apply ControlNet."
     return {
-        "sigma": io.Float.Input("sigma", default=0.875, min=0.0, max=1e5, step=0.005, round=False, tooltip="As in SIGMAS."),
-        "logSNR": io.Float.Input("logsnr", default=0.0, min=-30.0, max=30.0, step=0.1, round=False, tooltip=logsnr),
-        "percent": io.Float.Input("percent", default=0.5, min=0.0, max=1.0, step=0.01, round=False, tooltip=percent),
+        "sigma": number("sigma", 0.875, 0.0, 1e5, 0.005, "As in SIGMAS."),
+        "logSNR": number("logsnr", 0.0, -40.0, 40.0, 0.1, logsnr),
+        "percent": number("percent", 0.5, 0.0, 1.0, 0.01, percent),
     }
 
 
@@ -87,7 +86,7 @@ class RESSigmasSplit(io.ComfyNode):
         return schema(
             node_id="RESSigmasSplit",
             display_name="RES Sigmas Split",
-            category="RES",
+            category="RES/sigmas",
             description="Cuts SIGMAS in two at a noise level, for a second model, sampler or guidance: Wan 2.2 hands over from "
             "its high-noise to its low-noise model at sigma 0.875 (0.9 for image to video). The cut is at the entry nearest in "
             "logSNR: no step is added, and the two parts together are the whole.",
@@ -101,7 +100,10 @@ class RESSigmasSplit(io.ComfyNode):
                     tooltip="Where to cut.",
                 ),
             ],
-            outputs=[io.Sigmas.Output("first"), io.Sigmas.Output("second")],
+            outputs=[
+                io.Sigmas.Output("first", tooltip="From the first of sigmas to the cut; sampled with add_noise on."),
+                io.Sigmas.Output("second", tooltip="From the cut to the last; sampled with add_noise off."),
+            ],
         )
 
     @classmethod

@@ -20,6 +20,7 @@ from ..samplers.res import (
 )
 from ..samplers.tableaus import MIN_NODE, res_2s, res_3s
 from ..samplers.time_maps import FLOW, FLOW_LOG_SIGMA
+from .inputs import number
 from .registry import for_host
 from .schema import ADVANCED, schema
 
@@ -51,60 +52,32 @@ def _last_step_input():
     )
 
 
-def _data_scale_input():
-    return io.Float.Input(
-        "data_scale",
-        default=DATA_SCALE,
-        min=MIN_DATA_SCALE,
-        max=MAX_DATA_SCALE,
-        step=0.01,
-        round=False,
-        tooltip="Sigma at which alpha turns. Near 1, the standard deviation of latents, it follows smooth data closely; "
-        "larger values are steadier at few steps and high CFG.",
-        **ADVANCED,
+def _alpha_inputs():
+    scale = (
+        "Sigma at which alpha turns. Near 1, the standard deviation of latents, it follows smooth data closely; larger values "
+        "are steadier at few steps and high CFG."
     )
-
-
-def _power_input():
-    return io.Float.Input(
-        "power",
-        default=POWER,
-        min=MIN_POWER,
-        max=MAX_POWER,
-        step=0.01,
-        round=False,
-        tooltip="alpha = (1 + (sigma / data_scale)^power)^(-1 / power). 2 is the alpha of variance-preserving models, 1 that of "
-        "flow models; in between measures best on both.",
-        **ADVANCED,
+    power = (
+        "alpha = (1 + (sigma / data_scale)^power)^(-1 / power). 2 is the alpha of variance-preserving models, 1 that of flow "
+        "models; in between measures best on both."
     )
-
-
-def _eps_share_input():
-    return io.Float.Input(
-        "eps_share",
-        default=EPS_SHARE,
-        min=0.0,
-        max=1.0,
-        step=0.01,
-        round=False,
-        tooltip="How much of a step near the image interpolates the noise (eps) instead of the denoised output, and above 0 the "
-        "last step almost wholly. 0.2 to 0.5 measure alike, 1 is unsteady.",
-        **ADVANCED,
+    share = (
+        "How much of a step near the image interpolates the noise (eps) instead of the denoised output, and above 0 the last "
+        "step almost wholly. 0.2 to 0.5 measure alike, 1 is unsteady."
     )
+    return [
+        number("data_scale", DATA_SCALE, MIN_DATA_SCALE, MAX_DATA_SCALE, 0.01, scale, **ADVANCED),
+        number("power", POWER, MIN_POWER, MAX_POWER, 0.01, power, **ADVANCED),
+        number("eps_share", EPS_SHARE, 0.0, 1.0, 0.01, share, **ADVANCED),
+    ]
 
 
 def _node_input(name, default, ordinal):
-    return io.Float.Input(
-        name,
-        default=default,
-        min=MIN_NODE,
-        max=1.0,
-        step=0.001,
-        round=False,
-        tooltip=f"Where in the step the {ordinal} call lies, as a fraction of the step in logSNR. {default:.4g} measures within "
-        "10 % of the best, eps and flow models taken together.",
-        **ADVANCED,
+    tooltip = (
+        f"Where in the step the {ordinal} call lies, as a fraction of the step in logSNR. The default measures within 10 % of "
+        "the best, eps and flow models taken together."
     )
+    return number(name, default, MIN_NODE, 1.0, 0.001, tooltip, **ADVANCED)
 
 
 def _sampler(sample, default_flow_time, flow_variable, **options):
@@ -120,7 +93,7 @@ class RESMultistep(io.ComfyNode):
         return schema(
             node_id="RESMultistep",
             display_name="RES Multistep",
-            category="RES",
+            category="RES/samplers",
             description="Refined exponential multistep solver, deterministic. One model call a step: 20 steps are 20 calls. "
             "Order 2 and 3 are the samplers exp_res_2m and exp_res_3m, with corrector exp_res_2mc and exp_res_3mc; order 4 with "
             "corrector and interpolation in alpha is exp_res.",
@@ -144,7 +117,7 @@ class RESMultistep(io.ComfyNode):
                     "interpolation",
                     options=[
                         io.DynamicCombo.Option("lambda", [_last_step_input()]),
-                        io.DynamicCombo.Option("alpha", [_data_scale_input(), _power_input(), _eps_share_input()]),
+                        io.DynamicCombo.Option("alpha", _alpha_inputs()),
                     ],
                     tooltip="The variable in which denoised outputs are interpolated. lambda: half the logSNR, as in the RES "
                     "paper. alpha: finite at both ends of a schedule, and stable at high order.",
@@ -178,7 +151,7 @@ class RESSingleStep(io.ComfyNode):
         return schema(
             node_id="RESSingleStep",
             display_name="RES Single-step",
-            category="RES",
+            category="RES/samplers",
             description="Refined exponential single-step solver (RES-2S, RES-3S), deterministic. It calls the model `stages` "
             "times a step, once in the last step to sigma 0: 7 steps of RES-3S are 19 calls. Compare samplers at "
             "equal calls, not at equal steps. The defaults are the samplers exp_res_2s and exp_res_3s.",

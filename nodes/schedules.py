@@ -9,6 +9,7 @@ from ..samplers.schedules import DIRECTIONS, SigmaRange, denoise_tail, directed,
 from ..samplers.spacings import SPACINGS
 from ..samplers.time_maps import TimeMap
 from .host import sigma_range, time_map
+from .inputs import denoise_input, number, steps_input
 from .schema import ADVANCED, schema
 
 # parameter of a spacing -> its step in the widget, and its tooltip
@@ -25,70 +26,41 @@ def _spacing_option(name):
     inputs = []
     for key, (default, low, high) in SPACINGS[name].parameters.items():
         step, tooltip = _PARAMETERS[key]
-        inputs.append(io.Float.Input(key, default=default, min=low, max=high, step=step, round=False, tooltip=tooltip))
+        inputs.append(number(key, default, low, high, step, tooltip))
     return io.DynamicCombo.Option(name, inputs)
 
 
-def _logsnr_input(name, default, tooltip):
-    return io.Float.Input(name, default=default, min=-40.0, max=40.0, step=0.1, round=False, tooltip=tooltip)
-
-
-def _direction_input():
-    return io.Combo.Input(
-        "direction",
-        options=list(DIRECTIONS),
-        default=DIRECTIONS[0],
-        optional=True,
-        tooltip="invert: rising SIGMAS, on which a deterministic sampler turns an image into the noise it comes "
-        "from, with add_noise off. denoise inverted: the way back, with add_noise off. It differs from denoise on "
-        "flow models alone, where it starts at sigma 0.999 because at 1 nothing of a latent is left.",
-        **ADVANCED,
-    )
-
-
-def _composition_input():
-    return io.Float.Input(
-        "composition",
-        default=0.5,
-        min=0.1,
-        max=0.9,
-        step=0.01,
-        optional=True,
-        tooltip="The share of the steps after which the grid is where it would otherwise be half way. Above 0.5: "
-        "more steps in the noise, for the composition. Below: more for the details.",
-        **ADVANCED,
-    )
-
-
-def _range_input():
-    ends = [
-        _logsnr_input("start_logsnr", -5.0, "Of the first sigma; SDXL begins at -5.36."),
-        _logsnr_input("end_logsnr", 7.0, "Of the last sigma above 0; SDXL ends at 7.07."),
-    ]
-    return io.DynamicCombo.Input(
-        "range",
-        options=[io.DynamicCombo.Option("model", []), io.DynamicCombo.Option("logSNR", ends)],
-        optional=True,
-        tooltip="model: from the model's largest sigma. logSNR: between two values of log(alpha^2 / sigma^2).",
-    )
-
-
 def _length_inputs():
+    tooltip = "Steps, not model calls: a single-step sampler of k stages makes k (steps - 1) + 1 calls."
+    return [steps_input(tooltip), denoise_input()]
+
+
+def _further_inputs():
+    composition = (
+        "The share of the steps after which the grid is where it would otherwise be half way. Above 0.5: more steps in the "
+        "noise, for the composition. Below: more for the details."
+    )
+    ends = [
+        number("start_logsnr", -5.0, -40.0, 40.0, 0.1, "Of the first sigma; SDXL begins at -5.36."),
+        number("end_logsnr", 7.0, -40.0, 40.0, 0.1, "Of the last sigma above 0; SDXL ends at 7.07."),
+    ]
     return [
-        io.Int.Input(
-            "steps",
-            default=20,
-            min=1,
-            max=10000,
-            tooltip="Steps, not model calls: a single-step sampler of k stages makes k (steps - 1) + 1 calls.",
+        io.Combo.Input(
+            "direction",
+            options=list(DIRECTIONS),
+            default=DIRECTIONS[0],
+            optional=True,
+            tooltip="invert: rising SIGMAS, on which a deterministic sampler turns an image into the noise it comes from, with "
+            "add_noise off. denoise inverted: the way back, with add_noise off. It differs from denoise on flow models alone, "
+            "where it starts at sigma 0.999 because at 1 nothing of a latent is left.",
+            **ADVANCED,
         ),
-        io.Float.Input(
-            "denoise",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="Below 1 only the last steps of a grid of steps / denoise are kept, as in Basic Scheduler.",
+        number("composition", 0.5, 0.1, 0.9, 0.01, composition, optional=True, **ADVANCED),
+        io.DynamicCombo.Input(
+            "range",
+            options=[io.DynamicCombo.Option("model", []), io.DynamicCombo.Option("logSNR", ends)],
+            optional=True,
+            tooltip="model: from the model's largest sigma. logSNR: between two values of log(alpha^2 / sigma^2).",
         ),
     ]
 
@@ -149,7 +121,7 @@ class RESLogSNRSchedule(_Schedule):
         return schema(
             node_id="RESLogSNRSchedule",
             display_name="RES LogSNR Schedule",
-            category="RES",
+            category="RES/sigmas",
             description="A time grid built in logSNR, from the model's largest sigma to 0, for eps, v, EDM and flow models. "
             "Also offered as the schedulers logsnr_arctan, logsnr_uniform and logsnr_power.",
             search_aliases=["res", "scheduler", "sigmas", "logsnr", "karras", "lambda"],
@@ -163,9 +135,7 @@ class RESLogSNRSchedule(_Schedule):
                     "arctan: between uniform and kl_optimal, the best measured. cosine: fine at both ends. "
                     "dense_middle: fine between them.",
                 ),
-                _direction_input(),
-                _composition_input(),
-                _range_input(),
+                *_further_inputs(),
             ],
             outputs=[io.Sigmas.Output()],
         )
@@ -190,7 +160,7 @@ class RESLogSNRCurve(_Schedule):
         return schema(
             node_id="RESLogSNRCurve",
             display_name="RES LogSNR Curve",
-            category="RES",
+            category="RES/sigmas",
             description="A time grid drawn by hand: drag points of a monotone curve from noise to image. A straight line is "
             "uniform in logSNR; where the curve is flat the steps are small.",
             search_aliases=["res", "scheduler", "sigmas", "logsnr", "draw", "editor", "custom", "manual"],
@@ -203,9 +173,7 @@ class RESLogSNRCurve(_Schedule):
                     tooltip="JSON: points [share of the steps, share of the logSNR range], from [0, 0] to [1, 1]. "
                     "The picture below edits it.",
                 ),
-                _direction_input(),
-                _composition_input(),
-                _range_input(),
+                *_further_inputs(),
             ],
             outputs=[io.Sigmas.Output()],
         )

@@ -7,6 +7,7 @@ from ..samplers.churn import Churn
 from ..samplers.res import NOISES, SAMPLERS, Sampler
 from ..samplers.stochastic import SOLVERS, sample_res_churn
 from .host import model_sampling_of, sigma_range
+from .inputs import number, s_noise_input
 from .registry import for_host
 from .schema import ADVANCED, schema
 
@@ -15,31 +16,9 @@ _SDE = {"exp_res": "exp_res_sde", "2m": "exp_res_2m_sde", "2s": "exp_res_2s_sde"
 _NO_LIMIT = 100_000.0
 
 
-def s_noise_input():
-    """How strong the noise is."""
-    return io.Float.Input(
-        "s_noise",
-        default=1.0,
-        min=0.0,
-        max=10.0,
-        step=0.01,
-        round=False,
-        tooltip="Factor of the added noise. 1 is right; above adds detail and grain, below smooths.",
-        **ADVANCED,
-    )
-
-
 def _limit_input(name, default, tooltip):
-    return io.Float.Input(
-        name,
-        default=default,
-        min=0.0,
-        max=_NO_LIMIT,
-        step=0.01,
-        round=False,
-        tooltip=f"{tooltip} Compared with sigma, on flow models (Flux, SD3, Wan) with sigma / (1 - sigma).",
-        **ADVANCED,
-    )
+    tooltip += " Compared with sigma, on flow models (Flux, SD3, Wan) with sigma / (1 - sigma)."
+    return number(name, default, 0.0, _NO_LIMIT, 0.01, tooltip, **ADVANCED)
 
 
 class RESSDE(io.ComfyNode):
@@ -47,10 +26,14 @@ class RESSDE(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
+        eta = (
+            "How much noise is exchanged. 0: none, the deterministic sampler. 1: the reverse SDE, DDPM at first order. Any value "
+            "is right in the limit of many steps; larger ones need more of them."
+        )
         return schema(
             node_id="RESSDE",
             display_name="RES SDE",
-            category="RES",
+            category="RES/samplers",
             description="RES for the reverse SDE: it exchanges noise on the way, and is right on eps, v, EDM and flow models. An "
             "item's noise depends on the seed and that item alone, whatever batch it is in. At the defaults these are the "
             "samplers exp_res_sde, exp_res_2m_sde, exp_res_2s_sde and exp_res_3s_sde.",
@@ -63,16 +46,7 @@ class RESSDE(io.ComfyNode):
                     tooltip="exp_res measures best. It makes one model call a step, as 2m does, 2s two, 3s three; the last step "
                     "to sigma 0 is always one call.",
                 ),
-                io.Float.Input(
-                    "eta",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    round=False,
-                    tooltip="How much noise is exchanged. 0: none, the deterministic sampler. 1: the reverse SDE, DDPM at first "
-                    "order. Any value is right in the limit of many steps; larger ones need more of them.",
-                ),
+                number("eta", 1.0, 0.0, 10.0, 0.01, eta),
                 s_noise_input(),
                 io.Combo.Input(
                     "noise",
@@ -99,10 +73,14 @@ class RESStochasticChurn(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
+        s_churn = (
+            "How much noise is added and removed again in all. 0: none, the deterministic sampler. A step's noise level rises by "
+            "s_churn / steps, at most by 0.414. 6 is about as much as RES SDE at eta 1."
+        )
         return schema(
             node_id="RESStochasticChurn",
             display_name="RES Stochastic (churn)",
-            category="RES",
+            category="RES/samplers",
             description="The RES paper's stochastic sampler: before a step noise is added, and a deterministic solver goes on "
             "from there (EDM's churn). Right on eps, v, EDM and flow models; it costs no model call. An item's noise depends on "
             "the seed and that item alone, whatever batch it is in.",
@@ -115,16 +93,7 @@ class RESStochasticChurn(io.ComfyNode):
                     tooltip="The deterministic sampler. 2s takes two calls a step, 3s three, the others one. exp_res is the one "
                     "to start with; 3m and 3mc overshoot under churn at few steps and high CFG.",
                 ),
-                io.Float.Input(
-                    "s_churn",
-                    default=5.0,
-                    min=0.0,
-                    max=10000.0,
-                    step=0.1,
-                    round=False,
-                    tooltip="How much noise is added and removed again in all. 0: none, the deterministic sampler. A step's "
-                    "noise level rises by s_churn / steps, at most by 0.414. 6 is about as much as RES SDE at eta 1.",
-                ),
+                number("s_churn", 5.0, 0.0, 10000.0, 0.1, s_churn),
                 _limit_input("s_tmin", 0.0, "Below this noise level no noise is added."),
                 _limit_input("s_tmax", _NO_LIMIT, "Above this noise level no noise is added."),
                 s_noise_input(),

@@ -51,12 +51,23 @@ def test_words_of_the_pictures():
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", ["main.json", "nodeDefs.json"])
 def test_other_languages_translate_what_there_is(language, name):
-    """No words for what does not exist, no empty ones, and the same {placeholders}."""
+    """No words for what does not exist, no empty ones, and the same {placeholders}; Chinese all there is."""
     english, others = leaves(read("en", name)), leaves(read(language, name))
     assert set(others) <= set(english)
+    assert language != "zh" or set(others) == set(english), sorted(set(english) - set(others))
     for path, text in others.items():
         assert text.strip()
         assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", english[path])), path
+
+
+def test_what_stands_alike_in_english_does_in_chinese():
+    """A text that several nodes share has one translation, so that a change of it is made in all of them."""
+    english, chinese = leaves(read("en", "nodeDefs.json")), leaves(read("zh", "nodeDefs.json"))
+    translations = {}
+    for path, text in english.items():
+        if path[-1] in ("tooltip", "description"):
+            translations.setdefault(text, set()).add(chinese[path])
+    assert {text: found for text, found in translations.items() if len(found) > 1} == {}
 
 
 def test_every_node_has_a_help_page(pack):
