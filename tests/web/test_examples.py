@@ -9,6 +9,16 @@ from dev.setup import ROOT
 EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
 
 
+# Titles of nodes that lie over each other, in pairs; a title is above its node.
+_OVERLAPS = """() => {
+    const title = LiteGraph.NODE_TITLE_HEIGHT;
+    const boxes = app.graph.nodes.map(({ title: name, pos, size }) =>
+        ({ name, left: pos[0], top: pos[1] - title, right: pos[0] + size[0], bottom: pos[1] + size[1] }));
+    const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    return boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) => meet(a, b)).map((b) => [a.name, b.name]));
+}"""
+
+
 def test_there_are_enough_with_thumbnails():
     assert len(EXAMPLES) >= 6
     assert all(example.with_suffix(".jpg").is_file() for example in EXAMPLES)
@@ -21,6 +31,12 @@ def test_those_that_want_a_checkpoint_name_it():
         notes = " ".join(str(node["widgets_values"]) for node in nodes if node["type"] == "MarkdownNote")
         assert example.stem.startswith("digits") or files
         assert all(file in notes for file in files), example.stem
+
+
+def test_each_says_what_it_shows():
+    for example in EXAMPLES:
+        notes = [node for node in json.loads(example.read_text())["nodes"] if node["type"] == "MarkdownNote"]
+        assert len(notes) == 1 and len(notes[0]["widgets_values"][0]) > 60, example.stem
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
@@ -39,6 +55,8 @@ def test_loaded_from_the_template_browser(editor, example):
     known = set(editor.js("() => Object.keys(LiteGraph.registered_node_types)"))
     assert wanted <= known, "no node is red"
     page.keyboard.press("Escape")
+    page.wait_for_timeout(500)  # Nodes 2.0 gives nodes their size as it draws them
+    assert editor.js(_OVERLAPS) == []
     if example.stem.startswith("digits"):
         outputs = editor.run()
         assert any(output.get("images") for output in outputs.values())
