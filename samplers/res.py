@@ -10,7 +10,10 @@ take a model that returns (guided, unconditional), see `cfg_pp.py`.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
 
 from .brownian import brownian_noise_sampler
 from .cfg_pp import cfg_pp
@@ -20,6 +23,7 @@ from .loop import run
 from .multistep import multistep_plan
 from .noise import default_noise_sampler
 from .plan import MAX_STRENGTH, Noise, Plan
+from .signature import Callback, ExtraArgs, Model, NoiseSampler, Sigmas
 from .single_step import single_step_plan
 from .tableaus import RES_1, res_2s, res_3s
 from .time_maps import FLOW, FLOW_LOG_SIGMA, VE, TimeMap
@@ -37,27 +41,37 @@ MIN_POWER, MAX_POWER = 1.0, 4.0
 DATA_SCALE, POWER = 6.0, 1.5
 EPS_SHARE = 0.33
 _LAST_STEP = InAlpha(1.5)
-EXP_RES = InAlpha(DATA_SCALE, POWER, EPS_SHARE)
+
+Planner = Callable[..., Plan]  # (sigmas, *, time, noise, churn) -> Plan
+SOLVERS: dict[str, Planner] = {
+    "exp_res": partial(multistep_plan, order=4, corrector=True, interpolation=InAlpha(DATA_SCALE, POWER, EPS_SHARE)),
+    "exp_res_2m": partial(multistep_plan, order=2),
+    "exp_res_3m": partial(multistep_plan, order=3),
+    "exp_res_2mc": partial(multistep_plan, order=2, corrector=True),
+    "exp_res_3mc": partial(multistep_plan, order=3, corrector=True),
+    "exp_res_2s": partial(single_step_plan, tableau=res_2s()),
+    "exp_res_3s": partial(single_step_plan, tableau=res_3s()),
+}
 
 
 def sample_res_multistep(
-    model,
-    x,
-    sigmas,
-    extra_args=None,
-    callback=None,
-    disable=None,
+    model: Model,
+    x: torch.Tensor,
+    sigmas: Sigmas,
+    extra_args: ExtraArgs = None,
+    callback: Callback = None,
+    disable: bool | None = None,
     *,
-    order=2,
-    start="low order",
-    corrector=False,
-    interpolation="lambda",
-    data_scale=DATA_SCALE,
-    power=POWER,
-    eps_share=EPS_SHARE,
-    last_step="denoised",
+    order: int = 2,
+    start: str = "low order",
+    corrector: bool = False,
+    interpolation: str = "lambda",
+    data_scale: float = DATA_SCALE,
+    power: float = POWER,
+    eps_share: float = EPS_SHARE,
+    last_step: str = "denoised",
     time: TimeMap = VE,
-):
+) -> torch.Tensor:
     """RES multistep, order 1 to 4: one model call a step.
 
     Args:
@@ -96,14 +110,14 @@ def sample_res_multistep(
 
 
 def check_multistep_options(
-    order,
-    start="low order",
-    interpolation="lambda",
-    data_scale=DATA_SCALE,
-    power=POWER,
-    eps_share=EPS_SHARE,
-    last_step="denoised",
-):
+    order: int,
+    start: str = "low order",
+    interpolation: str = "lambda",
+    data_scale: float = DATA_SCALE,
+    power: float = POWER,
+    eps_share: float = EPS_SHARE,
+    last_step: str = "denoised",
+) -> None:
     """Raise a ValueError that names the first option out of its range."""
     if order not in (1, 2, 3, 4):
         raise ValueError(f"order must be 1, 2, 3 or 4, got {order!r}.")
@@ -125,37 +139,88 @@ def check_multistep_options(
             raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value!r}.")
 
 
-def sample_exp_res(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
+def _ode_sampler(name: str, text: str, planner: Planner) -> Callable[..., torch.Tensor]:
+    """A deterministic sampler without options of its own."""
+
+    def sample(
+        model: Model,
+        x: torch.Tensor,
+        sigmas: Sigmas,
+        extra_args: ExtraArgs = None,
+        callback: Callback = None,
+        disable: bool | None = None,
+        *,
+        time: TimeMap = VE,
+    ) -> torch.Tensor:
+        return run(planner(sigmas, time=time), model, x, sigmas, extra_args, callback, disable)
+
+    sample.__name__ = sample.__qualname__ = f"sample_{name}"
+    sample.__doc__ = f"""{text}
+
+    Args:
+        model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
+        time: the time map of the model; with CFG++ VE or FLOW.
+
+    Returns:
+        The latent at the last sigma, shaped like x.
+
+    Raises:
+        ValueError: the grid cannot be sampled on, before the first call; with CFG++ the model returns no pair.
+    """
+    return sample
+
+
+def _with_cfg_pp(planner: Planner) -> Planner:
+    return lambda sigmas, **options: cfg_pp(planner(sigmas, **options), sigmas)
+
+
+sample_exp_res = _ode_sampler(
+    "exp_res",
     """The recommended sampler: order 4, interpolated in alpha with a share of eps, and the free corrector; one call a step.
 
-    What RES-2M does in lambda, in a variable that is finite at both ends of a schedule; see `interpolation.InAlpha`.
-    """
-    options = {"order": 4, "corrector": True, "interpolation": "alpha"}
-    return sample_res_multistep(model, x, sigmas, extra_args, callback, disable, **options, time=time)
+    What RES-2M does in lambda, in a variable that is finite at both ends of a schedule; see `interpolation.InAlpha`.""",
+    SOLVERS["exp_res"],
+)
+sample_exp_res_2m = _ode_sampler(
+    "exp_res_2m",
+    "RES-2M: second order, one call a step. On VE models equal to the host's `res_multistep`.",
+    SOLVERS["exp_res_2m"],
+)
+sample_exp_res_3m = _ode_sampler("exp_res_3m", "RES-3M: third order, one call a step, low-order start.", SOLVERS["exp_res_3m"])
+sample_exp_res_2mc = _ode_sampler(
+    "exp_res_2mc",
+    "RES-2M with the free corrector: every step is redone with the output at its end, at no extra call.",
+    SOLVERS["exp_res_2mc"],
+)
+sample_exp_res_3mc = _ode_sampler("exp_res_3mc", "RES-3M with the free corrector, at no extra call.", SOLVERS["exp_res_3mc"])
+_exp_res_cfg_pp = _ode_sampler(
+    "exp_res_cfg_pp",
+    "exp_res without its share of eps, with CFG++.",
+    _with_cfg_pp(partial(multistep_plan, order=4, interpolation=InAlpha(DATA_SCALE, POWER), corrector=True)),
+)
+_2m_cfg_pp = _ode_sampler("exp_res_2m_cfg_pp", "RES-2M with CFG++.", _with_cfg_pp(SOLVERS["exp_res_2m"]))
+_2mc_cfg_pp = _ode_sampler(
+    "exp_res_2mc_cfg_pp", "RES-2M with the free corrector and CFG++.", _with_cfg_pp(SOLVERS["exp_res_2mc"])
+)
 
 
-def sample_exp_res_2m(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
-    """RES-2M: second order, one call a step. On VE models equal to the host's `res_multistep`."""
-    return sample_res_multistep(model, x, sigmas, extra_args, callback, disable, order=2, time=time)
-
-
-def sample_exp_res_3m(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
-    """RES-3M: third order, one call a step, low-order start."""
-    return sample_res_multistep(model, x, sigmas, extra_args, callback, disable, order=3, time=time)
-
-
-def sample_exp_res_2mc(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
-    """RES-2M with the free corrector: every step is redone with the output at its end, at no extra call."""
-    return sample_res_multistep(model, x, sigmas, extra_args, callback, disable, order=2, corrector=True, time=time)
-
-
-def sample_exp_res_3mc(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
-    """RES-3M with the free corrector."""
-    return sample_res_multistep(model, x, sigmas, extra_args, callback, disable, order=3, corrector=True, time=time)
-
-
-def sample_exp_res_2s(model, x, sigmas, extra_args=None, callback=None, disable=None, *, c2=0.5, time: TimeMap = VE):
+def sample_exp_res_2s(
+    model: Model,
+    x: torch.Tensor,
+    sigmas: Sigmas,
+    extra_args: ExtraArgs = None,
+    callback: Callback = None,
+    disable: bool | None = None,
+    *,
+    c2: float = 0.5,
+    time: TimeMap = VE,
+) -> torch.Tensor:
     """RES-2S: second order, two calls a step. Equal to the host's `seeds_2` with phi_2, r = c2 and eta = 0.
+
+    Args:
+        model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
+        c2: where in the step, in lambda, the second call lies, 0.01 to 1.
+        time: the time map of the model.
 
     Raises:
         ValueError: c2 is not between 0.01 and 1, or the grid cannot be sampled on, before the first call.
@@ -163,8 +228,24 @@ def sample_exp_res_2s(model, x, sigmas, extra_args=None, callback=None, disable=
     return run(single_step_plan(sigmas, res_2s(c2), time), model, x, sigmas, extra_args, callback, disable)
 
 
-def sample_exp_res_3s(model, x, sigmas, extra_args=None, callback=None, disable=None, *, c2=1 / 3, c3=2 / 3, time: TimeMap = VE):
+def sample_exp_res_3s(
+    model: Model,
+    x: torch.Tensor,
+    sigmas: Sigmas,
+    extra_args: ExtraArgs = None,
+    callback: Callback = None,
+    disable: bool | None = None,
+    *,
+    c2: float = 1 / 3,
+    c3: float = 2 / 3,
+    time: TimeMap = VE,
+) -> torch.Tensor:
     """RES-3S: third order, three calls a step. At (1/3, 2/3) equal to the host's `seeds_3` with eta = 0.
+
+    Args:
+        model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
+        c2, c3: where in the step, in lambda, the second and third call lie, 0.01 to 1; see `tableaus.res_3s`.
+        time: the time map of the model.
 
     Raises:
         ValueError: c2 or c3 out of range or singular, or the grid cannot be sampled on, before the first call.
@@ -172,31 +253,31 @@ def sample_exp_res_3s(model, x, sigmas, extra_args=None, callback=None, disable=
     return run(single_step_plan(sigmas, res_3s(c2, c3), time), model, x, sigmas, extra_args, callback, disable)
 
 
-def _sde_sampler(name: str, method: str, plan: Callable[..., Plan]):
-    """A stochastic sampler from `plan(sigmas, time, noise)`."""
+def _sde_sampler(name: str, method: str, planner: Planner) -> Callable[..., torch.Tensor]:
+    """A stochastic sampler: the planner's method for the reverse SDE."""
 
     def sample(
-        model,
-        x,
-        sigmas,
-        extra_args=None,
-        callback=None,
-        disable=None,
+        model: Model,
+        x: torch.Tensor,
+        sigmas: Sigmas,
+        extra_args: ExtraArgs = None,
+        callback: Callback = None,
+        disable: bool | None = None,
         *,
-        eta=1.0,
-        s_noise=1.0,
-        noise="independent",
-        noise_sampler=None,
+        eta: float = 1.0,
+        s_noise: float = 1.0,
+        noise: str = "independent",
+        noise_sampler: NoiseSampler | None = None,
         time: TimeMap = VE,
-    ):
+    ) -> torch.Tensor:
         if noise not in NOISES:
             raise ValueError(f"noise must be one of {', '.join(map(repr, NOISES))}, got {noise!r}.")
-        steps = plan(sigmas, time, _noise(eta, s_noise))
-        if noise_sampler is None and steps.draws_noise:
-            run_of = model, x, extra_args or {}, steps.stages[0].sigma
+        plan = planner(sigmas, time=time, noise=_noise(eta, s_noise))
+        if noise_sampler is None and plan.draws_noise:
+            run_of = model, x, extra_args or {}, plan.stages[0].sigma
             brownian = noise == "brownian"
             noise_sampler = brownian_noise_sampler(*run_of, time, eta) if brownian else default_noise_sampler(*run_of)
-        return run(steps, model, x, sigmas, extra_args, callback, disable, noise_sampler)
+        return run(plan, model, x, sigmas, extra_args, callback, disable, noise_sampler)
 
     sample.__name__ = sample.__qualname__ = f"sample_{name}"
     sample.__doc__ = f"""{method} for the reverse SDE; the noise of a step's stages is one Brownian path.
@@ -227,51 +308,16 @@ def _noise(eta: float, s_noise: float) -> Noise:
 _sde = _sde_sampler(
     "exp_res_sde",
     "The recommended stochastic sampler, order 2 in alpha with the free corrector,",
-    lambda sigmas, time, noise: multistep_plan(
-        sigmas, 2, time, interpolation=InAlpha(DATA_SCALE, POWER), corrector=True, noise=noise
-    ),
+    partial(multistep_plan, order=2, interpolation=InAlpha(DATA_SCALE, POWER), corrector=True),
 )
-_sde_2m = _sde_sampler("exp_res_2m_sde", "RES-2M", lambda sigmas, time, noise: multistep_plan(sigmas, 2, time, noise=noise))
-_sde_2s = _sde_sampler("exp_res_2s_sde", "RES-2S", lambda sigmas, time, noise: single_step_plan(sigmas, res_2s(), time, noise))
-_sde_3s = _sde_sampler("exp_res_3s_sde", "RES-3S", lambda sigmas, time, noise: single_step_plan(sigmas, res_3s(), time, noise))
-_gddim_sde = _sde_sampler(
-    "exp_gddim_sde", "gDDIM of degree 0", lambda sigmas, time, noise: multistep_plan(sigmas, 1, time, noise=noise)
-)
+_sde_2m = _sde_sampler("exp_res_2m_sde", "RES-2M", SOLVERS["exp_res_2m"])
+_sde_2s = _sde_sampler("exp_res_2s_sde", "RES-2S", SOLVERS["exp_res_2s"])
+_sde_3s = _sde_sampler("exp_res_3s_sde", "RES-3S", SOLVERS["exp_res_3s"])
+_gddim_sde = _sde_sampler("exp_gddim_sde", "gDDIM of degree 0", partial(multistep_plan, order=1))
 _sde_2m_cfg_pp = _sde_sampler(
     "exp_res_2m_sde_cfg_pp",
     "RES-2M with CFG++, for a model that returns (guided, unconditional),",
-    lambda sigmas, time, noise: cfg_pp(multistep_plan(sigmas, 2, time, noise=noise), sigmas),
-)
-
-
-def _cfg_pp_sampler(name: str, method: str, plan: Callable[..., Plan]):
-    """A deterministic sampler with CFG++ from `plan(sigmas, time)`."""
-
-    def sample(model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
-        return run(cfg_pp(plan(sigmas, time), sigmas), model, x, sigmas, extra_args, callback, disable)
-
-    sample.__name__ = sample.__qualname__ = f"sample_{name}"
-    sample.__doc__ = f"""{method} with CFG++.
-
-    Args:
-        model: `model(x, sigma, **extra_args) -> (guided, unconditional)` denoised outputs.
-        x, sigmas, extra_args, callback, disable: as in `loop.run`.
-        time: the time map of the model, VE or FLOW.
-
-    Raises:
-        ValueError: the grid cannot be sampled on, before the first call; the model returns no pair.
-    """
-    return sample
-
-
-_2m_cfg_pp = _cfg_pp_sampler("exp_res_2m_cfg_pp", "RES-2M", lambda sigmas, time: multistep_plan(sigmas, 2, time))
-_2mc_cfg_pp = _cfg_pp_sampler(
-    "exp_res_2mc_cfg_pp", "RES-2M with the free corrector", lambda sigmas, time: multistep_plan(sigmas, 2, time, corrector=True)
-)
-_exp_res_cfg_pp = _cfg_pp_sampler(
-    "exp_res_cfg_pp",
-    "exp_res without its share of eps",
-    lambda sigmas, time: multistep_plan(sigmas, 4, time, interpolation=InAlpha(DATA_SCALE, POWER), corrector=True),
+    _with_cfg_pp(SOLVERS["exp_res_2m"]),
 )
 
 
@@ -287,7 +333,7 @@ class Sampler(NamedTuple):
         on_process: the method on a linear diffusion, (sde, sigmas, kind, **options) -> Plan; None where it has none there.
     """
 
-    sample: Callable
+    sample: Callable[..., Any]
     flow_time: TimeMap
     stochastic: bool = False
     cfg_pp: bool = False

@@ -2,47 +2,35 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
+
+import torch
 
 from .churn import Churn
 from .loop import run
-from .multistep import multistep_plan
 from .noise import default_noise_sampler
 from .plan import Plan
-from .res import EXP_RES
-from .single_step import single_step_plan
-from .tableaus import res_2s, res_3s
+from .res import SOLVERS
+from .signature import Callback, ExtraArgs, Model, NoiseSampler, Sigmas
 from .time_maps import VE, TimeMap
-
-# The deterministic samplers of `res.SAMPLERS`, as functions (sigmas, time=..., churn=...) -> Plan.
-SOLVERS: dict[str, Callable[..., Plan]] = {
-    "exp_res": partial(multistep_plan, order=4, corrector=True, interpolation=EXP_RES),
-    "exp_res_2m": partial(multistep_plan, order=2),
-    "exp_res_3m": partial(multistep_plan, order=3),
-    "exp_res_2mc": partial(multistep_plan, order=2, corrector=True),
-    "exp_res_3mc": partial(multistep_plan, order=3, corrector=True),
-    "exp_res_2s": partial(single_step_plan, tableau=res_2s()),
-    "exp_res_3s": partial(single_step_plan, tableau=res_3s()),
-}
 
 
 def sample_res_churn(
-    model,
-    x,
-    sigmas,
-    extra_args=None,
-    callback=None,
-    disable=None,
+    model: Model,
+    x: torch.Tensor,
+    sigmas: Sigmas,
+    extra_args: ExtraArgs = None,
+    callback: Callback = None,
+    disable: bool | None = None,
     *,
     solver: str | Callable[..., Plan] = "exp_res",
-    s_churn=0.0,
-    s_tmin=0.0,
-    s_tmax=math.inf,
-    s_noise=1.0,
-    sigma_max=math.inf,
-    noise_sampler=None,
+    s_churn: float = 0.0,
+    s_tmin: float = 0.0,
+    s_tmax: float = math.inf,
+    s_noise: float = 1.0,
+    sigma_max: float = math.inf,
+    noise_sampler: NoiseSampler | None = None,
     time: TimeMap = VE,
-):
+) -> torch.Tensor:
     """A RES solver under churn: every step within limits starts from a larger sigma, reached by adding noise.
 
     With a single-step solver of order p the distribution of the samples converges with order p, with a multistep one of

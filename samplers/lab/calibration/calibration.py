@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
@@ -12,7 +13,7 @@ from ...grid import read_sigmas
 from ...loop import run
 from ...multistep import multistep_plan
 from ...plan import Plan, Stage
-from ...res import EXP_RES
+from ...res import SOLVERS
 from ...single_step import single_step_plan
 from ...tableaus import res_3s
 from ...time_maps import FLOW, FLOW_LOG_SIGMA, TimeMap
@@ -36,14 +37,8 @@ class Problem(Protocol):
 
 def bases(sigmas, time: TimeMap) -> dict[str, Plan]:
     """The analytic plans, by name."""
-    plans = (
-        multistep_plan(sigmas, 4, time, interpolation=EXP_RES, corrector=True),
-        multistep_plan(sigmas, 2, time),
-        multistep_plan(sigmas, 2, time, corrector=True),
-        multistep_plan(sigmas, 1, time),
-        gddim_plan(sigmas, time=time),
-    )
-    return dict(zip(BASES, plans))
+    of_one_call = {**SOLVERS, "exp_res_1m": partial(multistep_plan, order=1), "exp_gddim": gddim_plan}
+    return {name: of_one_call[name](sigmas, time=time) for name in BASES}
 
 
 _DEFAULTS = Settings()

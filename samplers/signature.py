@@ -1,0 +1,19 @@
+"""The types of what a sampler is called with: k-diffusion's conventions.
+
+Model          model(x, sigma, **extra_args) -> denoised; sigma has shape (batch,). With CFG++ -> (guided, unconditional).
+Sigmas         a grid of n + 1 sigmas, 1-D.
+ExtraArgs      keyword arguments for the model; None for none.
+Callback       called after every model call with a dict of x, i, sigma, sigma_hat and denoised; None for none.
+NoiseSampler   noise_sampler(sigma, sigma_next) -> unit noise like x, for the segment between them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+Model = Callable[..., torch.Tensor | tuple[torch.Tensor, torch.Tensor]]
+Sigmas = torch.Tensor | Sequence[float]
+ExtraArgs = dict[str, Any] | None
+Callback = Callable[[dict[str, Any]], object] | None
+NoiseSampler = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
