@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from embedded.digits import digits
-from samplers.gddim.coefficients import lagrange
+from samplers.interpolation import lagrange
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.schedules import FLOW_INTERIOR, SigmaRange, logsnr_grid

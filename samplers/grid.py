@@ -34,6 +34,10 @@ class GridStep(NamedTuple):
         """The larger sigma: where a falling step starts and a rising one ends."""
         return max(self.sigma, self.sigma_next)
 
+    def h(self, time: TimeMap) -> float:
+        """Its size in lambda; inf for a step to sigma = 0."""
+        return math.inf if self.sigma_next == 0.0 else time.lam(self.sigma_next) - time.lam(self.sigma)
+
 
 # Steps shorter than this in log sigma, a few float32 roundings, are repetitions: they leave x alone and cost no call.
 MIN_STEP = 1e-6

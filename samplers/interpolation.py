@@ -14,13 +14,15 @@ a weighted mean of the two has less of either's: see `InAlpha.eps_share`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from .tableaus import multistep_weights
 
+_Node = TypeVar("_Node")
 # The integrands below are smooth: 48 nodes give them to 1e-12 for power 2, to 1e-8 for the others from s = inf.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 
@@ -81,7 +83,7 @@ class InAlpha:
         if s_to == math.inf:
             return [0.0] * len(points)  # nothing of the data is in x yet
         if s_to == 0.0:  # the integral's weight is all at the end
-            return [_lagrange(points, j, np.ones(1)).item() for j in range(len(points))]
+            return [lagrange(points, j, 1.0).item() for j in range(len(points))]
         # with s = scale / sinh(u), in which every power is smooth: e^{lambda - lambda_t} = s_t / s is sinh(u) over its end
         u_from = math.asinh(self.scale / s_from)
         u_to = math.asinh(self.scale / s_to)
@@ -91,7 +93,7 @@ class InAlpha:
         density = _WEIGHTS * np.cosh(u) * decay**eta
         density *= (1.0 - (s_to / s_from) ** (1.0 + eta)) / density.sum()  # its integral; exact for constants at every size
         v = (1.0 + np.sinh(u) ** -self.power) ** (-1.0 / self.power)
-        return [float(density @ _lagrange(points, j, v)) for j in range(len(points))]
+        return [float(density @ lagrange(points, j, v)) for j in range(len(points))]
 
     def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> list[float]:
         """int l_j ds for values of eps at s = nodes, all finite; their sum is s_to - s_from."""
@@ -102,14 +104,37 @@ class InAlpha:
         w = w_from + half * (_NODES + 1.0)
         density = _WEIGHTS * half * self.scale * np.cosh(w)
         u = np.sinh(w) * (1.0 + np.sinh(w) ** self.power) ** (-1.0 / self.power)
-        return [float(density @ _lagrange(points, j, u)) for j in range(len(points))]
+        return [float(density @ lagrange(points, j, u)) for j in range(len(points))]
 
 
 Interpolation = InLambda | InAlpha
 IN_LAMBDA = InLambda()
 
 
-def _lagrange(points: np.ndarray, j: int, v: np.ndarray) -> np.ndarray:
-    """The Lagrange polynomial that is 1 at points[j] and 0 at the others, at v."""
+def lagrange(points: Sequence[float] | np.ndarray, j: int, at: float | np.ndarray) -> np.ndarray:
+    """l_j, the polynomial that is 1 at points[j] and 0 at the others.
+
+    Args:
+        points: one or more numbers, all different.
+        j: which of them.
+        at: where it is wanted, of any shape.
+
+    Returns:
+        float64, shaped like `at`.
+    """
     others = np.delete(points, j)
-    return np.prod((v[:, None] - others) / (points[j] - others), axis=1)
+    return np.prod((np.asarray(at)[..., None] - others) / (points[j] - others), axis=-1)
+
+
+def apart(candidates: Sequence[_Node], place: Callable[[_Node], float], distance: float, count: int) -> list[_Node]:
+    """The first `count` candidates whose places are finite and more than a distance from each other.
+
+    Weights grow as nodes close up, and with them what is not smooth in the outputs.
+    """
+    nodes: list[_Node] = []
+    for node in candidates:
+        if math.isfinite(place(node)) and all(abs(place(node) - place(other)) > distance for other in nodes):
+            nodes.append(node)
+        if len(nodes) == count:
+            break
+    return nodes

@@ -1,4 +1,15 @@
-"""Plans of multistep methods: one call a step, weights from the last denoised outputs."""
+"""Plans of multistep methods: one call a step, weights from the last denoised outputs.
+
+They are exponential Adams methods: RES-2M and -3M (arXiv 2308.02157) where they interpolate in lambda, see `interpolation.py`.
+
+Until `order` grid points have been evaluated the history is short. With the one-stage `start` those steps are multistep
+steps of lower order and cost nothing; with a single-step tableau of full order they cost `start.stages` calls each and the
+method keeps its asymptotic order.
+
+The corrector costs no call: once D is known at the end of a step, the step is redone with that value as an additional
+node, and the next step starts from the corrected point, as in UniPC (arXiv 2302.04867). Corrected minus predicted point is a
+combination of denoised outputs, so it only changes the next step's weights.
+"""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +18,7 @@ from typing import NamedTuple
 
 from .churn import NO_CHURN, Churn, churned
 from .grid import GridStep, grid_steps
-from .interpolation import IN_LAMBDA, InAlpha, InLambda, Interpolation
+from .interpolation import IN_LAMBDA, InAlpha, InLambda, Interpolation, apart
 from .plan import NO_NOISE, Noise, NoisePath, Plan, Renoising, Stage, consistent, renoised, step_count, step_time
 from .single_step import single_step_stages
 from .tableaus import RES_1, Tableau
@@ -97,14 +108,6 @@ def multistep_plan(
 ) -> Plan:
     """The plan of RES-2M, RES-3M, ... and of their corrected and alpha-interpolated forms.
 
-    Until `order` grid points have been evaluated the history is short. With the one-stage `start` those
-    steps are multistep steps of lower order and cost nothing; with a single-step tableau of full order
-    they cost `start.stages` calls each and the method keeps its asymptotic order.
-
-    The corrector costs no call: once D is known at the end of a step, the step is redone with that value as
-    an additional node, and the next step starts from the corrected point. Corrected minus predicted point is
-    a combination of denoised outputs, so it only changes the next step's weights.
-
     Args:
         sigmas: falling grid, or rising for inversion; 1-D tensor or sequence of n + 1 sigmas.
         order: 1 to 4, the number of denoised outputs a step combines; at most 2 in a rising step interpolated in alpha.
@@ -113,8 +116,7 @@ def multistep_plan(
         interpolation: the variable in which the denoised output is interpolated.
         corrector: correct every step by the next call.
         last_step: the variable of the step to sigma = 0. None: for interpolation in lambda, which cannot reach it, the last
-            denoised output alone; for interpolation in alpha that with power 2, as D is even in sigma near 0, and with
-            eps where `interpolation` has it.
+            output alone; for that in alpha the same, of power 2 as D is even in sigma near 0, and in eps where it has a share.
         noise: what an SDE sampler adds, see `single_step_plan`; its start is of low order.
         churn: what is added between the steps, see `churn.py`; not together with `noise`.
 
@@ -148,19 +150,27 @@ def multistep_plan(
         total = planned.sum
         if corrector and previous is not None and planned.scale > 0.0:
             total = total.plus(_correction(previous, len(stages), interpolation), planned.scale)
-        scale = planned.scale + total.states.get(len(stages), 0.0)  # the state of this call is the anchor
-        states = tuple((call, weight) for call, weight in total.states.items() if call != len(stages))
-        h = math.inf if step.sigma_next == 0.0 else planned.time.lam(step.sigma_next) - planned.time.lam(step.sigma)
-        added = () if planned.eta == 0.0 else NoisePath(step.sigma, h, noise).to(1.0, step.sigma_next)
-        stage = Stage(step.index, step.sigma, h, scale, tuple(total.outputs.items()), True, *added, states=states)
-        alphas = {call: planned.time.alpha(stages[call].sigma) for call, _ in states}
-        stage = consistent(stage, planned.time.alpha(step.sigma), planned.time.alpha(step.sigma_next), alphas)
-        stages.append(renoised(stage, step.after))
+        stages.append(_stage(planned, total, stages, noise))
         previous = planned
-    name = f"RES-{order}M" + ("C" if corrector else "")
-    name += "" if isinstance(interpolation, InLambda) else f" in {interpolation.name}"
-    name += f" started by {start.name}" if start.stages > 1 else ""
-    return Plan(name, time, step_count(sigmas), tuple(stages), opening)
+    return Plan(_method(order, corrector, interpolation, start), time, step_count(sigmas), tuple(stages), opening)
+
+
+def _method(order: int, corrector: bool, interpolation: Interpolation, start: Tableau) -> str:
+    variable = "" if isinstance(interpolation, InLambda) else f" in {interpolation.name}"
+    return f"RES-{order}M" + "C" * corrector + variable + (f" started by {start.name}" if start.stages > 1 else "")
+
+
+def _stage(planned: _Step, total: _Sum, stages: Sequence[Stage], noise: Noise) -> Stage:
+    """The next call and the update that follows it, with `total` added to the scaled start."""
+    step, time, call = planned.grid, planned.time, len(stages)
+    h = step.h(time)
+    added = () if planned.eta == 0.0 else NoisePath(step.sigma, h, noise).to(1.0, step.sigma_next)
+    scale = planned.scale + total.states.get(call, 0.0)  # the state of this call is the anchor
+    states = tuple((earlier, weight) for earlier, weight in total.states.items() if earlier != call)
+    stage = Stage(step.index, step.sigma, h, scale, tuple(total.outputs.items()), True, *added, states=states)
+    alphas = {earlier: time.alpha(stages[earlier].sigma) for earlier, _ in states}
+    stage = consistent(stage, time.alpha(step.sigma), time.alpha(step.sigma_next), alphas)
+    return renoised(stage, step.after)
 
 
 def _plan_step(step, history: Sequence[_Node], order, time: TimeMap, interpolation: Interpolation, eta: float) -> _Step:
@@ -196,15 +206,7 @@ def _usable_nodes(step, history, order, time, interpolation) -> list[_Node]:
     v = interpolation.variable
     order, fraction = (min(order, _END_ORDER), _END_APART) if step.sigma_next == 0.0 else (order, _APART[type(interpolation)])
     distance = fraction * abs(v(time.s(step.sigma_next)) - v(time.s(step.sigma)))
-    nodes: list[_Node] = []
-    for node in history:
-        here = v(node.s(time))
-        apart = all(abs(here - v(other.s(time))) > distance for other in nodes)
-        if math.isfinite(here) and apart:
-            nodes.append(node)
-        if len(nodes) == order:
-            break
-    return nodes
+    return apart(history, lambda node: v(node.s(time)), distance, order)
 
 
 def _combine(step, nodes: Sequence[_Node], time: TimeMap, interpolation: Interpolation, eta: float) -> _Sum:

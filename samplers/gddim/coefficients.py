@@ -9,11 +9,13 @@ and a stochastic one
     u_t = Psi(t, s) u_s + (Psihat - Psi) K_s eps_s + P^(1/2) n,    P = Sigma_t - Psihat Sigma_s Psihat^T
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from ..interpolation import apart, lagrange
 from .linear_sde import LinearSDE, transposed
 
 # In log(tau + 1e-4), in which R and its inverse are smooth down to t = 0, in pieces no longer than 1.
@@ -54,13 +56,7 @@ def usable(nodes: Sequence[tuple[int, float]], s: float, t: float, count: int) -
 
     Weights grow as nodes close up; nearer than a fifth of the step, in sqrt(t), older nodes are taken instead.
     """
-    distance, chosen = _APART * abs(np.sqrt(s) - np.sqrt(t)), []
-    for call, time in nodes:
-        if all(abs(np.sqrt(time) - np.sqrt(other)) > distance for _, other in chosen):
-            chosen.append((call, time))
-        if len(chosen) == count:
-            break
-    return chosen
+    return apart(nodes, lambda node: math.sqrt(node[1]), _APART * abs(math.sqrt(s) - math.sqrt(t)), count)
 
 
 def last_weight(sde: LinearSDE, s: float, kind: str = "R") -> np.ndarray:
@@ -75,11 +71,6 @@ def quadrature(s: float, t: float) -> tuple[np.ndarray, np.ndarray]:
     half = 0.5 * np.diff(edges)[:, None]
     shifted = np.exp(edges[:-1, None] + half * (_NODES + 1.0))
     return (shifted - _LOG_SHIFT).ravel(), (half * _WEIGHTS * shifted).ravel()
-
-
-def lagrange(nodes: Sequence[float], j: int, t):
-    """l_j(t), the polynomial that is 1 at node j and 0 at the others."""
-    return np.prod([(t - other) / (nodes[j] - other) for k, other in enumerate(nodes) if k != j], axis=0) * np.ones_like(t)
 
 
 def lagrange_slope(nodes: Sequence[float], j: int, t):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..grid import GridStep, grid_steps
+from ..interpolation import apart, lagrange
 from ..loop import run
 from ..plan import MAX_STRENGTH, Plan, Stage, consistent, step_count
 from ..time_maps import VE, TimeMap
@@ -158,13 +159,7 @@ def _usable(step: GridStep, candidates: Sequence[_Eps], count: int, time: TimeMa
         count, fraction = min(count, _END_DEGREE + 1), _END_APART
     variable = _variable(time.s(step.sigma), time.s(step.sigma_next))
     distance = fraction * abs(variable(time.s(step.sigma_next)) - variable(time.s(step.sigma)))
-    nodes: list[_Eps] = []
-    for node in candidates:
-        if math.isfinite(node.rho) and all(abs(variable(node.rho) - variable(other.rho)) > distance for other in nodes):
-            nodes.append(node)
-        if len(nodes) == count:
-            break
-    return nodes
+    return apart(candidates, lambda node: variable(node.rho), distance, count)
 
 
 def _integrals(nodes: Sequence[_Eps], step: GridStep, time: TimeMap) -> list[float]:
@@ -196,11 +191,8 @@ def degree_weights(nodes: Sequence[float], rho_from: float, rho_to: float) -> li
     half = 0.5 * np.diff(edges)[:, None]
     at = (edges[:-1, None] + half * (_NODES + 1.0)).ravel()
     measure = (half * _WEIGHTS).ravel() * (np.exp(at) if in_log else 1.0)
-    points, weights = variable(np.array(nodes)), []
-    for j in range(len(points)):
-        others = np.delete(points, j)
-        weights.append(float(measure @ np.prod((at[:, None] - others) / (points[j] - others), axis=1)))
-    return weights
+    points = variable(np.array(nodes))
+    return [float(measure @ lagrange(points, j, at)) for j in range(len(points))]
 
 
 def _redone(previous: _Step, end: _Eps, degree: int, time: TimeMap) -> tuple[list[_Eps], list[float]]:
@@ -218,7 +210,7 @@ def _correction(previous: _Step, end: _Eps, degree: int, time: TimeMap) -> list[
 def _stage(step: GridStep, sigma: float, combined: list, stages: list[Stage], time: TimeMap, closes_step: bool) -> Stage:
     """The call at sigma and the step that follows it, from the anchor at step.sigma to step.sigma_next."""
     alpha_from, alpha_to, call = time.alpha(step.sigma), time.alpha(step.sigma_next), len(stages)
-    h = math.inf if step.sigma_next == 0.0 else time.lam(step.sigma_next) - time.lam(step.sigma)
+    h = step.h(time)
     if not math.isfinite(time.s(step.sigma)):  # x is all noise, so eps = x / sigma: DDIM
         stage = Stage(step.index, sigma, h, step.sigma_next / step.sigma, ((call, alpha_to),), closes_step)
         return consistent(stage, alpha_from, alpha_to)

@@ -1,6 +1,5 @@
 """gDDIM on any linear diffusion, as a plan for the loop: its weights are matrices, its outputs values of eps."""
 
-import math
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -165,10 +164,9 @@ def _stage(sde, time, step: GridStep, t: float, combined, closes_step: bool) -> 
     weights: dict[int, np.ndarray] = {}
     for (call, _), weight in combined:
         weights[call] = weights.get(call, 0.0) + weight
-    h = math.inf if step.sigma_next == 0.0 else time.lam(step.sigma_next) - time.lam(step.sigma)
     scale = operator(sde, sde.transition(step.sigma_next, step.sigma))
     terms = tuple((call, operator(sde, weight)) for call, weight in weights.items())
-    return Stage(step.index, t, h, scale, terms, closes_step)
+    return Stage(step.index, t, step.h(time), scale, terms, closes_step)
 
 
 def operator(sde: LinearSDE, matrix: np.ndarray):

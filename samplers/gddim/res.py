@@ -20,9 +20,10 @@ from functools import lru_cache
 import numpy as np
 
 from ..grid import GridStep, read_sigmas
+from ..interpolation import lagrange
 from ..plan import Plan, Stage, step_count
 from ..time_maps import TimeMap
-from .coefficients import lagrange, last_weight, quadrature, usable
+from .coefficients import last_weight, quadrature, usable
 from .linear_sde import LinearSDE, transposed
 from .plan import PLANS_KEPT, falling_steps, half_log_snr, operator, time_map_of
 

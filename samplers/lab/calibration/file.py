@@ -1,7 +1,6 @@
 """A calibrated plan as a small JSON file: its grid, its numbers, and where they come from."""
 
 import json
-import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -56,7 +55,7 @@ class Calibration:
         """For the loop."""
         time = _TIMES[self.time]
         stages = tuple(
-            Stage(step.index, step.sigma, _h(step, time), scale, outputs, True, states=states)
+            Stage(step.index, step.sigma, step.h(time), scale, outputs, True, states=states)
             for step, (scale, outputs, states) in zip(grid_steps(list(self.sigmas), time), self.stages)
         )
         base = self.provenance.get("base", "a plan")
@@ -112,10 +111,6 @@ def check_same_grid(sigmas, made_for) -> None:
         f"sigmas are not those the sampler was calibrated on ({where}); its numbers mean nothing elsewhere. Connect the SIGMAS "
         "output of the node that gave the SAMPLER."
     )
-
-
-def _h(step, time: TimeMap) -> float:
-    return math.inf if step.sigma_next == 0.0 else time.lam(step.sigma_next) - time.lam(step.sigma)
 
 
 def _refuse(constant: str):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from processes import PROCESSES
 
-from samplers.gddim.coefficients import contraction, lagrange, lagrange_slope, noise_factor, step_weights
+from samplers.gddim.coefficients import contraction, lagrange_slope, noise_factor, step_weights
 from samplers.gddim.linear_sde import transposed
 from samplers.gddim.plan import _planned, gddim_on
+from samplers.interpolation import lagrange
 
 NODES = [0.5, 0.62, 0.71, 0.9]
 STEPS = [(0.5, 0.4), (0.05, 0.02), (1e-2, 1e-3)]
