@@ -4,9 +4,10 @@ A network of eps means nothing without its process and K, so a file that does no
 """
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import safetensors
@@ -15,6 +16,9 @@ import torch
 
 from .cld_coordinates import LABEL_SCALE, T_MAX, table
 from .cld_network import CLDNetwork
+
+if TYPE_CHECKING:
+    from samplers.gddim.cld import CLD
 
 DIGITS_CLD = Path(__file__).with_name("digits_cld.safetensors")  # the network of the digits
 KINDS = ("R", "L")
@@ -33,18 +37,18 @@ class Checkpoint(NamedTuple):
         network: in float32, for inference.
     """
 
-    sde: Any
+    sde: "CLD"
     kind: str
     network: CLDNetwork
 
 
-def save(path, network: CLDNetwork, sde, kind: str) -> None:
+def save(path: str | os.PathLike[str], network: CLDNetwork, sde: "CLD", kind: str) -> None:
     """Write weights in half precision, and constants and statistics in float32.
 
     Args:
         path: of the file.
         network: trained for this process.
-        sde: a `samplers.gddim.cld.CLD`.
+        sde: the process.
         kind: "R" or "L".
     """
     metadata = {name: repr(float(getattr(sde, name))) for name in (*_CONSTANTS, "friction", "t_max")}
@@ -57,7 +61,7 @@ def save(path, network: CLDNetwork, sde, kind: str) -> None:
     safetensors.torch.save_file(tensors, path, metadata)
 
 
-def load(path, process: Callable[..., Any]) -> Checkpoint:
+def load(path: str | os.PathLike[str], process: Callable[..., "CLD"]) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
@@ -86,7 +90,7 @@ def load(path, process: Callable[..., Any]) -> Checkpoint:
     return Checkpoint(sde, metadata["kind"], network)
 
 
-def _check_coordinates(network: CLDNetwork, sde, kind: str, constants: dict[str, float]) -> None:
+def _check_coordinates(network: CLDNetwork, sde: "CLD", kind: str, constants: dict[str, float]) -> None:
     """The weights know their process by its coordinates."""
     with np.errstate(all="ignore"):
         try:

@@ -11,10 +11,14 @@ image of one noise level. R and L differ in the angle of q alone.
 """
 
 import math
-from typing import NamedTuple
+from functools import reduce
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from samplers.gddim.cld import CLD
 
 LABEL_SCALE = 999.0  # label = 999 t, as the published CLD checkpoints have it
 T_MAX = 1.0
@@ -39,11 +43,11 @@ class Split(NamedTuple):
     half_log_snr: torch.Tensor
 
 
-def table(sde, kind: str) -> torch.Tensor:
+def table(sde: "CLD", kind: str) -> torch.Tensor:
     """The coordinates at NODES times from 0 to T_MAX; (NODES, 7) float32, computed in float64.
 
     Args:
-        sde: a `samplers.gddim.cld.CLD`.
+        sde: the process.
         kind: "R" or "L".
     """
     t = np.maximum(np.exp(np.linspace(np.log(_SHIFT), np.log(T_MAX + _SHIFT), NODES)) - _SHIFT, 0.0)
@@ -75,5 +79,5 @@ def split(nodes: torch.Tensor, labels: torch.Tensor) -> Split:
         (f + 1) * f * (f - 1) / 6,
     )
     start = start.long()
-    row = sum(weight * nodes[start + offset] for offset, weight in zip((-1, 0, 1, 2), weights))
+    row = reduce(torch.add, (weight * nodes[start + offset] for offset, weight in zip((-1, 0, 1, 2), weights)))
     return Split(row[:, 0:2], row[:, 2:4], row[:, 4:6], row[:, 6])

@@ -36,6 +36,10 @@ class CLDNetwork(nn.Module):
         mean, std: (C, height, width) of the data.
     """
 
+    coordinates: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, channels: int = 1, height: int = 8, width: int = 8, features: int = 32, classes: int = 10):
         super().__init__()
         self.channels, self.height, self.width, self.features, self.classes = channels, height, width, features, classes
@@ -49,7 +53,15 @@ class CLDNetwork(nn.Module):
         """Of the weights; the host asks for it."""
         return self.mean.dtype
 
-    def forward(self, x, timesteps, context=None, control=None, transformer_options=None, **kwargs):
+    def forward(
+        self,
+        x: torch.Tensor,
+        timesteps: torch.Tensor,
+        context: torch.Tensor | None = None,
+        control: object = None,
+        transformer_options: object = None,
+        **kwargs: object,
+    ) -> torch.Tensor:
         """Eps of a state.
 
         Args:
@@ -116,7 +128,7 @@ class UNet(nn.Module):
         for weight in self.leave.parameters():
             nn.init.zeros_(weight)  # training starts at the best Gaussian
 
-    def forward(self, images, half_log_snr, shares):
+    def forward(self, images: torch.Tensor, half_log_snr: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         e = self.embed(functional.silu(self.level(_waves(half_log_snr)) + self.label(shares)))
         fine = self.fine_down(self.enter(images), e)
         middle = self.middle_down(self.halve(fine), e)
@@ -134,7 +146,7 @@ class _Residual(nn.Module):
         self.modulation = nn.Linear(embedding, 2 * after)
         self.skip = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
 
-    def forward(self, x, e):
+    def forward(self, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
         scale, shift = self.modulation(functional.silu(e))[..., None, None].chunk(2, dim=1)
         h = self.conv_1(functional.silu(self.norm_1(x)))
         return self.skip(x) + self.conv_2(functional.silu(self.norm_2(h) * (1.0 + scale) + shift))

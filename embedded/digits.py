@@ -20,7 +20,7 @@ def load() -> tuple[np.ndarray, np.ndarray]:
         return data["images"], data["labels"]
 
 
-def digits(width: float = DEFAULT_WIDTH, dtype=torch.float32) -> GaussianMixture:
+def digits(width: float = DEFAULT_WIDTH, dtype: torch.dtype = torch.float32) -> GaussianMixture:
     """The mixture centred on the 1,797 digits, scaled to [-1, 1], in 64 dimensions."""
     images, labels = load()
     means = torch.from_numpy(images.reshape(len(images), -1).astype(np.float64) / 8.0 - 1.0)

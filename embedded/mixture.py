@@ -5,6 +5,7 @@ D(x) = E[x0 | x] is a closed form, so every difference from the converged soluti
 """
 
 import math
+from typing import Any
 
 import torch
 
@@ -31,7 +32,13 @@ class GaussianMixture:
     def classes(self) -> int:
         return int(self.labels.max()) + 1
 
-    def denoise(self, x, sigma, alpha=1.0, class_weights: torch.Tensor | None = None) -> torch.Tensor:
+    def denoise(
+        self,
+        x: torch.Tensor,
+        sigma: float | torch.Tensor,
+        alpha: float | torch.Tensor = 1.0,
+        class_weights: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """E[x0 | alpha x0 + sigma n = x], exactly.
 
         Args:
@@ -71,17 +78,19 @@ class GaussianMixture:
         std = self.std[index, None] if isinstance(self.std, torch.Tensor) else self.std
         return self.means[index] + std * noise
 
-    def to(self, *args, **kwargs) -> "GaussianMixture":
+    def to(self, *args: Any, **kwargs: Any) -> "GaussianMixture":
         """The same mixture on another device or in another dtype."""
         means = self.means.to(*args, **kwargs)
         return GaussianMixture(means, self.std, self.labels.to(means.device))
 
 
-def _column(value, like: torch.Tensor) -> torch.Tensor:
+def _column(value: float | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(-1, 1)
 
 
-def ring(components: int = 12, radius: float = 1.0, std: float | torch.Tensor = 0.2, dtype=torch.float64) -> GaussianMixture:
+def ring(
+    components: int = 12, radius: float = 1.0, std: float | torch.Tensor = 0.2, dtype: torch.dtype = torch.float64
+) -> GaussianMixture:
     """A ring of Gaussians in the plane, alternating between two classes."""
     angle = torch.arange(components, dtype=dtype) * (2.0 * math.pi / components)
     means = radius * torch.stack([angle.cos(), angle.sin()], dim=1)

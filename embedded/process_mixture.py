@@ -1,20 +1,25 @@
 """The exact eps of a Gaussian mixture under a linear diffusion, the answer of a perfect network."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from .mixture import GaussianMixture
+
+if TYPE_CHECKING:
+    from samplers.gddim.linear_sde import LinearSDE
 
 
 class ProcessMixture:
     """A mixture that diffuses.
 
     Args:
-        sde: the process, a `samplers.gddim.linear_sde.LinearSDE`. The first number of its blocks is the data's.
+        sde: the process. The first number of its blocks is the data's.
         mixture: over as many numbers as the process moves, in its coordinates: for blurring diffusion those of the DCT.
     """
 
-    def __init__(self, sde, mixture: GaussianMixture):
+    def __init__(self, sde: "LinearSDE", mixture: GaussianMixture):
         self._sde, self._mixture = sde, mixture
 
     def eps(self, u: torch.Tensor, t: float, kind: str = "R", class_weights: torch.Tensor | None = None) -> torch.Tensor:
@@ -31,20 +36,14 @@ class ProcessMixture:
         covariance = self._mixture.std**2 * signal @ np.swapaxes(signal, -1, -2) + sde.covariance(t)
         gain = np.linalg.solve(covariance, signal)
         blocks = u.reshape(len(u), sde.size, -1).transpose(1, 2)  # (batch, numbers of the data, size)
-        signal, gain, information, to_eps = (
-            self._spread(matrix, blocks)
-            for matrix in (
-                signal[..., 0],
-                gain[..., 0],
-                (np.swapaxes(signal, -1, -2) @ gain)[..., 0],
-                np.swapaxes(np.linalg.solve(covariance, sde.factor(t, kind)), -1, -2),
-            )
-        )
+        to_eps = self._spread(np.swapaxes(np.linalg.solve(covariance, sde.factor(t, kind)), -1, -2), blocks)
+        information = self._spread((np.swapaxes(signal, -1, -2) @ gain)[..., 0], blocks)
         means = self._mixture.means.to(blocks)
         # log N(u; signal mean, covariance), without what the components have in common
-        logits = (blocks * gain).sum(dim=2) @ means.T - 0.5 * (means.square() * information[:, 0]).sum(dim=1)
+        projected = (blocks * self._spread(gain[..., 0], blocks)).sum(dim=2)
+        logits = projected @ means.T - 0.5 * (means.square() * information[:, 0]).sum(dim=1)
         posterior = (logits + self._mixture.class_logits(class_weights)).softmax(dim=1)
-        centred = blocks - (posterior @ means)[..., None] * signal
+        centred = blocks - (posterior @ means)[..., None] * self._spread(signal[..., 0], blocks)
         return torch.matmul(to_eps, centred[..., None])[..., 0].transpose(1, 2).reshape(u.shape)
 
     def _spread(self, matrix: np.ndarray, blocks: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ and one more where it is not; they measured no better per call.
 import itertools
 import logging
 import math
-from collections.abc import Callable
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from .grid import GridStep, grid_steps, read_sigmas
 from .loop import PartialStep, run
 from .plan import Plan, step_time
 from .res import Sampler
+from .signature import Callback, Denoiser, ExtraArgs, Sigmas
 from .single_step import single_step_stages
 from .tableaus import res_3s
 from .time_maps import FLOW_LOG_SIGMA, VE, TimeMap
@@ -66,19 +67,19 @@ class AdaptiveInfo(NamedTuple):
 
 @torch.no_grad()
 def sample_exp_res_adaptive(
-    model,
-    x,
-    sigmas,
-    extra_args=None,
-    callback=None,
-    disable=None,
+    model: Denoiser,
+    x: torch.Tensor,
+    sigmas: Sigmas,
+    extra_args: ExtraArgs = None,
+    callback: Callback = None,
+    disable: bool | None = None,
     *,
     rtol: float = RTOL,
     atol: float = ATOL,
     max_calls: int = MAX_CALLS,
     return_info: bool = False,
     time: TimeMap = VE,
-):
+) -> torch.Tensor | tuple[torch.Tensor, AdaptiveInfo]:
     """RES-3S with step sizes chosen by an error estimate: three model calls a step, two more for a rejected one.
 
     Of the grid only the ends are used: the first sigma, the last one above 0, and whether a last step to 0 follows, which
@@ -132,13 +133,22 @@ def check_tolerances(rtol: float, atol: float) -> None:
             raise ValueError(f"{name} must be a finite number above 0, got {value!r}; smaller is more accurate.")
 
 
-def _walk(stepper: "_Stepper", state, start: float, end: float, tolerances, budget: int, dtype):
+def _walk(
+    stepper: "_Stepper",
+    state: torch.Tensor,
+    start: float,
+    end: float,
+    tolerances: tuple[float, float],
+    budget: int,
+    dtype: torch.dtype,
+) -> tuple[torch.Tensor, list[float], list[float], int]:
     """From start to end in steps within the tolerances and the budget of calls.
 
     Returns:
         The state at the end, the sigmas of the grid, the errors of its steps and the number of rejected steps.
     """
-    grid, errors, rejected = [start], [], 0
+    grid, rejected = [start], 0
+    errors: list[float] = []
     h, previous, known = sum(tolerances) ** _ROOT, 1.0, 0
     while grid[-1] > end:
         distance = math.log(grid[-1] / end)
@@ -183,7 +193,7 @@ class _Stepper:
         calls: of the model, so far.
     """
 
-    def __init__(self, model, dtype: torch.dtype, extra_args: dict[str, Any], time: TimeMap, progress: "_Progress"):
+    def __init__(self, model: Denoiser, dtype: torch.dtype, extra_args: dict[str, Any], time: TimeMap, progress: "_Progress"):
         self._model, self._dtype, self._extra_args, self._time, self._progress = model, dtype, extra_args, time, progress
         self.calls = 0
         self._outputs: list[torch.Tensor] = []
@@ -194,7 +204,7 @@ class _Stepper:
         stages = single_step_stages(step, _PAIR, self._time, first_call=0)
         numbers = itertools.count()
 
-        def denoise(x, sigma):
+        def denoise(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
             number = next(numbers)
             if number == len(self._outputs):
                 self._outputs.append(self._model(x.to(self._dtype), sigma, **self._extra_args))
@@ -225,16 +235,18 @@ def _rms(x: torch.Tensor) -> torch.Tensor:
 class _Progress:
     """Calls the callback with the place of a sigma in the grid given, and moves the bar."""
 
-    def __init__(self, sigmas, values: list[float], callback: Callable[[dict[str, Any]], None] | None, bar):
+    def __init__(self, sigmas: Sigmas, values: list[float], callback: Callback, bar: tqdm):
         self._sigmas, self._values, self._callback, self._bar = sigmas, values, callback, bar
         self._last: int | PartialStep = 0
 
-    def __call__(self, x, sigma: float, sigma_hat, denoised) -> None:
+    def __call__(self, x: torch.Tensor, sigma: float, sigma_hat: torch.Tensor, denoised: torch.Tensor) -> None:
         self._bar.update()
         if self._callback is not None:
             # steps tried again start further back; bars do not
             i = self._last = max(self._last, self._place(sigma))
-            self._callback({"x": x, "i": i, "denoised": denoised, "sigma": self._sigmas[i], "sigma_hat": sigma_hat})
+            self._callback(
+                {"x": x, "i": i, "denoised": denoised, "sigma": self._sigmas[operator.index(i)], "sigma_hat": sigma_hat}
+            )
 
     def _place(self, sigma: float) -> int | PartialStep:
         """Index in the grid, with the fraction of the step in log sigma; at most that of the last step."""

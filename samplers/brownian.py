@@ -15,10 +15,12 @@ cells of length 1 are independent, and inside a cell the OU bridge halves the in
 
 import hashlib
 import math
+from typing import Any
 
 import torch
 
 from .noise import moved, run_keys
+from .signature import Model
 from .time_maps import TimeMap
 
 # Halvings of a cell. Points further apart than 2^-12 in lambda have the exact joint law, which no grid of 1,000 steps
@@ -46,7 +48,7 @@ class BrownianNoise:
         self._generator = torch.Generator("cpu")
         self._last: tuple[float, torch.Tensor] | None = None  # steps join: the next one starts where this one ends
 
-    def __call__(self, sigma, sigma_next) -> torch.Tensor:
+    def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
         """The unit noise of the segment from sigma down to sigma_next, both of finite lambda."""
         start, end = self._time.lam(float(sigma)), self._time.lam(float(sigma_next))
         gain, here = self._since_cell(start).neg(), start
@@ -84,7 +86,9 @@ class BrownianNoise:
         """The gain from lambda = cell to cell + 1."""
         return self._draw(cell, 0).mul_(math.sqrt(self._variance(1.0)))
 
-    def _bridge(self, low, at_low, high, at_high, lam, draw) -> torch.Tensor:
+    def _bridge(
+        self, low: float, at_low: torch.Tensor, high: float, at_high: torch.Tensor, lam: float, draw: torch.Tensor
+    ) -> torch.Tensor:
         """The process at lam, given its values at low and high: their weighted mean plus a normal `draw`, made in its place."""
         before, after, whole = (self._variance(h) for h in (lam - low, high - lam, high - low))
         draw.mul_(math.sqrt(before * after / whole))
@@ -101,6 +105,8 @@ class BrownianNoise:
         return draws
 
 
-def brownian_noise_sampler(model, x, extra_args: dict, sigma: float, time: TimeMap, eta: float) -> BrownianNoise:
+def brownian_noise_sampler(
+    model: Model, x: torch.Tensor, extra_args: dict[str, Any], sigma: float, time: TimeMap, eta: float
+) -> BrownianNoise:
     """BrownianNoise for a run from sigma, keyed like `noise.default_noise_sampler`."""
     return BrownianNoise(run_keys(model, x, extra_args, sigma), x, time, eta)

@@ -23,11 +23,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from .grid import read_sigmas
-from .plan import Plan
+from .plan import Plan, number
+from .signature import Sigmas
 from .time_maps import FLOW_LOG_SIGMA
 
 
-def cfg_pp(plan: Plan, sigmas) -> Plan:
+def cfg_pp(plan: Plan, sigmas: Sigmas) -> Plan:
     """The CFG++ form of a plan with one call a step, for models that return (guided, unconditional).
 
     Args:
@@ -47,10 +48,9 @@ def cfg_pp(plan: Plan, sigmas) -> Plan:
     stages = []
     for call, stage in enumerate(plan.stages):
         guided = _guided(stage.sigma, values[stage.step + 1], plan.time.alpha)
-        weights = dict(stage.weights)
+        weights = {j: number(w) for j, w in stage.weights}
         weights[call] = weights.get(call, 0.0) - guided
-        weights = tuple((j, w) for j, w in weights.items() if w != 0.0)
-        stages.append(replace(stage, weights=weights, guided=guided))
+        stages.append(replace(stage, weights=tuple((j, w) for j, w in weights.items() if w != 0.0), guided=guided))
     return replace(plan, method=f"{plan.method} with CFG++", stages=tuple(stages), cfg_pp=True)
 
 

@@ -11,7 +11,7 @@ history is placed as `multistep._Node.s` says.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .grid import MIN_STEP, GridStep
 from .plan import MAX_STRENGTH, Renoising
@@ -40,7 +40,7 @@ class Churn:
     s_noise: float = 1.0
     sigma_max: float = math.inf
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("s_churn", "s_tmin"):
             value = getattr(self, name)
             if not 0.0 <= value < math.inf:
@@ -75,7 +75,7 @@ def churned(steps: list[GridStep], churn: Churn, time: TimeMap) -> tuple[Renoisi
     starts = [_start(step.sigma, eta, churn, process) for step in steps]
     renoisings = [_renoising(step.sigma, start, churn, process) for step, start in zip(steps, starts)]
     following = [*renoisings[1:], None]
-    return renoisings[0], [s._replace(sigma=start, after=after) for s, start, after in zip(steps, starts, following)]
+    return renoisings[0], [replace(s, sigma=start, after=after) for s, start, after in zip(steps, starts, following)]
 
 
 def _start(sigma: float, eta: float, churn: Churn, process: TimeMap) -> float:

@@ -60,7 +60,7 @@ def read_curve(text: str) -> Curve:
     return Curve(tuple(values))
 
 
-def _parsed(text: str):
+def _parsed(text: str) -> object:
     if len(text) > MAX_TEXT:
         raise ValueError(f"curve must have at most {MAX_TEXT} characters, got {len(text)}.")
     try:
@@ -69,7 +69,7 @@ def _parsed(text: str):
         raise ValueError(f"curve must be a JSON list of points, such as {STRAIGHT}; it is none: {error}.") from None
 
 
-def _point(number: int, point) -> tuple[float, float]:
+def _point(number: int, point: object) -> tuple[float, float]:
     if not isinstance(point, list) or len(point) != 2 or not all(_is_share(value) for value in point):
         raise ValueError(
             f"curve: point {number} must be two numbers from 0 to 1, the share of the steps and the share of the logSNR range; "
@@ -78,7 +78,7 @@ def _point(number: int, point) -> tuple[float, float]:
     return float(point[0]), float(point[1])
 
 
-def _is_share(value) -> bool:
+def _is_share(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 
@@ -86,7 +86,7 @@ def _written(point: Sequence[float]) -> str:
     return json.dumps([round(value, 6) for value in point])
 
 
-def _shown(point) -> str:
+def _shown(point: object) -> str:
     """What stands in the place of a point, short."""
     nested = isinstance(point, list) and any(isinstance(value, (list, dict)) for value in point)
     if nested or isinstance(point, dict):

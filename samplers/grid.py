@@ -1,15 +1,17 @@
 """Reading SIGMAS: the one place where a grid is checked before sampling."""
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 
 from .plan import Renoising
+from .signature import Sigmas
 from .time_maps import TimeMap
 
 
-class GridStep(NamedTuple):
+@dataclass(frozen=True)
+class GridStep:
     """One step of a grid that moves.
 
     Attributes:
@@ -47,7 +49,7 @@ _LEAST = 1e-30
 _MOST_RISE = 1e6
 
 
-def grid_steps(sigmas, time: TimeMap, rising: bool = True) -> list[GridStep]:
+def grid_steps(sigmas: Sigmas, time: TimeMap, rising: bool = True) -> list[GridStep]:
     """The steps of a grid that falls to the image or rises to the noise (inversion), without the repetitions.
 
     Args:
@@ -82,7 +84,8 @@ def grid_steps(sigmas, time: TimeMap, rising: bool = True) -> list[GridStep]:
         _check_rising(values, time, rising)
     else:
         _check_falling(values)
-    steps, current = [], values[0]
+    steps: list[GridStep] = []
+    current = values[0]
     for i, sigma in enumerate(values[1:]):
         if current > 0.0 and (sigma == 0.0 or abs(math.log(current / sigma)) > MIN_STEP):
             steps.append(GridStep(i, current, sigma))
@@ -130,7 +133,7 @@ def _check_rising(values: list[float], time: TimeMap, allowed: bool) -> None:
         )
 
 
-def read_sigmas(sigmas) -> list[float]:
+def read_sigmas(sigmas: Sigmas) -> list[float]:
     """SIGMAS as Python floats.
 
     Raises:

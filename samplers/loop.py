@@ -6,15 +6,15 @@ never written to again, so wrappers may keep views of it.
 """
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from tqdm.auto import tqdm
 
 from .finite import FiniteCheck
 from .operators import Operator
-from .plan import Plan, Renoising
+from .plan import Plan, Renoising, Stage
+from .signature import Callback, ExtraArgs, Model, NoiseSampler, Sigmas
 
 
 class PartialStep(float):
@@ -32,13 +32,13 @@ class PartialStep(float):
 @torch.no_grad()
 def run(
     plan: Plan,
-    model: Callable[..., torch.Tensor],
+    model: Model,
     x: torch.Tensor,
-    sigmas: torch.Tensor,
-    extra_args: dict[str, Any] | None = None,
-    callback: Callable[[dict[str, Any]], None] | None = None,
+    sigmas: Sigmas,
+    extra_args: ExtraArgs = None,
+    callback: Callback = None,
     disable: bool | None = None,
-    noise_sampler: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    noise_sampler: NoiseSampler | None = None,
 ) -> torch.Tensor:
     """Sample x along a plan, with k-diffusion's conventions.
 
@@ -58,7 +58,8 @@ def run(
         The latent at the last sigma, in x's dtype. For a plan without steps, x itself.
 
     Raises:
-        ValueError: the plan adds noise and there is no noise_sampler, or has CFG++ and the model returns no pair.
+        ValueError: the plan adds noise and there is no noise_sampler, or the model returns a pair where the plan has no CFG++,
+            or none where it has.
         FloatingPointError: the latent came to hold NaN or infinity; on a GPU noticed a few calls late.
     """
     if noise_sampler is None and plan.draws_noise:
@@ -71,7 +72,7 @@ def run(
     # one row per call, made and moved to the device together; float64 never leaves the CPU unless x is float64
     call_sigmas = torch.tensor([stage.sigma for stage in plan.stages], dtype=dtype).to(x.device)
     batch_sigmas = call_sigmas[:, None].repeat(1, x.shape[0])
-    last_use, last_state_use, pairs = plan.last_use(), plan.last_state_use(), plan.cfg_pp
+    last_use, last_state_use = plan.last_use(), plan.last_state_use()
     denoised: dict[int, torch.Tensor] = {}
     states: dict[int, torch.Tensor] = {}
     noises: list[torch.Tensor] = []
@@ -80,7 +81,7 @@ def run(
     with tqdm(total=plan.calls, disable=disable) as progress:
         for call, stage in enumerate(plan.stages):
             output = model(state.to(x.dtype), batch_sigmas[call], **extra_args)
-            guided, output = _pair(output) if pairs else (output, output)
+            guided, output = _outputs(output, plan.cfg_pp)
             if callback is not None:
                 i = _progress_index(plan, call, first_call)
                 sigma = {"sigma": sigmas[stage.step], "sigma_hat": call_sigmas[call]}
@@ -105,25 +106,35 @@ def run(
     return state.to(x.dtype)
 
 
-def _unit_noise(noise_sampler, segment) -> torch.Tensor:
+def _unit_noise(noise_sampler: NoiseSampler | None, segment: tuple[float, float]) -> torch.Tensor:
     # tensors, as k-diffusion's samplers pass them, on the CPU, where reading them waits for nothing
-    return noise_sampler(*map(torch.tensor, segment))
+    assert noise_sampler is not None  # which `run` has seen to
+    return noise_sampler(torch.tensor(segment[0]), torch.tensor(segment[1]))
 
 
-def _opened(opening: Renoising | None, x, noise_sampler) -> torch.Tensor:
+def _opened(opening: Renoising | None, x: torch.Tensor, noise_sampler: NoiseSampler | None) -> torch.Tensor:
     """The state at the first call."""
     if opening is None:
         return x
     return (x * opening.scale).add_(_unit_noise(noise_sampler, opening.segment), alpha=opening.noise)
 
 
-def _pair(output) -> tuple[torch.Tensor, torch.Tensor]:
-    if not isinstance(output, tuple):  # a tensor would be unpacked along its batch
-        raise ValueError(f"model must return (guided, unconditional) for a sampler with CFG++, got a {type(output).__name__}.")
-    return output
+def _outputs(output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], pair: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a model returned, as (guided, unconditional); without CFG++ one tensor in both places."""
+    if isinstance(output, tuple) != pair:  # a tensor would be unpacked along its batch
+        wanted = "(guided, unconditional) for a sampler with CFG++" if pair else "one denoised output"
+        raise ValueError(f"model must return {wanted}, got a {type(output).__name__}.")
+    return output if isinstance(output, tuple) else (output, output)
 
 
-def _update(anchor, stage, denoised, states, noises, guided) -> torch.Tensor:
+def _update(
+    anchor: torch.Tensor,
+    stage: Stage,
+    denoised: Mapping[int, torch.Tensor],
+    states: Mapping[int, torch.Tensor],
+    noises: Sequence[torch.Tensor],
+    guided: torch.Tensor,
+) -> torch.Tensor:
     """scale * anchor + weights . denoised + states + guided + noise . noises, as one fused multiply-add per term."""
     terms = [(denoised[call], weight) for call, weight in stage.weights] + list(zip(noises, stage.noise))
     terms += [(states[call], weight) for call, weight in stage.states]

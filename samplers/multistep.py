@@ -20,6 +20,7 @@ from .churn import NO_CHURN, Churn, churned
 from .grid import GridStep, grid_steps
 from .interpolation import IN_LAMBDA, InAlpha, InLambda, Interpolation, apart
 from .plan import NO_NOISE, Noise, NoisePath, Plan, Renoising, Stage, consistent, renoised, step_count, step_time
+from .signature import Sigmas
 from .single_step import single_step_stages
 from .tableaus import RES_1, Tableau
 from .time_maps import VE, TimeMap
@@ -72,7 +73,7 @@ class _Sum(NamedTuple):
     def plus(self, other: "_Sum", factor: float) -> "_Sum":
         """self + factor * other."""
 
-        def add(mine, others):
+        def add(mine: dict[int, float], others: dict[int, float]) -> dict[int, float]:
             return {call: mine.get(call, 0.0) + factor * others.get(call, 0.0) for call in {**mine, **others}}
 
         return _Sum(add(self.outputs, other.outputs), add(self.states, other.states))
@@ -96,7 +97,7 @@ class _Step(NamedTuple):
 
 
 def multistep_plan(
-    sigmas,
+    sigmas: Sigmas,
     order: int,
     time: TimeMap = VE,
     start: Tableau = RES_1,
@@ -145,8 +146,8 @@ def multistep_plan(
             # in VE, which is legal for flow too, keeps its order from sigma = 1 and measures better there
             stages += single_step_stages(step, start, VE, first_call=len(stages))
             continue
-        at_end = step.sigma_next == 0.0 and last_step is not None
-        planned = _plan_step(step, history, order, time, last_step if at_end else interpolation, noise.eta)
+        variable = last_step if last_step is not None and step.sigma_next == 0.0 else interpolation
+        planned = _plan_step(step, history, order, time, variable, noise.eta)
         total = planned.sum
         if corrector and previous is not None and planned.scale > 0.0:
             total = total.plus(_correction(previous, len(stages), interpolation), planned.scale)
@@ -164,16 +165,18 @@ def _stage(planned: _Step, total: _Sum, stages: Sequence[Stage], noise: Noise) -
     """The next call and the update that follows it, with `total` added to the scaled start."""
     step, time, call = planned.grid, planned.time, len(stages)
     h = step.h(time)
-    added = () if planned.eta == 0.0 else NoisePath(step.sigma, h, noise).to(1.0, step.sigma_next)
+    factors, segment = ((), None) if planned.eta == 0.0 else NoisePath(step.sigma, h, noise).to(1.0, step.sigma_next)
     scale = planned.scale + total.states.get(call, 0.0)  # the state of this call is the anchor
     states = tuple((earlier, weight) for earlier, weight in total.states.items() if earlier != call)
-    stage = Stage(step.index, step.sigma, h, scale, tuple(total.outputs.items()), True, *added, states=states)
+    stage = Stage(step.index, step.sigma, h, scale, tuple(total.outputs.items()), True, factors, segment, states=states)
     alphas = {earlier: time.alpha(stages[earlier].sigma) for earlier, _ in states}
     stage = consistent(stage, time.alpha(step.sigma), time.alpha(step.sigma_next), alphas)
     return renoised(stage, step.after)
 
 
-def _plan_step(step, history: Sequence[_Node], order, time: TimeMap, interpolation: Interpolation, eta: float) -> _Step:
+def _plan_step(
+    step: GridStep, history: Sequence[_Node], order: int, time: TimeMap, interpolation: Interpolation, eta: float
+) -> _Step:
     rough = eta or any(node.renoised for node in history[:order])
     if step.sigma_next == 0.0 and (rough or isinstance(interpolation, InLambda)):
         # e^-h = 0 and h phi_1 = 1: the first-order answer, x = D. The lambda polynomial ends at infinity, and where noise
@@ -201,7 +204,9 @@ def _eps_share(step: GridStep, time: TimeMap, interpolation: Interpolation) -> f
     return interpolation.eps_share / (1.0 + time.s(step.sigma))
 
 
-def _usable_nodes(step, history, order, time, interpolation) -> list[_Node]:
+def _usable_nodes(
+    step: GridStep, history: Sequence[_Node], order: int, time: TimeMap, interpolation: Interpolation
+) -> list[_Node]:
     """The newest nodes at which the variable is finite and that are apart from each other."""
     v = interpolation.variable
     order, fraction = (min(order, _END_ORDER), _END_APART) if step.sigma_next == 0.0 else (order, _APART[type(interpolation)])
@@ -209,13 +214,13 @@ def _usable_nodes(step, history, order, time, interpolation) -> list[_Node]:
     return apart(history, lambda node: v(node.s(time)), distance, order)
 
 
-def _combine(step, nodes: Sequence[_Node], time: TimeMap, interpolation: Interpolation, eta: float) -> _Sum:
+def _combine(step: GridStep, nodes: Sequence[_Node], time: TimeMap, interpolation: Interpolation, eta: float) -> _Sum:
     """What a step adds to its scaled start."""
     s_from, s_to, alpha = time.s(step.sigma), time.s(step.sigma_next), time.alpha(step.sigma_next)
     share = _eps_share(step, time, interpolation)
     b = interpolation.weights([node.s(time) for node in nodes], s_from, s_to, eta)
     by_d = _Sum({node.call: alpha * (1.0 - share) * weight for node, weight in zip(nodes, b)}, {})
-    if not share:
+    if isinstance(interpolation, InLambda) or not share:
         return by_d
     finite = [node for node in nodes if math.isfinite(node.s(time))]
     e = interpolation.eps_weights([node.s(time) for node in finite], s_from, s_to)

@@ -11,8 +11,11 @@ same item and get equal noise.
 """
 
 import hashlib
+from typing import Any
 
 import torch
+
+from .signature import Model
 
 
 def item_keys(initial_noise: torch.Tensor | None, batch: int, seed: int, sigma: float) -> list[int]:
@@ -27,8 +30,9 @@ def item_keys(initial_noise: torch.Tensor | None, batch: int, seed: int, sigma: 
     noises = None if initial_noise is None else initial_noise.detach().cpu().float().contiguous()
     keys = []
     for position in range(batch):
-        known = noises is not None and bool(noises[position].any())
-        identity = noises[position].numpy().tobytes() if known else f"position {position}".encode()
+        identity = f"position {position}".encode()
+        if noises is not None and noises[position].any():
+            identity = noises[position].numpy().tobytes()
         key = seed.to_bytes(16, "little", signed=True) + f"{sigma:.5e}".encode()
         digest = hashlib.blake2b(identity, digest_size=8, key=key).digest()
         keys.append(int.from_bytes(digest, "little") >> 1)
@@ -47,7 +51,7 @@ class ItemNoise:
         self._generators = [torch.Generator("cpu").manual_seed(key) for key in keys]
         self._shape, self._dtype, self._device = like.shape[1:], like.dtype, like.device
 
-    def __call__(self, sigma, sigma_next) -> torch.Tensor:
+    def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
         """Unit noise like the latent; the sigmas do not matter."""
         # always drawn in float32, so that every dtype sees the same numbers
         draws = torch.stack([torch.randn(self._shape, generator=g) for g in self._generators])
@@ -61,12 +65,12 @@ def moved(draws: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torc
     return draws.to(device, dtype, non_blocking=True)
 
 
-def default_noise_sampler(model, x: torch.Tensor, extra_args: dict, sigma: float) -> ItemNoise:
+def default_noise_sampler(model: Model, x: torch.Tensor, extra_args: dict[str, Any], sigma: float) -> ItemNoise:
     """ItemNoise for a run from sigma, see `run_keys`."""
     return ItemNoise(run_keys(model, x, extra_args, sigma), x)
 
 
-def run_keys(model, x: torch.Tensor, extra_args: dict, sigma: float) -> list[int]:
+def run_keys(model: Model, x: torch.Tensor, extra_args: dict[str, Any], sigma: float) -> list[int]:
     """The item keys of a run from sigma: by the seed of `extra_args` and the initial noise the host keeps as `model.noise`.
 
     Without a seed one is drawn from torch's global generator, so that torch.manual_seed reproduces it.

@@ -44,24 +44,24 @@ class Operator:
 class Block(Operator):
     """One matrix for all numbers of a channel group."""
 
-    def times(self, state):
+    def times(self, state: torch.Tensor) -> torch.Tensor:
         return torch.matmul(self.matrix, self._grouped(state)).reshape(state.shape)
 
-    def add_to(self, result, state):
+    def add_to(self, result: torch.Tensor, state: torch.Tensor) -> None:
         size = len(self.matrix)
         self._grouped(result).baddbmm_(self.matrix.expand(len(state), size, size), self._grouped(state.to(result.dtype)))
 
-    def _grouped(self, state):
+    def _grouped(self, state: torch.Tensor) -> torch.Tensor:
         return state.reshape(len(state), len(self.matrix), -1)
 
 
 class Diagonal(Operator):
     """A factor for every frequency."""
 
-    def times(self, state):
+    def times(self, state: torch.Tensor) -> torch.Tensor:
         return state * self.matrix
 
-    def add_to(self, result, state):
+    def add_to(self, result: torch.Tensor, state: torch.Tensor) -> None:
         result.addcmul_(state, self.matrix)
 
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 
 from .operators import Operator, moved
+from .signature import Sigmas
 from .time_maps import VE, TimeMap
 
 Weight = float | Operator
@@ -51,13 +52,24 @@ class Stage:
     noise: tuple[Weight, ...] = ()
     segment: tuple[float, float] | None = None
     guided: float = 0.0
-    states: tuple[tuple[int, float], ...] = ()
+    states: tuple[tuple[int, Weight], ...] = ()
 
-    def __post_init__(self):
-        numbers = [self.scale, *(w for _, w in (*self.weights, *self.states)), *self.noise, self.guided]
-        numbers = [number for number in numbers if not isinstance(number, Operator)]  # which are finite
+    def __post_init__(self) -> None:
+        weights = [self.scale, *(w for _, w in (*self.weights, *self.states)), *self.noise, self.guided]
+        numbers = [weight for weight in weights if not isinstance(weight, Operator)]  # which are finite
         if not all(map(math.isfinite, numbers)):
             raise ArithmeticError(f"plan has a non-finite weight at step {self.step}, sigma {self.sigma:g}: {numbers}")
+
+
+def number(weight: Weight) -> float:
+    """A weight that is a number, as all are where the whole state diffuses alike.
+
+    Raises:
+        TypeError: it is an operator.
+    """
+    if isinstance(weight, Operator):
+        raise TypeError(f"plan has a matrix, {weight:.3g}, where a number is needed; it is one of a linear diffusion.")
+    return weight
 
 
 def consistent(stage: Stage, alpha_from: float, alpha_to: float, alphas: Mapping[int, float] = {}) -> Stage:
@@ -71,7 +83,8 @@ def consistent(stage: Stage, alpha_from: float, alpha_to: float, alphas: Mapping
         alpha_to: where it ends.
         alphas: of the states it takes, by model call.
     """
-    terms = [stage.scale * alpha_from, *(w for _, w in stage.weights), *(w * alphas[call] for call, w in stage.states)]
+    of_states = (number(w) * alphas[call] for call, w in stage.states)
+    terms = [number(stage.scale) * alpha_from, *(number(w) for _, w in stage.weights), *of_states]
     residual = math.fsum([-alpha_to, *terms])
     if abs(residual) > 1e-10 * (1.0 + math.fsum(map(abs, terms))):
         raise ArithmeticError(f"plan is inconsistent by {residual:.1e} at step {stage.step}, sigma {stage.sigma:g}: {stage}")
@@ -104,9 +117,9 @@ def renoised(stage: Stage, after: Renoising | None) -> Stage:
         raise ValueError("s_churn must be 0 for a sampler with eta above 0; a step takes noise of one kind.")
     return replace(
         stage,
-        scale=after.scale * stage.scale,
-        weights=tuple((call, after.scale * weight) for call, weight in stage.weights),
-        states=tuple((call, after.scale * weight) for call, weight in stage.states),
+        scale=after.scale * number(stage.scale),
+        weights=tuple((call, after.scale * number(weight)) for call, weight in stage.weights),
+        states=tuple((call, after.scale * number(weight)) for call, weight in stage.states),
         noise=(after.noise,),
         segment=after.segment,
     )
@@ -150,12 +163,12 @@ class Plan:
         operators = [w for w in weights if isinstance(w, Operator)]
         if not operators:
             return self
-        there = dict(zip(map(id, operators), moved(operators, state)))
+        there: dict[int, Weight] = dict(zip(map(id, operators), moved(operators, state)))
 
-        def of(weight):
+        def of(weight: Weight) -> Weight:
             return there.get(id(weight), weight)
 
-        def pairs(weights):
+        def pairs(weights: tuple[tuple[int, Weight], ...]) -> tuple[tuple[int, Weight], ...]:
             return tuple((call, of(weight)) for call, weight in weights)
 
         stages = (
@@ -172,7 +185,7 @@ class Plan:
         """For model calls whose state is read after them, the last stage that does."""
         return {call: index for index, stage in enumerate(self.stages) for call, _ in stage.states}
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [
             f"{self.method} in {self.time.name} time: {self.steps} steps, {self.calls} model calls",
             f"{'call':>4} {'step':>4} {self.clock:>12} {'lambda':>9} {'h':>9} {'scale':>12}  weights (call: weight)",
@@ -230,7 +243,7 @@ class NoisePath:
         return tuple(sigma * self._s_noise * factor for factor in self._factors), segment
 
 
-def step_count(sigmas) -> int:
+def step_count(sigmas: Sigmas) -> int:
     """Steps of a grid, repetitions included."""
     return max(len(sigmas) - 1, 0)
 

@@ -11,7 +11,7 @@ take a model that returns (guided, unconditional), see `cfg_pp.py`.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -23,10 +23,13 @@ from .loop import run
 from .multistep import multistep_plan
 from .noise import default_noise_sampler
 from .plan import MAX_STRENGTH, Noise, Plan
-from .signature import Callback, ExtraArgs, Model, NoiseSampler, Sigmas
+from .signature import Callback, Denoiser, ExtraArgs, Model, NoiseSampler, Sigmas
 from .single_step import single_step_plan
 from .tableaus import RES_1, res_2s, res_3s
 from .time_maps import FLOW, FLOW_LOG_SIGMA, VE, TimeMap
+
+if TYPE_CHECKING:
+    from .gddim.linear_sde import LinearSDE
 
 # The single-step starts that keep a multistep method's asymptotic order.
 _FULL_ORDER_START = {1: RES_1, 2: res_2s(), 3: res_3s()}
@@ -55,7 +58,7 @@ SOLVERS: dict[str, Planner] = {
 
 
 def sample_res_multistep(
-    model: Model,
+    model: Denoiser,
     x: torch.Tensor,
     sigmas: Sigmas,
     extra_args: ExtraArgs = None,
@@ -130,13 +133,13 @@ def check_multistep_options(
             raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
     if start == "single step" and order not in _FULL_ORDER_START:
         raise ValueError(f"start 'single step' has methods up to order 3, got order {order}; use 'low order'.")
-    for name, value, low, high in (
+    for name, number, low, high in (
         ("data_scale", data_scale, MIN_DATA_SCALE, MAX_DATA_SCALE),
         ("power", power, MIN_POWER, MAX_POWER),
         ("eps_share", eps_share, 0.0, 1.0),
     ):
-        if not low <= value <= high:
-            raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value!r}.")
+        if not low <= number <= high:
+            raise ValueError(f"{name} must be between {low:g} and {high:g}, got {number!r}.")
 
 
 def _ode_sampler(name: str, text: str, planner: Planner) -> Callable[..., torch.Tensor]:
@@ -205,7 +208,7 @@ _2mc_cfg_pp = _ode_sampler(
 
 
 def sample_exp_res_2s(
-    model: Model,
+    model: Denoiser,
     x: torch.Tensor,
     sigmas: Sigmas,
     extra_args: ExtraArgs = None,
@@ -229,7 +232,7 @@ def sample_exp_res_2s(
 
 
 def sample_exp_res_3s(
-    model: Model,
+    model: Denoiser,
     x: torch.Tensor,
     sigmas: Sigmas,
     extra_args: ExtraArgs = None,
@@ -342,7 +345,7 @@ class Sampler(NamedTuple):
 
 
 def _res_on(method: str) -> Callable[..., Plan]:
-    def plan(sde, sigmas, kind):
+    def plan(sde: "LinearSDE", sigmas: Sigmas, kind: str) -> Plan:
         from .gddim.res import res_on  # here: SciPy's solvers take long to import
 
         return res_on(sde, sigmas, method, kind)
@@ -350,13 +353,13 @@ def _res_on(method: str) -> Callable[..., Plan]:
     return plan
 
 
-def _gddim_on(sde, sigmas, kind, degree=DEGREE, corrector=CORRECTOR) -> Plan:
+def _gddim_on(sde: "LinearSDE", sigmas: Sigmas, kind: str, degree: int = DEGREE, corrector: str = CORRECTOR) -> Plan:
     from .gddim.plan import gddim_on
 
     return gddim_on(sde, sigmas, degree, corrector, kind=kind)
 
 
-def _gddim_sde_on(sde, sigmas, kind, eta=1.0, s_noise=1.0) -> Plan:
+def _gddim_sde_on(sde: "LinearSDE", sigmas: Sigmas, kind: str, eta: float = 1.0, s_noise: float = 1.0) -> Plan:
     from .gddim.plan import gddim_on
 
     noise = _noise(eta, s_noise)

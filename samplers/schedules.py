@@ -130,7 +130,7 @@ def directed(grid: torch.Tensor, time: TimeMap, direction: str) -> torch.Tensor:
     return torch.cat([grid[-2:-1] * INVERSION_START, grid[:-1].flip(0)])
 
 
-def denoise_tail(build, steps: int, denoise: float) -> torch.Tensor:
+def denoise_tail(build: Callable[[int], torch.Tensor], steps: int, denoise: float) -> torch.Tensor:
     """The last `steps` steps of a grid of int(steps / denoise), as the host's BasicScheduler does.
 
     Args:

@@ -1,6 +1,7 @@
 """The types of what a sampler is called with: k-diffusion's conventions.
 
-Model          model(x, sigma, **extra_args) -> denoised; sigma has shape (batch,). With CFG++ -> (guided, unconditional).
+Denoiser       model(x, sigma, **extra_args) -> denoised, shaped like x; sigma has shape (batch,).
+Model          a Denoiser; for a sampler with CFG++ one that returns (guided, unconditional) denoised outputs.
 Sigmas         a grid of n + 1 sigmas, 1-D.
 ExtraArgs      keyword arguments for the model; None for none.
 Callback       called after every model call with a dict of x, i, sigma, sigma_hat and denoised; None for none.
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+Denoiser = Callable[..., torch.Tensor]
 Model = Callable[..., torch.Tensor | tuple[torch.Tensor, torch.Tensor]]
 Sigmas = torch.Tensor | Sequence[float]
 ExtraArgs = dict[str, Any] | None

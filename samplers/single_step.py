@@ -5,11 +5,14 @@ import math
 from .churn import NO_CHURN, Churn, churned
 from .grid import GridStep, grid_steps
 from .plan import NO_NOISE, Noise, NoisePath, Plan, Stage, consistent, renoised, step_count, step_time
+from .signature import Sigmas
 from .tableaus import Tableau
 from .time_maps import VE, TimeMap
 
 
-def single_step_plan(sigmas, tableau: Tableau, time: TimeMap = VE, noise: Noise = NO_NOISE, churn: Churn = NO_CHURN) -> Plan:
+def single_step_plan(
+    sigmas: Sigmas, tableau: Tableau, time: TimeMap = VE, noise: Noise = NO_NOISE, churn: Churn = NO_CHURN
+) -> Plan:
     """The plan of a single-step method: `tableau.stages` calls a step, one for a step to sigma = 0.
 
     With noise it is the exponential SDE form: h becomes (1 + eta) h in the weights, and the noise of a step's stages
@@ -47,7 +50,7 @@ def single_step_stages(step: GridStep, tableau: Tableau, time: TimeMap, first_ca
     weighted_h = (1.0 + noise.eta) * h
     path = NoisePath(step.sigma, h, noise)
 
-    def update(c, sigma_from, sigma_to, weights):
+    def update(c: float, sigma_from: float, sigma_to: float, weights: list[float]) -> Stage:
         factor = time.alpha(sigma_to) * weighted_h
         scaled = tuple((first_call + j, factor * w) for j, w in enumerate(weights) if w != 0.0)
         scale = sigma_to / step.sigma * math.exp(-c * h * noise.eta)

@@ -52,30 +52,30 @@ class Ends(NamedTuple):
     last: float
 
 
-def _uniform(u, ends: Ends):
+def _uniform(u: np.ndarray, ends: Ends) -> np.ndarray:
     return ends.first + u * (ends.last - ends.first)
 
 
-def _power(u, ends: Ends, power):
+def _power(u: np.ndarray, ends: Ends, power: float) -> np.ndarray:
     return _uniform(u**power, ends)
 
 
-def _edm_rho(u, ends: Ends, rho):
+def _edm_rho(u: np.ndarray, ends: Ends, rho: float) -> np.ndarray:
     return -rho * np.log((1.0 - u) * math.exp(-ends.first / rho) + u * math.exp(-ends.last / rho))
 
 
-def _arctan(u, ends: Ends, weight, turn):
+def _arctan(u: np.ndarray, ends: Ends, weight: float, turn: float) -> np.ndarray:
     from_angle, to_angle = (
         math.pi / 2 if lam == -math.inf else math.atan(math.exp(-lam) / turn) for lam in (ends.start, ends.last)
     )
     return (1.0 - weight) * _uniform(u, ends) - weight * np.log(turn * np.tan((1.0 - u) * from_angle + u * to_angle))
 
 
-def _cosine(u, ends: Ends):
+def _cosine(u: np.ndarray, ends: Ends) -> np.ndarray:
     return _uniform((1.0 - np.cos(np.pi * u)) / 2.0, ends)
 
 
-def _dense_middle(u, ends: Ends, density):
+def _dense_middle(u: np.ndarray, ends: Ends, density: float) -> np.ndarray:
     return _uniform(u + density * np.sin(2.0 * np.pi * u) / (2.0 * np.pi), ends)
 
 

@@ -10,12 +10,12 @@ from .loop import run
 from .noise import default_noise_sampler
 from .plan import Plan
 from .res import SOLVERS
-from .signature import Callback, ExtraArgs, Model, NoiseSampler, Sigmas
+from .signature import Callback, Denoiser, ExtraArgs, NoiseSampler, Sigmas
 from .time_maps import VE, TimeMap
 
 
 def sample_res_churn(
-    model: Model,
+    model: Denoiser,
     x: torch.Tensor,
     sigmas: Sigmas,
     extra_args: ExtraArgs = None,

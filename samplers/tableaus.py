@@ -10,7 +10,7 @@ conditions when it is made: a wrong coefficient fails at once, not in a picture.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,7 +64,7 @@ class Tableau:
     b: tuple[Weight, ...]
     b_low: tuple[Weight, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for h in _CHECK_STEPS:
             for condition, residual in order_conditions(self, h).items():
                 if abs(residual) > 1e-13 * self._size():
@@ -103,11 +103,11 @@ def order_conditions(tableau: Tableau, h: float) -> dict[str, float]:
     h = 0, which is all that order 3 needs. The embedded method has the conditions of its own order, marked "low".
     """
 
-    def psi(j, h, weights=tableau.b_weights):
+    def psi(j: int, h: float, weights: Callable[[float], list[float]] = tableau.b_weights) -> float:
         b = weights(h)
         return phi(j, -h) - math.fsum(w * c ** (j - 1) for w, c in zip(b, tableau.c)) / math.factorial(j - 1)
 
-    def psi_stage(j, i):
+    def psi_stage(j: int, i: int) -> float:
         c = tableau.c[i]
         a = tableau.a_weights(i, h)
         row = math.fsum(w * node ** (j - 1) for w, node in zip(a, tableau.c)) / math.factorial(j - 1)
@@ -195,4 +195,4 @@ def multistep_weights(c: Sequence[float], h: float) -> list[float]:
     the current point, older points are negative).
     """
     moments = [math.factorial(k) * phi(k + 1, -h) for k in range(len(c))]
-    return np.linalg.solve(np.vander(c, increasing=True).T, moments).tolist()
+    return [float(weight) for weight in np.linalg.solve(np.vander(c, increasing=True).T, moments)]

@@ -15,6 +15,33 @@ def test_ruff(command):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_types():
+    """Of the core, as pyproject.toml has it."""
+    done = subprocess.run([sys.executable, "-m", "mypy", "--no-incremental"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def sources(*endings):
+    """The tree's files, not those that the set-up, a run or a tool made."""
+    made = {".host", "output", "__pycache__"}
+    return [file for end in endings for file in ROOT.rglob(f"*{end}") if not made & set(file.relative_to(ROOT).parts)]
+
+
+def test_no_file_is_long():
+    assert not {str(file): n for file in sources(".py", ".js") if (n := len(file.read_text().splitlines())) > 400}
+
+
+def test_no_function_is_long():
+    """Docstrings and all. The loop of all samplers is the exception, which is best read in one piece."""
+    long = {}
+    for file in sources(".py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 60:
+                long[f"{file.relative_to(ROOT).as_posix()} {node.name}"] = node.end_lineno - node.lineno + 1
+    assert long.pop("samplers/loop.py run") <= 75
+    assert not long
+
+
 def test_the_core_does_not_import_the_host():
     for folder in ("samplers", "embedded"):
         for file in (ROOT / folder).rglob("*.py"):

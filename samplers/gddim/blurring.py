@@ -12,7 +12,7 @@ from math import inf, pi
 import numpy as np
 from scipy.fft import dct
 
-from .linear_sde import LinearSDE, scalar
+from .linear_sde import LinearSDE, Times, scalar
 
 _OFFSET = 0.004  # of the cosine schedule, so that noise does not start at 0
 _LEAST = 0.001  # what blur leaves of a frequency
@@ -36,42 +36,42 @@ class Blurring(LinearSDE):
     t_min = 1e-5
     t_max = 0.99598  # later alpha is so small that y0 = (y - sigma eps) / a is lost
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if min(self.height, self.width) < 1 or not 0.0 <= self.blur < inf:
             raise ValueError(f"height and width must be 1 or more and blur 0 or more, got {self}.")
 
     @property
-    def grid(self):
+    def grid(self) -> tuple[int, int]:
         return (self.height, self.width)
 
-    def drift(self, t):
+    def drift(self, t: Times) -> np.ndarray:
         t, phase = self._t(t)
         blurred, rate = self._blur(t)
         of_blur = -rate * (1.0 - _LEAST) * blurred / (_LEAST + (1.0 - _LEAST) * blurred)
         return scalar(of_blur - self._speed() * np.tan(phase))
 
-    def diffusion(self, t):
+    def diffusion(self, t: Times) -> np.ndarray:
         phase = self._t(t)[1]
         variance, growth = np.sin(phase) ** 2, self._speed() * np.sin(2.0 * phase)
         return scalar(growth - variance * 2.0 * self.drift(t)[..., 0, 0])
 
-    def initial_covariance(self):
+    def initial_covariance(self) -> np.ndarray:
         noise = np.sin(self._t(0.0)[1]) ** 2
         return scalar(np.broadcast_to(noise + self.initial_variance, self.grid))
 
-    def prior_covariance(self):
+    def prior_covariance(self) -> np.ndarray:
         return scalar(np.ones(self.grid))
 
-    def transition(self, t, s):
+    def transition(self, t: Times, s: Times) -> np.ndarray:
         return np.exp(self._log_scale(t) - self._log_scale(s))[..., None, None]
 
-    def covariance(self, t):
+    def covariance(self, t: Times) -> np.ndarray:
         return scalar(np.sin(self._t(t)[1]) ** 2) + self.initial_variance * self.transition(t, 0.0) ** 2
 
-    def root(self, t):
+    def root(self, t: Times) -> np.ndarray:
         return np.sqrt(self.covariance(t))
 
-    def _t(self, t):
+    def _t(self, t: Times) -> tuple[np.ndarray, np.ndarray]:
         """t and the phase of the cosine, with axes for the frequencies."""
         t = np.asarray(t, dtype=np.float64)[..., None, None]
         return t, (t + _OFFSET) * self._speed()
@@ -80,14 +80,14 @@ class Blurring(LinearSDE):
     def _speed() -> float:
         return 0.5 * pi / (1.0 + 2.0 * _OFFSET)
 
-    def _blur(self, t):
+    def _blur(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """e^-(Lam sigma_b^2 / 2) and the rate at which its logarithm falls."""
         down, across = (pi * np.arange(n) / n for n in (self.height, self.width))
         frequency = down[:, None] ** 2 + across**2
         width, growth = self.blur * np.sin(0.5 * pi * t) ** 2, self.blur * 0.5 * pi * np.sin(pi * t)
         return np.exp(-0.5 * frequency * width**2), frequency * width * growth
 
-    def _log_scale(self, t):
+    def _log_scale(self, t: Times) -> np.ndarray:
         t, phase = self._t(t)
         return np.log(np.cos(phase)) + np.log(_LEAST + (1.0 - _LEAST) * self._blur(t)[0])
 

@@ -12,7 +12,7 @@ from math import inf, sqrt
 import numpy as np
 from scipy.special import gammainc
 
-from .linear_sde import LinearSDE, transposed
+from .linear_sde import LinearSDE, Times, transposed
 
 _LOG_SHIFT = 1e-4  # the angle is smooth in log(t + this)
 _INTERVALS = 256
@@ -39,7 +39,7 @@ class CLD(LinearSDE):
     name = "CLD"
     size = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("beta", "mass", "velocity_share", "jitter"):
             if not 0.0 < getattr(self, name) < inf:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}.")
@@ -49,24 +49,24 @@ class CLD(LinearSDE):
         """Gamma of critical damping."""
         return 2.0 * sqrt(self.mass)
 
-    def drift(self, t):
+    def drift(self, t: Times) -> np.ndarray:
         rate = self.beta * np.array([[0.0, 1.0 / self.mass], [-1.0, -self.friction / self.mass]])
         return np.broadcast_to(rate, (*np.shape(t), 2, 2))
 
-    def diffusion(self, t):
+    def diffusion(self, t: Times) -> np.ndarray:
         return np.broadcast_to(np.diag([0.0, 2.0 * self.friction * self.beta]), (*np.shape(t), 2, 2))
 
-    def initial_covariance(self):
+    def initial_covariance(self) -> np.ndarray:
         return np.diag([self.position_variance + self.jitter, self.velocity_share * self.mass + self.jitter])
 
-    def prior_covariance(self):
+    def prior_covariance(self) -> np.ndarray:
         return np.diag([1.0, self.mass])
 
-    def transition(self, t, s):
+    def transition(self, t: Times, s: Times) -> np.ndarray:
         b = self._clock(t) - self._clock(s)
         return np.exp(-b)[..., None, None] * self._in_units(1.0 + b, b, -b, 1.0 - b)
 
-    def covariance(self, t):
+    def covariance(self, t: Times) -> np.ndarray:
         transition, y = self.transition(t, 0.0), 2.0 * self._clock(t)
         # S - Psi S Psi^T without its cancellation at small t: gammainc(3, y) = 1 - e^-y (1 + y + y^2 / 2)
         gained, cross = gammainc(3.0, y), 0.5 * y**2 * np.exp(-y)
@@ -74,19 +74,19 @@ class CLD(LinearSDE):
         added = _matrix(gained, unit * cross, unit * cross, self.mass * (gained + 2.0 * y * np.exp(-y)))
         return transition @ self.initial_covariance() @ transposed(transition) + added
 
-    def root(self, t):
+    def root(self, t: Times) -> np.ndarray:
         angle = self._angle(t)
         rotation = _matrix(np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle))
         return self.cholesky(t) @ rotation
 
-    def _clock(self, t):
+    def _clock(self, t: Times) -> np.ndarray:
         return self.beta / sqrt(self.mass) * np.asarray(t, dtype=np.float64)
 
-    def _in_units(self, xx, xv, vx, vv):
+    def _in_units(self, xx: np.ndarray, xv: np.ndarray, vx: np.ndarray, vv: np.ndarray) -> np.ndarray:
         """A matrix for (x, v / sqrt(M)) as one for (x, v)."""
         return _matrix(xx, xv / sqrt(self.mass), vx * sqrt(self.mass), vv)
 
-    def _angle(self, t) -> np.ndarray:
+    def _angle(self, t: Times) -> np.ndarray:
         """Of the rotation between L and R: theta' = -(beta / M) L22 / L11, theta(0) = 0, by quadrature in log(t + 1e-4)."""
         edges, angles = self._angles
         u = np.log(np.asarray(t, dtype=np.float64) + _LOG_SHIFT)
@@ -98,7 +98,7 @@ class CLD(LinearSDE):
         edges = np.linspace(np.log(_LOG_SHIFT), np.log(self.t_max + _LOG_SHIFT), _INTERVALS + 1)
         return edges, np.concatenate([[0.0], np.cumsum(self._turned(edges[:-1], edges[1:]))])
 
-    def _turned(self, start, end) -> np.ndarray:
+    def _turned(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         half = 0.5 * (end - start)[..., None]
         shifted = np.exp(start[..., None] + half * (_NODES + 1.0))
         factor = self.cholesky(np.maximum(shifted - _LOG_SHIFT, 0.0))
@@ -106,5 +106,5 @@ class CLD(LinearSDE):
         return (half * _WEIGHTS * speed * shifted).sum(axis=-1)
 
 
-def _matrix(xx, xv, vx, vv) -> np.ndarray:
+def _matrix(xx: np.ndarray, xv: np.ndarray, vx: np.ndarray, vv: np.ndarray) -> np.ndarray:
     return np.stack([np.stack([xx, xv], axis=-1), np.stack([vx, vv], axis=-1)], axis=-2)

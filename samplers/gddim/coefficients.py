@@ -73,7 +73,7 @@ def quadrature(s: float, t: float) -> tuple[np.ndarray, np.ndarray]:
     return (shifted - _LOG_SHIFT).ravel(), (half * _WEIGHTS * shifted).ravel()
 
 
-def lagrange_slope(nodes: Sequence[float], j: int, t):
+def lagrange_slope(nodes: Sequence[float], j: int, t: np.ndarray) -> np.ndarray:
     """dl_j / dt."""
     others = [other for k, other in enumerate(nodes) if k != j]
     slope = np.zeros_like(t)
@@ -97,20 +97,20 @@ def contraction(sde: LinearSDE, s: Sequence[float], t: Sequence[float], lam: flo
     Returns:
         (steps, *grid, size, size).
     """
-    s, t = np.asarray(s, dtype=np.float64), np.asarray(t, dtype=np.float64)
-    shape = (len(s), *sde.grid, sde.size, sde.size)
+    start, end = np.asarray(s, dtype=np.float64), np.asarray(t, dtype=np.float64)
+    shape = (len(start), *sde.grid, sde.size, sde.size)
     unit = np.broadcast_to(np.eye(sde.size), shape)
-    if lam == 0.0 or len(s) == 0:
+    if lam == 0.0 or len(start) == 0:
         return unit.copy()
     if sde.size == 1:  # numbers commute: the lam = 1 of the closed form, to a power
-        ratio = np.log(sde.root(t)) - np.log(sde.root(s)) - np.log(sde.transition(t, s))
+        ratio = np.log(sde.root(end)) - np.log(sde.root(start)) - np.log(sde.transition(end, start))
         return np.exp(lam**2 * ratio)
     if lam == 1.0:
-        return transposed(np.linalg.solve(sde.root(s), np.linalg.solve(sde.transition(t, s), sde.root(t))))
-    length = (t - s)[(...,) + (None,) * (len(shape) - 1)]
+        return transposed(np.linalg.solve(sde.root(start), np.linalg.solve(sde.transition(end, start), sde.root(end))))
+    length = (end - start)[(...,) + (None,) * (len(shape) - 1)]
 
-    def slope(u, flat):
-        tau = s + u * (t - s)
+    def slope(u: float, flat: np.ndarray) -> np.ndarray:
+        tau = start + u * (end - start)
         inverse = np.linalg.inv(sde.root(tau))
         speed = inverse @ sde.diffusion(tau) @ transposed(inverse)
         return (0.5 * lam**2 * length * (speed @ flat.reshape(shape))).ravel()

@@ -4,6 +4,8 @@ The position of CLD is the data, its velocity something of the process's own; bl
 image.
 """
 
+from functools import reduce
+
 import numpy as np
 import torch
 
@@ -77,7 +79,7 @@ class Coordinates:
         velocity = signal[1] * data + spread[1] * of_position + own * noise[:, self._channels :]
         return torch.cat([position, velocity], dim=1)
 
-    def _first_column(self, matrix: np.ndarray, like: torch.Tensor) -> list:
+    def _first_column(self, matrix: np.ndarray, like: torch.Tensor) -> list[torch.Tensor] | list[float]:
         """How the first number of every block acts on each of its numbers."""
         if self._sde.grid:
             return [_like(matrix[..., 0, 0], like)]
@@ -103,11 +105,9 @@ class DenoisedData:
 
     def at(self, call: int, state: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
         """(batch, channels, ...) data, for the time with this index."""
-        result = 0.0
-        for row, tensor in zip(self._rows[call], (state, eps)):
-            for part, weight in zip(tensor.chunk(self._size, dim=1), row.unbind(dim=-1)):
-                result = result + part * weight
-        return self._coordinates.to_seen(result)
+        weights = (weight for row in self._rows[call] for weight in row.unbind(dim=-1))
+        parts = (part for tensor in (state, eps) for part in tensor.chunk(self._size, dim=1))
+        return self._coordinates.to_seen(reduce(torch.add, (part * weight for part, weight in zip(parts, weights))))
 
 
 def _like(matrix: np.ndarray, tensor: torch.Tensor) -> torch.Tensor:

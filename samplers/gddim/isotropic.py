@@ -11,15 +11,17 @@ that is not finite, and upwards, polynomials are in rho.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from ..grid import GridStep, grid_steps
 from ..interpolation import apart, lagrange
 from ..loop import run
 from ..plan import MAX_STRENGTH, Plan, Stage, consistent, step_count
+from ..signature import Callback, Denoiser, ExtraArgs, Sigmas
 from ..time_maps import VE, TimeMap
 
 MAX_DEGREE = 3
@@ -42,17 +44,17 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)  # in log rho, in pieces 
 
 
 def sample_exp_gddim(
-    model,
-    x,
-    sigmas,
-    extra_args=None,
-    callback=None,
-    disable=None,
+    model: Denoiser,
+    x: torch.Tensor,
+    sigmas: Sigmas,
+    extra_args: ExtraArgs = None,
+    callback: Callback = None,
+    disable: bool | None = None,
     *,
-    degree=DEGREE,
-    corrector=CORRECTOR,
+    degree: int = DEGREE,
+    corrector: str = CORRECTOR,
     time: TimeMap = VE,
-):
+) -> torch.Tensor:
     """Deterministic gDDIM.
 
     Args:
@@ -106,7 +108,7 @@ class _Step(NamedTuple):
     weights: list[float]
 
 
-def gddim_plan(sigmas, degree: int = 2, time: TimeMap = VE, corrector: str = "none") -> Plan:
+def gddim_plan(sigmas: Sigmas, degree: int = 2, time: TimeMap = VE, corrector: str = "none") -> Plan:
     """The plan of deterministic gDDIM.
 
     The first steps are of lower degree, as far as the history reaches; so are the step from a flow model's sigma 1, where rho is
@@ -172,7 +174,7 @@ def _in_log(rho_from: float, rho_to: float) -> bool:
     return 0.0 < rho_to < rho_from
 
 
-def _variable(rho_from: float, rho_to: float):
+def _variable(rho_from: float, rho_to: float) -> Callable[[Any], Any]:
     return np.log if _in_log(rho_from, rho_to) else lambda rho: rho
 
 
@@ -207,7 +209,9 @@ def _correction(previous: _Step, end: _Eps, degree: int, time: TimeMap) -> list[
     return [*zip(nodes, weights), *((node, -weight) for node, weight in zip(previous.nodes, previous.weights))]
 
 
-def _stage(step: GridStep, sigma: float, combined: list, stages: list[Stage], time: TimeMap, closes_step: bool) -> Stage:
+def _stage(
+    step: GridStep, sigma: float, combined: list[tuple[_Eps, float]], stages: list[Stage], time: TimeMap, closes_step: bool
+) -> Stage:
     """The call at sigma and the step that follows it, from the anchor at step.sigma to step.sigma_next."""
     alpha_from, alpha_to, call = time.alpha(step.sigma), time.alpha(step.sigma_next), len(stages)
     h = step.h(time)

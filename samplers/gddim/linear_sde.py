@@ -7,11 +7,13 @@ frequency in blurring diffusion. Every matrix has the shape (*t.shape, *grid, si
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
+Times = float | np.ndarray
 KINDS = ("R", "L")
 # Of the solver for processes that have no closed form.
 _RTOL, _ATOL = 1e-12, 1e-14
@@ -27,22 +29,25 @@ class LinearSDE(ABC):
         name: how plans and errors call it.
         t_max: where sampling starts.
         t_min: the last time above 0 that it is sampled at.
-        grid: shape of the grid of independent blocks.
         size: numbers in a block.
     """
 
     name: str
     t_max: float = 1.0
     t_min: float = 1e-3
-    grid: tuple[int, ...] = ()
     size: int = 1
 
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Shape of the grid of independent blocks."""
+        return ()
+
     @abstractmethod
-    def drift(self, t) -> np.ndarray:
+    def drift(self, t: Times) -> np.ndarray:
         """F."""
 
     @abstractmethod
-    def diffusion(self, t) -> np.ndarray:
+    def diffusion(self, t: Times) -> np.ndarray:
         """G G^T."""
 
     @abstractmethod
@@ -53,25 +58,25 @@ class LinearSDE(ABC):
         """Of the state that sampling starts from."""
         return self.covariance(self.t_max)
 
-    def transition(self, t, s) -> np.ndarray:
+    def transition(self, t: Times, s: Times) -> np.ndarray:
         """Psi(t, s): dPsi/dt = F Psi, Psi(s, s) = 1."""
         return self._solved(t)[0] @ np.linalg.inv(self._solved(s)[0])
 
-    def covariance(self, t) -> np.ndarray:
+    def covariance(self, t: Times) -> np.ndarray:
         """Sigma_t, of the state given u0."""
         root = self.root(t)
         return root @ transposed(root)
 
-    def root(self, t) -> np.ndarray:
+    def root(self, t: Times) -> np.ndarray:
         """R_t: dR/dt = (F + 1/2 G G^T Sigma^-1) R, R_0 the Cholesky factor of Sigma_0, so that R R^T = Sigma (eq. 7)."""
         return self._solved(t)[1]
 
-    def cholesky(self, t) -> np.ndarray:
+    def cholesky(self, t: Times) -> np.ndarray:
         """L_t, lower triangular with L L^T = Sigma."""
         covariance = self.covariance(t)
         return np.sqrt(covariance) if self.size == 1 else np.linalg.cholesky(covariance)
 
-    def factor(self, t, kind: str) -> np.ndarray:
+    def factor(self, t: Times, kind: str) -> np.ndarray:
         """K_t of the parameterisation score = -K^-T eps: R_t or L_t.
 
         Raises:
@@ -81,18 +86,18 @@ class LinearSDE(ABC):
             raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
         return self.root(t) if kind == "R" else self.cholesky(t)
 
-    def _solved(self, t) -> tuple[np.ndarray, np.ndarray]:
-        """Psi(t, 0) and R_t by `solve_ivp`."""
+    def _solved(self, t: Times) -> np.ndarray:
+        """Psi(t, 0) and R_t, one after the other, by `solve_ivp`."""
         t = np.asarray(t, dtype=np.float64)
         values = self._solution(t.ravel()).T.reshape(*t.shape, 2, *self.grid, self.size, self.size)
         return np.moveaxis(values, t.ndim, 0)
 
     @cached_property
-    def _solution(self):
+    def _solution(self) -> Callable[[np.ndarray], np.ndarray]:
         shape = (*self.grid, self.size, self.size)
         start = np.stack([np.broadcast_to(np.eye(self.size), shape), np.broadcast_to(self._initial_root(), shape)])
 
-        def slope(t, flat):
+        def slope(t: float, flat: np.ndarray) -> np.ndarray:
             transition, root = flat.reshape(start.shape)
             drift = self.drift(t)
             # Sigma^-1 R = R^-T
@@ -115,7 +120,7 @@ class LinearSDE(ABC):
             ) from None
 
 
-def scalar(value) -> np.ndarray:
+def scalar(value: float | np.ndarray) -> np.ndarray:
     """Numbers as 1x1 matrices."""
     return np.asarray(value, dtype=np.float64)[..., None, None]
 

@@ -1,5 +1,6 @@
 """gDDIM on any linear diffusion, as a plan for the loop: its weights are matrices, its outputs values of eps."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -9,7 +10,8 @@ from scipy.optimize import brentq
 
 from ..grid import GridStep, grid_steps, read_sigmas
 from ..operators import Block, Diagonal
-from ..plan import MAX_STRENGTH, Plan, Stage, step_count
+from ..plan import MAX_STRENGTH, Plan, Stage, Weight, step_count
+from ..signature import Sigmas
 from ..time_maps import TimeMap
 from .coefficients import contraction, last_weight, noise_factor, step_weights, usable
 from .isotropic import MAX_LAMBDA, check_degree_and_corrector
@@ -21,17 +23,20 @@ _LEAST = 1e-8  # the smallest time above 0
 PLANS_KEPT = 4
 
 
+Node = tuple[int, float]  # of a value of eps, or of D: the model call that gave it, and its time
+
+
 class _Step(NamedTuple):
     """A step that was predicted, kept for the corrector."""
 
     grid: GridStep
-    nodes: list[tuple[int, float]]  # (model call, its time), newest first
+    nodes: list[Node]  # newest first
     weights: list[np.ndarray]
 
 
 def gddim_on(
     sde: LinearSDE,
-    sigmas,
+    sigmas: Sigmas,
     degree: int = 2,
     corrector: str = "none",
     lam: float = 0.0,
@@ -61,20 +66,24 @@ def gddim_on(
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
     if not 0.0 <= s_noise <= MAX_STRENGTH:
         raise ValueError(f"s_noise must be between 0 and {MAX_STRENGTH:g}, got {s_noise!r}.")
-    return _planned(sde, tuple(read_sigmas(sigmas)), degree, corrector, (float(lam), float(s_noise)), kind)
+    return _planned(sde, tuple(read_sigmas(sigmas)), degree, corrector, float(lam), float(s_noise), kind)
 
 
 @lru_cache(maxsize=PLANS_KEPT)
-def _planned(sde, sigmas, degree, corrector, noise, kind) -> Plan:
-    time, lam = time_map_of(sde), noise[0]
-    steps = falling_steps(sde, sigmas)
-    stages = _stochastic(sde, time, steps, *noise, kind) if lam else _deterministic(sde, time, steps, degree, corrector, kind)
+def _planned(
+    sde: LinearSDE, sigmas: tuple[float, ...], degree: int, corrector: str, lam: float, s_noise: float, kind: str
+) -> Plan:
+    time, steps = time_map_of(sde), falling_steps(sde, sigmas)
+    if lam:
+        stages = _stochastic(sde, time, steps, lam, s_noise, kind)
+    else:
+        stages = _deterministic(sde, time, steps, degree, corrector, kind)
     name = f"gDDIM with lambda {lam:g}" if lam else f"gDDIM of degree {degree}"
     name += "" if corrector == "none" else f", {corrector}"
     return Plan(f"{name}, K = {kind}", time, step_count(sigmas), tuple(stages), clock="t")
 
 
-def falling_steps(sde: LinearSDE, sigmas) -> list[GridStep]:
+def falling_steps(sde: LinearSDE, sigmas: Sequence[float]) -> list[GridStep]:
     """The steps of a grid of times.
 
     Raises:
@@ -84,7 +93,7 @@ def falling_steps(sde: LinearSDE, sigmas) -> list[GridStep]:
         if 0.0 < t < _LEAST:
             raise ValueError(f"sigmas[{i}] is {t:g}, a time too small to tell from 0 for {sde.name}. Set it to 0.")
     steps = grid_steps(sigmas, time_map_of(sde), rising=False)
-    return [step._replace(sigma=min(step.sigma, sde.t_max)) for step in steps]
+    return [replace(step, sigma=min(step.sigma, sde.t_max)) for step in steps]
 
 
 @lru_cache(maxsize=16)
@@ -105,13 +114,15 @@ def time_map_of(sde: LinearSDE) -> TimeMap:
 
 def half_log_snr(sde: LinearSDE, t: np.ndarray) -> np.ndarray:
     """Lambda of the first number of the first block, at times t of shape (n,)."""
-    first = (slice(None), *[0] * (len(sde.grid) + 2))
-    return np.log(sde.transition(t, 0.0)[first]) - 0.5 * np.log(sde.covariance(t)[first])
+    signal, variance = (matrix.reshape(len(t), -1)[:, 0] for matrix in (sde.transition(t, 0.0), sde.covariance(t)))
+    return np.log(signal) - 0.5 * np.log(variance)
 
 
-def _deterministic(sde, time, steps, degree, corrector, kind) -> list[Stage]:
+def _deterministic(
+    sde: LinearSDE, time: TimeMap, steps: Sequence[GridStep], degree: int, corrector: str, kind: str
+) -> list[Stage]:
     stages: list[Stage] = []
-    history: list[tuple[int, float]] = []
+    history: list[Node] = []  # newest first
     previous: _Step | None = None
     for step in steps:
         history.insert(0, (len(stages), step.sigma))
@@ -129,19 +140,19 @@ def _deterministic(sde, time, steps, degree, corrector, kind) -> list[Stage]:
     return stages
 
 
-def _predicted(sde, step: GridStep, nodes, kind) -> _Step:
+def _predicted(sde: LinearSDE, step: GridStep, nodes: Sequence[Node], kind: str) -> _Step:
     if step.sigma_next == 0.0:
         return _Step(step, [nodes[0]], [last_weight(sde, step.sigma, kind)])
     return _Step(step, list(nodes), step_weights(sde, [t for _, t in nodes], step.sigma, step.sigma_next, kind))
 
 
-def _correction(sde, previous: _Step, end, kind) -> list:
+def _correction(sde: LinearSDE, previous: _Step, end: Node, kind: str) -> list[tuple[Node, np.ndarray]]:
     """Corrected minus predicted state at the end of a step."""
     redone = _predicted(sde, previous.grid, [end, *previous.nodes], kind)
     return [*zip(redone.nodes, redone.weights), *((node, -weight) for node, weight in zip(previous.nodes, previous.weights))]
 
 
-def _stochastic(sde, time, steps, lam, s_noise, kind) -> list[Stage]:
+def _stochastic(sde: LinearSDE, time: TimeMap, steps: Sequence[GridStep], lam: float, s_noise: float, kind: str) -> list[Stage]:
     """Degree 0; a step to t = 0 is deterministic."""
     noisy = [step for step in steps if step.sigma_next > 0.0]
     contracted = contraction(sde, [step.sigma for step in noisy], [step.sigma_next for step in noisy], lam)
@@ -159,7 +170,9 @@ def _stochastic(sde, time, steps, lam, s_noise, kind) -> list[Stage]:
     return stages
 
 
-def _stage(sde, time, step: GridStep, t: float, combined, closes_step: bool) -> Stage:
+def _stage(
+    sde: LinearSDE, time: TimeMap, step: GridStep, t: float, combined: Sequence[tuple[Node, np.ndarray]], closes_step: bool
+) -> Stage:
     """The call at t and the update that follows it, from the state at the step's start to its end."""
     weights: dict[int, np.ndarray] = {}
     for (call, _), weight in combined:
@@ -169,7 +182,7 @@ def _stage(sde, time, step: GridStep, t: float, combined, closes_step: bool) -> 
     return Stage(step.index, t, step.h(time), scale, terms, closes_step)
 
 
-def operator(sde: LinearSDE, matrix: np.ndarray):
+def operator(sde: LinearSDE, matrix: np.ndarray) -> Weight:
     """A matrix of the process as a weight of a stage."""
     if sde.grid:
         return Diagonal(matrix[..., 0, 0])  # of blocks of one number

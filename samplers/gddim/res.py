@@ -22,10 +22,11 @@ import numpy as np
 from ..grid import GridStep, read_sigmas
 from ..interpolation import lagrange
 from ..plan import Plan, Stage, step_count
+from ..signature import Sigmas
 from ..time_maps import TimeMap
 from .coefficients import last_weight, quadrature, usable
 from .linear_sde import LinearSDE, transposed
-from .plan import PLANS_KEPT, falling_steps, half_log_snr, operator, time_map_of
+from .plan import PLANS_KEPT, Node, falling_steps, half_log_snr, operator, time_map_of
 
 _MISSED = 1e-5
 METHODS = ("1", "2M", "2MC", "3M", "3MC", "4M", "4MC", "2S", "3S")
@@ -36,7 +37,7 @@ _STAGES = {
 }
 
 
-def res_on(sde: LinearSDE, sigmas, method: str = "3MC", kind: str = "R") -> Plan:
+def res_on(sde: LinearSDE, sigmas: Sigmas, method: str = "3MC", kind: str = "R") -> Plan:
     """The plan of a RES method on a linear diffusion, for a model that gives eps; kept for the next call.
 
     Args:
@@ -54,7 +55,7 @@ def res_on(sde: LinearSDE, sigmas, method: str = "3MC", kind: str = "R") -> Plan
 
 
 @lru_cache(maxsize=PLANS_KEPT)
-def _planned(sde, sigmas, method, kind) -> Plan:
+def _planned(sde: LinearSDE, sigmas: tuple[float, ...], method: str, kind: str) -> Plan:
     builder = _Builder(sde, time_map_of(sde), kind)
     steps = falling_steps(sde, sigmas)
     if method in _STAGES:
@@ -93,8 +94,8 @@ class _Builder:
 
     def multistep(self, steps: Sequence[GridStep], order: int, corrector: bool) -> None:
         """The first steps are of lower order."""
-        history: list[tuple[int, float]] = []  # model calls and their times, newest first
-        previous: tuple[float, list] | None = None
+        history: list[Node] = []  # newest first
+        previous: tuple[float, list[tuple[Node, np.ndarray]]] | None = None
         for step in steps:
             s, t = step.sigma, step.sigma_next
             history.insert(0, (len(self.stages), s))
@@ -107,7 +108,8 @@ class _Builder:
             self._add(step, s, s, t, combined)
             previous = (s, predicted)
 
-    def single_step(self, steps: Sequence[GridStep], stages) -> None:
+    def single_step(self, steps: Sequence[GridStep], stages: Sequence[tuple[float, tuple[int, ...]]]) -> None:
+        """The last step, to t = 0, takes one call."""
         for step in steps:
             s, t = step.sigma, step.sigma_next
             if t == 0.0:
@@ -120,7 +122,7 @@ class _Builder:
                 self._add(step, nodes[-1][1], s, end, self._line([nodes[i] for i in used], s, end), closes=fraction == 1.0)
                 nodes.append((len(self.stages), end))
 
-    def _line(self, nodes, s: float, t: float) -> list:
+    def _line(self, nodes: Sequence[Node], s: float, t: float) -> list[tuple[Node, np.ndarray]]:
         """Nodes with their weights; none for the last step, which takes D itself."""
         return [] if t == 0.0 else list(zip(nodes, data_weights(self._sde, [at for _, at in nodes], s, t)))
 
@@ -129,7 +131,15 @@ class _Builder:
             return self._sde.transition(0.0, s)
         return self._sde.root(t) @ np.linalg.inv(self._sde.root(s))
 
-    def _add(self, step: GridStep, called: float, s: float, t: float, combined: list, closes: bool = True) -> None:
+    def _add(
+        self,
+        step: GridStep,
+        called: float,
+        s: float,
+        t: float,
+        combined: Sequence[tuple[Node, np.ndarray]],
+        closes: bool = True,
+    ) -> None:
         """A call at `called`, and the update from the state at s, where the step starts, to t."""
         call, anchor = len(self.stages), len(self.stages)
         while anchor > 0 and not self.stages[anchor - 1].closes_step:
@@ -144,5 +154,5 @@ class _Builder:
             outputs[call] = outputs.get(call, 0.0) + last_weight(self._sde, s, self._kind)
         scale = operator(self._sde, states.pop(anchor))
         h = math.inf if t == 0.0 else self.time.lam(t) - self.time.lam(s)
-        weights, states = (tuple((i, operator(self._sde, w)) for i, w in terms.items()) for terms in (outputs, states))
-        self.stages.append(Stage(step.index, called, h, scale, weights, closes, states=states))
+        of_outputs, of_states = (tuple((i, operator(self._sde, w)) for i, w in terms.items()) for terms in (outputs, states))
+        self.stages.append(Stage(step.index, called, h, scale, of_outputs, closes, states=of_states))

@@ -1,26 +1,29 @@
 """gDDIM on any linear diffusion, with k-diffusion's signature."""
 
+import torch
+
 from ..loop import run
 from ..noise import default_noise_sampler
+from ..signature import Callback, Denoiser, ExtraArgs, NoiseSampler, Sigmas
 from .linear_sde import LinearSDE
 from .plan import gddim_on
 
 
 def sample_gddim(
-    model,
-    x,
-    sigmas,
-    extra_args=None,
-    callback=None,
-    disable=None,
+    model: Denoiser,
+    x: torch.Tensor,
+    sigmas: Sigmas,
+    extra_args: ExtraArgs = None,
+    callback: Callback = None,
+    disable: bool | None = None,
     *,
     sde: LinearSDE,
-    degree=2,
-    corrector="none",
-    lam=0.0,
-    kind="R",
-    noise_sampler=None,
-):
+    degree: int = 2,
+    corrector: str = "none",
+    lam: float = 0.0,
+    kind: str = "R",
+    noise_sampler: NoiseSampler | None = None,
+) -> torch.Tensor:
     """Sample a state along falling times.
 
     Args:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .linear_sde import LinearSDE, scalar
+from .linear_sde import LinearSDE, Times, scalar
 
 
 @dataclass(frozen=True)
@@ -21,29 +21,29 @@ class VP(LinearSDE):
     initial_variance: float = 0.0
     name = "VP"
 
-    def log_alpha_bar(self, t) -> np.ndarray:
+    def log_alpha_bar(self, t: Times) -> np.ndarray:
         """Log of the factor of the data's variance."""
         t = np.asarray(t, dtype=np.float64)
         return -t * (self.beta_min + 0.5 * t * (self.beta_max - self.beta_min))
 
-    def drift(self, t):
+    def drift(self, t: Times) -> np.ndarray:
         return scalar(-0.5 * self._beta(t))
 
-    def diffusion(self, t):
+    def diffusion(self, t: Times) -> np.ndarray:
         return scalar(self._beta(t))
 
-    def initial_covariance(self):
+    def initial_covariance(self) -> np.ndarray:
         return scalar(self.initial_variance)
 
-    def transition(self, t, s):
+    def transition(self, t: Times, s: Times) -> np.ndarray:
         return scalar(np.exp(0.5 * (self.log_alpha_bar(t) - self.log_alpha_bar(s))))
 
-    def covariance(self, t):
+    def covariance(self, t: Times) -> np.ndarray:
         log_alpha_bar = self.log_alpha_bar(t)
         return scalar(np.exp(log_alpha_bar) * self.initial_variance - np.expm1(log_alpha_bar))
 
-    def root(self, t):
+    def root(self, t: Times) -> np.ndarray:
         return np.sqrt(self.covariance(t))
 
-    def _beta(self, t):
+    def _beta(self, t: Times) -> np.ndarray:
         return self.beta_min + np.asarray(t, dtype=np.float64) * (self.beta_max - self.beta_min)

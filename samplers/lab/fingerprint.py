@@ -12,7 +12,9 @@ import hashlib
 import re
 import sys
 import types
+from collections.abc import Iterable
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +33,7 @@ _OF_PATCHER = (
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 
 
-def fingerprint(*things, whole: bool = True) -> str:
+def fingerprint(*things: object, whole: bool = True) -> str:
     """64 hexadecimal digits.
 
     Args:
@@ -41,12 +43,12 @@ def fingerprint(*things, whole: bool = True) -> str:
     return _Reader(whole).read(things, 0).hex()
 
 
-def model_fingerprint(patcher) -> str:
+def model_fingerprint(patcher: Any) -> str:
     """Of a host's ModelPatcher: its weights as they were loaded, what is patched onto them, and every option of its sampling."""
     return fingerprint(_parts_of_patcher(patcher))
 
 
-def weights_fingerprint(named_tensors) -> str:
+def weights_fingerprint(named_tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
     """Of a model's weights: every tensor by name, shape, type and a few of its values.
 
     Args:
@@ -100,7 +102,7 @@ class _Reader:
         self._whole = whole
         self._known: dict[int, tuple[object, bytes]] = {}  # with the things, so that their ids stay theirs
 
-    def read(self, thing, depth: int) -> bytes:
+    def read(self, thing: object, depth: int) -> bytes:
         if isinstance(thing, _PLAIN):
             return hashlib.sha256(f"{_class(type(thing))} {thing!r}".encode()).digest()
         if id(thing) in self._known:
@@ -120,7 +122,7 @@ class _Reader:
         self._known[id(thing)] = thing, digest.digest()
         return digest.digest()
 
-    def _add_tensor(self, digest, tensor: torch.Tensor) -> None:
+    def _add_tensor(self, digest: "hashlib._Hash", tensor: torch.Tensor) -> None:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype};".encode())
         if tensor.device.type == "meta" or not tensor.numel():
             return
@@ -140,7 +142,7 @@ def _class(kind: type) -> str:
     return " ".join(f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__)
 
 
-def _parts(thing) -> list:
+def _parts(thing: Any) -> list[Any]:
     """What a compound thing is made of, in an order of its own."""
     if isinstance(thing, (dict, types.MappingProxyType)):
         pairs = [(fingerprint(key), value) for key, value in thing.items() if not (isinstance(key, str) and key in _VOLATILE)]
@@ -184,23 +186,23 @@ def _slots(kind: type) -> list[str]:
     return [name for name in ([names] if isinstance(names, str) else names) if not name.startswith("__")]
 
 
-def _parts_of_module(module: torch.nn.Module) -> list:
+def _parts_of_module(module: torch.nn.Module) -> list[Any]:
     """Its weights, and the settings beside them, such as the sigma_data of a model_sampling."""
     return [weights_fingerprint(module.state_dict().items()), _settings("", module), _settings_below(module)]
 
 
-def _settings_below(module: torch.nn.Module) -> list:
+def _settings_below(module: torch.nn.Module) -> list[Any]:
     """Of a network's modules; of the host's and torch's own, the weights tell."""
     parts = module.named_modules()
     return [_settings(name, part) for name, part in parts if type(part).__module__.partition(".")[0] not in ("comfy", "torch")]
 
 
-def _settings(name: str, module: torch.nn.Module) -> list:
+def _settings(name: str, module: torch.nn.Module) -> list[Any]:
     settings = {key: value for key, value in vars(module).items() if isinstance(value, (*_PLAIN, torch.Tensor))}
     return [name, {key: value for key, value in settings.items() if not _OF_LOADING.match(key)}]
 
 
-def _parts_of_patcher(patcher) -> list:
+def _parts_of_patcher(patcher: Any) -> list[Any]:
     backup = patcher.backup  # the originals of weights that patches have been merged into
     weights = patcher.model.state_dict().items()
     weights = weights_fingerprint((name, backup[name].weight if name in backup else tensor) for name, tensor in weights)
@@ -215,13 +217,13 @@ def _parts_of_patcher(patcher) -> list:
     ]
 
 
-def _parts_of_function(function) -> list:
+def _parts_of_function(function: types.FunctionType) -> list[Any]:
     cells = [part for cell in function.__closure__ or () for part in _content(cell)]
     where = function.__qualname__, function.__code__.co_firstlineno, _source_digest(function.__code__.co_filename)
     return [where, function.__code__, function.__defaults__, function.__kwdefaults__, cells]
 
 
-def _content(cell) -> list:
+def _content(cell: types.CellType) -> list[Any]:
     """What a function closes over; nothing where that is yet to be assigned."""
     try:
         return [cell.cell_contents]

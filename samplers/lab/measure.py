@@ -53,17 +53,47 @@ class _Habits(NamedTuple):
     adaptive: bool
 
 
+class Run(Protocol):
+    """What came of sampling.
+
+    Attributes:
+        samples: (batch, ...).
+        calls: of the model.
+        seconds: it took.
+    """
+
+    @property
+    def samples(self) -> torch.Tensor: ...
+
+    @property
+    def calls(self) -> int: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+
 class Runner(Protocol):
-    """What samples: `nodes.lab_subject.Subject`."""
+    """What samples: `nodes.lab_subject.Subject`.
 
-    fingerprint: str
-    seed: int
-    batch: int
+    Attributes:
+        fingerprint: of all that a result depends on but the sampler, the grid and the seed.
+        seed: of the noise.
+        batch: items of a run.
+    """
 
-    def run(self, sampler, sigmas: torch.Tensor) -> Any:
-        """A run, with `samples`, `calls` and `seconds`."""
+    @property
+    def fingerprint(self) -> str: ...
 
-    def dry(self, sampler, sigmas: torch.Tensor) -> Dry:
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def batch(self) -> int: ...
+
+    def run(self, sampler: Any, sigmas: torch.Tensor) -> Run:
+        """Sample."""
+
+    def dry(self, sampler: Any, sigmas: torch.Tensor) -> Dry:
         """The same without the model."""
 
 
@@ -147,7 +177,7 @@ class Measurement:
     def __init__(
         self,
         runner: Runner,
-        reference_sampler,
+        reference_sampler: Any,
         time: TimeMap,
         of_model: SigmaRange,
         store: Store,
@@ -295,7 +325,7 @@ class Measurement:
             done[plan.key] = cell
             yield cell
 
-    def _measured(self, plan: Planned, run, reference: Reference) -> Cell:
+    def _measured(self, plan: Planned, run: Run, reference: Reference) -> Cell:
         distance = sliced_distance if plan.stochastic else relative_distance
         return self._cell(plan, run.calls, run.seconds, distance(run.samples, reference.samples), run.samples[0].clone())
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -11,13 +12,16 @@ from .distances import sliced_distance
 from .measure import Cell, ranked, same_start
 from .reference import Reference
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _SHOWN_PAIRS, _STRIP_ROWS, _STRIP_COLUMNS = 10, 10, 6
 _WIDTH = 9.0  # inches, 1080 pixels: readable on a phone held upright
 _GAP, _LINE = 6, 26  # pixels between tiles, and of a line of text above and below them
 _CSV = ("sampler", "schedule", "budget", "calls", "steps", "start", "kind", "median", "q25", "q75", "seconds", "rank")
 
 
-def csv_rows(cells: Sequence[Cell]) -> list[dict]:
+def csv_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """A row a cell, the ranked ones first; `rank` is empty for what is not ranked."""
     order = ranked(cells)
     rows = []
@@ -37,7 +41,7 @@ def table(cells: Sequence[Cell], references: Mapping[float, Reference], notes: S
     """Markdown: defects by pair and calls, SDE samplers apart, then everything there is to know about the numbers."""
     order = ranked(cells)
     common = order[0].start if order else math.nan
-    parts = []
+    parts: list[str] = []
     for start in references:
         group = [cell for cell in cells if not cell.stochastic and same_start(cell.start, start)]
         title = "Defect: relative distance to the converged solution, median over items [quartiles]"
@@ -133,13 +137,13 @@ def picture(cells: Sequence[Cell], references: Mapping[float, Reference]) -> np.
     return pixels(figure)
 
 
-def _floor(axes, height: float | None, text: str) -> None:
+def _floor(axes: "Axes", height: float | None, text: str) -> None:
     if height:
         axes.axhline(height, color="0.6", linestyle=":", linewidth=1.5)
         axes.text(0.99, height, text, transform=axes.get_yaxis_transform(), ha="right", fontsize=11)
 
 
-def _draw(axes, cells: Sequence[Cell], label: str) -> None:
+def _draw(axes: "Axes", cells: Sequence[Cell], label: str) -> None:
     lines: dict[str, list[Cell]] = {}
     for cell in cells:
         lines.setdefault(cell.pair, []).append(cell)

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -19,7 +19,7 @@ _MAX_FACTS = 1_000_000  # characters
 class Record(NamedTuple):
     """A result: numbers and text, and tensors."""
 
-    facts: dict
+    facts: dict[str, Any]
     tensors: dict[str, torch.Tensor]
 
 
@@ -52,7 +52,7 @@ class Store:
             logging.getLogger(__name__).warning("%s is not used and will be made anew: %s.", path, error)
             return None
 
-    def put(self, key: str, facts: Mapping, tensors: Mapping[str, torch.Tensor]) -> None:
+    def put(self, key: str, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
         """Keep a record, whole or not at all. Where the disk refuses, `trouble` says so and work goes on."""
         metadata = {"format": FORMAT, "key": key, "facts": json.dumps(dict(facts))}
         data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)

@@ -103,13 +103,13 @@ class _Step(NamedTuple):
     """A step that has started, and how it differs from the one before it.
 
     Attributes:
-        index: as in Row.
+        step: as in Row.
         call: its first.
         before: sigma of the first call of the step before; None in the first.
         sizes: as `_Call.sizes` has them.
     """
 
-    index: int
+    step: int
     call: _Call
     before: float | None
     sizes: np.ndarray
@@ -121,7 +121,7 @@ class _Division:
     Attributes:
         rows: of the steps that have ended.
         step: index of the one under way; -1 before the first.
-        sigma: of its first call.
+        sigma: of its first call; NaN before it.
     """
 
     def __init__(self, grid: list[float], time: TimeMap):
@@ -133,11 +133,11 @@ class _Division:
 
     @property
     def step(self) -> int:
-        return -1 if self._step is None else self._step.index
+        return -1 if self._step is None else self._step.step
 
     @property
     def sigma(self) -> float:
-        return self._step.call.sigma
+        return math.nan if self._step is None else self._step.call.sigma
 
     def add(self, call: _Call) -> None:
         """One more call of the step under way."""
@@ -155,14 +155,15 @@ class _Division:
         """The step under way, if any, has ended at a sigma with an RMS of x for every item; None if it was broken off."""
         if self._step is None:
             return
-        index, call, before, sizes = self._step
-        measured = (math.nan,) * 4
+        step, call, before, sizes = self._step
+        change = error = in_sigma = in_lambda = math.nan
         if before is not None:
-            error = error_factor(self._time, before, call.sigma, sigma) * sizes[2] / (math.nan if x_size is None else x_size)
-            values = sizes[2] / sizes[1], error, *self._accelerations(before, call.sigma, sizes)
-            measured = tuple(float(np.median(value)) for value in values)
+            errors = error_factor(self._time, before, call.sigma, sigma) * sizes[2] / (math.nan if x_size is None else x_size)
+            values = sizes[2] / sizes[1], errors, *self._accelerations(before, call.sigma, sizes)
+            change, error, in_sigma, in_lambda = (float(np.median(value)) for value in values)
         ms = 1e3 * sum(self._seconds) / len(self._seconds)
-        self.rows.append(Row(index, call.sigma, _lam(self._time, call.sigma), *measured, len(self._seconds), ms))
+        lam = _lam(self._time, call.sigma)
+        self.rows.append(Row(step, call.sigma, lam, change, error, in_sigma, in_lambda, len(self._seconds), ms))
 
     def _accelerations(self, before: float, sigma: float, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """In sigma and in lambda, (batch,) each."""
@@ -247,13 +248,13 @@ class Trace:
             self._by_sigma.start(self._by_sigma.step + 1, call, end=call.sigma)
         else:
             self._by_sigma.add(call)
-        if self._by_step is not None and not self._divided_by_step(call, named):
+        if self._by_step is not None and not self._divided_by_step(self._by_step, call, named):
             self._by_step, self._told = None, 0
         self._tell()
 
-    def _divided_by_step(self, call: _Call, named: int | None) -> bool:
+    def _divided_by_step(self, steps: _Division, call: _Call, named: int | None) -> bool:
         """Gives a call to a step of the grid; False where the sampler turns out to have a grid of its own."""
-        steps, at = self._by_step, None
+        at: int | None = None
         if steps.step < 0:
             self._named_first, at = named is not None, 0
         elif self._named_first:

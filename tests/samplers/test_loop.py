@@ -252,3 +252,8 @@ def test_multistep_options_reach_the_plan(options, plan):
     result = sample_res_multistep(model, x, SIGMAS, disable=True, order=3, **options)
     assert torch.equal(result, expected)
     assert not torch.equal(result, sample_res_multistep(model, x, SIGMAS, disable=True, order=3))
+
+
+def test_a_pair_is_refused_without_cfg_pp():
+    with pytest.raises(ValueError, match="model must return one denoised output, got a tuple"):
+        _sample("exp_res", lambda x, sigma: (x, x))

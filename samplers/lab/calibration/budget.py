@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...grid import read_sigmas
+from ...signature import Sigmas
 from .search import TRIALS
 
 BASES = ("exp_res", "exp_res_2m", "exp_res_2mc", "exp_res_1m", "exp_gddim")  # analytic plans that it may start from
@@ -36,7 +37,7 @@ class Settings:
     move_grid: bool = False
     robust: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, least in (("pilots", 2), ("selection", 2), ("test", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}.")
@@ -69,7 +70,7 @@ class Cost(NamedTuple):
     most: int
 
 
-def cost(sigmas, settings: Settings, batch: int, others: int = 0) -> Cost:
+def cost(sigmas: Sigmas, settings: Settings, batch: int, others: int = 0) -> Cost:
     """What a calibration will take at least and at most, before it starts; see `calls`."""
     last = settings.first
     while 2 * last <= settings.cap:
@@ -77,7 +78,7 @@ def cost(sigmas, settings: Settings, batch: int, others: int = 0) -> Cost:
     return Cost(*(calls(sigmas, settings, batch, level, others) for level in (2 * settings.first, last)))
 
 
-def calls(sigmas, settings: Settings, batch: int, level: int, others: int = 0) -> int:
+def calls(sigmas: Sigmas, settings: Settings, batch: int, level: int, others: int = 0) -> int:
     """Model calls if the reference settles at a number of steps; no more than that.
 
     Args:

@@ -13,7 +13,8 @@ from ...grid import read_sigmas
 from ...loop import run
 from ...multistep import multistep_plan
 from ...plan import Plan, Stage
-from ...res import SOLVERS
+from ...res import SOLVERS, Planner
+from ...signature import Callback, Denoiser, ExtraArgs, Sigmas
 from ...single_step import single_step_plan
 from ...tableaus import res_3s
 from ...time_maps import FLOW, FLOW_LOG_SIGMA, TimeMap
@@ -28,16 +29,19 @@ from .trajectory import Recorder, Trajectory, fine_grid, joined
 _LEAST, _MOST = 1e-7, 1e3
 
 
+Function = Callable[..., torch.Tensor]  # of (model, x, sigmas, extra_args, callback, disable)
+
+
 class Problem(Protocol):
     """A model with its prompts and a latent, that samples from the noise of a seed."""
 
-    def __call__(self, function: Callable, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
-        """Samples, (items, ...), by function(model, x, sigmas, extra_args, callback, disable) or another sampler of its own."""
+    def __call__(self, function: Function, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
+        """Samples, (items, ...), by the function or another sampler of its own."""
 
 
-def bases(sigmas, time: TimeMap) -> dict[str, Plan]:
+def bases(sigmas: Sigmas, time: TimeMap) -> dict[str, Plan]:
     """The analytic plans, by name."""
-    of_one_call = {**SOLVERS, "exp_res_1m": partial(multistep_plan, order=1), "exp_gddim": gddim_plan}
+    of_one_call: dict[str, Planner] = {**SOLVERS, "exp_res_1m": partial(multistep_plan, order=1), "exp_gddim": gddim_plan}
     return {name: of_one_call[name](sigmas, time=time) for name in BASES}
 
 
@@ -96,10 +100,17 @@ class Calibrated:
     test: dict[str, Errors] = field(default_factory=dict)
 
 
-def function_of(plan: Plan) -> Callable:
+def function_of(plan: Plan) -> Function:
     """A plan as a k-diffusion sampler."""
 
-    def sample(model, x, sigmas, extra_args=None, callback=None, disable=None):
+    def sample(
+        model: Denoiser,
+        x: torch.Tensor,
+        sigmas: Sigmas,
+        extra_args: ExtraArgs = None,
+        callback: Callback = None,
+        disable: bool | None = None,
+    ) -> torch.Tensor:
         return run(plan, model, x, sigmas, extra_args, callback, True)
 
     return sample
@@ -118,7 +129,16 @@ class Calibration:
         settings: how much is spent.
     """
 
-    def __init__(self, problem: Problem, sigmas, time: TimeMap, floor: float, seed: int, batch: int, settings=_DEFAULTS):
+    def __init__(
+        self,
+        problem: Problem,
+        sigmas: Sigmas,
+        time: TimeMap,
+        floor: float,
+        seed: int,
+        batch: int,
+        settings: Settings = _DEFAULTS,
+    ):
         self._problem, self._time, self._floor, self._settings = problem, time, floor, settings
         self._sigmas = torch.tensor(read_sigmas(sigmas), dtype=torch.float32)
         if len(self._sigmas) < 3 or self._sigmas[0] <= self._sigmas[-1]:
@@ -132,7 +152,7 @@ class Calibration:
         """Steps of the reference so far; at least one doubling is to come, or has been."""
         return max(self._steps, 2 * self._settings.first)
 
-    def run(self, others: dict[str, Callable] | None = None) -> Calibrated:
+    def run(self, others: dict[str, Function] | None = None) -> Calibrated:
         """All of it.
 
         Args:
@@ -145,7 +165,7 @@ class Calibration:
         trajectory, agreed = self._reference()
         ends = self._ends(self._seeds.selection)
 
-        def measured(plan, sigmas=self._sigmas):
+        def measured(plan: Plan, sigmas: torch.Tensor = self._sigmas) -> torch.Tensor:
             return self._distances(function_of(plan), sigmas, self._seeds.selection, ends)
 
         analytic = {name: measured(plan) for name, plan in self._bases.items()}
@@ -170,17 +190,17 @@ class Calibration:
         self._test(found, base, others or {})
         return found
 
-    def _move_grid(self, found: Calibrated, trajectory: Trajectory, measured: Callable) -> None:
+    def _move_grid(self, found: Calibrated, trajectory: Trajectory, measured: Callable[..., torch.Tensor]) -> None:
         """Search on the pilots, with what was chosen; kept if it wins on the selection seeds."""
         curve, how = Curve(self._sigmas, self._time, self._floor), found.how or Fitting(RIDGES[-1])
         if not curve.movable:
             return
 
-        def fitted(grid):
+        def fitted(grid: list[float]) -> Fitted:
             sigmas = torch.tensor(grid, dtype=torch.float32)
             return self._fitted(bases(sigmas, self._time)[found.base], sigmas, trajectory, how)
 
-        def pilot_error(grid):
+        def pilot_error(grid: list[float]) -> float:
             try:
                 return Errors.of(distances(fitted(grid).end, trajectory.end)).log_mean
             except FloatingPointError:
@@ -195,7 +215,7 @@ class Calibration:
             found.sigmas, found.plan, found.how, found.moved = sigmas, plan, how, True
             found.selection["calibrated"] = Errors.of(moved)
 
-    def _test(self, found: Calibrated, base: str, others: dict[str, Callable]) -> None:
+    def _test(self, found: Calibrated, base: str, others: dict[str, Function]) -> None:
         seeds = self._seeds.test
         if not seeds:
             return
@@ -223,13 +243,21 @@ class Calibration:
                 )
             before, self._steps = samples, 2 * self._steps
 
-    def _solve(self, seed: int, wanted) -> tuple[Trajectory, torch.Tensor]:
+    def _solve(self, seed: int, wanted: Sigmas | None) -> tuple[Trajectory, torch.Tensor]:
         """The reference of a seed, on the present number of steps, kept at `wanted` (None: everywhere); and its samples."""
         fine = torch.tensor(fine_grid(self._sigmas.tolist(), self._time, self._floor, self._steps), dtype=torch.float32)
         plan = single_step_plan(fine, res_3s(), FLOW_LOG_SIGMA if self._time is FLOW else self._time)
-        recorder, ends = Recorder(wanted), []
+        recorder = Recorder(wanted)
+        ends: list[torch.Tensor] = []
 
-        def sample(model, x, sigmas, extra_args=None, callback=None, disable=None):
+        def sample(
+            model: Denoiser,
+            x: torch.Tensor,
+            sigmas: Sigmas,
+            extra_args: ExtraArgs = None,
+            callback: Callback = None,
+            disable: bool | None = None,
+        ) -> torch.Tensor:
             ends.append(run(plan, model, x, fine, extra_args, recorder, True))
             return ends[0].clone()  # the host goes on with it in place
 
@@ -240,7 +268,7 @@ class Calibration:
         """The reference's samples of some seeds."""
         return torch.cat([self._solve(seed, ())[1] for seed in seeds])
 
-    def _distances(self, sampler: Callable, sigmas: torch.Tensor, seeds: Sequence[int], ends: torch.Tensor) -> torch.Tensor:
+    def _distances(self, sampler: Function, sigmas: torch.Tensor, seeds: Sequence[int], ends: torch.Tensor) -> torch.Tensor:
         try:
             samples = torch.cat([self._problem(sampler, sigmas, seed) for seed in seeds])
         except FloatingPointError:
@@ -260,9 +288,16 @@ class Calibration:
 
     def _ask(self, x: torch.Tensor, sigma: float, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
         """The model's answer for a batch of pilots, through the whole of the host's sampling."""
-        answers = []
+        answers: list[torch.Tensor] = []
 
-        def ask(model, start, sigmas, extra_args=None, callback=None, disable=None):
+        def ask(
+            model: Denoiser,
+            start: torch.Tensor,
+            sigmas: Sigmas,
+            extra_args: ExtraArgs = None,
+            callback: Callback = None,
+            disable: bool | None = None,
+        ) -> torch.Tensor:
             answer = model(x.to(start), torch.full((len(x),), sigma, dtype=torch.float32).to(start.device), **(extra_args or {}))
             answers.append(answer.detach().float().cpu())
             return start

@@ -3,13 +3,17 @@
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import torch
 
 from ...grid import grid_steps, read_sigmas
 from ...loop import run
 from ...plan import Plan, Stage, step_count
+from ...signature import Callback, Denoiser, ExtraArgs, Sigmas
 from ...time_maps import FLOW, VE, TimeMap
 
 FORMAT, VERSION = "res-calibration", 1
@@ -17,6 +21,8 @@ MAX_BYTES = 1_000_000  # a thousand calls with a history of six take a third of 
 MAX_CALLS = 1000
 _MAX_NUMBER = 1e6  # weights and scales are of order 1, seldom 100
 _SAME_SIGMA = 1e-5
+# Of a step: scale, ((call, weight of its output), ...), ((call, weight of its state), ...).
+_Numbers = tuple[float, tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]
 _TIMES = {VE.name: VE, FLOW.name: FLOW}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
 # Names that Windows keeps for devices, with any ending.
@@ -30,17 +36,17 @@ class Calibration:
     Attributes:
         time: "ve" or "flow".
         sigmas: the grid that it was made for.
-        stages: for every step that moves, (scale, ((call, weight of its output), ...), ((call, weight of its state), ...)).
+        stages: for every step that moves.
         provenance: JSON values for people, and "model", the hash of the model.
     """
 
     time: str
     sigmas: tuple[float, ...]
-    stages: tuple[tuple[float, tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]], ...]
+    stages: tuple[_Numbers, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Plan, sigmas, provenance: dict[str, Any]) -> "Calibration":
+    def of(cls, plan: Plan, sigmas: Sigmas, provenance: dict[str, Any]) -> "Calibration":
         """Of a plan made for a grid.
 
         Raises:
@@ -84,7 +90,17 @@ class Calibration:
             raise ValueError(f"it is not JSON ({error}).") from None
         return _parsed(data)
 
-    def sample(self, model, x, sigmas, extra_args=None, callback=None, disable=None, *, time: TimeMap = VE):
+    def sample(
+        self,
+        model: Denoiser,
+        x: torch.Tensor,
+        sigmas: Sigmas,
+        extra_args: ExtraArgs = None,
+        callback: Callback = None,
+        disable: bool | None = None,
+        *,
+        time: TimeMap = VE,
+    ) -> torch.Tensor:
         """Sample by the plan, with k-diffusion's signature.
 
         Raises:
@@ -98,7 +114,7 @@ class Calibration:
         return run(self.plan, model, x, sigmas, extra_args, callback, disable)
 
 
-def check_same_grid(sigmas, made_for) -> None:
+def check_same_grid(sigmas: Sequence[float], made_for: Sequence[float]) -> None:
     """Raise a ValueError where two grids differ by more than roundings."""
     same = len(sigmas) == len(made_for) and all(abs(a - b) <= _SAME_SIGMA * b for a, b in zip(sigmas, made_for))
     if same:
@@ -113,11 +129,11 @@ def check_same_grid(sigmas, made_for) -> None:
     )
 
 
-def _refuse(constant: str):
+def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"it holds {constant}; every number must be finite.")
 
 
-def _parsed(data) -> Calibration:
+def _parsed(data: object) -> Calibration:
     """Checked field by field, so that whatever passes can be sampled with."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ValueError(f'it is no calibration: "format" must be "{FORMAT}".')
@@ -139,7 +155,7 @@ def _parsed(data) -> Calibration:
     return Calibration(data["time"], sigmas, tuple(_stage(stage, call) for call, stage in enumerate(stages)), provenance)
 
 
-def _stage(stage, call: int):
+def _stage(stage: object, call: int) -> _Numbers:
     where = f"stages[{call}]"
     if not isinstance(stage, dict):
         raise ValueError(f"{where} must be an object, got {stage!r:.40}.")
@@ -147,7 +163,7 @@ def _stage(stage, call: int):
     return scale, _pairs(stage, "outputs", where, call + 1), _pairs(stage, "states", where, call)
 
 
-def _pairs(stage: dict, name: str, where: str, calls: int) -> tuple[tuple[int, float], ...]:
+def _pairs(stage: dict[str, Any], name: str, where: str, calls: int) -> tuple[tuple[int, float], ...]:
     """(call, weight) over earlier calls, each at most once."""
     pairs = _list(stage, name, 0, calls, f"{where}.")
     found = {}
@@ -162,7 +178,7 @@ def _pairs(stage: dict, name: str, where: str, calls: int) -> tuple[tuple[int, f
     return tuple(found.items())
 
 
-def _list(data: dict, name: str, least: int, most: int, where: str = ""):
+def _list(data: dict[str, Any], name: str, least: int, most: int, where: str = "") -> Sequence[Any]:
     values = data.get(name)
     if not isinstance(values, list | tuple) or not least <= len(values) <= most:
         size = len(values) if isinstance(values, list | tuple) else f"{values!r:.20}"
@@ -170,7 +186,7 @@ def _list(data: dict, name: str, least: int, most: int, where: str = ""):
     return values
 
 
-def _number(value, name: str) -> float:
+def _number(value: Any, name: str) -> float:
     if type(value) not in (int, float) or not abs(value) <= _MAX_NUMBER:
         raise ValueError(f"{name} must be a number between -{_MAX_NUMBER:g} and {_MAX_NUMBER:g}, got {value!r:.40}.")
     return float(value)
@@ -190,7 +206,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def read(path: str | os.PathLike) -> Calibration:
+def read(path: str | os.PathLike[str]) -> Calibration:
     """A file's calibration.
 
     Raises:
@@ -207,7 +223,7 @@ def read(path: str | os.PathLike) -> Calibration:
         raise ValueError(f"{path.name}: {error}") from None
 
 
-def write(calibration: Calibration, folder: str | os.PathLike, name: str) -> Path:
+def write(calibration: Calibration, folder: str | os.PathLike[str], name: str) -> Path:
     """A new file of the name in a folder, numbered so that none is overwritten.
 
     Raises:

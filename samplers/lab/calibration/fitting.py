@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 import torch
 
-from ...plan import Plan, Stage
+from ...operators import Operator
+from ...plan import Plan, Stage, number
 from ...time_maps import TimeMap
 
 # Residuals above this multiple of the median count less and less, and this often the weights follow the residuals.
@@ -88,8 +89,9 @@ def fit(
     for call, (stage, target) in enumerate(zip(base.stages, targets)):
         states.append(x)
         outputs.append(denoise(x, stage).double())
-        end = stage.scale * x + sum(weight * outputs[j] for j, weight in stage.weights)
-        end = end + sum(weight * states[j] for j, weight in stage.states)
+        nothing = torch.zeros_like(x)
+        end = number(stage.scale) * x + sum((number(weight) * outputs[j] for j, weight in stage.weights), nothing)
+        end = end + sum((number(weight) * states[j] for j, weight in stage.states), nothing)
         if not end.isfinite().all():
             raise FloatingPointError(f"the pilots came to hold NaN or infinity at step {stage.step}, sigma {stage.sigma:g}.")
         if math.isfinite(how.ridge):
@@ -105,7 +107,7 @@ def fit(
 
 def check_base(base: Plan) -> None:
     """Raise a ValueError for a plan with noise, CFG++, operators or several calls a step."""
-    plain = all(stage.closes_step and not stage.noise and not stage.guided for stage in base.stages)
+    plain = all(stage.closes_step and not stage.noise and not isinstance(stage.scale, Operator) for stage in base.stages)
     if base.draws_noise or base.cfg_pp or not plain:
         raise ValueError(f"{base.method} cannot be calibrated: only deterministic methods of one call a step can.")
 
@@ -131,6 +133,7 @@ def ridge_fit(values: torch.Tensor, residual: torch.Tensor, ridge: float, robust
         (regressors,).
     """
     weights = torch.ones(len(residual), dtype=values.dtype)
+    c = torch.zeros(len(values), dtype=values.dtype)
     for _ in range(1 + _ROUNDS * robust):
         total = weights.sum() * residual.shape[1]
         # a regressor that vanishes, as differences of equal outputs do, gets no share
@@ -151,13 +154,14 @@ def ridge_fit(values: torch.Tensor, residual: torch.Tensor, ridge: float, robust
 
 
 def _combined(term: dict[int, float], x: torch.Tensor, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
-    return sum(weight * (x if call == _STATE else outputs[call]) for call, weight in term.items())
+    terms = (weight * (x if call == _STATE else outputs[call]) for call, weight in term.items())
+    return sum(terms, torch.zeros_like(x))
 
 
 def _with(stage: Stage, terms: Sequence[dict[int, float]], coefficients: Sequence[float]) -> Stage:
     """The stage with multiples of regressors added."""
-    weights = dict(stage.weights)
-    scale = stage.scale
+    weights = {call: number(weight) for call, weight in stage.weights}
+    scale = number(stage.scale)
     for term, coefficient in zip(terms, coefficients):
         for call, weight in term.items():
             if call == _STATE:

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from ...grid import read_sigmas
+from ...signature import Sigmas
 from ...time_maps import TimeMap
 from .trajectory import NEAR_NOISE
 
@@ -28,7 +29,7 @@ class Curve:
         floor: no sigma above 0 gets below it.
     """
 
-    def __init__(self, sigmas, time: TimeMap, floor: float):
+    def __init__(self, sigmas: Sigmas, time: TimeMap, floor: float):
         self._values = read_sigmas(sigmas)
         self._to_zero = self._values[-1] == 0.0
         self._time, self._floor = time, floor

@@ -4,11 +4,13 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from ...grid import MIN_STEP, read_sigmas
+from ...signature import Sigmas
 from ...time_maps import TimeMap
 
 # lambda at which a flow model's step from pure noise, where it is -inf, counts as begun.
@@ -71,10 +73,12 @@ class Trajectory:
             return self.x[right]
         if not 0 < right < len(self.sigmas):
             raise ValueError(f"sigma {sigma:g} is not on the trajectory, from {self.sigmas[0]:g} to {self.sigmas[-1]:g}.")
-        (s0, s1), (x0, x1), (d0, d1) = (v[right - 1 : right + 1] for v in (self.sigmas, self.x, self.denoised))
+        s0, s1 = self.sigmas[right - 1 : right + 1]
+        x0, x1 = (x.double() for x in self.x[right - 1 : right + 1])
+        d0, d1 = self.denoised[right - 1 : right + 1]
         u, h = (sigma - s0) / (s1 - s0), s1 - s0
-        slope0, slope1 = (x0.double() - d0) / s0, (x1.double() - d1) / s1
-        at_ends = (1.0 + 2.0 * u) * (1.0 - u) ** 2 * x0.double() + u**2 * (3.0 - 2.0 * u) * x1.double()
+        slope0, slope1 = (x0 - d0) / s0, (x1 - d1) / s1
+        at_ends = (1.0 + 2.0 * u) * (1.0 - u) ** 2 * x0 + u**2 * (3.0 - 2.0 * u) * x1
         return at_ends + h * u * (1.0 - u) * ((1.0 - u) * slope0 - u * slope1)
 
 
@@ -87,14 +91,15 @@ def joined(parts: Sequence[Trajectory]) -> Trajectory:
 class Recorder:
     """A sampler's callback that keeps the states at some sigmas; all of its steps' starts with sigmas None."""
 
-    def __init__(self, sigmas=None):
+    def __init__(self, sigmas: Sigmas | None = None):
         self._wanted = None if sigmas is None else set(read_sigmas(sigmas))
         self._found: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def __call__(self, info: dict) -> None:
+    def __call__(self, info: dict[str, Any]) -> None:
         sigma = float(info["sigma_hat"])
         if sigma == float(info["sigma"]) and (self._wanted is None or sigma in self._wanted):
-            self._found.setdefault(sigma, tuple(info[name].detach().float().cpu().clone() for name in ("x", "denoised")))
+            x, denoised = (info[name].detach().float().cpu().clone() for name in ("x", "denoised"))
+            self._found.setdefault(sigma, (x, denoised))
 
     def trajectory(self, end: torch.Tensor, last: float) -> Trajectory:
         """What was kept, with the end."""

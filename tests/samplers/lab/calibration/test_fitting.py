@@ -6,6 +6,8 @@ import pytest
 import torch
 from calibration_data import TIMES, Gaussian, grid_of
 
+from samplers.gddim.cld import CLD
+from samplers.gddim.plan import gddim_on
 from samplers.lab.calibration.budget import BASES
 from samplers.lab.calibration.calibration import bases
 from samplers.lab.calibration.fitting import Fitting, fit, ridge_fit
@@ -109,11 +111,13 @@ def test_what_says_nothing_gets_no_share(case):
     assert c.isfinite().all() and (case != "none" or c[1] == 0.0) and (case != "exact" or c.norm() == 0.0)
 
 
-def test_plans_that_cannot_be_fitted():
-    """Of several calls a step."""
-    sigmas = grid_of(VE)
+@pytest.mark.parametrize(
+    "plan", [single_step_plan(grid_of(VE), res_2s(), VE), gddim_on(CLD(), [1.0, 0.5, 0.0])], ids=["calls", "matrices"]
+)
+def test_plans_that_cannot_be_fitted(plan):
+    """Of several calls a step, or with matrices for numbers."""
     with pytest.raises(ValueError, match="cannot be calibrated"):
-        fit(single_step_plan(sigmas, res_2s(), VE), lambda x, stage: x, torch.ones(2, 3), [], VE, Fitting(1.0))
+        fit(plan, lambda x, stage: x, torch.ones(2, 3), [], VE, Fitting(1.0))
 
 
 def test_a_model_of_nan_is_named():
