@@ -129,6 +129,7 @@ class UNet(nn.Module):
             nn.init.zeros_(weight)  # training starts at the best Gaussian
 
     def forward(self, images: torch.Tensor, half_log_snr: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        """What is left for the images' pixels, see the module."""
         e = self.embed(functional.silu(self.level(_waves(half_log_snr)) + self.label(shares)))
         fine = self.fine_down(self.enter(images), e)
         middle = self.middle_down(self.halve(fine), e)

@@ -30,6 +30,7 @@ class GaussianMixture:
 
     @property
     def classes(self) -> int:
+        """Their number, 1 or more."""
         return int(self.labels.max()) + 1
 
     def denoise(
@@ -88,10 +89,8 @@ def _column(value: float | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(-1, 1)
 
 
-def ring(
-    components: int = 12, radius: float = 1.0, std: float | torch.Tensor = 0.2, dtype: torch.dtype = torch.float64
-) -> GaussianMixture:
-    """A ring of Gaussians in the plane, alternating between two classes."""
-    angle = torch.arange(components, dtype=dtype) * (2.0 * math.pi / components)
+def ring(components: int = 12, radius: float = 1.0, std: float | torch.Tensor = 0.2) -> GaussianMixture:
+    """A ring of Gaussians in the plane, alternating between two classes; in float64."""
+    angle = torch.arange(components, dtype=torch.float64) * (2.0 * math.pi / components)
     means = radius * torch.stack([angle.cos(), angle.sin()], dim=1)
     return GaussianMixture(means, std, torch.arange(components) % 2)

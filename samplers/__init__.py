@@ -1,26 +1,71 @@
-"""Exponential integrators for diffusion sampling: pure torch and numpy, usable with k-diffusion alone."""
+"""Exponential integrators for diffusion sampling: pure torch and numpy, usable with k-diffusion alone.
 
+    from samplers import VE, SigmaRange, logsnr_grid, sample_exp_res
+
+    sigmas = logsnr_grid(10, SigmaRange(0.03, 14.6), VE)
+    samples = sample_exp_res(model, noise * sigmas[0], sigmas)
+
+Every sampler takes what k-diffusion's take (see `signature.py`), and `time`, the time map of the model: VE for eps, v and EDM
+models, FLOW for rectified flow. SAMPLERS and ADAPTIVE_SAMPLERS have all of them by name, those with noise and with CFG++ too.
+A plan is a method as numbers, ready for `run`; print one to see it.
+"""
+
+from .adaptive import ADAPTIVE_SAMPLERS, sample_exp_res_adaptive
 from .churn import Churn
+from .gddim.isotropic import gddim_plan, sample_exp_gddim
+from .interpolation import IN_LAMBDA, InAlpha
+from .loop import run
 from .multistep import multistep_plan
-from .plan import Plan, Stage
-from .res import SAMPLERS
+from .noise import default_noise_sampler
+from .plan import Noise, Plan, Stage
+from .res import (
+    SAMPLERS,
+    sample_exp_res,
+    sample_exp_res_2m,
+    sample_exp_res_2mc,
+    sample_exp_res_2s,
+    sample_exp_res_3m,
+    sample_exp_res_3mc,
+    sample_exp_res_3s,
+    sample_res_multistep,
+)
+from .schedules import SigmaRange, logsnr_grid
 from .single_step import single_step_plan
 from .stochastic import sample_res_churn
 from .tableaus import res_2s, res_3s
 from .time_maps import FLOW, FLOW_LOG_SIGMA, VE, TimeMap
 
 __all__ = [
+    "ADAPTIVE_SAMPLERS",
     "FLOW",
     "FLOW_LOG_SIGMA",
+    "IN_LAMBDA",
     "SAMPLERS",
     "VE",
     "Churn",
+    "InAlpha",
+    "Noise",
     "Plan",
+    "SigmaRange",
     "Stage",
     "TimeMap",
+    "default_noise_sampler",
+    "gddim_plan",
+    "logsnr_grid",
     "multistep_plan",
     "res_2s",
     "res_3s",
+    "run",
+    "sample_exp_gddim",
+    "sample_exp_res",
+    "sample_exp_res_2m",
+    "sample_exp_res_2mc",
+    "sample_exp_res_2s",
+    "sample_exp_res_3m",
+    "sample_exp_res_3mc",
+    "sample_exp_res_3s",
+    "sample_exp_res_adaptive",
     "sample_res_churn",
+    "sample_res_multistep",
     "single_step_plan",
 ]

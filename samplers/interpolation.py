@@ -9,8 +9,8 @@ with b_j = int e^{-(lambda_t - lambda)} l_j(v) dlambda and sum_j b_j = 1 - s_t /
 exponent and the integral carry a factor 1 + eta, and the sum is 1 - (s_t / s_s)^(1 + eta). The linear part is exact in every
 variable; they differ in how well a polynomial fits D.
 
-The ODE is also y_t = y_s + int eps ds with eps = (y - D) / s, as in DDIM and DEIS. Both forms are right, their errors differ, and
-a weighted mean of the two has less of either's: see `InAlpha.eps_share`.
+The ODE is also y_t = y_s + int eps ds with eps = (y - D) / s, as in DDIM (arXiv 2010.02502) and DEIS (arXiv 2204.13902).
+Both forms are right, their errors differ, and a weighted mean of the two has less of either's: see `InAlpha.eps_share`.
 """
 
 import math
@@ -33,6 +33,7 @@ class InLambda:
 
     @property
     def name(self) -> str:
+        """For plans."""
         return "lambda"
 
     def variable(self, s: float) -> float:
@@ -70,6 +71,7 @@ class InAlpha:
 
     @property
     def name(self) -> str:
+        """For plans, with all its numbers."""
         eps = f", eps {self.eps_share:g}" if self.eps_share else ""
         return f"alpha (scale {self.scale:g}, power {self.power:g}{eps})"
 

@@ -45,9 +45,11 @@ class Block(Operator):
     """One matrix for all numbers of a channel group."""
 
     def times(self, state: torch.Tensor) -> torch.Tensor:
+        """The matrix times the groups of every item."""
         return torch.matmul(self.matrix, self._grouped(state)).reshape(state.shape)
 
     def add_to(self, result: torch.Tensor, state: torch.Tensor) -> None:
+        """Add that to `result`, by one fused call."""
         size = len(self.matrix)
         self._grouped(result).baddbmm_(self.matrix.expand(len(state), size, size), self._grouped(state.to(result.dtype)))
 
@@ -59,9 +61,11 @@ class Diagonal(Operator):
     """A factor for every frequency."""
 
     def times(self, state: torch.Tensor) -> torch.Tensor:
+        """Every frequency times its factor."""
         return state * self.matrix
 
     def add_to(self, result: torch.Tensor, state: torch.Tensor) -> None:
+        """Add that to `result`, by one fused call."""
         result.addcmul_(state, self.matrix)
 
 

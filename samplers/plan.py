@@ -135,8 +135,8 @@ class Plan:
         steps: steps of the grid, repetitions included.
         stages: one per model call.
         opening: what happens before the first call; None for nothing.
-        clock: what the sigmas of its stages are.
         cfg_pp: whether the model must return (guided, unconditional) instead of one denoised output.
+        clock: what the sigmas of its stages are.
     """
 
     method: str
@@ -222,8 +222,8 @@ MAX_STRENGTH = 100.0
 class NoisePath:
     """The noise of one step as a Brownian path: what the stages share, as factors of independent unit noises.
 
-    The exponential SDE adds sigma sqrt(1 - e^{-2 c h eta}) n(c) at the fraction c of the step. Over a further piece
-    dc the noise decays by e^{-dc h eta} and gains an independent unit noise times sqrt(1 - e^{-2 dc h eta}).
+    The exponential SDE (SEEDS, arXiv 2305.14267) adds sigma sqrt(1 - e^{-2 c h eta}) n(c) at the fraction c of the step. Over a
+    further piece dc the noise decays by e^{-dc h eta} and gains an independent unit noise times sqrt(1 - e^{-2 dc h eta}).
     """
 
     def __init__(self, sigma: float, h: float, noise: Noise):

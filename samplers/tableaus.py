@@ -20,7 +20,7 @@ from .phi import phi
 
 
 class Term(NamedTuple):
-    """coefficient * phi_k(-c h)"""
+    """A multiple of a phi function: coefficient * phi_k(-c h)."""
 
     coefficient: float
     k: int

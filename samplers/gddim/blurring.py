@@ -42,33 +42,41 @@ class Blurring(LinearSDE):
 
     @property
     def grid(self) -> tuple[int, int]:
+        """A block a frequency: (height, width)."""
         return (self.height, self.width)
 
     def drift(self, t: Times) -> np.ndarray:
+        """F = d log(a_t) / dt of every frequency."""
         t, phase = self._t(t)
         blurred, rate = self._blur(t)
         of_blur = -rate * (1.0 - _LEAST) * blurred / (_LEAST + (1.0 - _LEAST) * blurred)
         return scalar(of_blur - self._speed() * np.tan(phase))
 
     def diffusion(self, t: Times) -> np.ndarray:
+        """G G^T = d sigma_t^2 / dt - 2 F sigma_t^2."""
         phase = self._t(t)[1]
         variance, growth = np.sin(phase) ** 2, self._speed() * np.sin(2.0 * phase)
         return scalar(growth - variance * 2.0 * self.drift(t)[..., 0, 0])
 
     def initial_covariance(self) -> np.ndarray:
+        """sigma_0^2 + initial_variance."""
         noise = np.sin(self._t(0.0)[1]) ** 2
         return scalar(np.broadcast_to(noise + self.initial_variance, self.grid))
 
     def prior_covariance(self) -> np.ndarray:
+        """1: white noise."""
         return scalar(np.ones(self.grid))
 
     def transition(self, t: Times, s: Times) -> np.ndarray:
+        """a_t / a_s of every frequency."""
         return np.exp(self._log_scale(t) - self._log_scale(s))[..., None, None]
 
     def covariance(self, t: Times) -> np.ndarray:
+        """sigma_t^2 + (a_t / a_0)^2 initial_variance."""
         return scalar(np.sin(self._t(t)[1]) ** 2) + self.initial_variance * self.transition(t, 0.0) ** 2
 
     def root(self, t: Times) -> np.ndarray:
+        """Sqrt(Sigma_t), as numbers commute."""
         return np.sqrt(self.covariance(t))
 
     def _t(self, t: Times) -> tuple[np.ndarray, np.ndarray]:

@@ -50,23 +50,29 @@ class CLD(LinearSDE):
         return 2.0 * sqrt(self.mass)
 
     def drift(self, t: Times) -> np.ndarray:
+        """F = beta [[0, 1 / M], [-1, -Gamma / M]]."""
         rate = self.beta * np.array([[0.0, 1.0 / self.mass], [-1.0, -self.friction / self.mass]])
         return np.broadcast_to(rate, (*np.shape(t), 2, 2))
 
     def diffusion(self, t: Times) -> np.ndarray:
+        """G G^T = diag(0, 2 Gamma beta)."""
         return np.broadcast_to(np.diag([0.0, 2.0 * self.friction * self.beta]), (*np.shape(t), 2, 2))
 
     def initial_covariance(self) -> np.ndarray:
+        """Sigma_0 = diag(position_variance + jitter, velocity_share M + jitter)."""
         return np.diag([self.position_variance + self.jitter, self.velocity_share * self.mass + self.jitter])
 
     def prior_covariance(self) -> np.ndarray:
+        """Diag(1, M), the equilibrium."""
         return np.diag([1.0, self.mass])
 
     def transition(self, t: Times, s: Times) -> np.ndarray:
+        """e^-b [[1 + b, b / sqrt(M)], [-sqrt(M) b, 1 - b]] with b = beta (t - s) / sqrt(M)."""
         b = self._clock(t) - self._clock(s)
         return np.exp(-b)[..., None, None] * self._in_units(1.0 + b, b, -b, 1.0 - b)
 
     def covariance(self, t: Times) -> np.ndarray:
+        """Psi Sigma_0 Psi^T + S - Psi S Psi^T with Psi = Psi(t, 0) and S = diag(1, M)."""
         transition, y = self.transition(t, 0.0), 2.0 * self._clock(t)
         # S - Psi S Psi^T without its cancellation at small t: gammainc(3, y) = 1 - e^-y (1 + y + y^2 / 2)
         gained, cross = gammainc(3.0, y), 0.5 * y**2 * np.exp(-y)
@@ -75,6 +81,7 @@ class CLD(LinearSDE):
         return transition @ self.initial_covariance() @ transposed(transition) + added
 
     def root(self, t: Times) -> np.ndarray:
+        """L_t Rot(theta_t), which solves R's equation."""
         angle = self._angle(t)
         rotation = _matrix(np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle))
         return self.cholesky(t) @ rotation

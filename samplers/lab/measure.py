@@ -54,41 +54,35 @@ class _Habits(NamedTuple):
 
 
 class Run(Protocol):
-    """What came of sampling.
-
-    Attributes:
-        samples: (batch, ...).
-        calls: of the model.
-        seconds: it took.
-    """
+    """What came of sampling."""
 
     @property
-    def samples(self) -> torch.Tensor: ...
+    def samples(self) -> torch.Tensor:
+        """(batch, ...)."""
 
     @property
-    def calls(self) -> int: ...
+    def calls(self) -> int:
+        """Of the model."""
 
     @property
-    def seconds(self) -> float: ...
+    def seconds(self) -> float:
+        """It took."""
 
 
 class Runner(Protocol):
-    """What samples: `nodes.lab_subject.Subject`.
-
-    Attributes:
-        fingerprint: of all that a result depends on but the sampler, the grid and the seed.
-        seed: of the noise.
-        batch: items of a run.
-    """
+    """What samples: `nodes.lab_subject.Subject`."""
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Of all that a result depends on but the sampler, the grid and the seed."""
 
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """Of the noise."""
 
     @property
-    def batch(self) -> int: ...
+    def batch(self) -> int:
+        """Items of a run."""
 
     def run(self, sampler: Any, sigmas: torch.Tensor) -> Run:
         """Sample."""
@@ -153,6 +147,7 @@ class Cell(NamedTuple):
 
     @property
     def pair(self) -> str:
+        """Sampler and schedule, for tables."""
         return f"{self.sampler}, {self.schedule}"
 
 

@@ -84,9 +84,9 @@ class _Call:
     def __init__(self, x: torch.Tensor, sigma: torch.Tensor, denoised: torch.Tensor, seconds: float):
         self.sigma, self.seconds = float(torch.as_tensor(sigma).flatten()[0]), seconds
         dtype = torch.promote_types(denoised.dtype, torch.float32)
-        x, self._denoised = x.to(dtype), denoised.to(dtype, copy=True)
-        self._velocity = (x - self._denoised) / self.sigma
-        self._of_itself = [_rms(x), _rms(self._denoised)]
+        x, self.denoised = x.to(dtype), denoised.to(dtype, copy=True)
+        self.velocity = (x - self.denoised) / self.sigma
+        self._of_itself = [_rms(x), _rms(self.denoised)]
         self._sizes: tuple[int, np.ndarray] | None = None  # the last answer, mostly asked for twice, and the id of `before`
 
     def sizes(self, before: "_Call | None") -> np.ndarray:
@@ -94,7 +94,7 @@ class _Call:
         if self._sizes is None or self._sizes[0] != id(before):
             sizes = list(self._of_itself)
             if before is not None:
-                sizes += [_rms(self._denoised - before._denoised), _rms(self._velocity - before._velocity)]
+                sizes += [_rms(self.denoised - before.denoised), _rms(self.velocity - before.velocity)]
             self._sizes = id(before), torch.stack(sizes).double().cpu().numpy()  # the one transfer
         return self._sizes[1]
 
@@ -322,7 +322,7 @@ def _lengths(grid: list[float], time: TimeMap) -> tuple[float, float]:
 
 
 def _rms(values: torch.Tensor) -> torch.Tensor:
-    """(batch,)"""
+    """Of every item, (batch,)."""
     flat = values.flatten(1)
     return torch.linalg.vector_norm(flat, dim=1) / flat.shape[1] ** 0.5
 

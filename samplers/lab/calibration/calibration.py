@@ -56,6 +56,7 @@ class Errors(NamedTuple):
 
     @classmethod
     def of(cls, distances: torch.Tensor) -> "Errors":
+        """Of distances of items, (items,)."""
         return cls(float(distances.quantile(0.5)), float(_logs(distances).mean().exp()))
 
 

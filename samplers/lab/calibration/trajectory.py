@@ -96,6 +96,7 @@ class Recorder:
         self._found: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def __call__(self, info: dict[str, Any]) -> None:
+        """Keep the state of a call that starts a step, if it is wanted."""
         sigma = float(info["sigma_hat"])
         if sigma == float(info["sigma"]) and (self._wanted is None or sigma in self._wanted):
             x, denoised = (info[name].detach().float().cpu().clone() for name in ("x", "denoised"))
