@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -54,3 +55,11 @@ def test_import_is_light():
     code += "print({m.split('.')[0] for m in set(sys.modules) - before} - set(sys.stdlib_module_names))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ast.literal_eval(done.stdout) - {"numpy"} == {"samplers", "embedded"}
+
+
+def test_every_file_of_the_core_has_its_equation_and_its_test():
+    """In the table of docs/architecture.md, which names nothing that is not there."""
+    table = (ROOT / "docs" / "architecture.md").read_text().partition("## From equation")[2].partition("\n## ")[0]
+    named = {Path(name).name for name in re.findall(r"`([\w/]+\.py)`", table)}
+    core = {file.name for folder in ("samplers", "embedded") for file in (ROOT / folder).rglob("*.py")} - {"__init__.py"}
+    assert named - {file.name for file in (ROOT / "tests").rglob("test_*.py")} == core

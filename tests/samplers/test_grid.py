@@ -59,9 +59,3 @@ def test_many_tiny_steps_add_up_to_a_step():
 
 def test_a_list_of_sigmas_keeps_its_digits():
     assert grid_steps([14.6, 0.1], VE)[0].sigma == 14.6
-
-
-@pytest.mark.parametrize("time, sigma", [(VE, 4518.0), (VE, 1e-4), (FLOW, 0.999), (FLOW, 1e-4), (FLOW, 1 - 1e-4)])
-def test_time_maps_invert(time, sigma):
-    assert time.sigma(time.lam(sigma)) == pytest.approx(sigma, rel=1e-12)
-    assert math.log(time.alpha(sigma) / sigma) == pytest.approx(time.lam(sigma), rel=1e-9)

@@ -1,0 +1,21 @@
+"""The exact denoiser that every other test relies on."""
+
+import pytest
+import torch
+
+from embedded.mixture import GaussianMixture
+
+
+@pytest.mark.parametrize("std", [0.4, torch.tensor([0.1, 0.2, 0.4, 0.8, 1.6])], ids=["equal widths", "unequal widths"])
+def test_mixture_denoiser_is_the_gradient_of_the_log_density(std):
+    """Tweedie: D = x + sigma^2 grad log p(x), the definition, by automatic differentiation; alpha only scales x."""
+    means = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    mixture, sigma = GaussianMixture(means, std), 0.7
+    x = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    variance = torch.as_tensor(std, dtype=torch.float64) ** 2 + sigma**2
+    distance = (x[:, None] - means).square().sum(-1)
+    log_density = torch.logsumexp(-distance / (2 * variance) - 1.5 * variance.log(), dim=1).sum()
+    [score] = torch.autograd.grad(log_density, x)
+    denoised = x + sigma**2 * score
+    torch.testing.assert_close(mixture.denoise(x, sigma), denoised)
+    torch.testing.assert_close(mixture.denoise(0.6 * x, 0.6 * sigma, alpha=0.6), denoised)
