@@ -18,7 +18,7 @@ from .cld_coordinates import LABEL_SCALE, T_MAX, table
 from .cld_network import CLDNetwork
 
 if TYPE_CHECKING:
-    from samplers.gddim.cld import CLD
+    from samplers.gddim.cld import CLD  # noqa: TID251 (for the type checker)
 
 DIGITS_CLD = Path(__file__).with_name("digits_cld.safetensors")  # the network of the digits
 KINDS = ("R", "L")

@@ -26,7 +26,7 @@ class Curve(NamedTuple):
 
     def share(self, u: np.ndarray) -> np.ndarray:
         """Of the range of logSNR that is done after the share u of the steps."""
-        from scipy.interpolate import PchipInterpolator  # scipy is slow to import
+        from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 (slow to import)
 
         return PchipInterpolator(*zip(*self.points))(u)
 

@@ -346,7 +346,7 @@ class Sampler(NamedTuple):
 
 def _res_on(method: str) -> Callable[..., Plan]:
     def plan(sde: "LinearSDE", sigmas: Sigmas, kind: str) -> Plan:
-        from .gddim.res import res_on  # here: SciPy's solvers take long to import
+        from .gddim.res import res_on  # noqa: PLC0415 (SciPy's solvers are slow to import)
 
         return res_on(sde, sigmas, method, kind)
 
@@ -354,13 +354,13 @@ def _res_on(method: str) -> Callable[..., Plan]:
 
 
 def _gddim_on(sde: "LinearSDE", sigmas: Sigmas, kind: str, degree: int = DEGREE, corrector: str = CORRECTOR) -> Plan:
-    from .gddim.plan import gddim_on
+    from .gddim.plan import gddim_on  # noqa: PLC0415 (SciPy's solvers are slow to import)
 
     return gddim_on(sde, sigmas, degree, corrector, kind=kind)
 
 
 def _gddim_sde_on(sde: "LinearSDE", sigmas: Sigmas, kind: str, eta: float = 1.0, s_noise: float = 1.0) -> Plan:
-    from .gddim.plan import gddim_on
+    from .gddim.plan import gddim_on  # noqa: PLC0415 (SciPy's solvers are slow to import)
 
     noise = _noise(eta, s_noise)
     return gddim_on(sde, sigmas, 0, lam=math.sqrt(noise.eta), kind=kind, s_noise=noise.s_noise)

@@ -119,7 +119,7 @@ def _resampled(body: np.ndarray, count: int) -> np.ndarray:
         return body
     if len(body) == 1 or count == 1:
         return np.linspace(body[0], body[-1], count)
-    from scipy.interpolate import PchipInterpolator  # scipy is slow to import
+    from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 (slow to import)
 
     return PchipInterpolator(np.arange(len(body)), body)(np.linspace(0.0, len(body) - 1.0, count))
 

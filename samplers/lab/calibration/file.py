@@ -141,7 +141,7 @@ def _parsed(data: object) -> Calibration:
         raise ValueError(
             f'its "version" is {data.get("version")!r} and this pack reads {VERSION}. Calibrate again, or update the pack.'
         )
-    if data.get("time") not in _TIMES.keys():
+    if data.get("time") not in _TIMES:
         raise ValueError(f'"time" must be one of {", ".join(_TIMES)}, got {data.get("time")!r}.')
     time = _TIMES[data["time"]]
     sigmas = tuple(_number(value, f"sigmas[{i}]") for i, value in enumerate(_list(data, "sigmas", 2, MAX_CALLS + 1)))

@@ -94,13 +94,14 @@ def fit(
         end = end + sum((number(weight) * states[j] for j, weight in stage.states), nothing)
         if not end.isfinite().all():
             raise FloatingPointError(f"the pilots came to hold NaN or infinity at step {stage.step}, sigma {stage.sigma:g}.")
+        fitted = stage
         if math.isfinite(how.ridge):
             terms = regressors(call, time.alpha(stage.sigma), how.history)
             values = torch.stack([_combined(term, x, outputs).flatten(1) for term in terms])
             c = ridge_fit(values, (target.double() - end).flatten(1), how.ridge, how.robust)
-            stage = _with(stage, terms, c.tolist())
+            fitted = _with(stage, terms, c.tolist())
             end = end + torch.einsum("k,kid->id", c, values).reshape(x.shape)
-        stages.append(stage)
+        stages.append(fitted)
         x = end
     return Fitted(replace(base, method=f"{base.method}, calibrated", stages=tuple(stages)), x)
 
