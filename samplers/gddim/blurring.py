@@ -10,7 +10,6 @@ from functools import lru_cache
 from math import inf, pi
 
 import numpy as np
-from scipy.fft import dct
 
 from .linear_sde import LinearSDE, Times, scalar
 
@@ -103,4 +102,6 @@ class Blurring(LinearSDE):
 @lru_cache(maxsize=4)  # an exact model asks for those of its latents at every call
 def dct_matrix(n: int) -> np.ndarray:
     """The orthonormal DCT-II of n numbers as a matrix, not to be written into; its transpose is the inverse."""
+    from scipy.fft import dct  # noqa: PLC0415 (slow to import)
+
     return dct(np.eye(n), axis=0, norm="ortho")

@@ -10,7 +10,6 @@ from functools import cached_property
 from math import inf, sqrt
 
 import numpy as np
-from scipy.special import gammainc
 
 from .linear_sde import LinearSDE, Times, transposed
 
@@ -73,6 +72,8 @@ class CLD(LinearSDE):
 
     def covariance(self, t: Times) -> np.ndarray:
         """Psi Sigma_0 Psi^T + S - Psi S Psi^T with Psi = Psi(t, 0) and S = diag(1, M)."""
+        from scipy.special import gammainc  # noqa: PLC0415 (slow to import)
+
         transition, y = self.transition(t, 0.0), 2.0 * self._clock(t)
         # S - Psi S Psi^T without its cancellation at small t: gammainc(3, y) = 1 - e^-y (1 + y + y^2 / 2)
         gained, cross = gammainc(3.0, y), 0.5 * y**2 * np.exp(-y)

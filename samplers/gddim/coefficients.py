@@ -13,7 +13,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.integrate import solve_ivp
 
 from ..interpolation import apart, lagrange
 from .linear_sde import LinearSDE, transposed
@@ -107,6 +106,8 @@ def contraction(sde: LinearSDE, s: Sequence[float], t: Sequence[float], lam: flo
         return np.exp(lam**2 * ratio)
     if lam == 1.0:
         return transposed(np.linalg.solve(sde.root(start), np.linalg.solve(sde.transition(end, start), sde.root(end))))
+    from scipy.integrate import solve_ivp  # noqa: PLC0415 (slow to import)
+
     length = (end - start)[(...,) + (None,) * (len(shape) - 1)]
 
     def slope(u: float, flat: np.ndarray) -> np.ndarray:

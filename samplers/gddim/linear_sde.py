@@ -11,7 +11,6 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
-from scipy.integrate import solve_ivp
 
 Times = float | np.ndarray
 KINDS = ("R", "L")
@@ -94,6 +93,8 @@ class LinearSDE(ABC):
 
     @cached_property
     def _solution(self) -> Callable[[np.ndarray], np.ndarray]:
+        from scipy.integrate import solve_ivp  # noqa: PLC0415 (slow to import)
+
         shape = (*self.grid, self.size, self.size)
         start = np.stack([np.broadcast_to(np.eye(self.size), shape), np.broadcast_to(self._initial_root(), shape)])
 

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 
 from ..grid import GridStep, grid_steps, read_sigmas
 from ..operators import Block, Diagonal
@@ -99,6 +98,7 @@ def falling_steps(sde: LinearSDE, sigmas: Sequence[float]) -> list[GridStep]:
 @lru_cache(maxsize=16)
 def time_map_of(sde: LinearSDE) -> TimeMap:
     """t -> the mean of the first number of a state that started at 1, and lambda, half its logSNR."""
+    from scipy.optimize import brentq  # noqa: PLC0415 (slow to import)
 
     def lam(t: float) -> float:
         return float(half_log_snr(sde, np.array([t]))[0])

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from ...grid import read_sigmas
 from ...signature import Sigmas
@@ -45,6 +44,8 @@ class Curve:
 
     def grid(self, knots: np.ndarray) -> list[float] | None:
         """SIGMAS for knots, float32 numbers; None where they do not fall or go below the floor."""
+        from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 (slow to import)
+
         moved = PchipInterpolator(np.linspace(0.0, 1.0, KNOTS), knots - self.knots)(self._places)
         lam = self._lam + moved
         sigmas = [self._values[0], *(float(np.float32(self._time.sigma(value))) for value in lam[1:])]
