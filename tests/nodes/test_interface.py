@@ -1,0 +1,73 @@
+"""What saved workflows name of the pack stays: today's /object_info beside the committed snapshot."""
+
+import copy
+import json
+
+import pytest
+
+from dev.interface import SNAPSHOT, broken, interface
+
+RECORDED = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def today(server):
+    return interface(server.get("/object_info"))
+
+
+def test_saved_workflows_keep_working(today):
+    assert broken(RECORDED, today) == []
+
+
+def test_additions_are_recorded(today):
+    assert today == RECORDED, "run python3 -m dev.interface and commit tests/nodes/interface.json"
+
+
+def _inputs(snapshot, node="RESMultistep"):
+    return snapshot["nodes"][node]["inputs"]
+
+
+def _renamed(inputs, old, new):
+    items = [(new if name == old else name, item) for name, item in inputs.items()]
+    inputs.clear()
+    inputs.update(items)
+
+
+def _first(inputs, name, item):
+    items = list(inputs.items())
+    inputs.clear()
+    inputs.update([(name, item), *items])
+
+
+BREAKS = {
+    "node RESMultistep is gone": lambda s: _renamed(s["nodes"], "RESMultistep", "RESMultistep2"),
+    "RESMultistep.order is gone": lambda s: _renamed(_inputs(s), "order", "degree"),
+    "RESMultistep.order was INT and is FLOAT": lambda s: _inputs(s)["order"].update(type="FLOAT"),
+    "RESMultistep.start has lost its option low order": lambda s: _inputs(s)["start"].update(options=["single step"]),
+    "RESMultistep.interpolation has lost its option alpha": lambda s: _inputs(s)["interpolation"]["options"].pop("alpha"),
+    "RESMultistep.interpolation=alpha.power is gone": lambda s: _inputs(s)["interpolation"]["options"]["alpha"].pop("power"),
+    "RESMultistep.new is new and required": lambda s: _inputs(s).update(new={"type": "INT", "required": True}),
+    "RESMultistep's widgets stand in another order": lambda s: _first(_inputs(s), "new", {"type": "INT", "required": False}),
+    "RESLabMeasure.vae was optional and is required": lambda s: _inputs(s, "RESLabMeasure")["vae"].update(required=True),
+    "RESLabMeasure's outputs were": lambda s: s["nodes"]["RESLabMeasure"]["outputs"].reverse(),
+    "sampler exp_res_2m is gone": lambda s: s["samplers"].remove("exp_res_2m"),
+    "scheduler logsnr_power is gone": lambda s: s["schedulers"].remove("logsnr_power"),
+}
+
+
+@pytest.mark.parametrize("line", BREAKS)
+def test_what_breaks_is_named(line):
+    changed = copy.deepcopy(RECORDED)
+    BREAKS[line](changed)
+    assert any(found.startswith(line) for found in broken(RECORDED, changed))
+
+
+def test_additions_break_nothing():
+    changed = copy.deepcopy(RECORDED)
+    _inputs(changed)["new"] = {"type": "INT", "required": False}
+    _inputs(changed)["start"]["options"].insert(0, "new")
+    _inputs(changed, "RESLabMeasure")["model"]["type"] += ",NEW"
+    changed["nodes"]["RESNew"] = {"inputs": {"new": {"type": "INT", "required": True}}, "outputs": []}
+    changed["nodes"]["RESLabMeasure"]["outputs"].append(["STRING", "new"])
+    changed["samplers"].append("exp_new")
+    assert broken(RECORDED, changed) == []
