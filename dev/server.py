@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def server(host: Host, base: Path | None = None, port: int | None = None, extra_packs=(), arguments=()):
+def server(host: Host, base: Path | None = None, port: int | None = None, extra_packs=(), arguments=(), pack: Path = ROOT):
     """Run the host with a base folder of its own; the pack is linked into it, not copied.
 
     Args:
@@ -49,6 +49,7 @@ def server(host: Host, base: Path | None = None, port: int | None = None, extra_
         port: loopback port; a free one if None.
         extra_packs: folders to link into custom_nodes besides this pack.
         arguments: more arguments for main.py.
+        pack: the pack's folder, as ComfyUI-RES if it is this checkout; another is linked by its own name, or lies there already.
 
     Yields:
         Client: ready to take prompts.
@@ -61,11 +62,11 @@ def server(host: Host, base: Path | None = None, port: int | None = None, extra_
             base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="comfyui-res-")))
         for name in _FOLDERS:
             (base / name).mkdir(parents=True, exist_ok=True)
-        for pack in (ROOT, *extra_packs):
-            link = base / "custom_nodes" / ("ComfyUI-RES" if pack == ROOT else pack.name)
+        for folder in (pack, *extra_packs):
+            link = base / "custom_nodes" / ("ComfyUI-RES" if folder == ROOT else folder.name)
             if not link.exists():
                 link.unlink(missing_ok=True)
-                link.symlink_to(pack, target_is_directory=True)
+                link.symlink_to(folder, target_is_directory=True)
         if port is not None and _taken(port):
             raise SetupError(f"port {port} is taken; name another with --port, or none to take a free one.")
         port = port or free_port()

@@ -1,0 +1,100 @@
+"""What the pack adds to the host's start: -X importtime beside a pack that does nothing.
+
+    .host/venv/bin/python -m benchmarks.import_time   # starts the host nine times; minutes
+
+The pack is the archive that is published, with bytecode, as at a second start. Times are the modules' own, each the least of the
+runs, as another process can only add to them.
+"""
+
+import compileall
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from dev.package import build, field
+
+from .host import ROOT, TREE
+
+RUNS = 3
+_LINE = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \| +(.+)$", re.MULTILINE)  # a folder's name may have spaces
+_EMPTY = """
+async def comfy_entrypoint():
+    from comfy_api.v0_0_2 import ComfyExtension
+
+    class Empty(ComfyExtension):
+        async def get_node_list(self):
+            return []
+
+    return Empty()
+"""
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """The published archive in a folder, compiled."""
+    with zipfile.ZipFile(archive) as files:
+        files.extractall(folder)
+    return _compiled(folder)
+
+
+def empty_pack(folder: Path, pyproject: bool) -> Path:
+    """A pack without nodes, with our pyproject.toml or without one."""
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(_EMPTY)
+    if pyproject:
+        (folder / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    return _compiled(folder)
+
+
+def _compiled(folder: Path) -> Path:
+    compileall.compile_dir(folder, quiet=1)
+    return folder
+
+
+def imports(log: str) -> dict[str, float]:
+    """Milliseconds that every module of an -X importtime log took itself."""
+    return {name: int(microseconds) / 1e3 for microseconds, name in _LINE.findall(log)}
+
+
+def own(name: str) -> bool:
+    """Whether the host named a module by a pack's folder."""
+    return "/custom_nodes/" in name
+
+
+def _start(base: Path) -> dict[str, float]:
+    """`imports` of a start that ends where packs are loaded."""
+    for name in ("models", "input", "output", "user", "temp"):
+        (base / name).mkdir(exist_ok=True)
+    command = [sys.executable, "-X", "importtime", "main.py", "--cpu", "--quick-test-for-ci", "--disable-api-nodes"]
+    command += ["--base-directory", str(base), "--database-url", f"sqlite:///{base}/user/comfyui.db"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return imports(subprocess.run(command, cwd=TREE, env=env, capture_output=True, text=True, check=True).stderr)
+
+
+def least(base: Path) -> dict[str, float]:
+    """The least that every module took in several starts."""
+    runs = [_start(base) for _ in range(RUNS)]
+    return {name: min(run.get(name, ms) for run in runs) for name, ms in runs[0].items()}
+
+
+def main() -> None:
+    """Print the table."""
+    print("| pack | modules of its own | ms | others that only it imports |\n|---|--:|--:|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = ("empty", "empty, with a pyproject.toml", "this pack")
+        packs = [Path(folder, kind, "custom_nodes", field("name")) for kind in kinds]
+        empty_pack(packs[0], pyproject=False)
+        empty_pack(packs[1], pyproject=True)
+        unpack(build(Path(folder)), packs[2])
+        found = [least(pack.parent.parent) for pack in packs]
+        for kind, modules in zip(kinds, found):
+            ours = [ms for name, ms in modules.items() if own(name)]
+            others = [f"{name} {ms:.1f} ms" for name, ms in modules.items() if not own(name) and name not in found[0]]
+            print(f"| {kind} | {len(ours)} | {sum(ours):.0f} | {', '.join(others) or 'none'} |")
+
+
+if __name__ == "__main__":
+    main()
