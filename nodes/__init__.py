@@ -14,7 +14,7 @@ from .lab_measure import RESLabMeasure
 from .lab_trace import RESLabTrace
 from .plot import RESSigmasPlot
 from .processes import RESGDDIMSample, RESGDDIMTimes, RESLoadCLD
-from .registry import register_all
+from .registry import register_again_at_start, register_all
 from .reshaping import RESSigmasBlend, RESSigmasResample, RESSigmasSplit
 from .samplers import RESMultistep, RESSingleStep
 from .schedule_route import register_routes
@@ -28,6 +28,7 @@ class RESExtension(ComfyExtension):
     async def get_node_list(self):
         # not in on_load: hosts before 0.9 never call it
         register_all()
+        register_again_at_start()
         register_routes()
         samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid, RESGDDIM]
         sigmas = [RESLogSNRSchedule, RESLogSNRCurve, RESSigmasBlend, RESSigmasResample, RESSigmasSplit, RESSigmasPlot]

@@ -1,6 +1,8 @@
 """Registers samplers and schedulers with the host, by appending names and never by replacing anything.
 
-The host has no API for this; appending in place is the convention that survives other packs doing the same.
+The host has no API for this; appending in place is the convention that survives other packs doing the same. Packs that load
+later may still put lists of their own in the place of the host's, or reload the module that holds them; so once all packs are
+loaded, as the server starts, names that were lost are appended again.
 """
 
 import functools
@@ -15,11 +17,12 @@ from ..samplers.res import SAMPLERS, Sampler
 from ..samplers.schedules import logsnr_grid
 from ..samplers.time_maps import VE
 from .cfg_pp import GuidedAndUnconditional
-from .host import check_answers_for_one_sigma, check_holds_noise, model_sampling_of, sigma_range, time_map
+from .host import check_answers_for_one_sigma, check_holds_noise, model_sampling_of, prompt_server, sigma_range, time_map
 from .process_model import ProcessSampling
 from .process_sampling import sample_process
 
 _MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
+_warn_once = functools.cache(logging.warning)  # names are looked at again when the server starts
 
 
 def for_host(sampler: Sampler):
@@ -79,6 +82,20 @@ def register_all() -> None:
     register_scheduler("logsnr_arctan", logsnr_scheduler("arctan"))
 
 
+def register_again_at_start() -> None:
+    """Have the host's server, if there is one that has not started, call `register_all` once more before its first request."""
+    server = prompt_server()
+    if server is not None and not server.app.on_startup.frozen:
+        server.app.on_startup.append(_register_again)
+
+
+async def _register_again(app) -> None:
+    try:
+        register_all()
+    except Exception as error:  # the server would not start for it
+        logging.warning("ComfyUI-RES: its samplers and schedulers could not be listed again (%s); some may be missing.", error)
+
+
 def register_sampler(name: str, sample) -> bool:
     """Make `sample` reachable as comfy.k_diffusion.sampling.sample_<name>; False where the name is taken."""
     attribute = f"sample_{name}"
@@ -86,7 +103,7 @@ def register_sampler(name: str, sample) -> bool:
     if present is None:
         setattr(k_diffusion_sampling, attribute, sample)
     elif not hasattr(present, _MARK):
-        logging.warning("ComfyUI-RES: sampler name %s belongs to %s; it is left alone.", name, present.__module__)
+        _warn_once("ComfyUI-RES: sampler name %s belongs to %s; it is left alone.", name, present.__module__)
         return False
     _append(name, comfy.samplers.SAMPLER_NAMES, comfy.samplers.KSampler.SAMPLERS)
     return True
@@ -98,7 +115,7 @@ def register_scheduler(name: str, handler) -> bool:
     if present is None:
         comfy.samplers.SCHEDULER_HANDLERS[name] = comfy.samplers.SchedulerHandler(handler)
     elif not hasattr(present.handler, _MARK):
-        logging.warning("ComfyUI-RES: scheduler name %s belongs to another pack; it is left alone.", name)
+        _warn_once("ComfyUI-RES: scheduler name %s belongs to another pack; it is left alone.", name)
         return False
     _append(name, comfy.samplers.SCHEDULER_NAMES, comfy.samplers.KSampler.SCHEDULERS)
     return True

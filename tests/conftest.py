@@ -24,11 +24,11 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     skip = pytest.mark.skip(reason="takes long; run ./test --long")
     for item in items:
-        if "server" in item.fixturenames:
+        if "servers" in item.fixturenames:
             item.add_marker(pytest.mark.server)
         if "editor" in item.fixturenames:
             item.add_marker(pytest.mark.browser)
-        if {"pack", "server", "editor"} & set(item.fixturenames):
+        if {"pack", "servers", "editor"} & set(item.fixturenames):
             item.add_marker(pytest.mark.host)
         if "long" in item.keywords and not config.getoption("--long"):
             item.add_marker(skip)
@@ -57,7 +57,10 @@ def pack(host):
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory):
-    """servers() starts one more server with the pack in it, and a pack for tests that counts model calls; gives its client."""
+    """servers() starts one more server with the pack in it, and a pack for tests that counts model calls; gives its client.
+
+    It takes more arguments for the host's main.py.
+    """
     from dev.server import server as run_server
     from dev.setup import Host
 
@@ -65,9 +68,9 @@ def servers(tmp_path_factory):
     test_pack = Path(__file__).with_name("host_pack")
     with contextlib.ExitStack() as stack:
 
-        def start():
+        def start(*arguments):
             base = tmp_path_factory.mktemp("server")
-            arguments = ["--front-end-root", FRONTEND] if FRONTEND else []
+            arguments = [*arguments, *(["--front-end-root", FRONTEND] if FRONTEND else [])]
             host = Host(TREE, Path(sys.executable), ours)
             return stack.enter_context(run_server(host, base, extra_packs=[test_pack], arguments=arguments))
 

@@ -1,0 +1,109 @@
+"""Beside a second pack that rebinds the host's lists, reloads its modules or takes our names: ours and theirs stay."""
+
+import json
+from itertools import product
+
+import pytest
+from prompts import PLAIN, calls_of, check_good, custom, ksampler, schedule
+
+from samplers.adaptive import ADAPTIVE_SAMPLERS
+from samplers.res import SAMPLERS
+
+OURS = {"sampler_name": [*SAMPLERS, *ADAPTIVE_SAMPLERS], "scheduler": ["logsnr_uniform", "logsnr_power", "logsnr_arctan"]}
+LISTS = [(node, name) for node in ("KSampler", "KSamplerAdvanced") for name in OURS]
+LISTS += [("KSamplerSelect", "sampler_name"), ("BasicScheduler", "scheduler")]
+
+# What packs do as they load, in the order in which one that does it all would.
+HABITS = {
+    "reloads": """
+import importlib
+importlib.reload(K)
+importlib.reload(S)
+""",
+    "rebinds": """
+S.KSampler.SAMPLERS = [name for name in S.KSampler.SAMPLERS if not name.startswith("exp_res")]
+S.SCHEDULER_NAMES = list(S.SCHEDULER_HANDLERS)
+""",
+    "takes names": """
+register("exp_res", "logsnr_uniform", 5.0)
+""",
+}
+PACK = """
+import comfy.k_diffusion.sampling as K
+import comfy.samplers as S
+import torch
+
+NODE_CLASS_MAPPINGS = {{}}
+
+
+def register(sampler, scheduler, value):
+    sample = lambda model, x, sigmas, extra_args=None, callback=None, disable=None: torch.full_like(x, value)
+    setattr(K, "sample_" + sampler, sample)
+    grid = lambda sampling, steps: torch.tensor([float(sampling.sigma_max), 1.0, 0.0])
+    S.SCHEDULER_HANDLERS[scheduler] = S.SchedulerHandler(grid)
+    append(sampler, S.KSampler.SAMPLERS, S.SAMPLER_NAMES)
+    append(scheduler, S.KSampler.SCHEDULERS, S.SCHEDULER_NAMES)
+
+
+def append(name, *lists):
+    for names in lists:
+        if name not in names:
+            names.append(name)
+
+
+{habits}
+register("theirs", "of_theirs", 7.0)
+"""
+ALONE = [pytest.param(([habit], order), marks=pytest.mark.long) for habit, order in product(HABITS, ["before", "after"])]
+
+
+@pytest.fixture(scope="module", params=[([*HABITS], "before"), ([*HABITS], "after"), *ALONE], ids=lambda param: f"{param}")
+def beside(servers, tmp_path_factory, request):
+    """A server with a second pack that loads before or after ours, and the pack's habits.
+
+    The host loads a folder in the order in which the system lists it, but the folders one after the other.
+    """
+    habits, order = request.param
+    folder = tmp_path_factory.mktemp("packs")
+    (folder / "theirs").mkdir()
+    (folder / "theirs" / "__init__.py").write_text(PACK.format(habits="".join(HABITS[habit] for habit in habits)))
+    paths = folder / "paths.yaml"  # JSON is YAML
+    paths.write_text(json.dumps({"packs": {"is_default": order == "before", "custom_nodes": str(folder)}}))
+    return servers("--extra-model-paths-config", str(paths)), habits
+
+
+def _of_theirs(facts, value):
+    return facts["calls"] == 0 and set(facts["top"]) == {value}
+
+
+@pytest.mark.parametrize("node, name", LISTS)
+def test_ours_and_theirs_are_listed_once(beside, node, name):
+    (options, *extra) = beside[0].get(f"/object_info/{node}")[node]["input"]["required"][name]
+    offered = options if isinstance(options, list) else extra[0]["options"]
+    wanted = [*OURS[name], {"sampler_name": "theirs", "scheduler": "of_theirs"}[name]]
+    assert [offered.count(n) for n in wanted] == [1] * len(wanted)
+    assert offered[0] in ("euler", "simple"), "the host falls back to it"
+
+
+def test_each_name_runs_the_code_of_its_pack(beside):
+    server, habits = beside
+    taken = "takes names" in habits
+    check_good(ksampler(server, "exp_res_2m", "eps", scheduler="logsnr_power"), calls_of("exp_res_2m", 5))
+    assert _of_theirs(ksampler(server, "theirs", "eps"), 7.0)
+    assert ksampler(server, "exp_res_2m", "eps", scheduler="of_theirs")["calls"] == 2
+    facts = ksampler(server, "exp_res", "eps", scheduler="logsnr_power")
+    assert _of_theirs(facts, 5.0) if taken else facts["calls"] == calls_of("exp_res", 5)
+    assert ksampler(server, "exp_res_2m", "eps", scheduler="logsnr_uniform")["calls"] == (2 if taken else 5)
+
+
+def test_our_nodes_run_our_code_under_taken_names(beside):
+    """RES Multistep as exp_res, and the schedule of logsnr_uniform."""
+    server, _ = beside
+    check_good(custom(server, {"class_type": "RESMultistep", "inputs": PLAIN}, schedule(5)), 5)
+
+
+def test_the_log_names_what_was_left_alone_once(beside):
+    server, habits = beside
+    lines = [line for line in server.log.read_text().splitlines() if "ComfyUI-RES: " in line]
+    assert len(lines) == (2 if "takes names" in habits else 0), lines
+    assert all(any(f" {name} " in line for line in lines) for name in ("exp_res", "logsnr_uniform")) or not lines
