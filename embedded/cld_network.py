@@ -160,5 +160,6 @@ def _project(vector: torch.Tensor, blocks: torch.Tensor) -> torch.Tensor:
 
 def _waves(level: torch.Tensor) -> torch.Tensor:
     """Sines and cosines of (batch,) levels between -6 and 7, of periods from 60 down to 1."""
-    angles = level[:, None] * torch.logspace(-1.0, 0.8, _FREQUENCIES, device=level.device, dtype=level.dtype)
+    frequencies = torch.logspace(-1.0, 0.8, _FREQUENCIES, dtype=level.dtype)  # on the CPU: Apple's devices have no logspace
+    angles = level[:, None] * frequencies.to(level.device)
     return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -95,7 +95,7 @@ class _Call:
             sizes = list(self._of_itself)
             if before is not None:
                 sizes += [_rms(self.denoised - before.denoised), _rms(self.velocity - before.velocity)]
-            self._sizes = id(before), torch.stack(sizes).double().cpu().numpy()  # the one transfer
+            self._sizes = id(before), torch.stack(sizes).cpu().double().numpy()  # the one transfer
         return self._sizes[1]
 
 
@@ -234,7 +234,7 @@ class Trace:
             x: its samples as the model sees them, (batch, ...); None if it was broken off.
         """
         self._settle(None)
-        size = None if x is None else _rms(x).double().cpu().numpy()
+        size = None if x is None else _rms(x).cpu().double().numpy()
         for division in (self._by_step, self._by_sigma):
             if division is not None:
                 division.end(self._grid[-1], size)
