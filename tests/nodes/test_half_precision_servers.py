@@ -1,0 +1,49 @@
+"""Servers started with --force-fp16 and --bf16-unet: a network of the stock loader gives nearly what it gives in float32."""
+
+import math
+import shutil
+
+import pytest
+from prompts import RUNS
+
+from training.networks import NETWORKS, NO_CLASS
+
+pytestmark = pytest.mark.long
+
+# flag -> what the host says of the weights, and how far the latents may be from those in float32
+FLAGS = {"--force-fp16": ("torch.float16", 0.01), "--bf16-unet": ("torch.bfloat16", 0.06)}
+KINDS_OF_STEP = ["exp_res", "exp_res_3s", "exp_res_2s_sde", "exp_res_cfg_pp", "exp_gddim", "exp_res_adaptive"]
+
+
+@pytest.fixture(scope="module", params=FLAGS)
+def half(servers, request):
+    """A server in half precision, with the weights' dtype and the tolerance."""
+    return servers(request.param), *FLAGS[request.param]
+
+
+def _sample(server, name):
+    folder = server.base / "models" / "diffusion_models"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(NETWORKS["sd3"].file, folder / "sd3.safetensors")
+    run = f"run {next(RUNS)}"
+    condition = {"class_type": "TestNetworkCondition", "inputs": {"network": "sd3", "label": 3}}
+    values = {"seed": 3, "steps": 8, "cfg": 1.5, "sampler_name": name, "scheduler": "logsnr_uniform", "denoise": 1.0}
+    wires = {wire: [wire, 0] for wire in ("model", "positive", "negative")} | {"latent_image": ["latent", 0]}
+    graph = {
+        "loader": {"class_type": "UNETLoader", "inputs": {"unet_name": "sd3.safetensors", "weight_dtype": "default"}},
+        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["loader", 0], "run": run}},
+        "positive": condition,
+        "negative": {**condition, "inputs": {"network": "sd3", "label": NO_CLASS}},
+        "latent": {"class_type": "EmptySD3LatentImage", "inputs": {"width": 32, "height": 32, "batch_size": 2}},
+        "sample": {"class_type": "KSampler", "inputs": {**values, **wires}},
+        "report": {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}},
+    }
+    return server.run(graph)["report"]["facts"][0]
+
+
+@pytest.mark.parametrize("name", KINDS_OF_STEP)
+def test_latents_are_nearly_those_in_float32(server, half, name):
+    there, dtype, tolerance = half
+    expected, facts = _sample(server, name), _sample(there, name)
+    assert f"model weight dtype {dtype}" in there.log.read_text()
+    assert facts["finite"] and math.dist(facts["top"], expected["top"]) < tolerance * math.hypot(*expected["top"])
