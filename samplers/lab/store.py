@@ -47,7 +47,8 @@ class Store:
                 if len(metadata["facts"]) > _MAX_FACTS:
                     raise ValueError("it is too long")
                 facts = json.loads(metadata["facts"])
-                return Record(facts, {name: file.get_tensor(name) for name in file.keys()})
+                # copies: what the file itself backs would keep Windows from replacing it
+                return Record(facts, {name: file.get_tensor(name).clone() for name in file.keys()})
         except (OSError, ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
             logging.getLogger(__name__).warning("%s is not used and will be made anew: %s.", path, error)
             return None

@@ -20,6 +20,7 @@ def test_round_trip(tmp_path):
     assert facts == {"calls": 3, "name": "ä"} and store.trouble is None
     assert all(torch.equal(tensors[name].nan_to_num(), tensor.nan_to_num()) for name, tensor in _TENSORS.items())
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["abc.safetensors"]
+    assert not any(tensor.untyped_storage().filename for tensor in tensors.values()), "nothing keeps the file open"
 
 
 @pytest.mark.parametrize("key", ["../abc", "a/b", "a.b", "", "a\0", "é"])
