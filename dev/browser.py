@@ -36,7 +36,7 @@ def _installed() -> Path:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(["sh", "-c", _INSTALL], env=environment, capture_output=True, text=True, errors="replace")
     LOG.parent.mkdir(exist_ok=True)
-    with open(LOG, "a") as log:
+    with open(LOG, "a", encoding="utf-8") as log:
         log.write(f"$ {_INSTALL}\n{done.stdout}{done.stderr}\n")
     found = _on_path()
     if found is None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import subprocess
 import sys
 
 from .setup import ROOT, SetupError, ensure_host, exit_on_signals
@@ -25,7 +26,10 @@ def main() -> int:
     command += ["--ui"] if options.ui else []
     command += ["--port", str(options.port)] if options.port else []
     os.chdir(ROOT)
-    os.execve(command[0], command, {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    if os.name == "nt":  # where exec would give the terminal back at once
+        return subprocess.call(command, env=env)
+    os.execve(command[0], command, env)
 
 
 def _port(text: str) -> int:

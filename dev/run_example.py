@@ -45,7 +45,7 @@ async def sample(client: Client) -> Path:
     """Queue the example, report its progress, and copy its picture to output/."""
     import aiohttp  # slow to import; here, where main() can answer Ctrl-C
 
-    prompt = to_prompt(json.loads(EXAMPLE.read_text()))
+    prompt = to_prompt(json.loads(EXAMPLE.read_text("utf-8")))
     client_id = str(uuid.uuid4())
     async with aiohttp.ClientSession() as session:
         async with session.ws_connect(f"{client.url}/ws?clientId={client_id}") as socket:

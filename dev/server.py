@@ -66,14 +66,14 @@ def server(host: Host, base: Path | None = None, port: int | None = None, extra_
             link = base / "custom_nodes" / ("ComfyUI-RES" if folder == ROOT else folder.name)
             if not link.exists():
                 link.unlink(missing_ok=True)
-                link.symlink_to(folder, target_is_directory=True)
+                _link(link, folder)
         if port is not None and _taken(port):
             raise SetupError(f"port {port} is taken; name another with --port, or none to take a free one.")
         port = port or free_port()
         log = base / "server.log"
         command = [str(host.python), "main.py", "--port", str(port), "--base-directory", str(base)]
         command += ["--database-url", f"sqlite:///{base}/user/comfyui.db", "--disable-auto-launch", *_device(host), *arguments]
-        with open(log, "w") as output:
+        with open(log, "wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=host.tree,
@@ -86,6 +86,15 @@ def server(host: Host, base: Path | None = None, port: int | None = None, extra_
         stack.callback(_stop, process)
         _wait(process, port, log, host.ours)
         yield Client(f"http://127.0.0.1:{port}", process, log, base)
+
+
+def _link(link: Path, folder: Path) -> None:
+    if os.name == "nt":  # links are for administrators there, junctions for everyone
+        import _winapi
+
+        _winapi.CreateJunction(str(folder), str(link))
+    else:
+        link.symlink_to(folder, target_is_directory=True)
 
 
 def _die_with_parent() -> None:
@@ -120,7 +129,7 @@ def _wait(process: subprocess.Popen, port: int, log: Path, ours: bool) -> None:
 
 def _reason(log: Path) -> str:
     """The last line of the log, and a copy of the log where it outlives a temporary base folder."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
     kept = HOST / "server.log"
     with contextlib.suppress(OSError):
         HOST.mkdir(exist_ok=True)
@@ -130,6 +139,10 @@ def _reason(log: Path) -> str:
 
 def _stop(process: subprocess.Popen) -> None:
     """End the server and whatever it started."""
+    if os.name == "nt":  # without groups of processes
+        process.kill()
+        process.wait()
+        return
     for sig in (signal.SIGINT, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sig)

@@ -62,6 +62,11 @@ def exit_on_signals() -> None:
             signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
 
 
+def python_of(venv: Path) -> Path:
+    """The Python of a virtual environment."""
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
 def ensure_host(version: str = NEWEST) -> Host:
     """The ComfyUI to use, installed if need be.
 
@@ -95,7 +100,7 @@ def ensure_frontend(host: Host) -> Path | None:
     """The static files of the editor that a tree asks for; None where its environment has that one."""
     if not host.ours:
         return None
-    [wanted] = re.findall(r"^comfyui-frontend-package==(\S+)", (host.tree / "requirements.txt").read_text(), re.MULTILINE)
+    [wanted] = re.findall(r"^comfyui-frontend-package==(\S+)", (host.tree / "requirements.txt").read_text("utf-8"), re.MULTILINE)
     if f"comfyui-frontend-package=={wanted}" in (HOST / "venv" / "complete").read_text().splitlines():
         return None
     folder = HOST / f"frontend-{wanted}"
@@ -111,7 +116,7 @@ def ensure_frontend(host: Host) -> Path | None:
 def _existing(tree: Path, python: str | None) -> Host:
     if not (tree / "main.py").is_file() or not (tree / "comfy").is_dir():
         raise SetupError(f"COMFYUI_PATH={tree} is not a ComfyUI (no main.py and comfy/ in it); name its folder.")
-    venvs = [tree / name / "bin" / "python" for name in ("venv", ".venv")]
+    venvs = [python_of(tree / name) for name in ("venv", ".venv")]
     python = Path(python).expanduser() if python else next((p for p in venvs if p.exists()), Path(sys.executable))
     try:
         # -B: their environment is not to be written into, caches included
@@ -129,7 +134,7 @@ def _lock():
     """One set-up at a time; also makes .host/."""
     try:
         HOST.mkdir(exist_ok=True)
-        with open(HOST / ".lock", "w") as file:
+        with open(HOST / ".lock", "wb") as file:
             with contextlib.suppress(ImportError):
                 import fcntl  # no such thing on Windows, where two set-ups at once are up to the user
 
@@ -159,7 +164,7 @@ def _ensure_tree(version: str) -> Path:
 
 def _ensure_pip() -> Path:
     """A Python with pip of its own: the system's may have none, or refuse to be used."""
-    python = HOST / "pip" / "bin" / "python"
+    python = python_of(HOST / "pip")
     if not _runs(python, "import pip"):
         _make_venv(HOST / "pip")
     return python
@@ -173,9 +178,9 @@ def _make_venv(folder: Path) -> None:
 
 def _ensure_venv(tree: Path) -> Path:
     venv = HOST / "venv"
-    python = venv / "bin" / "python"
+    python = python_of(venv)
     requirements = [tree / "requirements.txt", ROOT / "requirements.txt"]
-    wanted = "\n".join([*TORCH, *(file.read_text() for file in requirements)])
+    wanted = "\n".join([*TORCH, *(file.read_text("utf-8") for file in requirements)])
     stamp = venv / "complete"
     if stamp.exists() and stamp.read_text() == wanted and _runs(python):
         return python
@@ -220,7 +225,7 @@ def _pip(python: Path, *arguments: str) -> None:
 
 def _logged(command: list[str]) -> subprocess.CompletedProcess:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-    with open(LOG, "a") as log:
+    with open(LOG, "a", encoding="utf-8") as log:
         log.write(f"$ {' '.join(command)}\n{done.stdout}\n")
     return done
 
