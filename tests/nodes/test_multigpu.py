@@ -1,0 +1,75 @@
+"""The host's MultiGPU CFG Split, with the CPU as two devices: the conditionings go to two copies of the model.
+
+"cpu" and "cpu:0" are different devices to the host, which gives each a copy of the model and a thread of its own.
+"""
+
+import pytest
+import torch
+
+from samplers.adaptive import ADAPTIVE_SAMPLERS
+from samplers.res import SAMPLERS
+
+DEVICES = [torch.device("cpu"), torch.device("cpu:0")]
+
+
+@pytest.fixture
+def split(pack, monkeypatch):
+    """split(make) -> the MODEL that make() gives, over two devices; the devices' calls are counted in `split.calls`."""
+    nodes = pytest.importorskip("comfy_extras.nodes_multigpu", reason="this host has no multi-GPU nodes")
+    import comfy.model_management
+    import comfy.patcher_extension
+
+    monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(DEVICES))
+
+    def count(executor, *args, **kwargs):
+        apply.calls[args[-1]["multigpu_thread_device"]] += 1
+        return executor(*args, **kwargs)
+
+    def apply(make):
+        apply.calls = dict.fromkeys(DEVICES, 0)
+        model = make()
+        model.cached_patcher_init = (make, ())  # what the host's own loaders leave for the copies
+        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "test", count)
+        return nodes.MultiGPUCFGSplitNode.execute(model, 2).result[0]
+
+    return apply
+
+
+def _conditions(pack):
+    return [pack["RESDigitsCondition"].execute(digit).result[0] for digit in ("3", "any digit")]
+
+
+@pytest.mark.parametrize("name", SAMPLERS | ADAPTIVE_SAMPLERS)
+def test_samplers_give_what_they_give_on_one_device(pack, split, name):
+    """To the rounding of batches of another size, which CFG++ and the adaptive steps enlarge."""
+    import comfy.sample
+    import comfy.samplers
+
+    def sampled(model):
+        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "logsnr_uniform", 5)
+        noise, sampler = torch.randn(2, 1, 8, 8, generator=torch.manual_seed(0)), comfy.samplers.sampler_object(name)
+        arguments = 3.0, sampler, sigmas, *_conditions(pack), torch.zeros_like(noise)
+        return comfy.sample.sample_custom(model, noise, *arguments, disable_pbar=True, seed=1)
+
+    def make():
+        return pack["RESDigitsModel"].execute({"kind": "flow", "shift": 3.0}, 0.1).result[0]
+
+    torch.testing.assert_close(sampled(split(make)), sampled(make()), rtol=0, atol=1e-3)
+    calls = set(split.calls.values())
+    assert len(calls) == 1 and calls.pop() >= 5, "each device answered for one conditioning at every call"
+
+
+def test_process_models(pack, split):
+    def make():
+        return pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
+
+    def sampled(model):
+        times, latent = (
+            pack["RESGDDIMTimes"].execute(model, 6, 1.0, 2.0, 0.0).result[0],
+            pack["RESDigitsLatent"].execute(2).result[0],
+        )
+        mode = {"mode": "deterministic", "degree": 2, "corrector": "none"}
+        return pack["RESGDDIMSample"].execute(model, 3, 2.0, *_conditions(pack), times, latent, mode).result[0]["samples"]
+
+    torch.testing.assert_close(sampled(split(make)), sampled(make()), rtol=0, atol=1e-3)
+    assert list(split.calls.values()) == [6, 6]
