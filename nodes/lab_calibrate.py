@@ -1,6 +1,7 @@
 """Nodes that fit a solver to a model, guidance and SIGMAS, keep it as a file, and sample by it."""
 
 import logging
+import math
 import os
 import re
 import time
@@ -156,7 +157,9 @@ class RESCalibrated(io.ComfyNode):
         lines = [f"{name}: {value}" for name, value in known.items()]
         if model is not None and kept.provenance.get("model") != model_fingerprint(model):
             made_for = kept.provenance.get("model_class", "model")
-            warning = f"Warning: {file} was made for a {made_for} of other weights, patches or options than the connected model."
+            warning = (
+                f"Warning: {file} was made for a {made_for!r:.60} of other weights, patches or options than the connected model."
+            )
             logging.warning("RES Calibrated: %s", warning)
             lines.insert(0, warning)
         sigmas = torch.tensor(kept.sigmas, dtype=torch.float32)
@@ -239,9 +242,14 @@ def _provenance(found: Calibrated, subject: Subject, settings: Settings) -> dict
         "history": found.how.history if found.how else 0,
         "moved_grid": found.moved,
         "reference_steps": found.reference[0],
-        "test_errors": {name: errors.median for name, errors in found.test.items()},
+        "test_errors": {name: _finite(errors.median) for name, errors in found.test.items()},
         "pack": _pack_version(),
     }
+
+
+def _finite(value: float) -> float | str:
+    """JSON has no infinity, which is the error of a sampler that runs away."""
+    return value if math.isfinite(value) else str(value)
 
 
 @cache

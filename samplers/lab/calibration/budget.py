@@ -12,6 +12,7 @@ BASES = ("exp_res", "exp_res_2m", "exp_res_2mc", "exp_res_1m", "exp_gddim")  # a
 BASES_FITTED = 2  # those of them that have the least error
 RIDGES = (3e-4, 3e-3, 3e-2, 3e-1)
 HISTORIES = (4, 6)
+MAX_ITEMS = 10_000  # of each kind; their seeds are listed, and their samples kept
 _CANDIDATES = BASES_FITTED * len(HISTORIES) * len(RIDGES)
 _SEEDS = 0xFFFFFFFFFFFFFFFF + 1  # that the host has
 
@@ -39,8 +40,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, least in (("pilots", 2), ("selection", 2), ("test", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}.")
+            if not least <= getattr(self, name) <= MAX_ITEMS:
+                raise ValueError(f"{name} must be between {least} and {MAX_ITEMS}, got {getattr(self, name)}.")
 
 
 class Seeds(NamedTuple):

@@ -21,6 +21,7 @@ from ...time_maps import FLOW, FLOW_LOG_SIGMA, TimeMap
 from ..distances import relative_distance
 from ..reference import NotConverged
 from .budget import BASES, BASES_FITTED, HISTORIES, RIDGES, Seeds, Settings, split_seeds
+from .file import MAX_CALLS
 from .fitting import Fitted, Fitting, fit
 from .search import Curve, search
 from .trajectory import Recorder, Trajectory, fine_grid, joined
@@ -143,7 +144,9 @@ class Calibration:
         self._problem, self._time, self._floor, self._settings = problem, time, floor, settings
         self._sigmas = torch.tensor(read_sigmas(sigmas), dtype=torch.float32)
         if len(self._sigmas) < 3 or self._sigmas[0] <= self._sigmas[-1]:
-            raise ValueError(f"sigmas must fall and have two steps or more to calibrate on, got {self._sigmas.tolist()}.")
+            raise ValueError(f"sigmas must fall and have two steps or more to calibrate on, got {self._sigmas.tolist()!s:.60}.")
+        if len(self._sigmas) - 1 > MAX_CALLS:
+            raise ValueError(f"sigmas have {len(self._sigmas) - 1} steps; {MAX_CALLS} are the most that a calibration can hold.")
         self._seeds = split_seeds(seed, settings, batch)
         self._bases = bases(self._sigmas, time)  # checks the grid
         self._steps = settings.first

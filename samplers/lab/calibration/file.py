@@ -19,6 +19,7 @@ from ...time_maps import FLOW, VE, TimeMap
 FORMAT, VERSION = "res-calibration", 1
 MAX_BYTES = 1_000_000  # a thousand calls with a history of six take a third of it
 MAX_CALLS = 1000
+MAX_PROVENANCE = 20_000  # characters of its JSON; a twentieth says it all
 _MAX_NUMBER = 1e6  # weights and scales are of order 1, seldom 100
 _SAME_SIGMA = 1e-5
 # Of a step: scale, ((call, weight of its output), ...), ((call, weight of its state), ...).
@@ -139,20 +140,33 @@ def _parsed(data: object) -> Calibration:
         raise ValueError(f'it is no calibration: "format" must be "{FORMAT}".')
     if data.get("version") != VERSION:
         raise ValueError(
-            f'its "version" is {data.get("version")!r} and this pack reads {VERSION}. Calibrate again, or update the pack.'
+            f'its "version" is {data.get("version")!r:.40} and this pack reads {VERSION}. Calibrate again, or update the pack.'
         )
-    if data.get("time") not in _TIMES:
-        raise ValueError(f'"time" must be one of {", ".join(_TIMES)}, got {data.get("time")!r}.')
+    if data.get("time") not in list(_TIMES):  # not in the dictionary itself, as JSON has values that cannot be looked up
+        raise ValueError(f'"time" must be one of {", ".join(_TIMES)}, got {data.get("time")!r:.40}.')
     time = _TIMES[data["time"]]
     sigmas = tuple(_number(value, f"sigmas[{i}]") for i, value in enumerate(_list(data, "sigmas", 2, MAX_CALLS + 1)))
     steps = grid_steps(list(sigmas), time, rising=False)
     stages = _list(data, "stages", 1, MAX_CALLS)
     if len(stages) != len(steps):
         raise ValueError(f'"stages" must have one entry for every step of its sigmas, {len(steps)}, got {len(stages)}.')
-    provenance = data.get("provenance")
+    stages = tuple(_stage(stage, call) for call, stage in enumerate(stages))
+    return Calibration(data["time"], sigmas, stages, _provenance(data.get("provenance")))
+
+
+def _provenance(provenance: object) -> dict[str, Any]:
+    """It is shown as it is, so it must be short, and be written again as it was read."""
     if not isinstance(provenance, dict):
         raise ValueError('"provenance" is missing.')
-    return Calibration(data["time"], sigmas, tuple(_stage(stage, call) for call, stage in enumerate(stages)), provenance)
+    try:
+        length = len(json.dumps(provenance, allow_nan=False))
+    except RecursionError:
+        raise ValueError('"provenance" is nested too deeply.') from None
+    except ValueError:  # JSON has 1e999
+        raise ValueError('"provenance" holds a number that is not finite.') from None
+    if length > MAX_PROVENANCE:
+        raise ValueError(f'"provenance" must have at most {MAX_PROVENANCE} characters, got {length}.')
+    return provenance
 
 
 def _stage(stage: object, call: int) -> _Numbers:
