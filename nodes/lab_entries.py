@@ -15,6 +15,7 @@ from ..samplers.time_maps import TimeMap
 
 _CFG_PP = "_cfg_pp"
 MAX_TEXT = 10_000  # characters
+MAX_NAME = 200  # characters; a pattern can take the square of it
 
 
 def sampler_entries(text: str, wired: Mapping[str, object]) -> list[Entry]:
@@ -116,6 +117,8 @@ def _chosen(label: str, text: str, names: Sequence[str], leave_out: str = "\0") 
     """Names, and what patterns match of those that do not end in `leave_out`; each once."""
     chosen: dict[str, None] = {}
     for word in _words(label, text):
+        if len(word) > MAX_NAME:
+            raise ValueError(f"{label} has a name of {len(word)} characters, {word[:40]!r}; {MAX_NAME} are the most.")
         if any(sign in word for sign in "*?["):
             found = [name for name in fnmatch.filter(names, word) if not name.endswith(leave_out)]
         else:

@@ -12,9 +12,10 @@ from ..time_maps import TimeMap
 from .distances import Spread, relative_distance, sliced_distance, spread
 from .fingerprint import fingerprint
 from .reference import CAP, TOLERANCE, Reference, converge, reference_grid
-from .store import Store
+from .store import Record, Store
 
 MAX_BUDGET = 10_000
+MAX_CELLS = 20_000  # a hundred samplers on twenty schedulers at ten budgets
 # Starts of schedules that differ by less are rounding; beyond it they are other ODEs, with references of their own.
 _SAME_START = 1e-5
 _TRIAL_STEPS = 12
@@ -197,6 +198,12 @@ class Measurement:
         for budget in budgets:
             if not 1 <= budget <= MAX_BUDGET:
                 raise ValueError(f"budgets must be whole numbers from 1 to {MAX_BUDGET}, got {budget}.")
+        count = len(entries) * len(schedules) * len(budgets)
+        if count > MAX_CELLS:
+            raise ValueError(
+                f"{len(entries)} samplers, {len(schedules)} schedulers and {len(budgets)} budgets are {count} cells to measure; "
+                f"{MAX_CELLS} are the most. Name fewer of them."
+            )
         planned = []
         for entry in entries:
             try:
@@ -266,7 +273,7 @@ class Measurement:
     def remaining(self, planned: Sequence[Planned]) -> int:
         """Model calls of the cells that are not in the store; without the references."""
         once = {plan.key: plan for plan in planned}.values()
-        return sum(plan.calls for plan in once if self._fresh or self._store.get(plan.key) is None)
+        return sum(plan.calls for plan in once if self._fresh or self._kept(plan) is None)
 
     def reference(self, start: float) -> Reference:
         """The converged solution from a start, solved once.
@@ -285,7 +292,7 @@ class Measurement:
         """A level of the reference; each is kept, as they are the longest runs of all."""
         sigmas = reference_grid(steps, start, self._of_model, self._time)
         key = fingerprint("reference", self._subject, self._reference_sampler, sigmas)
-        record = None if self._fresh else self._store.get(key)
+        record = None if self._fresh else self._store.get(key, tensors=("samples",))
         if record is None:
             samples = self._runner.run(self._reference_sampler, sigmas).samples
             self._store.put(key, {"steps": steps}, {"samples": samples})
@@ -324,8 +331,11 @@ class Measurement:
         distance = sliced_distance if plan.stochastic else relative_distance
         return self._cell(plan, run.calls, run.seconds, distance(run.samples, reference.samples), run.samples[0].clone())
 
+    def _kept(self, plan: Planned) -> Record | None:
+        return self._store.get(plan.key, {"calls": int, "seconds": float}, ("distances", "first"))
+
     def _from_store(self, plan: Planned) -> Cell | None:
-        record = self._store.get(plan.key)
+        record = self._kept(plan)
         if record is None:
             return None
         facts, tensors = record

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,8 +34,14 @@ class Store:
         self._folder = folder
         self.trouble: str | None = None
 
-    def get(self, key: str) -> Record | None:
-        """The record of a key; None if there is none, or none that this version can read, which is left where it is."""
+    def get(self, key: str, facts: Mapping[str, type] | None = None, tensors: Collection[str] = ()) -> Record | None:
+        """The record of a key; None if there is none, or none that this version can read, which is left where it is.
+
+        Args:
+            key: of `put`.
+            facts: what it must hold, and of what type.
+            tensors: names of tensors of floating-point numbers that it must hold.
+        """
         path = self._path(key)
         if not path.is_file():
             return None
@@ -43,12 +49,14 @@ class Store:
             with safetensors.safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT or metadata.get("key") != key:
-                    raise ValueError(f"it is of format {metadata.get('format')!r}, not {FORMAT!r}")
+                    raise ValueError(f"it is of format {metadata.get('format')!r:.20}, not {FORMAT!r}")
                 if len(metadata["facts"]) > _MAX_FACTS:
                     raise ValueError("it is too long")
-                facts = json.loads(metadata["facts"])
                 # copies: what the file itself backs would keep Windows from replacing it
-                return Record(facts, {name: file.get_tensor(name).clone() for name in file.keys()})
+                of_file = {name: file.get_tensor(name).clone() for name in file.keys()}
+                record = Record(json.loads(metadata["facts"]), of_file)
+            _check(record, facts or {}, tensors)
+            return record
         except (OSError, ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
             logging.getLogger(__name__).warning("%s is not used and will be made anew: %s.", path, error)
             return None
@@ -75,3 +83,15 @@ class Store:
         if not (key.isalnum() and key.isascii()):
             raise ValueError(f"key must be of letters and digits, got {key!r}.")
         return self._folder / f"{key}.safetensors"
+
+
+def _check(record: Record, facts: Mapping[str, type], tensors: Collection[str]) -> None:
+    """Raise a ValueError for a record that lacks what it must hold."""
+    if not isinstance(record.facts, dict):
+        raise ValueError("its facts are no object")
+    for name, kind in facts.items():
+        if type(record.facts.get(name)) is not kind:
+            raise ValueError(f"its {name!r} is no {kind.__name__}")
+    for name in tensors:
+        if name not in record.tensors or not record.tensors[name].is_floating_point():
+            raise ValueError(f"its {name!r} is no tensor of floating-point numbers")
