@@ -25,6 +25,8 @@ KINDS = ("R", "L")
 _CONSTANTS = ("beta", "mass", "velocity_share", "jitter")
 _SIZES = ("channels", "height", "width", "features", "classes")
 _LARGEST = 65536
+MAX_HEADER = 10_000_000  # bytes; those of the largest models have a tenth
+_TYPES = ("F16", "BF16", "F32")  # of weights, as safetensors calls them
 _RETRAIN = "Train or convert it with training/cld.py."
 
 
@@ -73,20 +75,30 @@ def load(path: str | os.PathLike[str], process: Callable[..., "CLD"]) -> Checkpo
             weights do not fit, or were trained for other constants; the message names what, its value and the remedy.
     """
     name = Path(path).name
+    with open(path, "rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > MAX_HEADER:
+        raise ValueError(
+            f"{name} is not a safetensors file of a network: its header would have {header} bytes, more than {MAX_HEADER}. "
+            f"{_RETRAIN}"
+        )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            return _checkpoint(file, process)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{name} is not a safetensors file: {error}. {_RETRAIN}") from error
-    if not metadata:
-        raise ValueError(f"{name} has no metadata, so its process is unknown. {_RETRAIN}")
-    try:
-        constants = _constants(metadata)
-        network, sde = _network(metadata, tensors), process(**constants)
-        _check_coordinates(network, sde, metadata["kind"], constants)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def _checkpoint(file, process: Callable[..., Any]) -> Checkpoint:
+    """Of an open file."""
+    metadata = file.metadata()
+    if not metadata:
+        raise ValueError(f"it has no metadata, so its process is unknown. {_RETRAIN}")
+    constants = _constants(metadata)
+    network, sde = _network(metadata, file), process(**constants)
+    _check_coordinates(network, sde, metadata["kind"], constants)
     return Checkpoint(sde, metadata["kind"], network)
 
 
@@ -108,9 +120,9 @@ def _check_coordinates(network: CLDNetwork, sde: "CLD", kind: str, constants: di
 def _constants(metadata: dict[str, str]) -> dict[str, float]:
     process, kind = _text(metadata, "process"), _text(metadata, "kind")
     if process != "CLD":
-        raise ValueError(f"metadata 'process' is {process!r}, but only 'CLD' can be sampled. Choose a CLD checkpoint.")
+        raise ValueError(f"metadata 'process' is {process!r:.40}, but only 'CLD' can be sampled. Choose a CLD checkpoint.")
     if kind not in KINDS:
-        raise ValueError(f"metadata 'kind' is {kind!r}, but must be 'R' or 'L', the K of eps = -K^T score. {_RETRAIN}")
+        raise ValueError(f"metadata 'kind' is {kind!r:.40}, but must be 'R' or 'L', the K of eps = -K^T score. {_RETRAIN}")
     constants = {key: _number(metadata, key) for key in _CONSTANTS}
     friction, mass = _number(metadata, "friction"), constants["mass"]
     if not math.isclose(friction**2, 4.0 * mass, rel_tol=1e-6):
@@ -123,11 +135,12 @@ def _constants(metadata: dict[str, str]) -> dict[str, float]:
         ("t_max", T_MAX, "sampling starts at t = 1"),
     ):
         if _number(metadata, key) != expected:
-            raise ValueError(f"metadata {key!r} is {metadata[key]}, but must be {expected:g}: {meaning}. {_RETRAIN}")
+            raise ValueError(f"metadata {key!r} is {metadata[key]:.40}, but must be {expected:g}: {meaning}. {_RETRAIN}")
     return constants
 
 
-def _network(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CLDNetwork:
+def _network(metadata: dict[str, str], file) -> CLDNetwork:
+    """The network of the sizes in the metadata, with the weights of an open file, of which none is read before all fit."""
     sizes = {key: _whole(metadata, key) for key in _SIZES}
     for key, divisor in (("height", 4), ("width", 4), ("features", 8)):
         if sizes[key] % divisor:
@@ -135,14 +148,22 @@ def _network(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CLDN
     with torch.device("meta"):  # whatever sizes a file claims, no memory is asked for before they are known to be true
         network = CLDNetwork(**sizes)
     expected = network.state_dict()
-    for key in sorted(expected.keys() | tensors.keys()):
-        if key not in tensors or key not in expected:
-            what = "is missing" if key not in tensors else "is none of the network's"
-            raise ValueError(f"tensor {key!r} {what}. {_RETRAIN}")
-        if tensors[key].shape != expected[key].shape:
-            shapes = f"{tuple(tensors[key].shape)}, but the metadata ask for {tuple(expected[key].shape)}"
+    present = set(file.keys())
+    for key in sorted(expected.keys() | present):
+        if key not in present or key not in expected:
+            what = "is missing" if key not in present else "is none of the network's"
+            raise ValueError(f"tensor {key!r:.80} {what}. {_RETRAIN}")
+        stored, shape = file.get_slice(key), tuple(expected[key].shape)
+        if tuple(stored.get_shape()) != shape:
+            shapes = f"{tuple(stored.get_shape())!s:.80}, but the metadata ask for {shape}"
             raise ValueError(f"tensor {key!r} has the shape {shapes}. {_RETRAIN}")
-    network.load_state_dict({key: tensor.float() for key, tensor in tensors.items()}, assign=True)
+        if stored.get_dtype() not in _TYPES:
+            raise ValueError(f"tensor {key!r} is of type {stored.get_dtype()}, not {', '.join(_TYPES)}. {_RETRAIN}")
+    tensors = {key: file.get_tensor(key).float() for key in expected}
+    for key, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"tensor {key!r} holds NaN or infinity. {_RETRAIN}")
+    network.load_state_dict(tensors, assign=True)
     return network.eval().requires_grad_(False)
 
 
@@ -159,12 +180,12 @@ def _number(metadata: dict[str, str], key: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0.0):
-        raise ValueError(f"metadata {key!r} is {text!r}, but must be a finite number above 0. {_RETRAIN}")
+        raise ValueError(f"metadata {key!r} is {text!r:.40}, but must be a finite number above 0. {_RETRAIN}")
     return value
 
 
 def _whole(metadata: dict[str, str], key: str) -> int:
     value = _number(metadata, key)
     if value != int(value) or value > _LARGEST:
-        raise ValueError(f"metadata {key!r} is {metadata[key]!r}, but must be a whole number up to {_LARGEST}. {_RETRAIN}")
+        raise ValueError(f"metadata {key!r} is {metadata[key]!r:.40}, but must be a whole number up to {_LARGEST}. {_RETRAIN}")
     return int(value)

@@ -68,7 +68,7 @@ def test_metadata_are_those_of_the_process(file):
 def test_refuses_a_file_without_metadata(network, tmp_path):
     path = tmp_path / "bare.safetensors"
     safetensors.torch.save_file(network.state_dict(), path)
-    with pytest.raises(ValueError, match="bare.safetensors has no metadata.*training/cld.py"):
+    with pytest.raises(ValueError, match="bare.safetensors: it has no metadata.*training/cld.py"):
         cld_checkpoint.load(path, CLD)
 
 

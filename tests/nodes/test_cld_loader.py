@@ -95,5 +95,5 @@ def test_checkpoints_that_do_not_fit(pack, models, changes, message):
 def test_another_model_s_file(pack, models):
     """Weights without a word about a process."""
     save_file({"weight": torch.zeros(2)}, models / "unet.safetensors")
-    with pytest.raises(ValueError, match="unet.safetensors has no metadata, so its process is unknown"):
+    with pytest.raises(ValueError, match="unet.safetensors: it has no metadata, so its process is unknown"):
         pack["RESLoadCLD"].execute("unet.safetensors")
