@@ -17,6 +17,7 @@ _CATEGORY = "RES/digits (for trying out)"
 _ANY = "any digit"
 _ALIASES = ["res", "digits", "example", "test", "exact"]
 _FRAME = 0.25  # grey between the digits of a picture
+MAX_PIXELS = 2**26  # of a picture: 800 MB
 
 
 class DigitsModel(io.ComfyNode):
@@ -178,6 +179,12 @@ class DigitsDecode(io.ComfyNode):
 def digit_grid(latents: torch.Tensor, columns: int, scale: int) -> torch.Tensor:
     """(batch, 1, 8, 8) in [-1, 1] -> (1, height, width, 3) in [0, 1], tiles set in a frame one pixel wide."""
     rows = -(-len(latents) // columns)
+    width, height = ((9 * count + 1) * scale for count in (columns, rows))
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"scale is {scale}, and columns {columns}: a picture of {len(latents)} digits would have {width} x {height} pixels, "
+            f"more than {MAX_PIXELS}. Take a smaller scale."
+        )
     tiles = torch.nn.functional.pad((latents[:, 0].float().cpu() / 2.0 + 0.5).clamp(0.0, 1.0), (0, 1, 0, 1), value=_FRAME)
     missing = torch.full((rows * columns - len(tiles), *tiles.shape[1:]), _FRAME)
     height, width = tiles.shape[1:]

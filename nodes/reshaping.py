@@ -112,6 +112,8 @@ class RESSigmasSplit(io.ComfyNode):
         sampling = model.get_model_object("model_sampling")
         time = time_map(sampling)
         if at["at"] == "percent":
+            if not 0.0 <= at["percent"] <= 1.0:  # the host's check of a widget's range lets NaN pass
+                raise ValueError(f"percent must be between 0 and 1, got {at['percent']!r}.")
             sigma = float(sampling.percent_to_sigma(at["percent"]))
         else:
             sigma = at["sigma"] if at["at"] == "sigma" else time.sigma(at["logsnr"] / 2.0)

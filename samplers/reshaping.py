@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .grid import grid_steps, read_sigmas
+from .schedules import MOST_STEPS
 from .time_maps import TimeMap
 
 
@@ -69,6 +70,8 @@ def resample(sigmas: torch.Tensor, steps: int, time: TimeMap) -> torch.Tensor:
     least = max(1, fixed + (len(curve.body) > 1))
     if steps < least:
         raise ValueError(f"steps must be {least} or more for these sigmas, got {steps}.")
+    if steps > MOST_STEPS:
+        raise ValueError(f"steps must be at most {MOST_STEPS}, got {steps}.")
     return curve.grid(_resampled(curve.body, steps + 1 - fixed), time, sigmas)
 
 

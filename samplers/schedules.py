@@ -14,7 +14,7 @@ from .time_maps import FLOW, TimeMap
 # is [-2.5, 4.0]; [-2.5, 4.5] is within 5 % of it and leaves room for data with finer detail. A model's shift moves
 # the host's schedules but not the process, so it does not enter.
 FLOW_INTERIOR = (-2.5, 4.5)
-_MOST_STEPS = 1_000_000
+MOST_STEPS = 1_000_000
 
 DIRECTIONS = ("denoise", "invert", "denoise inverted")
 # Where the inversion of a flow model ends: at sigma 1 the latent holds nothing of the image, and the host divides by 1 - sigma.
@@ -65,6 +65,8 @@ def logsnr_grid(
     """
     if steps < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}.")
+    if steps > MOST_STEPS:
+        raise ValueError(f"steps must be at most {MOST_STEPS}, got {steps}; take fewer, or a larger denoise.")
     if not 0.1 <= composition <= 0.9:
         raise ValueError(f"composition must be between 0.1 and 0.9, got {composition!r}.")
     ends = _model_ends(sigma_range, time) if logsnr_range is None else _given_ends(logsnr_range, sigma_range, time)
@@ -147,6 +149,6 @@ def denoise_tail(build: Callable[[int], torch.Tensor], steps: int, denoise: floa
         raise ValueError(f"denoise must be between 0 and 1, got {denoise}.")
     if denoise == 0.0:
         return torch.empty(0)
-    if steps / denoise > _MOST_STEPS:
+    if steps / denoise > MOST_STEPS:
         raise ValueError(f"denoise {denoise:g} at {steps} steps asks for a grid of {steps / denoise:.0f}; raise denoise.")
     return build(int(steps / denoise))[-(steps + 1) :]
