@@ -2,12 +2,16 @@
 
 import csv
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import folder_paths
 
 from ..samplers.lab.store import Store
+
+MAX_PREFIX = 200  # bytes; file names may have 255
+_IMPOSSIBLE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')  # in a name of a file, on one system or another
 
 
 def store() -> Store:
@@ -19,15 +23,20 @@ def output_stem(filename_prefix: str) -> Path:
     """A new name in the host's output folder, to which an ending is to be added; folders are made.
 
     Raises:
-        ValueError: a prefix that leads out of the output folder.
+        ValueError: a prefix that leads out of the output folder, or cannot be a file's name on every system.
     """
     folder = folder_paths.get_output_directory()
-    if "\0" in filename_prefix or len(filename_prefix) > 200:
-        raise ValueError(f"filename_prefix must be a short name, got {filename_prefix[:40]!r}.")
+    if _IMPOSSIBLE.search(filename_prefix) or len(filename_prefix.encode()) > MAX_PREFIX:
+        raise ValueError(
+            f'filename_prefix must be a name of at most {MAX_PREFIX} bytes without <>:"|?* and control characters, got '
+            f"{filename_prefix[:40]!r}."
+        )
+    if ".." in re.split(r"[/\\]", filename_prefix):
+        raise ValueError(f"filename_prefix {filename_prefix!r} must not hold '..', which leads out of a folder.")
     try:
         found = folder_paths.get_save_image_path(filename_prefix, folder)
-    except Exception as error:  # the host's own check, whose kind differs from version to version
-        raise ValueError(f"filename_prefix {filename_prefix!r} is no place in the output folder: {error}") from None
+    except Exception:  # the host's own check, whose kind differs from version to version; it has the cause in the log
+        raise ValueError(f"filename_prefix {filename_prefix!r} is no place in the output folder. Choose a name in it.") from None
     path = Path(found[0]) / f"{found[1]}_{found[2]:05}_"
     if not path.resolve().is_relative_to(Path(folder).resolve()):
         raise ValueError(f"filename_prefix {filename_prefix!r} leads out of the output folder.")
