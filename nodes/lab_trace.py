@@ -58,7 +58,9 @@ class RESLabTrace(io.ComfyNode):
         subject = Subject(model, latent_image, seed)
         time = time_map(subject.model_sampling)
         if not grid_steps(sigmas, time):
-            raise ValueError(f"sigmas must hold two different sigmas or more, got {sigmas.tolist()}; there is no step to trace.")
+            raise ValueError(
+                f"sigmas must hold two different sigmas or more, got {sigmas.tolist()!s:.60}; there is no step to trace."
+            )
         check_matplotlib("RES Lab: Trace")
         stem = output_stem(filename_prefix)
         file = stem.with_name(f"{stem.name}.csv")
@@ -92,7 +94,7 @@ class RESLabTrace(io.ComfyNode):
 def _teller(node):
     """tell(dictionary): to the node that runs, in the browser and the workflow that queued it; to nobody where there is none."""
     server, of = prompt_server(), node_id(node)
-    if server is None or of is None:
+    if server is None or server.client_id is None or of is None:  # the host takes no client for all of them
         return lambda data: None
     whose = {"node": of, "workflow": workflow_id(node)}
     return lambda data: server.send_sync(EVENT, {**whose, **data}, server.client_id)
