@@ -3,16 +3,18 @@ import { colors, prepared, short } from "./canvas.js";
 import { element } from "./picture.js";
 import { word } from "./words.js";
 
-const MIN_GAP = 0.001; // samplers/curve.py refuses less
+const MIN_GAP = 0.001; // samplers/curve.py refuses less, and more points or text
 const MAX_POINTS = 64;
+const MAX_TEXT = 10000;
 const KEY_STEP = 0.01;
 
 // Points of the widget's text, or null where it is none that can be dragged; Python says why.
 function parsed(text) {
+    if (text?.length > MAX_TEXT) return null;
     try {
         const points = JSON.parse(text);
         const isPoint = (p) => Array.isArray(p) && p.length === 2 && p.every((v) => typeof v === "number" && v >= 0 && v <= 1);
-        return Array.isArray(points) && points.length >= 2 && points.every(isPoint) ? points : null;
+        return Array.isArray(points) && points.length >= 2 && points.length <= MAX_POINTS && points.every(isPoint) ? points : null;
     } catch {
         return null;
     }

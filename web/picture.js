@@ -85,7 +85,7 @@ export class NodePicture {
     // Undo makes the node anew under its old id, and Nodes 2.0 goes on showing the element of the one that is gone.
     takePlace() {
         if (this.root.isConnected) return;
-        document.querySelector(`[data-node-id="${this.node.id}"] .res-picture`)?.replaceWith(this.root);
+        document.querySelector(`[data-node-id="${CSS.escape(this.node.id)}"] .res-picture`)?.replaceWith(this.root);
     }
 
     // Whether what is shown, or the theme it is shown in, is another than when this was last asked.
