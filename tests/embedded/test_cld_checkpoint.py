@@ -1,11 +1,14 @@
 """Checkpoints of CLD networks: what is written is read, and what does not fit is refused by name."""
 
 import dataclasses
+import time
 
 import pytest
 import safetensors
 import safetensors.torch
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from embedded import cld_checkpoint, cld_coordinates
 from embedded.cld_network import CLDNetwork
@@ -145,3 +148,68 @@ def test_refuses_constants_that_the_weights_were_not_trained_for(file, entries):
     rewrite(file, entries)
     with pytest.raises(ValueError, match="are not those of the weights, which were trained for another process"):
         cld_checkpoint.load(file, CLD)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64, torch.float8_e4m3fn, torch.float64], ids=str)
+def test_refuses_weights_of_other_types(file, dtype):
+    """Nothing is converted silently."""
+    name = "unet.enter.weight"
+    rewrite(file, tensors={name: torch.ones(8, 2, 3, 3).to(dtype)})
+    with pytest.raises(ValueError, match=f"tiny.safetensors: tensor '{name}' is of type .*, not F16, BF16, F32.*training/cld.py"):
+        cld_checkpoint.load(file, CLD)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["unet.enter.bias", "mean", "coordinates"])
+def test_refuses_weights_that_are_not_finite(file, name, value):
+    bad = safetensors.torch.load_file(file)[name]
+    bad.view(-1)[-1] = value
+    rewrite(file, tensors={name: bad})
+    with pytest.raises(ValueError, match=f"tiny.safetensors: tensor '{name}' holds NaN or infinity"):
+        cld_checkpoint.load(file, CLD)
+
+
+def _headed(header: bytes) -> bytes:
+    return len(header).to_bytes(8, "little") + header
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "is not a safetensors file"),
+        (b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00idq\x00.", "is not a safetensors file"),
+        ((2**30).to_bytes(8, "little") + b"{}", "header would have 1073741824 bytes"),
+        ((2**63).to_bytes(8, "little") + b"{}", "header would have"),
+        (_headed(b"[" * 100_000), "is not a safetensors file"),
+        (_headed(b'{"__metadata__": {"process": "' + b"x" * 1_000_000 + b'"}}'), "metadata 'kind' is missing"),
+        (_headed(b'{"__metadata__": {"kind": "R", "process": "' + b"x" * 1_000_000 + b'"}}'), "metadata 'process' is 'xxx"),
+    ],
+    ids=["empty", "pickle", "1 GB of header", "2^63", "nested", "lengthy", "lengthy process"],
+)
+def test_headers_of_strangers_cost_little(tmp_path, content, message):
+    """Neither memory, nor time, nor a screen full of their text."""
+    path = tmp_path / "stranger.safetensors"
+    path.write_bytes(content)
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match=f"stranger.safetensors.*{message}") as caught:
+        cld_checkpoint.load(path, CLD)
+    assert time.monotonic() - begun < 2.0 and len(str(caught.value)) < 500
+
+
+texts = st.text(max_size=12) | st.floats().map(repr) | st.integers().map(str) | st.sampled_from(["1e-300", "1e300", "x" * 90_000])
+texts |= st.sampled_from(["65536", "8", "16", "CLD", "R", "L", "1_0", "٣"])
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(entries=st.dictionaries(st.sampled_from([*KEYS, *SIZES]), texts, max_size=3))
+def test_whatever_the_metadata_say_the_network_fits_them_or_is_refused(network, tmp_path_factory, entries):
+    path = tmp_path_factory.getbasetemp() / "fuzzed.safetensors"
+    cld_checkpoint.save(path, network, SDE, "L")
+    rewrite(path, entries)
+    try:
+        loaded = cld_checkpoint.load(path, CLD)
+    except ValueError as error:
+        assert str(error).startswith("fuzzed.safetensors: ") and len(str(error)) < 600
+    else:
+        assert loaded.kind == "L" and loaded.sde == SDE or "jitter" in entries or "beta" in entries
+        assert loaded.network.width == 4

@@ -1,10 +1,14 @@
 """Records on the disk: whole, or not there."""
 
 import errno
+import json
 import os
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from samplers.lab import store as module
 from samplers.lab.store import Store
@@ -61,3 +65,51 @@ def test_a_full_disk_is_told_and_work_goes_on(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert store.get("first") is not None and store.get("second") is None
     assert [path.name for path in tmp_path.iterdir()] == ["first.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "facts, tensors, what",
+    [
+        ([], {}, "facts are no object"),
+        ({}, {}, "'calls' is no int"),
+        ({"calls": "3", "seconds": 1.0}, {}, "'calls' is no int"),
+        ({"calls": True, "seconds": 1.0}, {}, "'calls' is no int"),
+        ({"calls": 3, "seconds": {}}, {}, "'seconds' is no float"),
+        ({"calls": 3, "seconds": 1.0}, {}, "'distances' is no tensor of floating-point numbers"),
+        ({"calls": 3, "seconds": 1.0}, {"distances": torch.zeros(2, dtype=torch.int64)}, "'distances' is no tensor"),
+    ],
+    ids=str,
+)
+def test_records_that_lack_what_they_must_hold_are_not_used(tmp_path, caplog, facts, tensors, what):
+    """Whoever wrote them."""
+    metadata = {"format": module.FORMAT, "key": "abc", "facts": json.dumps(facts)}
+    save_file(tensors, tmp_path / "abc.safetensors", metadata)
+    assert Store(tmp_path).get("abc", {"calls": int, "seconds": float}, ("distances",)) is None
+    assert f"abc.safetensors is not used and will be made anew: its {what}" in caplog.text
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(key=st.text(max_size=20) | st.text(st.sampled_from("aZ0./\\:\0 é٣"), max_size=6))
+def test_whatever_the_key_it_is_a_file_of_the_folder_or_refused(tmp_path, key):
+    folder = tmp_path / "inner"
+    try:
+        Store(folder).put(key, {}, _TENSORS)
+    except ValueError as error:
+        assert "key must be of letters and digits" in str(error)
+    else:
+        assert Store(folder).get(key) is not None
+    assert {path.name for path in tmp_path.iterdir()} <= {"inner"}
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_damaged_record_is_used_whole_or_not_at_all(tmp_path, data):
+    store = Store(tmp_path)
+    store.put("abc", {"calls": 3, "seconds": 1.0}, _TENSORS)
+    path = tmp_path / "abc.safetensors"
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
+    record = store.get("abc", {"calls": int, "seconds": float}, ("distances", "first"))
+    assert record is None or type(record.facts["calls"]) is int and record.tensors["distances"].is_floating_point()
