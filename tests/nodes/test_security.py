@@ -1,0 +1,251 @@
+"""A stranger's workflow in the real host: it reads and writes in the host's own folders alone, and asks for no more than fits."""
+
+import ast
+import math
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opened import recorded
+
+from samplers.lab.calibration.file import Calibration, write
+from samplers.multistep import multistep_plan
+from samplers.time_maps import VE
+
+_SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.03, 0.0])
+# of files that are outside of every folder of the host; {secret} is one that exists
+OUTSIDE = [
+    "{secret}", "../{name}", "../../{name}", "sub/../../{name}", "./../{name}", "../{name}/", "/{name}", "//{name}",
+    "/etc/passwd", "..\\{name}", "..\\..\\{name}", "C:\\{name}", "\\\\server\\share\\{name}", "..∕{name}", "．．/{name}",
+    "%2e%2e/{name}", "..%2f{name}", "{name} [input]", "../{name} [output]", "../{name}\0", "{name}\0.json", "~/{name}",
+    "$HOME/{name}", "CON", "nul", "..", ".", "", " ", "\ud800", "x" * 5000, "a/" * 500 + "{name}",
+]  # fmt: skip
+
+
+@pytest.fixture
+def base(pack, host, tmp_path, monkeypatch):
+    """The folder of all folders of the host, and a calibration and a network beside them that nobody may read."""
+    import folder_paths
+
+    base = tmp_path / "host"
+    for name in ("output", "input", "temp", "user"):
+        (base / name).mkdir(parents=True)
+        monkeypatch.setattr(folder_paths, f"{name}_directory", str(base / name))
+    for name in ("res_calibrations", "diffusion_models"):
+        (base / "models" / name).mkdir(parents=True)
+        kinds = folder_paths.folder_names_and_paths[name][1]
+        monkeypatch.setitem(folder_paths.folder_names_and_paths, name, ([str(base / "models" / name)], kinds))
+    folder_paths.filename_list_cache.clear()
+    plan = Calibration.of(multistep_plan(_SIGMAS, 2, VE), _SIGMAS, {})
+    write(plan, tmp_path, "secret")
+    (tmp_path / "secret_00001.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    yield base
+    folder_paths.filename_list_cache.clear()
+
+
+@pytest.fixture
+def parts(pack):
+    """A model and a latent of digits."""
+    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.1).result[0]
+    return model, pack["RESDigitsLatent"].execute(2).result[0]
+
+
+def _filled(pattern, secret):
+    return pattern.replace("{secret}", str(secret)).replace("{name}", secret.name)
+
+
+def _check(opened, base):
+    """Nothing outside of the host's folders was read, and nothing written there but the caches of Python and matplotlib."""
+    outside = base.parent
+    assert not [path for path in opened.read if path.is_relative_to(outside) and not path.is_relative_to(base)]
+    assert not [path for path in opened.read if path == Path("/etc/passwd")]
+    strange = [path for path in opened.written if not path.is_relative_to(base)]
+    assert not [path for path in strange if "__pycache__" not in path.parts and "matplotlib" not in str(path)], strange
+    assert not opened.run
+    secrets = {"host", "secret_00001.json", "secret_00001.safetensors"}
+    assert {path.name for path in outside.iterdir()} == secrets
+
+
+def _node(pack, name):
+    """A module of the pack's nodes as the host has loaded it."""
+    return sys.modules[pack["RESLabTrace"].__module__.rpartition(".")[0] + "." + name]
+
+
+@pytest.mark.parametrize("node, ending", [("RESCalibrated", ".json"), ("RESLoadCLD", ".safetensors")])
+def test_no_name_of_a_file_to_read_leads_outside(pack, base, node, ending):
+    """Past the host's check of choices, which a wire of any type goes round."""
+    secret = base.parent / f"secret_00001{ending}"
+    with recorded() as opened:
+        for pattern in OUTSIDE:
+            name = _filled(pattern, secret)
+            with pytest.raises((FileNotFoundError, ValueError)):
+                pack[node].execute(name)
+            if node == "RESCalibrated":
+                assert pack[node].fingerprint_inputs(name) == name
+    assert not [path for path in opened.read if path.suffix == ending]
+    _check(opened, base)
+
+
+def test_no_name_of_a_calibration_leads_outside(pack, base, parts):
+    """And it is refused before the first call."""
+    model, latent = parts
+    with recorded() as opened:
+        for pattern in OUTSIDE:
+            name = _filled(pattern, base.parent / "secret_00001.json")
+            with pytest.raises(ValueError, match="name must be 1 to 80"):
+                pack["RESLabCalibrate"].execute(model, latent, 0, _SIGMAS, 2, name)
+    assert not [path for path in opened.written if path.is_relative_to(base)]
+    _check(opened, base)
+
+
+@pytest.mark.parametrize("node", ["RESLabTrace", "RESLabMeasure"])
+def test_no_prefix_of_a_table_leads_outside(pack, base, parts, monkeypatch, node):
+    """It is refused before the first call, or the table lies in the output folder."""
+    import comfy.samplers
+
+    model, latent = parts
+    trace = model, latent, 0, comfy.samplers.ksampler("euler"), _SIGMAS
+    inputs = trace if node == "RESLabTrace" else (model, latent, 0, "euler", "karras", "4")
+    image = torch.zeros(1, 8, 8, 3)  # pictures take their time
+    monkeypatch.setattr(_node(pack, "lab_trace"), "draw", lambda *_: image)
+    monkeypatch.setattr(_node(pack, "lab_measure"), "_pictures", lambda *_: (image, image))
+    monkeypatch.setattr(pack[node], "hidden", None)
+    options = {} if node == "RESLabTrace" else {"reference_calls": 96, "tolerance": 0.1}
+    outside = [_filled(pattern, base.parent / "secret_00001.json") for pattern in OUTSIDE]
+    with recorded() as opened:
+        for name in ["plain/%year%", *outside]:
+            try:
+                pack[node].execute(*inputs, filename_prefix=name, **options)
+            except ValueError as error:
+                assert str(error).startswith("filename_prefix") and str(base) not in str(error).replace(name, "")
+                assert name != "plain/%year%"
+    _check(opened, base)
+    tables = [path for path in opened.written if path.suffix in (".csv", ".md")]
+    assert tables and all(path.is_relative_to(base / "output") for path in tables)
+    kept = {path.relative_to(base).parts[0] for path in opened.written if path.is_relative_to(base)}
+    assert kept <= {"output", "temp", "user"}
+
+
+prefixes = st.text(max_size=12) | st.text(st.sampled_from("a1./\\ %:é∕．\0\n~$[]"), max_size=12)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(prefix=prefixes)
+def test_whatever_the_prefix_the_stem_is_in_the_output_folder(pack, base, prefix):
+    files = _node(pack, "lab_files")
+    try:
+        stem = files.output_stem(prefix)
+    except ValueError as error:
+        assert str(error).startswith("filename_prefix") and len(str(error)) < 1200
+        return
+    table = stem.with_name(stem.name + ".csv")
+    assert table.resolve().is_relative_to((base / "output").resolve()) and not set('<>:"|?*\0\n') & set(table.name)
+    files.write_text(table, "")
+    table.unlink()
+
+
+def test_records_of_the_cache_are_in_the_users_folder(pack, base):
+    kept = _node(pack, "lab_files").store()
+    with recorded() as opened:
+        kept.put("abc", {}, {"x": torch.zeros(1)})
+        assert kept.get("abc") is not None
+    assert {path.parent for path in opened.written} <= {base / "user", base / "user" / "res_lab"}
+
+
+names = st.text(max_size=30) | st.text(st.sampled_from("*?[]!-aeuler_,;\n\\()+$"), max_size=300)
+names |= st.sampled_from(
+    ["*" * 10_000, "[" * 10_000, "[" * 200, "*a" * 100, "[!a-" * 50, "a," * 5000, "exp_res*, " * 900, "x" * 10_001]
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(text=names)
+def test_whatever_is_written_into_measure_it_is_read_or_refused_at_once(pack, text):
+    import comfy.samplers
+
+    entries = _node(pack, "lab_entries")
+    for read in (lambda: entries.sampler_entries(text, {}), lambda: entries.budgets(text)):
+        begun = time.monotonic()
+        try:
+            found = read()
+        except ValueError as error:
+            assert 20 < len(str(error)) < 1000
+        else:
+            assert len(found) <= max(len(comfy.samplers.SAMPLER_NAMES), 10_000)
+        assert time.monotonic() - begun < 1.0
+
+
+def test_a_measurement_of_too_many_cells_is_refused_before_any_is_planned(pack, base, parts):
+    budgets = ",".join(map(str, range(1, 2000)))
+    with pytest.raises(ValueError, match="cells to measure; 20000 are the most. Name fewer"):
+        pack["RESLabMeasure"].execute(*parts, 0, "*", "*", budgets)
+    assert not list(base.rglob("*.safetensors"))
+
+
+def test_a_calibration_of_too_many_steps_or_pilots_is_refused_before_the_first_call(pack, base, parts):
+    sigmas = torch.cat([torch.linspace(14.0, 0.1, 1500), torch.zeros(1)])
+    with pytest.raises(ValueError, match="sigmas have 1500 steps; 1000 are the most"):
+        pack["RESLabCalibrate"].execute(*parts, 0, sigmas, 2, "x")
+    with pytest.raises(ValueError, match="pilots must be between 2 and 10000, got 1000000000"):
+        pack["RESLabCalibrate"].execute(*parts, 0, _SIGMAS, 10**9, "x")
+
+
+def test_grids_and_pictures_that_fit_no_memory_are_refused(pack, parts):
+    """As are wires around the widgets' limits, and the host's own scheduler node at a tiny denoise."""
+    import comfy.samplers
+
+    model, _ = parts
+    sampling = model.get_model_object("model_sampling")
+    for call, match in (
+        (lambda: pack["RESSigmasResample"].execute(model, _SIGMAS, 10**9), "steps must be at most 1000000"),
+        (lambda: pack["RESLogSNRSchedule"].execute(model, 10**9, 1.0, {"spacing": "uniform"}), "raise denoise"),
+        (lambda: pack["RESLogSNRSchedule"].execute(model, 20, 1e-9, {"spacing": "uniform"}), "raise denoise"),
+        (lambda: comfy.samplers.calculate_sigmas(sampling, "logsnr_arctan", 10**12), "steps must be at most 1000000"),
+        (lambda: pack["RESDigitsDecode"].execute({"samples": torch.zeros(4096, 1, 8, 8)}, 1, 64), "Take a smaller scale"),
+        (lambda: pack["RESSigmasSplit"].execute(model, _SIGMAS, {"at": "percent", "percent": math.nan}), "percent must be"),
+    ):
+        begun = time.monotonic()
+        with pytest.raises(ValueError, match=match):
+            call()
+        assert time.monotonic() - begun < 1.0
+
+
+def test_a_strangers_calibration_says_little_and_writes_no_lines_into_the_log(pack, base, caplog):
+    folder = base / "models" / "res_calibrations"
+    path = write(
+        Calibration.of(multistep_plan(_SIGMAS, 2, VE), _SIGMAS, {"model_class": "x\n\x1b[31m" + "y" * 9000}), folder, "mine"
+    )
+    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.1).result[0]
+    pack["RESCalibrated"].execute(path.name, model)
+    [record] = caplog.records
+    assert len(record.getMessage()) < 250 and record.getMessage().isprintable()
+
+
+def test_links_that_the_user_made_are_followed_as_the_host_does(pack, base):
+    """In folders of models; the output folder is not left by a link."""
+    (base / "models" / "res_calibrations" / "mine.json").symlink_to(base.parent / "secret_00001.json")
+    assert len(pack["RESCalibrated"].execute("mine.json").result[1]) == len(_SIGMAS)
+    (base / "output" / "away").symlink_to(base.parent, target_is_directory=True)
+    with pytest.raises(ValueError, match="filename_prefix 'away/x'"):
+        _node(pack, "lab_files").output_stem("away/x")
+
+
+def test_nothing_of_the_pack_unpickles_or_evaluates(pack):
+    """But what its training scripts, which are no nodes, read with weights_only."""
+    forbidden = {"eval", "exec", "compile", "__import__", "pickle", "marshal", "shelve", "joblib", "dill"}
+    for folder in ("nodes", "samplers", "embedded"):
+        for file in (Path(__file__).parents[2] / folder).rglob("*.py"):
+            for item in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                name = item.id if isinstance(item, ast.Name) else item.name if isinstance(item, ast.alias) else None
+                assert name not in forbidden, (file, name)
+                if isinstance(item, ast.Attribute) and isinstance(item.value, ast.Name):
+                    assert (item.value.id, item.attr) not in {("torch", "load"), ("os", "system")}, file
+                if isinstance(item, ast.keyword):
+                    assert item.arg not in {"allow_pickle", "shell"}, file
+    for file in (Path(__file__).parents[2] / "web").glob("*.js"):
+        source = file.read_text(encoding="utf-8")
+        assert not any(word in source for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "new Function")), file
