@@ -1,0 +1,160 @@
+"""Strangers at the real server: prompts, requests and pages that mean harm, and who is told what."""
+
+import asyncio
+import gzip
+import http.client
+import json
+import math
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import aiohttp
+import psutil
+import pytest
+from prompts import execution_error, failure, graph_of, schedule, select
+
+GRID = "/comfyui_res/grid"
+_GOOD = json.dumps({"node": "RESLogSNRSchedule", "model": "eps", "inputs": {}}).encode()
+
+
+def request(server, method, path, body=None, **headers):
+    """(status, answer)"""
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+    try:
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, headers, encode_chunked="Transfer-Encoding" in headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def trace(**inputs):
+    """(run, graph) of the shortest trace."""
+    run, graph = graph_of()
+    graph["sampler"], graph["sigmas"] = select("euler"), schedule(2)
+    wires = {"model": ["model", 0], "latent_image": ["latent", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0]}
+    inputs = {"seed": 0, "filename_prefix": f"stranger/{run}", **wires, **inputs}
+    graph["trace"] = {"class_type": "RESLabTrace", "inputs": inputs}
+    return run, graph
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x.json", "/etc/passwd", "..\\..\\x", "\\\\server\\share\\x", "x\0", "x" * 100_000, ["a"], {}]
+)
+@pytest.mark.parametrize("node", ["RESCalibrated", "RESLoadCLD"])
+def test_a_name_that_is_not_offered_is_refused(server, node, name):
+    report = {"class_type": "PreviewAny", "inputs": {"source": ["load", 0]}}
+    graph = {"load": {"class_type": node, "inputs": {"file": name}}, "show": report}
+    assert failure(lambda: server.run(graph))["node_errors"]["load"]["errors"][0]["extra_info"]["input_name"] == "file"
+
+
+@pytest.mark.parametrize(
+    "name", ["../../away", "/tmp/away", "a/../../away", "C:\\away", "away\0", "\ud800", "away/" * 99, {"a": 1}]
+)
+def test_no_prefix_leads_out_of_the_output_folder(server, name):
+    before = {path for path in server.base.rglob("*") if "output" not in path.parts}
+    assert "filename_prefix" in execution_error(server, lambda: server.run(trace(filename_prefix=name)[1]))
+    after = {path for path in server.base.rglob("*") if "output" not in path.parts}
+    assert after == before and not list((server.base / "output").rglob("*away*"))
+
+
+@pytest.mark.parametrize("curve", ["[" * 1_000_000, "[[0,0],[NaN,1]]", {"points": [[0, 0], [1, 1]]}, "x" * 1_000_000])
+def test_curves_of_strangers_are_refused(server, curve):
+    run, graph = trace()
+    graph["sigmas"] = {
+        "class_type": "RESLogSNRCurve",
+        "inputs": {"model": ["model", 0], "steps": 4, "denoise": 1, "curve": curve},
+    }
+    message = execution_error(server, lambda: server.run(graph))
+    assert message.startswith("curve") and len(message) < 1000
+
+
+def test_numbers_that_are_none(server):
+    """The host's own check lets NaN pass."""
+    run, graph = trace()
+    graph["sigmas"] = schedule(2, denoise=math.nan)
+    assert "denoise must be between 0 and 1, got nan" in execution_error(server, lambda: server.run(graph))
+    cut = {"model": ["model", 0], "sigmas": ["whole", 0], "at": "percent", "at.percent": math.nan}
+    graph |= {"whole": schedule(4), "sigmas": {"class_type": "RESSigmasSplit", "inputs": cut}}
+    assert "percent must be between 0 and 1, got nan" in execution_error(server, lambda: server.run(graph))
+
+
+def test_pages_of_other_sites_cannot_ask(server):
+    """By the host's own rule for Origin."""
+    assert request(server, "POST", GRID, _GOOD)[0] == 200
+    assert request(server, "POST", GRID, _GOOD, Origin="http://evil.example")[0] == 403
+    for method in ("PUT", "DELETE", "PATCH", "GET"):
+        assert request(server, method, GRID)[0] in (404, 405)
+
+
+def test_only_the_web_folder_is_served(server):
+    base = "/extensions/ComfyUI-RES/"
+    assert request(server, "GET", base + "plot.js")[0] == 200
+    for path in ("", "../pyproject.toml", "%2e%2e/pyproject.toml", "..%2fpyproject.toml", "..%5cpyproject.toml", "/etc/passwd"):
+        assert request(server, "GET", base + path)[0] in (403, 404), path
+
+
+def test_bodies_in_pieces_and_packed_bodies_are_cut_off(server):
+    """One of 400 MB in 400 kB, too; memory does not follow it."""
+    endless = (b" " * 65_536 for _ in range(400))
+    status, answer = request(server, "POST", GRID, endless, **{"Transfer-Encoding": "chunked"})
+    assert status == 400 and b"at most 32768 bytes" in answer
+    assert request(server, "POST", GRID, gzip.compress(_GOOD), **{"Content-Encoding": "gzip"})[0] == 200
+    process = psutil.Process(server.process.pid)
+    before, bomb = process.memory_info().rss, gzip.compress(b" " * 400_000_000)
+    status, answer = request(server, "POST", GRID, bomb, **{"Content-Encoding": "gzip"})
+    assert status == 400 and b"at most 32768 bytes" in answer
+    assert process.memory_info().rss - before < 200e6
+
+
+def test_many_slow_clients_keep_nobody_waiting(server):
+    """Forty that never send what they promise."""
+    connections = [http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30) for _ in range(40)]
+    for connection in connections:
+        connection.putrequest("POST", GRID)
+        connection.putheader("Content-Length", "100")
+        connection.endheaders(b"{")
+    begun = time.monotonic()
+    assert request(server, "POST", GRID, _GOOD)[0] == 200
+    assert time.monotonic() - begun < 20.0  # one after the other they would take 200 s
+    assert {connection.getresponse().status for connection in connections} == {400}
+    for connection in connections:
+        connection.close()
+
+
+async def _told(server, asks: bool) -> dict[str, list]:
+    """What two pages are told of a trace that the first, or nobody, asks for: events of the pack, and texts on nodes."""
+    told, graph = {"first": [], "second": []}, trace()[1]
+
+    async def listen(name, socket):
+        async for message in socket:
+            if message.type == aiohttp.WSMsgType.BINARY:
+                told[name].append(message.data)
+            elif json.loads(message.data)["type"].startswith("comfyui_res"):
+                told[name].append(json.loads(message.data)["data"])
+
+    async with aiohttp.ClientSession() as session:
+        ids = {name: uuid.uuid4().hex for name in told}
+        sockets = {name: await session.ws_connect(f"{server.url}/ws?clientId={ids[name]}") for name in told}
+        tasks = [asyncio.create_task(listen(name, socket)) for name, socket in sockets.items()]
+        body = {"prompt": graph, **({"client_id": ids["first"]} if asks else {})}
+        async with session.post(f"{server.url}/prompt", json=body) as answer:
+            prompt = (await answer.json())["prompt_id"]
+        await asyncio.to_thread(server.wait, prompt)
+        await asyncio.sleep(0.5)
+        for socket in sockets.values():
+            await socket.close()
+        await asyncio.gather(*tasks)
+    return told
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_only_the_page_that_asked_is_told_and_of_no_folder(server, asks):
+    with ThreadPoolExecutor(1) as thread:  # in the main one a browser's event loop may be running
+        told = thread.submit(asyncio.run, _told(server, asks)).result()
+    assert not told["second"] and bool(told["first"]) == asks
+    assert str(server.base) not in repr(told)
+    if asks:
+        assert [event["file"] for event in told["first"] if "file" in event][0].startswith("stranger/run ")
