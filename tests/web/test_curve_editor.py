@@ -139,6 +139,19 @@ def test_written_by_hand(curve):
     curve.editor.errors.clear()
 
 
+def test_more_points_than_there_may_be_make_no_handles(curve):
+    """Such as those of a stranger's workflow, for which the page would stand still."""
+    line = curve.page.locator(".res-picture-line").first
+    for points in (65, 100_000):
+        text = json.dumps([[n / (points - 1), n / (points - 1)] for n in range(points)])
+        curve.editor.write(curve.node, "curve", text)
+        curve.editor.until(lambda: "a list of 2 to 64 points" in line.inner_text() or "at most" in line.inner_text(), "the error")
+        assert curve.handles().count() == 0
+        curve.editor.write(curve.node, "curve", START)
+        curve.find()
+    curve.editor.errors.clear()
+
+
 def test_not_where_another_node_gives_the_curve(curve):
     text = curve.editor.add("PrimitiveString", 40, 400, value="[[0, 0], [0.5, 0.9], [1, 1]]")
     curve.editor.wire(text, 0, curve.node, "curve")
