@@ -188,12 +188,12 @@ def measure(budgets, items: int, names) -> tuple[list[Row], list[Row]]:
     wanted = [(name, None, calls) for name in TARGETS for calls in budgets]
     more = [key for key in OTHERS if key[2] in budgets]
     found, tests = [], {}
-    for name, grid, calls in [*wanted, *more]:
+    for name, wished, calls in [*wanted, *more]:
         network = "digits" not in name
         make = maker(name)
         if name not in tests:
             tests[name] = make(64 * items // 24 // (1 + network), TEST_SEED)
-        grid = grid or ("simple" if tests[name].kind == "flow" else "karras")
+        grid = wished or ("simple" if tests[name].kind == "flow" else "karras")
         found.append(row(make, tests[name], grid, calls, items * 2 // 3 if network else items, names))
         r = found[-1]
         pages.say(f"{name}, {grid}, {calls}: {r.ours:.5f}, base {r.base:.5f}, {r.best} {r.theirs:.5f}")

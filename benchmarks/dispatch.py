@@ -38,7 +38,7 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         in_loop = self.counts.model_calls > 0
-        if in_loop and func is torch.ops.aten._local_scalar_dense.default:
+        if in_loop and func is torch.ops.aten._local_scalar_dense.default:  # noqa: SLF001 (its name)
             self.counts.host_reads_in_loop += 1
         inputs = {t.data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
         for tensor in tree_leaves(result):
@@ -46,7 +46,7 @@ class _Counter(TorchDispatchMode):
                 continue
             self.counts.float64_on_device += in_loop and tensor.dtype is torch.float64 and not self.in_model
             if tensor.numel() >= self.latent_size:
-                writes = func._schema.is_mutable or tensor.data_ptr() not in inputs
+                writes = func._schema.is_mutable or tensor.data_ptr() not in inputs  # noqa: SLF001 (there is no other way)
                 self.counts.latent_operations += writes and not self.in_model
                 self._track(tensor)
         return result

@@ -125,8 +125,9 @@ def weakened(made: Plan, place: int, size: float) -> Plan:
         if call - first == place and np.isfinite(stage.h):
             weights = dict(stage.weights)
             weights[first] = weights.get(first, 0.0) - size * stage.h
-            stage = replace(stage, weights=tuple(weights.items()))
-        stages.append(stage)
+            stages.append(replace(stage, weights=tuple(weights.items())))
+        else:
+            stages.append(stage)
         first = call + 1 if stage.closes_step else first
     return replace(made, stages=tuple(stages))
 

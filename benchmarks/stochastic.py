@@ -90,9 +90,9 @@ def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[s
         for name in ours:
             options = {"eta": eta, "noise_sampler": path, "time": time}
             found[name, budget] = OURS[name], partial(SAMPLERS[name].sample, model, x, disable=True, **options)
-        for name, (per_step, function, options) in THEIRS.items():
+        for name, (per_step, function, own) in THEIRS.items():
             sample = getattr(k_diffusion_sampling, f"sample_{function}")
-            options = {"eta": eta, "noise_sampler": path, "extra_args": {"seed": 1}, **options}
+            options = {"eta": eta, "noise_sampler": path, "extra_args": {"seed": 1}, **own}
             found[name, budget] = per_step, partial(sample, model, x.clone(), disable=True, **options)
     results = {}
     for (name, budget), (per_step, sample) in found.items():

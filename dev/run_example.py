@@ -47,18 +47,17 @@ async def sample(client: Client) -> Path:
 
     prompt = to_prompt(json.loads(EXAMPLE.read_text("utf-8")))
     client_id = str(uuid.uuid4())
-    async with aiohttp.ClientSession() as session:
-        async with session.ws_connect(f"{client.url}/ws?clientId={client_id}") as socket:
-            prompt_id = client.queue(prompt, client_id)
-            async for message in socket:
-                if message.type is not aiohttp.WSMsgType.TEXT:
-                    continue  # previews
-                event = json.loads(message.data)
-                data = event["data"]
-                if event["type"] == "progress":
-                    print(f"\rSampling: step {data['value']:.2f} of {data['max']} ", end="", file=sys.stderr, flush=True)
-                if data.get("prompt_id") == prompt_id and event["type"] in ("execution_success", "execution_error"):
-                    break
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{client.url}/ws?clientId={client_id}") as socket:
+        prompt_id = client.queue(prompt, client_id)
+        async for message in socket:
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                continue  # previews
+            event = json.loads(message.data)
+            data = event["data"]
+            if event["type"] == "progress":
+                print(f"\rSampling: step {data['value']:.2f} of {data['max']} ", end="", file=sys.stderr, flush=True)
+            if data.get("prompt_id") == prompt_id and event["type"] in ("execution_success", "execution_error"):
+                break
     print(file=sys.stderr)
     [image] = [image for node in client.wait(prompt_id).values() for image in node.get("images", [])]
     OUTPUT.mkdir(exist_ok=True)

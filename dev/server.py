@@ -81,7 +81,7 @@ def server(host: Host, base: Path | None = None, port: int | None = None, extra_
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (one call of libc, no locks)
             )
         stack.callback(_stop, process)
         _wait(process, port, log, host.ours)
