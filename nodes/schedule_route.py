@@ -41,7 +41,7 @@ TYPICAL = {
 def register_routes() -> None:
     """Add the routes to the host's server, if there is one and no other copy of the pack has added them."""
     try:
-        from server import PromptServer
+        from server import PromptServer  # noqa: PLC0415 (there is none without a server)
     except ImportError:
         return
     instance = getattr(PromptServer, "instance", None)
