@@ -200,7 +200,7 @@ def test_the_report_on_little(pack, tmp_path, claims):
     size = replace(paper_bench.QUICK, items=2, steps=12, network_steps=8, calls=(9,), judged=24, fine=8, slope_steps=(8, 16))
     text = paper.document(paper_bench.Bench(size), tmp_path, claims)[""]
     assert "nan" not in text and "{" not in text
-    assert re.findall(r"^## \((.)\)", text, re.M) == list(claims)
+    assert re.findall(r"^## \((.)\)", text, re.MULTILINE) == list(claims)
     for figure in re.findall(r"\]\((results_\w+\.png)\)", text):
         assert (tmp_path / figure).stat().st_size > 5_000
 

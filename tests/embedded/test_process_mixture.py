@@ -16,10 +16,7 @@ def test_eps_is_minus_k_times_the_score(name, t, kind):
     u = state(sde).requires_grad_(True)
     score = torch.autograd.grad(_log_density(sde, mixture, u, t).sum(), u)[0]
     factor = torch.from_numpy(np.ascontiguousarray(sde.factor(t, kind)))
-    if sde.grid:
-        expected = -score * factor[..., 0, 0]
-    else:
-        expected = -torch.einsum("ji,bjhw->bihw", factor, score)
+    expected = -score * factor[..., 0, 0] if sde.grid else -torch.einsum("ji,bjhw->bihw", factor, score)
     found = ProcessMixture(sde, mixture).eps(u.detach(), t, kind)
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-9)
 

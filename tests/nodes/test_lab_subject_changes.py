@@ -117,7 +117,7 @@ def test_loading_leaves_it_as_it_is(pack, host):
     model.add_patches({name: ("diff", (torch.ones_like(weight),))}, 0.5)
     before = fingerprint([model])
     comfy.model_management.load_models_gpu([model])
-    assert model.backup and not torch.equal(model.model.state_dict()[name], weight) or model.is_dynamic()
+    assert (model.backup and not torch.equal(model.model.state_dict()[name], weight)) or model.is_dynamic()
     assert fingerprint([model]) == before
     model.detach()
     assert fingerprint([model]) == before

@@ -214,7 +214,7 @@ def test_tensors_given_away_are_never_written_and_the_callback_sees_the_guided_o
 
     x = keep(torch.randn(3, 2, generator=torch.Generator().manual_seed(0)))
     model = lambda x, sigma: (keep(keep(x) / 2), keep(x / 3))  # noqa: E731
-    _sample(name, model, x, [8.0, 2.0, 0.5, 0.0], VE, callback=lambda info: seen.append(info))
+    _sample(name, model, x, [8.0, 2.0, 0.5, 0.0], VE, callback=seen.append)
     assert all(torch.equal(tensor, copy) for tensor, copy in kept)
     assert len(seen) == 3 and all(torch.equal(info["denoised"], info["x"] / 2) for info in seen)
 

@@ -39,7 +39,9 @@ def test_names_the_step_and_the_sigma_at_once_on_the_cpu(name, below, step, bad)
     last = float(model.sigmas[-1][0])
     assert last <= below and all(float(sigma[0]) > below for sigma in model.sigmas[:-1]), "the first bad call is the last one"
     # the call may belong to a stage between this sigma and the one before
-    assert f"at sigma {last:g} in step {step}" in str(caught.value) or last < below and f"in step {step - 1}" in str(caught.value)
+    assert f"at sigma {last:g} in step {step}" in str(caught.value) or (
+        last < below and f"in step {step - 1}" in str(caught.value)
+    )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

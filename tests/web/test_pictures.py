@@ -126,7 +126,7 @@ def test_the_range_of_the_model_after_a_run(editor):
     picture.wait_for("typical")
     select = picture.root.locator("select").nth(0)
     assert "not run yet" in select.locator("option").nth(0).inner_text()
-    picture.changes(lambda: editor.run())
+    picture.changes(editor.run)
     editor.until(lambda: "typical" not in picture.text(), "the model's range")
     picture.wait_for("the model wired: sigma 0.003 to 1")
     assert "of the model wired" in select.locator("option").nth(0).inner_text()

@@ -105,7 +105,7 @@ def test_the_ends_have_no_values_that_are_infinite():
     x_end = math.hypot(0.4 * STD, 0.6)
     expected = h * h * phi(2, -h) / gap * float((d - d_before).square().mean().sqrt()) / x_end
     assert rows[1].local_error == pytest.approx(expected, rel=1e-9)
-    assert [row.as_json()["lambda"] for row in rows][0] is None
+    assert rows[0].as_json()["lambda"] is None
     assert rows[0].as_csv()["lambda"] == -math.inf and rows[0].as_csv()["local_error"] == ""
     assert tuple(rows[1].as_csv()) == COLUMNS
     assert len(as_table(rows).splitlines()) == 2 + len(rows)
