@@ -16,8 +16,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "output"  # where pictures wait until their page is published
 Report = dict[str, str]
-_OPENING = re.compile(r"^<!-- python -m benchmarks (\w+)(?: (\w+))? -->$", re.M)
-_BLOCK = re.compile(_OPENING.pattern + r"\n((?:(?!<!-- ).*\n)*)<!-- end -->$", re.M)
+_OPENING = re.compile(r"^<!-- python -m benchmarks (\w+)(?: (\w+))? -->$", re.MULTILINE)
+_BLOCK = re.compile(_OPENING.pattern + r"\n((?:(?!<!-- ).*\n)*)<!-- end -->$", re.MULTILINE)
 _PICTURE = re.compile(r"!\[[^\]]*\]\((\w+\.png)\)")
 
 

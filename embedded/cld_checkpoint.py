@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import safetensors
@@ -91,7 +91,7 @@ def load(path: str | os.PathLike[str], process: Callable[..., "CLD"]) -> Checkpo
         raise ValueError(f"{name}: {error}") from None
 
 
-def _checkpoint(file, process: Callable[..., Any]) -> Checkpoint:
+def _checkpoint(file: safetensors.safe_open, process: Callable[..., Any]) -> Checkpoint:
     """Of an open file."""
     metadata = file.metadata()
     if not metadata:
@@ -139,7 +139,7 @@ def _constants(metadata: dict[str, str]) -> dict[str, float]:
     return constants
 
 
-def _network(metadata: dict[str, str], file) -> CLDNetwork:
+def _network(metadata: dict[str, str], file: safetensors.safe_open) -> CLDNetwork:
     """The network of the sizes in the metadata, with the weights of an open file, of which none is read before all fit."""
     sizes = {key: _whole(metadata, key) for key in _SIZES}
     for key, divisor in (("height", 4), ("width", 4), ("features", 8)):

@@ -15,7 +15,7 @@ _VE_KINDS = tuple(
 def prompt_server():
     """The host's server; None where the host runs without one, as in scripts and tests."""
     try:
-        from server import PromptServer
+        from server import PromptServer  # noqa: PLC0415 (there is none without a server)
     except ImportError:
         return None
     return getattr(PromptServer, "instance", None)

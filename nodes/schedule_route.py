@@ -19,6 +19,7 @@ from ..samplers.curve import read_curve
 from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE
 from .calls import calls_on, samplers_with_known_calls
+from .host import prompt_server
 from .schedules import RESLogSNRCurve, RESLogSNRSchedule
 
 PATH = "/comfyui_res/grid"
@@ -40,15 +41,11 @@ TYPICAL = {
 
 def register_routes() -> None:
     """Add the routes to the host's server, if there is one and no other copy of the pack has added them."""
-    try:
-        from server import PromptServer  # noqa: PLC0415 (there is none without a server)
-    except ImportError:
-        return
-    instance = getattr(PromptServer, "instance", None)
-    if instance is not None and all(getattr(route, "path", None) != PATH for route in instance.routes):
+    server = prompt_server()
+    if server is not None and all(getattr(route, "path", None) != PATH for route in server.routes):
         one_at_a_time = asyncio.Lock()
-        instance.routes.post(PATH)(lambda request: _answer(request, one_at_a_time))
-        instance.routes.get(SAMPLERS_PATH)(_samplers)
+        server.routes.post(PATH)(lambda request: _answer(request, one_at_a_time))
+        server.routes.get(SAMPLERS_PATH)(_samplers)
 
 
 async def _samplers(request: web.Request) -> web.Response:

@@ -1,24 +1,29 @@
 """Figures of matplotlib as pixels, without its windows and its global state."""
 
+from typing import TYPE_CHECKING, Literal
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DPI = 120
 
 
-def new_figure(width: float, height: float, layout: str | None = "constrained"):
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> "Figure":
     """An empty Figure, in inches of DPI pixels.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
-    from matplotlib.figure import Figure  # slow to import
+    from matplotlib.figure import Figure  # noqa: PLC0415 (slow to import)
 
     return Figure(figsize=(width, height), dpi=DPI, layout=layout)
 
 
-def pixels(figure) -> np.ndarray:
+def pixels(figure: "Figure") -> np.ndarray:
     """What a Figure shows: (height, width, 3), float32 in [0, 1]."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 (slow to import)
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

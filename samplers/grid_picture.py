@@ -1,11 +1,15 @@
 """A picture of SIGMAS."""
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .figure import new_figure, pixels
 from .time_maps import VE, TimeMap
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _WIDTH, _HEIGHT = 7.0, 5.2  # inches, 840 x 624 pixels: readable in a node and on a phone
 _MOST_MARKED = 60  # points, before marks would touch each other
@@ -39,10 +43,12 @@ def picture(grids: dict[str, list[float]], time: TimeMap | None, in_logsnr: bool
     return pixels(figure)
 
 
-def _draw_one(curve, steps, label: str, places: np.ndarray, sigmas: np.ndarray, time: TimeMap, in_logsnr: bool) -> None:
+def _draw_one(
+    curve: "Axes", steps: "Axes", label: str, places: np.ndarray, sigmas: np.ndarray, time: TimeMap, in_logsnr: bool
+) -> None:
     """One line in each of two axes; where logSNR is infinite the lines end."""
     lam = np.array([time.lam(sigma) if sigma > 0.0 else math.inf for sigma in sigmas.tolist()])
     lam[~np.isfinite(lam)] = np.nan
-    style = {"marker": "o" if len(sigmas) <= _MOST_MARKED else None, "markersize": 3, "linewidth": 1.2}
+    style: dict[str, Any] = {"marker": "o" if len(sigmas) <= _MOST_MARKED else None, "markersize": 3, "linewidth": 1.2}
     [line] = curve.plot(places, 2.0 * lam if in_logsnr else sigmas, label=label, **style)
     steps.plot((places[1:] + places[:-1]) / 2.0, np.abs(np.diff(lam)), color=line.get_color(), **style)

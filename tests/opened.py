@@ -1,6 +1,7 @@
 """What this process opens, makes, moves and runs, by Python's audit events; what Rust and C open themselves is not seen."""
 
 import contextlib
+import functools
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
 _RUNS = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "pickle.find_class")
 _records = []
-_hooked = False
 
 
 class Opened(NamedTuple):
@@ -21,13 +21,15 @@ class Opened(NamedTuple):
     run: list[tuple]
 
 
+@functools.cache
+def _hook():
+    sys.addaudithook(lambda event, arguments: [record(event, arguments) for record in _records])
+
+
 @contextlib.contextmanager
 def recorded():
     """Opened, which is filled while the context lasts."""
-    global _hooked
-    if not _hooked:  # a hook cannot be taken away
-        sys.addaudithook(lambda event, arguments: [record(event, arguments) for record in _records])
-        _hooked = True
+    _hook()  # once, as a hook cannot be taken away
     opened = Opened([], [], [])
 
     def record(event, arguments):

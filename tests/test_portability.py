@@ -50,9 +50,9 @@ def _without_encoding(call: ast.Call):
     given = {keyword.arg for keyword in call.keywords}
     mode = next((a.value for a in call.args[1:2] if isinstance(a, ast.Constant)), "r")
     of_path = isinstance(call.func, ast.Attribute) and name in ("read_text", "write_text")
-    if of_path or (name == "open" and isinstance(call.func, ast.Name) and "b" not in str(mode)):
-        if "encoding" not in given:
-            yield f"{name}(), line {call.lineno}, without encoding="
+    of_text = of_path or (name == "open" and isinstance(call.func, ast.Name) and "b" not in str(mode))
+    if of_text and "encoding" not in given:
+        yield f"{name}(), line {call.lineno}, without encoding="
 
 
 @pytest.mark.parametrize("file", PACK, ids=lambda file: str(file.relative_to(ROOT)))

@@ -309,6 +309,7 @@ class Measurement:
             self.reference(float(plan.sigmas[0]))
         done: dict[str, Cell] = {}
         for plan in planned:
+            cell: Cell | None
             if plan.key in done:
                 cell = done[plan.key]._replace(sampler=plan.entry.name, schedule=plan.schedule, budget=plan.budget)
             else:

@@ -106,7 +106,7 @@ def test_the_list_and_what_is_not_on_it(capsys):
     __main__.main([])
     listed = capsys.readouterr().out
     for name, module in MODULES.items():
-        assert re.search(rf"^{name} +{module.MINUTES} min  \S", listed, re.M)
+        assert re.search(rf"^{name} +{module.MINUTES} min  \S", listed, re.MULTILINE)
         assert not module.PAGE or f"-> {module.PAGE}" in listed
     with pytest.raises(SystemExit):
         __main__.main(["cut", "paper", "nothing"])

@@ -211,5 +211,5 @@ def test_whatever_the_metadata_say_the_network_fits_them_or_is_refused(network, 
     except ValueError as error:
         assert str(error).startswith("fuzzed.safetensors: ") and len(str(error)) < 600
     else:
-        assert loaded.kind == "L" and loaded.sde == SDE or "jitter" in entries or "beta" in entries
+        assert (loaded.kind == "L" and loaded.sde == SDE) or "jitter" in entries or "beta" in entries
         assert loaded.network.width == 4

@@ -157,4 +157,4 @@ def test_only_the_page_that_asked_is_told_and_of_no_folder(server, asks):
     assert not told["second"] and bool(told["first"]) == asks
     assert str(server.base) not in repr(told)
     if asks:
-        assert [event["file"] for event in told["first"] if "file" in event][0].startswith("stranger/run ")
+        assert next(event["file"] for event in told["first"] if "file" in event).startswith("stranger/run ")

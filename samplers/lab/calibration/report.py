@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...figure import new_figure, pixels
-from .calibration import Calibrated
+from .calibration import Calibrated, Errors
 
 _WIDTH, _HEIGHT = 7.0, 2.6  # inches
 
@@ -21,14 +21,14 @@ def report(found: Calibrated, items: int) -> str:
     return "\n".join(lines)
 
 
-def _named(found: Calibrated) -> dict:
+def _named(found: Calibrated) -> dict[str, Errors]:
     best = min((name for name in found.selection if name != "calibrated"), key=lambda name: found.selection[name].log_mean)
     return {f"{best} (best analytic)" if name == "base" else name: errors for name, errors in found.test.items() if name != best}
 
 
 def picture(found: Calibrated) -> np.ndarray:
     """The errors on test seeds as bars: (height, width, 3), float32 in [0, 1]."""
-    from matplotlib.ticker import NullFormatter  # slow to import
+    from matplotlib.ticker import NullFormatter  # noqa: PLC0415 (slow to import)
 
     errors = _named(found)
     figure = new_figure(_WIDTH, _HEIGHT)

@@ -112,4 +112,4 @@ def test_a_damaged_record_is_used_whole_or_not_at_all(tmp_path, data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
     record = store.get("abc", {"calls": int, "seconds": float}, ("distances", "first"))
-    assert record is None or type(record.facts["calls"]) is int and record.tensors["distances"].is_floating_point()
+    assert record is None or (type(record.facts["calls"]) is int and record.tensors["distances"].is_floating_point())
