@@ -11,6 +11,7 @@ import torch
 
 from . import host, pages
 from .cases import CONVERGING, ROUGH, at_most, grids, network_cases, standard_cases, width_cases
+from .defects_figure import draw
 
 PAGE, PARTS, MINUTES = "docs/defects.md", ("table", "summary", "headline", "flow_times"), 15
 OURS = ("exp_res", "exp_res_2m", "exp_res_3m", "exp_res_2mc", "exp_res_3mc", "exp_res_2s", "exp_res_3s", *host.NODE_FORMS)
@@ -133,7 +134,7 @@ def flow_times(batch: int, converging: int, budgets=(7, 10, 13, 20)) -> str:
 
 
 def report(quick: bool = False) -> pages.Report:
-    """docs/defects.md."""
+    """docs/defects.md, and its picture in OUTPUT."""
     host.load()
     batch, budgets, converging = (4, (10,), ROUGH) if quick else (64, BUDGETS, CONVERGING)
     options = {"batch": batch, "converging": converging}
@@ -144,6 +145,7 @@ def report(quick: bool = False) -> pages.Report:
         "headline": headline(**options),
         "flow_times": flow_times(**options),
     }
+    draw(rows, pages.OUTPUT / "defects.png")
     about = (
         "Median relative distance to the converged solution over 64 items, equal model calls counted at the model, the same "
         "noise, one process, through ComfyUI's own sampling. *ring*: 12 Gaussians of width 0.2 in the plane; *digits*: the "
@@ -154,6 +156,7 @@ def report(quick: bool = False) -> pages.Report:
     )
     sections = [
         about,
+        "![exp_res and the host's samplers over model calls](defects.png)",
         f"## In short\n\n{ABOUT_SUMMARY}",
         parts["summary"],
         "At 10 and 20 calls, on the grids that most users sample on:",

@@ -32,7 +32,7 @@ from .gddim_metrics import Bench, Cell, HeldData, Size, interval, smaller
 from .gddim_models import COMPARED, euler_maruyama, gddim, mixture_model, rk45, trained_model
 from .gddim_patterns import DEGREES, ERRORS, noisy, patterns
 
-PAGE, PARTS, MINUTES = "docs/gddim.md", ("short",), 25
+PAGE, PARTS, MINUTES = "docs/gddim_results.md", ("short",), 25
 FULL = Size()
 # An item costs a network far more than the formula.
 _FEWER = {"compared": FULL.compared[:-1], "tolerances": FULL.tolerances[:-2], "corrected": (2,)}
@@ -48,7 +48,7 @@ _DIVERGES = 1000.0  # a distance of this size, where data have a variance below 
 
 
 def report(quick: bool = False) -> pages.Report:
-    """docs/gddim.md; the part compares gDDIM with RES on processes."""
+    """docs/gddim_results.md; the part compares gDDIM with RES on processes."""
     models = [(mixture_model(), QUICK if quick else FULL), (trained_model(), QUICK if quick else NETWORK)]
     return document(models, pages.OUTPUT)
 

@@ -1,7 +1,5 @@
 """What the pack adds to the host's start: -X importtime beside a pack that does nothing.
 
-    .host/venv/bin/python -m benchmarks.import_time   # starts the host nine times; minutes
-
 The pack is the archive that is published, with bytecode, as at a second start. Times are the modules' own, each the least of the
 runs, as another process can only add to them.
 """
@@ -17,8 +15,10 @@ from pathlib import Path
 
 from dev.package import build, field
 
+from . import pages
 from .host import ROOT, TREE
 
+PAGE, PARTS, MINUTES = None, (), 2
 RUNS = 3
 _LINE = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \| +(.+)$", re.MULTILINE)  # a folder's name may have spaces
 _EMPTY = """
@@ -74,27 +74,24 @@ def _start(base: Path) -> dict[str, float]:
     return imports(subprocess.run(command, cwd=TREE, env=env, capture_output=True, text=True, check=True).stderr)
 
 
-def least(base: Path) -> dict[str, float]:
+def least(base: Path, runs_made: int) -> dict[str, float]:
     """The least that every module took in several starts."""
-    runs = [_start(base) for _ in range(RUNS)]
+    runs = [_start(base) for _ in range(runs_made)]
     return {name: min(run.get(name, ms) for run in runs) for name, ms in runs[0].items()}
 
 
-def main() -> None:
-    """Print the table."""
-    print("| pack | modules of its own | ms | others that only it imports |\n|---|--:|--:|---|")
+def report(quick: bool = False) -> pages.Report:
+    """Modules and milliseconds of each pack."""
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
         kinds = ("empty", "empty, with a pyproject.toml", "this pack")
         packs = [Path(folder, kind, "custom_nodes", field("name")) for kind in kinds]
         empty_pack(packs[0], pyproject=False)
         empty_pack(packs[1], pyproject=True)
         unpack(build(Path(folder)), packs[2])
-        found = [least(pack.parent.parent) for pack in packs]
-        for kind, modules in zip(kinds, found):
+        found = [least(pack.parent.parent, 1 if quick else RUNS) for pack in packs]
+        for kind, modules in zip(kinds, found, strict=True):
             ours = [ms for name, ms in modules.items() if own(name)]
             others = [f"{name} {ms:.1f} ms" for name, ms in modules.items() if not own(name) and name not in found[0]]
-            print(f"| {kind} | {len(ours)} | {sum(ours):.0f} | {', '.join(others) or 'none'} |")
-
-
-if __name__ == "__main__":
-    main()
+            lines.append([kind, ", ".join(others) or "none", str(len(ours)), f"{sum(ours):.0f}"])
+    return {"": pages.table(["pack", "others that only it imports", "modules of its own", "ms"], lines, 2)}

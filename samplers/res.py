@@ -39,7 +39,7 @@ LAST_STEPS = ("denoised", "extrapolated")
 NOISES = ("independent", "brownian")
 MIN_DATA_SCALE, MAX_DATA_SCALE = 0.01, 100.0
 MIN_POWER, MAX_POWER = 1.0, 4.0
-# Of interpolation in alpha, chosen on trained networks and exact mixtures (`benchmarks.parameterisation`): the result hardly
+# Of interpolation in alpha, chosen on trained networks and exact mixtures (`benchmarks/parameterisation.py`): the result hardly
 # depends on them near these values, while a scale near the data's own standard deviation is unsteady at few steps and high CFG.
 DATA_SCALE, POWER = 6.0, 1.5
 EPS_SHARE = 0.33

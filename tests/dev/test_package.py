@@ -224,7 +224,7 @@ def test_the_demo_runs_from_it(request, installed, tmp_path, monkeypatch):
 
 @pytest.mark.server
 def test_the_start_imports_little(renamed, empty):
-    """Below 60 ms at rest, as `benchmarks.import_time` measures it; here other tests run beside and slow everything down."""
+    """Below 60 ms at rest, as `benchmarks/import_time.py` measures it; here other tests run beside and slow everything down."""
     with_pack, nothing = (imports(_start_log(client)) for client in (renamed, empty))
     assert {name for name in with_pack if not own(name)} <= nothing.keys(), "no module that a start has not imported already"
     mine = [ms for name, ms in with_pack.items() if own(name)]

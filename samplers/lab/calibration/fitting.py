@@ -11,7 +11,7 @@ is the analytic one.
 
 Under guidance a few pilots end at another image than their reference, and least squares would let them rule the fit. Items are
 therefore weighted 1 / (1 + (e / c)^2) by their own residual e, c a multiple of the median, and the fit is repeated: that leads to
-a minimum of the mean of log(1 + (e / c)^2). `benchmarks.calibrated` measures what it is worth.
+a minimum of the mean of log(1 + (e / c)^2). `benchmarks/calibrated.py` measures what it is worth.
 """
 
 import math
