@@ -77,10 +77,10 @@ def network_case(name: str, batch: int, seed: int, cfg: float = 3.0, label: int 
     return case
 
 
-def table(calls: int, items: int) -> str:
-    """Markdown: medians of the analytic base and of the calibrated solver, at home and elsewhere."""
+def table(calls: int, items: int, homes: int | None = None) -> str:
+    """Markdown: medians of the analytic base and of the calibrated solver, at home and elsewhere; of so many homes, or of all."""
     rows = []
-    for of, fewer in ((digits_case, 1), (partial(network_case, "unet"), 1.5), (partial(network_case, "sd3"), 1.5)):
+    for of, fewer in ((digits_case, 1), (partial(network_case, "unet"), 1.5), (partial(network_case, "sd3"), 1.5))[:homes]:
         rows += _rows(of, calls, int(items / fewer))
     return pages.table([f"case, {calls} calls", "where", "analytic base", "calibrated", "ratio"], rows, 2)
 

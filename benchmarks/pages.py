@@ -34,10 +34,16 @@ class Block(NamedTuple):
     text: str
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
-    """Markdown; the first `words` columns are words, the others numbers."""
-    ruler = "|" + "---|" * words + "--:|" * (len(head) - words)
-    return "\n".join([f"| {' | '.join(head)} |", ruler, *(f"| {' | '.join(row)} |" for row in rows)])
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int | Sequence[int] = 1) -> str:
+    """Markdown.
+
+    Args:
+        head, rows: texts of the cells.
+        words: columns of words, or how many of the first ones are; numbers stand on the right of theirs.
+    """
+    left = range(words) if isinstance(words, int) else words
+    ruler = "".join("---|" if column in left else "--:|" for column in range(len(head)))
+    return "\n".join([f"| {' | '.join(head)} |", f"|{ruler}", *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def bold(text: str, yes: bool) -> str:

@@ -25,6 +25,6 @@ def time_grid(sde: LinearSDE, steps: int, power: float = 2.0, last: float | None
     if not (power > 0.0 and math.isfinite(power)):
         raise ValueError(f"power must be above 0, got {power:g}.")
     if not 0.0 < last < sde.t_max:
-        raise ValueError(f"t_min must be above 0 and below {sde.t_max:g}, where sampling starts, got {last:g}.")
+        raise ValueError(f"t_min must be above 0 and below {sde.t_max:g}, where sampling starts; got {last:g}.")
     later = np.linspace(sde.t_max ** (1.0 / power), last ** (1.0 / power), steps)[1:] ** power
     return [sde.t_max, *later.tolist(), 0.0]

@@ -50,6 +50,12 @@ def test_every_module_with_a_report_is_a_benchmark():
     assert len(set(whole)) == len(whole)
 
 
+def test_numbers_stand_on_the_right():
+    assert pages.table(["a", "b", "c"], [["x", "1", "y"]]) == "| a | b | c |\n|---|--:|--:|\n| x | 1 | y |"
+    assert pages.table(["a", "b", "c"], [], 2) == "| a | b | c |\n|---|---|--:|"
+    assert pages.table(["a", "b", "c"], [], (0, 2)) == "| a | b | c |\n|---|--:|---|"
+
+
 def test_only_the_blocks_of_a_benchmark_are_replaced():
     made = replaced(PAGE, "defects", {"summary": "| new |\n| 1 |\n", "table": "other"})
     assert made == PAGE.replace("\n| old |", "| new |\n| 1 |")

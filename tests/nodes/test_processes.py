@@ -237,7 +237,7 @@ def test_other_schedules_are_refused(pack, cld):
     [
         ((0, 1.0, 2.0, 0.0), "steps must be 1 or more, got 0"),
         ((10, 1.0, 0.0, 0.0), "power must be above 0, got 0"),
-        ((10, 1.0, 2.0, 1.5), "t_min must be above 0 and below 1, where sampling starts, got 1.5"),
+        ((10, 1.0, 2.0, 1.5), "t_min must be above 0 and below 1, where sampling starts; got 1.5"),
         ((10, 1.0, 2.0, -0.1), "t_min must be above 0 .*; got -0.1"),
     ],
 )

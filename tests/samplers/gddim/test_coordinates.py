@@ -86,8 +86,8 @@ def test_times(name, power):
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"power": 0.0}, "power must be above 0, got 0"),
         ({"power": float("nan")}, "power must be above 0, got nan"),
-        ({"last": 0.0}, "t_min must be above 0 and below 1, where sampling starts, got 0"),
-        ({"last": 1.5}, "t_min must be above 0 and below 1, where sampling starts, got 1.5"),
+        ({"last": 0.0}, "t_min must be above 0 and below 1, where sampling starts; got 0"),
+        ({"last": 1.5}, "t_min must be above 0 and below 1, where sampling starts; got 1.5"),
     ],
 )
 def test_times_out_of_range(arguments, message):
