@@ -21,11 +21,11 @@ _GRID, _EDM_GRID = "logsnr_uniform", "karras"
 _NOISE_SEED = 90_000
 _B = """Published: smaller numerical defects go with better samples; at 9 calls the FID of single-step RES is 12.51 where
 DPM-Solver++(2S) has 16.77. Here the Frechet distance of {judged} digits a seed to {held:,} draws of the data, as in
-[gddim_results.md](gddim_results.md). It has a floor, the distance of as many draws of the data, and is biased upwards by the finite
-number: a sampler that makes digits too much alike can get below the floor. The pixels of `sd3`'s latents are reduced to 8x8 by least
-squares. Correlations are Spearman's, in each seed, over all methods and numbers of calls, intervals by Fisher's transform.
-*Equal calls*: of the pairs of methods that differ by more than a tenth in the defect at the same number of calls, up to {few},
-how often the smaller defect has the smaller distance."""
+[gddim_results.md](gddim_results.md). It has a floor, the distance of as many draws of the data, and is biased upwards by the
+finite number: a sampler that makes digits too much alike can get below the floor. The pixels of `sd3`'s latents are reduced to
+8x8 by least squares. Correlations are Spearman's, in each seed, over all methods and numbers of calls, intervals by Fisher's
+transform. *Equal calls*: of the pairs of methods that differ by more than a tenth in the defect at the same number of calls, up
+to {few}, how often the smaller defect has the smaller distance."""
 _D = """Published: RES under churn needs fewer calls than EDM's stochastic Heun. Both go through the host: its `heun` with
 s_churn, and *RES Stochastic (churn)*; exact digits on the Karras grid, the same s_churn, S_min = 0, S_max = infinity, S_noise =
 1, and equal calls (Heun and RES-2S take two a step). The host's Heun adds the noise of VE models to flow models too, so there
