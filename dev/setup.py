@@ -26,7 +26,15 @@ HOST = ROOT / ".host"
 LOG = HOST / "setup.log"
 
 # ComfyUI version -> version of the source distribution that carries its unmodified tree
-CARRIERS = {"0.30.0": "2.6.0", "0.27.0": "2.5.0", "0.26.0": "2.4.5", "0.18.2": "2.1.0", "0.16.3": "1.0.0"}
+CARRIERS = {
+    "0.30.0": "2.6.0",
+    "0.27.0": "2.5.0",
+    "0.26.0": "2.4.5",
+    "0.24.1": "2.3.1",
+    "0.20.1": "2.2.0",
+    "0.18.2": "2.1.0",
+    "0.16.3": "1.0.0",
+}
 NEWEST, OLDEST = "0.30.0", "0.16.3"
 # The one set whose torchvision and torchaudio import on machines with and without a GPU.
 TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
