@@ -1,5 +1,6 @@
 """The report on gDDIM: it is written, its numbers mean what they say, and a network is a second model."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -23,7 +24,8 @@ def bench(held):
 
 
 def test_the_report(tmp_path):
-    models = [(gddim_models.mixture_model(), report.QUICK), (gddim_models.trained_model(), report.QUICK)]
+    few = replace(report.QUICK, items=4, solved=2)
+    models = [(gddim_models.mixture_model(), few), (gddim_models.trained_model(), few)]
     text = report.document(models, tmp_path)[""]
     assert "nan" not in text and "{" not in text
     for title in (
