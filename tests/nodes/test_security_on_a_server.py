@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import aiohttp
 import psutil
 import pytest
+from conftest import ROOT
 from prompts import execution_error, failure, graph_of, schedule, select
 
 GRID = "/comfyui_res/grid"
@@ -91,7 +92,8 @@ def test_pages_of_other_sites_cannot_ask(server):
 
 def test_only_the_web_folder_is_served(server):
     base = "/extensions/ComfyUI-RES/"
-    assert request(server, "GET", base + "plot.js")[0] == 200
+    for file in (ROOT / "web").glob("*.js"):
+        assert request(server, "GET", base + file.name)[0] == 200
     for path in ("", "../pyproject.toml", "%2e%2e/pyproject.toml", "..%2fpyproject.toml", "..%5cpyproject.toml", "/etc/passwd"):
         assert request(server, "GET", base + path)[0] in (403, 404), path
 
