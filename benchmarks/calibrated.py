@@ -178,7 +178,8 @@ def parts(calls: int, items: int, names=TAKEN_APART) -> str:
             found, problem, spent = calibrated(make, sigmas, 8, **settings)
             seconds = time.perf_counter() - started
             error, most = median(test, function_of(found.plan), found.sigmas), cost(sigmas, spent, 8).most
-            words = f"{'moved' if found.moved else 'given'} | {'robust' if spent.robust else 'least squares'}"
+            moved = "moved" if found.moved else "kept" if spent.move_grid else "given"
+            words = f"{moved} | {'robust' if spent.robust else 'least squares'}"
             lines.append(f"| {name} | {calls} | {words} | {error:.4f} | {problem.calls} | {most} | {seconds:.0f} |")
         pages.say(f"parts of {name} done")
     return "\n".join(lines)

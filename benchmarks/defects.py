@@ -150,7 +150,7 @@ def report(quick: bool = False) -> pages.Report:
         "Median relative distance to the converged solution over 64 items, equal model calls counted at the model, the same "
         "noise, one process, through ComfyUI's own sampling. *ring*: 12 Gaussians of width 0.2 in the plane; *digits*: the "
         "embedded model, width 0.1; flow models have shift 3; *unet* and *sd3*: the networks of `training/`, 32 items. "
-        "*VP alpha 4, corrector*: RES Multistep of order 4 in alpha with data_scale 1.5 and power 2. "
+        "*Multistep 4, VP alpha*: RES Multistep of order 4 in alpha with data_scale 1.5 and power 2. "
         "Of the host's samplers those marked (eta 0) or (ODE) are run with options that make them "
         "deterministic, by SamplerCustom nodes or code, not by their KSampler names."
     )

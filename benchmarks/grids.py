@@ -1,4 +1,4 @@
-"""Which grid with which sampler: exp_res on the pack's schedulers, and every sampler of the host on every scheduler of the host.
+"""Which grid with which sampler: exp_res on the pack's schedulers, and every sampler of the host on eight of its schedulers.
 
 On the digits and the trained networks, with and without guidance, with seeds that had no part in choosing anything. Numbers are
 geometric means of the median defect (relative distance to the converged solution) over the cases of a kind of model. A row's

@@ -40,7 +40,7 @@ DETERMINISTIC = {
 
 # forms of our nodes that have no registered name: (order, corrector, interpolation, start, flow_variable)
 _VP = {"interpolation": "alpha", "data_scale": 1.5, "power": 2.0, "eps_share": 0.0}
-NODE_FORMS = {"VP alpha 4, corrector": (4, True, _VP, "low order", "auto")}
+NODE_FORMS = {"Multistep 4, VP alpha": (4, True, _VP, "low order", "auto")}
 
 
 def load() -> None:

@@ -1,4 +1,4 @@
-"""Round trips between noise and image: what is lost on the way there and back, by every deterministic sampler.
+"""Round trips between noise and image: what is lost on the way there and back, by every deterministic sampler of fixed steps.
 
 On the digits, as eps and flow models, without guidance and with CFG 3, at 20 calls each way. The way up is a rising grid: the
 logsnr_uniform one flipped, from sigma 0.0001 as Flip Sigmas gives it, or from a third of the smallest sigma as the direction

@@ -27,7 +27,7 @@ _SIZES = ("channels", "height", "width", "features", "classes")
 _LARGEST = 65536
 MAX_HEADER = 10_000_000  # bytes; those of the largest models have a tenth
 _TYPES = ("F16", "BF16", "F32")  # of weights, as safetensors calls them
-_RETRAIN = "Train or convert it with training/cld.py."
+_RETRAIN = "Train or convert it with training/cld.py of the pack's repository."
 
 
 class Checkpoint(NamedTuple):

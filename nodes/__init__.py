@@ -25,11 +25,12 @@ from .stochastic import RESSDE, RESStochasticChurn
 class RESExtension(ComfyExtension):
     """Everything the host loads from this pack."""
 
-    async def get_node_list(self):
-        # not in on_load: hosts before 0.9 never call it
+    async def on_load(self):
         register_all()
         register_again_at_start()
         register_routes()
+
+    async def get_node_list(self):
         samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid, RESGDDIM]
         sigmas = [RESLogSNRSchedule, RESLogSNRCurve, RESSigmasBlend, RESSigmasResample, RESSigmasSplit, RESSigmasPlot]
         processes = [RESGDDIMTimes, RESGDDIMSample, RESLoadCLD, DigitsProcessModel]

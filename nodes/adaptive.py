@@ -7,7 +7,6 @@ from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 from ..samplers.adaptive import ADAPTIVE_SAMPLERS, ATOL, C2, C3, MAX_CALLS, RTOL, AdaptiveInfo, check_tolerances
 from .inputs import number
 from .registry import for_host
-from .schema import ADVANCED, schema
 
 _CALLS_A_STEP = "Three model calls a step, two more for a step that is tried again."
 
@@ -20,7 +19,7 @@ def _tolerance_inputs() -> list:
     absolute = "Error allowed in a step besides rtol, where latents have a standard deviation near 1."
     return [
         number("rtol", RTOL, *limits, relative),
-        number("atol", ATOL, *limits, absolute, **ADVANCED),
+        number("atol", ATOL, *limits, absolute, advanced=True),
         io.Int.Input(
             "max_calls",
             default=MAX_CALLS,
@@ -46,7 +45,7 @@ class RESAdaptive(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESAdaptive",
             display_name="RES Adaptive",
             category="RES/samplers",
@@ -68,7 +67,7 @@ class RESAdaptiveGrid(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESAdaptiveGrid",
             display_name="RES Adaptive Grid",
             category="RES/samplers",

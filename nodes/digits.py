@@ -11,7 +11,6 @@ from ..samplers.gddim.linear_sde import KINDS as PROCESS_KINDS
 from .digits_model import KINDS, mixture_model
 from .inputs import number
 from .process_model import mixture_process_model
-from .schema import ADVANCED, schema
 
 _CATEGORY = "RES/digits (for trying out)"
 _ANY = "any digit"
@@ -26,7 +25,7 @@ class DigitsModel(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         shift = number("shift", 3.0, 0.01, 100.0, 0.01, "Timestep shift, as in ModelSamplingSD3.")
-        return schema(
+        return io.Schema(
             node_id="RESDigitsModel",
             display_name="Digits Model",
             category=_CATEGORY,
@@ -60,7 +59,7 @@ class DigitsProcessModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESDigitsProcessModel",
             display_name="Digits Process Model",
             category=_CATEGORY,
@@ -96,7 +95,7 @@ class DigitsCondition(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESDigitsCondition",
             display_name="Digits Condition",
             category=_CATEGORY,
@@ -128,7 +127,7 @@ class DigitsLatent(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESDigitsLatent",
             display_name="Digits Latent",
             category=_CATEGORY,
@@ -150,7 +149,7 @@ class DigitsDecode(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESDigitsDecode",
             display_name="Digits Decode",
             category=_CATEGORY,
@@ -206,7 +205,7 @@ def _kind_input():
         default="R",
         tooltip="Which eps the model gives: R_t's, which hardly changes along a sample's path and is what gDDIM is about, or "
         "that of the Cholesky factor L_t, for comparison.",
-        **ADVANCED,
+        advanced=True,
     )
 
 

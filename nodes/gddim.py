@@ -7,7 +7,6 @@ from ..samplers.gddim.isotropic import CORRECTOR, CORRECTORS, DEGREE, MAX_DEGREE
 from ..samplers.res import SAMPLERS
 from .inputs import number, s_noise_input
 from .registry import for_host
-from .schema import schema
 
 
 class RESGDDIM(io.ComfyNode):
@@ -15,7 +14,7 @@ class RESGDDIM(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESGDDIM",
             display_name="gDDIM",
             category="RES/samplers",

@@ -2,8 +2,6 @@
 
 from comfy_api.v0_0_2 import io
 
-from .schema import ADVANCED
-
 
 def number(name: str, default: float, low: float, high: float, step: float, tooltip: str, **more) -> io.Float.Input:
     """A Float that the editor does not round to its step."""
@@ -31,4 +29,4 @@ def denoise_input() -> io.Float.Input:
 def s_noise_input() -> io.Float.Input:
     """How strong the noise is that a sampler adds."""
     tooltip = "Factor of the added noise. 1 is right; above adds detail and grain, below smooths."
-    return number("s_noise", 1.0, 0.0, 10.0, 0.01, tooltip, **ADVANCED)
+    return number("s_noise", 1.0, 0.0, 10.0, 0.01, tooltip, advanced=True)

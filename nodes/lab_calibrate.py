@@ -27,7 +27,6 @@ from .host import sigma_range, time_map
 from .lab_progress import CallProgress, duration, node_id, send_text
 from .lab_subject import CATEGORY, Subject, subject_inputs
 from .registry import for_host
-from .schema import ADVANCED, schema
 
 FOLDER = "res_calibrations"
 _OTHERS = ("dpmpp_2m", "exp_res")
@@ -40,7 +39,7 @@ class RESLabCalibrate(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESLabCalibrate",
             display_name="RES Lab: Calibrate",
             category=CATEGORY,
@@ -70,7 +69,7 @@ class RESLabCalibrate(io.ComfyNode):
                     default=False,
                     tooltip="Also search for better SIGMAS of as many steps. Takes up to twice as long; the SIGMAS output is "
                     "then another grid.",
-                    **ADVANCED,
+                    advanced=True,
                 ),
             ],
             outputs=[
@@ -117,7 +116,7 @@ class RESCalibrated(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESCalibrated",
             display_name="RES Calibrated",
             category=CATEGORY,

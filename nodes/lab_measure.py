@@ -18,7 +18,6 @@ from .lab_pictures import decoder
 from .lab_progress import CallProgress, node_id, send_text
 from .lab_subject import CATEGORY, NeedsPrompt, Subject, filename_input, subject_inputs
 from .registry import for_host
-from .schema import ADVANCED, schema
 
 _WIRED = (1, 2, 3)
 _FATAL = (comfy.model_management.InterruptProcessingException, torch.cuda.OutOfMemoryError, NeedsPrompt)
@@ -58,16 +57,16 @@ def _advanced() -> list:
             "tolerance", default=TOLERANCE, min=1e-6, max=0.1, step=1e-6, round=False,
             tooltip="To which the reference must agree with one of half as many steps, in nine items of ten. Half-precision "
             "models may need 0.01.",
-            **ADVANCED,
+            advanced=True,
         ),
         io.Int.Input(
             "reference_calls", default=CAP, min=2 * FIRST, max=100000,
             tooltip="The most model calls of the reference's finest level.",
-            **ADVANCED,
+            advanced=True,
         ),
         filename_input("res_lab/measure", "Of the two tables in the output folder, CSV and Markdown, as in Save Image."),
         io.Boolean.Input(
-            "fresh", default=False, tooltip="Measure anew what was measured before and is kept in user/res_lab.", **ADVANCED
+            "fresh", default=False, tooltip="Measure anew what was measured before and is kept in user/res_lab.", advanced=True
         ),
     ]  # fmt: skip
 
@@ -77,7 +76,7 @@ class RESLabMeasure(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESLabMeasure",
             display_name="RES Lab: Measure",
             category=CATEGORY,

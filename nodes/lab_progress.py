@@ -77,5 +77,5 @@ def send_text(text: str, node) -> None:
     """Show a text on a node while it runs, where the host can; node as `node_id` gives it."""
     server = prompt_server()
     # without a client the host would tell all of them
-    if node is not None and getattr(server, "client_id", None) is not None and hasattr(server, "send_progress_text"):
+    if node is not None and getattr(server, "client_id", None) is not None:
         server.send_progress_text(text, node, server.client_id)

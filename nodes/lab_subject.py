@@ -18,7 +18,6 @@ from comfyui_version import __version__ as HOST_VERSION
 from ..samplers.lab.fingerprint import fingerprint, folder_digest, model_fingerprint
 from ..samplers.lab.measure import Dry
 from .host import time_map
-from .schema import ADVANCED
 
 CATEGORY = "RES/lab"
 # What the host's nodes say of an empty latent's size, as far as this host has it.
@@ -42,7 +41,7 @@ def subject_inputs() -> list:
 
 def filename_input(default: str, tooltip: str) -> io.String.Input:
     """Where a node's tables go."""
-    return io.String.Input("filename_prefix", default=default, tooltip=tooltip, **ADVANCED)
+    return io.String.Input("filename_prefix", default=default, tooltip=tooltip, advanced=True)
 
 
 class NeedsPrompt(ValueError):
@@ -227,8 +226,7 @@ class _Counted(_Between):
     def _answer(self, model, x, sigma, *args, **kwargs):
         started = time.perf_counter()
         denoised = model(x, sigma, *args, **kwargs)
-        if denoised.is_cuda:
-            torch.cuda.synchronize(denoised.device)  # or the time would be that of asking
+        comfy.model_management.synchronize()  # or the time would be that of asking
         seconds = time.perf_counter() - started
         self.seconds += seconds
         if self._on_call is not None:

@@ -15,7 +15,6 @@ from .host import prompt_server, time_map
 from .lab_files import output_stem, write_csv
 from .lab_progress import node_id, workflow_id
 from .lab_subject import CATEGORY, Subject, filename_input, subject_inputs
-from .schema import schema
 
 EVENT = "comfyui_res.trace"
 
@@ -25,7 +24,7 @@ class RESLabTrace(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESLabTrace",
             display_name="RES Lab: Trace",
             category=CATEGORY,

@@ -9,7 +9,6 @@ from ..samplers.grid_picture import picture
 from ..samplers.time_maps import TimeMap
 from .figures import as_image, check_matplotlib
 from .host import time_map
-from .schema import schema
 
 _OTHERS = ("sigmas_b", "sigmas_c", "sigmas_d")
 
@@ -19,7 +18,7 @@ class RESSigmasPlot(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESSigmasPlot",
             display_name="RES Sigmas Plot",
             category="RES/sigmas",

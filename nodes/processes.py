@@ -13,7 +13,6 @@ from ..samplers.schedules import denoise_tail
 from .gddim import mode_input, sampler_of
 from .inputs import denoise_input, number, steps_input
 from .process_model import ProcessSampling, check_unpatched, process_model
-from .schema import ADVANCED, schema
 
 _CATEGORY = "RES/gDDIM"
 _FOLDER = "diffusion_models"
@@ -43,7 +42,7 @@ class RESGDDIMTimes(io.ComfyNode):
     def define_schema(cls):
         power = "2 is the paper's grid. Larger: more of the steps near the image. 1: uniform in t."
         t_min = "The last time above 0. 0 is the process's own: 0.001 for CLD, 0.00001 for blurring diffusion."
-        return schema(
+        return io.Schema(
             node_id="RESGDDIMTimes",
             display_name="gDDIM Times",
             category=_CATEGORY,
@@ -53,8 +52,8 @@ class RESGDDIMTimes(io.ComfyNode):
                 io.Model.Input("model", tooltip="A model of CLD or blurring diffusion."),
                 steps_input("Steps, each one model call, or two with corrector PECE."),
                 denoise_input(),
-                number("power", 2.0, 0.1, 20.0, 0.1, power, **ADVANCED),
-                number("t_min", 0.0, 0.0, 0.5, 0.0001, t_min, **ADVANCED),
+                number("power", 2.0, 0.1, 20.0, 0.1, power, advanced=True),
+                number("t_min", 0.0, 0.0, 0.5, 0.0001, t_min, advanced=True),
             ],
             outputs=[io.Sigmas.Output()],
         )
@@ -73,7 +72,7 @@ class RESGDDIMSample(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESGDDIMSample",
             display_name="gDDIM Sample",
             category=_CATEGORY,
@@ -114,7 +113,7 @@ class RESLoadCLD(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESLoadCLD",
             display_name="Load CLD Model",
             category=_CATEGORY,
@@ -127,7 +126,7 @@ class RESLoadCLD(io.ComfyNode):
                     options=[_EMBEDDED, *_files()],
                     default=_EMBEDDED,
                     tooltip="digits (embedded) comes with the pack; the others are those of models/diffusion_models, which "
-                    "training/cld.py of the pack writes.",
+                    "training/cld.py of the pack's repository writes.",
                 )
             ],
             outputs=[io.Model.Output()],

@@ -5,7 +5,6 @@ from comfy_api.v0_0_2 import io
 from ..samplers.reshaping import blend, resample, split
 from .host import time_map
 from .inputs import number, steps_input
-from .schema import schema
 
 _MODEL_TOOLTIP = "The model the SIGMAS are for. Only its kind counts: logSNR is another function of sigma on flow models."
 
@@ -19,7 +18,7 @@ class RESSigmasBlend(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESSigmasBlend",
             display_name="RES Sigmas Blend",
             category="RES/sigmas",
@@ -46,7 +45,7 @@ class RESSigmasResample(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESSigmasResample",
             display_name="RES Sigmas Resample",
             category="RES/sigmas",
@@ -83,7 +82,7 @@ class RESSigmasSplit(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESSigmasSplit",
             display_name="RES Sigmas Split",
             category="RES/sigmas",

@@ -22,7 +22,6 @@ from ..samplers.tableaus import MIN_NODE, res_2s, res_3s
 from ..samplers.time_maps import FLOW, FLOW_LOG_SIGMA
 from .inputs import number
 from .registry import for_host
-from .schema import ADVANCED, schema
 
 _FLOW_TIMES = {"logsnr": FLOW, "log_sigma": FLOW_LOG_SIGMA}
 # stages -> registered name, tableau, its nodes
@@ -37,7 +36,7 @@ def _flow_variable_input():
         tooltip="On flow models (Flux, SD3, Wan): the variable in which the denoised output is interpolated. auto takes "
         "the one that measured better: logsnr for multistep, log_sigma for single-step. Above sigma 0.9 steps are always taken "
         "in log sigma. Other models have only one.",
-        **ADVANCED,
+        advanced=True,
     )
 
 
@@ -48,7 +47,7 @@ def _last_step_input():
         default=LAST_STEPS[0],
         tooltip="The step to sigma 0. denoised: the last denoised output. extrapolated: the last two, extrapolated to "
         "sigma 0; better where the last step is large, as in simple and kl_optimal.",
-        **ADVANCED,
+        advanced=True,
     )
 
 
@@ -66,9 +65,9 @@ def _alpha_inputs():
         "step almost wholly. 0.2 to 0.5 measure alike, 1 is unsteady."
     )
     return [
-        number("data_scale", DATA_SCALE, MIN_DATA_SCALE, MAX_DATA_SCALE, 0.01, scale, **ADVANCED),
-        number("power", POWER, MIN_POWER, MAX_POWER, 0.01, power, **ADVANCED),
-        number("eps_share", EPS_SHARE, 0.0, 1.0, 0.01, share, **ADVANCED),
+        number("data_scale", DATA_SCALE, MIN_DATA_SCALE, MAX_DATA_SCALE, 0.01, scale, advanced=True),
+        number("power", POWER, MIN_POWER, MAX_POWER, 0.01, power, advanced=True),
+        number("eps_share", EPS_SHARE, 0.0, 1.0, 0.01, share, advanced=True),
     ]
 
 
@@ -77,7 +76,7 @@ def _node_input(name, default, ordinal):
         f"Where in the step the {ordinal} call lies, as a fraction of the step in logSNR. The default measures within 10 % of "
         "the best, eps and flow models taken together."
     )
-    return number(name, default, MIN_NODE, 1.0, 0.001, tooltip, **ADVANCED)
+    return number(name, default, MIN_NODE, 1.0, 0.001, tooltip, advanced=True)
 
 
 def _sampler(sample, default_flow_time, flow_variable, **options):
@@ -90,7 +89,7 @@ class RESMultistep(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESMultistep",
             display_name="RES Multistep",
             category="RES/samplers",
@@ -128,7 +127,7 @@ class RESMultistep(io.ComfyNode):
                     default=STARTS[0],
                     tooltip="How the first order - 1 steps are taken, which have no history yet. low order: one call each. "
                     "single step: by RES-2S or RES-3S, at two or three calls each.",
-                    **ADVANCED,
+                    advanced=True,
                 ),
                 _flow_variable_input(),
             ],
@@ -148,7 +147,7 @@ class RESSingleStep(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESSingleStep",
             display_name="RES Single-step",
             category="RES/samplers",

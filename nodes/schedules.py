@@ -10,7 +10,6 @@ from ..samplers.spacings import SPACINGS
 from ..samplers.time_maps import TimeMap
 from .host import sigma_range, time_map
 from .inputs import denoise_input, number, steps_input
-from .schema import ADVANCED, schema
 
 # parameter of a spacing -> its step in the widget, and its tooltip
 _PARAMETERS = {
@@ -53,9 +52,9 @@ def _further_inputs():
             tooltip="invert: rising SIGMAS, on which a deterministic sampler turns an image into the noise it comes from, with "
             "add_noise off. denoise inverted: the way back, with add_noise off. It differs from denoise on flow models alone, "
             "where it starts at sigma 0.999 because at 1 nothing of a latent is left.",
-            **ADVANCED,
+            advanced=True,
         ),
-        number("composition", 0.5, 0.1, 0.9, 0.01, composition, optional=True, **ADVANCED),
+        number("composition", 0.5, 0.1, 0.9, 0.01, composition, optional=True, advanced=True),
         io.DynamicCombo.Input(
             "range",
             options=[io.DynamicCombo.Option("model", []), io.DynamicCombo.Option("logSNR", ends)],
@@ -118,7 +117,7 @@ class RESLogSNRSchedule(_Schedule):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESLogSNRSchedule",
             display_name="RES LogSNR Schedule",
             category="RES/sigmas",
@@ -157,7 +156,7 @@ class RESLogSNRCurve(_Schedule):
 
     @classmethod
     def define_schema(cls):
-        return schema(
+        return io.Schema(
             node_id="RESLogSNRCurve",
             display_name="RES LogSNR Curve",
             category="RES/sigmas",

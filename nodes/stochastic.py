@@ -9,7 +9,6 @@ from ..samplers.stochastic import SOLVERS, sample_res_churn
 from .host import model_sampling_of, sigma_range
 from .inputs import number, s_noise_input
 from .registry import for_host
-from .schema import ADVANCED, schema
 
 _SDE = {"exp_res": "exp_res_sde", "2m": "exp_res_2m_sde", "2s": "exp_res_2s_sde", "3s": "exp_res_3s_sde"}
 # Above every finite sigma / alpha of any model.
@@ -18,7 +17,7 @@ _NO_LIMIT = 100_000.0
 
 def _limit_input(name, default, tooltip):
     tooltip += " Compared with sigma, on flow models (Flux, SD3, Wan) with sigma / (1 - sigma)."
-    return number(name, default, 0.0, _NO_LIMIT, 0.01, tooltip, **ADVANCED)
+    return number(name, default, 0.0, _NO_LIMIT, 0.01, tooltip, advanced=True)
 
 
 class RESSDE(io.ComfyNode):
@@ -30,7 +29,7 @@ class RESSDE(io.ComfyNode):
             "How much noise is exchanged. 0: none, the deterministic sampler. 1: the reverse SDE, DDPM at first order. Any value "
             "is right in the limit of many steps; larger ones need more of them."
         )
-        return schema(
+        return io.Schema(
             node_id="RESSDE",
             display_name="RES SDE",
             category="RES/samplers",
@@ -55,7 +54,7 @@ class RESSDE(io.ComfyNode):
                     optional=True,  # prompts saved before it existed stay valid
                     tooltip="independent: new noise for every step. brownian: one path for every seed and item, which runs with "
                     "more steps or another schedule follow too, so that they approach one picture; a little slower.",
-                    **ADVANCED,
+                    advanced=True,
                 ),
             ],
             outputs=[io.Sampler.Output()],
@@ -77,7 +76,7 @@ class RESStochasticChurn(io.ComfyNode):
             "How much noise is added and removed again in all. 0: none, the deterministic sampler. A step's noise level rises by "
             "s_churn / steps, at most by 0.414. 6 is about as much as RES SDE at eta 1."
         )
-        return schema(
+        return io.Schema(
             node_id="RESStochasticChurn",
             display_name="RES Stochastic (churn)",
             category="RES/samplers",

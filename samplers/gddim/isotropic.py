@@ -6,8 +6,8 @@ through the last q + 1 values of eps in the place of eps, and every step is then
     y_t = y_s + sum_j C_j eps_j,    C_j = int_s^t l_j drho        (arXiv 2206.05564, eq. 19, for K = R = sigma)
 
 Degree 0 is DDIM, exact in one step for data in one point. The paper's polynomials are in t; in rho they are DEIS (arXiv
-2204.13902). In log rho, half the logSNR, they have about half of the error in rho on the digits and a ring. To sigma = 0, where
-that is not finite, and upwards, polynomials are in rho.
+2204.13902). In log rho, half the logSNR, they have about half of the error in rho on digits at degrees 1 and 2, and more at 3. To
+sigma = 0, where that is not finite, and upwards, polynomials are in rho.
 """
 
 import math

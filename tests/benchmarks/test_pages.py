@@ -40,6 +40,32 @@ def test_a_page_names_its_command_and_has_its_pictures(name):
         assert page.with_name(picture).is_file()
 
 
+PROSE = {
+    "README.md": {
+        "docs/targets.md": ["| all | 0.57 | 78 of 95 | 2 | 1.59 |", "0.74"],
+        "docs/calibration.md": [
+            "| all | 0.28 | 0.32 |",
+            "| all | 0.44 | 0.61 |",
+            "| unet CFG 3 | 0.68 | 0.87 |",
+            "| sd3 CFG 3 | 0.76 | 0.85 |",
+        ],
+    },
+    "docs/schedules.md": {"docs/grids.md": ["| 0.78 |", "| 0.42 |", "| 1.64 |", "| 1.47 |"]},
+}
+
+
+@pytest.mark.parametrize("page", PROSE)
+def test_numbers_in_sentences_are_those_of_the_pages(page):
+    """Where a page is made anew and a number here fails, the sentence that quotes it is to be written anew."""
+    sentences = (ROOT / page).read_text(encoding="utf-8")
+    for source, quoted in PROSE[page].items():
+        text = (ROOT / source).read_text(encoding="utf-8")
+        for row in quoted:
+            assert row in text, source
+            numbers = re.findall(r"\d\.\d\d|\d+ of \d+", row)
+            assert any(number in sentences for number in numbers), row
+
+
 def test_every_module_with_a_report_is_a_benchmark():
     files = (ROOT / "benchmarks").glob("*.py")
     assert {file.stem for file in files if "\ndef report(" in file.read_text(encoding="utf-8")} == set(NAMES)
