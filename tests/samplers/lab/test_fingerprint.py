@@ -118,20 +118,21 @@ def test_the_same_in_another_process():
     assert first == second and len(first.strip()) == 64
 
 
-@pytest.mark.parametrize("thing", ["sample", "Sampler()"])
-def test_the_code_that_another_pack_calls(tmp_path, thing):
-    """Its own file is the same, one beside it is another."""
-    names = []
+def test_the_code_that_another_pack_calls(tmp_path):
+    """Its own file is the same, one beside it is another; of a function, and of an object of a class."""
+    sessions = []
     for number in ("1", "1", "2"):
-        folder = tmp_path / f"session{len(names)}" / "pack"
+        folder = tmp_path / f"session{len(sessions)}" / "pack"
         folder.mkdir(parents=True)
         (folder / "__init__.py").write_text("from .helper import K\ndef sample(x): return K * x\nclass Sampler: pass")
         (folder / "helper.py").write_text(f"K = {number}")
-        code = f"import pack; from samplers.lab.fingerprint import fingerprint; print(fingerprint(pack.{thing}))"
+        code = "import pack; from samplers.lab.fingerprint import fingerprint as of; print(of(pack.sample), of(pack.Sampler()))"
         environment = {"PYTHONPATH": os.pathsep.join([str(folder.parent), *filter(None, sys.path)])}
         command = [sys.executable, "-c", code]
-        names.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-    assert names[0] == names[1] != names[2]
+        sessions.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split())
+    for first, again, changed in zip(*sessions, strict=True):
+        assert first == again != changed
+    assert len(sessions[0]) == 2
 
 
 def test_weights_of_any_kind():
