@@ -144,6 +144,8 @@ def _floor(axes: "Axes", height: float | None, text: str) -> None:
 
 
 def _draw(axes: "Axes", cells: Sequence[Cell], label: str) -> None:
+    from matplotlib.ticker import NullLocator  # noqa: PLC0415 (slow to import)
+
     lines: dict[str, list[Cell]] = {}
     for cell in cells:
         lines.setdefault(cell.pair, []).append(cell)
@@ -161,8 +163,8 @@ def _draw(axes: "Axes", cells: Sequence[Cell], label: str) -> None:
     axes.set_yscale("log")
     ticks = sorted({cell.calls for cell in cells})
     axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
-    axes.tick_params(labelsize=14)
-    axes.minorticks_off()
+    axes.tick_params(labelsize=14, which="both")
+    axes.xaxis.set_minor_locator(NullLocator())  # those of y get numbers where there is less than a decade
     axes.set_xlabel("model calls", fontsize=16)
     axes.set_ylabel(label + ", median", fontsize=16)
     axes.grid(alpha=0.3)

@@ -23,7 +23,9 @@ def report(found: Calibrated, items: int) -> str:
 
 def _named(found: Calibrated) -> dict[str, Errors]:
     best = min((name for name in found.selection if name != "calibrated"), key=lambda name: found.selection[name].log_mean)
-    return {f"{best} (best analytic)" if name == "base" else name: errors for name, errors in found.test.items() if name != best}
+    return {
+        f"{best} (analytic, chosen)" if name == "base" else name: errors for name, errors in found.test.items() if name != best
+    }
 
 
 def picture(found: Calibrated) -> np.ndarray:

@@ -50,10 +50,10 @@ def test_it_beats_the_analytic_plans_on_test_seeds(time):
 
 
 def test_what_is_told_of_it():
-    """Its errors, those of the best analytic plan under that plan's name, and the choice."""
+    """Its errors, those of the chosen analytic plan under that plan's name, and the choice."""
     found = calibrated(VE)[0]
     text = report(found, 32)
-    assert f"calibrated: {found.test['calibrated'].median:.5f}" in text and "(best analytic)" in text and "of 32 items" in text
+    assert f"calibrated: {found.test['calibrated'].median:.5f}" in text and "(analytic, chosen)" in text and "of 32 items" in text
     assert found.base in text and "Grid: as given" in text
     pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this environment")
     assert picture(found).shape == (312, 840, 3)
