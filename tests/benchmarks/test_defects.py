@@ -17,7 +17,8 @@ def test_references_are_converged(cases):
         assert float(case.defect(coarse).median()) < 1e-4
 
 
-@pytest.mark.parametrize("index", range(4))
+# of each network without guidance, and with --long with it
+@pytest.mark.parametrize("index", [0, 2, *(pytest.param(index, marks=pytest.mark.long) for index in (1, 3))])
 def test_references_of_networks_are_converged(pack, index):
     """Two step sizes agree as far as the host's rounding of timesteps and float32 let them."""
     case = network_cases(batch=4)[index]

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -215,7 +216,9 @@ def test_the_demo_runs_from_it(request, installed, tmp_path, monkeypatch):
     nodes = client.get("/object_info/RESMultistep")
     assert nodes["RESMultistep"]["python_module"] == f"custom_nodes.{pack.name}"
     monkeypatch.setattr(run_example, "OUTPUT", tmp_path)
-    assert asyncio.run(run_example.sample(client)).read_bytes().startswith(b"\x89PNG")
+    with ThreadPoolExecutor() as pool:  # in this thread Playwright's loop may run
+        picture = pool.submit(asyncio.run, run_example.sample(client)).result()
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert pack.name in client.get("/workflow_templates")
 
 

@@ -135,6 +135,7 @@ def test_lab_measure(pack, folders, on_both):
     on_both(work)
 
 
+@pytest.mark.long
 def test_lab_calibrate(pack, folders, on_both):
     """And what it gives samples there."""
 
