@@ -41,8 +41,13 @@ def _inputs(declared: dict) -> dict:
             if kind == _CHOICE:
                 result[name]["options"] = {option["key"]: _inputs(option["inputs"]) for option in more["options"]}
             elif kind == "COMBO":
-                result[name]["options"] = more["options"]
+                result[name]["options"] = [option for option in more["options"] if not _of_a_folder(option)]
     return result
+
+
+def _of_a_folder(option: str) -> bool:
+    """Whether it stands for what a user's folder holds or lacks."""
+    return option.endswith((".json", ".safetensors")) or option.startswith("(none")
 
 
 def broken(old: dict, new: dict) -> list[str]:

@@ -23,6 +23,16 @@ def test_additions_are_recorded(today):
     assert today == RECORDED, "run python3 -m dev.interface and commit tests/nodes/interface.json"
 
 
+def test_files_of_the_user_are_no_part_of_it():
+    def of(options):
+        node = {"python_module": "custom_nodes.ComfyUI-RES", "output": [], "output_name": []}
+        node["input"] = {"required": {"file": ["COMBO", {"options": options}]}}
+        offered = {"sampler_name": [["euler", "exp_res"]], "scheduler": [["simple", "logsnr_uniform"]]}
+        return interface({"RESNode": node, "KSampler": {"python_module": "nodes", "input": {"required": offered}}})
+
+    assert of(["digits (embedded)", "mine.safetensors", "mine_00001.json", "(none yet: make one)"]) == of(["digits (embedded)"])
+
+
 def _inputs(snapshot, node="RESMultistep"):
     return snapshot["nodes"][node]["inputs"]
 
