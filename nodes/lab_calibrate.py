@@ -30,6 +30,7 @@ from .registry import for_host
 
 FOLDER = "res_calibrations"
 _OTHERS = ("dpmpp_2m", "exp_res")
+_NONE = "(none yet: run RES Lab: Calibrate)"
 
 folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
 
@@ -124,7 +125,7 @@ class RESCalibrated(io.ComfyNode):
             "models/res_calibrations.",
             search_aliases=["res", "calibrate", "load", "sampler"],
             inputs=[
-                io.Combo.Input("file", options=_files(), tooltip="From models/res_calibrations."),
+                io.Combo.Input("file", options=_files() or [_NONE], tooltip="From models/res_calibrations."),
                 io.Model.Input(
                     "model",
                     optional=True,
@@ -148,9 +149,11 @@ class RESCalibrated(io.ComfyNode):
         """SAMPLER and SIGMAS.
 
         Raises:
-            ValueError: what is wrong with the file.
-            FileNotFoundError: there is none.
+            ValueError: what is wrong with the file, or that none was there to choose.
+            FileNotFoundError: it is gone.
         """
+        if file == _NONE:
+            raise ValueError(f"file is {file!r}: run RES Lab: Calibrate, press R for the new list of files, and choose one.")
         kept = files.read(folder_paths.get_full_path_or_raise(FOLDER, file))
         known = {name: value for name, value in kept.provenance.items() if name != "model"}
         lines = [f"{name}: {value}" for name, value in known.items()]

@@ -37,7 +37,7 @@ def _choices() -> list:
         ),
         io.Int.Input(
             "best_at", default=0, min=0, max=10000,
-            tooltip="Model calls at which the best pair, the outputs sampler and sigmas, is chosen; 0 is the largest budget.",
+            tooltip="Model calls within which the best pair, the outputs sampler and sigmas, is chosen; 0 is the largest budget.",
         ),
         *(io.Sampler.Input(f"sampler_{n}", optional=True, tooltip="One more sampler, with options of its own.") for n in _WIRED),
         *(

@@ -119,7 +119,7 @@ def _check_rising(values: list[float], time: TimeMap, allowed: bool) -> None:
     if not allowed:
         raise ValueError(
             f"sigmas rise from {values[0]:g} to {values[-1]:g}, which a sampler that adds noise or chooses its own steps cannot "
-            "follow. Undo the Flip Sigmas node, or turn an image into noise with a sampler such as exp_res."
+            "follow. Undo the Flip Sigmas node or direction invert, or turn an image into noise with a sampler such as exp_res."
         )
     if values[0] == 0.0:
         raise ValueError(

@@ -131,3 +131,14 @@ def test_the_folder_keeps_its_files_to_itself(pack, folder):
     (folder.parent / "outside.json").write_text("{}")
     with pytest.raises(FileNotFoundError):
         pack["RESCalibrated"].execute("../outside.json")
+
+
+def test_where_no_calibration_is_there_the_node_says_how_to_get_one(pack, host):
+    """In the list, which would be empty, and when it runs."""
+    import folder_paths
+
+    file = pack["RESCalibrated"].GET_NODE_INFO_V1()["input"]["required"]["file"]
+    [entry] = file[1]["options"] if len(file) > 1 and "options" in file[1] else file[0]
+    assert not folder_paths.get_filename_list("res_calibrations") and "none yet" in entry
+    with pytest.raises(ValueError, match="file is '.none yet.*run RES Lab: Calibrate, press R"):
+        pack["RESCalibrated"].execute(entry)
