@@ -10,7 +10,7 @@ import torch
 from samplers.loop import run
 from samplers.plan import Plan
 from samplers.single_step import single_step_plan
-from samplers.tableaus import Tableau, Term, Weight, res_2s, res_3s
+from samplers.tableaus import Tableau, Term, Terms, res_2s, res_3s
 
 from . import paper_figures
 from .pages import table
@@ -69,11 +69,11 @@ class Unchecked(Tableau):
         pass
 
 
-def _constant(value: float) -> Weight:
+def _constant(value: float) -> Terms:
     return (Term(value, 0, 0.0),) if value else ()
 
 
-def _negative(weight: Weight) -> Weight:
+def _negative(weight: Terms) -> Terms:
     return tuple(term._replace(coefficient=-term.coefficient) for term in weight)
 
 

@@ -102,7 +102,7 @@ class RESLabCalibrate(io.ComfyNode):
         most = cost(sigmas, settings, subject.batch, len(_OTHERS)).most
         problem.announce(lambda: min(calls(sigmas, settings, subject.batch, calibration.level, len(_OTHERS)), most), most, sigmas)
         found = calibration.run({name: comfy.samplers.ksampler(name) for name in _OTHERS})
-        kept = files.Calibration.of(found.plan, found.sigmas, _provenance(found, subject, settings))
+        kept = files.CalibrationFile.of(found.plan, found.sigmas, _provenance(found, subject, settings))
         path = files.write(kept, folder_paths.get_folder_paths(FOLDER)[0], name)
         text = report(found, len(found.seeds.test) * subject.batch)
         text += f"\nCalls: {problem.calls}, {duration(problem.seconds)}. File: {path.name}."
@@ -172,7 +172,7 @@ def _files() -> list[str]:
     return [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".json")]
 
 
-def sampler_of(kept: files.Calibration) -> comfy.samplers.KSAMPLER:
+def sampler_of(kept: files.CalibrationFile) -> comfy.samplers.KSAMPLER:
     """The SAMPLER of a calibration."""
     return comfy.samplers.KSAMPLER(for_host(Sampler(kept.sample, FLOW)))
 

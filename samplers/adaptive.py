@@ -222,12 +222,12 @@ class _Stepper:
         difference = torch.zeros_like(new)
         for output, high, low in zip(self._outputs, _PAIR.b_weights(h), _PAIR.b_low_weights(h)):
             difference.add_(output, alpha=alpha * h * (high - low))
-        tolerance = rtol * _rms(new) + atol * math.hypot(alpha, step.sigma_next)
-        return float((_rms(difference) / tolerance).max())
+        tolerance = rtol * rms(new) + atol * math.hypot(alpha, step.sigma_next)
+        return float((rms(difference) / tolerance).max())
 
 
-def _rms(x: torch.Tensor) -> torch.Tensor:
-    """Of every item, (batch,)."""
+def rms(x: torch.Tensor) -> torch.Tensor:
+    """Root mean square of every item, (batch,)."""
     items = x.reshape(len(x), -1)
     return torch.linalg.vector_norm(items, dim=1) / math.sqrt(items.shape[1])
 

@@ -27,10 +27,10 @@ class Term(NamedTuple):
     c: float
 
 
-Weight = tuple[Term, ...]
+Terms = tuple[Term, ...]
 
 
-def _evaluate(weight: Weight, h: float) -> float:
+def _evaluate(weight: Terms, h: float) -> float:
     return math.fsum(term.coefficient * phi(term.k, -term.c * h) for term in weight)
 
 
@@ -60,9 +60,9 @@ class Tableau:
     name: str
     order: int
     c: tuple[float, ...]
-    a: tuple[tuple[Weight, ...], ...]
-    b: tuple[Weight, ...]
-    b_low: tuple[Weight, ...] = ()
+    a: tuple[tuple[Terms, ...], ...]
+    b: tuple[Terms, ...]
+    b_low: tuple[Terms, ...] = ()
 
     def __post_init__(self) -> None:
         for h in _CHECK_STEPS:

@@ -28,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..adaptive import rms
 from ..grid import MIN_STEP
 from ..plan import step_time
 from ..tableaus import multistep_weights
@@ -86,7 +87,7 @@ class _Call:
         dtype = torch.promote_types(denoised.dtype, torch.float32)
         x, self.denoised = x.to(dtype), denoised.to(dtype, copy=True)
         self.velocity = (x - self.denoised) / self.sigma
-        self._of_itself = [_rms(x), _rms(self.denoised)]
+        self._of_itself = [rms(x), rms(self.denoised)]
         self._sizes: tuple[int, np.ndarray] | None = None  # the last answer, mostly asked for twice, and the id of `before`
 
     def sizes(self, before: "_Call | None") -> np.ndarray:
@@ -94,7 +95,7 @@ class _Call:
         if self._sizes is None or self._sizes[0] != id(before):
             sizes = list(self._of_itself)
             if before is not None:
-                sizes += [_rms(self.denoised - before.denoised), _rms(self.velocity - before.velocity)]
+                sizes += [rms(self.denoised - before.denoised), rms(self.velocity - before.velocity)]
             self._sizes = id(before), torch.stack(sizes).cpu().double().numpy()  # the one transfer
         return self._sizes[1]
 
@@ -234,7 +235,7 @@ class Trace:
             x: its samples as the model sees them, (batch, ...); None if it was broken off.
         """
         self._settle(None)
-        size = None if x is None else _rms(x).cpu().double().numpy()
+        size = None if x is None else rms(x).cpu().double().numpy()
         for division in (self._by_step, self._by_sigma):
             if division is not None:
                 division.end(self._grid[-1], size)
@@ -319,12 +320,6 @@ def _lengths(grid: list[float], time: TimeMap) -> tuple[float, float]:
     """Of the stretch of a grid on which lambda is finite: in sigma and in lambda."""
     finite = [sigma for sigma in grid if math.isfinite(_lam(time, sigma))] or [math.nan]
     return abs(finite[-1] - finite[0]), abs(time.lam(finite[-1]) - time.lam(finite[0]))
-
-
-def _rms(values: torch.Tensor) -> torch.Tensor:
-    """Of every item, (batch,)."""
-    flat = values.flatten(1)
-    return torch.linalg.vector_norm(flat, dim=1) / flat.shape[1] ** 0.5
 
 
 def as_table(rows: list[Row]) -> str:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opened import recorded
 
-from samplers.lab.calibration.file import Calibration, write
+from samplers.lab.calibration.file import CalibrationFile, write
 from samplers.multistep import multistep_plan
 from samplers.time_maps import VE
 
@@ -40,7 +40,7 @@ def base(pack, host, tmp_path, monkeypatch):
         kinds = folder_paths.folder_names_and_paths[name][1]
         monkeypatch.setitem(folder_paths.folder_names_and_paths, name, ([str(base / "models" / name)], kinds))
     folder_paths.filename_list_cache.clear()
-    plan = Calibration.of(multistep_plan(_SIGMAS, 2, VE), _SIGMAS, {})
+    plan = CalibrationFile.of(multistep_plan(_SIGMAS, 2, VE), _SIGMAS, {})
     write(plan, tmp_path, "secret")
     (tmp_path / "secret_00001.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
     yield base
@@ -215,7 +215,7 @@ def test_grids_and_pictures_that_fit_no_memory_are_refused(pack, parts):
 def test_a_strangers_calibration_says_little_and_writes_no_lines_into_the_log(pack, base, caplog):
     folder = base / "models" / "res_calibrations"
     path = write(
-        Calibration.of(multistep_plan(_SIGMAS, 2, VE), _SIGMAS, {"model_class": "x\n\x1b[31m" + "y" * 9000}), folder, "mine"
+        CalibrationFile.of(multistep_plan(_SIGMAS, 2, VE), _SIGMAS, {"model_class": "x\n\x1b[31m" + "y" * 9000}), folder, "mine"
     )
     model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.1).result[0]
     pack["RESCalibrated"].execute(path.name, model)

@@ -92,7 +92,7 @@ def calls(sigmas: Sigmas, settings: Settings, batch: int, level: int, others: in
     steps = len(read_sigmas(sigmas)) - 1
     runs = _CANDIDATES * (pilot + selection) + len(BASES) * selection + (2 + others) * test
     if settings.move_grid:
-        runs += (TRIALS + 2) * pilot + 2 * selection
+        runs += (TRIALS + 2) * pilot + selection
     levels = [settings.first]
     while levels[-1] < level:
         levels.append(2 * levels[-1])

@@ -23,7 +23,7 @@ from ..reference import NotConverged
 from .budget import BASES, BASES_FITTED, HISTORIES, RIDGES, Seeds, Settings, split_seeds
 from .file import MAX_CALLS
 from .fitting import Fitted, Fitting, fit
-from .search import Curve, search
+from .search import GridCurve, search
 from .trajectory import Recorder, Trajectory, fine_grid, joined
 
 # Relative distances below are rounding, those above are all lost; their logarithms say nothing.
@@ -178,6 +178,7 @@ class Calibration:
         base = by_error[0]
         found = Calibrated(self._sigmas, self._bases[base], base, None, self._seeds, (self._steps, agreed), selection=selection)
         least = selection["calibrated"] = selection[base]
+        chosen = analytic[base]
         for name in by_error[:BASES_FITTED]:
             for how in (Fitting(ridge, history, self._settings.robust) for history in HISTORIES for ridge in RIDGES):
                 try:
@@ -189,14 +190,17 @@ class Calibration:
                     least = Errors.of(result)
                     if clearly_less(result, analytic[base]):
                         found.plan, found.base, found.how, selection["calibrated"] = plan, name, how, least
+                        chosen = result
         if self._settings.move_grid:
-            self._move_grid(found, trajectory, measured)
+            self._move_grid(found, trajectory, measured, chosen)
         self._test(found, base, others or {})
         return found
 
-    def _move_grid(self, found: Calibrated, trajectory: Trajectory, measured: Callable[..., torch.Tensor]) -> None:
-        """Search on the pilots, with what was chosen; kept if it wins on the selection seeds."""
-        curve, how = Curve(self._sigmas, self._time, self._floor), found.how or Fitting(RIDGES[-1])
+    def _move_grid(
+        self, found: Calibrated, trajectory: Trajectory, measured: Callable[..., torch.Tensor], chosen: torch.Tensor
+    ) -> None:
+        """Search on the pilots, with what was chosen; kept if it wins on the selection seeds, where that has errors `chosen`."""
+        curve, how = GridCurve(self._sigmas, self._time, self._floor), found.how or Fitting(RIDGES[-1])
         if not curve.movable:
             return
 
@@ -215,7 +219,7 @@ class Calibration:
             return
         sigmas, plan = torch.tensor(grid, dtype=torch.float32), fitted(grid).plan
         moved = measured(plan, sigmas)
-        if clearly_less(moved, measured(found.plan)):
+        if clearly_less(moved, chosen):
             found.sigmas, found.plan, found.how, found.moved = sigmas, plan, how, True
             found.selection["calibrated"] = Errors.of(moved)
 

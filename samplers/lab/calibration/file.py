@@ -31,7 +31,7 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt"
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationFile:
     """What a file holds.
 
     Attributes:
@@ -47,7 +47,7 @@ class Calibration:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Plan, sigmas: Sigmas, provenance: dict[str, Any]) -> "Calibration":
+    def of(cls, plan: Plan, sigmas: Sigmas, provenance: dict[str, Any]) -> "CalibrationFile":
         """Of a plan made for a grid.
 
         Raises:
@@ -75,7 +75,7 @@ class Calibration:
         return json.dumps({**data, "provenance": self.provenance}, indent=1, allow_nan=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Calibration":
+    def from_json(cls, text: str) -> "CalibrationFile":
         """The inverse of `to_json`, to the bit.
 
         Raises:
@@ -134,7 +134,7 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"it holds {constant}; every number must be finite.")
 
 
-def _parsed(data: object) -> Calibration:
+def _parsed(data: object) -> CalibrationFile:
     """Checked field by field, so that whatever passes can be sampled with."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ValueError(f'it is no calibration: "format" must be "{FORMAT}".')
@@ -151,7 +151,7 @@ def _parsed(data: object) -> Calibration:
     if len(stages) != len(steps):
         raise ValueError(f'"stages" must have one entry for every step of its sigmas, {len(steps)}, got {len(stages)}.')
     stages = tuple(_stage(stage, call) for call, stage in enumerate(stages))
-    return Calibration(data["time"], sigmas, stages, _provenance(data.get("provenance")))
+    return CalibrationFile(data["time"], sigmas, stages, _provenance(data.get("provenance")))
 
 
 def _provenance(provenance: object) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def read(path: str | os.PathLike[str]) -> Calibration:
+def read(path: str | os.PathLike[str]) -> CalibrationFile:
     """A file's calibration.
 
     Raises:
@@ -230,14 +230,14 @@ def read(path: str | os.PathLike[str]) -> Calibration:
     try:
         with open(path, "rb") as file:
             raw = file.read(MAX_BYTES + 1)
-        return Calibration.from_json(raw.decode("utf-8"))
+        return CalibrationFile.from_json(raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise ValueError(f"{path.name}: it is not UTF-8 text.") from None
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
 
 
-def write(calibration: Calibration, folder: str | os.PathLike[str], name: str) -> Path:
+def write(calibration: CalibrationFile, folder: str | os.PathLike[str], name: str) -> Path:
     """A new file of the name in a folder, numbered so that none is overwritten.
 
     Raises:

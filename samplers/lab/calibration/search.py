@@ -16,7 +16,7 @@ _FACTORS = (1.5, 1.25, 1.12, 1.06)
 TRIALS = 2 * (KNOTS - 1) * len(_FACTORS)
 
 
-class Curve:
+class GridCurve:
     """Grids of as many steps as a given one, from the same sigma and to the same end.
 
     The knots lie evenly over the steps to the last sigma above 0, which may move too. The curve is what is added to the given
@@ -63,7 +63,7 @@ class Curve:
         return knots
 
 
-def search(curve: Curve, error: Callable[[list[float]], float], start: float) -> list[float] | None:
+def search(curve: GridCurve, error: Callable[[list[float]], float], start: float) -> list[float] | None:
     """The best grid of a pattern search over the distances between knots, at most TRIALS of them tried.
 
     Args:

@@ -10,7 +10,7 @@ from embedded.mixture import ring
 from samplers.lab.calibration.budget import Settings, cost, split_seeds
 from samplers.lab.calibration.calibration import Calibration, Errors, bases, clearly_less, distances, function_of
 from samplers.lab.calibration.report import picture, report
-from samplers.lab.calibration.search import TRIALS, Curve, search
+from samplers.lab.calibration.search import TRIALS, GridCurve, search
 from samplers.lab.reference import NotConverged
 from samplers.time_maps import FLOW, VE
 
@@ -146,19 +146,19 @@ def test_distances_of_what_is_not_finite():
 def test_the_curve_gives_the_grid_itself(time):
     """Where nothing is moved; and moves as told."""
     sigmas = grid_of(time, 9)
-    curve = Curve(sigmas, time, 1e-3)
+    curve = GridCurve(sigmas, time, 1e-3)
     torch.testing.assert_close(torch.tensor(curve.grid(curve.knots)), sigmas, rtol=1e-5, atol=0.0)
     knots = curve.knots.copy()
     knots[-1] += 0.5
     grid = curve.grid(knots)
     assert grid[0] == float(sigmas[0]) and time.lam(grid[-2]) == pytest.approx(time.lam(float(sigmas[-2])) + 0.5, abs=1e-4)
-    assert Curve(sigmas, time, float(sigmas[-2])).grid(knots) is None
+    assert GridCurve(sigmas, time, float(sigmas[-2])).grid(knots) is None
 
 
 def test_the_search_is_bounded_and_finds_what_is_better():
     """Towards a grid whose last sigma is half; no more than TRIALS of them."""
     sigmas, tried = grid_of(VE, 9), []
-    curve = Curve(sigmas, VE, 1e-3)
+    curve = GridCurve(sigmas, VE, 1e-3)
 
     def error(grid):
         tried.append(grid)

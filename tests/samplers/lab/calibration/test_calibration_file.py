@@ -9,14 +9,14 @@ import torch
 from calibration_data import TIMES, grid_of
 
 from samplers.lab.calibration.calibration import bases
-from samplers.lab.calibration.file import MAX_BYTES, Calibration, check_name, check_same_grid, read, write
+from samplers.lab.calibration.file import MAX_BYTES, CalibrationFile, check_name, check_same_grid, read, write
 from samplers.time_maps import VE
 
 
 def kept(time=VE, base="exp_res"):
     """A calibration of an analytic plan."""
     sigmas = grid_of(time)
-    return Calibration.of(bases(sigmas, time)[base], sigmas, {"base": base, "model": "abc", "cfg": 5.0})
+    return CalibrationFile.of(bases(sigmas, time)[base], sigmas, {"base": base, "model": "abc", "cfg": 5.0})
 
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
@@ -125,7 +125,7 @@ def test_random_damage_is_refused_or_harmless(tmp_path):
         place = random_.randrange(len(text))
         damaged = text[:place] + random_.choice('0123456789.-eE"[]{},: aN') + text[place + random_.randrange(4) :]
         try:
-            plan = Calibration.from_json(damaged).plan
+            plan = CalibrationFile.from_json(damaged).plan
         except ValueError:
             continue
         assert all(math.isfinite(stage.scale) for stage in plan.stages)

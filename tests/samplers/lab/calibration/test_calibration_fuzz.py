@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samplers.lab.calibration.calibration import bases
-from samplers.lab.calibration.file import MAX_PROVENANCE, Calibration, check_name, read, write
+from samplers.lab.calibration.file import MAX_PROVENANCE, CalibrationFile, check_name, read, write
 from samplers.time_maps import FLOW, VE
 
 _TIMES = {time.name: time for time in (VE, FLOW)}
 _SIGMAS = grid_of(VE)
-_GOOD = Calibration.of(bases(_SIGMAS, VE)["exp_res_2mc"], _SIGMAS, {"base": "exp_res_2mc", "model": "abc"})
+_GOOD = CalibrationFile.of(bases(_SIGMAS, VE)["exp_res_2mc"], _SIGMAS, {"base": "exp_res_2mc", "model": "abc"})
 _DATA = json.loads(_GOOD.to_json())
 
 json_values = st.recursive(
@@ -98,7 +98,7 @@ def check(content: bytes, folder):
     else:
         plan = kept.plan
         assert all(math.isfinite(number) for stage in plan.stages for number in (stage.scale, *dict(stage.weights).values()))
-        assert Calibration.from_json(kept.to_json()) == kept
+        assert CalibrationFile.from_json(kept.to_json()) == kept
         x, grid = torch.ones(1, 2), torch.tensor(kept.sigmas, dtype=torch.float64)
         with contextlib.suppress(FloatingPointError):  # weights of 1e6 may run away
             kept.sample(lambda x, sigma: 0.5 * x, x, grid, disable=True, time=_TIMES[kept.time])
