@@ -9,11 +9,12 @@ from ..samplers.gddim.blurring import Blurring
 from ..samplers.gddim.cld import CLD
 from ..samplers.gddim.linear_sde import KINDS as PROCESS_KINDS
 from .digits_model import KINDS, mixture_model
-from .inputs import number
+from .inputs import check_choice, number
 from .process_model import mixture_process_model
 
 _CATEGORY = "RES/digits (for trying out)"
 _ANY = "any digit"
+_DIGITS = (_ANY, *map(str, range(digits.CLASSES)))
 _ALIASES = ["res", "digits", "example", "test", "exact"]
 _FRAME = 0.25  # grey between the digits of a picture
 MAX_PIXELS = 2**26  # of a picture: 800 MB
@@ -104,7 +105,7 @@ class DigitsCondition(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "digit",
-                    options=[_ANY, *map(str, range(digits.CLASSES))],
+                    options=list(_DIGITS),
                     default=_ANY,
                     tooltip="Which digit to draw.",
                 )
@@ -115,6 +116,7 @@ class DigitsCondition(io.ComfyNode):
     @classmethod
     def execute(cls, digit) -> io.NodeOutput:
         """CONDITIONING with the weights of the ten classes, shape (1, 1, 10)."""
+        check_choice("digit", digit, _DIGITS)
         weights = torch.ones(1, 1, digits.CLASSES)
         if digit != _ANY:
             weights = torch.zeros_like(weights)

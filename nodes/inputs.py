@@ -1,4 +1,6 @@
-"""Inputs that several nodes have, so that they are called, limited and explained alike."""
+"""Inputs that several nodes have, and choices, so that they are called, limited, explained and refused alike."""
+
+from collections.abc import Collection, Mapping
 
 from comfy_api.v0_0_2 import io
 
@@ -30,3 +32,28 @@ def s_noise_input() -> io.Float.Input:
     """How strong the noise is that a sampler adds."""
     tooltip = "Factor of the added noise. 1 is right; above adds detail and grain, below smooths."
     return number("s_noise", 1.0, 0.0, 10.0, 0.01, tooltip, advanced=True)
+
+
+def shown(value) -> str:
+    """A value from outside in an error, short."""
+    return f"{value!r:.40}" if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"
+
+
+def check_choice(name: str, value, choices: Collection[str]) -> None:
+    """The host checks what is chosen in a widget, but not what another node gives to it.
+
+    Raises:
+        ValueError: the value of the input is none of the choices.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {shown(value)}.")
+
+
+def one_of(name: str, value, choices: Mapping[str, object]):
+    """What a choice stands for.
+
+    Raises:
+        ValueError: the value of the input is none of the choices.
+    """
+    check_choice(name, value, choices)
+    return choices[value]

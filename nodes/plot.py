@@ -9,7 +9,9 @@ from ..samplers.grid_picture import picture
 from ..samplers.time_maps import TimeMap
 from .figures import as_image, check_matplotlib
 from .host import time_map
+from .inputs import check_choice
 
+_AXES = ("auto", "logSNR", "sigma")
 _OTHERS = ("sigmas_b", "sigmas_c", "sigmas_d")
 
 
@@ -33,8 +35,8 @@ class RESSigmasPlot(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "axis",
-                    options=["auto", "logSNR", "sigma"],
-                    default="auto",
+                    options=list(_AXES),
+                    default=_AXES[0],
                     tooltip="auto: logSNR with a model, sigma without. Step sizes are in lambda, half the logSNR, with a model, "
                     "and in log sigma without.",
                 ),
@@ -50,6 +52,7 @@ class RESSigmasPlot(io.ComfyNode):
             ValueError: logSNR without a model, or SIGMAS that are no grid of the model.
             RuntimeError: matplotlib is not installed.
         """
+        check_choice("axis", axis, _AXES)
         if axis == "logSNR" and model is None:
             raise ValueError("axis is 'logSNR' and no model is connected; connect the one the SIGMAS are for, or choose 'sigma'.")
         time = None if model is None else time_map(model.get_model_object("model_sampling"))

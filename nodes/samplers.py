@@ -20,7 +20,7 @@ from ..samplers.res import (
 )
 from ..samplers.tableaus import MIN_NODE, res_2s, res_3s
 from ..samplers.time_maps import FLOW, FLOW_LOG_SIGMA
-from .inputs import number
+from .inputs import number, one_of
 from .registry import for_host
 
 _FLOW_TIMES = {"logsnr": FLOW, "log_sigma": FLOW_LOG_SIGMA}
@@ -80,7 +80,7 @@ def _node_input(name, default, ordinal):
 
 
 def _sampler(sample, default_flow_time, flow_variable, **options):
-    flow_time = _FLOW_TIMES.get(flow_variable, default_flow_time)
+    flow_time = one_of("flow_variable", flow_variable, {"auto": default_flow_time, **_FLOW_TIMES})
     return io.NodeOutput(comfy.samplers.KSAMPLER(for_host(Sampler(sample, flow_time)), extra_options=options))
 
 

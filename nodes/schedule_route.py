@@ -20,6 +20,7 @@ from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE
 from .calls import calls_on, samplers_with_known_calls
 from .host import prompt_server
+from .inputs import check_choice, one_of, shown
 from .schedules import RESLogSNRCurve, RESLogSNRSchedule
 
 PATH = "/comfyui_res/grid"
@@ -97,7 +98,7 @@ def grid(body: bytes) -> dict:
         raise ValueError(f"the body must be JSON; it is none: {error}.") from None
     if not isinstance(request, dict) or not isinstance(request.get("inputs"), dict):
         raise ValueError("the body must be an object with the node's id in 'node' and its widgets' values in 'inputs'.")
-    node = _one_of(_NODES, "node", request.get("node"))
+    node = one_of("node", request.get("node"), _NODES)
     time, of_model = _model(request.get("model"))
     inputs = _inputs([i for i in node.define_schema().inputs if i.id != "model"], dict(request["inputs"]))
     if inputs["denoise"] > 0.0 and inputs["steps"] / inputs["denoise"] > MAX_GRID:
@@ -120,20 +121,14 @@ def _finite_or_none(values: list[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
-def _one_of(choices: dict, name: str, value):
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {_shown(value)}.")
-    return choices[value]
-
-
 def _calls(sampler, sigmas: list[float]) -> int | None:
-    return None if sampler is None else calls_on(sigmas, _one_of(samplers_with_known_calls(), "sampler", sampler))
+    return None if sampler is None else calls_on(sigmas, one_of("sampler", sampler, samplers_with_known_calls()))
 
 
 def _model(model):
     if not isinstance(model, dict):
-        return _one_of(TYPICAL, "model", model)
-    time = _one_of(_KINDS, "kind of model", model.get("kind"))
+        return one_of("model", model, TYPICAL)
+    time = one_of("kind of model", model.get("kind"), _KINDS)
     low, high = (_number(f"{name} of model", model.get(name), 1e-12, 1e12) for name in SigmaRange._fields)
     if not (low < high and time.allows(high)):
         raise ValueError(f"the sigmas of model must satisfy sigma_min < sigma_max, 1 at most on flow; got {low:g} and {high:g}.")
@@ -147,34 +142,29 @@ def _inputs(declared: list, values: dict, prefix: str = "") -> dict:
         name = prefix + item.id
         if isinstance(item, io.DynamicCombo.Input):
             options = {option.key: option for option in item.options}
-            option = _one_of(options, name, values.pop(name, item.options[0].key))
+            option = one_of(name, values.pop(name, item.options[0].key), options)
             result[item.id] = {item.id: option.key, **_inputs(option.inputs, values, f"{name}.")}
         else:
             result[item.id] = _value(name, item, values.pop(name, item.default))
     if not prefix and values:
-        raise ValueError(f"there is no input {_shown(next(iter(values)))} with these choices; remove it.")
+        raise ValueError(f"there is no input {shown(next(iter(values)))} with these choices; remove it.")
     return result
 
 
 def _value(name: str, item, value):
     if isinstance(item, io.Combo.Input):
-        _one_of(dict.fromkeys(item.options), name, value)
+        check_choice(name, value, item.options)
         return value
     if isinstance(item, io.String.Input):
         if not isinstance(value, str):
-            raise ValueError(f"{name} must be text, got {_shown(value)}.")
+            raise ValueError(f"{name} must be text, got {shown(value)}.")
         return value
     if isinstance(item, io.Int.Input) and not isinstance(value, int):
-        raise ValueError(f"{name} must be a whole number, got {_shown(value)}.")
+        raise ValueError(f"{name} must be a whole number, got {shown(value)}.")
     return _number(name, value, item.min, item.max)
 
 
 def _number(name: str, value, low: float, high: float):
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {_shown(value)}.")
+        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {shown(value)}.")
     return value
-
-
-def _shown(value) -> str:
-    """A value from outside in an error, short."""
-    return f"{value!r:.40}" if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"

@@ -7,7 +7,7 @@ from ..samplers.churn import Churn
 from ..samplers.res import NOISES, SAMPLERS, Sampler
 from ..samplers.stochastic import SOLVERS, sample_res_churn
 from .host import model_sampling_of, sigma_range
-from .inputs import number, s_noise_input
+from .inputs import check_choice, number, one_of, s_noise_input
 from .registry import for_host
 
 _SDE = {"exp_res": "exp_res_sde", "2m": "exp_res_2m_sde", "2s": "exp_res_2s_sde", "3s": "exp_res_3s_sde"}
@@ -63,7 +63,7 @@ class RESSDE(io.ComfyNode):
     @classmethod
     def execute(cls, method, eta, s_noise, noise=NOISES[0]) -> io.NodeOutput:
         """A SAMPLER with the given noise."""
-        sampler = for_host(SAMPLERS[_SDE[method]])
+        sampler = for_host(SAMPLERS[one_of("method", method, _SDE)])
         return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"eta": eta, "s_noise": s_noise, "noise": noise}))
 
 
@@ -105,6 +105,7 @@ class RESStochasticChurn(io.ComfyNode):
         """A SAMPLER with the given churn."""
         churn = {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
         Churn(**churn)  # raises before anything is sampled
+        check_choice("solver", solver, SOLVERS)
         sampler = for_host(Sampler(_within_model, SAMPLERS[solver].flow_time, stochastic=True))
         return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"solver": solver, **churn}))
 
