@@ -197,7 +197,8 @@ class Plan:
             weights += "".join(f"  x{call}: {w:+.9f}" for call, w in s.states)
             weights += f"  guided: {s.guided:+.9f}" if s.guided else ""
             noise = "".join(f"  n{k}: {w:+.6f}" for k, w in enumerate(s.noise))
-            row = f"{index:4d} {s.step:4d} {s.sigma:12.6g} {self.time.lam(s.sigma):9.5f} {s.h:9.5f} {s.scale:12.9f}  "
+            lam = round(self.time.lam(s.sigma), 5) + 0.0  # no -0.00000
+            row = f"{index:4d} {s.step:4d} {s.sigma:12.6g} {lam:9.5f} {s.h:9.5f} {s.scale:12.9f}  "
             lines.append(row + weights + noise + ("" if s.closes_step else "  (stage)"))
         return "\n".join(lines)
 
