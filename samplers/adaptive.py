@@ -35,7 +35,7 @@ from .time_maps import FLOW_LOG_SIGMA, VE, TimeMap
 
 RTOL, ATOL, MAX_CALLS = 0.05, 0.0078, 100  # the tolerances are those of the host's dpm_adaptive
 
-# Of the nodes measured, on the digits and on trained networks, those with the least error at equal calls; about 30 % below
+# Of the nodes measured, on the digits and on trained networks, those with the least error at equal calls, well below
 # (1/3, 2/3), which are those of exp_res_3s.
 C2, C3 = 0.4, 0.75
 _PAIR = res_3s(C2, C3)

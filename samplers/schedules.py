@@ -18,7 +18,7 @@ MOST_STEPS = 1_000_000
 
 DIRECTIONS = ("denoise", "invert", "denoise inverted")
 # Where the inversion of a flow model ends: at sigma 1 the latent holds nothing of the image, and the host divides by 1 - sigma.
-# From 0.999 on the end does not change the error of a round trip; nearer to 1 the division costs float32 digits.
+# Nearer to 1 a round trip gains nothing, and the division costs float32 digits.
 FLOW_INVERSION_END = 0.999
 # Where it starts, as a fraction of the smallest sigma above 0. Chosen from 1/2, 1/3 and Flip Sigmas' 0.0001 on the exact digits
 # and the trained networks; docs/inversion.md has the last two. A network whose output does not change below its smallest

@@ -79,8 +79,8 @@ def _dense_middle(u: np.ndarray, ends: Ends, density: float) -> np.ndarray:
     return _uniform(u + density * np.sin(2.0 * np.pi * u) / (2.0 * np.pi), ends)
 
 
-# The defaults of arctan were chosen by exp_res on the development cases: weights of 0.3 to 0.5 and turns of 1 to 2 measure within
-# 8 % of each other, weight 1 two to three times worse. See docs/grids.md for other seeds.
+# The defaults of arctan were chosen by exp_res on the development cases: weights of 0.3 to 0.5 and turns of 1 to 2 measure
+# alike, weight 1 far worse. docs/grids.md has the defaults on other seeds.
 SPACINGS = {
     "arctan": Spacing(_arctan, {"weight": Parameter(0.3, 0.0, 1.0), "turn": Parameter(2.0, 0.1, 10.0)}),
     "uniform": Spacing(_uniform, {}),
