@@ -1,5 +1,6 @@
 """Results on the disk, a file each, so that work that was interrupted goes on where it stopped."""
 
+import contextlib
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import torch
 
 FORMAT = "1"
 _MAX_FACTS = 1_000_000  # characters
+MOST_BYTES = 8 * 2**30
 
 
 class Record(NamedTuple):
@@ -24,14 +26,18 @@ class Record(NamedTuple):
 
 
 class Store:
-    """A folder of records by key.
+    """A folder of records by key. What was used longest ago makes room for what is new.
+
+    Args:
+        folder: holds nothing else; made with the first record.
+        most_bytes: of all records together; the newest is kept whatever its size.
 
     Attributes:
         trouble: why a record could not be kept, None while all could be.
     """
 
-    def __init__(self, folder: Path):
-        self._folder = folder
+    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES):
+        self._folder, self._most_bytes = folder, most_bytes
         self.trouble: str | None = None
 
     def get(self, key: str, facts: Mapping[str, type] | None = None, tensors: Collection[str] = ()) -> Record | None:
@@ -56,6 +62,8 @@ class Store:
                 of_file = {name: file.get_tensor(name).clone() for name in file.keys()}
                 record = Record(json.loads(metadata["facts"]), of_file)
             _check(record, facts or {}, tensors)
+            with contextlib.suppress(OSError):
+                os.utime(path)
             return record
         except (OSError, ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
             logging.getLogger(__name__).warning("%s is not used and will be made anew: %s.", path, error)
@@ -72,12 +80,27 @@ class Store:
                 temporary = file.name
                 file.write(data)
             os.replace(temporary, self._path(key))
+            self._make_room(self._path(key))
         except OSError as error:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
             if self.trouble is None:
                 logging.getLogger(__name__).warning("results cannot be kept in %s: %s.", self._folder, error)
             self.trouble = f"results could not be kept in {self._folder} ({error}); free space there, or they are computed anew"
+
+    def _make_room(self, newest: Path) -> None:
+        """Remove what was used longest ago until the rest may stay. What another process removes or reads is passed over."""
+        found = []
+        for path in self._folder.glob("*.safetensors"):
+            with contextlib.suppress(OSError):
+                stat = path.stat()
+                found.append((stat.st_mtime_ns, stat.st_size, path))
+        excess = sum(size for _, size, _ in found) - self._most_bytes
+        for _, size, path in sorted(found):
+            if excess > 0 and path != newest:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                    excess -= size
 
     def _path(self, key: str) -> Path:
         if not (key.isalnum() and key.isascii()):

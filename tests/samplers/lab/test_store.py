@@ -67,6 +67,25 @@ def test_a_full_disk_is_told_and_work_goes_on(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["first.safetensors"]
 
 
+def test_what_was_used_longest_ago_makes_room(tmp_path):
+    record = {"distances": torch.zeros(1000)}
+    store = Store(tmp_path, most_bytes=3 * 4500)
+    for age, key in enumerate(("a", "b", "c")):
+        store.put(key, {}, record)
+        os.utime(tmp_path / f"{key}.safetensors", (1000 + age, 1000 + age))
+    assert store.get("a") is not None  # and so used last
+    store.put("d", {}, record)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["a", "c", "d"] and store.trouble is None
+
+
+def test_the_newest_is_kept_whatever_its_size(tmp_path):
+    (tmp_path / "in_use.safetensors").mkdir()  # what cannot be removed is passed over
+    store = Store(tmp_path, most_bytes=100)
+    for key in ("first", "second"):
+        store.put(key, {}, _TENSORS)
+    assert store.get("first") is None and store.get("second") is not None and store.trouble is None
+
+
 @pytest.mark.parametrize(
     "facts, tensors, what",
     [
