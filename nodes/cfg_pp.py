@@ -1,8 +1,11 @@
 """What samplers with CFG++ need of the host: the unconditional output beside the guided one, from the same model call."""
 
+import logging
+
 import comfy.model_patcher
 import comfy.samplers
 
+_STRONGEST = 3.0  # CFG that is not warned of; at 20 steps 1 is about what 3 is without CFG++, see samplers/cfg_pp.py
 _REMEDY = "Sample with CFG and a negative conditioning (KSampler, SamplerCustom, CFGGuider), or take a sampler without cfg_pp."
 
 
@@ -29,6 +32,8 @@ class GuidedAndUnconditional:
         stock = getattr(type(guider), "predict_noise", None) is comfy.samplers.CFGGuider.predict_noise
         if stock and not guider.conds.get("negative"):
             raise ValueError(f"the guider has no negative conditioning, which a sampler with CFG++ needs. {_REMEDY}")
+        if isinstance(cfg := getattr(guider, "cfg", None), (int, float)) and cfg > _STRONGEST:
+            logging.warning("ComfyUI-RES: cfg is %g, which is very strong for a sampler with CFG++; take 0.5 to 1.5.", cfg)
         self.noise = getattr(model, "noise", None)
         self._model, self._unconditional, self._mask = model, None, None
         options = dict(extra_args.get("model_options", {}))

@@ -271,3 +271,9 @@ def test_scale_of_one_step(sample):
     sigmas = torch.tensor([14.6, 1e-4])
     both = (sample("eps", name, 1.0, sigmas=sigmas) for name in ("exp_res_2m_cfg_pp", "exp_res_2m"))
     torch.testing.assert_close(*both, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("cfg, warned", [(1.5, False), (7.0, True)])
+def test_a_cfg_made_for_other_samplers_is_warned_of(sample, caplog, cfg, warned):
+    sample("eps", "exp_res_cfg_pp", cfg)
+    assert ("cfg is 7, which is very strong for a sampler with CFG++; take 0.5 to 1.5" in caplog.text) is warned
