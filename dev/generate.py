@@ -1,4 +1,4 @@
-"""Writes what follows from the nodes' schemas: English locale, the inputs in help pages; with --pictures the pages' pictures.
+"""Writes what follows from the nodes' schemas: English locale, inputs and outputs in help pages; --pictures: and their pictures.
 
 .host/venv/bin/python -m dev.generate [--pictures]
 """
@@ -14,7 +14,7 @@ from .setup import ROOT
 
 NODE_DEFS = ROOT / "locales" / "en" / "nodeDefs.json"
 PAGES = ROOT / "web" / "docs"
-_INPUTS = re.compile(r"(?<=^## Inputs\n\n).*?(?=^## )", re.MULTILINE | re.DOTALL)
+_SECTIONS = re.compile(r"(?<=^## Inputs\n\n).*?(?=^## (?!Outputs))", re.MULTILINE | re.DOTALL)
 
 
 def nodes_of_pack() -> dict[str, type]:
@@ -51,9 +51,12 @@ def _words(name: str, item) -> dict[str, str]:
 
 
 def page(text: str, node: type) -> str:
-    """A help page whose section on inputs is the schema's."""
-    lines = [f"- **{name}**: {item.tooltip or ''}" for name, item in inputs_of(node.define_schema().inputs)]
-    return _INPUTS.sub(lambda _: "\n".join(lines) + "\n\n", text)
+    """A help page whose sections on inputs, and on outputs that have a tooltip, are the schema's."""
+    schema = node.define_schema()
+    lines = [f"- **{name}**: {item.tooltip or ''}" for name, item in inputs_of(schema.inputs)]
+    if outputs := [f"- **{item.display_name or item.get_io_type()}**: {item.tooltip}" for item in schema.outputs if item.tooltip]:
+        lines += ["", "## Outputs", "", *outputs]
+    return _SECTIONS.sub(lambda _: "\n".join(lines) + "\n\n", text)
 
 
 def as_json(value) -> str:

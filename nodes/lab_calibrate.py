@@ -54,11 +54,11 @@ class RESLabCalibrate(io.ComfyNode):
                 io.Sigmas.Input("sigmas", tooltip="The grid to fit on, falling; the SAMPLER is for it alone."),
                 io.Int.Input(
                     "pilots",
-                    default=8,
+                    default=16,
                     min=2,
                     max=256,
                     tooltip="Trajectories that are fitted to, in batches of the latent's size. As many more choose between fits, "
-                    "and as many again measure the result.",
+                    "and as many again measure the result. Below 16 a fit under strong guidance can be luck.",
                 ),
                 io.String.Input(
                     "name",

@@ -94,32 +94,32 @@ class RESMultistep(io.ComfyNode):
             display_name="RES Multistep",
             category="RES/samplers",
             description="Refined exponential multistep solver, deterministic. One model call a step: 20 steps are 20 calls. "
-            "Order 2 and 3 are the samplers exp_res_2m and exp_res_3m, with corrector exp_res_2mc and exp_res_3mc; order 4 with "
-            "corrector and interpolation in alpha is exp_res.",
+            "The defaults are the sampler exp_res. Interpolation lambda at order 2 or 3 is the RES paper's exp_res_2m or "
+            "exp_res_3m, with corrector exp_res_2mc or exp_res_3mc.",
             search_aliases=["res", "res_2m", "res_3m", "exponential", "sampler"],
             inputs=[
                 io.Int.Input(
                     "order",
-                    default=2,
+                    default=4,
                     min=1,
                     max=4,
-                    tooltip="How many of the last denoised outputs a step combines. 2 suits 8 steps and more; 3 needs "
-                    "15 or more and a smooth schedule, 4 interpolation in alpha. One model call a step at every order.",
+                    tooltip="How many of the last denoised outputs a step combines. 4 is for interpolation in alpha; in lambda 2 "
+                    "suits 8 steps and more, 3 needs 15 or more and a smooth schedule. One model call a step at every order.",
                 ),
                 io.Boolean.Input(
                     "corrector",
-                    default=False,
+                    default=True,
                     tooltip="Redo every step once the output at its end is known. Costs no model call and measures better "
                     "nearly everywhere.",
                 ),
                 io.DynamicCombo.Input(
                     "interpolation",
                     options=[
-                        io.DynamicCombo.Option("lambda", [_last_step_input()]),
                         io.DynamicCombo.Option("alpha", _alpha_inputs()),
+                        io.DynamicCombo.Option("lambda", [_last_step_input()]),
                     ],
-                    tooltip="The variable in which denoised outputs are interpolated. lambda: half the logSNR, as in the RES "
-                    "paper. alpha: finite at both ends of a schedule, and stable at high order.",
+                    tooltip="The variable in which denoised outputs are interpolated. alpha: finite at both ends of a "
+                    "schedule, and stable at high order. lambda: half the logSNR, as in the RES paper.",
                 ),
                 io.Combo.Input(
                     "start",
