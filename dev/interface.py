@@ -1,10 +1,11 @@
-"""What saved workflows name of the pack: nodes, inputs, options, outputs, samplers, schedulers; and what would break them.
+"""What saved workflows name of the pack, from nodes and their inputs to samplers and schedulers; and what would break them.
 
 python3 -m dev.interface   # records additions in tests/nodes/interface.json; refuses what breaks workflows
 """
 
 import itertools
 import json
+import math
 import sys
 from collections.abc import Iterator
 
@@ -14,7 +15,9 @@ from .setup import ROOT, SetupError, ensure_host, exit_on_signals
 SNAPSHOT = ROOT / "tests" / "nodes" / "interface.json"
 _MODULE = "custom_nodes.ComfyUI-RES"  # as `server` links the pack
 _CHOICE = "COMFY_DYNAMICCOMBO_V3"  # a combo whose options have inputs of their own
-_WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", _CHOICE}
+_NUMBERS = {"INT", "FLOAT"}
+_NO_LIMITS = (-math.inf, math.inf)
+_WIDGETS = {*_NUMBERS, "STRING", "BOOLEAN", "COMBO", _CHOICE}
 # The host's lists end with the pack's names, of which these are the first.
 _FIRST_SAMPLER, _FIRST_SCHEDULER = "exp_res", "logsnr_uniform"
 
@@ -33,7 +36,7 @@ def interface(object_info: dict) -> dict:
 
 
 def _inputs(declared: dict) -> dict:
-    """name -> type, whether it must be given, and options, in the editor's order."""
+    """name -> type, whether it must be given, and options or limits, in the editor's order."""
     result = {}
     for group in ("required", "optional"):
         for name, (kind, more) in declared.get(group, {}).items():
@@ -42,6 +45,8 @@ def _inputs(declared: dict) -> dict:
                 result[name]["options"] = {option["key"]: _inputs(option["inputs"]) for option in more["options"]}
             elif kind == "COMBO":
                 result[name]["options"] = [option for option in more["options"] if not _of_a_folder(option)]
+            elif kind in _NUMBERS:
+                result[name]["limits"] = [more["min"], more["max"]]
     return result
 
 
@@ -79,6 +84,10 @@ def _broken_inputs(where: str, old: dict, new: dict) -> Iterator[str]:
             yield f"{path} was {item['type']} and is {now['type']}"
         if now["required"] and not item["required"]:
             yield f"{path} was optional and is required"
+        low_now, high_now = now.get("limits", _NO_LIMITS)
+        low, high = item.get("limits", (low_now, high_now))
+        if low < low_now or high_now < high:
+            yield f"{path} took {low} to {high} and takes {low_now} to {high_now}"
         for option in item.get("options", []):
             if option not in now.get("options", []):
                 yield f"{path} has lost its option {option}"

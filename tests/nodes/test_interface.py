@@ -56,6 +56,8 @@ BREAKS = {
     "RESMultistep.start has lost its option low order": lambda s: _inputs(s)["start"].update(options=["single step"]),
     "RESMultistep.interpolation has lost its option alpha": lambda s: _inputs(s)["interpolation"]["options"].pop("alpha"),
     "RESMultistep.interpolation=alpha.power is gone": lambda s: _inputs(s)["interpolation"]["options"]["alpha"].pop("power"),
+    "RESMultistep.order took 1 to 4 and takes 1 to 3": lambda s: _inputs(s)["order"].update(limits=[1, 3]),
+    "RESMultistep.order took 1 to 4 and takes 2 to 4": lambda s: _inputs(s)["order"].update(limits=[2, 4]),
     "RESMultistep.new is new and required": lambda s: _inputs(s).update(new={"type": "INT", "required": True}),
     "RESMultistep's widgets stand in another order": lambda s: _first(_inputs(s), "new", {"type": "INT", "required": False}),
     "RESLabMeasure.vae was optional and is required": lambda s: _inputs(s, "RESLabMeasure")["vae"].update(required=True),
@@ -76,6 +78,7 @@ def test_additions_break_nothing():
     changed = copy.deepcopy(RECORDED)
     _inputs(changed)["new"] = {"type": "INT", "required": False}
     _inputs(changed)["start"]["options"].insert(0, "new")
+    _inputs(changed)["order"]["limits"] = [0, 5]
     _inputs(changed, "RESLabMeasure")["model"]["type"] += ",NEW"
     changed["nodes"]["RESNew"] = {"inputs": {"new": {"type": "INT", "required": True}}, "outputs": []}
     changed["nodes"]["RESLabMeasure"]["outputs"].append(["STRING", "new"])
