@@ -14,6 +14,7 @@ from .workflow import to_prompt
 
 EXAMPLE = ROOT / "example_workflows" / "digits_res_3s.json"
 OUTPUT = ROOT / "output"
+_NEXT = "Next: ./demo --ui, and the template digits_which_sampler_is_best, which measures this pack beside the host's samplers"
 
 
 def main() -> int:
@@ -30,7 +31,9 @@ def main() -> int:
         print("Starting ComfyUI ...", file=sys.stderr, flush=True)
         with server(host, HOST / "ui" if options.ui else None, options.port) as client:
             print(asyncio.run(sample(client)), flush=True)
-            if options.ui:
+            if not options.ui:
+                print(_NEXT, file=sys.stderr)
+            else:
                 print(f"ComfyUI is running at {client.url} (Ctrl-C ends it)", flush=True)
                 client.process.wait()
     except KeyboardInterrupt:
