@@ -1,7 +1,7 @@
 """./test: set up, then pytest on the newest host and the in-process tests on the oldest.
 
 --long adds what takes long, the in-process and server tests on every host version, and those in a browser on the oldest, each
-with its own editor. Other arguments go to pytest.
+with its own editor. Other arguments go to pytest, which then runs on the newest host alone, with --long on all.
 """
 
 import os
@@ -18,15 +18,19 @@ def main() -> int:
     exit_on_signals()
     arguments = sys.argv[1:]
     long = "--long" in arguments
+    everything = set(arguments) <= {"--long"}
     statuses = []
-    versions = [NEWEST] if "COMFYUI_PATH" in os.environ else list(CARRIERS) if long else [NEWEST, OLDEST]
+    if "COMFYUI_PATH" in os.environ or not (everything or long):
+        versions = [NEWEST]
+    else:
+        versions = list(CARRIERS) if long else [NEWEST, OLDEST]
     try:
         for version in versions:
             host = ensure_host(version)
             tools = ensure_tools(host, ROOT / "tests" / "requirements.txt")
             env = {**host.environment(tools), "COMFYUI_RES_TREE": str(host.tree), "PYTHONDONTWRITEBYTECODE": "1"}
             command = [str(host.python), "-m", "pytest", "-c", "tests/pytest.ini", *(arguments or ["tests"])]
-            if set(arguments) <= {"--long"}:
+            if everything:
                 command += _spread()
             if long and (frontend := ensure_frontend(host)):
                 env["COMFYUI_RES_FRONTEND"] = str(frontend)
