@@ -26,7 +26,7 @@ def main() -> int:
     command += ["--ui"] if options.ui else []
     command += ["--port", str(options.port)] if options.port else []
     os.chdir(ROOT)
-    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    env = host.environment()
     if os.name == "nt":  # where exec would give the terminal back at once
         return subprocess.call(command, env=env)
     os.execve(command[0], command, env)

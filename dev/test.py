@@ -28,7 +28,7 @@ def main() -> int:
         for version in versions:
             host = ensure_host(version)
             tools = ensure_tools(host, ROOT / "tests" / "requirements.txt")
-            env = {**host.environment(tools), "COMFYUI_RES_TREE": str(host.tree), "PYTHONDONTWRITEBYTECODE": "1"}
+            env = {**host.environment(tools), "COMFYUI_RES_TREE": str(host.tree)}
             command = [str(host.python), "-m", "pytest", "-c", "tests/pytest.ini", *(arguments or ["tests"])]
             if everything:
                 command += _spread()
