@@ -138,17 +138,13 @@ def _reason(log: Path) -> str:
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """End the server and whatever it started."""
+    """End the server and whatever it started, at once: what it keeps is in files that are whole at any time."""
     if os.name == "nt":  # without groups of processes
         process.kill()
-        process.wait()
-        return
-    for sig in (signal.SIGINT, signal.SIGKILL):
+    else:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sig)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=15)
-            return
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 class Client:

@@ -24,11 +24,11 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     skip = pytest.mark.skip(reason="takes long; run ./test --long")
     for item in items:
-        if "servers" in item.fixturenames:
+        if {"servers", "lasting_servers"} & set(item.fixturenames):
             item.add_marker(pytest.mark.server)
         if "editor" in item.fixturenames:
             item.add_marker(pytest.mark.browser)
-        if {"pack", "servers", "editor"} & set(item.fixturenames):
+        if {"pack", "servers", "lasting_servers", "editor"} & set(item.fixturenames):
             item.add_marker(pytest.mark.host)
         if "long" in item.keywords and not config.getoption("--long"):
             item.add_marker(skip)
@@ -55,11 +55,11 @@ def pack(host):
     return {name: node for name, node in host.NODE_CLASS_MAPPINGS.items() if name.startswith("RES")}
 
 
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory):
-    """servers() starts one more server with the pack in it, and a pack for tests that counts model calls; gives its client.
+@contextlib.contextmanager
+def _servers(tmp_path_factory):
+    """A function that starts one more server with the pack in it, and a pack for tests that counts model calls; gives its client.
 
-    It takes more arguments for the host's main.py.
+    It takes more arguments for the host's main.py. The servers end with the context.
     """
     from dev.server import server as run_server
     from dev.setup import Host
@@ -77,7 +77,21 @@ def servers(tmp_path_factory):
         yield start
 
 
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    """servers() starts one more server, for the tests of a file."""
+    with _servers(tmp_path_factory) as start:
+        yield start
+
+
 @pytest.fixture(scope="session")
-def server(servers):
+def lasting_servers(tmp_path_factory):
+    """lasting_servers() starts one more server, for all tests."""
+    with _servers(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def server(lasting_servers):
     """A client of a running server, shared by the tests."""
-    return servers()
+    return lasting_servers()

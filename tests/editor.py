@@ -160,10 +160,16 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def server_of_editor(lasting_servers):
+    """A client of the server of all pages, one after the other: the renderer is a setting of the server's."""
+    return lasting_servers()
+
+
 @pytest.fixture(scope="session", params=["classic", "nodes2"])
-def page_of_renderer(request, chromium, servers):
-    """One page for all tests in a renderer, on a server of its own: the renderer is a setting of the server's."""
-    editor = Editor(chromium, servers(), request.param)
+def page_of_renderer(request, chromium, server_of_editor):
+    """One page for the tests of a file in a renderer."""
+    editor = Editor(chromium, server_of_editor, request.param)
     yield editor
     editor.page.close()
 
