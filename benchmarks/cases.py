@@ -207,10 +207,10 @@ def standard_cases(batch: int = BATCH, seed: int = 0, converging: int = CONVERGI
 
 
 def network_cases(batch: int = BATCH, seed: int = 0, converging: int = CONVERGING) -> list[NetworkCase]:
-    """The trained networks, with and without CFG 3."""
+    """The networks trained on digits, with and without CFG 3."""
     cases = []
     for name, network in networks.NETWORKS.items():
-        if network.file.is_file():
+        if network.data is networks.DIGITS and network.file.is_file():
             for cfg in (1.0, 3.0):
                 label = name + (f" CFG {cfg:g}" if cfg != 1.0 else "")
                 cases.append(NetworkCase(label, network.shape, network.kind, cfg, batch, seed, converging, name))

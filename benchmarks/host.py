@@ -1,13 +1,6 @@
 """The real host in this process, and its deterministic samplers by name."""
 
-import asyncio
-import logging
-import os
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parent.parent
-TREE = Path(os.environ.get("COMFYUI_RES_TREE") or os.environ.get("COMFYUI_PATH") or ROOT / ".host" / "ComfyUI")
+from dev.in_process import load, loaded
 
 # name -> (sampler of comfy.k_diffusion.sampling, options that make it deterministic)
 DETERMINISTIC = {
@@ -43,35 +36,10 @@ _VP = {"interpolation": "alpha", "data_scale": 1.5, "power": 2.0, "eps_share": 0
 NODE_FORMS = {"Multistep 4, VP alpha": (4, True, _VP, "low order", "auto")}
 
 
-def load() -> None:
-    """Import comfy on the CPU and load the pack into it, as the server would; once.
-
-    Raises:
-        SystemExit: there is no ComfyUI; the message says how to get one.
-    """
-    if _loaded("registry"):
-        return
-    if not (TREE / "main.py").is_file():
-        raise SystemExit(f"no ComfyUI at {TREE}; run ./demo once, or set COMFYUI_PATH.")
-    if str(TREE) not in sys.path:
-        sys.path.insert(0, str(TREE))
-    import comfy.cli_args
-
-    comfy.cli_args.args.cpu = True
-    logging.getLogger().setLevel(logging.WARNING)
-    import nodes
-
-    asyncio.run(nodes.load_custom_node(str(ROOT)))
-
-
 def pack(module: str):
     """A module of the pack's `nodes`, as the host knows it."""
     load()
-    return _loaded(module)
-
-
-def _loaded(module: str):
-    return next((found for name, found in sys.modules.items() if name.endswith(f".nodes.{module}")), None)
+    return loaded(module)
 
 
 def sampler(name: str):

@@ -13,10 +13,10 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from dev.in_process import ROOT, TREE
 from dev.package import build, field
 
 from . import pages
-from .host import ROOT, TREE
 
 PAGE, PARTS, MINUTES = None, (), 2
 RUNS = 3

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-OUTPUT = ROOT / "output"  # where pictures wait until their page is published
+from dev.in_process import OUTPUT, ROOT
+
 Report = dict[str, str]
 _OPENING = re.compile(r"^<!-- python -m benchmarks (\w+)(?: (\w+))? -->$", re.MULTILINE)
 _BLOCK = re.compile(_OPENING.pattern + r"\n((?:(?!<!-- ).*\n)*)<!-- end -->$", re.MULTILINE)

@@ -8,8 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks.host import load
-
+from .in_process import load
 from .setup import ROOT
 
 NODE_DEFS = ROOT / "locales" / "en" / "nodeDefs.json"

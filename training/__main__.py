@@ -1,8 +1,8 @@
-"""Trains a network on the digits and writes its weights, on one CPU thread.
+"""Trains a network on the emoji or the digits and writes its weights, on a GPU where there is one, else on one CPU thread.
 
-.host/venv/bin/python -m training             # what there is, and how long it takes
-.host/venv/bin/python -m training unet        # trains one; the weights go to output/
-.host/venv/bin/python -m training unet --help
+.host/venv/bin/python -m training                   # what there is, and how long it takes
+.host/venv/bin/python -m training emoji_sd          # trains one; the weights go to output/
+.host/venv/bin/python -m training emoji_sd --help
 """
 
 import argparse
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.pages import OUTPUT, ROOT
+from dev.in_process import OUTPUT, ROOT
 from embedded.cld_checkpoint import DIGITS_CLD
 
 from . import cld, train
@@ -36,6 +36,9 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {
+    "emoji_sd": Recipe("Stable Diffusion 1.5's UNet, eps, from emoji_ddpm", 12, NETWORKS["emoji_sd"].file, train),
+    "emoji_ddpm": Recipe("the same on DDPM's noise levels; also writes emoji_ddpm_early", 38, NETWORKS["emoji_ddpm"].file, train),
+    "emoji_flow": Recipe("the same as flow, from emoji_ddpm", 22, NETWORKS["emoji_flow"].file, train),
     "sd3": Recipe("Stable Diffusion 3's transformer, flow", 5, NETWORKS["sd3"].file, train),
     "unet": Recipe("Stable Diffusion 1.5's UNet, eps", 7, NETWORKS["unet"].file, train),
     "cld": Recipe("a UNet for critically-damped Langevin diffusion", 12, DIGITS_CLD, cld),
@@ -46,8 +49,8 @@ def listing() -> str:
     """A network a line, and below it the file of the pack that holds its weights."""
     lines = [__doc__.strip(), ""]
     for name, recipe in RECIPES.items():
-        lines.append(f"{name:<5}{recipe.minutes:>3} min  {recipe.what}")
-        lines.append(f"{'':<14}the pack's own: --output {recipe.ours.relative_to(ROOT).as_posix()}")
+        lines.append(f"{name:<11}{recipe.minutes:>3} min  {recipe.what}")
+        lines.append(f"{'':<19}the pack's own: --output {recipe.ours.relative_to(ROOT).as_posix()}")
     return "\n".join(lines)
 
 
@@ -56,7 +59,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description="Without a network: lists them.")
     networks = parser.add_subparsers(dest="network", metavar="NETWORK", help=", ".join(RECIPES))
     for name, recipe in RECIPES.items():
-        recipe.module.add_options(networks.add_parser(name, description=f"Trains {recipe.what}."))
+        command = networks.add_parser(name, description=f"Trains {recipe.what}.")
+        command.set_defaults(recipe_minutes=recipe.minutes)
+        recipe.module.add_options(command)
     options = parser.parse_args(arguments)
     if options.network is None:
         print(listing())

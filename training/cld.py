@@ -20,7 +20,7 @@ import torch
 from torch.nn.functional import one_hot
 from tqdm import tqdm
 
-from benchmarks.pages import OUTPUT
+from dev.in_process import OUTPUT
 from embedded import cld_checkpoint, cld_coordinates
 from embedded.cld_network import CLDNetwork
 from embedded.digits import CLASSES, SHAPE, digits

@@ -1,34 +1,170 @@
-"""How the networks of the host's own architectures are trained on the digits.
+"""How the networks of ComfyUI's own architectures are trained.
 
-Plain recipe: AdamW, cosine learning rate, exponential moving average of the weights, class dropped in one of eight.
-It ends with the loss of the averaged weights, with the class told, withheld and told wrongly.
+The recipe is AdamW with a cosine learning rate, clipped gradients, an exponential moving average of the weights, and a class
+that is dropped in one of eight. The network computes in bfloat16; its weights and the loss are
+float32. A run ends with the loss of the averaged weights when the class is told, withheld or told wrongly.
+
+A run takes as long as --minutes says. The learning rate falls to zero by the clock, so a busy machine ends in time with fewer
+steps. The same command continues a run that was stopped, from its state in output/. The networks emoji_sd and emoji_flow start
+from the weights of emoji_ddpm, which saves most of their time: the UNet is the same, and the difference is the noise level that
+a timestep stands for, or the output that is learned.
 """
 
 import argparse
 import math
+import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
-from benchmarks import host
-from benchmarks.pages import OUTPUT
-from embedded.digits import digits
+from dev.in_process import OUTPUT, load
 
-from .networks import NETWORKS, NO_CLASS, Network, build, conditioning, state_dict, to_latent
+from .networks import NETWORKS, PREFIX, Network, build, conditioning, read, to_latent
 
-STEPS = {"sd3": 30000, "unet": 5000}
-BATCH = 64
+BATCH = {"sd3": 64}
 LEARNING_RATE = 2e-3
+WARM_UP = 200
+MOST_WEIGHT = 5.0
 DROP_CLASS = 0.125
 AVERAGE = 0.999
+EARLY = 0.2  # share of the training after which <network>_early is written, where there is such a network
+START = {"emoji_sd": "emoji_ddpm", "emoji_flow": "emoji_ddpm"}
+STATE_EVERY = 60.0  # seconds
+
+
+@dataclass
+class Training:
+    """A run, as far as it got.
+
+    Attributes:
+        name: key of NETWORKS.
+        minutes: of the whole run.
+        seconds, step: how much of it is done.
+        model: BaseModel of ComfyUI with the network.
+        average: moving average of the network's weights, by name.
+        optimizer, generator: with their states.
+    """
+
+    name: str
+    minutes: float
+    seconds: float
+    step: int
+    model: torch.nn.Module
+    average: dict[str, torch.Tensor]
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+
+    @property
+    def network(self) -> Network:
+        return NETWORKS[self.name]
+
+    @property
+    def done(self) -> float:
+        """Share of the run that is done, from 0 to 1."""
+        return min(1.0, self.seconds / (60.0 * self.minutes))
+
+
+def begin(name: str, minutes: float, start: Path | None = None, seed: int = 0) -> Training:
+    """A run of which nothing is done.
+
+    Args:
+        name: key of NETWORKS.
+        minutes: how long it shall be.
+        start: file of weights to start from, None for random ones.
+        seed: for the weights and everything that is drawn.
+
+    Raises:
+        ValueError: see `networks.read`.
+    """
+    model = build(NETWORKS[name], seed)
+    if start is not None:
+        model.load_model_weights(read(start, model), PREFIX)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    weights = model.diffusion_model.train().requires_grad_(True).state_dict()
+    optimizer = torch.optim.AdamW(model.diffusion_model.parameters(), LEARNING_RATE, weight_decay=1e-3, fused=True)
+    average = {key: weight.detach().clone() for key, weight in weights.items()}
+    return Training(name, minutes, 0.0, 0, model, average, optimizer, torch.Generator().manual_seed(seed))
+
+
+def train(run: Training, state: Path, until: float = 1.0, clock=time.monotonic, early: Path | None = None) -> None:
+    """Continue a run.
+
+    Args:
+        run: it.
+        state: file that holds the run every minute and in the end.
+        until: share of the run to stop at.
+        clock: gives the seconds since some moment.
+        early: file for the averaged weights after EARLY of the run, None for none.
+    """
+    mixture = run.network.data.mixture()
+    data = to_latent(mixture.means, run.network), mixture.labels
+    mean, saved, now = math.nan, run.seconds, clock()
+    with tqdm(initial=run.seconds, total=60 * run.minutes, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}") as progress:
+        while run.done < until:
+            before = run.done
+            value = _optimize(run, data)
+            mean = value if math.isnan(mean) else mean + 0.01 * (value - mean)
+            earlier, now = now, clock()
+            run.seconds += now - earlier
+            progress.update(min(run.seconds, progress.total) - progress.n)
+            progress.set_postfix(step=run.step, loss=f"{mean:.4f}", refresh=False)
+            if early is not None and before < EARLY <= run.done:
+                save_weights(run, early)
+            if run.seconds - saved >= STATE_EVERY:
+                save_state(run, state)
+                saved = run.seconds
+    save_state(run, state)
+
+
+def _optimize(run: Training, data: tuple[torch.Tensor, torch.Tensor]) -> float:
+    rate = LEARNING_RATE * min(1.0, (run.step + 1) / WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * run.done))
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    net, batch, generator = run.model.diffusion_model, BATCH.get(run.name, 32), run.generator
+    index = torch.randint(len(data[0]), (batch,), generator=generator)
+    dropped = torch.rand(batch, generator=generator) < DROP_CLASS
+    clean, classes = data[0][index], torch.where(dropped, run.network.no_class, data[1][index])
+    value = loss(run.network, run.model, clean, classes, generator)
+    run.optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    run.optimizer.step()
+    run.step += 1
+    decay = min(AVERAGE, run.step / (run.step + 9))  # an average over fewer steps early on, without a weight for the start
+    with torch.no_grad():
+        torch._foreach_lerp_(list(run.average.values()), list(net.state_dict().values()), 1.0 - decay)
+    return float(value.detach())
+
+
+def loss(network: Network, model, clean: torch.Tensor, classes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Mean squared error of the network's output; for eps it is weighted with sigma, between 1 and MOST_WEIGHT.
+
+    An error of eps is sigma times larger in the picture, and large sigmas decide what the picture shows.
+
+    Args:
+        network: it.
+        model: BaseModel of ComfyUI with the network.
+        clean: (batch, *network.shape) latents.
+        classes: (batch,), one each.
+        generator: for the noise and its levels, on the CPU.
+    """
+    x, timestep, target, weight = noised(network, model, clean, generator)
+    (token, extra), *_ = conditioning(network, classes)
+    token, pooled = (None if value is None else value.to(x.device) for value in (token, extra.get("pooled_output")))
+    with torch.autocast(x.device.type, torch.bfloat16):
+        output = model.diffusion_model(x, timestep, context=token, y=pooled)
+    return ((output.float() - target).square().mean(dim=(1, 2, 3)) * weight).mean()
 
 
 def noised(network: Network, model, clean: torch.Tensor, generator: torch.Generator):
-    """Network input, its timestep, and the output to learn; noise levels are spread as sampling visits them."""
+    """Network input, its timestep, the output to learn, and the weight of its error; timesteps are spread evenly."""
     sampling = model.model_sampling
     noise = torch.randn(clean.shape, generator=generator)
     u = torch.rand(len(clean), generator=generator)
+    noise, u, clean = (value.to(model.model_sampling.sigmas.device) for value in (noise, u, clean))
     if network.kind == "flow":
         sigma = sampling.sigma(u * sampling.multiplier)
         timestep = sampling.timestep(sigma)
@@ -36,90 +172,100 @@ def noised(network: Network, model, clean: torch.Tensor, generator: torch.Genera
         timestep = (u * len(sampling.sigmas)).long()
         sigma = sampling.sigmas[timestep]
     x = sampling.noise_scaling(sigma[:, None, None, None], noise.clone(), clean)
-    target = noise - clean if network.kind == "flow" else noise
-    return sampling.calculate_input(sigma, x), timestep.float(), target
-
-
-def loss(network: Network, model, net, clean, classes, generator) -> torch.Tensor:
-    """Mean squared error of the network's output."""
-    x, timestep, target = noised(network, model, clean, generator)
-    (token, extra), *_ = conditioning(network, classes)
-    return (net(x, timestep, context=token, y=extra.get("pooled_output")) - target).square().mean()
-
-
-def train(name: str, steps: int, seed: int = 0):
-    """The trained BaseModel."""
-    network = NETWORKS[name]
-    model = build(network, seed)
-    net = model.diffusion_model.train().requires_grad_(True)
-    generator = torch.Generator().manual_seed(seed)
-    mixture = digits()
-    images, labels = to_latent(mixture.means, network), mixture.labels
-    average = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE))
-    optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, step / 200) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
-    )
-    started, mean = time.monotonic(), 0.0
-    for step in range(1, steps + 1):
-        index = torch.randint(len(images), (BATCH,), generator=generator)
-        dropped = torch.rand(BATCH, generator=generator) < DROP_CLASS
-        classes = torch.where(dropped, NO_CLASS, labels[index])
-        value = loss(network, model, net, images[index], classes, generator)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        average.update_parameters(net)
-        mean += (float(value.detach()) - mean) / min(step, 500)
-        if step % 1000 == 0:
-            print(f"step {step}: loss {mean:.4f}, {time.monotonic() - started:.0f} s", flush=True)
-    net.load_state_dict(average.module.state_dict())
-    net.eval().requires_grad_(False)
-    return model
+    target, weight = (noise - clean, 1.0) if network.kind == "flow" else (noise, sigma.clamp(1.0, MOST_WEIGHT))
+    return sampling.calculate_input(sigma, x), timestep.float(), target, weight
 
 
 @torch.no_grad()
-def report(name: str, model, batch: int = 4096) -> str:
-    """Loss with the class known, without it, and with a wrong one."""
-    network = NETWORKS[name]
-    mixture = digits()
+def report(run: Training, batch: int = 256) -> str:
+    """Loss of the averaged weights with the class known, without it, and with a wrong one."""
+    network, mixture = run.network, run.network.data.mixture()
+    model = build(network).to(run.model.model_sampling.sigmas.device)
+    model.diffusion_model.load_state_dict(run.average)
     index = torch.randint(len(mixture.means), (batch,), generator=torch.Generator().manual_seed(1))
     clean, labels = to_latent(mixture.means[index], network), mixture.labels[index]
-    values = {}
-    for label, classes in (
-        ("class", labels),
-        ("no class", torch.full_like(labels, NO_CLASS)),
-        ("wrong class", (labels + 1) % 10),
-    ):
-        values[label] = float(loss(network, model, model.diffusion_model, clean, classes, torch.Generator().manual_seed(2)))
-    return ", ".join(f"{label} {value:.4f}" for label, value in values.items())
+    told = {
+        "class": labels,
+        "no class": torch.full_like(labels, network.no_class),
+        "wrong class": (labels + 1) % network.no_class,
+    }
+    values = {label: loss(network, model, clean, classes, torch.Generator().manual_seed(2)) for label, classes in told.items()}
+    return ", ".join(f"{label} {float(value):.4f}" for label, value in values.items())
+
+
+def save_weights(run: Training, file: Path) -> None:
+    """Write the averaged weights in half precision."""
+    import safetensors.torch
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    safetensors.torch.save_file({PREFIX + key: weight.half().cpu() for key, weight in run.average.items()}, file)
+
+
+def save_state(run: Training, file: Path) -> None:
+    """Write a run; a run that is stopped meanwhile leaves the file as it was."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(file.name + ".part")
+    content = {name: getattr(run, name) for name in ("name", "minutes", "seconds", "step", "average")}
+    content |= {"generator": run.generator.get_state(), "optimizer": run.optimizer.state_dict()}
+    torch.save(content | {"weights": run.model.diffusion_model.state_dict()}, unfinished)
+    os.replace(unfinished, file)
+
+
+def load_state(file: Path) -> Training:
+    """A run as `save_state` wrote it.
+
+    Raises:
+        ValueError: the run is of another architecture.
+    """
+    content = torch.load(file, weights_only=True)
+    run = begin(content["name"], content["minutes"])
+    shapes = [{key: value.shape for key, value in weights.items()} for weights in (content["average"], run.average)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"The run in {file} is of another architecture. Start a new one with --again.")
+    run.seconds, run.step = content["seconds"], content["step"]
+    run.generator.set_state(content["generator"])
+    run.optimizer.load_state_dict(content["optimizer"])
+    run.model.diffusion_model.load_state_dict(content["weights"])
+    for key, weight in run.average.items():
+        weight.copy_(content["average"][key])
+    return run
 
 
 def add_options(parser) -> None:
     """Of the command line."""
-    parser.add_argument("--steps", type=positive, help="optimizer steps; of the pack's own weights unless given")
-    parser.add_argument("--output", type=Path, help="file of the weights; output/digits_<network>.safetensors unless given")
+    parser.add_argument("--minutes", type=positive, help="length of the run; of the pack's own weights unless given")
+    parser.add_argument("--output", type=Path, help="file of the weights; in output/ under the network's name unless given")
+    parser.add_argument("--start", type=Path, help="file of weights to start from; of emoji_ddpm for emoji_sd and emoji_flow")
+    parser.add_argument("--again", action="store_true", help="do not continue a run of this network that output/ holds")
 
 
 def run(options) -> None:
     """Train `options.network` as the command line says."""
-    host.load()
-    import safetensors.torch
+    load()
+    name, network = options.network, NETWORKS[options.network]
+    state = OUTPUT / f"{network.name}.training.pt"
+    output = options.output or OUTPUT / network.file.name
+    if state.is_file() and not options.again:
+        if options.minutes or options.start:
+            raise SystemExit(
+                f"--minutes and --start are for a new run, but {state} holds one to continue. Leave them out, or add --again."
+            )
+        training = load_state(state)
+        print(f"continues {state}, after {training.seconds / 60:.1f} of {training.minutes:g} minutes")
+    else:
+        start = options.start or (NETWORKS[START[name]].file if name in START else None)
+        training = begin(name, options.minutes or options.recipe_minutes, start)
+    early = f"{name}_early" in NETWORKS
+    train(training, state, early=output.with_name(f"{output.stem}_early.safetensors") if early else None)
+    save_weights(training, output)
+    print(f"loss: {report(training)}; {training.step} steps")
+    print(
+        f"{sum(weight.numel() for weight in training.average.values()):,} parameters, {output.stat().st_size:,} bytes in {output}"
+    )
 
-    name = options.network
-    model = train(name, options.steps or STEPS[name])
-    file = options.output or OUTPUT / NETWORKS[name].file.name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    weights = state_dict(model)
-    safetensors.torch.save_file(weights, file)
-    print(f"loss: {report(name, model)}")
-    print(f"{sum(w.numel() for w in weights.values()):,} parameters, {file.stat().st_size:,} bytes in {file}")
 
-
-def positive(text: str) -> int:
-    """An option that must be 1 or more."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
-    return int(text)
+def positive(text: str) -> float:
+    """An option that must be above 0."""
+    if not float(text) > 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return float(text)
