@@ -117,7 +117,7 @@ class MixtureCase(Case):
 
     @cached_property
     def model(self):
-        return host.pack("digits_model").mixture_model(self.mixture, self.kind, 3.0, self.shape[0])
+        return host.pack("toy_model").mixture_model(self.mixture, self.kind, 3.0, self.shape[0])
 
     @cached_property
     def class_weights(self) -> torch.Tensor:

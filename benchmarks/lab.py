@@ -29,7 +29,7 @@ def measure(schedulers: str, kind: str = "eps", sleep: float = 0.0, items: int =
     import nodes
 
     pack = nodes.NODE_CLASS_MAPPINGS
-    model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.1).result[0].clone()
+    model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.1).result[0].clone()
     spent = [0.0, 0]
 
     def timed(executor, *args, **kwargs):
@@ -41,9 +41,9 @@ def measure(schedulers: str, kind: str = "eps", sleep: float = 0.0, items: int =
         return denoised
 
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "timed", timed)
-    positive, negative = (pack["RESDigitsCondition"].execute(digit).result[0] for digit in ("3", "any digit"))
+    positive, negative = (pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("3", "any"))
     guider = CFGGuider.execute(model, positive, negative, 5.0).result[0]
-    latent = pack["RESDigitsLatent"].execute(items).result[0]
+    latent = pack["RESToyLatent"].execute("digits", items).result[0]
     with tempfile.TemporaryDirectory() as folder:
         folder_paths.set_output_directory(folder)
         folder_paths.set_user_directory(folder)

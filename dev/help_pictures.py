@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.process_cases import DigitsProcess, median_distance
-from embedded import digits
+from embedded import digits, emoji
 from embedded.mixture import GaussianMixture, ring
 from samplers.adaptive import sample_exp_res_adaptive
 from samplers.curve import read_curve
@@ -310,18 +310,18 @@ def calibration():
     return figure
 
 
-def digits_sheet():
-    """Digits at rising noise, and the denoised outputs."""
+def toy():
+    """Emoji at rising noise, and the denoised outputs."""
     figure, panels = _figure(2)
-    mixture = digits.digits(0.1)
-    generator = torch.Generator().manual_seed(2)
-    clean = mixture.sample(8, generator).reshape(8, 64)
-    sigmas = torch.tensor([0.0, 0.3, 0.6, 1.0, 1.5, 2.5])
+    mixture = emoji.emoji()
+    generator = torch.Generator().manual_seed(9)
+    clean = mixture.sample(8, generator)
+    sigmas = torch.tensor([0.0, 0.5, 1.0, 4.0, 8.0, 14.6])
     noisy = torch.cat([clean + sigma * torch.randn(clean.shape, generator=generator) for sigma in sigmas])
     denoised = mixture.denoise(noisy, sigmas.clamp(min=1e-3).repeat_interleave(8))
-    for panel, rows, title in zip(panels, (noisy, denoised), ("digits, with noise from sigma 0 to 2.5", "denoised outputs")):
-        sheet = rows.reshape(6, 8, 8, 8).transpose(1, 2).reshape(48, 64)
-        panel.imshow(sheet.clamp(-1.0, 1.0), cmap="gray")
+    for panel, rows, title in zip(panels, (noisy, denoised), ("emoji, with noise from sigma 0 to 14.6", "denoised outputs")):
+        sheet = rows.reshape(6, 8, *emoji.SHAPE).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+        panel.imshow((sheet / 2.0 + 0.5).clamp(0.0, 1.0))
         panel.set_title(title, fontsize=10)
         panel.grid(False)
         panel.set(xticks=[], yticks=[])
@@ -341,7 +341,7 @@ PICTURES = {
     "gddim": gddim,
     "processes": processes,
     "calibration": calibration,
-    "digits": digits_sheet,
+    "toy": toy,
     "measure": measure,
 }
 

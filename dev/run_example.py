@@ -12,9 +12,9 @@ from .server import Client, PromptError, server
 from .setup import HOST, ROOT, Host, SetupError, exit_on_signals
 from .workflow import to_prompt
 
-EXAMPLE = ROOT / "example_workflows" / "digits_res_3s.json"
+EXAMPLE = ROOT / "example_workflows" / "emoji_res_3s.json"
 OUTPUT = ROOT / "output"
-_NEXT = "Next: ./demo --ui, and the template digits_which_sampler_is_best, which measures this pack beside the host's samplers"
+_NEXT = "Next: ./demo --ui, and the template emoji_which_sampler_is_best, which measures this pack beside the host's samplers"
 
 
 def main() -> int:

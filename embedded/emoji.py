@@ -12,7 +12,7 @@ from .mixture import GaussianMixture
 SHAPE = (3, 32, 32)  # channels, height, width
 CLASSES = ("faces", "animals", "food", "plants", "travel", "activities", "objects", "hearts and symbols")
 PER_CLASS = 64
-DEFAULT_WIDTH = 0.1
+DEFAULT_WIDTH = 0.03
 FILE = Path(__file__).with_name("emoji.png")  # a row of emoji per class
 
 

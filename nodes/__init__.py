@@ -7,7 +7,6 @@ denoisers and networks as models of the host.
 from comfy_api.v0_0_2 import ComfyExtension
 
 from .adaptive import RESAdaptive, RESAdaptiveGrid
-from .digits import DigitsCondition, DigitsDecode, DigitsLatent, DigitsModel, DigitsProcessModel
 from .gddim import RESGDDIM
 from .lab_calibrate import RESCalibrated, RESLabCalibrate
 from .lab_measure import RESLabMeasure
@@ -20,6 +19,7 @@ from .samplers import RESMultistep, RESSingleStep
 from .schedule_route import register_routes
 from .schedules import RESLogSNRCurve, RESLogSNRSchedule
 from .stochastic import RESSDE, RESStochasticChurn
+from .toy import DigitsProcessModel, ToyCondition, ToyDecode, ToyLatent, ToyModel
 
 
 class RESExtension(ComfyExtension):
@@ -35,4 +35,4 @@ class RESExtension(ComfyExtension):
         sigmas = [RESLogSNRSchedule, RESLogSNRCurve, RESSigmasBlend, RESSigmasResample, RESSigmasSplit, RESSigmasPlot]
         processes = [RESGDDIMTimes, RESGDDIMSample, RESLoadCLD, DigitsProcessModel]
         lab = [RESLabMeasure, RESLabTrace, RESLabCalibrate, RESCalibrated]
-        return [*samplers, *sigmas, *processes, *lab, DigitsModel, DigitsCondition, DigitsLatent, DigitsDecode]
+        return [*samplers, *sigmas, *processes, *lab, ToyModel, ToyCondition, ToyLatent, ToyDecode]

@@ -38,10 +38,14 @@ class _Config(comfy.supported_models_base.BASE):
 
 
 def model_config(channels: int) -> comfy.supported_models_base.BASE:
-    """The configuration of a BaseModel whose network is set by hand; previews show the mean of the channels, in grey."""
+    """The configuration of a BaseModel whose network is set by hand.
+
+    Previews show three channels as red, green and blue, and the mean of another number of channels in grey.
+    """
     config = _Config({**_Config.unet_config, "in_channels": channels})
     config.latent_format.latent_channels = channels
-    config.latent_format.latent_rgb_factors = [[1.0 / channels] * 3] * channels
+    factors = torch.eye(3) if channels == 3 else torch.full((channels, 3), 1.0 / channels)
+    config.latent_format.latent_rgb_factors = factors.tolist()
     return config
 
 

@@ -28,13 +28,13 @@ def calls_of(name, steps):
 def graph_of(kind="eps", latent=None, **counter):
     """Model, conditionings and latent shared by all prompts; node ids are names. `counter`: inputs of TestCountCalls."""
     run = f"run {next(RUNS)}"
-    inputs = {"kind": kind, "width": 0.1, **({"kind.shift": 3.0} if kind == "flow" else {})}
+    inputs = {"data": "digits", "kind": kind, "width": 0.1, **({"kind.shift": 3.0} if kind == "flow" else {})}
     return run, {
-        "digits": {"class_type": "RESDigitsModel", "inputs": inputs},
+        "digits": {"class_type": "RESToyModel", "inputs": inputs},
         "model": {"class_type": "TestCountCalls", "inputs": {"model": ["digits", 0], "run": run, **counter}},
-        "positive": {"class_type": "RESDigitsCondition", "inputs": {"digit": "3"}},
-        "negative": {"class_type": "RESDigitsCondition", "inputs": {"digit": "any digit"}},
-        "latent": latent or {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 4}},
+        "positive": {"class_type": "RESToyCondition", "inputs": {"data": "digits", "data.class": "3"}},
+        "negative": {"class_type": "RESToyCondition", "inputs": {"data": "digits", "data.class": "any"}},
+        "latent": latent or {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": 4}},
     }
 
 
@@ -91,7 +91,7 @@ def schedule(steps=5, spacing="uniform", **inputs):
 
 def calls_made(server, run):
     """How often the model of a run was called, so far."""
-    latent = {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 1}}
+    latent = {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": 1}}
     return report(server, run, {"latent": latent}, ["latent", 0])["calls"]
 
 

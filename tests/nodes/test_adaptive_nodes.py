@@ -21,11 +21,13 @@ def parts(pack, host):
     from comfy_extras.nodes_custom_sampler import CFGGuider, RandomNoise
 
     def make(kind, batch=4):
-        model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.1).result[0]
-        positive, negative = (pack["RESDigitsCondition"].execute(digit).result[0] for digit in ("3", "any digit"))
+        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.1).result[0]
+        positive, negative = (
+            pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("3", "any")
+        )
         guider = CFGGuider.execute(model, positive, negative, 3.0).result[0]
         sigmas = pack["RESLogSNRSchedule"].execute(model, 12, 1.0, {"spacing": "uniform"}).result[0]
-        latent = pack["RESDigitsLatent"].execute(batch).result[0]
+        latent = pack["RESToyLatent"].execute("digits", batch).result[0]
         return RandomNoise.execute(5).result[0], guider, sigmas, latent
 
     return make
@@ -102,15 +104,15 @@ def test_tolerances_out_of_range(pack, node, options, match):
 def _graph(kind, latent=None):
     """Everything up to sampling; node ids are names."""
     run = f"adaptive {next(_runs)}"
-    inputs = {"kind": kind, "width": 0.1, **({"kind.shift": 3.0} if kind == "flow" else {})}
+    inputs = {"data": "digits", "kind": kind, "width": 0.1, **({"kind.shift": 3.0} if kind == "flow" else {})}
     guided = {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "cfg": 3.0}
     schedule = {"model": ["model", 0], "steps": 8, "denoise": 1.0, "spacing": "uniform"}
     return run, {
-        "digits": {"class_type": "RESDigitsModel", "inputs": inputs},
+        "digits": {"class_type": "RESToyModel", "inputs": inputs},
         "model": {"class_type": "TestCountCalls", "inputs": {"model": ["digits", 0], "run": run}},
-        "positive": {"class_type": "RESDigitsCondition", "inputs": {"digit": "3"}},
-        "negative": {"class_type": "RESDigitsCondition", "inputs": {"digit": "any digit"}},
-        "latent": latent or {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 4}},
+        "positive": {"class_type": "RESToyCondition", "inputs": {"data": "digits", "data.class": "3"}},
+        "negative": {"class_type": "RESToyCondition", "inputs": {"data": "digits", "data.class": "any"}},
+        "latent": latent or {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": 4}},
         "guider": {"class_type": "CFGGuider", "inputs": guided},
         "noise": {"class_type": "RandomNoise", "inputs": {"noise_seed": 5}},
         "sigmas": {"class_type": "RESLogSNRSchedule", "inputs": schedule},

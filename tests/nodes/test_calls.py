@@ -63,6 +63,6 @@ class _Counter:
 def _digits():
     import nodes
 
-    [model] = nodes.NODE_CLASS_MAPPINGS["RESDigitsModel"].execute(kind={"kind": "eps"}, width=0.1).result
-    [condition] = nodes.NODE_CLASS_MAPPINGS["RESDigitsCondition"].execute(digit="any digit").result
+    [model] = nodes.NODE_CLASS_MAPPINGS["RESToyModel"].execute("digits", kind={"kind": "eps"}, width=0.1).result
+    [condition] = nodes.NODE_CLASS_MAPPINGS["RESToyCondition"].execute({"data": "digits", "class": "any"}).result
     return model, condition, condition

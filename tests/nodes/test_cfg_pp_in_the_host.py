@@ -26,10 +26,12 @@ def sample(pack, host):
     import comfy.sample
     import comfy.samplers
 
-    def run(kind, sampler, cfg, positive="4", negative="any digit", sigmas=None, model=None, mask=None, seed=11, **options):
+    def run(kind, sampler, cfg, positive="4", negative="any", sigmas=None, model=None, mask=None, seed=11, **options):
         if model is None:
-            model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.15).result[0]
-        conditions = (pack["RESDigitsCondition"].execute(digit).result[0] for digit in (positive, negative))
+            model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.15).result[0]
+        conditions = (
+            pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in (positive, negative)
+        )
         latent = torch.zeros(8, 1, 8, 8) if mask is None else torch.full((8, 1, 8, 8), 0.7)
         function = getattr(k_diffusion_sampling, f"sample_{sampler}") if isinstance(sampler, str) else sampler
         return comfy.sample.sample_custom(
@@ -125,7 +127,7 @@ def test_second_order_is_the_hosts_res_multistep_cfg_pp_but_for_the_strength_of_
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", CFG_PP)
 def test_cfg_0_is_the_plain_unconditional_sampler(sample, plain, name, kind):
-    unguided = sample(kind, plain(name), 1.0, positive="any digit")
+    unguided = sample(kind, plain(name), 1.0, positive="any")
     assert (sample(kind, name, 0.0) - unguided).abs().max() < 1e-3
 
 
@@ -168,7 +170,7 @@ def test_soft_masks(sample, plain, pack, name, kind, differential):
     """Between 0 and 1 a mask mixes the kept latent into both outputs: with equal conditionings nothing is left of guidance."""
     from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 
-    model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.15).result[0]
+    model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.15).result[0]
     if differential:
         model = DifferentialDiffusion.execute(model).result[0]
     mask = torch.linspace(0.0, 1.0, 8).expand(8, 8)[None]
@@ -181,7 +183,7 @@ def test_soft_masks(sample, plain, pack, name, kind, differential):
 
 def test_post_cfg_functions_of_others_stay_and_ours_goes(sample, pack):
     """Ours is set on a copy of the options of one run."""
-    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.15).result[0]
+    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0]
     seen = []
     model.set_model_sampler_post_cfg_function(lambda args: seen.append(1) or args["denoised"])
     guided = sample("eps", "exp_res_2m_cfg_pp", 1.0, model=model)
@@ -195,7 +197,7 @@ def test_a_cache_that_skips_the_guider_is_refused(sample, pack, name):
     """LazyCache answers in the guider's place, with the guided output alone."""
     from comfy_extras.nodes_easycache import LazyCacheNode
 
-    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.15).result[0]
+    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0]
     never = LazyCacheNode.execute(model, 0.0, 0.0, 1.0, False).result[0]
     assert torch.equal(sample("eps", name, 1.0, model=never), sample("eps", name, 1.0))
     often = LazyCacheNode.execute(model, 10.0, 0.1, 0.95, False).result[0]
@@ -231,8 +233,10 @@ def _guide(guider, name):
 def test_basic_guider_is_refused_before_the_model_is_called(pack, host, name):
     from comfy_extras.nodes_custom_sampler import BasicGuider
 
-    calls = _Calls(pack["RESDigitsModel"].execute({"kind": "eps"}, 0.15).result[0])
-    guider = BasicGuider.execute(calls.model, pack["RESDigitsCondition"].execute("4").result[0]).result[0]
+    calls = _Calls(pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0])
+    guider = BasicGuider.execute(calls.model, pack["RESToyCondition"].execute({"data": "digits", "class": "4"}).result[0]).result[
+        0
+    ]
     with pytest.raises(ValueError, match="no negative conditioning.*CFGGuider.*or take a sampler without cfg_pp"):
         _guide(guider, name)
     assert calls.count == 0
@@ -248,9 +252,9 @@ def test_a_guider_of_another_pack_without_a_negative_is_refused_at_the_first_cal
                 self.inner_model, x, timestep, None, self.conds["positive"], 1.0, model_options=model_options, seed=seed
             )
 
-    calls = _Calls(pack["RESDigitsModel"].execute({"kind": "eps"}, 0.15).result[0])
+    calls = _Calls(pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0])
     guider = OnlyPositive(calls.model)
-    guider.inner_set_conds({"positive": pack["RESDigitsCondition"].execute("4").result[0]})
+    guider.inner_set_conds({"positive": pack["RESToyCondition"].execute({"data": "digits", "class": "4"}).result[0]})
     with pytest.raises(ValueError, match="gave no unconditional output"):
         _guide(guider, name)
     assert calls.count == 1
@@ -260,8 +264,10 @@ def test_perp_neg_guider(pack, host):
     """It runs the post-CFG functions itself."""
     from comfy_extras.nodes_perpneg import PerpNegGuider
 
-    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 1.0).result[0]  # sharp classes make it divide 0 by 0
-    four, seven, any_digit = (pack["RESDigitsCondition"].execute(digit).result[0] for digit in ("4", "7", "any digit"))
+    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 1.0).result[0]  # sharp classes make it divide 0 by 0
+    four, seven, any_digit = (
+        pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("4", "7", "any")
+    )
     guider = PerpNegGuider.execute(model, four, seven, any_digit, 1.0, 1.0).result[0]
     assert _guide(guider, "exp_res_2m_cfg_pp").isfinite().all()
 

@@ -33,11 +33,11 @@ def _altered(target, **changes):
 def test_the_digits_network_draws_the_class(pack, cfg):
     """Nearest digits of the class asked for, most of them, at the 50 calls of the paper."""
     model = pack["RESLoadCLD"].execute("digits (embedded)").result[0]
-    condition = pack["RESDigitsCondition"].execute
+    seven, anything = (pack["RESToyCondition"].execute({"data": "digits", "class": name}).result[0] for name in ("7", "any"))
     times = pack["RESGDDIMTimes"].execute(model, 50, 1.0, 2.0, 0.0).result[0]
-    latent = pack["RESDigitsLatent"].execute(32).result[0]
+    latent = pack["RESToyLatent"].execute("digits", 32).result[0]
     mode = {"mode": "deterministic", "degree": 2, "corrector": "none"}
-    arguments = model, 3, cfg, condition("7").result[0], condition("any digit").result[0], times, latent, mode
+    arguments = model, 3, cfg, seven, anything, times, latent, mode
     samples = pack["RESGDDIMSample"].execute(*arguments).result[0]["samples"]
     mixture = digits()
     nearest = mixture.labels[torch.cdist(samples.flatten(1), mixture.means).argmin(dim=1)]
@@ -56,9 +56,9 @@ def test_wrappers_of_other_nodes_see_the_network(pack):
         return executor(*args, **kwargs)
 
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "test", count)
-    condition = pack["RESDigitsCondition"].execute("7").result[0]
+    condition = pack["RESToyCondition"].execute({"data": "digits", "class": "7"}).result[0]
     times = pack["RESGDDIMTimes"].execute(model, 6, 1.0, 2.0, 0.0).result[0]
-    latent = pack["RESDigitsLatent"].execute(2).result[0]
+    latent = pack["RESToyLatent"].execute("digits", 2).result[0]
     mode = {"mode": "deterministic", "degree": 2, "corrector": "none"}
     pack["RESGDDIMSample"].execute(model, 3, 1.0, condition, condition, times, latent, mode)
     assert calls == [(2, 2, 8, 8)] * 6

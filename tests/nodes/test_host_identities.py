@@ -19,8 +19,8 @@ def sample(pack, host):
     import comfy.samplers
 
     def run(kind, sampler, sigmas, cfg=1.0, **options):
-        model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.15).result[0]
-        positive, negative = (pack["RESDigitsCondition"].execute(d).result[0] for d in ("4", "any digit"))
+        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.15).result[0]
+        positive, negative = (pack["RESToyCondition"].execute({"data": "digits", "class": d}).result[0] for d in ("4", "any"))
         latent = torch.zeros(8, 1, 8, 8)
         if isinstance(sampler, str):
             sampler = comfy.samplers.KSAMPLER(getattr(k_diffusion_sampling, f"sample_{sampler}"), options)
@@ -170,7 +170,7 @@ def test_the_comparison_can_fail(sample, theirs, ours):
 
 def test_basic_scheduler_denoise_rule(pack, host):
     """denoise and steps mean what they mean in the host's BasicScheduler."""
-    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.15).result[0]
+    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0]
     basic = host.NODE_CLASS_MAPPINGS.get("BasicScheduler")
     if basic is None:
         from comfy_extras.nodes_custom_sampler import BasicScheduler as basic

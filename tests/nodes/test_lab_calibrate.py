@@ -25,10 +25,10 @@ def guided(pack, kind="eps", cfg=5.0):
     import comfy.samplers
 
     options = {"kind": kind, "shift": 3.0} if kind == "flow" else {"kind": kind}
-    model = pack["RESDigitsModel"].execute(options, 0.1).result[0]
+    model = pack["RESToyModel"].execute("digits", options, 0.1).result[0]
     guider = comfy.samplers.CFGGuider(model)
-    condition = pack["RESDigitsCondition"].execute
-    guider.set_conds(condition("3").result[0], condition("any digit").result[0])
+    three, anything = (pack["RESToyCondition"].execute({"data": "digits", "class": name}).result[0] for name in ("3", "any"))
+    guider.set_conds(three, anything)
     guider.set_cfg(cfg)
     return guider, model
 
@@ -42,7 +42,7 @@ def karras(model, steps, name="karras"):
 
 def latent(pack, batch=8):
     """An empty LATENT of digits."""
-    return pack["RESDigitsLatent"].execute(batch).result[0]
+    return pack["RESToyLatent"].execute("digits", batch).result[0]
 
 
 @pytest.mark.parametrize("kind, grid", [("eps", "karras"), ("flow", "simple")])

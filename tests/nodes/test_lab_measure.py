@@ -17,10 +17,12 @@ def parts(pack, host):
     from comfy_extras.nodes_custom_sampler import CFGGuider
 
     def make(kind="eps", cfg=3.0, batch=6):
-        model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.1).result[0]
-        positive, negative = (pack["RESDigitsCondition"].execute(digit).result[0] for digit in ("3", "any digit"))
+        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.1).result[0]
+        positive, negative = (
+            pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("3", "any")
+        )
         guider = CFGGuider.execute(model, positive, negative, cfg).result[0]
-        return guider, pack["RESDigitsLatent"].execute(batch).result[0]
+        return guider, pack["RESToyLatent"].execute("digits", batch).result[0]
 
     return make
 
@@ -207,7 +209,7 @@ def test_a_network_without_a_prompt_says_what_to_connect(measure, host, pack):
 def test_a_process_model_and_nested_latents_are_refused(pack, measure, host):
     model = pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
     with pytest.raises(ValueError, match="CLD"):
-        measure(model, pack["RESDigitsLatent"].execute(2).result[0])
+        measure(model, pack["RESToyLatent"].execute("digits", 2).result[0])
 
 
 def test_tables_stay_in_the_output_folder(parts, measure, tmp_path):

@@ -10,7 +10,7 @@ _INPUTS = {"samplers": "exp_res, dpmpp_2m", "schedulers": "karras", "budgets": "
 
 
 def _graph(batch=4, kind="eps", **inputs):
-    latent = {"class_type": "RESDigitsLatent", "inputs": {"batch_size": batch}}
+    latent = {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": batch}}
     run, graph = graph_of(kind, latent)
     conditions = {"positive": ["positive", 0], "negative": ["negative", 0]}
     graph["guider"] = {"class_type": "CFGGuider", "inputs": {"model": ["digits", 0], "cfg": 3.0, **conditions}}

@@ -14,16 +14,18 @@ def named(pack, host):
     subject = sys.modules[pack["RESLabMeasure"].__module__].Subject
 
     def make(kind="eps", width=0.1, shift=3.0, cfg=3.0, digit="3", mask=None, batch=2, post=None, lora=0.0, run=False):
-        model = pack["RESDigitsModel"].execute({"kind": kind, "shift": shift}, width).result[0].clone()
+        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": shift}, width).result[0].clone()
         if post is not None:
             model.set_model_sampler_post_cfg_function(lambda args: post * args["denoised"])
         if lora:
             model.add_patches({"diffusion_model.means": (torch.full((1797, 64), lora),)}, 0.5)
         guider = comfy.samplers.CFGGuider(model)
-        positive, negative = (pack["RESDigitsCondition"].execute(name).result[0] for name in (digit, "any digit"))
+        positive, negative = (
+            pack["RESToyCondition"].execute({"data": "digits", "class": name}).result[0] for name in (digit, "any")
+        )
         guider.set_conds(positive, negative)
         guider.set_cfg(cfg)
-        latent = pack["RESDigitsLatent"].execute(batch).result[0]
+        latent = pack["RESToyLatent"].execute("digits", batch).result[0]
         if mask is not None:
             latent = {**latent, "noise_mask": torch.full((1, 1, 8, 8), mask)}
         made = subject(guider, latent, 1)

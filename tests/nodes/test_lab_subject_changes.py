@@ -14,13 +14,13 @@ def made(pack, host):
     subject = sys.modules[pack["RESLabMeasure"].__module__.rsplit(".", 1)[0] + ".lab_subject"]
 
     def make(change=None, kind="eps", cfg=3.0, control=None, options=None, **latent):
-        model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.1).result[0]
+        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.1).result[0]
         model = (change and change(model)) or model
-        [[value, settings]] = pack["RESDigitsCondition"].execute("3").result[0]
+        [[value, settings]] = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
         condition = [[value, {**settings, **({"control": control} if control else {})}]]
         guider = CFGGuider.execute(model, condition, condition, cfg).result[0]
         guider.model_options = {**guider.model_options, **(options or {})}
-        return subject.Subject(guider, {**pack["RESDigitsLatent"].execute(2).result[0], **latent}, 1).fingerprint
+        return subject.Subject(guider, {**pack["RESToyLatent"].execute("digits", 2).result[0], **latent}, 1).fingerprint
 
     return make
 

@@ -24,7 +24,7 @@ def family(pack):
     import comfy.model_base
     import comfy.model_patcher
 
-    module = next(m for name, m in sys.modules.items() if name.endswith(".nodes.digits_model"))
+    module = next(m for name, m in sys.modules.items() if name.endswith(".nodes.toy_model"))
 
     def make(name, **settings):
         kind = getattr(comfy.model_base.ModelType, name, None)

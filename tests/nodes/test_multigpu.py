@@ -36,7 +36,7 @@ def split(pack, monkeypatch):
 
 
 def _conditions(pack):
-    return [pack["RESDigitsCondition"].execute(digit).result[0] for digit in ("3", "any digit")]
+    return [pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("3", "any")]
 
 
 @pytest.mark.parametrize("name", SAMPLERS | ADAPTIVE_SAMPLERS)
@@ -52,7 +52,7 @@ def test_samplers_give_what_they_give_on_one_device(pack, split, name):
         return comfy.sample.sample_custom(model, noise, *arguments, disable_pbar=True, seed=1)
 
     def make():
-        return pack["RESDigitsModel"].execute({"kind": "flow", "shift": 3.0}, 0.1).result[0]
+        return pack["RESToyModel"].execute("digits", {"kind": "flow", "shift": 3.0}, 0.1).result[0]
 
     torch.testing.assert_close(sampled(split(make)), sampled(make()), rtol=0, atol=1e-3)
     calls = set(split.calls.values())
@@ -66,7 +66,7 @@ def test_process_models(pack, split):
     def sampled(model):
         times, latent = (
             pack["RESGDDIMTimes"].execute(model, 6, 1.0, 2.0, 0.0).result[0],
-            pack["RESDigitsLatent"].execute(2).result[0],
+            pack["RESToyLatent"].execute("digits", 2).result[0],
         )
         mode = {"mode": "deterministic", "degree": 2, "corrector": "none"}
         return pack["RESGDDIMSample"].execute(model, 3, 2.0, *_conditions(pack), times, latent, mode).result[0]["samples"]

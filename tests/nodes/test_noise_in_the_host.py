@@ -24,9 +24,9 @@ def _value(output):
 @pytest.fixture
 def digits(pack):
     """(model, condition, latent) of a batch."""
-    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.2).result[0]
-    condition = pack["RESDigitsCondition"].execute("any digit").result[0]
-    return model, condition, pack["RESDigitsLatent"].execute(BATCH).result[0]
+    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.2).result[0]
+    condition = pack["RESToyCondition"].execute({"data": "digits", "class": "any"}).result[0]
+    return model, condition, pack["RESToyLatent"].execute("digits", BATCH).result[0]
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_ksampler_gives_an_item_of_a_batch_alone(digits, nodes_of, name):
 @pytest.mark.parametrize("method", ["exp_res", "2m", "2s", "3s"])
 def test_brownian_noise_brings_20_and_40_steps_together(pack, nodes_of, digits, kind, method):
     condition = digits[1]
-    model = pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.2).result[0]
+    model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.2).result[0]
     change = {}
     for noise in ("independent", "brownian"):
         sampler = pack["RESSDE"].execute(method=method, eta=1.0, s_noise=1.0, noise=noise).result[0]

@@ -37,8 +37,8 @@ def sample(pack):
     """sample(model, mode, steps, ...) -> samples of gDDIM Sample on gDDIM Times."""
 
     def sample(model, mode, steps=20, batch=BATCH, cfg=1.0, digit="3", seed=3, latent=None, denoise=1.0, sigmas=None):
-        positive, negative = (pack["RESDigitsCondition"].execute(d).result[0] for d in (digit, "any digit"))
-        latent = pack["RESDigitsLatent"].execute(batch).result[0] if latent is None else latent
+        positive, negative = (pack["RESToyCondition"].execute({"data": "digits", "class": d}).result[0] for d in (digit, "any"))
+        latent = pack["RESToyLatent"].execute("digits", batch).result[0] if latent is None else latent
         if sigmas is None:
             sigmas = pack["RESGDDIMTimes"].execute(model, steps, denoise, 2.0, 0.0).result[0]
         return pack["RESGDDIMSample"].execute(model, seed, cfg, positive, negative, sigmas, latent, mode).result[0]["samples"]
@@ -108,7 +108,7 @@ def test_the_velocity_is_a_draw_of_its_prior(cld, sample):
 @pytest.mark.parametrize("mode", [DETERMINISTIC, STOCHASTIC], ids=["deterministic", "stochastic"])
 def test_an_item_is_the_same_in_any_batch(pack, cld, sample, mode):
     """The seed and the item's own noise make its velocity and every other noise."""
-    latent = pack["RESDigitsLatent"].execute(1).result[0]
+    latent = pack["RESToyLatent"].execute("digits", 1).result[0]
     for item in (0, 3):
         alone = sample(cld, mode, latent={**latent, "batch_index": [item]})
         torch.testing.assert_close(alone, sample(cld, mode)[item : item + 1], rtol=1e-4, atol=1e-4)
@@ -124,8 +124,8 @@ def test_both_parameterisations_are_one_model(pack, sample):
 @pytest.mark.parametrize("name", [name for name, sampler in SAMPLERS.items() if sampler.on_process])
 @pytest.mark.parametrize("scheduler", ["simple", "normal"])
 def test_registered_samplers_in_ksampler(host, pack, model, name, scheduler):
-    positive, negative = (pack["RESDigitsCondition"].execute(d).result[0] for d in ("3", "any digit"))
-    latent = pack["RESDigitsLatent"].execute(BATCH).result[0]
+    positive, negative = (pack["RESToyCondition"].execute({"data": "digits", "class": d}).result[0] for d in ("3", "any"))
+    latent = pack["RESToyLatent"].execute("digits", BATCH).result[0]
     samples = host.KSampler().sample(model, 5, 40, 2.0, name, scheduler, positive, negative, latent)[0]["samples"]
     assert samples.shape == (BATCH, 1, 8, 8)
     assert 0.6 < samples.std() < 1.0
@@ -133,8 +133,8 @@ def test_registered_samplers_in_ksampler(host, pack, model, name, scheduler):
 
 def test_exp_gddim_is_gddim_sample(host, pack, model, sample):
     """The same seed, the same bits."""
-    positive = pack["RESDigitsCondition"].execute("3").result[0]
-    latent = pack["RESDigitsLatent"].execute(BATCH).result[0]
+    positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
+    latent = pack["RESToyLatent"].execute("digits", BATCH).result[0]
     from comfy.samplers import calculate_sigmas
 
     sigmas = calculate_sigmas(model.get_model_object("model_sampling"), "simple", 12)
@@ -158,7 +158,7 @@ def test_previews_are_data(model, pack):
 
     seen = []
     times = pack["RESGDDIMTimes"].execute(model, 30, 1.0, 2.0, 0.0).result[0]
-    positive = pack["RESDigitsCondition"].execute("3").result[0]
+    positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
     latent = torch.zeros(BATCH, 1, 8, 8)
     sampler = pack["RESGDDIM"].execute(DETERMINISTIC).result[0]
     samples = comfy.sample.sample_custom(
@@ -211,7 +211,7 @@ def test_errors_by_name(cld, sample, change, message):
 
 
 def test_other_models_are_refused(pack, sample):
-    eps = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.1).result[0]
+    eps = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
     with pytest.raises(ValueError, match="model is a MixtureModel, not a model of CLD or blurring diffusion"):
         sample(eps, DETERMINISTIC, sigmas=torch.tensor([1.0, 0.0]))
     with pytest.raises(ValueError, match="model is a MixtureModel, not a model of CLD"):
@@ -221,8 +221,8 @@ def test_other_models_are_refused(pack, sample):
 @pytest.mark.parametrize("name", ["euler", "dpmpp_2m", "exp_res", "exp_res_sde"])
 def test_other_samplers_are_refused(host, pack, model, name):
     """They would take eps for a denoised output."""
-    positive = pack["RESDigitsCondition"].execute("3").result[0]
-    latent = pack["RESDigitsLatent"].execute(1).result[0]
+    positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
+    latent = pack["RESToyLatent"].execute("digits", 1).result[0]
     with pytest.raises(ValueError, match="model is a (CLD|blurring diffusion) model"):
         host.KSampler().sample(model, 5, 4, 1.0, name, "simple", positive, positive, latent)
 
@@ -277,7 +277,7 @@ def test_an_interrupt_stops_at_once(cld, sample):
 
 def _cut(host, pack, model, name, at, steps=20):
     """The last latent of KSampler (Advanced), whole or in two runs."""
-    positive = pack["RESDigitsCondition"].execute("3").result[0]
+    positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
 
     def part(latent, first, start, end):
         noise = "enable" if first else "disable"
@@ -285,7 +285,7 @@ def _cut(host, pack, model, name, at, steps=20):
         common = steps, 1.0, name, "simple", positive, positive, latent, start, end, rest
         return host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample(model, noise, 5, *common)[0]
 
-    latent = pack["RESDigitsLatent"].execute(BATCH).result[0]
+    latent = pack["RESToyLatent"].execute("digits", BATCH).result[0]
     if at is None:
         return part(latent, True, 0, steps)["samples"]
     return part(part(latent, True, 0, at), False, at, steps)["samples"]
@@ -305,8 +305,8 @@ def test_a_schedule_of_cld_cannot_be_cut(host, pack, cld):
     with pytest.raises(ValueError, match="sigmas end at 0.*, where a CLD model's state has a velocity"):
         _cut(host, pack, cld, "exp_res_2s", 8)
     with pytest.raises(ValueError, match="add_noise is off, but the latent holds only a part"):
-        positive = pack["RESDigitsCondition"].execute("3").result[0]
-        latent = pack["RESDigitsLatent"].execute(1).result[0]
+        positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
+        latent = pack["RESToyLatent"].execute("digits", 1).result[0]
         advanced = host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample
         advanced(cld, "disable", 5, 4, 1.0, "exp_gddim", "simple", positive, positive, latent, 0, 4, "disable")
 
@@ -316,8 +316,8 @@ def test_a_model_sampling_node_on_the_way_is_named(host, pack, model, name):
     import comfy_extras.nodes_model_advanced as advanced
 
     patched = advanced.ModelSamplingSD3().patch(model, 3.0)[0]
-    positive = pack["RESDigitsCondition"].execute("3").result[0]
-    latent = pack["RESDigitsLatent"].execute(1).result[0]
+    positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
+    latent = pack["RESToyLatent"].execute("digits", 1).result[0]
     message = "but a node has replaced its model_sampling .* Remove that Model Sampling node"
     with pytest.raises(ValueError, match=message):
         host.KSampler().sample(patched, 5, 4, 1.0, name, "simple", positive, positive, latent)
@@ -327,8 +327,11 @@ def test_a_model_sampling_node_on_the_way_is_named(host, pack, model, name):
 
 def test_conditioning_that_does_not_fit(host, pack, model, sample):
     """An area of a digit, and a prompt of another model."""
-    condition = pack["RESDigitsCondition"].execute("3").result[0]
-    times, latent = pack["RESGDDIMTimes"].execute(model, 4, 1.0, 2.0, 0.0).result[0], pack["RESDigitsLatent"].execute(1).result[0]
+    condition = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
+    times, latent = (
+        pack["RESGDDIMTimes"].execute(model, 4, 1.0, 2.0, 0.0).result[0],
+        pack["RESToyLatent"].execute("digits", 1).result[0],
+    )
     area = host.NODE_CLASS_MAPPINGS["ConditioningSetArea"]().append(condition, 32, 32, 0, 0, 1.0)[0]
     for positive, message in ((area, "Remove the area"), ([[torch.zeros(1, 77, 768), {}]], "tokens of length 768")):
         with pytest.raises(ValueError, match=message):

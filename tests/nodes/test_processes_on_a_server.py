@@ -19,9 +19,9 @@ def graph_of(name, steps=20, mode=DETERMINISTIC, digit="3", **counter):
     return run, {
         "made": MODELS[name],
         "model": {"class_type": "TestCountCalls", "inputs": {"model": ["made", 0], "run": run, **counter}},
-        "positive": {"class_type": "RESDigitsCondition", "inputs": {"digit": digit}},
-        "negative": {"class_type": "RESDigitsCondition", "inputs": {"digit": "any digit"}},
-        "latent": {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 4}},
+        "positive": {"class_type": "RESToyCondition", "inputs": {"data": "digits", "data.class": digit}},
+        "negative": {"class_type": "RESToyCondition", "inputs": {"data": "digits", "data.class": "any"}},
+        "latent": {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": 4}},
         "times": {
             "class_type": "RESGDDIMTimes",
             "inputs": {"model": ["model", 0], "steps": steps, "denoise": 1.0, "power": 2.0, "t_min": 0.0},
@@ -84,10 +84,10 @@ def test_nan_is_named_by_its_time(server):
 def test_errors(server):
     """Before the first call: another MODEL, SIGMAS of another model, a linked lambda below 0."""
     run, graph = graph_of("CLD")
-    graph["made"] = {"class_type": "RESDigitsModel", "inputs": {"kind": "eps", "width": 0.1}}
+    graph["made"] = {"class_type": "RESToyModel", "inputs": {"data": "digits", "kind": "eps", "width": 0.1}}
     assert "not a model of CLD or blurring" in execution_error(server, lambda: report(server, run, graph, ["sample", 0]))
     run, graph = graph_of("CLD")
-    graph["eps"] = {"class_type": "RESDigitsModel", "inputs": {"kind": "eps", "width": 0.1}}
+    graph["eps"] = {"class_type": "RESToyModel", "inputs": {"data": "digits", "kind": "eps", "width": 0.1}}
     inputs = {"model": ["eps", 0], "steps": 5, "denoise": 1.0, "scheduler": "karras"}
     graph["times"] = {"class_type": "BasicScheduler", "inputs": inputs}
     message = execution_error(server, lambda: report(server, run, graph, ["sample", 0]))

@@ -92,7 +92,7 @@ def test_a_batch_split_over_two_servers(server, second_server, name, elementwise
     def run(client, first, length):
         latent = {"class_type": "LatentFromBatch", "inputs": {"samples": ["all", 0], "batch_index": first, "length": length}}
         _, graph = _sample(name, latent=latent)
-        graph["all"] = {"class_type": "RESDigitsLatent", "inputs": {"batch_size": 6}}
+        graph["all"] = {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": 6}}
         if elementwise:
             graph["elementwise"] = {"class_type": "TestElementwiseModel", "inputs": {"model": ["digits", 0]}}
             graph["model"]["inputs"]["model"] = ["elementwise", 0]

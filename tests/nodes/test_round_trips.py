@@ -23,7 +23,9 @@ def transport(pack, host):
     import comfy.samplers
 
     def run(model, sampler, sigmas, latent, cfg=1.0, positive="4"):
-        conditions = [pack["RESDigitsCondition"].execute(digit).result[0] for digit in (positive, "any digit")]
+        conditions = [
+            pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in (positive, "any")
+        ]
         sampler = comfy.samplers.ksampler(sampler) if isinstance(sampler, str) else sampler
         how = (model, torch.zeros_like(latent), cfg, sampler, sigmas, *conditions, latent)
         return comfy.sample.sample_custom(*how, disable_pbar=True, seed=0)
@@ -33,7 +35,7 @@ def transport(pack, host):
 
 @pytest.fixture
 def model(pack):
-    return lambda kind, width=0.15: pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, width).result[0]
+    return lambda kind, width=0.15: pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, width).result[0]
 
 
 def _grids(pack, model, steps=20):
@@ -85,7 +87,7 @@ def test_cfg_pp_comes_back_with_guidance(pack, transport, model, kind):
     """Guidance of CFG++ acts once a step; a rising step takes back what a falling one gives."""
     model = model(kind)
     up, down = _grids(pack, model, 40)
-    image = transport(model, "exp_res_cfg_pp", down, transport(model, "exp_res", up, _digits(), positive="any digit"), 0.5)
+    image = transport(model, "exp_res_cfg_pp", down, transport(model, "exp_res", up, _digits(), positive="any"), 0.5)
     back = transport(model, "exp_res_cfg_pp", down, transport(model, "exp_res_cfg_pp", up, image, 0.5), 0.5)
     assert _error(back, image) < 0.1
 
@@ -126,10 +128,10 @@ def test_editing_turns_the_digit_into_the_other_class(pack, transport, model):
 
 
 def test_the_example_comes_back_and_edits(server):
-    """Its three pictures: the digits, the digits after the way there and back, the edited ones."""
+    """Its three pictures: the faces, the faces after the way there and back, the edited ones."""
     from PIL import Image
 
-    workflow = json.loads((ROOT / "example_workflows" / "digits_edit_by_inversion.json").read_text())
+    workflow = json.loads((ROOT / "example_workflows" / "emoji_edit_by_inversion.json").read_text())
     outputs = server.run(to_prompt(workflow))
     titles = {str(node["id"]): node.get("title") for node in workflow["nodes"]}
     pictures = {}
@@ -137,6 +139,6 @@ def test_the_example_comes_back_and_edits(server):
         [image] = output["images"]
         pixels = Image.open(server.base / image["type"] / image["subfolder"] / image["filename"]).convert("L")
         pictures[titles[node]] = torch.tensor(list(pixels.getdata()), dtype=torch.float32) / 255.0
-    original = pictures["Digits"]
+    original = pictures["Faces"]
     assert (pictures["There and back"] - original).abs().mean() < 0.01
     assert (pictures["Edited"] - original).abs().mean() > 0.1

@@ -45,7 +45,7 @@ def widgets():
 @pytest.mark.parametrize("node, inputs", widgets(), ids=str)
 def test_it_is_what_the_node_gives(pack, host, route, node, inputs, kind):
     """And what the node says to the picture after a run asks for the same again."""
-    [model] = host.NODE_CLASS_MAPPINGS["RESDigitsModel"].execute(kind={"kind": kind, "shift": 3.0}, width=0.1).result
+    [model] = host.NODE_CLASS_MAPPINGS["RESToyModel"].execute("digits", kind={"kind": kind, "shift": 3.0}, width=0.1).result
     sampling = model.get_model_object("model_sampling")
     shape = {"kind": MODELS[kind]["kind"], "sigma_min": float(sampling.sigma_min), "sigma_max": float(sampling.sigma_max)}
     drawn = route.grid(body(node, shape, **inputs))

@@ -47,11 +47,11 @@ def _on(device, output):
 
 
 def _digits(pack, device, kind="eps"):
-    return _on(device, pack["RESDigitsModel"].execute({"kind": kind, "shift": 3.0}, 0.1))
+    return _on(device, pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.1))
 
 
 def _conditions(pack):
-    return [pack["RESDigitsCondition"].execute(digit).result[0] for digit in ("3", "any digit")]
+    return [pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("3", "any")]
 
 
 def _sampled(pack, model, sampler, steps=5):
@@ -88,7 +88,7 @@ def test_processes(pack, on_both, process, mode):
         model = _on(device, made or pack["RESLoadCLD"].execute("digits (embedded)"))
         times, latent = (
             pack["RESGDDIMTimes"].execute(model, 6, 1.0, 2.0, 0.0).result[0],
-            pack["RESDigitsLatent"].execute(2).result[0],
+            pack["RESToyLatent"].execute("digits", 2).result[0],
         )
         arguments = model, 3, 2.0, *_conditions(pack), times, latent, mode
         return pack["RESGDDIMSample"].execute(*arguments).result[0]["samples"]
@@ -121,7 +121,7 @@ def test_lab_trace(pack, folders, on_both):
     import comfy.samplers
 
     def work(device):
-        latent, sampler = pack["RESDigitsLatent"].execute(2).result[0], comfy.samplers.sampler_object("exp_res_2mc")
+        latent, sampler = pack["RESToyLatent"].execute("digits", 2).result[0], comfy.samplers.sampler_object("exp_res_2mc")
         return pack["RESLabTrace"].execute(_guider(pack, device), latent, 1, sampler, _grid(pack), "trace").result[0]["samples"]
 
     on_both(work)
@@ -129,7 +129,7 @@ def test_lab_trace(pack, folders, on_both):
 
 def test_lab_measure(pack, folders, on_both):
     def work(device):
-        latent, what = pack["RESDigitsLatent"].execute(2).result[0], ("exp_res, exp_res_sde, heun", "karras", "6")
+        latent, what = pack["RESToyLatent"].execute("digits", 2).result[0], ("exp_res, exp_res_sde, heun", "karras", "6")
         return pack["RESLabMeasure"].execute(_guider(pack, device), latent, 1, *what, fresh=True).result[1]
 
     on_both(work)
@@ -140,7 +140,7 @@ def test_lab_calibrate(pack, folders, on_both):
     """And what it gives samples there."""
 
     def work(device):
-        latent, guider = pack["RESDigitsLatent"].execute(4).result[0], _guider(pack, device)
+        latent, guider = pack["RESToyLatent"].execute("digits", 4).result[0], _guider(pack, device)
         sampler = pack["RESLabCalibrate"].execute(guider, latent, 1, _grid(pack), 4, "mine").result[0]
         return _sampled(pack, guider.model_patcher, sampler)
 

@@ -50,8 +50,8 @@ def base(pack, host, tmp_path, monkeypatch):
 @pytest.fixture
 def parts(pack):
     """A model and a latent of digits."""
-    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.1).result[0]
-    return model, pack["RESDigitsLatent"].execute(2).result[0]
+    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
+    return model, pack["RESToyLatent"].execute("digits", 2).result[0]
 
 
 def _filled(pattern, secret):
@@ -204,7 +204,7 @@ def test_grids_and_pictures_that_fit_no_memory_are_refused(pack, parts):
         (lambda: pack["RESLogSNRSchedule"].execute(model, 10**9, 1.0, {"spacing": "uniform"}), "raise denoise"),
         (lambda: pack["RESLogSNRSchedule"].execute(model, 20, 1e-9, {"spacing": "uniform"}), "raise denoise"),
         (lambda: comfy.samplers.calculate_sigmas(sampling, "logsnr_arctan", 10**12), "steps must be at most 1000000"),
-        (lambda: pack["RESDigitsDecode"].execute({"samples": torch.zeros(4096, 1, 8, 8)}, 1, 64), "Take a smaller scale"),
+        (lambda: pack["RESToyDecode"].execute({"samples": torch.zeros(4096, 1, 8, 8)}, 1, 512), "Choose a smaller size"),
         (lambda: pack["RESSigmasSplit"].execute(model, _SIGMAS, {"at": "percent", "percent": math.nan}), "percent must be"),
     ):
         begun = time.monotonic()
@@ -218,7 +218,7 @@ def test_a_strangers_calibration_says_little_and_writes_no_lines_into_the_log(pa
     path = write(
         CalibrationFile.of(multistep_plan(_SIGMAS, 2, VE), _SIGMAS, {"model_class": "x\n\x1b[31m" + "y" * 9000}), folder, "mine"
     )
-    model = pack["RESDigitsModel"].execute({"kind": "eps"}, 0.1).result[0]
+    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
     pack["RESCalibrated"].execute(path.name, model)
     [record] = caplog.records
     assert len(record.getMessage()) < 250 and record.getMessage().isprintable()

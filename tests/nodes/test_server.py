@@ -207,7 +207,7 @@ def test_sampler_custom_advanced_with_cfg_guider(server):
 
 def test_decode_saves_a_picture(server):
     run, graph = graph_of()
-    graph["image"] = {"class_type": "RESDigitsDecode", "inputs": {"samples": ["latent", 0], "columns": 3, "scale": 5}}
+    graph["image"] = {"class_type": "RESToyDecode", "inputs": {"samples": ["latent", 0], "columns": 3, "size": 40}}
     graph["save"] = {"class_type": "SaveImage", "inputs": {"images": ["image", 0], "filename_prefix": "digits"}}
     [image] = server.run(graph)["save"]["images"]
     from PIL import Image
@@ -312,12 +312,14 @@ def test_model_refuses_other_latents(server):
     other = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
     run, graph = graph_of(latent=other)
     details = failure(lambda: ksampler(server, "exp_res_2m", "eps", latent=other))["execution_error"]
-    assert "Use Digits Latent for Digits Model" in details["exception_message"]
+    assert "Use Toy Latent with the data of Toy Model" in details["exception_message"]
 
 
 def test_decode_refuses_other_latents(server):
     run, graph = graph_of()
     graph["other"] = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
-    graph["image"] = {"class_type": "RESDigitsDecode", "inputs": {"samples": ["other", 0], "columns": 3, "scale": 5}}
+    graph["image"] = {"class_type": "RESToyDecode", "inputs": {"samples": ["other", 0], "columns": 3, "size": 40}}
     graph["save"] = {"class_type": "PreviewImage", "inputs": {"images": ["image", 0]}}
-    assert "samples must have the shape (batch, 1, 8, 8)" in execution_error(server, lambda: server.run(graph))
+    assert "samples must have the shape (batch, 3, 32, 32) for emoji or (batch, 1, 8, 8) for digits" in execution_error(
+        server, lambda: server.run(graph)
+    )

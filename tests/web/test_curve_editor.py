@@ -12,7 +12,7 @@ class Curve:
 
     def __init__(self, editor, text=START):
         self.editor, self.page = editor, editor.page
-        self.model = editor.add("RESDigitsModel", 40, 120)
+        self.model = editor.add("RESToyModel", 40, 120)
         self.node = editor.add("RESLogSNRCurve", 400, 40, {"model": (self.model, 0)}, curve=text)
         self.find()
 

@@ -1,4 +1,4 @@
-"""Every example, from the template browser: loaded without a missing node, and those on the digits run."""
+"""Every example, from the template browser: loaded without a missing node, and those that need no checkpoint run."""
 
 import json
 
@@ -29,7 +29,7 @@ def test_those_that_want_a_checkpoint_name_it():
         nodes = json.loads(example.read_text())["nodes"]
         files = [value for node in nodes for value in node.get("widgets_values") or [] if str(value).endswith(".safetensors")]
         notes = " ".join(str(node["widgets_values"]) for node in nodes if node["type"] == "MarkdownNote")
-        assert example.stem.startswith("digits") or files
+        assert example.stem.startswith(("emoji", "digits")) or files
         assert all(file in notes for file in files), example.stem
 
 
@@ -57,6 +57,6 @@ def test_loaded_from_the_template_browser(editor, example):
     page.keyboard.press("Escape")
     page.wait_for_timeout(500)  # Nodes 2.0 gives nodes their size as it draws them
     assert editor.js(_OVERLAPS) == []
-    if example.stem.startswith("digits"):
+    if example.stem.startswith(("emoji", "digits")):
         outputs = editor.run()
         assert any(output.get("images") for output in outputs.values())

@@ -7,8 +7,8 @@ NAMES = {
     "RESStochasticChurn": "RES Stochastic (churn)", "RESAdaptive": "RES Adaptive", "RESAdaptiveGrid": "RES Adaptive Grid",
     "RESLogSNRSchedule": "RES LogSNR Schedule", "RESLogSNRCurve": "RES LogSNR Curve", "RESSigmasBlend": "RES Sigmas Blend",
     "RESSigmasResample": "RES Sigmas Resample", "RESSigmasSplit": "RES Sigmas Split", "RESSigmasPlot": "RES Sigmas Plot",
-    "RESDigitsModel": "Digits Model", "RESDigitsCondition": "Digits Condition", "RESDigitsLatent": "Digits Latent",
-    "RESDigitsDecode": "Digits Decode", "RESGDDIM": "gDDIM",
+    "RESToyModel": "Toy Model", "RESToyCondition": "Toy Condition", "RESToyLatent": "Toy Latent",
+    "RESToyDecode": "Toy Decode", "RESGDDIM": "gDDIM",
     "RESGDDIMTimes": "gDDIM Times", "RESGDDIMSample": "gDDIM Sample", "RESLoadCLD": "Load CLD Model",
     "RESDigitsProcessModel": "Digits Process Model", "RESLabMeasure": "RES Lab: Measure", "RESLabTrace": "RES Lab: Trace",
     "RESLabCalibrate": "RES Lab: Calibrate", "RESCalibrated": "RES Calibrated",
@@ -26,7 +26,7 @@ def test_every_node_wired_and_run(editor):
     RES Calibrated has no file to choose before the lab made one; `nodes/test_calibrate_on_a_server.py` runs it.
     """
     add, wire = editor.add, editor.wire
-    model = add("RESDigitsModel", 20, 60)
+    model = add("RESToyModel", 20, 60, data="digits")
     of_model = {"model": (model, 0)}
     schedule = add("RESLogSNRSchedule", 300, 60, of_model, steps=8)
     curve = add("RESLogSNRCurve", 640, 60, of_model, steps=6)
@@ -34,7 +34,7 @@ def test_every_node_wired_and_run(editor):
     resample = add("RESSigmasResample", 980, 260, {**of_model, "sigmas": (curve, 0)}, steps=7)
     split = add("RESSigmasSplit", 980, 420, {**of_model, "sigmas": (schedule, 0)}, **{"at.sigma": 1.0})
     plot = add("RESSigmasPlot", 1300, 60, {"sigmas": (schedule, 0), "sigmas_b": (blend, 0), "sigmas_c": (split, 1), **of_model})
-    condition, latent = add("RESDigitsCondition", 20, 240, digit="3"), add("RESDigitsLatent", 20, 360, batch_size=4)
+    condition, latent = add("RESToyCondition", 20, 240, data="digits"), add("RESToyLatent", 20, 360, data="digits", batch_size=4)
     conditions = {"positive": (condition, 0), "negative": (condition, 0), "latent_image": (latent, 0), **of_model}
     samplers = {"RESMultistep": schedule, "RESSingleStep": curve, "RESSDE": blend, "RESStochasticChurn": resample}
     previews = []
@@ -61,7 +61,7 @@ def test_every_node_wired_and_run(editor):
 
 
 def _preview(editor, sampled, y):
-    decode = editor.add("RESDigitsDecode", 950, y, {"samples": (sampled, 0)})
+    decode = editor.add("RESToyDecode", 950, y, {"samples": (sampled, 0)})
     return editor.add("PreviewImage", 1200, y, {"images": (decode, 0)})
 
 

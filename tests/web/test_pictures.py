@@ -32,7 +32,7 @@ class Picture:
 
 def wired(editor, kind="eps", node="RESLogSNRSchedule"):
     """(model, schedule): ids."""
-    model = editor.add("RESDigitsModel", 40, 120, kind=kind)
+    model = editor.add("RESToyModel", 40, 120, kind=kind)
     return model, editor.add(node, 400, 60, {"model": (model, 0)})
 
 
@@ -133,7 +133,7 @@ def test_the_range_of_the_model_after_a_run(editor):
     editor.open(editor.saved())
     picture = Picture(editor)
     editor.until(lambda: "typical" not in picture.text(), "the model's range after reloading")
-    other = editor.add("RESDigitsModel", 40, 400)
+    other = editor.add("RESToyModel", 40, 400)
     editor.wire(other, 0, schedule, "model")
     picture.wait_for("typical")
 

@@ -13,10 +13,10 @@ class Traced:
 
     def __init__(self, editor, steps=12, sampler="exp_res_2s", kind="eps", **counter):
         self.editor = editor
-        model = editor.add("RESDigitsModel", 40, 60, kind=kind)
+        model = editor.add("RESToyModel", 40, 60, kind=kind)
         if counter:
             model = editor.add("TestCountCalls", 40, 760, {"model": (model, 0)}, **counter)
-        latent = editor.add("RESDigitsLatent", 40, 300)
+        latent = editor.add("RESToyLatent", 40, 300)
         select = editor.add("KSamplerSelect", 40, 460, sampler_name=sampler)
         wires = {"model": (model, 0)}
         self.sigmas = editor.add("BasicScheduler", 40, 600, wires, scheduler="karras", steps=steps)

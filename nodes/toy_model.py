@@ -26,7 +26,7 @@ class MixtureNet(Network):
 
     def __init__(self, mixture: GaussianMixture):
         super().__init__()
-        self.std = mixture.std
+        self.std, self.classes = mixture.std, mixture.classes
         self.register_buffer("means", mixture.means.float())
         self.register_buffer("labels", mixture.labels)
 
@@ -36,7 +36,12 @@ class MixtureNet(Network):
         if x[0].numel() != self.means.shape[1]:
             raise ValueError(
                 f"latent_image has items of shape {tuple(x.shape[1:])}, but this model's have {self.means.shape[1]} numbers. "
-                "Use Digits Latent for Digits Model."
+                "Use Toy Latent with the data of Toy Model."
+            )
+        if context is not None and context.shape[-1] != self.classes:
+            raise ValueError(
+                f"conditioning has tokens of length {context.shape[-1]}, but this model has {self.classes} classes. "
+                "Use Toy Condition with the data of Toy Model."
             )
         x = x / sampling.calculate_input(sigma, torch.ones_like(x))
         flow = isinstance(sampling, comfy.model_sampling.CONST)

@@ -1,0 +1,259 @@
+"""Nodes for trying things out: exact models of emoji and of handwritten digits that need no download."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import comfy.model_management
+import torch
+from comfy_api.v0_0_2 import io
+
+from ..embedded import digits, emoji
+from ..embedded.mixture import GaussianMixture
+from ..samplers.gddim.blurring import Blurring
+from ..samplers.gddim.cld import CLD
+from ..samplers.gddim.linear_sde import KINDS as PROCESS_KINDS
+from .inputs import check_choice, number, one_of
+from .process_model import mixture_process_model
+from .toy_model import KINDS, mixture_model
+
+_CATEGORY = "RES/toy models"
+_ANY = "any"
+_ALIASES = ["res", "toy", "emoji", "digits", "example", "test", "exact"]
+_FRAME = 0.5  # grey between the items of a picture
+MAX_PIXELS = 2**26  # of a picture: 800 MB
+
+
+class _Data(NamedTuple):
+    """What a toy model is made of.
+
+    Attributes:
+        shape: (channels, height, width) of an item.
+        classes: their names.
+        mixture: of a width, the Gaussians around the items.
+    """
+
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    mixture: Callable[[float], GaussianMixture]
+
+
+_DATA = {
+    "emoji": _Data(emoji.SHAPE, emoji.CLASSES, emoji.emoji),
+    "digits": _Data(digits.SHAPE, tuple(map(str, range(digits.CLASSES))), digits.digits),
+}
+
+
+class ToyModel(io.ComfyNode):
+    """Emoji or digits as a MODEL."""
+
+    @classmethod
+    def define_schema(cls):
+        shift = number("shift", 3.0, 0.01, 100.0, 0.01, "Timestep shift, as in ModelSamplingSD3.")
+        return io.Schema(
+            node_id="RESToyModel",
+            display_name="Toy Model",
+            category=_CATEGORY,
+            description="The exact denoiser of 512 emoji in colour, or of 1,797 handwritten digits, as a model of any kind. It "
+            "needs no download, a call takes milliseconds, and every error in a picture is the sampler's.",
+            search_aliases=[*_ALIASES, "model", "gaussian mixture"],
+            inputs=[
+                _data_input("What the model draws: emoji of 32x32 pixels in colour, or digits of 8x8 pixels in grey."),
+                io.DynamicCombo.Input(
+                    "kind",
+                    options=[io.DynamicCombo.Option(kind, [shift] if kind == "flow" else []) for kind in KINDS],
+                    tooltip="The kind of model: eps like SD1.5 and SDXL, v like SD2 and v-prediction fine-tunes, edm like EDM "
+                    "models, flow like SD3, Flux and Wan.",
+                ),
+                number(
+                    "width", emoji.DEFAULT_WIDTH, 0.01, 1.0, 0.01,
+                    "Standard deviation of the noise around each picture; pixels run from -1 to 1. A small width gives crisp "
+                    "pictures, a large one gives grainy pictures.",
+                ),
+            ],
+            outputs=[io.Model.Output()],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, data, kind, width) -> io.NodeOutput:
+        """A MODEL for latents of the data's shape; `kind` holds the choice and a flow model's shift."""
+        chosen = one_of("data", data, _DATA)
+        return io.NodeOutput(mixture_model(chosen.mixture(width), kind["kind"], kind.get("shift", 1.0), chosen.shape[0]))
+
+
+class DigitsProcessModel(io.ComfyNode):
+    """The digits under a process, as a MODEL."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RESDigitsProcessModel",
+            display_name="Digits Process Model",
+            category=_CATEGORY,
+            description="The exact eps of the handwritten digits under critically-damped Langevin or blurring diffusion, as a "
+            "MODEL for gDDIM Sample: no weights, and every error in a picture is the sampler's.",
+            search_aliases=[*_ALIASES, "gddim", "cld", "langevin", "blurring"],
+            inputs=[
+                io.DynamicCombo.Input(
+                    "process",
+                    options=[
+                        io.DynamicCombo.Option("CLD", [_kind_input()]),
+                        io.DynamicCombo.Option("blurring", [_blur_input()]),
+                    ],
+                    tooltip="CLD: every pixel has a velocity, and noise reaches it through that alone. blurring: an image is "
+                    "blurred while noise is added.",
+                ),
+                number(
+                    "width", digits.DEFAULT_WIDTH, 0.01, 1.0, 0.01,
+                    "Standard deviation of the noise around each digit; pixels run from -1 to 1.",
+                ),
+            ],
+            outputs=[io.Model.Output()],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, process, width) -> io.NodeOutput:
+        """A MODEL for latents of shape (batch, 1, 8, 8); `process` holds the choice and its parameters."""
+        mixture = digits.digits(width)
+        if process["process"] == "CLD":
+            return io.NodeOutput(mixture_process_model(CLD(), mixture, digits.SHAPE, process["kind"]))
+        return io.NodeOutput(mixture_process_model(Blurring(*digits.SHAPE[1:], blur=process["blur"]), mixture, digits.SHAPE))
+
+
+class ToyCondition(io.ComfyNode):
+    """A class of the data as CONDITIONING."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RESToyCondition",
+            display_name="Toy Condition",
+            category=_CATEGORY,
+            description="Conditioning for Toy Model: one class of its pictures, or any. For CFG, use a class as positive and any "
+            "as negative. Digits Process Model and the embedded CLD model take the classes of the digits.",
+            search_aliases=[*_ALIASES, "conditioning", "prompt", "class"],
+            inputs=[
+                io.DynamicCombo.Input(
+                    "data",
+                    options=[io.DynamicCombo.Option(name, [_class_input(data)]) for name, data in _DATA.items()],
+                    tooltip="The data of the model.",
+                )
+            ],
+            outputs=[io.Conditioning.Output()],
+        )
+
+    @classmethod
+    def execute(cls, data) -> io.NodeOutput:
+        """CONDITIONING with a weight per class, shape (1, 1, classes); `data` holds the choice and the class."""
+        classes = one_of("data", data["data"], _DATA).classes
+        check_choice("class", data["class"], (_ANY, *classes))
+        chosen = [data["class"] in (_ANY, name) for name in classes]
+        return io.NodeOutput([[torch.tensor(chosen, dtype=torch.float32)[None, None], {}]])
+
+
+class ToyLatent(io.ComfyNode):
+    """An empty LATENT for a toy model."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RESToyLatent",
+            display_name="Toy Latent",
+            category=_CATEGORY,
+            description="Empty latents of the size that Toy Model works on: three channels of 32x32 for emoji, one channel of "
+            "8x8 for digits.",
+            search_aliases=[*_ALIASES, "empty latent"],
+            inputs=[
+                _data_input("The data of the model."),
+                io.Int.Input("batch_size", default=16, min=1, max=4096, tooltip="How many pictures to sample at once."),
+            ],
+            outputs=[io.Latent.Output()],
+        )
+
+    @classmethod
+    def execute(cls, data, batch_size) -> io.NodeOutput:
+        """LATENT of zeros, shape (batch_size, channels, height, width)."""
+        device = comfy.model_management.intermediate_device()
+        return io.NodeOutput({"samples": torch.zeros(batch_size, *one_of("data", data, _DATA).shape, device=device)})
+
+
+class ToyDecode(io.ComfyNode):
+    """Latents of a toy model as a picture."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RESToyDecode",
+            display_name="Toy Decode",
+            category=_CATEGORY,
+            description="Shows the latents of Toy Model as one image: a grid of enlarged emoji or digits.",
+            search_aliases=[*_ALIASES, "vae decode", "image"],
+            inputs=[
+                io.Latent.Input("samples", tooltip="Latents of Toy Model. Their shape tells which data they are."),
+                io.Int.Input("columns", default=8, min=1, max=64, tooltip="Number of pictures in a row."),
+                io.Int.Input(
+                    "size",
+                    default=128,
+                    min=8,
+                    max=1024,
+                    step=8,
+                    tooltip="Width of each picture in the image, in pixels. Every latent pixel becomes a square, so the size is "
+                    "rounded down to a multiple of 32 for emoji and of 8 for digits.",
+                ),
+            ],
+            outputs=[io.Image.Output()],
+        )
+
+    @classmethod
+    def execute(cls, samples, columns, size) -> io.NodeOutput:
+        """IMAGE of shape (1, height, width, 3): tiles of about `size` pixels."""
+        latents = samples["samples"]
+        if tuple(latents.shape[1:]) not in [data.shape for data in _DATA.values()]:
+            shapes = " or ".join(f"(batch, {', '.join(map(str, data.shape))}) for {name}" for name, data in _DATA.items())
+            raise ValueError(
+                f"samples must have the shape {shapes}, got {tuple(latents.shape)}. Use VAE Decode for other models."
+            )
+        return io.NodeOutput(picture_grid(latents, columns, size))
+
+
+def picture_grid(latents: torch.Tensor, columns: int, size: int) -> torch.Tensor:
+    """(batch, 1 or 3, h, w) in [-1, 1] -> (1, height, width, 3) in [0, 1]: tiles in a frame one latent pixel wide.
+
+    Raises:
+        ValueError: the picture would be larger than MAX_PIXELS.
+    """
+    rows, scale = -(-len(latents) // columns), max(1, size // latents.shape[-1])
+    height, width = (((n + 1) * count + 1) * scale for n, count in zip(latents.shape[2:], (rows, columns)))
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"size is {size}, and columns {columns}: an image of {len(latents)} pictures would have {width} x {height} "
+            f"pixels, more than {MAX_PIXELS}. Choose a smaller size."
+        )
+    colours = latents.float().cpu().expand(-1, 3, -1, -1)
+    tiles = torch.nn.functional.pad((colours / 2.0 + 0.5).clamp(0.0, 1.0), (0, 1, 0, 1), value=_FRAME)
+    missing = torch.full((rows * columns - len(tiles), *tiles.shape[1:]), _FRAME)
+    grid = torch.cat([tiles, missing]).unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2)  # rows, h, columns, w, colours
+    image = torch.nn.functional.pad(grid.flatten(2, 3).flatten(0, 1), (0, 0, 1, 0, 1, 0), value=_FRAME)
+    return image.repeat_interleave(scale, dim=0).repeat_interleave(scale, dim=1)[None]
+
+
+def _data_input(tooltip: str):
+    return io.Combo.Input("data", options=list(_DATA), default="emoji", tooltip=tooltip)
+
+
+def _class_input(data: _Data):
+    return io.Combo.Input("class", options=[_ANY, *data.classes], default=_ANY, tooltip="The class of pictures to draw, or any.")
+
+
+def _kind_input():
+    return io.Combo.Input(
+        "kind",
+        options=list(PROCESS_KINDS),
+        default="R",
+        tooltip="Which eps the model gives: R_t's, which hardly changes along a sample's path and is what gDDIM is about, or "
+        "that of the Cholesky factor L_t, for comparison.",
+        advanced=True,
+    )
+
+
+def _blur_input():
+    return number("blur", 10.0, 0.0, 100.0, 0.5, "Strength of the blur at t = 1, in pixels. 0: no blur, a VP process.")

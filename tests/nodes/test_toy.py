@@ -1,0 +1,194 @@
+"""The toy models are exact, see the true sigma, and behave like any model of the host."""
+
+import time
+
+import pytest
+import torch
+
+from embedded import digits, emoji
+
+KINDS = ["eps", "v", "edm", "flow"]
+DATA = {"emoji": (emoji.SHAPE, emoji.emoji), "digits": (digits.SHAPE, digits.digits)}
+
+
+@pytest.fixture
+def model(pack):
+    def make(kind, width=0.2, shift=3.0, data="digits"):
+        return pack["RESToyModel"].execute(data, {"kind": kind, "shift": shift}, width).result[0]
+
+    return make
+
+
+@pytest.fixture
+def condition(pack):
+    """condition(class name, data) -> CONDITIONING."""
+    return lambda name, data="digits": pack["RESToyCondition"].execute({"data": data, "class": name}).result[0]
+
+
+def _noisy(kind, sigma, n=6, data="digits"):
+    shape, mixture = DATA[data]
+    generator = torch.Generator().manual_seed(0)
+    clean = mixture(0.2).sample(n, generator).reshape(n, *shape)
+    return (1 - sigma if kind == "flow" else 1.0) * clean + sigma * torch.randn(n, *shape, generator=generator)
+
+
+def test_the_digits_are_complete():
+    images, labels = digits.load()
+    assert images.shape == (1797, 8, 8) and images.max() == 16
+    assert len(labels) == 1797 and set(labels) == set(range(digits.CLASSES))
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("kind", KINDS)
+def test_denoiser_is_exact_between_timesteps(model, kind, data):
+    """At sigmas that lie between the entries of the host's table of timesteps."""
+    base = model(kind, data=data).model
+    for sigma in (0.0371, 0.4321, 0.777) + (() if kind == "flow" else (3.1416, 14.0)):
+        x = _noisy(kind, sigma, data=data)
+        exact = DATA[data][1](0.2, torch.float64).denoise(x.double(), sigma, 1 - sigma if kind == "flow" else 1.0)
+        denoised = base.apply_model(x, torch.full((len(x),), sigma))
+        torch.testing.assert_close(denoised.double(), exact, atol=2e-5 * max(1.0, sigma), rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_class_conditioning(model, condition, kind):
+    """A class is the mixture of only its digits; zeros mean any."""
+    base, x = model(kind).model, _noisy(kind, 0.6)
+    sigma = torch.full((len(x),), 0.6)
+    alpha = 0.4 if kind == "flow" else 1.0
+    mixture = digits.digits(0.2)
+    sevens = type(mixture)(mixture.means[mixture.labels == 7], 0.2)
+    tokens = condition("7")[0][0].expand(len(x), -1, -1)
+    kwargs = {"atol": 1e-5, "rtol": 0}
+    torch.testing.assert_close(base.apply_model(x, sigma, c_crossattn=tokens), sevens.denoise(x, 0.6, alpha), **kwargs)
+    any_digit = mixture.denoise(x, 0.6, alpha)
+    torch.testing.assert_close(base.apply_model(x, sigma, c_crossattn=torch.zeros_like(tokens)), any_digit, **kwargs)
+    everything = condition("any")[0][0].expand(len(x), -1, -1)
+    torch.testing.assert_close(base.apply_model(x, sigma, c_crossattn=everything), any_digit, **kwargs)
+
+
+def test_it_is_a_model_patcher_around_a_base_model(model):
+    import comfy.model_base
+    import comfy.model_patcher
+
+    patcher = model("flow", shift=2.0)
+    assert isinstance(patcher, comfy.model_patcher.ModelPatcher)
+    assert isinstance(patcher.model, comfy.model_base.BaseModel)
+    assert patcher.get_model_object("model_sampling").shift == 2.0
+    assert patcher.clone().model is patcher.model
+
+
+def test_model_sampling_patches_apply(model):
+    """ModelSamplingSD3 changes the shift of the flow model, as it does for SD3."""
+    import comfy.samplers
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    patched = ModelSamplingSD3().patch(model("flow", shift=1.0), 5.0)[0]
+    sampling = patched.get_model_object("model_sampling")
+    assert sampling.shift == 5.0
+    assert float(comfy.samplers.calculate_sigmas(sampling, "simple", 4)[1]) == pytest.approx(5 * 0.75 / (1 + 4 * 0.75))
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_previews_show_the_picture(model, data):
+    """In colour where there is colour: what the editor draws during a run is what Toy Decode draws."""
+    import latent_preview
+    import numpy as np
+
+    shape, mixture = DATA[data]
+    image = mixture(0.2).means[300].reshape(1, *shape)
+    previewer = latent_preview.Latent2RGBPreviewer(model("eps", data=data).model.latent_format.latent_rgb_factors)
+    shown = torch.from_numpy(np.array(previewer.decode_latent_to_preview(image))) / 255.0
+    torch.testing.assert_close(shown, (image[0].expand(3, -1, -1).permute(1, 2, 0) + 1.0) / 2.0, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("data, batch, seconds", [("digits", 64, 5.0), ("emoji", 16, 5.0)])
+@pytest.mark.parametrize("name", ["exp_res_2m", "exp_res_3s"])
+def test_20_calls_on_one_core_are_quick(model, pack, condition, name, data, batch, seconds):
+    import comfy.sample
+
+    steps = 20 if name == "exp_res_2m" else 7
+    anything = condition("any", data)
+    latent = pack["RESToyLatent"].execute(data, batch).result[0]["samples"]
+    noise = comfy.sample.prepare_noise(latent, 0)
+    patcher, threads = model("eps", data=data), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        begin = time.process_time()
+        comfy.sample.sample(patcher, noise, steps, 4.0, name, "logsnr_uniform", anything, anything, latent, seed=0)
+        assert time.process_time() - begin < seconds
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_samples_are_emoji_of_the_class_asked_for(model, pack, condition, kind):
+    """Crisp at the default width: no further from an emoji than the width."""
+    import comfy.sample
+
+    latent = pack["RESToyLatent"].execute("emoji", 16).result[0]["samples"]
+    noise, what = comfy.sample.prepare_noise(latent, 0), (condition("food", "emoji"), condition("any", "emoji"), latent)
+    patcher = model(kind, emoji.DEFAULT_WIDTH, data="emoji")
+    samples = comfy.sample.sample(patcher, noise, 20, 3.0, "exp_res_2m", "logsnr_uniform", *what, seed=0)
+    mixture = emoji.emoji()
+    distance, nearest = torch.cdist(samples.flatten(1), mixture.means).min(dim=1)
+    assert set(mixture.labels[nearest].tolist()) == {emoji.CLASSES.index("food")}
+    assert len(set(nearest.tolist())) > 8
+    assert distance.max() / mixture.means.shape[1] ** 0.5 < 1.1 * emoji.DEFAULT_WIDTH
+
+
+def test_a_condition_of_other_data_is_refused(model, condition):
+    """And so are the tokens of a text encoder."""
+    for data, tokens in (
+        ("emoji", condition("3")[0][0]),
+        ("digits", condition("food", "emoji")[0][0]),
+        ("emoji", torch.ones(1, 77, 768)),
+    ):
+        x = _noisy("eps", 1.0, n=1, data=data)
+        with pytest.raises(ValueError, match=r"conditioning has tokens of length \d+, but .* Use Toy Condition"):
+            model("eps", data=data).model.apply_model(x, torch.ones(1), c_crossattn=tokens)
+
+
+@pytest.mark.parametrize("data, scale", [("emoji", 3), ("digits", 12)])
+def test_decode_sets_the_pictures_in_a_frame(pack, data, scale):
+    """Every latent pixel is a square; row by row, and empty places are grey."""
+    (_, height, width), mixture = DATA[data]
+    latents = mixture(0.2).means[[5, 400, 77]].reshape(3, -1, height, width)
+    image = pack["RESToyDecode"].execute({"samples": latents}, 2, 100).result[0]
+    assert image.shape == (1, (2 * (height + 1) + 1) * scale, (2 * (width + 1) + 1) * scale, 3)
+    pixels = image[0, ::scale, ::scale]
+    for item, (row, column) in zip(latents, ((0, 0), (0, 1), (1, 0))):
+        top, left = 1 + row * (height + 1), 1 + column * (width + 1)
+        shown = pixels[top : top + height, left : left + width].permute(2, 0, 1)
+        torch.testing.assert_close(shown, (item / 2.0 + 0.5).expand(3, -1, -1))
+    assert (pixels[height + 1 :, width + 1 :] == 0.5).all() and (pixels[0] == 0.5).all()
+
+
+@pytest.mark.parametrize("arguments, name", [(("flow", 0.1, -1.0), "shift"), (("eps", -0.1, 1.0), "width")])
+def test_bad_input(model, arguments, name):
+    with pytest.raises(ValueError, match=f"{name} must be above 0"):
+        model(*arguments)
+
+
+@pytest.mark.parametrize("scheduler", ["logsnr_uniform", "simple"])
+@pytest.mark.parametrize("cache", ["EasyCache", "LazyCache"])
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("name", ["exp_res_2m", "exp_res_3m", "exp_res_2s", "exp_res_3s"])
+def test_caching_wrappers(pack, host, model, condition, name, kind, cache, scheduler):
+    """The host's caches keep views of what the model is given: one that never skips must change no bit."""
+    import comfy.sample
+    from comfy_extras import nodes_easycache
+
+    node = getattr(nodes_easycache, f"{cache}Node")
+    three, latent = condition("3"), torch.zeros(4, 1, 8, 8)
+    noise = comfy.sample.prepare_noise(latent, 0)
+
+    def run(patcher):
+        how = (noise, 12, 2.0, name, scheduler, three, three, latent)
+        return comfy.sample.sample(patcher, *how, seed=0, disable_pbar=True)
+
+    plain = run(model(kind))
+    never = node.execute(model(kind), 0.0, 0.0, 1.0, False).result[0]
+    assert torch.equal(run(never), plain)
+    often = run(node.execute(model(kind), 0.2, 0.1, 0.95, False).result[0])
+    assert often.isfinite().all()
