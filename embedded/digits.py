@@ -1,5 +1,7 @@
 """The handwritten digits that the embedded models are made of; see ATTRIBUTION.md beside this file."""
 
+import zipfile
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,13 +13,21 @@ from .mixture import GaussianMixture
 SHAPE = (1, 8, 8)  # channels, height, width
 CLASSES = 10
 DEFAULT_WIDTH = 0.1
+FILE = Path(__file__).with_name("digits.npz")
 
 
 @lru_cache(maxsize=1)
 def load() -> tuple[np.ndarray, np.ndarray]:
-    """Images (1797, 8, 8) uint8 from 0 to 16, and their digits (1797,) uint8."""
-    with np.load(Path(__file__).with_name("digits.npz")) as data:
-        return data["images"], data["labels"]
+    """Images (1797, 8, 8) uint8 from 0 to 16, and their digits (1797,) uint8.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    try:
+        with np.load(FILE) as data:
+            return data["images"], data["labels"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"The digits in {FILE} cannot be read ({error}). Install the node pack again.") from error
 
 
 def digits(width: float = DEFAULT_WIDTH, dtype: torch.dtype = torch.float32) -> GaussianMixture:

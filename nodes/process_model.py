@@ -78,7 +78,7 @@ def check_shape(sampling: ProcessSampling, shape: torch.Size) -> None:
         sizes = " x ".join("any" if w is None else str(w) for w in wanted)
         raise ValueError(
             f"latent_image has items of shape {tuple(shape[1:])}, but this {sampling.sde.name} model is made for {sizes} "
-            "(channels x height x width). Use Toy Latent with data digits for the digits."
+            "(channels x height x width). For the digits, set data of Toy Latent to digits."
         )
 
 
@@ -104,7 +104,7 @@ class ProcessMixtureNet(torch.nn.Module):
         if context is not None and context.shape[-1] != self.classes:
             raise ValueError(
                 f"conditioning has tokens of length {context.shape[-1]}, not a weight for each of the digits. "
-                "Use Toy Condition with data digits."
+                "Set data of Toy Condition to digits."
             )
         mixture = GaussianMixture(self.means.to(x.device), self.std, self.labels.to(x.device))
         exact, coordinates = ProcessMixture(self.sde, mixture), Coordinates(self.sde, x)

@@ -1,4 +1,4 @@
-"""The data of the colour model."""
+"""The data of the toy models."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from embedded import emoji
+from embedded import digits, emoji
 
 
 def test_classes_are_of_equal_size_and_all_images_differ():
@@ -35,31 +35,33 @@ def test_the_file_is_small():
     assert emoji.FILE.stat().st_size < 1.3e6
 
 
-@pytest.fixture
-def another_file(tmp_path, monkeypatch):
-    path = tmp_path / "emoji.png"
-    monkeypatch.setattr(emoji, "FILE", path)
-    emoji.load.cache_clear()
-    yield path
-    emoji.load.cache_clear()
+@pytest.fixture(params=[emoji, digits], ids=["emoji", "digits"])
+def elsewhere(request, tmp_path, monkeypatch):
+    """A module of data, which is to look for its file in another folder."""
+    module = request.param
+    monkeypatch.setattr(module, "FILE", tmp_path / module.FILE.name)
+    module.load.cache_clear()
+    yield module
+    module.load.cache_clear()
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "changed", "no picture"])
-def test_a_file_that_cannot_be_read_is_named_with_the_remedy(another_file, damage):
-    whole = bytearray(Path(emoji.__file__).with_name("emoji.png").read_bytes())
+@pytest.mark.parametrize("damage", ["missing", "cut", "changed", "another file"])
+def test_a_file_that_cannot_be_read_is_named_with_the_remedy(elsewhere, damage):
+    whole = bytearray(Path(elsewhere.__file__).with_name(elsewhere.FILE.name).read_bytes())
     if damage == "cut":
         del whole[len(whole) // 2 :]
     if damage == "changed":
         whole[len(whole) // 2] ^= 255
-    if damage == "no picture":
+    if damage == "another file":
         whole[:] = b"version https://git-lfs"
     if damage != "missing":
-        another_file.write_bytes(whole)
-    with pytest.raises(ValueError, match=r"emoji\.png cannot be read .*Install the node pack again"):
-        emoji.load()
+        elsewhere.FILE.write_bytes(whole)
+    with pytest.raises(ValueError, match=rf"{elsewhere.FILE.name} cannot be read .*Install the node pack again"):
+        elsewhere.load()
 
 
-def test_another_picture_is_refused(another_file):
-    Image.new("RGB", (64, 32)).save(another_file)
-    with pytest.raises(ValueError, match="64 x 32 pixels, not 2048 x 256. Install"):
-        emoji.load()
+@pytest.mark.parametrize("elsewhere", [emoji], indirect=True)
+def test_another_picture_is_refused(elsewhere):
+    Image.new("RGB", (64, 32)).save(elsewhere.FILE)
+    with pytest.raises(ValueError, match=r"64 x 32 pixels, not 2048 x 256\. Install"):
+        elsewhere.load()
