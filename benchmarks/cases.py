@@ -1,6 +1,5 @@
 """The problems that solvers are compared on: exact mixtures as models of the host, each with its converged solution."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +8,8 @@ import torch
 
 from embedded.digits import digits
 from embedded.mixture import GaussianMixture, ring
+from samplers.lab.distances import relative_distance
+from samplers.lab.steps import most_steps
 from samplers.loop import run
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
@@ -101,8 +102,7 @@ class Case:
 
     def defect(self, samples: torch.Tensor) -> torch.Tensor:
         """Relative distance to the converged solution, per item."""
-        difference = (samples.double() - self.reference).flatten(1).norm(dim=1)
-        return difference / self.reference.flatten(1).norm(dim=1)
+        return relative_distance(samples, self.reference)
 
 
 @dataclass
@@ -252,11 +252,11 @@ def at_most(case: Case, sampler, grid, budget: int, latent: torch.Tensor | None 
 
     `latent` is what `Case.sample` takes.
     """
-    steps = budget
-    while steps >= 1:
-        samples, calls = case.sample(sampler, grid(steps), latent) if steps > 1 else (None, math.inf)
-        if calls <= budget:
-            return samples, calls
-        # a method of k calls a step needs about k times fewer steps
-        steps = min(steps - 1, math.ceil(steps * budget / calls)) if math.isfinite(calls) else 0
-    return None
+    found = None
+
+    def calls_of(steps):
+        nonlocal found
+        found = case.sample(sampler, grid(steps), latent)
+        return found[1]
+
+    return found if most_steps(calls_of, budget, least=2) else None

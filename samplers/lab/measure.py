@@ -11,7 +11,8 @@ from ..schedules import SigmaRange
 from ..time_maps import TimeMap
 from .distances import Spread, relative_distance, sliced_distance, spread
 from .fingerprint import fingerprint
-from .reference import CAP, TOLERANCE, Reference, converge, reference_grid
+from .reference import CAP, TOLERANCE, Reference, converge, reference_floor, reference_grid
+from .steps import most_steps
 from .store import Record, Store
 
 MAX_BUDGET = 10_000
@@ -245,24 +246,29 @@ class Measurement:
         return _Habits(dry.stochastic, adaptive=dry.calls == ends)
 
     def _fit(self, entry: Entry, habits: _Habits, schedule: Schedule, budget: int) -> Planned:
-        steps = budget
-        while steps >= 1:
-            try:
-                sigmas = schedule.grid(steps)
-                calls = self._calls(entry, schedule, sigmas)
-            except self._fatal:
-                raise
-            except Exception as error:  # of another pack's code: anything
-                note = f"{entry.name} on {schedule.name} cannot run in {steps} steps: {_short(error)}"
-                return Planned(entry, schedule.name, budget, torch.empty(0), note=note)
-            if calls <= budget or habits.adaptive:
-                allowed = 0 if habits.adaptive else budget
-                key = fingerprint(self._subject, entry.sampler, sigmas, self._tolerance, self._cap)
-                return Planned(entry, schedule.name, allowed, sigmas, calls, habits.stochastic, key=key)
-            # a method of k calls a step needs about k times fewer steps
-            steps = min(steps - 1, math.ceil(steps * budget / calls))
-        note = f"{entry.name} on {schedule.name} needs more than {budget} model calls for a single step"
-        return Planned(entry, schedule.name, budget, torch.empty(0), note=note)
+        tried = budget
+
+        def calls_of(steps: int) -> int:
+            nonlocal tried
+            tried = steps
+            calls = self._calls(entry, schedule, schedule.grid(steps))
+            return 0 if habits.adaptive else calls
+
+        try:
+            steps = most_steps(calls_of, budget)
+        except self._fatal:
+            raise
+        except Exception as error:  # of another pack's code: anything
+            note = f"{entry.name} on {schedule.name} cannot run in {tried} steps: {_short(error)}"
+            return Planned(entry, schedule.name, budget, torch.empty(0), note=note)
+        if not steps:
+            note = f"{entry.name} on {schedule.name} needs more than {budget} model calls for a single step"
+            return Planned(entry, schedule.name, budget, torch.empty(0), note=note)
+        sigmas = schedule.grid(steps)
+        key = fingerprint(self._subject, entry.sampler, sigmas, self._tolerance, self._cap)
+        allowed = 0 if habits.adaptive else budget
+        calls = self._calls(entry, schedule, sigmas)
+        return Planned(entry, schedule.name, allowed, sigmas, calls, habits.stochastic, key=key)
 
     def _calls(self, entry: Entry, schedule: Schedule, sigmas: torch.Tensor) -> int:
         known = entry.name, schedule.name, len(sigmas)
@@ -290,7 +296,7 @@ class Measurement:
 
     def _solve(self, start: float, steps: int) -> torch.Tensor:
         """A level of the reference; each is kept, as they are the longest runs of all."""
-        sigmas = reference_grid(steps, start, self._of_model, self._time)
+        sigmas = reference_grid(steps, start, reference_floor(self._of_model, self._time), self._time)
         key = fingerprint("reference", self._subject, self._reference_sampler, sigmas)
         record = None if self._fresh else self._store.get(key, tensors=("samples",))
         if record is None:

@@ -12,10 +12,10 @@ from .distances import relative_distance
 
 FIRST, CAP, TOLERANCE = 48, 1536, 1e-3
 _SHARE = 0.9  # of the items, which must agree
-# Noise of e^7 times the data's size is left at once. The solution is that at sigma = 0: it is followed to e^-2 times the model's
+# Noise of e^7 times the data's size is left at once, unless the caller knows of data with larger parts. The solution is that at sigma = 0: it is followed to e^-2 times the model's
 # smallest sigma, below where the last step of most schedules starts. Ending it with that step too would call a sampler exact that
 # makes the same error; going on further changes far less than TOLERANCE.
-_EARLIEST, _BEYOND = -7.0, 2.0
+EARLIEST, _BEYOND = -7.0, 2.0
 
 
 class NotConverged(ValueError):
@@ -46,14 +46,21 @@ def reference_floor(of_model: SigmaRange, time: TimeMap) -> float:
     return time.sigma(time.lam(of_model.sigma_min) + _BEYOND)
 
 
-def reference_grid(steps: int, start: float, of_model: SigmaRange, time: TimeMap) -> torch.Tensor:
-    """Uniform in logSNR from `start` to a little below the model's smallest sigma, then 0.
+def reference_grid(steps: int, start: float, floor: float, time: TimeMap, earliest: float = EARLIEST) -> torch.Tensor:
+    """Uniform in logSNR from `start` to `floor`, then 0.
+
+    Args:
+        steps: of the grid, the one to 0 included.
+        start: the first sigma.
+        floor: the last sigma above 0, see `reference_floor`.
+        time: the model's time map.
+        earliest: lambda at which the first step ends where `start` is further out.
 
     Returns:
         float32, (steps + 1,).
     """
-    first = max(time.lam(start), _EARLIEST) if start < time.sigma(_EARLIEST) else _EARLIEST
-    last = max(time.lam(reference_floor(of_model, time)), first + _BEYOND)
+    first = max(time.lam(start), earliest) if start < time.sigma(earliest) else earliest
+    last = max(time.lam(floor), first + _BEYOND)
     between = [time.sigma(first + (last - first) * i / (steps - 1)) for i in range(1, steps)]
     return torch.tensor([start, *between, 0.0], dtype=torch.float64).float()
 

@@ -27,7 +27,7 @@ def test_it_is_the_exact_solution():
     x = 14.6 * torch.randn(8, 5, dtype=torch.float64)
 
     def solve(steps):
-        return sample_exp_res_3mc(_gaussian, x, reference_grid(steps, 14.6, _RANGE, VE), disable=True)
+        return sample_exp_res_3mc(_gaussian, x, reference_grid(steps, 14.6, reference_floor(_RANGE, VE), VE), disable=True)
 
     found = converge(solve, tolerance=1e-5)
     assert torch.allclose(found.samples, _solution(x, 14.6), rtol=5e-5)
@@ -36,11 +36,11 @@ def test_it_is_the_exact_solution():
 
 @pytest.mark.parametrize("time, start, of_model", [(VE, 14.6, _RANGE), (VE, 1e5, _RANGE), (FLOW, 1.0, SigmaRange(0.003, 1.0))])
 def test_the_grid_falls_evenly_in_logsnr(time, start, of_model):
-    grid = reference_grid(20, start, of_model, time)
+    floor = reference_floor(of_model, time)
+    grid = reference_grid(20, start, floor, time)
     lam = torch.tensor([time.lam(float(sigma)) for sigma in grid[1:-1]], dtype=torch.float64)
     assert len(grid) == 21 and grid[0] == start and grid[-1] == 0.0 and (grid.diff() < 0.0).all()
     assert torch.allclose(lam.diff(), lam.diff()[0].expand(18), rtol=1e-3)
-    floor = reference_floor(of_model, time)
     assert float(grid[-2]) == pytest.approx(floor, rel=1e-6) and floor < of_model.sigma_min
 
 
