@@ -42,6 +42,14 @@ def pack(module: str):
     return loaded(module)
 
 
+def known(name: str) -> bool:
+    """Whether `sampler` has one of this name."""
+    load()
+    import comfy.k_diffusion.sampling as k_diffusion_sampling
+
+    return name in DETERMINISTIC or name in NODE_FORMS or hasattr(k_diffusion_sampling, f"sample_{name}")
+
+
 def sampler(name: str):
     """A SAMPLER of the host, ours or theirs: a key of DETERMINISTIC or NODE_FORMS, or a registered name."""
     load()

@@ -1,6 +1,5 @@
 """Defects of samplers and schedules at equal model calls, against the converged solution of the same ODE from the same noise."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol

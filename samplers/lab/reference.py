@@ -12,9 +12,9 @@ from .distances import relative_distance
 
 FIRST, CAP, TOLERANCE = 48, 1536, 1e-3
 _SHARE = 0.9  # of the items, which must agree
-# Noise of e^7 times the data's size is left at once, unless the caller knows of data with larger parts. The solution is that at sigma = 0: it is followed to e^-2 times the model's
-# smallest sigma, below where the last step of most schedules starts. Ending it with that step too would call a sampler exact that
-# makes the same error; going on further changes far less than TOLERANCE.
+# Noise of e^7 times the data's size is left at once, unless the caller knows of data with larger parts. The solution is that at
+# sigma = 0: it is followed to e^-2 times the model's smallest sigma, below where the last step of most schedules starts. Ending
+# it with that step too would call a sampler exact that makes the same error; going further changes far less than TOLERANCE.
 EARLIEST, _BEYOND = -7.0, 2.0
 
 

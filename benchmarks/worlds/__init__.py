@@ -1,0 +1,99 @@
+"""Samplers where users sample: photographs, latents, networks, image to image, distilled models; every grid, 4 to 30 calls.
+
+A row is a case, a scheduler and a number of model calls. Every sampler starts from the same noise; one that cannot use the
+calls exactly takes the most steps that fit. The error is the median relative distance to the converged solution. Each row's
+error is divided by that of the best of ComfyUI's deterministic samplers *in that row*, a different one from row to row (below 1
+the row is won), and by Euler's. ComfyUI's SDE samplers take part with their noise switched off. The seeds differ from those
+that settings were chosen on.
+
+*photo*: fifteen Gaussians with full covariances, fitted to 12x12 patches of photographs. *latent*: the spectrum of FLUX.2
+latents of photographs, 64x64 and 128x128. *digits* and *ring*: isotropic mixtures. These four have a formula for a denoiser, so
+every error is the sampler's. *emoji_*: small networks that were trained here (eps on Stable Diffusion's sigmas, eps on DDPM's
+linear betas, an early checkpoint of that, flow). *image to image*: part of the schedule, from data of one class, with the
+prompt of that class or of another one. *distilled*: a model for which Euler is exact on its grid, and a model whose every
+answer is a picture; there an error below half a percent counts as half a percent, because nobody sees it.
+"""
+
+import time
+
+from samplers.lab.reference import NotConverged
+
+from .. import host, pages
+from .cases import REPORT_SEED, cases, missing_networks
+from .figure import draw
+from .measure import Bench
+from .scores import Row, comparison, grouped, rows_of, summary, table
+
+PAGE, PARTS, MINUTES = "docs/worlds.md", ("summary", "comparison"), 40
+RECOMMENDED = "exp_res"
+OURS = ("exp_res", "exp_res_2m", "exp_res_2mc", "exp_res_3s", "exp_gddim")
+_WORST = 30
+
+
+def estimate(chosen, bench: Bench, samplers) -> float:
+    """Minutes that the rows will take, without the solutions: model calls that are not on the disk, times what one takes."""
+    seconds = 0.0
+    for case in chosen:
+        names = [name for name in samplers if name not in host.DETERMINISTIC]
+        calls = 0
+        for scheduler in case.grids:
+            known = bench.known(case, scheduler)
+            new = [n for n in case.calls for name in host.DETERMINISTIC if f"{n} {name}" not in known]
+            calls += sum(new) + sum(case.calls) * len(names)
+        x, sigma = case.start(float(case.grid(case.grids[0], 4)[1])), float(case.grid(case.grids[0], 4)[1])
+        case.denoised(x, sigma)
+        before = time.process_time()
+        case.denoised(x, sigma)
+        seconds += calls * (time.process_time() - before + 3e-4)
+    return seconds / 60
+
+
+def judged(chosen, samplers, bench: Bench | None = None) -> list[Row]:
+    """Rows of samplers on cases; tells how long it will take, and each case as it is done."""
+    bench, rows = bench or Bench(), []
+    missing = missing_networks()
+    for name in missing:
+        if any(case.world == name for case in chosen):
+            pages.say(f"{name} is left out: its weights are not in training/weights. python -m training {name} makes them")
+    chosen = [case for case in chosen if case.world not in missing]
+    if not chosen:
+        raise FileNotFoundError(f"no case is left without {', '.join(missing)}; python -m training makes them.")
+    pages.say(
+        f"{len(chosen)} cases, about {estimate(chosen, bench, samplers):.0f} minutes and the solutions that are not on the disk"
+    )
+    for case in chosen:
+        before = time.process_time()
+        for scheduler in case.grids:
+            try:
+                rows += rows_of(bench, case, scheduler, samplers)
+            except NotConverged as error:
+                pages.say(f"{case.name}, {scheduler} is left out: {error}")
+        pages.say(f"{case.name}: {time.process_time() - before:.0f} s")
+    return rows
+
+
+def report(quick: bool = False) -> pages.Report:
+    """docs/worlds.md, and its picture in OUTPUT."""
+    host.load()
+    chosen = cases(REPORT_SEED)
+    if quick:
+        chosen = [case for case in chosen if case.world == "ring"]
+        for case in chosen:
+            case.grids, case.calls = case.grids[:1], (6,)
+    rows = judged(chosen, (*OURS, *host.DETERMINISTIC))
+    mine = grouped(rows, lambda row: row.sampler)[RECOMMENDED]
+    draw(mine, pages.OUTPUT / "worlds.png", f"{RECOMMENDED}: error over ComfyUI's best in each row")
+    parts = {"summary": summary(mine), "comparison": comparison(rows)}
+    worst = sorted(mine, key=lambda row: -row.ratio)[:_WORST]
+    sections = [
+        f"![{RECOMMENDED} by world, guidance and calls](worlds.png)",
+        f"## `{RECOMMENDED}`",
+        parts["summary"],
+        "## Every sampler in the same rows",
+        parts["comparison"],
+        f"## The {len(worst)} worst rows of `{RECOMMENDED}`",
+        table(worst),
+    ]
+    if missing := missing_networks():
+        sections.insert(0, f"Without {', '.join(missing)}, whose weights are not in training/weights.")
+    return {"": pages.page("worlds", "Samplers in many worlds", *pages.paragraphs(__doc__), *sections), **parts}

@@ -1,0 +1,70 @@
+"""Step-distilled models, made of exact ones: what they are asked for in one call, a teacher solves in many."""
+
+import math
+
+import torch
+
+from samplers.time_maps import TimeMap
+
+from .exact import Exact, Mixture
+from .solve import EARLIEST, solve
+
+_STEPS = 12  # of the teacher, in a step of the student
+_FLOOR = 1e-3
+
+
+class Student:
+    """A model for which Euler is exact on one grid: an answer leads to where the teacher is at the next grid point.
+
+    Attributes:
+        shape: of an item.
+        teacher: the denoiser whose solution is right.
+
+    Args:
+        teacher: the exact denoiser.
+        sigmas: the grid that it was distilled for, falling to 0.
+        time: the teacher's time map.
+    """
+
+    def __init__(self, teacher: Exact, sigmas: torch.Tensor, time: TimeMap):
+        self.shape, self.teacher, self._time = teacher.shape, teacher, time
+        self._sigmas = sigmas.tolist()
+
+    def __call__(self, x: torch.Tensor, sigma: float, alpha: float = 1.0) -> torch.Tensor:
+        """D with which Euler's x + (t - sigma) (x - D) / sigma is the teacher's solution at the next grid point t."""
+        after = max(t for t in self._sigmas if t < sigma * (1.0 - 1e-5) or t == 0.0)
+        solved = solve(self.teacher, x.double(), self._between(sigma, after), self._time)
+        return ((solved - x.double() * (after / sigma)) / (1.0 - after / sigma)).to(x.dtype)
+
+    def _between(self, start: float, end: float) -> torch.Tensor:
+        time, last = self._time, end or self._time.sigma(-math.log(_FLOOR))
+        lam = torch.linspace(max(time.lam(start), EARLIEST), max(time.lam(last), EARLIEST + 1.0), _STEPS, dtype=torch.float64)
+        inner = [time.sigma(value) for value in lam.tolist()[1:]]
+        return torch.tensor([start, *inner[: None if end == 0.0 else -1], end], dtype=torch.float64)
+
+
+class FreshDraws:
+    """A model whose every answer is a picture: one of the mixture's, drawn from those that x may be, other ones at every sigma.
+
+    Nothing is gained by combining two answers: what is right is any picture as it is.
+
+    Attributes:
+        shape: of an item.
+    """
+
+    def __init__(self, data: Mixture):
+        self.shape, self._means = data.shape, data.mixture.means
+        self._std = data.mixture.std
+
+    def __call__(self, x: torch.Tensor, sigma: float, alpha: float = 1.0) -> torch.Tensor:
+        """A picture an item."""
+        flat, variance = x.flatten(1).double(), (alpha * self._std) ** 2 + sigma**2
+        logits = (alpha * flat @ self._means.T - 0.5 * alpha**2 * self._means.square().sum(1)) / variance
+        uniform = torch.rand(len(self._means), generator=torch.Generator().manual_seed(int(sigma * 1e6)), dtype=torch.float64)
+        picked = (logits - (-uniform.log()).log()).argmax(1)
+        return self._means[picked].reshape(x.shape).to(x.dtype)
+
+    def distance(self, samples: torch.Tensor) -> torch.Tensor:
+        """Relative distance to the nearest picture, (batch,)."""
+        away, nearest = torch.cdist(samples.flatten(1).double(), self._means).min(1)
+        return away / self._means[nearest].norm(dim=1)

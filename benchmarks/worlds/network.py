@@ -1,0 +1,63 @@
+"""The emoji networks of training/ as worlds: rough, as the models that users have."""
+
+from functools import lru_cache
+
+import torch
+
+from training import networks
+
+
+class Guided:
+    """A network with guidance towards a class an item, called through the host's own model.
+
+    Attributes:
+        shape: of an item.
+        patcher: the MODEL.
+
+    Raises:
+        FileNotFoundError: its weights are missing.
+    """
+
+    def __init__(self, name: str, guidance: float, asked: torch.Tensor):
+        network = networks.NETWORKS[name]
+        self.shape, self._guidance, self._items = network.shape, guidance, len(asked)
+        self.patcher = load(name)
+        nothing = torch.full_like(asked, null_class(network))
+        conditions = [networks.conditioning(network, classes)[0] for classes in (asked, nothing)[: 1 if guidance == 1.0 else 2]]
+        noise = torch.zeros(1, *self.shape)
+        made = [
+            self.patcher.model.extra_conds(cross_attn=token, noise=noise, device=torch.device("cpu"), **more)
+            for token, more in conditions
+        ]
+        self._conditions = {name: torch.cat([part[name].cond for part in made]) for name in made[0]}
+
+    def __call__(self, x: torch.Tensor, sigma: float, alpha: float = 1.0) -> torch.Tensor:
+        """The denoised output, float32 inside."""
+        parts = 1 if self._guidance == 1.0 else 2
+        states = x.float().repeat(parts, *[1] * (x.ndim - 1))
+        denoised = self.patcher.model.apply_model(states, torch.full((len(states),), sigma), **self._conditions).chunk(parts)
+        return torch.lerp(denoised[-1], denoised[0], self._guidance).to(x.dtype)
+
+
+def null_class(network) -> int:
+    """The class that stands for none."""
+    return getattr(network, "no_class", networks.NO_CLASS)
+
+
+@lru_cache(maxsize=1)
+def load(name: str):
+    """A MODEL, ready on the CPU.
+
+    Raises:
+        FileNotFoundError: its weights are missing; with the remedy.
+    """
+    import comfy.model_management
+
+    network = networks.NETWORKS[name]
+    if not network.file.is_file():
+        raise FileNotFoundError(
+            f"{network.file} is missing: python -m training {name} makes it; or leave {name} out with --cases."
+        )
+    patcher = networks.load(name)
+    comfy.model_management.load_models_gpu([patcher])
+    return patcher

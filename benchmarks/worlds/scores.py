@@ -1,0 +1,133 @@
+"""What errors say: each against the best of ComfyUI's samplers in the same row, and against Euler's."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from .. import pages
+from .cases import Case
+from .measure import Bench
+
+ABOVE, EULER = 1.5, 1.1
+
+
+class Row(NamedTuple):
+    """A sampler on a case, a grid and a number of calls.
+
+    Attributes:
+        error: median relative distance to what is right.
+        best, best_error: the best of the host's deterministic samplers in this row.
+        euler_error: Euler's.
+        visible: errors below it count as it.
+    """
+
+    sampler: str
+    world: str
+    case: str
+    guidance: float
+    grid: str
+    calls: int
+    error: float
+    best: str
+    best_error: float
+    euler_error: float
+    visible: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """To the host's best; below 1 the row is won."""
+        return max(self.error, self.visible) / max(self.best_error, self.visible)
+
+    @property
+    def over_euler(self) -> float:
+        """To Euler."""
+        return max(self.error, self.visible) / max(self.euler_error, self.visible)
+
+
+class Score(NamedTuple):
+    """Of some rows: geometric mean and worst of the ratio, the share above ABOVE, the rows above EULER times Euler's error."""
+
+    rows: int
+    mean: float
+    worst: float
+    above: float
+    behind_euler: int
+
+
+def score(rows: Sequence[Row]) -> Score:
+    """See Score; of at least one row."""
+    ratios = [row.ratio for row in rows]
+    return Score(
+        len(rows), statistics.geometric_mean(ratios), max(ratios), sum(r > ABOVE for r in ratios) / len(rows),
+        sum(row.over_euler > EULER for row in rows),
+    )  # fmt: skip
+
+
+def rows_of(bench: Bench, case: Case, scheduler: str, samplers: Iterable[str]) -> list[Row]:
+    """Of samplers, the host's among them, on a grid."""
+    theirs = bench.host_errors(case, scheduler)
+    found = []
+    for calls in case.calls:
+        cell = {name: theirs[calls, name] for name in bench.theirs if not math.isnan(theirs[calls, name])}
+        contenders = bench.contenders(cell)
+        best = min(contenders, key=contenders.get)
+        for name in samplers:
+            error = cell.get(name, math.nan) if name in bench.theirs else bench.judge(name, case, scheduler, calls)
+            if not math.isnan(error):
+                facts = error, best, cell[best], cell[bench.baseline], case.visible
+                found.append(Row(name, case.world, case.name, case.guidance, scheduler, calls, *facts))
+    return found
+
+
+GROUPS: dict[str, Callable[[Row], str]] = {
+    "world": lambda row: row.world,
+    "grid": lambda row: row.grid,
+    "calls": lambda row: f"{row.calls} calls",
+    "guidance": lambda row: f"CFG {row.guidance:g}",
+}
+
+
+def grouped(rows: Sequence[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
+    """The rows of every value of a key, in the order in which the values occur."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
+
+
+def _cells(name: str, found: Score) -> list[str]:
+    return [name, str(found.rows), f"{found.mean:.2f}", f"{found.worst:.1f}", f"{found.above:.0%}", str(found.behind_euler)]
+
+
+HEAD = ["rows", "error over the best", "worst row", f"above {ABOVE}", f"above {EULER} Euler"]
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Markdown: one sampler, over all rows and by world, grid, calls and guidance."""
+    lines = [_cells("all", score(rows))]
+    for key in GROUPS.values():
+        groups = grouped(rows, key)
+        if len(groups) > 1:
+            order = sorted(groups, key=lambda name: groups[name][0].calls) if key is GROUPS["calls"] else groups
+            lines += [_cells(name, score(groups[name])) for name in order]
+    return pages.table(["", *HEAD], lines)
+
+
+def comparison(rows: Sequence[Row]) -> str:
+    """Markdown: samplers, the best on top."""
+    groups = grouped(rows, lambda row: row.sampler)
+    ordered = sorted(((score(group), name) for name, group in groups.items()), key=lambda pair: pair[0].mean)
+    return pages.table(["sampler", *HEAD], [_cells(f"`{name}`", found) for found, name in ordered])
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown: every row."""
+    cells = [
+        [
+            row.case, row.grid, str(row.calls), f"{row.error:.4f}", row.best, f"{row.best_error:.4f}", f"{row.euler_error:.4f}",
+            f"{row.ratio:.2f}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return pages.table(["case", "grid", "calls", "error", "best", "its error", "euler", "ratio"], cells, (0, 1, 4))

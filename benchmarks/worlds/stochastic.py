@@ -1,0 +1,84 @@
+"""SDE samplers in the same worlds, as distributions: how far many samples are from as many draws of the data.
+
+An SDE has no single solution to compare with, but it should draw from the data. The distance is the sliced Wasserstein distance
+of samples and draws, relative to the spread of the data along the same directions, in quadratic mean over 128 directions. Two
+sets of draws have a distance too, which no sampler can be expected to fall below: the line *draws of the data*. All of these
+worlds have a formula for a denoiser and no guidance.
+"""
+
+import math
+from functools import partial
+
+import torch
+
+from samplers.lab.distances import sliced_distance
+
+from . import exact
+from .cases import Case
+from .measure import Bench
+from .scores import Row, comparison, rows_of
+
+CALLS = (10, 15, 20, 30)
+# ComfyUI's samplers that add noise; a registered name stands for its defaults.
+THEIRS = (
+    "euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde",
+    "er_sde", "seeds_2", "seeds_3", "exp_heun_2_x0_sde", "sa_solver", "res_multistep_ancestral",
+)  # fmt: skip
+OURS = ("exp_res_sde", "exp_res_2m_sde", "exp_res_2s_sde", "exp_gddim_sde")
+DRAWS = "draws of the data"
+
+
+class Distributions(Bench):
+    """Measures distances to draws of the data."""
+
+    theirs, baseline = (*THEIRS, DRAWS), "euler_ancestral"
+    measured = "distributions"
+
+    def distance(self, case: Case, samples: torch.Tensor) -> float:
+        """Of samples to draws of the data; arguments as of `sliced_distance`."""
+        draws = case.denoiser.draw_any(len(samples), torch.Generator().manual_seed(case.seed + 2))
+        return float(sliced_distance(samples, draws).square().mean().sqrt())
+
+    def judge(self, name: str, case: Case, scheduler: str, calls: int) -> float:
+        """The distance of a sampler's samples; NaN where too few steps fit."""
+        if name == DRAWS:
+            return self.distance(case, case.denoiser.draw_any(case.batch, torch.Generator().manual_seed(case.seed + 3)))
+        run = self.run(name, case, scheduler, calls)
+        if run is None:
+            return math.nan
+        return self.distance(case, run[0].clamp(-1e3, 1e3).nan_to_num(1e3))
+
+    def contenders(self, cell: dict[str, float]) -> dict[str, float]:
+        """Those that are samplers."""
+        return {name: error for name, error in cell.items() if name != DRAWS}
+
+
+def cases(seed: int) -> list[Case]:
+    """Many items each, on the grid that most people take for the kind of model, and the digits on ours too."""
+    found = []
+    for label, world, kind, shift, batch, grids in (
+        ("photo", exact.photo, "eps", 1, 512, ("karras",)),
+        ("photo", exact.photo, "flow", 3, 512, ("simple",)),
+        ("latent 64", partial(exact.latent, 64), "eps", 1, 192, ("karras",)),
+        ("latent 64", partial(exact.latent, 64), "flow", 3, 192, ("simple",)),
+        ("digits", exact.digit_mixture, "eps", 1, 1024, ("karras", "logsnr_arctan")),
+        ("digits", exact.digit_mixture, "flow", 3, 1024, ("beta", "logsnr_arctan")),
+        ("ring", exact.ring, "eps", 1, 1024, ("karras", "logsnr_arctan")),
+    ):
+        found.append(Case(label.split()[0], f"{label} {kind}", kind, 1.0, batch, world, shift, grids, CALLS, seed=seed))
+    return found
+
+
+def rows(seed: int, samplers=OURS, bench: Bench | None = None, calls=CALLS) -> list[Row]:
+    """Of our SDE samplers and all of the host's."""
+    bench, found = bench or Distributions(), []
+    for case in cases(seed):
+        case.calls = calls
+        for scheduler in case.grids:
+            found += rows_of(bench, case, scheduler, (*samplers, *bench.theirs))
+    return found
+
+
+def section(found: list[Row]) -> str:
+    """Markdown: the samplers, and by world."""
+    return comparison(found)

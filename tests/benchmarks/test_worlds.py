@@ -1,0 +1,176 @@
+"""The worlds: denoisers equal independent formulas, starts and grids are the host's, and what changes is measured again."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
+
+from benchmarks.worlds import exact, network
+from benchmarks.worlds.cases import Case, cases, distilled_cases, exact_cases, image_cases
+from benchmarks.worlds.measure import Bench, sampled, steps_for
+from embedded.mixture import ring
+from samplers.lab.store import Store
+
+
+def tweedie(log_density, x, sigma, alpha):
+    """E[x0 given x] from the density of the noisy data."""
+    x = x.clone().requires_grad_()
+    (score,) = torch.autograd.grad(log_density(x).sum(), x)
+    return (x.detach() + sigma**2 * score) / alpha
+
+
+def guided(everything, of_class, guidance):
+    return everything + guidance * (of_class - everything)
+
+
+@pytest.mark.parametrize("sigma, alpha", [(3.0, 1.0), (0.2, 1.0), (0.6, 0.4)])
+def test_photo_is_the_posterior_mean_of_full_covariances(sigma, alpha):
+    world, asked = exact.photo(), torch.tensor([0, 3, 4])
+    generator = torch.Generator().manual_seed(1)
+    x = alpha * world.draw(asked, generator)
+    x = x + sigma * torch.randn(x.shape, dtype=torch.float64, generator=generator)
+    means, directions = world._means, world._directions
+    eye = torch.eye(means.shape[1], dtype=torch.float64)
+    covariances = directions @ torch.diag_embed(world._variances - world._rest) @ directions.mT + world._rest[:, :, None] * eye
+    noisy = [MultivariateNormal(alpha * m, alpha**2 * c + sigma**2 * eye) for m, c in zip(means, covariances)]
+    logits = world.frequencies.log() + torch.stack([density.log_prob(x.flatten(1)) for density in noisy], 1)
+    each = torch.stack(
+        [
+            m + (x.flatten(1) - alpha * m) @ density.precision_matrix @ (alpha * c)
+            for m, c, density in zip(means, covariances, noisy)
+        ],
+        1,
+    )
+    of_class = logits.masked_fill(world.labels[None] != asked[:, None], -torch.inf)
+    parts = [(share.softmax(1)[:, :, None] * each).sum(1).reshape(x.shape) for share in (logits, of_class)]
+    torch.testing.assert_close(world(x, sigma, alpha), parts[0], rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(world.guided(4.0, asked)(x, sigma, alpha), guided(*parts, 4.0), rtol=1e-5, atol=1e-7)
+    single = world(x.float(), sigma, alpha)
+    assert single.dtype == torch.float32 and torch.allclose(single.double(), parts[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("sigma, alpha", [(5.0, 1.0), (0.3, 1.0), (0.7, 0.3)])
+def test_latent_is_tweedies_formula(sigma, alpha):
+    world, asked = exact.Latent(8, channels=1, classes=3), torch.tensor([0, 2])
+    x = alpha * world.draw(asked, torch.Generator().manual_seed(2))
+    x = x + sigma * torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+    def density(chosen=None):
+        def log_density(x):
+            noisy = world._dct @ x @ world._dct.T
+            stds = (alpha**2 * world._scales * world._power[:, :, None] + sigma**2).sqrt()
+            shares = Categorical(world._shares.expand(8, 8, 3))
+            high = MixtureSameFamily(shares, Normal(torch.zeros_like(stds), stds)).log_prob(noisy)
+            low = Normal(alpha * world._means, (alpha**2 * world._within + sigma**2).sqrt()).log_prob(noisy[:, None, :, :4, :4])
+            low = low.flatten(2).sum(2)
+            low = low.logsumexp(1) if chosen is None else low[torch.arange(len(x)), chosen]
+            inside = torch.zeros(8, 8)
+            inside[:4, :4] = 1.0
+            return (high * (1.0 - inside)).flatten(1).sum(1) + low
+
+        return log_density
+
+    parts = [tweedie(density(chosen), x, sigma, alpha) for chosen in (None, asked)]
+    torch.testing.assert_close(world(x, sigma, alpha), parts[0], rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(world.guided(3.0, asked)(x, sigma, alpha), guided(*parts, 3.0), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "world", [exact.photo, lambda: exact.Latent(16), exact.digit_mixture, exact.ring], ids=["photo", "latent", "digits", "ring"]
+)
+def test_draws_have_the_mean_and_the_variance_that_the_denoiser_knows(world):
+    """At alpha 0 it answers with the mean; at small noise a draw is where the denoiser moves it little."""
+    data, generator = world(), torch.Generator().manual_seed(4)
+    draws = data.draw_any(500, generator)
+    mean, spread = data(draws[:1], 1.0, 0.0)[0], draws.std(0).mean()
+    assert (draws.mean(0) - mean).abs().mean() < 0.25 * spread
+    noise, some = torch.randn(draws[:50].shape, dtype=torch.float64, generator=generator), draws[:50]
+    left = data(some + 1e-2 * noise, 1e-2) - some
+    assert left.norm() < 1.05e-2 * noise.norm(), "hardly more than the noise"
+    better = (data(0.5 * some + 0.5 * noise, 0.5, 0.5) - some).square().mean()
+    assert better < 0.9 * (some - mean).square().mean()
+
+
+def test_euler_is_exact_for_a_distilled_model(pack):
+    students = [case for case in distilled_cases(seed=1) if hasattr(case.denoiser, "teacher")]
+    assert {case.calls for case in students} == {(4,), (8,)}
+    for case in students[:1]:
+        sigmas = case.grid(case.grids[0], case.calls[0])
+        truth = case.solution(float(sigmas[0]))
+        errors = {
+            name: float(case.error(sampled(name, case, sigmas)[0], truth).median()) for name in ("euler", "heun", "dpmpp_2m")
+        }
+        assert errors["euler"] < 5e-3 < min(errors["heun"], errors["dpmpp_2m"])
+
+
+def test_every_answer_is_a_picture(pack):
+    case = next(case for case in distilled_cases(seed=1) if not case.has_solution)
+    assert float(case.error(sampled("euler", case, case.grid("simple", 4))[0], None).max()) < 1e-6
+    assert float(case.error(case.start(0.5), None).median()) > 0.1
+    draws = [case.denoised(case.start(1.0), sigma) for sigma in (0.9, 0.8)]
+    assert not torch.equal(*draws), "another one at another sigma"
+
+
+def test_image_to_image_starts_as_the_host_does(pack):
+    import comfy.samplers
+
+    for case in image_cases(seed=1):
+        model = SimpleNamespace(get_model_object=lambda name, case=case: case.model_sampling, load_device="cpu", model_options={})
+        for scheduler in case.grids:
+            theirs = comfy.samplers.KSampler(model, 8, "cpu", "euler", scheduler, case.denoise).sigmas
+            torch.testing.assert_close(case.grid(scheduler, 8), theirs)
+            sigma = float(theirs[0])
+            kept = 1.0 - sigma if case.kind == "flow" else 1.0
+            torch.testing.assert_close(case.start(sigma), kept * case.latent.float() + sigma * case.noise)
+    fits, other = [case.denoiser.asked for case in image_cases(seed=1)][:2]
+    assert not (fits == other).any()
+
+
+def test_text_to_image_starts_as_the_host_does(pack):
+    """From pure noise, of the size that the host gives it."""
+    for case in exact_cases(seed=1):
+        sigmas = case.grid(case.grids[0], 6)
+        size = 1.0 if case.kind == "flow" else (1.0 + float(sigmas[0]) ** 2) ** 0.5
+        torch.testing.assert_close(case.start(float(sigmas[0])), size * case.noise, rtol=1e-4, atol=1e-5)
+
+
+def test_steps_are_counted(pack):
+    assert [steps_for(name, "eps", 10) for name in ("euler", "heun", "seeds_3 (eta 0)", "exp_res_2s")] == [10, 5, 4, 5]
+    assert steps_for("seeds_3 (eta 0)", "flow", 3) == 0, "less than two steps"
+
+
+def ring_case(radius=1.0, seed=1):
+    def make():
+        return exact.Mixture(ring(radius=radius), (2, 1, 1))
+
+    return Case("ring", "a ring", "eps", 1.0, 8, make, grids=("karras",), calls=(4,), seed=seed)
+
+
+def test_what_was_measured_is_kept_until_it_changes(pack, tmp_path, monkeypatch):
+    judged = []
+    monkeypatch.setattr(Bench, "theirs", ("euler", "heun"))
+    judge = Bench.judge
+    monkeypatch.setattr(Bench, "judge", lambda self, name, *rest: judged.append(name) or judge(self, name, *rest))
+    first = Bench(Store(tmp_path)).host_errors(ring_case(), "karras")
+    assert set(first) == {(4, "euler"), (4, "heun")} and judged == ["euler", "heun"]
+    assert Bench(Store(tmp_path)).host_errors(ring_case(), "karras") == first and len(judged) == 2
+    monkeypatch.setattr(Bench, "theirs", ("euler", "heun", "deis"))
+    Bench(Store(tmp_path)).host_errors(ring_case(), "karras")
+    assert judged[2:] == ["deis"], "one more of the host's is measured by itself"
+    for changed, grid in ((ring_case(radius=1.1), "karras"), (ring_case(seed=2), "karras"), (ring_case(), "exponential")):
+        Bench(Store(tmp_path)).host_errors(changed, grid)
+        assert judged[3:] == ["euler", "heun", "deis"]
+        del judged[3:]
+
+
+def test_missing_weights_and_unknown_words_are_named(pack, monkeypatch, tmp_path):
+    missing = SimpleNamespace(file=tmp_path / "emoji_sd.safetensors", shape=(12, 16, 16))
+    monkeypatch.setitem(network.networks.NETWORKS, "emoji_sd", missing)
+    network.load.cache_clear()
+    with pytest.raises(FileNotFoundError, match=r"emoji_sd.safetensors is missing: python -m training emoji_sd makes it"):
+        network.load("emoji_sd")
+    with pytest.raises(ValueError, match="cases must be words of photo, latent, .*, got 'fotos'"):
+        cases(words=("fotos",))
+    with pytest.raises(FileNotFoundError, match=r"nowhere.npz is missing"):
+        exact.Photo(tmp_path / "nowhere.npz")

@@ -1,0 +1,76 @@
+"""Scores are against the best of the row and against Euler, and the report has all that it says."""
+
+import math
+
+import pytest
+
+from benchmarks import host, worlds
+from benchmarks.worlds import figure, stochastic
+from benchmarks.worlds.cases import exact_cases
+from benchmarks.worlds.measure import Bench
+from benchmarks.worlds.scores import GROUPS, Row, comparison, rows_of, score, summary, table
+from samplers.lab.store import Store
+
+
+def row(error, best, euler=1.0, calls=6, world="photo", visible=0.0):
+    return Row("exp_res", world, f"{world} eps", 4.0, "karras", calls, error, "deis", best, euler, visible)
+
+
+def test_a_score_is_of_all_rows():
+    found = score([row(1.0, 2.0), row(4.0, 1.0), row(1.05, 1.05), row(2.0, 2.0, euler=1.9)])
+    assert found.rows == 4 and found.mean == pytest.approx((0.5 * 4.0) ** 0.25) and found.worst == 4.0
+    assert found.above == 0.25 and found.behind_euler == 1
+
+
+def test_errors_that_nobody_sees_are_equal():
+    assert row(4e-3, 1e-6, visible=5e-3).ratio == 1.0 and row(5e-2, 1e-6, visible=5e-3).ratio == 10.0
+    assert row(4e-3, 1.0, euler=1e-6, visible=5e-3).over_euler == 1.0
+
+
+def test_tables_have_every_group():
+    rows = [row(1.0, 2.0), row(1.0, 1.0, calls=10), row(3.0, 1.0, world="latent")]
+    text = summary(rows)
+    for label in ("all", "photo", "latent", "6 calls", "10 calls"):
+        assert f"\n| {label} |" in text
+    assert "CFG 4" not in text and "karras" not in text, "one group says no more than all"
+    assert "| all | 3 | 1.14 | 3.0 | 33% | 1 |" in text and len(GROUPS) == 4
+    assert table(rows).count("\n") == 4 and "`exp_res`" in comparison(rows)
+
+
+def test_rows_are_against_the_best_of_the_row(pack, tmp_path):
+    case = next(case for case in exact_cases(seed=3) if case.name.startswith("ring eps"))
+    case.calls = (4, 6)
+    found = rows_of(Bench(Store(tmp_path)), case, "karras", ("exp_res_2m", *host.DETERMINISTIC))
+    for calls in case.calls:
+        cell = {r.sampler: r for r in found if r.calls == calls}
+        theirs = {name: cell[name].error for name in host.DETERMINISTIC if name in cell}
+        best = min(theirs.values())
+        assert all(r.best_error == best == theirs[r.best] and r.euler_error == theirs["euler"] for r in cell.values())
+        assert min(cell[name].ratio for name in theirs) == 1.0 and not math.isnan(cell["exp_res_2m"].ratio)
+
+
+def test_a_heat_map_is_drawn(tmp_path):
+    figure.draw([row(1.0, 2.0), row(9.0, 1.0, calls=30, world="image to image")], tmp_path / "map.png", "title")
+    assert (tmp_path / "map.png").stat().st_size > 5000
+
+
+def test_distributions_of_sde_samplers(pack, tmp_path):
+    """No sampler is nearer to the data than their own draws by much; one with a tenth of the steps is further away."""
+    bench = stochastic.Distributions(Store(tmp_path))
+    case = next(case for case in stochastic.cases(3) if case.world == "ring")
+    case.batch = 400
+    few, many, draws = (
+        bench.judge(name, case, "karras", calls)
+        for name, calls in (("dpmpp_2m_sde", 4), ("dpmpp_2m_sde", 40), (stochastic.DRAWS, 4))
+    )
+    assert 0.0 < 0.5 * draws < many < few
+    assert bench.contenders({stochastic.DRAWS: 0.1, "er_sde": 0.2}) == {"er_sde": 0.2}
+
+
+def test_a_quick_report(pack, monkeypatch, tmp_path):
+    monkeypatch.setattr(worlds.pages, "OUTPUT", tmp_path)
+    monkeypatch.setattr(worlds, "Bench", lambda: Bench(Store(tmp_path / "worlds")))
+    monkeypatch.setattr(Bench, "theirs", ("euler", "deis"))
+    report = worlds.report(quick=True)
+    assert set(report) == {"", *worlds.PARTS} and (tmp_path / "worlds.png").is_file()
+    assert all(report[part] in report[""] for part in worlds.PARTS)
