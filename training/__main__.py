@@ -36,9 +36,9 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {
-    "emoji_sd": Recipe("Stable Diffusion 1.5's UNet, eps, from emoji_ddpm", 12, NETWORKS["emoji_sd"].file, train),
-    "emoji_ddpm": Recipe("the same on DDPM's noise levels; also writes emoji_ddpm_early", 38, NETWORKS["emoji_ddpm"].file, train),
-    "emoji_flow": Recipe("the same as flow, from emoji_ddpm", 22, NETWORKS["emoji_flow"].file, train),
+    "emoji_sd": Recipe("Stable Diffusion 1.5's UNet, eps, from emoji_ddpm", 11, NETWORKS["emoji_sd"].file, train),
+    "emoji_ddpm": Recipe("the same on DDPM's noise levels; also writes emoji_ddpm_early", 31, NETWORKS["emoji_ddpm"].file, train),
+    "emoji_flow": Recipe("the same as flow, from emoji_sd", 11, NETWORKS["emoji_flow"].file, train),
     "sd3": Recipe("Stable Diffusion 3's transformer, flow", 5, NETWORKS["sd3"].file, train),
     "unet": Recipe("Stable Diffusion 1.5's UNet, eps", 7, NETWORKS["unet"].file, train),
     "cld": Recipe("a UNet for critically-damped Langevin diffusion", 12, DIGITS_CLD, cld),

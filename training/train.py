@@ -5,9 +5,11 @@ that is dropped in one of eight. The network computes in bfloat16; its weights a
 float32. A run ends with the loss of the averaged weights when the class is told, withheld or told wrongly.
 
 A run takes as long as --minutes says. The learning rate falls to zero by the clock, so a busy machine ends in time with fewer
-steps. The same command continues a run that was stopped, from its state in output/. The networks emoji_sd and emoji_flow start
-from the weights of emoji_ddpm, which saves most of their time: the UNet is the same, and the difference is the noise level that
-a timestep stands for, or the output that is learned.
+steps. The same command continues a run that was stopped, from its state in output/.
+
+The pack's own networks came from one busy CPU core, each run starting from the weights of an earlier one, which saves time
+because the UNet is the same: emoji_ddpm from random weights (31 minutes), emoji_sd from emoji_ddpm (11), emoji_flow from emoji_sd
+(11), and emoji_ddpm once more, from emoji_sd (9, with --start). emoji_ddpm_early is from the first of these runs.
 """
 
 import argparse
@@ -31,7 +33,7 @@ MOST_WEIGHT = 5.0
 DROP_CLASS = 0.125
 AVERAGE = 0.999
 EARLY = 0.2  # share of the training after which <network>_early is written, where there is such a network
-START = {"emoji_sd": "emoji_ddpm", "emoji_flow": "emoji_ddpm"}
+START = {"emoji_sd": "emoji_ddpm", "emoji_flow": "emoji_sd"}
 STATE_EVERY = 60.0  # seconds
 
 
@@ -235,7 +237,11 @@ def add_options(parser) -> None:
     """Of the command line."""
     parser.add_argument("--minutes", type=positive, help="length of the run; of the pack's own weights unless given")
     parser.add_argument("--output", type=Path, help="file of the weights; in output/ under the network's name unless given")
-    parser.add_argument("--start", type=Path, help="file of weights to start from; of emoji_ddpm for emoji_sd and emoji_flow")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="file of weights to start from; emoji_sd starts from emoji_ddpm and emoji_flow from emoji_sd unless given",
+    )
     parser.add_argument("--again", action="store_true", help="do not continue a run of this network that output/ holds")
 
 
