@@ -15,7 +15,7 @@ from .churn import Churn
 from .gddim.isotropic import gddim_plan, sample_exp_gddim
 from .interpolation import IN_LAMBDA, InAlpha
 from .loop import run
-from .multistep import multistep_plan
+from .multistep import multistep_plan, rule_plan
 from .noise import default_noise_sampler
 from .plan import Noise, Plan, Stage
 from .res import (
@@ -29,6 +29,7 @@ from .res import (
     sample_exp_res_3s,
     sample_res_multistep,
 )
+from .rule import Rule
 from .schedules import SigmaRange, logsnr_grid
 from .single_step import single_step_plan
 from .stochastic import sample_res_churn
@@ -46,6 +47,7 @@ __all__ = [
     "InAlpha",
     "Noise",
     "Plan",
+    "Rule",
     "SigmaRange",
     "Stage",
     "TimeMap",
@@ -55,6 +57,7 @@ __all__ = [
     "multistep_plan",
     "res_2s",
     "res_3s",
+    "rule_plan",
     "run",
     "sample_exp_gddim",
     "sample_exp_res",

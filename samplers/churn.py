@@ -7,7 +7,7 @@ In VE variables y = x / alpha, s = sigma / alpha a churned step starts from s_ha
 and a deterministic solver goes on from there. Back in x this multiplies by alpha_hat / alpha, which on flow models is not 1:
 a flow latent at a higher sigma holds less signal. Data that are right at s are right at s_hat, so churn is right on every model
 and at every strength, and a single-step solver keeps its order in distribution. A multistep one keeps two orders, because its
-history is placed as `multistep._Node.s` says.
+history is placed as `rule.Node.s` says.
 """
 
 import math

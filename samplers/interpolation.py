@@ -10,31 +10,77 @@ exponent and the integral carry a factor 1 + eta, and the sum is 1 - (s_t / s_s)
 variable; they differ in how well a polynomial fits D.
 
 The ODE is also y_t = y_s + int eps ds with eps = (y - D) / s, as in DDIM (arXiv 2010.02502) and DEIS (arXiv 2204.13902).
-Both forms are right, their errors differ, and a weighted mean of the two has less of either's: see `InAlpha.eps_share`.
+Both forms are right, their errors differ, and a weighted mean of the two has less of either's: see `Rule.eps_share`. Replacing
+eps by the polynomial through its last values gives y_t = y_s + sum_j C_j eps_j with C_j = int l_j ds and sum_j C_j = s_t - s_s.
+
+An interpolation gives the weights; which outputs a step takes is the business of a `Rule` (`rule.py`).
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import numpy as np
 
 from .tableaus import multistep_weights
 
 _Node = TypeVar("_Node")
+# Upwards steps grow in alpha and in rho as they leave the image, by a constant factor where the grid is uniform in lambda:
+# polynomials of higher degree then extrapolate over several times their own length, and measured inversions diverged.
+_GROWING_ORDER = 2
 # The integrands below are smooth: 48 nodes give them to 1e-12 for power 2, to 1e-8 for the others from s = inf.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+_PIECE_NODES, _PIECE_WEIGHTS = np.polynomial.legendre.leggauss(16)  # in log rho in pieces no longer than 1
+
+
+class Interpolation(Protocol):
+    """A variable, and the weights of values at nodes in it. All s are sigma / alpha.
+
+    Attributes:
+        apart: the least distance of nodes that suits the variable, see `Rule.apart`.
+        rising_order: the largest order for rising steps.
+        ve_near_noise: steps near pure noise are taken in VE, because the variable is infinite there.
+    """
+
+    apart: ClassVar[float]
+    rising_order: ClassVar[int]
+    ve_near_noise: ClassVar[bool]
+
+    @property
+    def name(self) -> str:
+        """For plans, with all its numbers."""
+
+    @property
+    def last(self) -> "Interpolation | None":
+        """The interpolation of a step to s = 0; None where that step takes the last output."""
+
+    def variable(self, s: float) -> float:
+        """v at s; infinite at s = inf or s = 0 where it does not reach them."""
+
+    def share(self, s: float) -> float:
+        """The largest sensible weight of the form in eps in a step from s, 0 to 1."""
+
+    def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> list[float]:
+        """b_j for values of D at s = nodes."""
+
+    def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> list[float]:
+        """C_j for values of eps at s = nodes."""
 
 
 @dataclass(frozen=True)
 class InLambda:
     """v = lambda: RES-2M, -3M (arXiv 2308.02157). Infinite at both ends of a schedule."""
 
-    @property
-    def name(self) -> str:
-        """For plans."""
-        return "lambda"
+    apart: ClassVar[float] = 1e-3  # keeps only rounding out: weights of 1000
+    rising_order: ClassVar[int] = 4
+    ve_near_noise: ClassVar[bool] = True
+    name: ClassVar[str] = "lambda"
+    last: ClassVar[None] = None  # lambda is infinite at s = 0
+
+    def share(self, s: float) -> float:
+        """None of eps."""
+        return 0.0
 
     def variable(self, s: float) -> float:
         """v at s; -inf at s = inf and inf at s = 0, where no polynomial in lambda can go."""
@@ -45,6 +91,10 @@ class InLambda:
         lam, h = self.variable(s_from), math.log(s_from / s_to)
         weighted_h = (1.0 + eta) * h
         return [weighted_h * b for b in multistep_weights([(self.variable(s) - lam) / h for s in nodes], weighted_h)]
+
+    def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> NoReturn:
+        """Not used: the share of eps is 0."""
+        raise NotImplementedError("interpolation in lambda takes the denoised outputs; see InLogRho for eps.")
 
 
 @dataclass(frozen=True)
@@ -61,19 +111,29 @@ class InAlpha:
     Attributes:
         scale: sigma / alpha at which v turns.
         power: of the process.
-        eps_share: weight of the form in eps near the image, 0 to 1. Far from it eps is all noise and has little to tell: the
-            weight in a step from s is eps_share / (1 + s), and none at s = inf.
     """
 
+    # alpha puts the steps of a schedule further apart than lambda, so that without this distance absolute weights would add up to
+    # 1500 where small steps turn into large ones
+    apart: ClassVar[float] = 0.2
+    rising_order: ClassVar[int] = _GROWING_ORDER
+    ve_near_noise: ClassVar[bool] = False
     scale: float = 1.0
     power: float = 2.0
-    eps_share: float = 0.0
 
     @property
     def name(self) -> str:
         """For plans, with all its numbers."""
-        eps = f", eps {self.eps_share:g}" if self.eps_share else ""
-        return f"alpha (scale {self.scale:g}, power {self.power:g}{eps})"
+        return f"alpha (scale {self.scale:g}, power {self.power:g})"
+
+    @property
+    def last(self) -> "InAlpha":
+        """Of power 2, as D is even in sigma near 0."""
+        return replace(self, power=2.0)
+
+    def share(self, s: float) -> float:
+        """1 / (1 + s): far from the image eps is all noise and has little to tell."""
+        return 1.0 / (1.0 + s)
 
     def variable(self, s: float) -> float:
         """v at s, from 0 at s = inf to 1 at s = 0."""
@@ -109,8 +169,73 @@ class InAlpha:
         return [float(density @ lagrange(points, j, u)) for j in range(len(points))]
 
 
-Interpolation = InLambda | InAlpha
+@dataclass(frozen=True)
+class InRho:
+    """v = s, which the gDDIM paper calls rho: DEIS (arXiv 2204.13902). Only for values of eps; finite at s = 0."""
+
+    apart: ClassVar[float] = 0.2
+    rising_order: ClassVar[int] = _GROWING_ORDER
+    ve_near_noise: ClassVar[bool] = False
+    name: ClassVar[str] = "rho"
+
+    @property
+    def last(self) -> "InRho":
+        """The same."""
+        return InRho()
+
+    def variable(self, s: float) -> float:
+        """S itself."""
+        return s
+
+    def share(self, s: float) -> float:
+        """All, but from s = inf, where x / alpha is infinite."""
+        return 1.0 if math.isfinite(s) else 0.0
+
+    def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> NoReturn:
+        """Not used: the share of eps is 1."""
+        raise NotImplementedError(f"interpolation in {self.name} takes values of eps, which a method with noise has not.")
+
+    def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> list[float]:
+        """int l_j ds for values of eps at s = nodes, all finite; their sum is s_to - s_from."""
+        return _integrals(nodes, s_from, s_to, np.asarray, np.ones_like, 1)
+
+
+@dataclass(frozen=True)
+class InLogRho(InRho):
+    """v = log s, half the logSNR with the other sign. Only for values of eps, and for falling steps to s above 0."""
+
+    # few steps that lengthen in log rho, as those of EDM's grid, overshoot
+    apart: ClassVar[float] = 0.9
+    name: ClassVar[str] = "log rho"
+
+    def variable(self, s: float) -> float:
+        """v at s, -inf at 0."""
+        return -math.inf if s == 0.0 else math.log(s)
+
+    def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> list[float]:
+        """int l_j ds for values of eps at s = nodes, all finite and above 0; their sum is s_to - s_from."""
+        return _integrals(nodes, s_from, s_to, np.log, np.exp, 1 + int(abs(math.log(s_to / s_from))))
+
+
+def _integrals(
+    nodes: Sequence[float],
+    s_from: float,
+    s_to: float,
+    variable: Callable[[Any], np.ndarray],
+    slope: Callable[[np.ndarray], np.ndarray],
+    pieces: int,
+) -> list[float]:
+    """int l_j(v) ds from s_from to s_to; slope: ds/dv at v."""
+    edges = np.linspace(variable(s_from), variable(s_to), 1 + pieces)
+    half = 0.5 * np.diff(edges)[:, None]
+    at = (edges[:-1, None] + half * (_PIECE_NODES + 1.0)).ravel()
+    measure = (half * _PIECE_WEIGHTS).ravel() * slope(at)
+    points = variable(np.array(nodes))
+    return [float(measure @ lagrange(points, j, at)) for j in range(len(points))]
+
+
 IN_LAMBDA = InLambda()
+IN_RHO, IN_LOG_RHO = InRho(), InLogRho()
 
 
 def lagrange(points: Sequence[float] | np.ndarray, j: int, at: float | np.ndarray) -> np.ndarray:

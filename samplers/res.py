@@ -47,7 +47,7 @@ _LAST_STEP = InAlpha(1.5)
 
 Planner = Callable[..., Plan]  # (sigmas, *, time, noise, churn) -> Plan
 SOLVERS: dict[str, Planner] = {
-    "exp_res": partial(multistep_plan, order=4, corrector=True, interpolation=InAlpha(DATA_SCALE, POWER, EPS_SHARE)),
+    "exp_res": partial(multistep_plan, order=4, corrector=True, interpolation=InAlpha(DATA_SCALE, POWER), eps_share=EPS_SHARE),
     "exp_res_2m": partial(multistep_plan, order=2),
     "exp_res_3m": partial(multistep_plan, order=3),
     "exp_res_2mc": partial(multistep_plan, order=2, corrector=True),
@@ -105,8 +105,9 @@ def sample_res_multistep(
         order,
         time,
         start=_FULL_ORDER_START[order] if start == "single step" else RES_1,
-        interpolation=InAlpha(data_scale, power, eps_share) if interpolation == "alpha" else IN_LAMBDA,
+        interpolation=InAlpha(data_scale, power) if interpolation == "alpha" else IN_LAMBDA,
         corrector=corrector,
+        eps_share=eps_share if interpolation == "alpha" else 0.0,
         last_step=_LAST_STEP if last_step == "extrapolated" else None,
     )
     return run(plan, model, x, sigmas, extra_args, callback, disable)

@@ -303,7 +303,7 @@ def test_a_churned_step_costs_one_operation_more(name):
     unit = torch.ones_like(x)
 
     def count(**options):
-        solver = partial(SOLVERS["exp_res"], interpolation=InAlpha(6.0, 1.5)) if name == "exp_res" else name
+        solver = partial(SOLVERS["exp_res"], eps_share=0.0) if name == "exp_res" else name
         options |= {"solver": solver, "noise_sampler": lambda a, b: unit}
         return count_operations(lambda model: sample_res_churn(model, x, sigmas, disable=True, **options), x.numel())
 

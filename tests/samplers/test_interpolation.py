@@ -77,7 +77,7 @@ def test_a_polynomial_in_the_process_sigma_is_integrated_exactly_by_eps(power):
 
 def test_of_order_one_both_forms_are_ddim():
     for share in (0.0, 0.33, 1.0):
-        plan = multistep_plan([8.0, 3.0, 1.0], 1, interpolation=InAlpha(6.0, 1.5, share))
+        plan = multistep_plan([8.0, 3.0, 1.0], 1, interpolation=InAlpha(6.0, 1.5), eps_share=share)
         for stage, (s, t) in zip(plan.stages, ((8.0, 3.0), (3.0, 1.0))):
             assert stage.scale == pytest.approx(t / s) and dict(stage.weights)[stage.step] == pytest.approx(1.0 - t / s)
 
@@ -85,7 +85,7 @@ def test_of_order_one_both_forms_are_ddim():
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 def test_a_share_of_eps_is_the_mean_of_both_forms_by_hand(time):
     """Share eps_share / (1 + s) of y_s + int eps ds, with eps of the states the model was called at; no corrector."""
-    sigmas, share, interpolation = [0.9, 0.7, 0.4, 0.15], 0.6, InAlpha(6.0, 1.5, 0.6)
+    sigmas, share, interpolation = [0.9, 0.7, 0.4, 0.15], 0.6, InAlpha(6.0, 1.5)
     model, x = denoiser(time is FLOW), noisy(0.9, time is FLOW)
     y, nodes = x / time.alpha(0.9), []
     for sigma, sigma_next in zip(sigmas, sigmas[1:]):
@@ -96,14 +96,14 @@ def test_a_share_of_eps_is_the_mean_of_both_forms_by_hand(time):
         by_d = t / s * y + sum(w * d for w, (_, d, _) in zip(interpolation.weights(at, s, t), nodes))
         by_eps = y + sum(w * e for w, (_, _, e) in zip(interpolation.eps_weights(at, s, t), nodes))
         y = torch.lerp(by_d, by_eps, share / (1.0 + s))
-    plan = multistep_plan(sigmas, 3, time, interpolation=interpolation)
+    plan = multistep_plan(sigmas, 3, time, interpolation=interpolation, eps_share=share)
     torch.testing.assert_close(run(plan, model, x, torch.tensor(sigmas), disable=True), y * time.alpha(sigmas[-1]))
 
 
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 def test_corrected_steps_with_a_share_of_eps_are_the_steps_redone(time):
     """From the corrected point; eps is of the states the model was called at, the predicted ones."""
-    sigmas, interpolation = [0.9, 0.7, 0.4, 0.15, 0.05], InAlpha(6.0, 1.5, 0.6)
+    sigmas, interpolation = [0.9, 0.7, 0.4, 0.15, 0.05], InAlpha(6.0, 1.5)
     model, x = denoiser(time is FLOW), noisy(0.9, time is FLOW)
 
     def step(y, nodes, s, t):
@@ -121,17 +121,17 @@ def test_corrected_steps_with_a_share_of_eps_are_the_steps_redone(time):
         nodes = [node, *nodes][:3]
         previous = y, nodes, s
         predicted = step(y, nodes, s, time.s(sigma_next))
-    plan = multistep_plan(sigmas, 3, time, interpolation=interpolation, corrector=True)
+    plan = multistep_plan(sigmas, 3, time, interpolation=interpolation, corrector=True, eps_share=0.6)
     result = run(plan, model, x, torch.tensor(sigmas), disable=True)
     torch.testing.assert_close(result, predicted * time.alpha(sigmas[-1]))
 
 
 def test_eps_has_no_share_where_no_single_ode_joins_the_states():
     """Rising steps, and every step of an SDE or under churn."""
-    interpolation, sigmas = InAlpha(6.0, 1.5, 0.33), [10.0, 3.0, 1.0, 0.3, 0.1]
-    assert any(stage.states for stage in multistep_plan(sigmas, 3, interpolation=interpolation).stages)
+    interpolation, sigmas = InAlpha(6.0, 1.5), [10.0, 3.0, 1.0, 0.3, 0.1]
+    assert any(stage.states for stage in multistep_plan(sigmas, 3, interpolation=interpolation, eps_share=0.33).stages)
     for grid_, options in ((sigmas[::-1], {}), (sigmas, {"noise": Noise(1.0)}), (sigmas, {"churn": Churn(1.0)})):
-        plans = [multistep_plan(grid_, 3, interpolation=i, **options).stages for i in (interpolation, InAlpha(6.0, 1.5))]
+        plans = [multistep_plan(grid_, 3, interpolation=interpolation, eps_share=e, **options).stages for e in (0.33, 0.0)]
         assert plans[0] == plans[1]
 
 
@@ -150,28 +150,28 @@ def test_interpolation_in_lambda_is_res():
 
 
 METHODS = {
-    "2MC": (2, IN_LAMBDA, res_2s()),
-    "alpha 2M": (2, InAlpha(1.0), res_2s()),
-    "alpha 3M": (3, InAlpha(1.0), res_3s()),
-    "alpha 2M, scale 0.6": (2, InAlpha(0.6), res_2s()),
-    "alpha 3M, power 1.5": (3, InAlpha(2.0, 1.5), res_3s()),
-    "alpha 2M, a third of eps": (2, InAlpha(6.0, 1.5, 0.33), res_2s()),
-    "alpha 3M, all of eps": (3, InAlpha(6.0, 1.5, 1.0), res_3s()),
-    "alpha 3M, a third of eps, C": (3, InAlpha(6.0, 1.5, 0.33), res_3s()),
+    "2MC": (2, IN_LAMBDA, 0.0, res_2s()),
+    "alpha 2M": (2, InAlpha(1.0), 0.0, res_2s()),
+    "alpha 3M": (3, InAlpha(1.0), 0.0, res_3s()),
+    "alpha 2M, scale 0.6": (2, InAlpha(0.6), 0.0, res_2s()),
+    "alpha 3M, power 1.5": (3, InAlpha(2.0, 1.5), 0.0, res_3s()),
+    "alpha 2M, a third of eps": (2, InAlpha(6.0, 1.5), 0.33, res_2s()),
+    "alpha 3M, all of eps": (3, InAlpha(6.0, 1.5), 1.0, res_3s()),
+    "alpha 3M, a third of eps, C": (3, InAlpha(6.0, 1.5), 0.33, res_3s()),
 }
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", [name for name in GRIDS if "from 1" not in name] + ["flow from 1, rho"])
 def test_slope(method, name):
-    order, interpolation, start = METHODS[method]
+    order, interpolation, share, start = METHODS[method]
     flow = GRIDS[name][0]
     time = FLOW if flow else VE
     x, exact = converged(name)
     errors = []
     for n in (160, 320):
         sigmas = grid(name, n)
-        plan = multistep_plan(sigmas, order, time, start, interpolation, corrector=method.endswith("C"))
+        plan = multistep_plan(sigmas, order, time, start, interpolation, method.endswith("C"), share)
         errors.append((run(plan, denoiser(flow), x, sigmas, disable=True) - exact).norm(dim=1))
     assert torch.log2(errors[0] / errors[1]).median() >= order - 0.15
 
@@ -200,7 +200,7 @@ def test_corrected_steps_are_the_steps_redone(interpolation):
 def test_two_sigmas_of_pure_noise():
     """Within float32 roundings of 1 a flow latent holds nothing, and the step between two such sigmas only scales it."""
     sigmas = [1.0, 1.0 - 2e-6, 0.5, 0.0]
-    first = multistep_plan(sigmas, 4, FLOW, interpolation=InAlpha(6.0, 1.5, 0.33), corrector=True).stages[0]
+    first = multistep_plan(sigmas, 4, FLOW, interpolation=InAlpha(6.0, 1.5), corrector=True, eps_share=0.33).stages[0]
     assert first.scale == pytest.approx(1.0 - 2e-6) and all(weight == 0.0 for _, weight in first.weights)
 
 

@@ -236,9 +236,9 @@ def test_a_printed_plan_shows_every_number():
 @pytest.mark.parametrize(
     "options, plan",
     [
-        ({"interpolation": "alpha", "data_scale": 0.7}, {"interpolation": InAlpha(0.7, 1.5, 0.33)}),
-        ({"interpolation": "alpha", "power": 2.5}, {"interpolation": InAlpha(6.0, 2.5, 0.33)}),
-        ({"interpolation": "alpha", "eps_share": 0.1}, {"interpolation": InAlpha(6.0, 1.5, 0.1)}),
+        ({"interpolation": "alpha", "data_scale": 0.7}, {"interpolation": InAlpha(0.7, 1.5), "eps_share": 0.33}),
+        ({"interpolation": "alpha", "power": 2.5}, {"interpolation": InAlpha(6.0, 2.5), "eps_share": 0.33}),
+        ({"interpolation": "alpha", "eps_share": 0.1}, {"interpolation": InAlpha(6.0, 1.5), "eps_share": 0.1}),
         ({"last_step": "extrapolated"}, {"last_step": InAlpha(1.5, 2.0)}),
         ({"corrector": True}, {"corrector": True}),
         ({"start": "single step"}, {"start": res_3s()}),

@@ -8,7 +8,8 @@ import torch
 from exact import MIXTURE, CountingModel, denoiser, grid, noisy
 
 from embedded.mixture import GaussianMixture
-from samplers.gddim.isotropic import CORRECTORS, MAX_DEGREE, degree_weights, eta_of, gddim_plan
+from samplers.gddim.isotropic import CORRECTORS, MAX_DEGREE, eta_of, gddim_plan
+from samplers.interpolation import IN_LOG_RHO, IN_RHO
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
@@ -55,7 +56,7 @@ def test_exact_for_data_in_one_point(kind, degree, corrector):
 @pytest.mark.parametrize("degree", DEGREES)
 def test_weights_integrate_polynomials_exactly(degree):
     nodes, start, end = [0.7, 1.3, 2.6, 4.1][: degree + 1], 0.7, 0.2
-    weights = degree_weights(nodes, start, end)
+    weights = IN_LOG_RHO.eps_weights(nodes, start, end)
     for power in range(degree + 1):
         exact = _antiderivative(power, end) - _antiderivative(power, start)
         assert math.fsum(w * math.log(node) ** power for w, node in zip(weights, nodes)) == pytest.approx(exact, rel=1e-12)
@@ -71,7 +72,7 @@ def _antiderivative(power, rho):
 def test_weights_of_the_last_step_integrate_polynomials_in_rho(degree):
     """Where log rho is not finite."""
     nodes, start = [0.7, 1.3, 2.6, 4.1][: degree + 1], 0.7
-    weights = degree_weights(nodes, start, 0.0)
+    weights = IN_RHO.eps_weights(nodes, start, 0.0)
     for power in range(degree + 1):
         exact = -(start ** (power + 1)) / (power + 1)
         assert math.fsum(w * node**power for w, node in zip(weights, nodes)) == pytest.approx(exact, rel=1e-12)
@@ -106,7 +107,7 @@ def _exact_start_error(degree: int, steps: int, exact) -> float:
         x = exact(sigma) if index <= degree else x  # noqa: F821
         values.insert(0, (sigma, (x - model(x, torch.full((len(x),), sigma, dtype=torch.float64))) / sigma))
         values = values[: degree + 1]
-        for weight, (_, eps) in zip(degree_weights([s for s, _ in values], sigma, following), values):
+        for weight, (_, eps) in zip(IN_LOG_RHO.eps_weights([s for s, _ in values], sigma, following), values):
             x = x + weight * eps
     return float((x - exact(sigmas[-1])).norm(dim=1).median())
 
@@ -144,7 +145,7 @@ def test_the_plan_is_what_the_weights_say(degree):
     for sigma, following in zip(sigmas, sigmas[1:]):
         values.insert(0, (sigma, (end - model(end, torch.full((len(x),), sigma, dtype=torch.float64))) / sigma))
         values = values[: degree + 1]
-        for weight, (_, eps) in zip(degree_weights([s for s, _ in values], sigma, following), values):
+        for weight, (_, eps) in zip(IN_LOG_RHO.eps_weights([s for s, _ in values], sigma, following), values):
             end = end + weight * eps
     torch.testing.assert_close(solve(gddim_plan(sigmas, degree), model, x, sigmas), end, rtol=1e-9, atol=1e-9)
 
