@@ -15,7 +15,7 @@ from .networks import NETWORKS
 PICTURE = ROOT / "docs" / "emoji_networks.png"
 NAMES = ("emoji_sd", "emoji_ddpm", "emoji_ddpm_early", "emoji_flow")
 STEPS, CFG = 20, 3.0
-ITEMS = 6
+ITEMS = 4
 ENLARGED = 2
 GAP = 16
 
