@@ -10,7 +10,7 @@ from training.samples import NAMES, sample
 
 PER_CLASS = 4
 # share of pictures whose nearest emoji has the class asked for
-EXPECTED = {"emoji_sd": 0.45, "emoji_flow": 0.45}  # measured: 0.59, 0.59
+EXPECTED = {"emoji_sd": 0.45, "emoji_ddpm": 0.3, "emoji_flow": 0.45}  # measured: 0.59, 0.44, 0.59
 
 
 def test_files_are_small():
