@@ -11,6 +11,6 @@ The first line of its docstring says what it measures; `unavailable()`, if there
 """
 
 NAMES = (
-    "defects", "paper", "targets", "grids", "parameterisation", "choices", "inversion", "stochastic", "noise_path", "cut",
+    "worlds", "paper", "choices", "inversion", "stochastic", "noise_path", "cut",
     "adaptive", "gddim", "calibrated", "lab", "overhead", "import_time", "gpu",
 )  # fmt: skip

@@ -10,6 +10,7 @@ import torch
 
 from embedded.digits import digits
 from samplers.adaptive import C2, C3
+from samplers.lab.distances import relative_distance
 
 from . import host, pages
 from .cases import Case, MixtureCase, grids, network_cases
@@ -69,7 +70,7 @@ def table(case: Case, rtols=RTOLS) -> str:
     truth = converged(case)
 
     def defect(samples):
-        error = (samples - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
+        error = relative_distance(samples, truth)
         return f"{float(error.median()):.5f} ({float(error.quantile(0.9)):.4f})"
 
     res_3s, rows = fixed_sampler(), []

@@ -217,18 +217,6 @@ def network_cases(batch: int = BATCH, seed: int = 0, converging: int = CONVERGIN
     return cases
 
 
-def width_cases(widths=(0.1, 0.2, 0.3), batch: int = BATCH, converging: int = CONVERGING) -> list[Case]:
-    """Ring and digits as eps models, with and without CFG 5, for several widths of the components."""
-    cases = []
-    for width in widths:
-        data = {"ring": (ring(std=width), (2, 1, 1)), "digits": (digits(width, torch.float64), (1, 8, 8))}
-        for cfg in (1.0, 5.0):
-            for name, (mixture, shape) in data.items():
-                label = f"{name} of width {width:g}" + (f" CFG {cfg:g}" if cfg != 1.0 else "")
-                cases.append(MixtureCase(label, shape, "eps", cfg, batch, 0, converging, mixture))
-    return cases
-
-
 def grids(case: Case) -> dict:
     """name -> function from a step count to SIGMAS: the paper's three for eps models, what users pick for flow."""
     import comfy.samplers

@@ -1,7 +1,7 @@
 """The measurements behind the defaults: the flow interior, nodes of RES-2S and -3S, exponents of `power`, gDDIM's variable.
 
 Each table is the geometric mean of the median relative defect over digits of width 0.05 and 0.15, with and without
-guidance, and 7 to 20 calls. Pure core: no host.
+guidance, and 7 to 20 calls, without ComfyUI. The last table compares the two time variables on flow models in ComfyUI.
 """
 
 import math
@@ -12,6 +12,7 @@ import torch
 
 from embedded.digits import digits
 from samplers.interpolation import lagrange
+from samplers.lab.distances import relative_distance
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.schedules import FLOW_INTERIOR, SigmaRange, logsnr_grid
@@ -19,9 +20,10 @@ from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 
-from . import pages
+from . import host, pages
+from .cases import CONVERGING, ROUGH, at_most, grids, standard_cases
 
-PAGE, PARTS, MINUTES = None, ("interior", "nodes", "power", "gddim"), 8
+PAGE, PARTS, MINUTES = None, ("interior", "nodes", "power", "gddim", "flow_times"), 9
 CALLS = (7, 10, 13, 20)
 SD = SigmaRange(0.0291675, 14.614642)
 Problems = dict[bool, list]  # by whether of flow
@@ -67,7 +69,7 @@ def defect(cases, methods, grid, counts) -> float:
         for calls in counts:
             sigmas = grid(max(2, (calls - 1) // calls_per_step + 1))
             for denoise, x, exact in cases:
-                error = (run(plan(sigmas), denoise, x, sigmas, disable=True) - exact).norm(dim=1) / exact.norm(dim=1)
+                error = relative_distance(run(plan(sigmas), denoise, x, sigmas, disable=True), exact)
                 medians.append(float(error.median()))
     return statistics.geometric_mean(medians)
 
@@ -152,7 +154,7 @@ def _gddim_defect(cases, degree: int, variable, counts) -> float:
         for spacing in ("uniform", "edm_rho"):
             for calls in counts:
                 end = _by_polynomials(denoise, x, logsnr_grid(calls + 1, SD, VE, spacing)[:-1].tolist(), degree, variable)
-                medians.append(float(((end - exact).norm(dim=1) / exact.norm(dim=1)).median()))
+                medians.append(float(relative_distance(end, exact).median()))
     return statistics.geometric_mean(medians)
 
 
@@ -180,6 +182,29 @@ TABLES = {
 }
 
 
+FLOW_SAMPLERS = ("exp_res", "exp_res_2m", "exp_res_3m", "exp_res_2mc", "exp_res_3mc", "exp_res_2s", "exp_res_3s")
+
+
+def flow_times(batch: int, converging: int, budgets) -> str:
+    """Markdown: samplers on flow in two time variables, in the real ComfyUI; geometric mean over cases, grids and budgets."""
+    registry = host.pack("registry")
+    import comfy.samplers
+
+    # the pack's own time maps, as ComfyUI imported them
+    times = {"logsnr": registry.SAMPLERS["exp_res_2m"].flow_time, "log_sigma": registry.SAMPLERS["exp_res_2s"].flow_time}
+    cases = [case for case in standard_cases(batch, converging=converging) if case.kind == "flow"]
+    rows = []
+    for name in FLOW_SAMPLERS:
+        registered, cells = registry.SAMPLERS[name], []
+        for time in times.values():
+            sampler = comfy.samplers.KSAMPLER(registry.for_host(registered._replace(flow_time=time)))
+            runs = ((case, at_most(case, sampler, grid, n)) for case in cases for grid in grids(case).values() for n in budgets)
+            cells.append(f"{statistics.geometric_mean(float(case.defect(run[0]).median()) for case, run in runs):.4f}")
+        chosen = next(label for label, time in times.items() if time is registered.flow_time)
+        rows.append([f"`{name}`", *cells, chosen])
+    return pages.table(["sampler", *times, "auto"], rows, (0, 3))
+
+
 def report(quick: bool = False) -> pages.Report:
     """The tables, each under its title."""
     cases = {flow: problems(flow, 2 if quick else 32) for flow in (False, True)}
@@ -187,5 +212,7 @@ def report(quick: bool = False) -> pages.Report:
     for name, (title, table) in TABLES.items():
         parts[name] = table(cases, CALLS[:1] if quick else CALLS)
         pages.say(f"{title} done")
+    parts["flow_times"] = flow_times(*((2, ROUGH, CALLS[:1]) if quick else (64, CONVERGING, CALLS)))
     sections = (f"### {title}\n\n{table.__doc__}\n\n{parts[name]}\n" for name, (title, table) in TABLES.items())
-    return {"": "\n".join(sections), **parts}
+    whole = "\n".join([*sections, f"### The time variable on flow\n\n{parts['flow_times']}\n"])
+    return {"": whole, **parts}

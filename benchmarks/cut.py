@@ -5,6 +5,8 @@ For each sampler the median relative distance between the cut and the whole run,
 
 import torch
 
+from samplers.lab.distances import relative_distance
+
 from . import host, pages
 from .cases import ROUGH, Case, grids, standard_cases
 
@@ -21,8 +23,8 @@ def cut(case: Case, sampler, sigmas: torch.Tensor, at: int) -> tuple[float, floa
     whole, _ = case.sample(sampler, sigmas)
     first, _ = case.sample(sampler, sigmas[: at + 1])
     second, _ = case.sample(sampler, sigmas[at:], first)
-    distance = (second - whole).flatten(1).norm(dim=1) / whole.flatten(1).norm(dim=1)
-    return tuple(float(v.median()) for v in (distance, case.defect(whole), case.defect(second)))
+    distances = relative_distance(second, whole), case.defect(whole), case.defect(second)
+    return tuple(float(v.median()) for v in distances)
 
 
 def table(cases: list[Case], steps: int = 20) -> str:

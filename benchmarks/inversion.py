@@ -12,6 +12,7 @@ image    image -> noise -> image, from digits of the data, in their class where 
 import torch
 
 from embedded.digits import digits
+from samplers.lab.distances import relative_distance, spread
 
 from . import host, pages
 from .cases import MixtureCase, at_most
@@ -83,8 +84,7 @@ def _first_digits(case: MixtureCase) -> torch.Tensor:
 
 
 def _error(result: torch.Tensor, truth: torch.Tensor) -> float:
-    distance = (result - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
-    return float(distance.nan_to_num(float("inf"), float("inf")).median())
+    return spread(relative_distance(result, truth)).median
 
 
 def _cell(error: float | str, best: list[float]) -> str:

@@ -2,7 +2,7 @@
 
 A block stands between two lines. The first names a benchmark and, after it, a part of its report or nothing for all of it:
 
-    <!-- python -m benchmarks defects summary -->
+    <!-- python -m benchmarks worlds summary -->
     <!-- end -->
 """
 

@@ -13,7 +13,7 @@ contains 1. Rows are counted by intervals of their own, each at 95 %, so that of
 other seeds would give, not what other models would. Every verdict is computed from its numbers.
 
 What it cannot show: ImageNet, or any large network. Distillation, of which the paper also speaks, was not measured. Defects of
-every sampler on more grids and calls: [defects.md](defects.md).
+every sampler in more worlds: [worlds.md](worlds.md).
 """
 
 import re

@@ -24,6 +24,7 @@ LABELS = {
     "exp_res": "`exp_res`",
     "deis": "DEIS",
 }
+HEADLINE = ("exp_res_2s", "dpmpp_2s (eta 0)")  # the RES paper's, at 9 calls: four steps of two and a last one
 UNIFORM, COMMON = "uniform sigma", "logsnr_uniform"
 _PER_STEP = {"heun": 2, "dpmpp_2s (eta 0)": 2, "exp_res_2s": 2, "exp_res_3s": 3}  # model calls, the last step takes one
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from samplers.lab.distances import relative_distance
 from samplers.loop import run
 from samplers.plan import Plan
 from samplers.single_step import single_step_plan
@@ -151,8 +152,7 @@ def solve(case, planner, steps: int) -> torch.Tensor:
 def errors(case, planners, steps) -> list[list[torch.Tensor]]:
     """Relative errors of the items, of every planner on grids of so many steps, against a fine one."""
     exact = solve(case, partial(single_step_plan, tableau=res_3s()), 8 * max(steps))
-    size = exact.flatten(1).norm(dim=1)
-    return [[(solve(case, planner, n) - exact).flatten(1).norm(dim=1) / size for n in steps] for planner in planners]
+    return [[relative_distance(solve(case, planner, n), exact) for n in steps] for planner in planners]
 
 
 def slope(found) -> float:

@@ -3,9 +3,8 @@
 import numpy as np
 
 from . import paper_figures
-from .defects import HEADLINE
 from .pages import table
-from .paper_bench import COMMON, LABELS, UNIFORM, Bench, good_grids
+from .paper_bench import COMMON, HEADLINE, LABELS, UNIFORM, Bench, good_grids
 from .paper_claims import Comparison, against_published, geometric, ratio, spaced
 
 METHODS = ("euler", "dpmpp_2s (eta 0)", "exp_res_2s", "dpmpp_2m", "exp_res_2m", "exp_res_2mc", "exp_res")

@@ -10,9 +10,8 @@ from samplers.res import SAMPLERS
 
 from . import host, paper_figures
 from .cases import Case, grids
-from .defects import HEADLINE
 from .pages import table
-from .paper_bench import COMMON, LABELS, Bench, at_calls, steps_of
+from .paper_bench import COMMON, HEADLINE, LABELS, Bench, at_calls, steps_of
 from .paper_claims import Comparison, Ratio, geometric, rank_correlation, rising, spaced
 from .paper_defects import MULTISTEP
 

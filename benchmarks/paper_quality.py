@@ -6,10 +6,9 @@ import torch
 
 from . import paper_figures
 from .cases import Case, MixtureCase, grids
-from .defects import HEADLINE
 from .gddim_metrics import HeldData, relative_distance
 from .pages import table
-from .paper_bench import LABELS, Bench, at_calls, pixels
+from .paper_bench import HEADLINE, LABELS, Bench, at_calls, pixels
 from .paper_claims import Comparison, against_published, concordance, decided, rank_correlation, rising, spaced
 
 METHODS = ("euler", "dpmpp_2s (eta 0)", "exp_res_2s", "dpmpp_2m", "exp_res_2m", "exp_res")

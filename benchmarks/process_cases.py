@@ -10,6 +10,7 @@ from embedded.process_mixture import ProcessMixture
 from samplers.gddim.coordinates import Coordinates
 from samplers.gddim.linear_sde import LinearSDE
 from samplers.gddim.times import time_grid
+from samplers.lab.distances import relative_distance
 from samplers.loop import run
 from samplers.plan import Plan
 
@@ -50,4 +51,4 @@ class DigitsProcess:
 
 def median_distance(samples: torch.Tensor, exact: torch.Tensor) -> float:
     """Of the items, relative to the exact ones."""
-    return float(((samples - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)).median())
+    return float(relative_distance(samples, exact).median())

@@ -10,6 +10,7 @@ from functools import partial
 
 import torch
 
+from samplers.lab.distances import relative_distance
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
@@ -98,7 +99,7 @@ def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[s
     for (name, budget), (per_step, sample) in found.items():
         if FINE % (budget // per_step) == 0:
             result = sample(grid(budget // per_step))
-            results[name, budget] = (result - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
+            results[name, budget] = relative_distance(result, exact)
     return results
 
 

@@ -80,7 +80,7 @@ def _dense_middle(u: np.ndarray, ends: Ends, density: float) -> np.ndarray:
 
 
 # The defaults of arctan were chosen by exp_res on the development cases: weights of 0.3 to 0.5 and turns of 1 to 2 measure
-# alike, weight 1 far worse. docs/grids.md has the defaults on other seeds.
+# alike, weight 1 far worse. docs/worlds.md has the defaults on other data.
 SPACINGS = {
     "arctan": Spacing(_arctan, {"weight": Parameter(0.3, 0.0, 1.0), "turn": Parameter(2.0, 0.1, 10.0)}),
     "uniform": Spacing(_uniform, {}),

@@ -1,8 +1,8 @@
 """What is measured: models, guidance, grids and numbers of calls."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 from types import SimpleNamespace
 
 import torch
@@ -28,6 +28,7 @@ SCHEDULERS = {
 SCHEDULERS["ddpm"] = SCHEDULERS["eps"]
 # Cases that are variations of others are measured on these.
 FEW, FEW_CALLS = {"eps": ("karras", "normal", "beta", "logsnr_arctan"), "flow": ("simple", "beta", "logsnr_arctan")}, (6, 10, 20)
+_DISTILLED, _SHIFT, _VISIBLE = {"eps": "sgm_uniform", "flow": "simple"}, 3.0, 5e-3
 _SETTINGS = {
     "eps": ("EPS", {}),
     "ddpm": ("EPS", {"beta_schedule": "sqrt_linear", "linear_start": 1e-4, "linear_end": 0.02}),
@@ -72,7 +73,6 @@ class Case:
     cap: int = 1536
     floor: float = 1e-3
     visible: float = 0.0
-    _truths: dict[float, torch.Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
         self.grids = self.grids or SCHEDULERS[self.kind]
@@ -92,11 +92,7 @@ class Case:
         """The host's object that knows the model's sigmas."""
         if patcher := getattr(self.denoiser, "patcher", None):
             return patcher.get_model_object("model_sampling")
-        import comfy.model_base
-
-        kind, settings = _SETTINGS[self.kind]
-        config = SimpleNamespace(sampling_settings={**settings, "shift": self.shift} if self.kind == "flow" else settings)
-        return comfy.model_base.model_sampling(config, comfy.model_base.ModelType[kind])
+        return _model_sampling(self.kind, self.shift)
 
     @cached_property
     def noise(self) -> torch.Tensor:
@@ -109,10 +105,8 @@ class Case:
 
     def grid(self, scheduler: str, steps: int) -> torch.Tensor:
         """SIGMAS, as KSampler makes them; float32."""
-        import comfy.samplers
-
         every = steps if self.denoise == 1.0 else int(steps / self.denoise)
-        return comfy.samplers.calculate_sigmas(self.model_sampling, scheduler, every).float()[-(steps + 1) :]
+        return _grid(self.model_sampling, scheduler, every)[-(steps + 1) :].clone()
 
     def start(self, sigma: float) -> torch.Tensor:
         """The state that the host starts at, float32."""
@@ -146,6 +140,22 @@ class Case:
         answers = [self.denoised(self.start(sigma), sigma) for sigma in self.grid(self.grids[0], 3)[:-1].tolist()]
         settings = self.kind, self.denoise, self.tolerance, self.cap, self.floor
         return fingerprint(settings, self.model_sampling.sigmas, self.noise, self.latent, answers)
+
+
+@cache
+def _model_sampling(kind: str, shift: float):
+    import comfy.model_base
+
+    name, settings = _SETTINGS[kind]
+    config = SimpleNamespace(sampling_settings={**settings, "shift": shift} if kind == "flow" else settings)
+    return comfy.model_base.model_sampling(config, comfy.model_base.ModelType[name])
+
+
+@cache
+def _grid(model_sampling, scheduler: str, steps: int) -> torch.Tensor:
+    import comfy.samplers
+
+    return comfy.samplers.calculate_sigmas(model_sampling, scheduler, steps).float()
 
 
 def _asked(batch: int, classes: int) -> torch.Tensor:
@@ -210,70 +220,40 @@ def image_cases(seed: int, **common) -> Iterator[Case]:
 
 def distilled_cases(**common) -> Iterator[Case]:
     """Models that were made for few steps, on the grids that they were made for."""
-    import comfy.samplers
-
     for calls in (4, 8):
-        for label, data, kind, scheduler in (
-            ("digits", exact.digit_mixture, "flow", "simple"),
-            ("photo", exact.photo, "eps", "sgm_uniform"),
-        ):
-            case = Case(
-                "distilled",
-                f"{label} {kind} in {calls} steps",
-                kind,
-                1.0,
-                8,
-                data,
-                3.0,
-                (scheduler,),
-                (calls,),
-                visible=5e-3,
-                **common,
-            )
-            sigmas = comfy.samplers.calculate_sigmas(case.model_sampling, scheduler, calls).float()
-            case.denoiser = Student(data(), sigmas, case.time)
-            yield case
-    for kind, scheduler in (("flow", "simple"), ("eps", "sgm_uniform")):
-        make = partial(_fresh, exact.digit_mixture)
-        yield Case("distilled", f"fresh draws {kind}", kind, 1.0, 16, make, 3.0, (scheduler,), (4, 8), visible=5e-3, **common)
+        for label, data, kind in (("digits", exact.digit_mixture, "flow"), ("photo", exact.photo, "eps")):
+            make, grids = partial(_student, data, kind, calls), (_DISTILLED[kind],)
+            name = f"{label} {kind} in {calls} steps"
+            yield Case("distilled", name, kind, 1.0, 8, make, _SHIFT, grids, (calls,), visible=_VISIBLE, **common)
+    for kind, scheduler in _DISTILLED.items():
+        name = f"fresh draws {kind}"
+        yield Case("distilled", name, kind, 1.0, 16, _fresh, _SHIFT, (scheduler,), (4, 8), visible=_VISIBLE, **common)
 
 
-def _fresh(data):
-    return FreshDraws(data())
+def _student(data: Callable[[], exact.Exact], kind: str, calls: int) -> Student:
+    sigmas = _grid(_model_sampling(kind, _SHIFT), _DISTILLED[kind], calls)
+    return Student(data(), sigmas, FLOW if kind == "flow" else VE)
 
 
-# The trained networks: kind, and grids that are affordable, as a network's call costs ten times a formula's.
-NETWORKS = {
-    "emoji_sd": ("eps", ("karras", "normal", "logsnr_arctan")),
-    "emoji_ddpm": ("ddpm", ("karras", "normal", "logsnr_arctan")),
-    "emoji_ddpm_early": ("ddpm", ("karras", "normal")),
-    "emoji_flow": ("flow", ("simple", "beta", "logsnr_arctan")),
-}
+def _fresh() -> FreshDraws:
+    return FreshDraws(exact.digit_mixture())
+
+
+# The trained networks: a network's call costs ten times a formula's, so these have fewer grids and calls.
+NETWORKS = {"emoji_sd": "eps", "emoji_ddpm": "ddpm", "emoji_ddpm_early": "ddpm", "emoji_flow": "flow"}
+_NETWORK_GRIDS = {"eps": ("karras", "normal", "logsnr_arctan"), "flow": ("simple", "beta", "logsnr_arctan")}
 
 
 def network_cases(**common) -> Iterator[Case]:
-    """The networks of training/ on emoji. Their solution has the host's rounding of timesteps in it."""
-    for name, (kind, grids) in NETWORKS.items():
+    """The networks of training/ on emoji. Their solution has ComfyUI's rounding of timesteps in it."""
+    for name, kind in NETWORKS.items():
+        grids = _NETWORK_GRIDS["flow" if kind == "flow" else "eps"]
         for guidance in (1, 4, 7):
-            asked = _asked(4, 8)
+            some, calls = (grids, (4, *FEW_CALLS)) if guidance == 4 else (grids[:2], FEW_CALLS)
+            asked = _asked(3, 8)
             make = partial(network.Guided, name, float(guidance), asked)
-            label = f"{name} CFG {guidance}"
-            floor = 0.01 if kind == "flow" else 0.02
-            yield Case(
-                name,
-                label,
-                kind,
-                guidance,
-                len(asked),
-                make,
-                1.0,
-                grids,
-                (4, 6, 8, 10, 15, 20),
-                tolerance=5e-3,
-                cap=400,
-                floor=floor,
-                **common,
-            )
+            limits = {"tolerance": 5e-3, "cap": 400, "floor": 0.01 if kind == "flow" else 0.02}
+            yield Case(name, f"{name} CFG {guidance}", kind, guidance, len(asked), make, 1.0, some, calls, **limits, **common)
 
 
 def cases(seed: int = DEVELOPMENT_SEED, words: tuple[str, ...] = ()) -> list[Case]:

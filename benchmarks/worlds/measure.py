@@ -1,13 +1,14 @@
 """Runs samplers on cases at equal calls, and keeps what does not change."""
 
 import math
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from types import SimpleNamespace
 
 import torch
 
 from samplers.lab.distances import spread
-from samplers.lab.fingerprint import fingerprint
+from samplers.lab.fingerprint import fingerprint, folder_digest
 from samplers.lab.measure import same_start
 from samplers.lab.steps import most_steps
 from samplers.lab.store import Store
@@ -73,7 +74,7 @@ def _trial_cases() -> list[Case]:
 
 
 class Bench:
-    """Measures errors; solutions and the host's errors are kept on the disk, by content.
+    """Measures errors; solutions and errors are kept on the disk, by content.
 
     Args:
         store: where.
@@ -119,7 +120,10 @@ class Bench:
 
     def judge(self, name: str, case: Case, scheduler: str, calls: int) -> float:
         """Median relative error of a sampler; NaN where too few steps fit."""
-        run = self.run(name, case, scheduler, calls)
+        try:
+            run = self.run(name, case, scheduler, calls)
+        except FloatingPointError:  # our samplers tell of NaN
+            return MOST
         if run is None:
             return math.nan
         samples, start = run
@@ -129,28 +133,42 @@ class Bench:
         """Errors of the samplers that the best is taken from."""
         return cell
 
-    def host_key(self, case: Case, scheduler: str) -> str:
-        """What the host's errors on a grid are kept under."""
+    def errors(self, case: Case, scheduler: str, names: Iterable[str]) -> dict[tuple[int, str], float]:
+        """(calls, sampler) -> error; of the host's samplers and the pack's, what is on the disk is not measured again."""
+        theirs, ours = set(self.theirs), set(host.pack("registry").SAMPLERS) - set(self.theirs)
+        found = self._kept(case, scheduler, [name for name in names if name in theirs])
+        found |= self._kept(case, scheduler, [name for name in names if name in ours], pack_digest())
+        others = [name for name in names if name not in theirs | ours]
+        return found | {(n, name): self.judge(name, case, scheduler, n) for n in case.calls for name in others}
+
+    def missing(self, case: Case, scheduler: str, names: Iterable[str]) -> int:
+        """Model calls of what is not on the disk, about."""
+        known = self._known(self._key(case, scheduler)) | self._known(self._key(case, scheduler, pack_digest()))
+        return sum(n for n in case.calls for name in names if f"{n} {name}" not in known)
+
+    def _key(self, case: Case, scheduler: str, *more: str) -> str:
         from comfyui_version import __version__
 
         grids = [case.grid(scheduler, steps) for steps in range(2, max(case.calls) + 1)]
-        return fingerprint(self.measured, __version__, torch.__version__, case.key, grids)
+        return fingerprint(self.measured, __version__, torch.__version__, case.key, grids, *more)
 
-    def known(self, case: Case, scheduler: str) -> dict[str, float]:
-        """Errors of the host's samplers that are on the disk, by "calls sampler"."""
-        record = self._store.get(self.host_key(case, scheduler))
+    def _known(self, key: str) -> dict[str, float]:
+        record = self._store.get(key)
         return dict(record.facts["errors"]) if record else {}
 
-    def host_errors(self, case: Case, scheduler: str) -> dict[tuple[int, str], float]:
-        """(calls, sampler) -> error of every one of the host's samplers."""
-        known = self.known(case, scheduler)
-        wanted = [(calls, name) for calls in case.calls for name in self.theirs]
-        new = {
-            f"{calls} {name}": self.judge(name, case, scheduler, calls)
-            for calls, name in wanted
-            if f"{calls} {name}" not in known
-        }
+    def _kept(self, case: Case, scheduler: str, names: list[str], *more: str) -> dict[tuple[int, str], float]:
+        if not names:
+            return {}
+        key = self._key(case, scheduler, *more)
+        known, wanted = self._known(key), [(calls, name) for calls in case.calls for name in names]
+        new = {f"{n} {name}": self.judge(name, case, scheduler, n) for n, name in wanted if f"{n} {name}" not in known}
         if new:
             known |= new
-            self._store.put(self.host_key(case, scheduler), {"case": case.name, "grid": scheduler, "errors": known}, {})
-        return {(calls, name): known[f"{calls} {name}"] for calls, name in wanted}
+            self._store.put(key, {"case": case.name, "grid": scheduler, "errors": known}, {})
+        return {(n, name): known[f"{n} {name}"] for n, name in wanted}
+
+
+@cache
+def pack_digest() -> str:
+    """Of the pack's samplers, whose errors are measured again when they change."""
+    return folder_digest(pages.ROOT / "samplers")

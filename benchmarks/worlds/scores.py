@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from .. import pages
+from .. import host, pages
 from .cases import Case
 from .measure import Bench
 
@@ -66,14 +66,14 @@ def score(rows: Sequence[Row]) -> Score:
 
 def rows_of(bench: Bench, case: Case, scheduler: str, samplers: Iterable[str]) -> list[Row]:
     """Of samplers, the host's among them, on a grid."""
-    theirs = bench.host_errors(case, scheduler)
+    errors = bench.errors(case, scheduler, dict.fromkeys((*bench.theirs, *samplers)))
     found = []
     for calls in case.calls:
-        cell = {name: theirs[calls, name] for name in bench.theirs if not math.isnan(theirs[calls, name])}
+        cell = {name: errors[calls, name] for name in bench.theirs if not math.isnan(errors[calls, name])}
         contenders = bench.contenders(cell)
         best = min(contenders, key=contenders.get)
         for name in samplers:
-            error = cell.get(name, math.nan) if name in bench.theirs else bench.judge(name, case, scheduler, calls)
+            error = errors[calls, name]
             if not math.isnan(error):
                 facts = error, best, cell[best], cell[bench.baseline], case.visible
                 found.append(Row(name, case.world, case.name, case.guidance, scheduler, calls, *facts))
@@ -112,6 +112,20 @@ def summary(rows: Sequence[Row]) -> str:
             order = sorted(groups, key=lambda name: groups[name][0].calls) if key is GROUPS["calls"] else groups
             lines += [_cells(name, score(groups[name])) for name in order]
     return pages.table(["", *HEAD], lines)
+
+
+def headline(rows: Sequence[Row], name: str) -> str:
+    """Markdown: what to say first of a sampler, and the same of the host's best single one."""
+    groups = grouped(rows, lambda row: row.sampler)
+    found, best = score(groups[name]), min(host.DETERMINISTIC, key=lambda other: score(groups[other]).mean)
+    theirs = score(groups[best])
+    count = len(host.DETERMINISTIC)
+    return (
+        f"Over {found.rows} rows `{name}` has {found.mean:.2f} times the error of the best of ComfyUI's {count} deterministic "
+        f"samplers, chosen row by row. {found.above:.0%} of the rows are above {ABOVE}, the worst is {found.worst:.1f}, and "
+        f"{found.behind_euler} rows are above {EULER} times Euler's error. The best single sampler of ComfyUI, `{best}`, has "
+        f"{theirs.mean:.2f}; {theirs.above:.0%} of its rows are above {ABOVE}, and the worst is {theirs.worst:.1f}."
+    )
 
 
 def comparison(rows: Sequence[Row]) -> str:

@@ -34,3 +34,12 @@ def test_tables_are_of_finite_errors(one_problem, part, rows, columns):
     _, table = choices.TABLES[part]
     errors = np.array([line.split("|")[2:-1] for line in table(one_problem, (7,)).splitlines()[2:]], dtype=float)
     assert errors.shape == (rows, columns) and (errors > 0.0).all() and np.isfinite(errors).all()
+
+
+def test_time_variables_on_flow(pack):
+    """Each deterministic sampler of the report by its registered name; "auto" is the variable it is registered with."""
+    rows = [line.split("|")[1:-1] for line in choices.flow_times(2, 100, (7,)).splitlines()[2:]]
+    auto = {name.strip(" `"): chosen.strip() for name, _, _, chosen in rows}
+    assert list(auto) == list(choices.FLOW_SAMPLERS)
+    assert {name for name, chosen in auto.items() if chosen == "log_sigma"} == {"exp_res_2s", "exp_res_3s"}
+    assert all(0.0 < float(logsnr) != float(log_sigma) > 0.0 for _, logsnr, log_sigma, _ in rows)

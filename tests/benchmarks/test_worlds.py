@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
-from benchmarks.worlds import exact, network
+from benchmarks.worlds import exact, measure, network
 from benchmarks.worlds.cases import Case, cases, distilled_cases, exact_cases, image_cases
 from benchmarks.worlds.measure import Bench, sampled, steps_for
 from embedded.mixture import ring
@@ -152,16 +152,20 @@ def test_what_was_measured_is_kept_until_it_changes(pack, tmp_path, monkeypatch)
     monkeypatch.setattr(Bench, "theirs", ("euler", "heun"))
     judge = Bench.judge
     monkeypatch.setattr(Bench, "judge", lambda self, name, *rest: judged.append(name) or judge(self, name, *rest))
-    first = Bench(Store(tmp_path)).host_errors(ring_case(), "karras")
+    first = Bench(Store(tmp_path)).errors(ring_case(), "karras", Bench.theirs)
     assert set(first) == {(4, "euler"), (4, "heun")} and judged == ["euler", "heun"]
-    assert Bench(Store(tmp_path)).host_errors(ring_case(), "karras") == first and len(judged) == 2
+    assert Bench(Store(tmp_path)).errors(ring_case(), "karras", Bench.theirs) == first and len(judged) == 2
     monkeypatch.setattr(Bench, "theirs", ("euler", "heun", "deis"))
-    Bench(Store(tmp_path)).host_errors(ring_case(), "karras")
+    Bench(Store(tmp_path)).errors(ring_case(), "karras", Bench.theirs)
     assert judged[2:] == ["deis"], "one more of the host's is measured by itself"
     for changed, grid in ((ring_case(radius=1.1), "karras"), (ring_case(seed=2), "karras"), (ring_case(), "exponential")):
-        Bench(Store(tmp_path)).host_errors(changed, grid)
+        Bench(Store(tmp_path)).errors(changed, grid, Bench.theirs)
         assert judged[3:] == ["euler", "heun", "deis"]
         del judged[3:]
+    for digest in ("a", "a", "b"):
+        monkeypatch.setattr(measure, "pack_digest", lambda digest=digest: digest)
+        Bench(Store(tmp_path)).errors(ring_case(), "karras", ("exp_res_2m",))
+    assert judged[3:] == ["exp_res_2m"] * 2, "when the pack's samplers change"
 
 
 def test_missing_weights_and_unknown_words_are_named(pack, monkeypatch, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import defects, host
+from benchmarks import host
 from benchmarks.cases import at_most, grids, network_cases, standard_cases
 
 
@@ -40,12 +40,3 @@ def test_every_sampler_keeps_its_budget_and_converges(cases):
 def test_two_stage_methods_use_odd_budgets_exactly(cases, budget, calls):
     case = cases[2]
     assert at_most(case, host.sampler("exp_res_2s"), grids(case)["karras"], budget)[1] == calls
-
-
-def test_time_variables_on_flow(pack):
-    """Each deterministic sampler of the report by its registered name; "auto" is the variable it is registered with."""
-    rows = [line.split("|")[1:-1] for line in defects.flow_times(2, 100, (7,)).splitlines()[2:]]
-    auto = {name.strip(" `"): chosen.strip() for name, _, _, chosen in rows}
-    assert list(auto) == [name for name in defects.OURS if name not in host.NODE_FORMS]
-    assert {name for name, chosen in auto.items() if chosen == "log_sigma"} == {"exp_res_2s", "exp_res_3s"}
-    assert all(0.0 < float(logsnr) != float(log_sigma) > 0.0 for _, logsnr, log_sigma, _ in rows)
