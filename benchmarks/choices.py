@@ -191,11 +191,12 @@ def flow_times(batch: int, converging: int, budgets) -> str:
     import comfy.samplers
 
     # the pack's own time maps, as ComfyUI imported them
-    times = {"logsnr": registry.SAMPLERS["exp_res_2m"].flow_time, "log_sigma": registry.SAMPLERS["exp_res_2s"].flow_time}
+    methods = host.pack("samplers").METHODS
+    times = {"logsnr": methods["exp_res_2m"].flow_time, "log_sigma": methods["exp_res_2s"].flow_time}
     cases = [case for case in standard_cases(batch, converging=converging) if case.kind == "flow"]
     rows = []
     for name in FLOW_SAMPLERS:
-        registered, cells = registry.SAMPLERS[name], []
+        registered, cells = methods[name], []
         for time in times.values():
             sampler = comfy.samplers.KSAMPLER(registry.for_host(registered._replace(flow_time=time)))
             runs = ((case, at_most(case, sampler, grid, n)) for case in cases for grid in grids(case).values() for n in budgets)

@@ -11,7 +11,7 @@ import torch
 import samplers.brownian
 import samplers.noise
 from samplers.finite import FiniteCheck
-from samplers.res import SAMPLERS
+from samplers.res import METHODS
 
 from . import host, overhead, pages
 
@@ -54,7 +54,7 @@ def noises(run, device: str) -> list[torch.Tensor]:
 
 def _ours(name: str, **options):
     """`run(model, x)` for a sampler of ours."""
-    sampler = SAMPLERS[name]
+    sampler = METHODS[name]
 
     def run(model, x):
         denoise = (lambda x, sigma, **extra: (model(x, sigma), x)) if sampler.cfg_pp else model
@@ -80,9 +80,9 @@ def _sync_debug(mode: str, device: str) -> None:
 def loop_table(device: str) -> str:
     """Markdown: what waits for the GPU, and whether noises are those of the CPU."""
     rows = []
-    for sampler in (*SAMPLERS, *HOSTS):
-        ours, compared = sampler in SAMPLERS, []
-        for noise in ("independent", "brownian") if ours and SAMPLERS[sampler].stochastic else ():
+    for sampler in (*METHODS, *HOSTS):
+        ours, compared = sampler in METHODS, []
+        for noise in ("independent", "brownian") if ours and METHODS[sampler].stochastic else ():
             there, here = (noises(_ours(sampler, noise=noise), where) for where in (device, "cpu"))
             same = len(here) == len(there) and all(torch.equal(a.cpu(), b) for a, b in zip(there, here))
             compared.append(f"{noise}: {'all' if same else 'NOT'} of {len(here)}")

@@ -47,11 +47,12 @@ def known(name: str) -> bool:
     load()
     import comfy.k_diffusion.sampling as k_diffusion_sampling
 
-    return name in DETERMINISTIC or name in NODE_FORMS or hasattr(k_diffusion_sampling, f"sample_{name}")
+    ours = name in NODE_FORMS or name in pack("samplers").METHODS
+    return ours or name in DETERMINISTIC or hasattr(k_diffusion_sampling, f"sample_{name}")
 
 
 def sampler(name: str):
-    """A SAMPLER of the host, ours or theirs: a key of DETERMINISTIC or NODE_FORMS, or a registered name."""
+    """A SAMPLER of the host, ours or theirs: a key of DETERMINISTIC, NODE_FORMS or METHODS, or a registered name."""
     load()
     import comfy.k_diffusion.sampling as k_diffusion_sampling
     import comfy.samplers
@@ -60,6 +61,8 @@ def sampler(name: str):
 
     if name in NODE_FORMS:
         return nodes.NODE_CLASS_MAPPINGS["RESMultistep"].execute(*NODE_FORMS[name]).result[0]
+    if name in (methods := pack("samplers").METHODS):
+        return comfy.samplers.KSAMPLER(pack("registry").for_host(methods[name]))
     function, options = DETERMINISTIC.get(name, (name, {}))
     if function in ("uni_pc", "uni_pc_bh2"):
         return comfy.samplers.sampler_object(function)

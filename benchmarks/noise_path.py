@@ -13,7 +13,7 @@ import torch
 from embedded.digits import digits
 from samplers.brownian import BrownianNoise
 from samplers.noise import ItemNoise
-from samplers.res import NOISES, SAMPLERS
+from samplers.res import METHODS, NOISES
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.time_maps import FLOW, VE
 
@@ -22,7 +22,7 @@ from . import pages
 PAGE, PARTS, MINUTES = None, ("steps", "cost"), 5
 ITEMS = 128
 STEPS = (20, 40, 80)
-NAMES = [name for name, sampler in SAMPLERS.items() if sampler.stochastic and not sampler.cfg_pp]
+NAMES = [name for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp]
 DIGITS = digits(0.2)
 SD = SigmaRange(0.0291675, 14.614642)
 FLUX = SigmaRange(0.0003, 1.0)
@@ -42,7 +42,7 @@ def sample(name: str, flow: bool, noise: str, steps: int, karras: bool = False, 
 
     model.noise = initial
     x = initial * sigmas[0]
-    return SAMPLERS[name].sample(model, x, sigmas, {"seed": 1}, disable=True, noise=noise, time=time_map)
+    return METHODS[name].sample(model, x, sigmas, {"seed": 1}, disable=True, noise=noise, time=time_map)
 
 
 def _moved(a, b) -> str:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from samplers.res import SAMPLERS
+from samplers import res
 
 from . import host, paper_figures
 from .cases import Case, grids
@@ -77,8 +77,8 @@ def total_weights(case: Case, name: str, sigmas: torch.Tensor, calls: int = 64) 
     import comfy.k_diffusion.sampling as k_diffusion_sampling
 
     model, x = Impulses(case, calls), torch.zeros(1, calls, dtype=torch.float64)
-    if name in SAMPLERS:
-        found = SAMPLERS[name].sample(model, x, sigmas, disable=True)
+    if name in res.METHODS:
+        found = res.METHODS[name].sample(model, x, sigmas, disable=True)
     else:
         function, options = host.DETERMINISTIC[name]
         found = getattr(k_diffusion_sampling, f"sample_{function}")(model, x, sigmas, {}, disable=True, **options)

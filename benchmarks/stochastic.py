@@ -14,7 +14,7 @@ from samplers.lab.distances import relative_distance
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
-from samplers.res import SAMPLERS
+from samplers.res import METHODS
 from samplers.time_maps import FLOW, VE
 
 from . import host, pages
@@ -90,7 +90,7 @@ def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[s
     for budget in calls:
         for name in ours:
             options = {"eta": eta, "noise_sampler": path, "time": time}
-            found[name, budget] = OURS[name], partial(SAMPLERS[name].sample, model, x, disable=True, **options)
+            found[name, budget] = OURS[name], partial(METHODS[name].sample, model, x, disable=True, **options)
         for name, (per_step, function, own) in THEIRS.items():
             sample = getattr(k_diffusion_sampling, f"sample_{function}")
             options = {"eta": eta, "noise_sampler": path, "extra_args": {"seed": 1}, **own}

@@ -25,7 +25,7 @@ from samplers.lab.calibration.calibration import Calibration
 from samplers.lab.measure import Dry, Entry, Measurement, Schedule
 from samplers.lab.store import Store
 from samplers.lab.trace import Trace
-from samplers.res import SAMPLERS, sample_res_multistep
+from samplers.res import METHODS, sample_res_multistep
 from samplers.reshaping import blend, resample, split
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.spacings import SPACINGS
@@ -102,7 +102,7 @@ def _errors(sample, steps: list[int]) -> list[float]:
     def run(sample, steps):
         return sample(mixture.denoise, x, logsnr_grid(steps + 1, SD, VE)[:-1].double(), disable=True)
 
-    exact = run(SAMPLERS["exp_res_3s"].sample, 400)
+    exact = run(METHODS["exp_res_3s"].sample, 400)
     ends = (run(sample, n) for n in steps)
     return [median_distance(end, exact) for end in ends]
 
@@ -124,7 +124,7 @@ def multistep():
     """exp_res and the orders in lambda."""
     methods = {f"order {order}": (_of_order(order), 1) for order in (1, 2, 3)}
     methods["order 2, corrector"] = (_of_order(2, corrector=True), 1)
-    return _error_plot({**methods, "exp_res": (SAMPLERS["exp_res"].sample, 1)})
+    return _error_plot({**methods, "exp_res": (METHODS["exp_res"].sample, 1)})
 
 
 def _of_order(order: int, **options):
@@ -135,7 +135,7 @@ def single_step():
     """Two and three stages beside one."""
     methods = {"1 stage (ddim)": (_of_order(1), 1)}
     for stages in (2, 3):
-        methods[f"{stages} stages"] = (SAMPLERS[f"exp_res_{stages}s"].sample, stages)
+        methods[f"{stages} stages"] = (METHODS[f"exp_res_{stages}s"].sample, stages)
     return _error_plot(methods)
 
 
@@ -197,7 +197,7 @@ def _paths(title_to_sample: dict):
 
 def sde():
     """Paths of the SDE at three strengths."""
-    sample = SAMPLERS["exp_res_sde"].sample
+    sample = METHODS["exp_res_sde"].sample
     return _paths({f"eta {eta:g}": lambda *args, eta=eta, **more: sample(*args, eta=eta, **more) for eta in (0.0, 0.5, 1.0)})
 
 
@@ -245,10 +245,10 @@ class _Digits:
 def measure():
     """What RES Lab: Measure draws, of samplers of the pack."""
     figure, axes = _figure()
-    entries = [Entry(name, SAMPLERS[name].sample) for name in ("exp_res", "exp_res_2m", "exp_res_2s", "exp_gddim")]
+    entries = [Entry(name, METHODS[name].sample) for name in ("exp_res", "exp_res_2m", "exp_res_2s", "exp_gddim")]
     uniform = Schedule("logsnr_uniform", lambda steps: logsnr_grid(steps, SD, VE))
     with tempfile.TemporaryDirectory() as folder:
-        work = Measurement(_Digits(), SAMPLERS["exp_res_3mc"].sample, VE, SD, Store(Path(folder)))
+        work = Measurement(_Digits(), METHODS["exp_res_3mc"].sample, VE, SD, Store(Path(folder)))
         cells = list(work.cells(work.plan(entries, [uniform], [6, 8, 10, 15, 20, 30])))
     for entry in entries:
         found = [(cell.calls, *cell.spread) for cell in cells if cell.sampler == entry.name]
@@ -272,7 +272,7 @@ def trace():
         measured.call(x, sigma, denoised, 0.0)
         return denoised
 
-    measured.finish(SAMPLERS["exp_res"].sample(model, x, grid, None, lambda info: measured.stepped(info["i"]), True))
+    measured.finish(METHODS["exp_res"].sample(model, x, grid, None, lambda info: measured.stepped(info["i"]), True))
     relative = {"d_change": "|D change|", "local_error": "local error"}
     accelerations = {"acceleration_sigma": "acceleration in sigma", "acceleration_lambda": "acceleration in lambda"}
     for panel, names in zip(panels, (relative, accelerations)):
@@ -298,7 +298,7 @@ def calibration():
         return sampler(guided, noise * sigmas[0], sigmas, {}, None, True)
 
     names, calls = ("exp_res_2m", "exp_res"), (6, 8, 10, 14, 20)
-    others = {name: SAMPLERS[name].sample for name in names}
+    others = {name: METHODS[name].sample for name in names}
     settings = Settings(batch, batch, 4 * batch)
     found = [Calibration(problem, logsnr_grid(n, SD, VE), VE, np.exp(-6.0), 0, batch, settings).run(others).test for n in calls]
     figure, axes = _figure()

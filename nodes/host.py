@@ -47,8 +47,8 @@ def time_map(model_sampling) -> TimeMap:
     if isinstance(model_sampling, ProcessSampling):
         raise ValueError(
             f"model is a {model_sampling.sde.name} model: its noise is not the same in every direction, so it has no sigma. Use "
-            "gDDIM Times as schedule, and gDDIM Sample or, by name, exp_gddim, exp_gddim_sde, exp_res_2m, exp_res_3m, "
-            "exp_res_2mc, exp_res_3mc, exp_res_2s and exp_res_3s to sample."
+            "gDDIM Times as schedule, and gDDIM Sample or, by name, exp_gddim, exp_gddim_sde, exp_res_2m, exp_res_2s and "
+            "exp_res_3s, or RES Multistep in lambda at order 2 or 3 to sample."
         )
     if isinstance(model_sampling, _VE_KINDS):
         return VE

@@ -34,6 +34,18 @@ def s_noise_input() -> io.Float.Input:
     return number("s_noise", 1.0, 0.0, 10.0, 0.01, tooltip, advanced=True)
 
 
+def cfg_pp_input(more: str = "") -> io.Boolean.Input:
+    """Guidance by CFG++; `more`: the end of the tooltip."""
+    return io.Boolean.Input(
+        "cfg_pp",
+        default=False,
+        optional=True,  # prompts saved before it existed stay valid
+        tooltip="Guide by CFG++. CFG is then 0.5 to 1.5 instead of 3 to 10, and a negative conditioning must be connected."
+        f"{more}",
+        advanced=True,
+    )
+
+
 def shown(value) -> str:
     """A value from outside in an error, short."""
     return f"{value!r:.40}" if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"

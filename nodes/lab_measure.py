@@ -8,7 +8,7 @@ from comfy_api.v0_0_2 import io, ui
 from ..samplers.lab.measure import Cell, Measurement, best_pair
 from ..samplers.lab.reference import CAP, FIRST, TOLERANCE
 from ..samplers.lab.report import csv_rows, picture, strip, table
-from ..samplers.res import SAMPLERS
+from ..samplers.res import METHODS
 from .figures import as_image, check_matplotlib
 from .host import sigma_range, time_map
 from .lab_entries import budgets as read_budgets
@@ -115,7 +115,7 @@ class RESLabMeasure(io.ComfyNode):
         grids = {name: wired.get(name) for name in (f"sigmas_{n}" for n in _WIRED)}
         grids = schedules(schedulers, grids, subject.model_sampling, time)
         calls, stem = read_budgets(budgets), output_stem(filename_prefix)
-        reference_sampler = comfy.samplers.KSAMPLER(for_host(SAMPLERS["exp_res_3mc"]))
+        reference_sampler = comfy.samplers.KSAMPLER(for_host(METHODS["exp_res_3mc"]))
         kept, of_model = store(), sigma_range(subject.model_sampling)
         measurement = Measurement(subject, reference_sampler, time, of_model, kept, tolerance, reference_calls, _FATAL, fresh)
         send_text("counting the model calls of every sampler", node_id(cls))

@@ -9,10 +9,10 @@ from ..samplers.res import (
     LAST_STEPS,
     MAX_DATA_SCALE,
     MAX_POWER,
+    METHODS,
     MIN_DATA_SCALE,
     MIN_POWER,
     POWER,
-    SAMPLERS,
     STARTS,
     Sampler,
     check_multistep_options,
@@ -20,10 +20,12 @@ from ..samplers.res import (
 )
 from ..samplers.tableaus import MIN_NODE, res_2s, res_3s
 from ..samplers.time_maps import FLOW, FLOW_LOG_SIGMA
-from .inputs import number, one_of
+from .inputs import cfg_pp_input, number, one_of
 from .registry import for_host
 
 _FLOW_TIMES = {"logsnr": FLOW, "log_sigma": FLOW_LOG_SIGMA}
+# What the paper's multistep methods have in common, which CLD and blurring diffusion have too.
+_PAPER = {"start": "low order", "interpolation": "lambda", "last_step": "denoised"}
 # stages -> registered name, tableau, its nodes
 _SINGLE_STEP = {"2": ("exp_res_2s", res_2s, ("c2",)), "3": ("exp_res_3s", res_3s, ("c2", "c3"))}
 
@@ -79,9 +81,12 @@ def _node_input(name, default, ordinal):
     return number(name, default, MIN_NODE, 1.0, 0.001, tooltip, advanced=True)
 
 
-def _sampler(sample, default_flow_time, flow_variable, **options):
-    flow_time = one_of("flow_variable", flow_variable, {"auto": default_flow_time, **_FLOW_TIMES})
-    return io.NodeOutput(comfy.samplers.KSAMPLER(for_host(Sampler(sample, flow_time)), extra_options=options))
+def _sampler(sampler, flow_variable, cfg_pp, **options):
+    flow_time = one_of("flow_variable", flow_variable, {"auto": FLOW if cfg_pp else sampler.flow_time, **_FLOW_TIMES})
+    if cfg_pp and flow_time is not FLOW:
+        raise ValueError(f"flow_variable must be auto or logsnr where cfg_pp is on, got {flow_variable}.")
+    sampler = sampler._replace(flow_time=flow_time, cfg_pp=cfg_pp)
+    return io.NodeOutput(comfy.samplers.KSAMPLER(for_host(sampler), extra_options={**options, "cfg_pp": cfg_pp}))
 
 
 class RESMultistep(io.ComfyNode):
@@ -94,8 +99,8 @@ class RESMultistep(io.ComfyNode):
             display_name="RES Multistep",
             category="RES/samplers",
             description="Refined exponential multistep solver, deterministic. One model call a step: 20 steps are 20 calls. "
-            "The defaults are the sampler exp_res. Interpolation lambda at order 2 or 3 is the RES paper's exp_res_2m or "
-            "exp_res_3m, with corrector exp_res_2mc or exp_res_3mc.",
+            "The defaults are the sampler exp_res. Interpolation lambda at order 2 without the corrector is the RES paper's "
+            "RES-2M, the sampler exp_res_2m; at order 3 it is RES-3M.",
             search_aliases=["res", "res_2m", "res_3m", "exponential", "sampler"],
             inputs=[
                 io.Int.Input(
@@ -130,16 +135,21 @@ class RESMultistep(io.ComfyNode):
                     advanced=True,
                 ),
                 _flow_variable_input(),
+                cfg_pp_input(" eps_share then counts as 0."),
             ],
             outputs=[io.Sampler.Output()],
         )
 
     @classmethod
-    def execute(cls, order, corrector, interpolation, start, flow_variable) -> io.NodeOutput:
+    def execute(cls, order, corrector, interpolation, start, flow_variable, cfg_pp=False) -> io.NodeOutput:
         """A SAMPLER; `interpolation` holds the choice and its last_step, or data_scale, power and eps_share."""
         options = {"order": order, "start": start, **interpolation}
         check_multistep_options(**options)  # raises before anything is sampled
-        return _sampler(sample_res_multistep, SAMPLERS["exp_res_2m"].flow_time, flow_variable, corrector=corrector, **options)
+        sampler = Sampler(sample_res_multistep, FLOW)
+        name = f"exp_res_{order}m" + "c" * corrector
+        if name in METHODS and options == {"order": order, **_PAPER} and not cfg_pp:
+            sampler = sampler._replace(on_process=METHODS[name].on_process)
+        return _sampler(sampler, flow_variable, cfg_pp, corrector=corrector, **options)
 
 
 class RESSingleStep(io.ComfyNode):
@@ -165,15 +175,15 @@ class RESSingleStep(io.ComfyNode):
                     tooltip="Model calls a step, which is also the order of accuracy: 2 is RES-2S, 3 is RES-3S.",
                 ),
                 _flow_variable_input(),
+                cfg_pp_input(),
             ],
             outputs=[io.Sampler.Output()],
         )
 
     @classmethod
-    def execute(cls, stages, flow_variable) -> io.NodeOutput:
+    def execute(cls, stages, flow_variable, cfg_pp=False) -> io.NodeOutput:
         """A SAMPLER with the given nodes; `stages` holds the choice and its c2 and c3."""
         name, tableau, nodes = _SINGLE_STEP[stages["stages"]]
         options = {node: stages[node] for node in nodes}
         tableau(**options)  # raises before anything is sampled
-        sampler = SAMPLERS[name]
-        return _sampler(sampler.sample, sampler.flow_time, flow_variable, **options)
+        return _sampler(METHODS[name]._replace(on_process=None), flow_variable, cfg_pp, **options)

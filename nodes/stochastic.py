@@ -4,10 +4,10 @@ import comfy.samplers
 from comfy_api.v0_0_2 import io
 
 from ..samplers.churn import Churn
-from ..samplers.res import NOISES, SAMPLERS, Sampler
+from ..samplers.res import METHODS, NOISES, Sampler
 from ..samplers.stochastic import SOLVERS, sample_res_churn
 from .host import model_sampling_of, sigma_range
-from .inputs import check_choice, number, one_of, s_noise_input
+from .inputs import cfg_pp_input, check_choice, number, one_of, s_noise_input
 from .registry import for_host
 
 _SDE = {"exp_res": "exp_res_sde", "2m": "exp_res_2m_sde", "2s": "exp_res_2s_sde", "3s": "exp_res_3s_sde"}
@@ -35,7 +35,7 @@ class RESSDE(io.ComfyNode):
             category="RES/samplers",
             description="RES for the reverse SDE: it exchanges noise on the way, and is right on eps, v, EDM and flow models. An "
             "item's noise depends on the seed and that item alone, whatever batch it is in. At the defaults these are the "
-            "samplers exp_res_sde, exp_res_2m_sde, exp_res_2s_sde and exp_res_3s_sde.",
+            "samplers exp_res_sde, exp_res_2m_sde and exp_res_3s_sde.",
             search_aliases=["res", "stochastic", "ancestral", "exponential", "sampler"],
             inputs=[
                 io.Combo.Input(
@@ -56,15 +56,17 @@ class RESSDE(io.ComfyNode):
                     "more steps or another schedule follow too, so that they approach one picture; a little slower.",
                     advanced=True,
                 ),
+                cfg_pp_input(),
             ],
             outputs=[io.Sampler.Output()],
         )
 
     @classmethod
-    def execute(cls, method, eta, s_noise, noise=NOISES[0]) -> io.NodeOutput:
+    def execute(cls, method, eta, s_noise, noise=NOISES[0], cfg_pp=False) -> io.NodeOutput:
         """A SAMPLER with the given noise."""
-        sampler = for_host(SAMPLERS[one_of("method", method, _SDE)])
-        return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"eta": eta, "s_noise": s_noise, "noise": noise}))
+        sampler = for_host(METHODS[one_of("method", method, _SDE)]._replace(cfg_pp=cfg_pp))
+        options = {"eta": eta, "s_noise": s_noise, "noise": noise, "cfg_pp": cfg_pp}
+        return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options=options))
 
 
 class RESStochasticChurn(io.ComfyNode):
@@ -106,7 +108,7 @@ class RESStochasticChurn(io.ComfyNode):
         churn = {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
         Churn(**churn)  # raises before anything is sampled
         check_choice("solver", solver, SOLVERS)
-        sampler = for_host(Sampler(_within_model, SAMPLERS[solver].flow_time, stochastic=True))
+        sampler = for_host(Sampler(_within_model, METHODS[solver].flow_time, stochastic=True))
         return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"solver": solver, **churn}))
 
 

@@ -6,7 +6,7 @@
     samples = sample_exp_res(model, noise * sigmas[0], sigmas)
 
 Every sampler takes what k-diffusion's take (see `signature.py`), and `time`, the time map of the model: VE for eps, v and EDM
-models, FLOW for rectified flow. SAMPLERS and ADAPTIVE_SAMPLERS have all of them by name, those with noise and with CFG++ too.
+models, FLOW for rectified flow. METHODS and ADAPTIVE_SAMPLERS have all of them by name, those with noise and with CFG++ too.
 A plan is a method as numbers, ready for `run`; print one to see it.
 """
 
@@ -19,6 +19,7 @@ from .multistep import multistep_plan, rule_plan
 from .noise import default_noise_sampler
 from .plan import Noise, Plan, Stage
 from .res import (
+    METHODS,
     SAMPLERS,
     sample_exp_res,
     sample_exp_res_2m,
@@ -41,6 +42,7 @@ __all__ = [
     "FLOW",
     "FLOW_LOG_SIGMA",
     "IN_LAMBDA",
+    "METHODS",
     "SAMPLERS",
     "VE",
     "Churn",

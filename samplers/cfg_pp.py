@@ -19,35 +19,42 @@ A rising step undoes a falling one, as the paper's inversion does:
     x_t = plain(x_s, D_u) - (sigma_t / sigma_s) alpha_s (D_g - D_u).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 from .grid import read_sigmas
-from .plan import Plan, number
+from .plan import Plan, Stage, number
 from .signature import Sigmas
 from .time_maps import FLOW_LOG_SIGMA
 
 
 def cfg_pp(plan: Plan, sigmas: Sigmas) -> Plan:
-    """The CFG++ form of a plan with one call a step, for models that return (guided, unconditional).
+    """The CFG++ form of a plan, for models that return (guided, unconditional).
+
+    The calls inside a step follow the unconditional process; the last of them moves the step's end.
 
     Args:
-        plan: of a multistep method without churn, in the model's own time map.
+        plan: of a method without churn, in the model's own time map.
         sigmas: the grid it was made for.
 
     Raises:
-        ValueError: a step of several calls, a share of eps, or FLOW_LOG_SIGMA, which does not know the model's alpha.
+        ValueError: a share of eps, or FLOW_LOG_SIGMA, which does not know the model's alpha.
     """
     if plan.time is FLOW_LOG_SIGMA:
         raise ValueError("time must be VE or FLOW for CFG++, got FLOW_LOG_SIGMA, which has no alpha; use FLOW.")
-    if not all(stage.closes_step for stage in plan.stages):
-        raise ValueError(f"CFG++ takes methods with one call a step, got {plan.method}.")
     if any(stage.states for stage in plan.stages):
         raise ValueError(f"eps_share must be 0 for CFG++, whose guidance moves the state from step to step: {plan.method}.")
     values = read_sigmas(sigmas)
-    stages = []
+    stages: list[Stage] = []
+    start = math.nan  # of the step that a call belongs to
     for call, stage in enumerate(plan.stages):
-        guided = _guided(stage.sigma, values[stage.step + 1], plan.time.alpha)
+        if not stages or stages[-1].closes_step:
+            start = stage.sigma
+        if not stage.closes_step:
+            stages.append(stage)
+            continue
+        guided = _guided(start, values[stage.step + 1], plan.time.alpha)
         weights = {j: number(w) for j, w in stage.weights}
         weights[call] = weights.get(call, 0.0) - guided
         stages.append(replace(stage, weights=tuple((j, w) for j, w in weights.items() if w != 0.0), guided=guided))

@@ -4,8 +4,9 @@ Refined Exponential Solver, arXiv 2308.02157. They differ from DPM-Solver++ in m
 psi_2 (and, for third order, the refined ones) for every step size, not only in the limit.
 
 All of them end a grid at sigma = 0 with one call and take `time`: the time map of the model, `VE`, `FLOW` or
-`FLOW_LOG_SIGMA`; see `time_maps.py`. Those named `_sde` add noise, the others are deterministic. Those named `_cfg_pp`
-take a model that returns (guided, unconditional), see `cfg_pp.py`.
+`FLOW_LOG_SIGMA`; see `time_maps.py`. Those named `_sde` add noise, the others are deterministic. Those named `_cfg_pp`, and
+the others with `cfg_pp`, take a model that returns (guided, unconditional), see `cfg_pp.py`. METHODS has all of them by name,
+SAMPLERS those that ComfyUI offers by name.
 """
 
 import math
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from .brownian import brownian_noise_sampler
-from .cfg_pp import cfg_pp
+from .cfg_pp import cfg_pp as with_cfg_pp
 from .gddim.isotropic import CORRECTOR, DEGREE, sample_exp_gddim
 from .interpolation import IN_LAMBDA, InAlpha
 from .loop import run
@@ -73,6 +74,7 @@ def sample_res_multistep(
     power: float = POWER,
     eps_share: float = EPS_SHARE,
     last_step: str = "denoised",
+    cfg_pp: bool = False,
     time: TimeMap = VE,
 ) -> torch.Tensor:
     """RES multistep, order 1 to 4: one model call a step.
@@ -88,10 +90,11 @@ def sample_res_multistep(
         data_scale: sigma at which alpha turns, 0.01 to 100. The standard deviation of Gaussian data, with power 2, makes
             them exact; a larger one is steadier at few steps under guidance.
         power: of alpha, 1 to 4, see `interpolation.InAlpha`.
-        eps_share: how much of a step near the image interpolates eps instead of the denoised output, 0 to 1; in alpha alone.
+        eps_share: how much of a step near the image interpolates eps instead of the denoised output, 0 to 1; only in alpha.
         last_step: the step to sigma = 0 when interpolating in lambda. "denoised": the last output.
             "extrapolated": the last two outputs, extrapolated to sigma = 0 in alpha.
-        time: the time map of the model.
+        cfg_pp: sample with CFG++, for a model that returns (guided, unconditional); eps then has no share.
+        time: the time map of the model; with CFG++ VE or FLOW.
 
     Returns:
         The latent at the last sigma, shaped like x.
@@ -107,10 +110,10 @@ def sample_res_multistep(
         start=_FULL_ORDER_START[order] if start == "single step" else RES_1,
         interpolation=InAlpha(data_scale, power) if interpolation == "alpha" else IN_LAMBDA,
         corrector=corrector,
-        eps_share=eps_share if interpolation == "alpha" else 0.0,
+        eps_share=eps_share if interpolation == "alpha" and not cfg_pp else 0.0,
         last_step=_LAST_STEP if last_step == "extrapolated" else None,
     )
-    return run(plan, model, x, sigmas, extra_args, callback, disable)
+    return run(with_cfg_pp(plan, sigmas) if cfg_pp else plan, model, x, sigmas, extra_args, callback, disable)
 
 
 def check_multistep_options(
@@ -175,7 +178,7 @@ def _ode_sampler(name: str, text: str, planner: Planner) -> Callable[..., torch.
 
 
 def _with_cfg_pp(planner: Planner) -> Planner:
-    return lambda sigmas, **options: cfg_pp(planner(sigmas, **options), sigmas)
+    return lambda sigmas, **options: with_cfg_pp(planner(sigmas, **options), sigmas)
 
 
 sample_exp_res = _ode_sampler(
@@ -202,10 +205,6 @@ _exp_res_cfg_pp = _ode_sampler(
     "exp_res without its share of eps, with CFG++.",
     _with_cfg_pp(partial(multistep_plan, order=4, interpolation=InAlpha(DATA_SCALE, POWER), corrector=True)),
 )
-_2m_cfg_pp = _ode_sampler("exp_res_2m_cfg_pp", "RES-2M with CFG++.", _with_cfg_pp(SOLVERS["exp_res_2m"]))
-_2mc_cfg_pp = _ode_sampler(
-    "exp_res_2mc_cfg_pp", "RES-2M with the free corrector and CFG++.", _with_cfg_pp(SOLVERS["exp_res_2mc"])
-)
 
 
 def sample_exp_res_2s(
@@ -217,6 +216,7 @@ def sample_exp_res_2s(
     disable: bool | None = None,
     *,
     c2: float = 0.5,
+    cfg_pp: bool = False,
     time: TimeMap = VE,
 ) -> torch.Tensor:
     """RES-2S: second order, two calls a step. Equal to the host's `seeds_2` with phi_2, r = c2 and eta = 0.
@@ -224,12 +224,14 @@ def sample_exp_res_2s(
     Args:
         model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
         c2: where in the step, in lambda, the second call lies, 0.01 to 1.
-        time: the time map of the model.
+        cfg_pp: sample with CFG++, for a model that returns (guided, unconditional).
+        time: the time map of the model; with CFG++ VE or FLOW.
 
     Raises:
         ValueError: c2 is not between 0.01 and 1, or the grid cannot be sampled on, before the first call.
     """
-    return run(single_step_plan(sigmas, res_2s(c2), time), model, x, sigmas, extra_args, callback, disable)
+    plan = single_step_plan(sigmas, res_2s(c2), time)
+    return run(with_cfg_pp(plan, sigmas) if cfg_pp else plan, model, x, sigmas, extra_args, callback, disable)
 
 
 def sample_exp_res_3s(
@@ -242,6 +244,7 @@ def sample_exp_res_3s(
     *,
     c2: float = 1 / 3,
     c3: float = 2 / 3,
+    cfg_pp: bool = False,
     time: TimeMap = VE,
 ) -> torch.Tensor:
     """RES-3S: third order, three calls a step. At (1/3, 2/3) equal to the host's `seeds_3` with eta = 0.
@@ -249,16 +252,18 @@ def sample_exp_res_3s(
     Args:
         model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
         c2, c3: where in the step, in lambda, the second and third call lie, 0.01 to 1; see `tableaus.res_3s`.
-        time: the time map of the model.
+        cfg_pp: sample with CFG++, for a model that returns (guided, unconditional).
+        time: the time map of the model; with CFG++ VE or FLOW.
 
     Raises:
         ValueError: c2 or c3 out of range or singular, or the grid cannot be sampled on, before the first call.
     """
-    return run(single_step_plan(sigmas, res_3s(c2, c3), time), model, x, sigmas, extra_args, callback, disable)
+    plan = single_step_plan(sigmas, res_3s(c2, c3), time)
+    return run(with_cfg_pp(plan, sigmas) if cfg_pp else plan, model, x, sigmas, extra_args, callback, disable)
 
 
-def _sde_sampler(name: str, method: str, planner: Planner) -> Callable[..., torch.Tensor]:
-    """A stochastic sampler: the planner's method for the reverse SDE."""
+def _sde_sampler(name: str, method: str, planner: Planner, guided: bool = False) -> Callable[..., torch.Tensor]:
+    """A stochastic sampler: the planner's method for the reverse SDE; `guided`: with CFG++ unless told otherwise."""
 
     def sample(
         model: Model,
@@ -272,11 +277,13 @@ def _sde_sampler(name: str, method: str, planner: Planner) -> Callable[..., torc
         s_noise: float = 1.0,
         noise: str = "independent",
         noise_sampler: NoiseSampler | None = None,
+        cfg_pp: bool = guided,
         time: TimeMap = VE,
     ) -> torch.Tensor:
         if noise not in NOISES:
             raise ValueError(f"noise must be one of {', '.join(map(repr, NOISES))}, got {noise!r}.")
         plan = planner(sigmas, time=time, noise=_noise(eta, s_noise))
+        plan = with_cfg_pp(plan, sigmas) if cfg_pp else plan
         if noise_sampler is None and plan.draws_noise:
             run_of = model, x, extra_args or {}, plan.stages[0].sigma
             brownian = noise == "brownian"
@@ -292,6 +299,7 @@ def _sde_sampler(name: str, method: str, planner: Planner) -> Callable[..., torc
         s_noise: factor of the noise; 1 is right.
         noise: "independent": new for every segment. "brownian": one path an item, the same at every number of steps.
         noise_sampler: `noise_sampler(sigma, sigma_next) -> unit noise like x`, in the place of `noise`.
+        cfg_pp: sample with CFG++, for a model that returns (guided, unconditional).
         time: the time map of the model, VE or FLOW; FLOW_LOG_SIGMA is right for eta = 0 only.
 
     Raises:
@@ -309,24 +317,17 @@ def _noise(eta: float, s_noise: float) -> Noise:
     return Noise(eta, s_noise)
 
 
-_sde = _sde_sampler(
-    "exp_res_sde",
-    "The recommended stochastic sampler, order 2 in alpha with the free corrector,",
-    partial(multistep_plan, order=2, interpolation=InAlpha(DATA_SCALE, POWER), corrector=True),
-)
+_2mc_in_alpha = partial(multistep_plan, order=2, interpolation=InAlpha(DATA_SCALE, POWER), corrector=True)
+_sde = _sde_sampler("exp_res_sde", "The recommended stochastic sampler, order 2 in alpha with the free corrector,", _2mc_in_alpha)
+_sde_cfg_pp = _sde_sampler("exp_res_sde_cfg_pp", "exp_res_sde with CFG++", _2mc_in_alpha, guided=True)
 _sde_2m = _sde_sampler("exp_res_2m_sde", "RES-2M", SOLVERS["exp_res_2m"])
 _sde_2s = _sde_sampler("exp_res_2s_sde", "RES-2S", SOLVERS["exp_res_2s"])
 _sde_3s = _sde_sampler("exp_res_3s_sde", "RES-3S", SOLVERS["exp_res_3s"])
 _gddim_sde = _sde_sampler("exp_gddim_sde", "gDDIM of degree 0", partial(multistep_plan, order=1))
-_sde_2m_cfg_pp = _sde_sampler(
-    "exp_res_2m_sde_cfg_pp",
-    "RES-2M with CFG++, for a model that returns (guided, unconditional),",
-    _with_cfg_pp(SOLVERS["exp_res_2m"]),
-)
 
 
 class Sampler(NamedTuple):
-    """A sampler as it is registered with the host.
+    """A sampler and what a host must know of it.
 
     Attributes:
         sample: the function.
@@ -346,7 +347,7 @@ class Sampler(NamedTuple):
 
 
 def _res_on(method: str) -> Callable[..., Plan]:
-    def plan(sde: "LinearSDE", sigmas: Sigmas, kind: str) -> Plan:
+    def plan(sde: "LinearSDE", sigmas: Sigmas, kind: str, **_: object) -> Plan:
         from .gddim.res import res_on  # noqa: PLC0415 (SciPy's solvers are slow to import)
 
         return res_on(sde, sigmas, method, kind)
@@ -367,7 +368,7 @@ def _gddim_sde_on(sde: "LinearSDE", sigmas: Sigmas, kind: str, eta: float = 1.0,
     return gddim_on(sde, sigmas, 0, lam=math.sqrt(noise.eta), kind=kind, s_noise=noise.s_noise)
 
 
-SAMPLERS = {
+METHODS = {
     "exp_res": Sampler(sample_exp_res, FLOW),
     "exp_res_2m": Sampler(sample_exp_res_2m, FLOW, on_process=_res_on("2M")),
     "exp_res_3m": Sampler(sample_exp_res_3m, FLOW, on_process=_res_on("3M")),
@@ -382,7 +383,7 @@ SAMPLERS = {
     "exp_gddim": Sampler(sample_exp_gddim, FLOW, on_process=_gddim_on),
     "exp_gddim_sde": Sampler(_gddim_sde, FLOW, stochastic=True, on_process=_gddim_sde_on),
     "exp_res_cfg_pp": Sampler(_exp_res_cfg_pp, FLOW, cfg_pp=True),
-    "exp_res_2m_cfg_pp": Sampler(_2m_cfg_pp, FLOW, cfg_pp=True),
-    "exp_res_2mc_cfg_pp": Sampler(_2mc_cfg_pp, FLOW, cfg_pp=True),
-    "exp_res_2m_sde_cfg_pp": Sampler(_sde_2m_cfg_pp, FLOW, stochastic=True, cfg_pp=True),
+    "exp_res_sde_cfg_pp": Sampler(_sde_cfg_pp, FLOW, stochastic=True, cfg_pp=True),
 }
+_BY_NODE = {"exp_res_3m", "exp_res_2mc", "exp_res_3mc", "exp_res_2s_sde"}  # which RES Multistep and RES SDE give
+SAMPLERS = {name: sampler for name, sampler in METHODS.items() if name not in _BY_NODE}

@@ -54,7 +54,7 @@ class Tableau:
             local error. () where there is none.
 
     Raises:
-        ValueError: the coefficients do not satisfy the order conditions of `order`.
+        ValueError: order is not 1, 2 or 3, or the coefficients do not satisfy its conditions.
     """
 
     name: str
@@ -65,6 +65,10 @@ class Tableau:
     b_low: tuple[Terms, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.order not in (1, 2, 3):
+            raise ValueError(
+                f"{self.name}: order must be 1, 2 or 3, got {self.order!r}; no conditions of others are checked here."
+            )
         for h in _CHECK_STEPS:
             for condition, residual in order_conditions(self, h).items():
                 if abs(residual) > 1e-13 * self._size():

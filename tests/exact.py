@@ -9,23 +9,24 @@ import torch
 
 from embedded.mixture import ring
 from samplers.loop import run
-from samplers.res import SAMPLERS, sample_res_multistep
+from samplers.res import METHODS, SAMPLERS, sample_res_multistep
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
 from samplers.time_maps import VE
 
-DETERMINISTIC = {name: sampler for name, sampler in SAMPLERS.items() if not sampler.stochastic and not sampler.cfg_pp}
+DETERMINISTIC = {name: sampler for name, sampler in METHODS.items() if not sampler.stochastic and not sampler.cfg_pp}
+REGISTERED = {name: sampler for name, sampler in DETERMINISTIC.items() if name in SAMPLERS}
 
 
 def without_cfg_pp(name: str):
     """The function that samples by the same method without CFG++."""
     if name == "exp_res_cfg_pp":  # the state jumps between its steps, so it has no share of eps
         return partial(sample_res_multistep, order=4, corrector=True, interpolation="alpha", eps_share=0.0)
-    return SAMPLERS[name.removesuffix("_cfg_pp")].sample
+    return METHODS[name.removesuffix("_cfg_pp")].sample
 
 
 def calls_per_step(name: str) -> int:
-    """Of a registered name: exp_res_3s and exp_res_3s_sde call the model three times a step, exp_res_3mc once."""
+    """Of a method's name: exp_res_3s and exp_res_3s_sde call the model three times a step, exp_res_3mc once."""
     stages = re.search(r"_(\d)s", name)
     return int(stages[1]) if stages else 1
 

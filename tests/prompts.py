@@ -7,9 +7,9 @@ import pytest
 from exact import calls_per_step
 
 from dev.server import PromptError
-from samplers.res import SAMPLERS
+from samplers.res import METHODS
 
-CALLS_PER_STEP = {name: calls_per_step(name) for name in SAMPLERS}
+CALLS_PER_STEP = {name: calls_per_step(name) for name in METHODS}
 # inputs of RES Multistep: those of exp_res_2m, and what exp_res has in their place
 PLAIN = {
     "order": 2, "corrector": False, "interpolation": "lambda", "interpolation.last_step": "denoised",

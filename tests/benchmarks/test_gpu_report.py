@@ -11,9 +11,9 @@ def test_every_sampler_has_a_row(pack, monkeypatch):
     monkeypatch.setattr(gpu.overhead, "time_per_step", lambda name, shape, device, seconds: 1.0)
     tables = (gpu.loop_table("cpu"), gpu.time_table("cpu", 0.0))
     loop, time = ({line.split("|")[1].strip(): line for line in table.splitlines()} for table in tables)
-    for name in gpu.SAMPLERS:
+    for name in gpu.METHODS:
         assert "| none |" in loop[name] and "NOT" not in loop[name]
-        assert ("independent: all of" in loop[name] and "brownian: all of" in loop[name]) == gpu.SAMPLERS[name].stochastic
+        assert ("independent: all of" in loop[name] and "brownian: all of" in loop[name]) == gpu.METHODS[name].stochastic
     assert all("| 1.000 | 1.000 |" in time[name] for name in gpu.TIMED)
 
 

@@ -12,6 +12,7 @@ from samplers.res import SAMPLERS
 CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp]
 DETERMINISTIC = [name for name in CFG_PP if not SAMPLERS[name].stochastic]
 KINDS = ["eps", "v", "edm", "flow"]
+_PAPER = (False, {"interpolation": "lambda", "last_step": "denoised"}, "low order", "auto")
 
 
 @pytest.fixture
@@ -43,11 +44,21 @@ def sample(pack, host):
 
 
 @pytest.fixture
-def plain(pack):
+def by_node(pack):
+    """by_node(node, inputs) -> the function of its SAMPLER, for `sample`."""
+
+    def make(node, *inputs, **more):
+        sampler = pack[node].execute(*inputs, **more).result[0]
+        return partial(sampler.sampler_function, **sampler.extra_options)
+
+    return make
+
+
+@pytest.fixture
+def plain(by_node):
     """plain(name) -> the same method without CFG++, for `sample`."""
     interpolation = {"interpolation": "alpha", "data_scale": 6.0, "power": 1.5, "eps_share": 0.0}
-    node = pack["RESMultistep"].execute(4, True, interpolation, "low order", "auto").result[0]
-    function = partial(node.sampler_function, **node.extra_options)
+    function = by_node("RESMultistep", 4, True, interpolation, "low order", "auto")
     return lambda name: function if name == "exp_res_cfg_pp" else name.removesuffix("_cfg_pp")
 
 
@@ -76,7 +87,7 @@ def ours(registry):
             plan = replace(plan, stages=tuple(map(change, plan.stages, nexts)))
             return run(plan, model, x, sigmas, extra_args, callback, disable, noise_sampler)
 
-        return registry.for_host(registry.SAMPLERS["exp_res_2m_cfg_pp"]._replace(sample=sample))
+        return registry.for_host(registry.SAMPLERS["exp_res_cfg_pp"]._replace(sample=sample))
 
     return make
 
@@ -104,7 +115,7 @@ def test_first_order_with_noise_is_the_hosts_euler_ancestral_cfg_pp(sample, ours
 
 @pytest.mark.parametrize("cfg", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize("kind", ["eps", "edm"])
-def test_second_order_is_the_hosts_res_multistep_cfg_pp_but_for_the_strength_of_guidance(sample, ours, kind, cfg):
+def test_second_order_is_the_hosts_res_multistep_cfg_pp_but_for_the_strength_of_guidance(sample, ours, by_node, kind, cfg):
     """On second-order steps the host weakens guidance by e^-h, which at few steps leaves little of it; here it is the paper's."""
 
     def weaken(stage, following):
@@ -116,7 +127,7 @@ def test_second_order_is_the_hosts_res_multistep_cfg_pp_but_for_the_strength_of_
 
     theirs = sample(kind, "res_multistep_cfg_pp", cfg)
     assert (sample(kind, ours(2, weaken), cfg) - theirs).abs().max() < 5e-4
-    assert torch.equal(sample(kind, ours(2), cfg), sample(kind, "exp_res_2m_cfg_pp", cfg))
+    assert torch.equal(sample(kind, ours(2), cfg), sample(kind, by_node("RESMultistep", 2, *_PAPER, cfg_pp=True), cfg))
     if cfg:
         assert (sample(kind, ours(2), cfg) - theirs).abs().max() > 0.01
 
@@ -160,6 +171,38 @@ def test_at_cfg_1_few_steps_give_the_digit_asked_for(sample, kind, steps):
         assert (data.labels[nearest] == 4).all(), name
 
 
+# --- the option of nodes ---
+
+_ALPHA = {"interpolation": "alpha", "data_scale": 6.0, "power": 1.5, "eps_share": 0.33}
+NODES = {
+    "exp_res_cfg_pp": ("RESMultistep", (4, True, _ALPHA, "low order", "auto")),
+    "exp_res_sde_cfg_pp": ("RESSDE", ("exp_res", 1.0, 1.0)),
+    "RES-3M": ("RESMultistep", (3, *_PAPER)),
+    "RES-2S": ("RESSingleStep", ({"stages": "2", "c2": 0.5}, "auto")),
+    "RES-3S": ("RESSingleStep", ({"stages": "3", "c2": 1 / 3, "c3": 2 / 3}, "logsnr")),
+    "RES-2S for the SDE": ("RESSDE", ("2s", 0.5, 1.0)),
+}
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("method", NODES)
+def test_nodes_have_cfg_pp_as_an_option(sample, by_node, method, kind):
+    """At their defaults it is the registered sampler; without guidance it is the method itself in logSNR."""
+    node, inputs = NODES[method]
+    guided = by_node(node, *inputs, cfg_pp=True)
+    at_one = sample(kind, guided, 1.0)
+    if method in SAMPLERS:
+        assert torch.equal(at_one, sample(kind, method, 1.0))
+    unguided = by_node(node, *(({**_ALPHA, "eps_share": 0.0} if i is _ALPHA else "logsnr" if i == "auto" else i) for i in inputs))
+    plain = sample(kind, unguided, 1.0, positive="any")
+    assert (sample(kind, guided, 0.0) - plain).abs().max() < 1e-3 < (at_one - plain).abs().max()
+
+
+def test_cfg_pp_needs_the_models_own_logsnr(pack, host):
+    with pytest.raises(ValueError, match="flow_variable must be auto or logsnr where cfg_pp is on, got log_sigma"):
+        pack["RESSingleStep"].execute({"stages": "2", "c2": 0.5}, "log_sigma", cfg_pp=True)
+
+
 # --- masks, and what else hangs on the model ---
 
 
@@ -186,10 +229,10 @@ def test_post_cfg_functions_of_others_stay_and_ours_goes(sample, pack):
     model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0]
     seen = []
     model.set_model_sampler_post_cfg_function(lambda args: seen.append(1) or args["denoised"])
-    guided = sample("eps", "exp_res_2m_cfg_pp", 1.0, model=model)
+    guided = sample("eps", "exp_res_cfg_pp", 1.0, model=model)
     assert len(seen) == 10 and len(model.model_options["sampler_post_cfg_function"]) == 1
     assert "disable_cfg1_optimization" not in model.model_options
-    assert torch.equal(guided, sample("eps", "exp_res_2m_cfg_pp", 1.0))
+    assert torch.equal(guided, sample("eps", "exp_res_cfg_pp", 1.0))
 
 
 @pytest.mark.parametrize("name", CFG_PP)
@@ -269,13 +312,13 @@ def test_perp_neg_guider(pack, host):
         pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("4", "7", "any")
     )
     guider = PerpNegGuider.execute(model, four, seven, any_digit, 1.0, 1.0).result[0]
-    assert _guide(guider, "exp_res_2m_cfg_pp").isfinite().all()
+    assert _guide(guider, "exp_res_cfg_pp").isfinite().all()
 
 
 def test_scale_of_one_step(sample):
     """One large step at CFG 1 is the conditional denoised output, as with CFG."""
     sigmas = torch.tensor([14.6, 1e-4])
-    both = (sample("eps", name, 1.0, sigmas=sigmas) for name in ("exp_res_2m_cfg_pp", "exp_res_2m"))
+    both = (sample("eps", name, 1.0, sigmas=sigmas) for name in ("exp_res_cfg_pp", "exp_res"))
     torch.testing.assert_close(*both, rtol=0, atol=1e-3)
 
 

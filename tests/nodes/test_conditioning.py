@@ -4,7 +4,7 @@ import bisect
 
 import pytest
 import torch
-from exact import DETERMINISTIC
+from exact import REGISTERED
 from pixelwise import (
     ALL,
     KINDS,
@@ -116,7 +116,7 @@ def test_models_for_inpainting(node, name, kind, noise_mask):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", REGISTERED)
 def test_a_mask_that_opens_with_sigma(pack, name, kind):
     """Differential Diffusion: where the mask opens the output jumps, for eps models in the last call of all too."""
     from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
@@ -154,7 +154,7 @@ def test_a_condition_for_a_range_of_timesteps(node, name, kind):
     result = sample(model, name, sigmas, noise, both)
     for call in model.model.diffusion_model.seen:
         assert call["means"] == [1.0 if call["sigma"] > boundary else -1.0]
-    if name in DETERMINISTIC:
+    if name in REGISTERED:
         solution = _piecewise(model, sigmas, noise, kind, boundary, 1.0, -1.0)
         assert float((result - solution).norm() / solution.norm()) < 0.03
 
@@ -189,7 +189,7 @@ def test_a_controlnet_for_a_range_of_timesteps(node, name):
         assert call["means"] == pytest.approx([0.5 if last <= call["sigma"] <= first else 0.1] * 2)
     inside = [call["sigma"] for call in seen if last <= call["sigma"] <= first]
     assert network.timesteps == pytest.approx([float(sampling.timestep(torch.tensor(s))) for s in inside])
-    if name in DETERMINISTIC:
+    if name in REGISTERED:
         x, bounds = start(model, sigmas, noise), [float(sigmas[0]), first, last, 0.0]
         for a, b, mean in zip(bounds, bounds[1:], (0.1, 0.5, 0.1)):
             x = transport(x, a, b, True, mean)

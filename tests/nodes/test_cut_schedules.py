@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from exact import DETERMINISTIC, calls_per_step
+from exact import REGISTERED, calls_per_step
 from pixelwise import KINDS, PLAIN, assert_right, condition, gaussian_model, start, steps_of, transport
 
 STEPS, MEAN = 36, 0.7
-SINGLE_STEP = [name for name in DETERMINISTIC if calls_per_step(name) > 1]
+SINGLE_STEP = [name for name in REGISTERED if calls_per_step(name) > 1]
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_single_step_method_cannot_tell_that_a_schedule_was_cut(run, name, kin
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", REGISTERED)
 def test_leftover_noise_is_that_of_the_sigma_the_part_ends_at(run, name, kind):
     """Flow latents with leftover noise are kept divided by alpha, which the next part undoes."""
     model = gaussian_model(kind)

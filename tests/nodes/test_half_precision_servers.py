@@ -12,7 +12,7 @@ pytestmark = pytest.mark.long
 
 # flag -> what the host says of the weights, and how far the latents may be from those in float32
 FLAGS = {"--force-fp16": ("torch.float16", 0.01), "--bf16-unet": ("torch.bfloat16", 0.06)}
-KINDS_OF_STEP = ["exp_res", "exp_res_3s", "exp_res_2s_sde", "exp_res_cfg_pp", "exp_gddim", "exp_res_adaptive"]
+KINDS_OF_STEP = ["exp_res", "exp_res_3s", "exp_res_3s_sde", "exp_res_cfg_pp", "exp_gddim", "exp_res_adaptive"]
 
 
 @pytest.fixture(scope="module", params=FLAGS)

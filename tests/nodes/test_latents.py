@@ -96,7 +96,7 @@ def test_a_mask_of_nested_latents_keeps_what_is_outside(pack, name):
     assert (video[..., 4:, :] - 5.0).abs().min() > 0.5 and (audio - 5.0).abs().min() > 0.5
 
 
-@pytest.mark.parametrize("name", ["exp_res_2mc", "exp_res_3s", "exp_res_2s_sde"])
+@pytest.mark.parametrize("name", ["exp_res_2m", "exp_res_3s", "exp_res_3s_sde"])
 def test_nested_latents_through_sampler_custom_advanced(pack, name):
     """Both outputs are nested; after a last step to sigma 0 they are the same."""
     import comfy.samplers

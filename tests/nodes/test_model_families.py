@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from exact import DETERMINISTIC
+from exact import REGISTERED
 
 from embedded.digits import digits
 from samplers.adaptive import ADAPTIVE_SAMPLERS
@@ -60,7 +60,7 @@ def _settings(name):
 def test_deterministic_samplers_agree_with_heun_in_many_steps(family, name):
     model = family(name, **_settings(name))
     truth = _sample(model, "heun", 250)
-    for sampler in (*DETERMINISTIC, *ADAPTIVE_SAMPLERS):
+    for sampler in (*REGISTERED, *ADAPTIVE_SAMPLERS):
         result = _sample(model, sampler, 60)
         error = (result - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
         assert float(error.median()) < 0.01, sampler
@@ -140,7 +140,7 @@ def test_zero_terminal_snr(family):
     model = family("V_PREDICTION", zsnr=True)
     assert float(model.get_model_object("model_sampling").sigma_max) > 4000
     truth = _sample(model, "heun", 400)
-    for sampler in (*DETERMINISTIC, *ADAPTIVE_SAMPLERS):
+    for sampler in (*REGISTERED, *ADAPTIVE_SAMPLERS):
         error = (_sample(model, sampler, 80) - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
         assert float(error.median()) < 0.02, sampler
 

@@ -131,6 +131,20 @@ def test_registered_samplers_in_ksampler(host, pack, model, name, scheduler):
     assert 0.6 < samples.std() < 1.0
 
 
+@pytest.mark.parametrize("order, corrector", [(2, False), (3, False), (2, True), (3, True)])
+def test_res_multistep_in_lambda_has_the_papers_methods_on_a_process(host, pack, model, order, corrector):
+    from comfy.samplers import calculate_sigmas
+    from comfy_extras.nodes_custom_sampler import SamplerCustom
+
+    positive, negative = (pack["RESToyCondition"].execute({"data": "digits", "class": d}).result[0] for d in ("3", "any"))
+    latent = pack["RESToyLatent"].execute("digits", BATCH).result[0]
+    in_lambda = {"interpolation": "lambda", "last_step": "denoised"}
+    sampler = pack["RESMultistep"].execute(order, corrector, in_lambda, "low order", "auto").result[0]
+    sigmas = calculate_sigmas(model.get_model_object("model_sampling"), "simple", 40)
+    samples = SamplerCustom.execute(model, True, 5, 2.0, positive, negative, sampler, sigmas, latent).result[0]["samples"]
+    assert 0.6 < samples.std() < 1.0
+
+
 def test_exp_gddim_is_gddim_sample(host, pack, model, sample):
     """The same seed, the same bits."""
     positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]

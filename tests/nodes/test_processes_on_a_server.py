@@ -41,7 +41,7 @@ def test_calls(server, name, mode):
     check_good(report(server, run, graph, ["sample", 0]), 79 if mode.get("mode.corrector") == "PECE" else 40)
 
 
-@pytest.mark.parametrize("sampler", ["exp_gddim", "exp_gddim_sde", "exp_res_2mc", "exp_res_3s"])
+@pytest.mark.parametrize("sampler", ["exp_gddim", "exp_gddim_sde", "exp_res_2m", "exp_res_3s"])
 @pytest.mark.parametrize("name", MODELS)
 def test_in_ksampler(server, name, sampler):
     run, graph = graph_of(name)

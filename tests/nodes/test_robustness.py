@@ -8,7 +8,7 @@ from prompts import CALLS_PER_STEP, calls_made, calls_of, check_good, failure, g
 from samplers.res import SAMPLERS
 
 # a multistep, a three-stage, a stochastic, a CFG++ and the adaptive sampler
-KINDS_OF_STEP = ["exp_res", "exp_res_3s", "exp_res_2s_sde", "exp_res_cfg_pp", "exp_res_adaptive"]
+KINDS_OF_STEP = ["exp_res", "exp_res_3s", "exp_res_3s_sde", "exp_res_cfg_pp", "exp_res_adaptive"]
 
 
 def _sample(name, steps=6, seed=3, latent=None, **counter):

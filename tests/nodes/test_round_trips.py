@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from exact import DETERMINISTIC
+from exact import REGISTERED
 
 from dev.setup import ROOT
 from dev.workflow import to_prompt
@@ -70,7 +70,7 @@ def test_same_method_same_result_as_the_hosts(pack, transport, model, order, the
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", [*DETERMINISTIC, *CFG_PP])
+@pytest.mark.parametrize("name", [*REGISTERED, *CFG_PP])
 def test_an_image_comes_back(pack, transport, model, name, kind):
     """Every sampler, in 40 steps each way; CFG++ at CFG 0, where it is the plain method."""
     model = model(kind)
@@ -92,7 +92,7 @@ def test_cfg_pp_comes_back_with_guidance(pack, transport, model, kind):
     assert _error(back, image) < 0.1
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", REGISTERED)
 def test_flip_sigmas_of_the_host(pack, transport, model, name):
     """It puts 0.0001 for the 0; every sampler is at least as good from there as the host's euler."""
     from comfy_extras.nodes_custom_sampler import FlipSigmas
@@ -105,7 +105,7 @@ def test_flip_sigmas_of_the_host(pack, transport, model, name):
     assert error < eulers
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", REGISTERED)
 def test_a_flow_grid_flipped_at_sigma_1_is_refused(pack, transport, model, name):
     """The host divides by 1 - sigma at the end: its own samplers give infinities there."""
     from comfy_extras.nodes_custom_sampler import FlipSigmas

@@ -121,7 +121,7 @@ def test_lab_trace(pack, folders, on_both):
     import comfy.samplers
 
     def work(device):
-        latent, sampler = pack["RESToyLatent"].execute("digits", 2).result[0], comfy.samplers.sampler_object("exp_res_2mc")
+        latent, sampler = pack["RESToyLatent"].execute("digits", 2).result[0], comfy.samplers.sampler_object("exp_res_2m")
         return pack["RESLabTrace"].execute(_guider(pack, device), latent, 1, sampler, _grid(pack), "trace").result[0]["samples"]
 
     on_both(work)

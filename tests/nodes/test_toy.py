@@ -173,7 +173,7 @@ def test_bad_input(model, arguments, name):
 @pytest.mark.parametrize("scheduler", ["logsnr_uniform", "simple"])
 @pytest.mark.parametrize("cache", ["EasyCache", "LazyCache"])
 @pytest.mark.parametrize("kind", ["eps", "flow"])
-@pytest.mark.parametrize("name", ["exp_res_2m", "exp_res_3m", "exp_res_2s", "exp_res_3s"])
+@pytest.mark.parametrize("name", ["exp_res", "exp_res_2m", "exp_res_2s", "exp_res_3s"])
 def test_caching_wrappers(pack, host, model, condition, name, kind, cache, scheduler):
     """The host's caches keep views of what the model is given: one that never skips must change no bit."""
     import comfy.sample

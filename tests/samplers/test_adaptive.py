@@ -11,7 +11,7 @@ from exact import CountingModel
 from benchmarks.dispatch import count_operations
 from embedded.digits import digits
 from samplers.adaptive import ADAPTIVE_SAMPLERS, C2, C3, sample_exp_res_adaptive
-from samplers.res import SAMPLERS, sample_exp_res_3s
+from samplers.res import METHODS, sample_exp_res_3s
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 
 ENDS = {VE: [14.6, 0.03], FLOW_LOG_SIGMA: [1.0, 0.011]}
@@ -104,7 +104,7 @@ def test_the_accepted_grid_repeats_the_result_with_res_3s(time, dtype, to_zero):
 
 
 def test_it_takes_the_time_of_exp_res_3s_on_flow():
-    assert ADAPTIVE_SAMPLERS["exp_res_adaptive"].flow_time is SAMPLERS["exp_res_3s"].flow_time
+    assert ADAPTIVE_SAMPLERS["exp_res_adaptive"].flow_time is METHODS["exp_res_3s"].flow_time
 
 
 @TIMES

@@ -13,12 +13,12 @@ from samplers.cfg_pp import cfg_pp
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
-from samplers.res import SAMPLERS
+from samplers.res import METHODS
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 
-CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp]
+CFG_PP = [name for name, sampler in METHODS.items() if sampler.cfg_pp]
 RING = ring(components=8, std=0.3)
 FALLING = {
     "ve": (VE, [8.0, 4.0, 2.5, 1.1, 0.4, 0.1, 0.0]),
@@ -54,10 +54,10 @@ def _start(time, sigma, batch=16):
 
 
 def _sample(name, model, x, sigmas, time, plain=False, **options):
-    if SAMPLERS[name].stochastic:
+    if METHODS[name].stochastic:
         generator = torch.Generator().manual_seed(1)
         options["noise_sampler"] = lambda a, b: torch.randn(x.shape, generator=generator, dtype=x.dtype)
-    sample = without_cfg_pp(name) if plain else SAMPLERS[name].sample
+    sample = without_cfg_pp(name) if plain else METHODS[name].sample
     return sample(model, x, torch.tensor(sigmas, dtype=torch.float64), disable=True, time=time, **options)
 
 
@@ -108,7 +108,7 @@ def test_one_first_order_step_is_cfg_with_a_scale_that_grows_as_the_step_shrinks
         torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in CFG_PP if not SAMPLERS[name].stochastic])
+@pytest.mark.parametrize("name", [name for name in CFG_PP if not METHODS[name].stochastic])
 def test_with_a_scale_that_shrinks_with_the_step_the_limit_is_cfg_at_first_order(name):
     """c = w (1 - e^-h) on a grid uniform in lambda; for a fixed c there is no limit."""
     w, errors = 1.5, []
@@ -119,7 +119,7 @@ def test_with_a_scale_that_shrinks_with_the_step_the_limit_is_cfg_at_first_order
     for n in (80, 160):
         sigmas = grid("ve, uniform in lambda", n)
         c = w * (1.0 - float(sigmas[1] / sigmas[0]))
-        result = SAMPLERS[name].sample(_pair(VE, c), x, sigmas, disable=True)
+        result = METHODS[name].sample(_pair(VE, c), x, sigmas, disable=True)
         errors.append((result - exact).norm(dim=1).median())
     assert 0.8 < math.log2(errors[0] / errors[1]) < 1.3
 
@@ -154,7 +154,7 @@ def test_one_conditional_and_one_unconditional_point(name, case):
     x = expected = _start(time, sigmas[0])
     for s, t in zip(sigmas, sigmas[1:]):
         expected = (t / s) * (expected - time.alpha(s) * b) + time.alpha(t) * a
-    options = {"eta": 0.0} if SAMPLERS[name].stochastic else {}
+    options = {"eta": 0.0} if METHODS[name].stochastic else {}
     result = _sample(name, lambda x, sigma: (a.expand_as(x), b.expand_as(x)), x, sigmas, time, **options)
     torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
 
@@ -182,6 +182,37 @@ def test_repeated_sigmas_change_nothing(name):
     assert torch.equal(*results)
 
 
+SEVERAL_CALLS = {
+    "RES-2S": lambda sigmas, time: single_step_plan(sigmas, res_2s(), time),
+    "RES-3S": lambda sigmas, time: single_step_plan(sigmas, res_3s(), time),
+    "RES-2M started by RES-2S": lambda sigmas, time: multistep_plan(sigmas, 2, time, res_2s()),
+    "RES-3S for the SDE": lambda sigmas, time: single_step_plan(sigmas, res_3s(), time, Noise(0.5)),
+}
+
+
+@pytest.mark.parametrize("case", FALLING)
+@pytest.mark.parametrize("method", SEVERAL_CALLS)
+def test_inside_a_step_the_calls_follow_the_unconditional_process(method, case):
+    """Without guidance it is the plain method; with two points each step is a known affine map, here without noise."""
+    time, sigmas = FALLING[case]
+    x, grid_ = _start(time, sigmas[0]), torch.tensor(sigmas, dtype=torch.float64)
+    plan = SEVERAL_CALLS[method](sigmas, time)
+    unconditional, _ = _outputs(time, 0.0)
+    noises = {"disable": True, "noise_sampler": lambda a, b: torch.ones_like(x)}
+    plain = run(plan, unconditional, x, grid_, **noises)
+    torch.testing.assert_close(run(cfg_pp(plan, sigmas), _pair(time, 0.0), x, grid_, **noises), plain, rtol=1e-12, atol=1e-12)
+    a, b = torch.tensor([0.3, -1.2], dtype=torch.float64), torch.tensor([-0.5, 0.4], dtype=torch.float64)
+    expected = run(plan, lambda x, sigma: b.expand_as(x), x, grid_, **noises)
+    for t in sigmas[1:]:
+        shift = time.alpha(t) * (a - b)
+        for u, v in ((u, v) for u, v in zip(sigmas, sigmas[1:]) if u <= t):
+            eta = 0.5 if "SDE" in method and v > 0.0 else 0.0
+            shift = shift * (v / u) * (math.exp(-eta * (time.lam(v) - time.lam(u))) if eta else 1.0)
+        expected = expected + shift
+    result = run(cfg_pp(plan, sigmas), lambda x, sigma: (a.expand_as(x), b.expand_as(x)), x, grid_, **noises)
+    torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-10)
+
+
 # --- the loop's promises ---
 
 
@@ -191,13 +222,13 @@ def test_no_host_reads_and_one_more_operation_than_the_plain_method(name):
 
     def operations(sample_by, pair):
         def sample(model):
-            options = {"noise_sampler": lambda a, b: x} if SAMPLERS[name].stochastic else {}
+            options = {"noise_sampler": lambda a, b: x} if METHODS[name].stochastic else {}
             two = lambda x, sigma: (model(x, sigma), model(x, sigma))  # noqa: E731
             sample_by(two if pair else model, x, sigmas, disable=True, **options)
 
         return count_operations(sample, x.numel())
 
-    ours, plain = operations(SAMPLERS[name].sample, True), operations(without_cfg_pp(name), False)
+    ours, plain = operations(METHODS[name].sample, True), operations(without_cfg_pp(name), False)
     assert ours.host_reads_in_loop == 0 and ours.float64_on_device == 0
     assert ours.model_calls == 2 * plain.model_calls
     assert ours.latent_operations <= plain.latent_operations + plain.model_calls
@@ -246,12 +277,6 @@ def test_a_model_without_an_unconditional_output_is_refused(name):
 def test_alpha_must_be_known():
     with pytest.raises(ValueError, match="time must be VE or FLOW for CFG"):
         cfg_pp(multistep_plan([0.9, 0.1], 2, FLOW_LOG_SIGMA), [0.9, 0.1])
-
-
-def test_single_step_methods_are_refused():
-    for plan in (single_step_plan([2.0, 1.0], res_2s()), multistep_plan([3.0, 2.0, 1.0], 2, start=res_2s())):
-        with pytest.raises(ValueError, match="one call a step, got RES-2"):
-            cfg_pp(plan, [2.0, 1.0])
 
 
 def test_every_weight_is_checked():

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from embedded.digits import digits
-from samplers.res import SAMPLERS
+from samplers.res import METHODS
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.time_maps import FLOW, VE
 
-STOCHASTIC = [name for name, sampler in SAMPLERS.items() if sampler.stochastic and not sampler.cfg_pp]
+STOCHASTIC = [name for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp]
 TIMES = pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 
 # --- correlated Gaussian data: mean and covariance of the result, without a random number ---
@@ -43,7 +43,7 @@ def _moments(name, sigmas, time, eta):
         noise[0, :, column : column + 2] = torch.eye(2)
         return noise
 
-    result = SAMPLERS[name].sample(denoise, x, sigmas, disable=True, eta=eta, noise_sampler=unit_noise, time=time)[0]
+    result = METHODS[name].sample(denoise, x, sigmas, disable=True, eta=eta, noise_sampler=unit_noise, time=time)[0]
     return result[:, 0], result[:, 1:] @ result[:, 1:].T
 
 
@@ -93,7 +93,7 @@ def _samples(name, time, seed=2, **options):
         return DIGITS.denoise(x, sigma, time.alpha(float(sigma[0])))
 
     model.noise = noise
-    return SAMPLERS[name].sample(model, noise * grid[0], grid, {"seed": seed}, disable=True, time=time, **options)
+    return METHODS[name].sample(model, noise * grid[0], grid, {"seed": seed}, disable=True, time=time, **options)
 
 
 def _p_value(a, b):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from exact import DETERMINISTIC, GRIDS, grid
 
-from samplers.res import SAMPLERS
+from samplers.res import METHODS
 from samplers.time_maps import FLOW, VE
 
 TIMES = [VE, FLOW]
@@ -20,7 +20,7 @@ def test_dirac_data_in_one_step(name, time):
     sigmas = torch.tensor([0.9, 0.2], dtype=torch.float64)
     alpha = [time.alpha(float(s)) for s in sigmas]
     x = alpha[0] * point + sigmas[0] * noise
-    result = SAMPLERS[name].sample(lambda x, sigma: point.expand_as(x), x, sigmas, disable=True, time=time)
+    result = METHODS[name].sample(lambda x, sigma: point.expand_as(x), x, sigmas, disable=True, time=time)
     torch.testing.assert_close(result, alpha[1] * point + sigmas[1] * noise, rtol=1e-13, atol=1e-13)
 
 
@@ -30,7 +30,7 @@ def test_constant_denoiser_on_any_grid(name, grid_name, time):
     sigmas = grid(grid_name, 9)
     constant = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     x = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    result = SAMPLERS[name].sample(lambda x, sigma: constant, x, sigmas, disable=True, time=time)
+    result = METHODS[name].sample(lambda x, sigma: constant, x, sigmas, disable=True, time=time)
     # (x - D) / sigma is constant along dx/dsigma = (x - D) / sigma
     torch.testing.assert_close(result, constant + (x - constant) * (sigmas[-1] / sigmas[0]), rtol=1e-12, atol=1e-12)
 
@@ -38,5 +38,5 @@ def test_constant_denoiser_on_any_grid(name, grid_name, time):
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_last_step_to_zero_is_the_denoised_output(name):
     x = torch.ones(2, 3, dtype=torch.float64)
-    result = SAMPLERS[name].sample(lambda x, sigma: 0.25 * x, x, torch.tensor([2.0, 0.0]), disable=True)
+    result = METHODS[name].sample(lambda x, sigma: 0.25 * x, x, torch.tensor([2.0, 0.0]), disable=True)
     assert torch.equal(result, 0.25 * x)

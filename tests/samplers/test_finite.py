@@ -8,7 +8,7 @@ from exact import CountingModel
 
 from samplers.adaptive import sample_exp_res_adaptive
 from samplers.loop import run
-from samplers.res import SAMPLERS
+from samplers.res import METHODS
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
 
@@ -29,13 +29,13 @@ def _model(bad, below: float, pair: bool):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("below, step", [(10.0, 1), (1.0, 3), (0.5, 4)])
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_names_the_step_and_the_sigma_at_once_on_the_cpu(name, below, step, bad):
-    model = _model(bad, below, SAMPLERS[name].cfg_pp)
+    model = _model(bad, below, METHODS[name].cfg_pp)
     with pytest.raises(
         FloatingPointError, match=r"holds NaN or infinity after the model call at sigma (\S+) in step (\d)"
     ) as caught:
-        SAMPLERS[name].sample(model, torch.ones(3, 2), SIGMAS, disable=True)
+        METHODS[name].sample(model, torch.ones(3, 2), SIGMAS, disable=True)
     last = float(model.sigmas[-1][0])
     assert last <= below and all(float(sigma[0]) > below for sigma in model.sigmas[:-1]), "the first bad call is the last one"
     # the call may belong to a stage between this sigma and the one before
@@ -55,13 +55,13 @@ def test_the_adaptive_sampler_does_too(bad):
 def test_a_latent_that_is_bad_to_begin_with():
     x = torch.tensor([[1.0, math.nan]])
     with pytest.raises(FloatingPointError, match="at sigma 10 in step 1. .* At the first call the latent given may hold it"):
-        SAMPLERS["exp_res"].sample(lambda x, sigma: torch.zeros_like(x), x, SIGMAS, disable=True)
+        METHODS["exp_res"].sample(lambda x, sigma: torch.zeros_like(x), x, SIGMAS, disable=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.bfloat16, torch.float64])
 def test_large_numbers_are_no_infinity(dtype):
     x = torch.full((2, 1000), 6e4, dtype=dtype)
-    assert SAMPLERS["exp_res"].sample(lambda x, sigma: x, x, SIGMAS, disable=True).isfinite().all()
+    assert METHODS["exp_res"].sample(lambda x, sigma: x, x, SIGMAS, disable=True).isfinite().all()
 
 
 class _SlowDevice:
@@ -110,6 +110,6 @@ def test_a_good_run_waits_once_at_the_end(monkeypatch):
         waits_at_calls.append(device.waits)
         return x / 2
 
-    SAMPLERS["exp_res"].sample(model, torch.ones(2, 2), SIGMAS, disable=True)
+    METHODS["exp_res"].sample(model, torch.ones(2, 2), SIGMAS, disable=True)
     before = waits_at_calls[0]  # the grid is read
     assert set(waits_at_calls) == {before} and device.waits == before + 1

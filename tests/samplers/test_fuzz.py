@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from samplers.adaptive import sample_exp_res_adaptive
 from samplers.grid import grid_steps
 from samplers.loop import run
-from samplers.res import INTERPOLATIONS, LAST_STEPS, NOISES, SAMPLERS, STARTS, sample_res_multistep
+from samplers.res import INTERPOLATIONS, LAST_STEPS, METHODS, NOISES, STARTS, sample_res_multistep
 from samplers.single_step import single_step_plan
 from samplers.stochastic import SOLVERS, sample_res_churn
 from samplers.tableaus import res_2s, res_3s
@@ -31,7 +31,7 @@ class Case(NamedTuple):
     Attributes:
         sample: function (model, x, sigmas, extra_args) -> result, or (result, calls announced).
         time: its time map.
-        name: in SAMPLERS, if it is there.
+        name: in METHODS, if it is there.
     """
 
     sample: Callable
@@ -55,12 +55,12 @@ times = st.sampled_from([VE, FLOW, FLOW_LOG_SIGMA])
 
 @st.composite
 def registered(draw):
-    name = draw(st.sampled_from(list(SAMPLERS)))
+    name = draw(st.sampled_from(list(METHODS)))
     time, options = draw(times), {}
-    if SAMPLERS[name].stochastic:
+    if METHODS[name].stochastic:
         options = {"eta": draw(numbers(0.0, 3.0)), "s_noise": draw(numbers(0.0, 2.0))}
         options["noise"] = draw(mostly(st.sampled_from(NOISES), st.just("pink")))
-    return Case(lambda *args: SAMPLERS[name].sample(*args, disable=True, time=time, **options), time, name)
+    return Case(lambda *args: METHODS[name].sample(*args, disable=True, time=time, **options), time, name)
 
 
 @st.composite
@@ -171,7 +171,7 @@ def logged_plans():
 
 
 def check(case, x, sigmas, extra_args):
-    model = Model(x, cfg_pp=case.name is not None and SAMPLERS[case.name].cfg_pp)
+    model = Model(x, cfg_pp=case.name is not None and METHODS[case.name].cfg_pp)
     with logged_plans() as plans:
         try:
             result = case.sample(model, x, sigmas, extra_args)

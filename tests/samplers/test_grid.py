@@ -7,7 +7,7 @@ import torch
 from exact import DETERMINISTIC, denoiser
 
 from samplers.grid import grid_steps
-from samplers.res import SAMPLERS
+from samplers.res import METHODS
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 
 BAD = {
@@ -22,18 +22,18 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_bad_grid(name, case):
     sigmas, match = BAD[case]
     with pytest.raises(ValueError, match=match):
-        SAMPLERS[name].sample(None, torch.ones(1, 2), torch.tensor(sigmas), disable=True)
+        METHODS[name].sample(None, torch.ones(1, 2), torch.tensor(sigmas), disable=True)
 
 
 @pytest.mark.parametrize("time", [FLOW, FLOW_LOG_SIGMA], ids=lambda t: t.name)
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_flow_ends_at_one(name, time):
     with pytest.raises(ValueError, match=r"sigmas\[0\] is 14.6.*flow model ends at sigma 1"):
-        SAMPLERS[name].sample(None, torch.ones(1, 2), torch.tensor([14.6, 0.0]), disable=True, time=time)
+        METHODS[name].sample(None, torch.ones(1, 2), torch.tensor([14.6, 0.0]), disable=True, time=time)
 
 
 @pytest.mark.parametrize("time", [FLOW, FLOW_LOG_SIGMA], ids=lambda t: t.name)
@@ -42,10 +42,10 @@ def test_sigma_max_of_every_shift(name, time):
     """The host's float32 shift formula ends a few roundings above or below 1; the result may not notice."""
     grid = torch.tensor([1.0, 0.8, 0.5, 0.2, 0.0])
     x = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    exact = SAMPLERS[name].sample(denoiser(True), x, grid, disable=True, time=time)
+    exact = METHODS[name].sample(denoiser(True), x, grid, disable=True, time=time)
     for first in (1 + 3e-7, 1 + 6e-8, 1 - 6e-8, 1 - 1e-6):
         near = torch.tensor([first, 0.8, 0.5, 0.2, 0.0], dtype=torch.float64)
-        result = SAMPLERS[name].sample(denoiser(True), x, near, disable=True, time=time)
+        result = METHODS[name].sample(denoiser(True), x, near, disable=True, time=time)
         torch.testing.assert_close(result, exact, rtol=1e-3, atol=1e-3)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from exact import MIXTURE, calls_per_step, paired
 
-from samplers.res import SAMPLERS
+from samplers.res import METHODS
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def external():
     return k_diffusion.external
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_discrete_eps_denoiser(external, name):
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2  # Stable Diffusion's
     alphas_cumprod = (1.0 - betas).cumprod(0)
@@ -46,8 +46,8 @@ def test_discrete_eps_denoiser(external, name):
     x = torch.randn(1024, 2, generator=torch.Generator().manual_seed(0)) * sigmas[0]
     seen = []
     torch.manual_seed(0)  # of the stochastic samplers' noise: this wrapper takes no seed
-    model = paired(denoiser) if SAMPLERS[name].cfg_pp else denoiser
-    samples = SAMPLERS[name].sample(model, x, sigmas, extra_args={}, callback=seen.append, disable=True)
+    model = paired(denoiser) if METHODS[name].cfg_pp else denoiser
+    samples = METHODS[name].sample(model, x, sigmas, extra_args={}, callback=seen.append, disable=True)
     assert len(seen) == calls_per_step(name) * (len(sigmas) - 2) + 1
     # the ring's radius 1 and width 0.6: variance 1/2 + 0.36 in each coordinate
     assert samples.isfinite().all() and float(samples.var()) == pytest.approx(0.86, abs=0.1)

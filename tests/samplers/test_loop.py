@@ -11,12 +11,12 @@ from samplers.interpolation import InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise, Plan, Stage
-from samplers.res import SAMPLERS, sample_res_multistep
+from samplers.res import METHODS, sample_res_multistep
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
 from samplers.time_maps import FLOW, VE
 
-CALLS_PER_STEP = {name: calls_per_step(name) for name in SAMPLERS}
+CALLS_PER_STEP = {name: calls_per_step(name) for name in METHODS}
 # denoised outputs and earlier states that an update combines, at most
 TERMS = {"exp_res": 9, "exp_res_2m": 2, "exp_res_3m": 3, "exp_res_2mc": 3, "exp_res_3mc": 4, "exp_res_2s": 2, "exp_res_3s": 2}
 TERMS["exp_gddim"] = 5
@@ -25,7 +25,7 @@ SIGMAS = torch.tensor([10.0, 3.0, 1.0, 0.3, 0.0])
 
 def _sample(name, model, x=None, sigmas=SIGMAS, **options):
     x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0)) if x is None else x
-    return SAMPLERS[name].sample(model, x, sigmas, disable=True, **options)
+    return METHODS[name].sample(model, x, sigmas, disable=True, **options)
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
@@ -186,7 +186,7 @@ def test_a_plan_with_noise_needs_a_noise_sampler():
 def test_no_host_reads_and_one_operation_per_term(name):
     sigmas = torch.linspace(10.0, 0.1, 9)
     x = torch.ones(1, 4, 64, 64)
-    counts = count_operations(lambda model: SAMPLERS[name].sample(model, x, sigmas, disable=True), x.numel())
+    counts = count_operations(lambda model: METHODS[name].sample(model, x, sigmas, disable=True), x.numel())
     assert counts.host_reads_in_loop == 0
     assert counts.latent_operations <= (1 + TERMS[name]) * counts.model_calls
     assert counts.float64_on_device == 0

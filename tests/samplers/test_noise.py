@@ -5,10 +5,10 @@ import torch
 from exact import MIXTURE, denoiser
 
 from samplers.noise import ItemNoise, item_keys
-from samplers.res import SAMPLERS
+from samplers.res import METHODS
 from samplers.time_maps import FLOW
 
-STOCHASTIC = {name: sampler for name, sampler in SAMPLERS.items() if sampler.stochastic and not sampler.cfg_pp}
+STOCHASTIC = {name: sampler for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp}
 SIGMAS = torch.tensor([10.0, 4.0, 1.5, 0.5, 0.0])
 
 
@@ -27,7 +27,7 @@ def _initial(batch=8, shape=(4, 8, 8)):
 
 
 def _sample(name, noise, seed=7, **options):
-    return SAMPLERS[name].sample(Model(noise), noise * 10.0, SIGMAS, {"seed": seed}, disable=True, **options)
+    return METHODS[name].sample(Model(noise), noise * 10.0, SIGMAS, {"seed": seed}, disable=True, **options)
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
@@ -94,7 +94,7 @@ def test_the_noise_is_unit_and_independent():
 def test_without_a_seed_the_global_generator_decides(name):
     def sample():
         torch.manual_seed(3)
-        return SAMPLERS[name].sample(Model(None), _initial(2), SIGMAS, None, disable=True)
+        return METHODS[name].sample(Model(None), _initial(2), SIGMAS, None, disable=True)
 
     assert torch.equal(sample(), sample())
 
@@ -116,13 +116,13 @@ def test_an_injected_noise_sampler_is_used(name):
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_bad_options(name, options):
     with pytest.raises(ValueError, match=f"{next(iter(options))} must be between 0 and 100"):
-        SAMPLERS[name].sample(None, _initial(), SIGMAS, disable=True, **options)
+        METHODS[name].sample(None, _initial(), SIGMAS, disable=True, **options)
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_an_eta_too_small_to_matter(name):
     with pytest.raises(ValueError, match="eta must be 0, or large enough to matter, got 1e-300"):
-        SAMPLERS[name].sample(None, _initial(), SIGMAS, disable=True, eta=1e-300)
+        METHODS[name].sample(None, _initial(), SIGMAS, disable=True, eta=1e-300)
 
 
 @pytest.mark.parametrize("flow", [False, True], ids=["ve", "flow"])
@@ -137,7 +137,7 @@ def test_samples_of_a_mixture_have_its_covariance(name, flow):
     else:
         sigmas = torch.cat([torch.logspace(1.2, -1.7, steps), torch.zeros(1)])
     model = denoiser(flow)
-    x = SAMPLERS[name].sample(
+    x = METHODS[name].sample(
         lambda x, sigma, seed=None: model(x, sigma), start * sigmas[0], sigmas, {"seed": 1}, disable=True,
         **({"time": FLOW} if flow else {}),
     )  # fmt: skip

@@ -13,7 +13,7 @@ from samplers.interpolation import IN_LOG_RHO, IN_RHO
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
-from samplers.res import SAMPLERS
+from samplers.res import METHODS
 from samplers.time_maps import FLOW, VE
 
 DEGREES = range(MAX_DEGREE + 1)
@@ -219,7 +219,7 @@ def test_without_noise_the_stochastic_form_is_the_deterministic_one():
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
     def distance(strength):
-        sample = SAMPLERS["exp_gddim_sde"].sample
+        sample = METHODS["exp_gddim_sde"].sample
         grid = torch.tensor(sigmas, dtype=torch.float64)
         end = sample(denoiser(False), x, grid, disable=True, eta=strength**2, noise_sampler=lambda a, b: noise)
         return float((end - ddim).abs().max())
@@ -238,7 +238,7 @@ def test_a_lambda_out_of_range(strength):
 def test_a_lambda_of_almost_nothing():
     with pytest.raises(ValueError, match="lambda must be 0, or 0.0001 or more, got 1e-05"):
         eta_of(1e-5)
-    sample = SAMPLERS["exp_gddim_sde"].sample
+    sample = METHODS["exp_gddim_sde"].sample
     for strength in (0.0, 1e-4, 10.0):
         assert (
             sample(lambda x, s: x / 2, torch.ones(1, 2), torch.tensor([2.0, 1.0]), eta=eta_of(strength), disable=True)

@@ -194,7 +194,7 @@ def test_what_has_no_place_in_the_plan_costs_no_model_call(store):
     """Distributions of one item, and SDE samplers alone, of which none can be the best pair."""
     for batch, entries, reason in ((1, ENTRIES[:1], "of one item there is no distribution"), (8, [], "no ODE sampler")):
         runner = _Gaussian(batch=batch)
-        sde = Entry("sde", functools.partial(res.SAMPLERS["exp_res_2m_sde"].sample, extra_args={"seed": 3}))
+        sde = Entry("sde", functools.partial(res.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3}))
         runner.dry = lambda sampler, sigmas, runner=runner, sde=sde: Dry(
             _Gaussian.dry(runner, sampler, sigmas).calls, sampler is sde.sampler
         )
@@ -250,7 +250,7 @@ def test_no_reference(store):
 
 def test_sde_samplers_are_apart(store):
     runner = _Gaussian(batch=64)
-    sde = functools.partial(res.SAMPLERS["exp_res_2m_sde"].sample, extra_args={"seed": 3})
+    sde = functools.partial(res.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3})
     sde.__name__ = "sde"
     measurement = _measurement(runner, store)
     runner.dry = lambda sampler, sigmas: Dry(_Gaussian.dry(runner, sampler, sigmas).calls, sampler is sde)
