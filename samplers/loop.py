@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from tqdm.auto import tqdm
 
+from .choice import Choice
 from .finite import FiniteCheck
 from .operators import Operator
 from .plan import Plan, Renoising, Stage
@@ -78,6 +79,7 @@ def run(
     noises: list[torch.Tensor] = []
     first_call = 0
     check = FiniteCheck(plan.stages, state, plan.clock)
+    choice = Choice(plan.stages, state) if plan.chooses else None
     with tqdm(total=plan.calls, disable=disable) as progress:
         for call, stage in enumerate(plan.stages):
             output = model(state.to(x.dtype), batch_sigmas[call], **extra_args)
@@ -93,6 +95,8 @@ def run(
                 noises.append(_unit_noise(noise_sampler, stage.segment))
             if call in last_state_use:
                 states[call] = state
+            if choice is not None:
+                stage = choice.settled(call, denoised)
             state = _update(anchor, stage, denoised, states, noises, guided)
             check.note(state)
             del guided

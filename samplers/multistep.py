@@ -12,11 +12,15 @@ combination of denoised outputs, so it only changes the next step's weights.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 
+from .choice import DIFFERENCES, of_differences, reach
 from .churn import NO_CHURN, Churn, churned
-from .grid import grid_steps
+from .grid import GridStep, grid_steps
 from .interpolation import IN_LAMBDA, Interpolation
-from .plan import NO_NOISE, Noise, NoisePath, Plan, Renoising, Stage, consistent, renoised, step_count
+from .kriging import Kriging
+from .plan import NO_NOISE, Alternatives, Noise, NoisePath, Plan, Renoising, Stage, consistent, renoised, step_count
 from .rule import Node, PlannedStep, Rule, Sum, correct, predict
 from .signature import Sigmas
 from .single_step import single_step_stages
@@ -26,6 +30,7 @@ from .time_maps import VE, TimeMap
 # The step to sigma = 0 extrapolates, so that its weights grow fastest: two nodes this far apart keep their absolute sum below 4.
 # Four adjacent ones have 100 at 40 steps and are hardly better on exact models, and worse on networks.
 END_ORDER, END_APART = 2, 0.7
+_PLANS_KEPT = 64  # of choices, which take some milliseconds per step to plan
 
 
 def res_rule(
@@ -167,3 +172,102 @@ def _stage(
     alphas = {earlier: time.alpha(sigma if earlier == call else stages[earlier].sigma) for earlier, _ in states}
     stage = consistent(stage, time.alpha(step.sigma), time.alpha(step.sigma_next), alphas)
     return renoised(stage, step.after)
+
+
+def kriging_rule(roughness: float, sharpness: float = 4.0, eps_share: float = 0.0) -> Rule:
+    """Order 4 with corrector by kriging, see `kriging.py`; rising steps have order 2."""
+    by = Kriging(roughness, sharpness)
+    name = f"RES-4MC by {by.name}" + (f", eps {eps_share:g}" if eps_share else "")
+    last = Rule(name, 4, by.last, 1.0) if eps_share else None
+    return Rule(name, 4, by, eps_share, by.apart, "PEC", last, Rule(name, by.rising_order, by, corrector="PEC"))
+
+
+def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn: Churn = NO_CHURN) -> Plan:
+    """The plan in which the run chooses among rules, see `choice.py`; with the first one only where a choice has no ground.
+
+    That is on rising grids, and with churn, whose noise is in every difference of outputs.
+
+    Args:
+        sigmas, time, churn: as in `rule_plan`.
+        rules: of one eps_share; each by kriging, with corrector.
+
+    Raises:
+        ValueError: the grid is not one to sample on, see `grid_steps`.
+    """
+    steps = grid_steps(sigmas, time)
+    if churn.s_churn or not steps or steps[0].rising:
+        return rule_plan(sigmas, rules[0], time, churn=churn)
+    return _choice_plan(tuple(steps), step_count(sigmas), tuple(rules), time)
+
+
+@lru_cache(maxsize=_PLANS_KEPT)
+def _choice_plan(steps: tuple[GridStep, ...], count: int, rules: tuple[Rule, ...], time: TimeMap) -> Plan:
+    stages: list[Stage] = []
+    history: list[Node] = []  # newest first
+    previous: list[PlannedStep] = []
+    for step in steps:
+        history = [Node(len(stages), step.sigma), *history[:DIFFERENCES]]
+        planned = [predict(rule, step, history, time) for rule in rules]
+        stages.append(_choice(planned, previous, history, stages, reach(len(steps))))
+        previous = planned
+    return Plan("a choice of " + "; ".join(rule.name for rule in rules), time, count, tuple(stages))
+
+
+def _choice(
+    planned: Sequence[PlannedStep],
+    previous: Sequence[PlannedStep],
+    history: Sequence[Node],
+    stages: Sequence[Stage],
+    reached: float,
+) -> Stage:
+    """The next call, and what each rule makes of it."""
+    call, scale, nothing = len(stages), planned[0].scale, Sum({}, {})
+    end = history[0]
+    redone = [correct(before, end) or before for before in previous] if scale > 0.0 else []
+    before = [nothing.plus(old.sum, scale) for old in previous] if redone else [nothing] * len(planned)
+    after = [p.sum.plus(r.sum, scale) for p, r in zip(planned, redone)] if redone else [p.sum for p in planned]
+    alone = [_stage(p, a.plus(b, -1.0), stages, end.sigma, NO_NOISE) for p, a, b in zip(planned, after, before)]
+    outputs = sorted({c for total in (*after, *before) for c in total.outputs} | {call}, reverse=True)
+    states = sorted({c for total in (*after, *before) for c in total.states} | {call}, reverse=True)
+
+    def row(total: Sum, anchor: float) -> tuple[float, ...]:
+        of_states = {**total.states, call: total.states.get(call, 0.0) + anchor}
+        return (*(total.outputs.get(c, 0.0) for c in outputs), *(of_states.get(c, 0.0) for c in states))
+
+    time, last = planned[0].time, planned[0].grid.sigma_next == 0.0
+    alternatives = Alternatives(
+        tuple(outputs),
+        tuple(states),
+        tuple(row(total, scale) for total in after),
+        tuple(row(total, 0.0) for total in before),
+        tuple(_miss(old, end, time) for old in previous) if call > 1 else (),
+        _trend(planned[0].rule, [node.s(time) for node in history]) if last and call > 1 else (),
+        reached,
+    )
+    kept, earlier = dict(alone[0].weights), dict(alone[0].states)
+    return replace(
+        alone[0],
+        weights=tuple((c, kept.get(c, 0.0)) for c in outputs),
+        states=tuple((c, earlier.get(c, 0.0)) for c in states if c != call),
+        alternatives=alternatives,
+    )
+
+
+def _miss(previous: PlannedStep, end: Node, time: TimeMap) -> tuple[float, ...]:
+    """A rule's prediction minus its step redone with the output at the end, both in D only, as weights of differences."""
+    step, nodes = previous.grid, [end, *previous.nodes]
+    s_from, s_to = time.s(step.sigma), time.s(step.sigma_next)
+    weights = [0.0] * (DIFFERENCES + 1)
+    for sign, used in ((1.0, previous.nodes), (-1.0, nodes[: previous.rule.order])):
+        for node, weight in zip(used, previous.rule.interpolation.weights([node.s(time) for node in used], s_from, s_to)):
+            weights[end.call - node.call] += sign * weight
+    return of_differences(weights)
+
+
+def _trend(rule: Rule, s: Sequence[float]) -> tuple[float, ...]:
+    """Where the newest output was expected from those before, minus the one before it, as weights of differences."""
+    assert isinstance(rule.interpolation, Kriging)
+    used = s[1:DIFFERENCES]
+    weights = [0.0, *rule.interpolation.value_weights(used, s[0]), *[0.0] * DIFFERENCES]
+    weights[1] -= 1.0
+    return of_differences(weights[: DIFFERENCES + 1])

@@ -80,3 +80,22 @@ def moved(operators: Sequence[Operator], like: torch.Tensor) -> list[Operator]:
         there.matrix = matrix
         result.append(there)
     return result
+
+
+class PerItem(Operator):
+    """A factor for every item, which is known in the run only.
+
+    Args:
+        factors: (batch, 1, ...), on the device of the states.
+    """
+
+    def __init__(self, factors: torch.Tensor):
+        self.matrix = factors
+
+    def times(self, state: torch.Tensor) -> torch.Tensor:
+        """Every item times its factor."""
+        return state * self.matrix
+
+    def add_to(self, result: torch.Tensor, state: torch.Tensor) -> None:
+        """Add that to `result`, by one fused call."""
+        result.addcmul_(state, self.matrix)

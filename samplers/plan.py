@@ -26,6 +26,31 @@ from .time_maps import VE, TimeMap
 Weight = float | Operator
 
 
+class Alternatives(NamedTuple):
+    """What several rules make of one stage; `choice.py` weights them for each item, by how well they did in the step before.
+
+    Columns are the outputs, then the states; rows are rules.
+
+    Attributes:
+        outputs: model calls whose denoised outputs are combined, newest first.
+        states: model calls whose states are combined, newest first; the first is the anchor.
+        after: weights of the update, for the rules as they are weighted now.
+        before: weights that are taken back, for the rules as they were weighted in the step before.
+        misses: what each rule's last prediction missed, as weights of the `DIFFERENCES` newest differences of outputs; () where
+            nothing is known yet, and the rules keep their weights.
+        trend: for a step to sigma = 0: what the newest output was expected to have moved by, as such weights; () elsewhere.
+        reach: for that step, the largest share of what it extrapolates, 0 to 1.
+    """
+
+    outputs: tuple[int, ...]
+    states: tuple[int, ...]
+    after: tuple[tuple[float, ...], ...]
+    before: tuple[tuple[float, ...], ...]
+    misses: tuple[tuple[float, ...], ...] = ()
+    trend: tuple[float, ...] = ()
+    reach: float = 1.0
+
+
 @dataclass(frozen=True)
 class Stage:
     """One model call and the update that follows it.
@@ -41,6 +66,7 @@ class Stage:
         segment: (sigma, sigma_next) of the newest of those noises.
         guided: factor of this call's guided output, see `cfg_pp.py`; 0 without CFG++.
         states: pairs (model call, weight) over the states of earlier calls.
+        alternatives: rules among which the run chooses; the numbers above are the first one's.
     """
 
     step: int
@@ -53,6 +79,7 @@ class Stage:
     segment: tuple[float, float] | None = None
     guided: float = 0.0
     states: tuple[tuple[int, Weight], ...] = ()
+    alternatives: Alternatives | None = None
 
     def __post_init__(self) -> None:
         weights = [self.scale, *(w for _, w in (*self.weights, *self.states)), *self.noise, self.guided]
@@ -157,6 +184,11 @@ class Plan:
         """Whether it needs a noise sampler."""
         return self.opening is not None or any(stage.segment for stage in self.stages)
 
+    @property
+    def chooses(self) -> bool:
+        """Whether its weights are settled in the run, see `choice.py`."""
+        return any(stage.alternatives for stage in self.stages)
+
     def on(self, state: torch.Tensor) -> "Plan":
         """The plan with its operators on the device and in the dtype of a state; itself where there are none."""
         weights = (w for s in self.stages for w in (s.scale, *s.noise, *(w for _, w in (*s.weights, *s.states))))
@@ -200,7 +232,19 @@ class Plan:
             lam = round(self.time.lam(s.sigma), 5) + 0.0  # no -0.00000
             row = f"{index:4d} {s.step:4d} {s.sigma:12.6g} {lam:9.5f} {s.h:9.5f} {s.scale:12.9f}  "
             lines.append(row + weights + noise + ("" if s.closes_step else "  (stage)"))
+            lines += _rows_of_alternatives(s)
         return "\n".join(lines)
+
+
+def _rows_of_alternatives(stage: Stage) -> list[str]:
+    """What the other rules would do, for a printed plan."""
+    if stage.alternatives is None:
+        return []
+    names = [*map(str, stage.alternatives.outputs), *(f"x{call}" for call in stage.alternatives.states)]
+    return [
+        f"{'':11}or rule {rule}: " + "  ".join(f"{name}: {weight:+.6f}" for name, weight in zip(names, row))
+        for rule, row in enumerate(stage.alternatives.after[1:], start=1)
+    ]
 
 
 class Noise(NamedTuple):

@@ -21,7 +21,7 @@ from .cfg_pp import cfg_pp as with_cfg_pp
 from .gddim.isotropic import CORRECTOR, DEGREE, sample_exp_gddim
 from .interpolation import IN_LAMBDA, InAlpha
 from .loop import run
-from .multistep import multistep_plan
+from .multistep import choice_plan, kriging_rule, multistep_plan, rule_plan
 from .noise import default_noise_sampler
 from .plan import MAX_STRENGTH, Noise, Plan
 from .signature import Callback, Denoiser, ExtraArgs, Model, NoiseSampler, Sigmas
@@ -46,9 +46,17 @@ DATA_SCALE, POWER = 6.0, 1.5
 EPS_SHARE = 0.33
 _LAST_STEP = InAlpha(1.5)
 
+# From a good rule for smooth models to ones that average: the first is taken until the run has something to compare.
+EXP_RES = (
+    kriging_rule(1e-3, eps_share=EPS_SHARE),
+    kriging_rule(1.0, eps_share=EPS_SHARE),
+    kriging_rule(1e-2, sharpness=8.0, eps_share=EPS_SHARE),
+    kriging_rule(1e-5, eps_share=EPS_SHARE),
+)
+
 Planner = Callable[..., Plan]  # (sigmas, *, time, noise, churn) -> Plan
 SOLVERS: dict[str, Planner] = {
-    "exp_res": partial(multistep_plan, order=4, corrector=True, interpolation=InAlpha(DATA_SCALE, POWER), eps_share=EPS_SHARE),
+    "exp_res": partial(choice_plan, rules=EXP_RES),
     "exp_res_2m": partial(multistep_plan, order=2),
     "exp_res_3m": partial(multistep_plan, order=3),
     "exp_res_2mc": partial(multistep_plan, order=2, corrector=True),

@@ -1,0 +1,154 @@
+"""Several rules for one grid, among which the run chooses by item.
+
+As in variable-order Adams codes (Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, III.7): once the output at the
+end of a step is known, each rule's prediction of that point is compared with its own step redone, and rules that were nearer get more
+weight in the next step. Here they are mixed,
+
+    weight of a rule  ~  miss^-3,
+
+and every miss is a combination of the newest differences of outputs, so that all misses follow from a Gram matrix of four
+differences: one new row of inner products per call. Nothing is read back from the device, and an item's numbers do not depend on
+its batch, since sums are taken pairwise in a fixed order.
+
+The step to sigma = 0 extrapolates, which is right where outputs go on moving as they did, and wrong where each is meant as the
+answer, as a step-distilled model's. So the part beyond the last output is multiplied by how far that output followed the trend
+of those before, between 0 and `MOST_GAIN`, and by nothing at all in `FEW_CALLS` calls, which only distilled models are made for.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .operators import PerItem
+
+if TYPE_CHECKING:
+    from .plan import Alternatives, Stage
+
+DIFFERENCES = 4  # of outputs that are remembered
+MOST_GAIN = 1.2
+FEW_CALLS, MANY_CALLS = 4, 6
+_PIECES = 8
+_LEAST_MISS = 1e-6  # of the largest, squared: below it rounding decides
+
+
+def reach(calls: int) -> float:
+    """The largest share of the last step's extrapolation in a run of so many calls: 0 to `FEW_CALLS`, 1 from `MANY_CALLS` on."""
+    return min(max((calls - FEW_CALLS) / (MANY_CALLS - FEW_CALLS), 0.0), 1.0)
+
+
+def of_differences(outputs: Sequence[float]) -> tuple[float, ...]:
+    """Weights of outputs, newest first and with the sum 0, as weights of the differences between neighbours."""
+    return tuple(-math.fsum(outputs[i + 1 :]) for i in range(DIFFERENCES))
+
+
+class Choice:
+    """The state of the choice along one run.
+
+    Args:
+        stages: of the plan, each with alternatives.
+        state: the first state, for its shape, dtype and device.
+    """
+
+    def __init__(self, stages: Sequence["Stage"], state: torch.Tensor):
+        self._stages = stages
+        self._shape = (len(state), *[1] * (state.ndim - 1))
+        alternatives = [stage.alternatives for stage in stages if stage.alternatives]
+        self._tables = [table.to(state.dtype).to(state.device) for table in _tables(tuple(alternatives))]
+        self._gram = state.new_zeros(len(state), DIFFERENCES, DIFFERENCES)
+        self._differences = state.new_zeros(DIFFERENCES, len(state), state[0].numel())
+        self.weights = state.new_zeros(len(state), len(alternatives[0].after))
+        self.weights[:, 0] = 1.0
+
+    def settled(self, call: int, denoised: Mapping[int, torch.Tensor]) -> "Stage":
+        """The stage with numbers for every item, once the output of its call is known."""
+        of, table = self._stages[call].alternatives, self._tables[call]
+        assert of is not None  # as in every stage of such a plan
+        rules, columns = len(of.after), len(of.outputs) + len(of.states)
+        misses, trend, after, before = table.split([DIFFERENCES**2, DIFFERENCES**2, columns, columns], dim=1)
+        if call:
+            self._remember(call, denoised[call], denoised[call - 1])
+        gram, previous = self._gram.reshape(-1, 1, DIFFERENCES**2), self.weights
+        if of.misses:
+            self.weights = _weights(_tree_sum(gram * misses[:rules]).clamp(min=0.0))
+        numbers = _mixed(self.weights, after[:rules]) - _mixed(previous, before[:rules])
+        if of.trend:
+            followed, expected = _tree_sum(gram * trend[:2]).unbind(1)
+            gain = (followed / (expected + torch.finfo(expected.dtype).tiny)).clamp(0.0, MOST_GAIN) * of.reach
+            numbers = numbers * gain[:, None]
+            numbers[:, 0] += 1.0 - gain  # the newest output
+        return self._with(self._stages[call], numbers)
+
+    def _remember(self, call: int, newest: torch.Tensor, before: torch.Tensor) -> None:
+        """A new difference where the oldest was, and its inner products with those that are kept."""
+        place, kept = call % DIFFERENCES, self._differences
+        kept[place].copy_(newest.reshape(kept.shape[1:])).sub_(before.reshape(kept.shape[1:]))
+        products = _inner(kept, kept[place])
+        self._gram[:, place, :] = products.T
+        self._gram[:, :, place] = products.T
+
+    def _with(self, stage: "Stage", numbers: torch.Tensor) -> "Stage":
+        of = stage.alternatives
+        assert of is not None
+        items = [PerItem(column.reshape(self._shape)) for column in numbers.unbind(1)]
+        states = tuple(zip(of.states, items[len(of.outputs) :]))
+        return replace(stage, scale=states[0][1], weights=tuple(zip(of.outputs, items)), states=states[1:])
+
+
+@lru_cache(maxsize=64)
+def _tables(alternatives: tuple["Alternatives", ...]) -> tuple[torch.Tensor, ...]:
+    """All numbers of every call, a row per rule: quadratic forms of misses and of the trend, weights after and before."""
+    return tuple(torch.from_numpy(_table(call, of)) for call, of in enumerate(alternatives))
+
+
+def _table(call: int, of: "Alternatives") -> np.ndarray:
+    columns, size = len(of.outputs) + len(of.states), DIFFERENCES**2
+    table = np.zeros((max(len(of.after), 2), 2 * size + 2 * columns))
+    by_place = [(call - place) % DIFFERENCES for place in range(DIFFERENCES)]  # ages of differences, see `Choice._remember`
+    if of.misses:
+        misses = np.array(of.misses)[:, by_place]
+        table[: len(misses), :size] = (misses[:, :, None] * misses[:, None, :]).reshape(-1, size)
+    if of.trend:
+        pair = np.array([np.eye(DIFFERENCES)[0], of.trend])[:, by_place]  # the newest difference, and what it should have been
+        table[:2, size : 2 * size] = (pair[:, :, None] * pair[1]).reshape(2, size)
+    table[: len(of.after), 2 * size :] = np.hstack([of.after, of.before])
+    return table
+
+
+def _weights(misses: torch.Tensor) -> torch.Tensor:
+    """Shares of the rules from their squared misses, (batch, rules) both; equal ones where none has missed anything."""
+    relative = misses / (misses.amax(1, keepdim=True) + torch.finfo(misses.dtype).tiny) + _LEAST_MISS
+    merits = 1.0 / (relative * relative.sqrt())  # the power -3 of the miss, of operations that round alike everywhere
+    return merits / _tree_sum(merits.clone())[:, None]
+
+
+def _mixed(weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Rows weighted for every item: (batch, rules) and (rules, columns) to (batch, columns)."""
+    return _tree_sum(weights[:, None, :] * rows.T)
+
+
+def _inner(many: torch.Tensor, one: torch.Tensor) -> torch.Tensor:
+    """Inner products over the last axis, in pieces, so that no temporary is as large as a latent."""
+    length = one.shape[-1] // _PIECES
+    cut = [slice(i * length, (i + 1) * length) for i in range(_PIECES)]
+    products = many[..., cut[0]] * one[..., cut[0]]
+    for piece in cut[1:]:
+        products.addcmul_(many[..., piece], one[..., piece])
+    rest = slice(_PIECES * length, None)
+    return _tree_sum(products) + _tree_sum(many[..., rest] * one[..., rest])
+
+
+def _tree_sum(values: torch.Tensor) -> torch.Tensor:
+    """Sum over the last axis in an order that depends on its length only, not on other axes or the device; overwrites."""
+    length = values.shape[-1]
+    if not length:
+        return values.sum(-1)
+    while length > 1:
+        half = (length + 1) // 2
+        values[..., : length - half] += values[..., half:length]
+        length = half
+    return values[..., 0]
