@@ -86,7 +86,8 @@ class Choice:
     def _remember(self, call: int, newest: torch.Tensor, before: torch.Tensor) -> None:
         """A new difference where the oldest was, and its inner products with those that are kept."""
         place, kept = call % DIFFERENCES, self._differences
-        kept[place].copy_(newest.reshape(kept.shape[1:])).sub_(before.reshape(kept.shape[1:]))
+        kept[place].copy_(newest.reshape(kept.shape[1:]))
+        kept[place].sub_(before.reshape(kept.shape[1:]))
         products = _inner(kept, kept[place])
         self._gram[:, place, :] = products.T
         self._gram[:, :, place] = products.T

@@ -194,8 +194,8 @@ def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn
     Raises:
         ValueError: the grid is not one to sample on, see `grid_steps`.
     """
-    steps = grid_steps(sigmas, time)
-    if churn.s_churn or not steps or steps[0].rising:
+    opening, steps = churned(grid_steps(sigmas, time, rising=not churn.s_churn), churn, time)
+    if opening or not steps or steps[0].rising or any(step.after for step in steps):
         return rule_plan(sigmas, rules[0], time, churn=churn)
     return _choice_plan(tuple(steps), step_count(sigmas), tuple(rules), time)
 

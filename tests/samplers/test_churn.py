@@ -15,8 +15,9 @@ from benchmarks.dispatch import count_operations
 from samplers.churn import Churn
 from samplers.interpolation import InAlpha
 from samplers.loop import run
-from samplers.multistep import multistep_plan
+from samplers.multistep import multistep_plan, rule_plan
 from samplers.plan import Noise
+from samplers.res import EXP_RES
 from samplers.single_step import single_step_plan
 from samplers.stochastic import SOLVERS, sample_res_churn
 from samplers.tableaus import RES_1, res_2s, res_3s
@@ -297,13 +298,13 @@ def test_callback_and_untouched_tensors(name, time):
 def test_a_churned_step_costs_one_operation_more(name):
     """The noise is folded into the update that ends the step before; only a churned first step has one of its own.
 
-    exp_res loses its share of eps under churn, and is counted against itself without.
+    exp_res follows its first rule under churn, without a share of eps, and is counted against that.
     """
     sigmas, x = torch.linspace(10.0, 0.1, 9), torch.ones(1, 4, 64, 64)
     unit = torch.ones_like(x)
 
     def count(**options):
-        solver = partial(SOLVERS["exp_res"], eps_share=0.0) if name == "exp_res" else name
+        solver = partial(rule_plan, rule=EXP_RES[0].without_eps()) if name == "exp_res" else name
         options |= {"solver": solver, "noise_sampler": lambda a, b: unit}
         return count_operations(lambda model: sample_res_churn(model, x, sigmas, disable=True, **options), x.numel())
 

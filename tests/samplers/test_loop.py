@@ -18,7 +18,7 @@ from samplers.time_maps import FLOW, VE
 
 CALLS_PER_STEP = {name: calls_per_step(name) for name in METHODS}
 # denoised outputs and earlier states that an update combines, at most
-TERMS = {"exp_res": 9, "exp_res_2m": 2, "exp_res_3m": 3, "exp_res_2mc": 3, "exp_res_3mc": 4, "exp_res_2s": 2, "exp_res_3s": 2}
+TERMS = {"exp_res": 12, "exp_res_2m": 2, "exp_res_3m": 3, "exp_res_2mc": 3, "exp_res_3mc": 4, "exp_res_2s": 2, "exp_res_3s": 2}
 TERMS["exp_gddim"] = 5
 SIGMAS = torch.tensor([10.0, 3.0, 1.0, 0.3, 0.0])
 

@@ -11,9 +11,9 @@ import torch
 from ...gddim.isotropic import gddim_plan
 from ...grid import read_sigmas
 from ...loop import run
-from ...multistep import multistep_plan
+from ...multistep import multistep_plan, rule_plan
 from ...plan import Plan, Stage
-from ...res import SOLVERS, Planner
+from ...res import EXP_RES, SOLVERS, Planner
 from ...signature import Callback, Denoiser, ExtraArgs, Sigmas
 from ...single_step import single_step_plan
 from ...tableaus import res_3s
@@ -41,8 +41,13 @@ class Problem(Protocol):
 
 
 def bases(sigmas: Sigmas, time: TimeMap) -> dict[str, Plan]:
-    """The analytic plans, by name."""
-    of_one_call: dict[str, Planner] = {**SOLVERS, "exp_res_1m": partial(multistep_plan, order=1), "exp_gddim": gddim_plan}
+    """The analytic plans, by name; that of exp_res is its first rule, as a fit has weights of its own and leaves no choice."""
+    of_one_call: dict[str, Planner] = {
+        **SOLVERS,
+        "exp_res": partial(rule_plan, rule=EXP_RES[0]),
+        "exp_res_1m": partial(multistep_plan, order=1),
+        "exp_gddim": gddim_plan,
+    }
     return {name: of_one_call[name](sigmas, time=time) for name in BASES}
 
 
