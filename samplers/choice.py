@@ -1,18 +1,19 @@
-"""Several rules for one grid, among which the run chooses by item.
+"""Several rules for one grid, among which the run chooses for each item.
 
-As in variable-order Adams codes (Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, III.7): once the output at the
-end of a step is known, each rule's prediction of that point is compared with its own step redone, and rules that were nearer get more
-weight in the next step. Here they are mixed,
+As in variable-order Adams codes (Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, III.7): once the output at
+the end of a step is known, each rule's prediction of that point is compared with its own step redone, and rules that were nearer
+get more weight in the next step. Here they are mixed,
 
     weight of a rule  ~  miss^-3,
 
 and every miss is a combination of the newest differences of outputs, so that all misses follow from a Gram matrix of four
 differences: one new row of inner products per call. Nothing is read back from the device, and an item's numbers do not depend on
-its batch, since sums are taken pairwise in a fixed order.
+its batch, because sums are taken pairwise in a fixed order.
 
-The step to sigma = 0 extrapolates, which is right where outputs go on moving as they did, and wrong where each is meant as the
-answer, as a step-distilled model's. So the part beyond the last output is multiplied by how far that output followed the trend
-of those before, between 0 and `MOST_GAIN`, and by nothing at all in `FEW_CALLS` calls, which only distilled models are made for.
+The step to sigma = 0 extrapolates. That is right where outputs go on moving as they did, and wrong where each output is meant
+as the answer, as those of step-distilled models are. So the part beyond the last output is multiplied by how far that output
+followed the trend of those before, between 0 and `MOST_GAIN`. In up to `FEW_CALLS` calls, which only distilled models are made
+for, the last output is the result.
 """
 
 import math

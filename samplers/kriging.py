@@ -1,13 +1,13 @@
 """Weights by kriging: the denoised output between its known values is estimated from how outputs vary along a path.
 
 A polynomial is exact for outputs that are polynomials and says nothing of others; extrapolated over a step that is longer than
-those before, it overshoots. Here the output D(s) along a path, with s = sigma / alpha, is a random function with a known covariance,
-and a step integrates its best linear unbiased estimate (kriging; Cressie, Statistics for Spatial Data, 1993; for integrals, Bayesian
-quadrature: O'Hagan, J. Stat. Plan. Inference 29, 1991). Its weights stay small where nodes lie far away, and reach full order where
-they lie close.
+those before, it overshoots. Here the output D(s) along a path, with s = sigma / alpha, is a random function with a known
+covariance, and a step integrates its best linear unbiased estimate (kriging; Cressie, Statistics for Spatial Data, 1993; for
+integrals Bayesian quadrature: O'Hagan, J. Stat. Plan. Inference 29, 1991). Its weights stay small where nodes lie far away, and
+reach full order where they lie close.
 
-The covariance follows from natural images, whose energy per octave of spatial frequency is about the same: a component of standard
-deviation c is drawn while s falls through c, as
+The covariance follows from natural images, whose energy per octave of spatial frequency is about the same: a component of
+standard deviation c is drawn while s falls through c, as
 
     phi_c(s) = (1 + (s / c)^p)^(-1/2),
 
@@ -16,8 +16,8 @@ components of equal energy from c = 0.05 to 100,
 
     cov(D(s), D(t)) = mean over log c of phi_c(s) phi_c(t) + roughness [s = t] + a constant that is not known.
 
-The constant makes the weights sum to what a constant output needs, so that every rule is of first order at least. All is finite at
-s = inf and at s = 0: neither a flow model's first step nor the last step is special.
+The constant makes the weights sum to what a constant output needs, so that every rule is of first order at least. All is finite
+at s = inf and at s = 0: neither a flow model's first step nor the last step is special.
 """
 
 import math
@@ -43,8 +43,8 @@ class Kriging:
         roughness: variance of what is new in each output, as a share of the variance along the path. Small: as smooth as the
             covariance says, with high order; large: outputs are averaged.
         sharpness: p above.
-        trusted: whether the form in eps is used fully at every s; otherwise with the weight 1 / (1 + s), as eps is all noise far from
-            the image.
+        trusted: whether the form in eps is used fully at every s; otherwise with the weight 1 / (1 + s), as eps is all noise far
+            from the image.
     """
 
     apart: ClassVar[float] = 0.0  # nodes that are close share their weight by themselves

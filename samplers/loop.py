@@ -82,8 +82,7 @@ def run(
     choice = Choice(plan.stages, state) if plan.chooses else None
     with tqdm(total=plan.calls, disable=disable) as progress:
         for call, stage in enumerate(plan.stages):
-            output = model(state.to(x.dtype), batch_sigmas[call], **extra_args)
-            guided, output = _outputs(output, plan.cfg_pp)
+            guided, output = _outputs(model(state.to(x.dtype), batch_sigmas[call], **extra_args), plan.cfg_pp)
             if callback is not None:
                 i = _progress_index(plan, call, first_call)
                 sigma = {"sigma": sigmas[stage.step], "sigma_hat": call_sigmas[call]}
@@ -95,9 +94,8 @@ def run(
                 noises.append(_unit_noise(noise_sampler, stage.segment))
             if call in last_state_use:
                 states[call] = state
-            if choice is not None:
-                stage = choice.settled(call, denoised)
-            state = _update(anchor, stage, denoised, states, noises, guided)
+            settled = stage if choice is None else choice.settled(call, denoised)
+            state = _update(anchor, settled, denoised, states, noises, guided)
             check.note(state)
             del guided
             denoised = {j: d for j, d in denoised.items() if last_use.get(j, -1) > call}

@@ -40,8 +40,8 @@ LAST_STEPS = ("denoised", "extrapolated")
 NOISES = ("independent", "brownian")
 MIN_DATA_SCALE, MAX_DATA_SCALE = 0.01, 100.0
 MIN_POWER, MAX_POWER = 1.0, 4.0
-# Of interpolation in alpha, chosen on trained networks and exact mixtures (`benchmarks/parameterisation.py`): the result hardly
-# depends on them near these values, while a scale near the data's own standard deviation is unsteady at few steps and high CFG.
+# Defaults for interpolation in alpha: the result hardly depends on them near these values, while a scale near the data's own
+# standard deviation is unsteady at few steps and high CFG.
 DATA_SCALE, POWER = 6.0, 1.5
 EPS_SHARE = 0.33
 _LAST_STEP = InAlpha(1.5)
@@ -191,9 +191,10 @@ def _with_cfg_pp(planner: Planner) -> Planner:
 
 sample_exp_res = _ode_sampler(
     "exp_res",
-    """The recommended sampler: order 4, interpolated in alpha with a share of eps, and the free corrector; one call a step.
+    """The recommended sampler: weights by kriging, a choice of four rules in the run, and the free corrector; one call per step.
 
-    What RES-2M does in lambda, in a variable that is finite at both ends of a schedule; see `interpolation.InAlpha`.""",
+    RES-2M fits a line through outputs; this estimates them from how outputs vary along a path (`kriging.py`), and gives each item
+    the rules that predicted its last step best (`choice.py`).""",
     SOLVERS["exp_res"],
 )
 sample_exp_res_2m = _ode_sampler(
@@ -210,8 +211,8 @@ sample_exp_res_2mc = _ode_sampler(
 sample_exp_res_3mc = _ode_sampler("exp_res_3mc", "RES-3M with the free corrector, at no extra call.", SOLVERS["exp_res_3mc"])
 _exp_res_cfg_pp = _ode_sampler(
     "exp_res_cfg_pp",
-    "exp_res without its share of eps, with CFG++.",
-    _with_cfg_pp(partial(multistep_plan, order=4, interpolation=InAlpha(DATA_SCALE, POWER), corrector=True)),
+    "The smoothest rule of exp_res, without its share of eps, with CFG++.",
+    _with_cfg_pp(partial(rule_plan, rule=kriging_rule(1e-5))),
 )
 
 
@@ -325,6 +326,7 @@ def _noise(eta: float, s_noise: float) -> Noise:
     return Noise(eta, s_noise)
 
 
+# not by kriging: with noise between the outputs its averages lag, and the moments of Gaussian data then miss theirs
 _2mc_in_alpha = partial(multistep_plan, order=2, interpolation=InAlpha(DATA_SCALE, POWER), corrector=True)
 _sde = _sde_sampler("exp_res_sde", "The recommended stochastic sampler, order 2 in alpha with the free corrector,", _2mc_in_alpha)
 _sde_cfg_pp = _sde_sampler("exp_res_sde_cfg_pp", "exp_res_sde with CFG++", _2mc_in_alpha, guided=True)

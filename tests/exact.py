@@ -2,14 +2,15 @@
 
 import math
 import re
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import torch
 
 from embedded.mixture import ring
 from samplers.loop import run
-from samplers.res import METHODS, SAMPLERS, sample_res_multistep
+from samplers.multistep import kriging_rule, rule_plan
+from samplers.res import METHODS, SAMPLERS
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
 from samplers.time_maps import VE
@@ -20,8 +21,10 @@ REGISTERED = {name: sampler for name, sampler in DETERMINISTIC.items() if name i
 
 def without_cfg_pp(name: str):
     """The function that samples by the same method without CFG++."""
-    if name == "exp_res_cfg_pp":  # the state jumps between its steps, so it has no share of eps
-        return partial(sample_res_multistep, order=4, corrector=True, interpolation="alpha", eps_share=0.0)
+    if name == "exp_res_cfg_pp":  # one rule, as a choice needs outputs that one ODE joins
+        return lambda model, x, sigmas, time=VE, **options: run(
+            rule_plan(sigmas, kriging_rule(1e-5), time), model, x, sigmas, **options
+        )
     return METHODS[name.removesuffix("_cfg_pp")].sample
 
 
