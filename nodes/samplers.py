@@ -99,8 +99,9 @@ class RESMultistep(io.ComfyNode):
             display_name="RES Multistep",
             category="RES/samplers",
             description="Refined exponential multistep solver, deterministic. One model call a step: 20 steps are 20 calls. "
-            "The defaults are the sampler exp_res. Interpolation lambda at order 2 without the corrector is the RES paper's "
-            "RES-2M, the sampler exp_res_2m; at order 3 it is RES-3M.",
+            "The defaults are a fixed rule: order 4 in alpha, a third of it in eps, with the corrector. The sampler exp_res "
+            "chooses its rule during the run and has no options. Interpolation lambda at order 2 without the corrector is the "
+            "RES paper's RES-2M, the sampler exp_res_2m; at order 3 it is RES-3M.",
             search_aliases=["res", "res_2m", "res_3m", "exponential", "sampler"],
             inputs=[
                 io.Int.Input(
