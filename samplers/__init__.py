@@ -14,8 +14,9 @@ from .adaptive import ADAPTIVE_SAMPLERS, sample_exp_res_adaptive
 from .churn import Churn
 from .gddim.isotropic import gddim_plan, sample_exp_gddim
 from .interpolation import IN_LAMBDA, InAlpha
+from .kriging import Kriging
 from .loop import run
-from .multistep import multistep_plan, rule_plan
+from .multistep import choice_plan, kriging_rule, multistep_plan, rule_plan
 from .noise import default_noise_sampler
 from .plan import Noise, Plan, Stage
 from .res import (
@@ -47,14 +48,17 @@ __all__ = [
     "VE",
     "Churn",
     "InAlpha",
+    "Kriging",
     "Noise",
     "Plan",
     "Rule",
     "SigmaRange",
     "Stage",
     "TimeMap",
+    "choice_plan",
     "default_noise_sampler",
     "gddim_plan",
+    "kriging_rule",
     "logsnr_grid",
     "multistep_plan",
     "res_2s",
