@@ -27,7 +27,7 @@ from .scores import Row, comparison, grouped, headline, rows_of, summary, table
 
 PAGE, PARTS, MINUTES = "docs/worlds.md", ("headline", "summary", "comparison", "stochastic"), 40
 RECOMMENDED = "exp_res"
-OURS = ("exp_res", "exp_res_2m", "exp_res_2mc", "exp_res_3s", "exp_gddim")
+OURS = ("exp_res", "exp_res_2m", "exp_res_3s", "exp_gddim")
 _WORST = 30
 
 

@@ -26,7 +26,7 @@ THEIRS = (
     "euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde",
     "er_sde", "seeds_2", "seeds_3", "exp_heun_2_x0_sde", "sa_solver", "res_multistep_ancestral",
 )  # fmt: skip
-OURS = ("exp_res_sde", "exp_res_2m_sde", "exp_res_2s_sde", "exp_gddim_sde")
+OURS = ("exp_res_sde", "exp_res_2m_sde", "exp_res_3s_sde", "exp_gddim_sde")
 DRAWS = "draws of the data"
 
 
