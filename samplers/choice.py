@@ -61,9 +61,9 @@ class Choice:
         alternatives = [stage.alternatives for stage in stages if stage.alternatives]
         self._tables = [table.to(state.dtype).to(state.device) for table in _tables(tuple(alternatives))]
         self._gram = state.new_zeros(len(state), DIFFERENCES, DIFFERENCES)
-        self._differences = state.new_zeros(DIFFERENCES, len(state), state[0].numel())
+        self._differences = state.new_zeros(DIFFERENCES, len(state), math.prod(state.shape[1:]))
         self.weights = state.new_zeros(len(state), len(alternatives[0].after))
-        self.weights[:, 0] = 1.0
+        self.weights[:, alternatives[0].opening] = 1.0
 
     def settled(self, call: int, denoised: Mapping[int, torch.Tensor]) -> "Stage":
         """The stage with numbers for every item, once the output of its call is known."""

@@ -30,6 +30,7 @@ from .time_maps import VE, TimeMap
 # The step to sigma = 0 extrapolates, so that its weights grow fastest: two nodes this far apart keep their absolute sum below 4.
 # Four adjacent ones have 100 at 40 steps and are hardly better on exact models, and worse on networks.
 END_ORDER, END_APART = 2, 0.7
+_LONG_STEPS = 10  # steps of a grid, up to which they are long
 _PLANS_KEPT = 64  # of choices, which take some milliseconds per step to plan
 
 
@@ -208,9 +209,17 @@ def _choice_plan(steps: tuple[GridStep, ...], count: int, rules: tuple[Rule, ...
     for step in steps:
         history = [Node(len(stages), step.sigma), *history[:DIFFERENCES]]
         planned = [predict(rule, step, history, time) for rule in rules]
-        stages.append(_choice(planned, previous, history, stages, reach(len(steps))))
+        stage = _choice(planned, previous, history, stages, reach(len(steps)))
+        assert stage.alternatives is not None
+        stages.append(replace(stage, alternatives=stage.alternatives._replace(opening=_opening(rules, len(steps)))))
         previous = planned
     return Plan("a choice of " + "; ".join(rule.name for rule in rules), time, count, tuple(stages))
+
+
+def _opening(rules: Sequence[Rule], calls: int) -> int:
+    """The sharpest rule where steps are long, in which outputs under guidance turn at once; else the first."""
+    sharpness = [rule.interpolation.sharpness if isinstance(rule.interpolation, Kriging) else 0.0 for rule in rules]
+    return sharpness.index(max(sharpness)) if calls <= _LONG_STEPS else 0
 
 
 def _choice(

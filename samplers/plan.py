@@ -40,6 +40,7 @@ class Alternatives(NamedTuple):
             nothing is known yet, and the rules keep their weights.
         trend: for a step to sigma = 0: what the newest output was expected to have moved by, as such weights; () elsewhere.
         reach: for that step, the largest share of what it extrapolates, 0 to 1.
+        opening: the rule that is followed until something is known.
     """
 
     outputs: tuple[int, ...]
@@ -49,6 +50,7 @@ class Alternatives(NamedTuple):
     misses: tuple[tuple[float, ...], ...] = ()
     trend: tuple[float, ...] = ()
     reach: float = 1.0
+    opening: int = 0
 
 
 @dataclass(frozen=True)
