@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 DIFFERENCES = 4  # of outputs that are remembered
 MOST_GAIN = 1.2
 FEW_CALLS, MANY_CALLS = 4, 6
+# In runs of long steps a correction is made in full up to this share of the output that it rests on, and less beyond: there
+# guidance turns outputs so sharply that the one at a wrong point misleads.
+LARGE_CHANGE, DISTRUST = 0.5, 8.0
 _PIECES = 8
 _LEAST_MISS = 1e-6  # of the largest, squared: below it rounding decides
 
@@ -62,27 +65,41 @@ class Choice:
         self._tables = [table.to(state.dtype).to(state.device) for table in _tables(tuple(alternatives))]
         self._gram = state.new_zeros(len(state), DIFFERENCES, DIFFERENCES)
         self._differences = state.new_zeros(DIFFERENCES, len(state), math.prod(state.shape[1:]))
-        self.weights = state.new_zeros(len(state), len(alternatives[0].after))
+        self.weights = state.new_zeros(len(state), len(alternatives[0].steps))
         self.weights[:, alternatives[0].opening] = 1.0
 
     def settled(self, call: int, denoised: Mapping[int, torch.Tensor]) -> "Stage":
         """The stage with numbers for every item, once the output of its call is known."""
         of, table = self._stages[call].alternatives, self._tables[call]
         assert of is not None  # as in every stage of such a plan
-        rules, columns = len(of.after), len(of.outputs) + len(of.states)
-        misses, trend, after, before = table.split([DIFFERENCES**2, DIFFERENCES**2, columns, columns], dim=1)
+        rules, columns = len(of.steps), len(of.outputs) + len(of.states)
+        square = DIFFERENCES**2
+        misses, trend, redone_by, before_by, steps, redone, before = table.split(
+            [square, square, DIFFERENCES, DIFFERENCES, columns, columns, columns], dim=1
+        )
         if call:
             self._remember(call, denoised[call], denoised[call - 1])
-        gram, previous = self._gram.reshape(-1, 1, DIFFERENCES**2), self.weights
+        gram, previous = self._gram.reshape(-1, 1, square), self.weights
         if of.misses:
             self.weights = _weights(_tree_sum(gram * misses[:rules]).clamp(min=0.0))
-        numbers = _mixed(self.weights, after[:rules]) - _mixed(previous, before[:rules])
+        correction = _mixed(self.weights, redone[:rules]) - _mixed(previous, before[:rules])
+        if of.changes:
+            change = _mixed(self.weights, redone_by[:rules]) - _mixed(previous, before_by[:rules])
+            correction *= self._trust(change, denoised[call])[:, None]
+        numbers = _mixed(self.weights, steps[:rules]) + correction
         if of.trend:
             followed, expected = _tree_sum(gram * trend[:2]).unbind(1)
             gain = (followed / (expected + torch.finfo(expected.dtype).tiny)).clamp(0.0, MOST_GAIN) * of.reach
             numbers = numbers * gain[:, None]
             numbers[:, 0] += 1.0 - gain  # the newest output
         return self._with(self._stages[call], numbers)
+
+    def _trust(self, change: torch.Tensor, newest: torch.Tensor) -> torch.Tensor:
+        """How much of a correction is made, (batch,): all of it, unless it is large beside the output that it rests on."""
+        size = _tree_sum((change[:, :, None] * change[:, None, :] * self._gram).flatten(1)).clamp(min=0.0)
+        output = newest.reshape(self._differences.shape[1:]).to(size.dtype)
+        ratio = (size / (_inner(output, output) + torch.finfo(size.dtype).tiny)).sqrt()
+        return 1.0 / (1.0 + DISTRUST * (ratio - LARGE_CHANGE).clamp(min=0.0))
 
     def _remember(self, call: int, newest: torch.Tensor, before: torch.Tensor) -> None:
         """A new difference where the oldest was, and its inner products with those that are kept."""
@@ -108,17 +125,19 @@ def _tables(alternatives: tuple["Alternatives", ...]) -> tuple[torch.Tensor, ...
 
 
 def _table(call: int, of: "Alternatives") -> np.ndarray:
-    columns, size = len(of.outputs) + len(of.states), DIFFERENCES**2
-    table = np.zeros((max(len(of.after), 2), 2 * size + 2 * columns))
+    rules, square = len(of.steps), DIFFERENCES**2
     by_place = [(call - place) % DIFFERENCES for place in range(DIFFERENCES)]  # ages of differences, see `Choice._remember`
+    misses, trend = np.zeros((rules, square)), np.zeros((rules, square))
+    changes = np.zeros((2, rules, DIFFERENCES))
     if of.misses:
-        misses = np.array(of.misses)[:, by_place]
-        table[: len(misses), :size] = (misses[:, :, None] * misses[:, None, :]).reshape(-1, size)
+        of_rules = np.array(of.misses)[:, by_place]
+        misses = (of_rules[:, :, None] * of_rules[:, None, :]).reshape(rules, square)
     if of.trend:
         pair = np.array([np.eye(DIFFERENCES)[0], of.trend])[:, by_place]  # the newest difference, and what it should have been
-        table[:2, size : 2 * size] = (pair[:, :, None] * pair[1]).reshape(2, size)
-    table[: len(of.after), 2 * size :] = np.hstack([of.after, of.before])
-    return table
+        trend[:2] = (pair[:, :, None] * pair[1]).reshape(2, square)
+    if of.changes:
+        changes = np.array(of.changes)[:, by_place].reshape(2, rules, DIFFERENCES)
+    return np.hstack([misses, trend, *changes, of.steps, of.redone, of.before])
 
 
 def _weights(misses: torch.Tensor) -> torch.Tensor:

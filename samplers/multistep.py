@@ -30,6 +30,7 @@ from .time_maps import VE, TimeMap
 # The step to sigma = 0 extrapolates, so that its weights grow fastest: two nodes this far apart keep their absolute sum below 4.
 # Four adjacent ones have 100 at 40 steps and are hardly better on exact models, and worse on networks.
 END_ORDER, END_APART = 2, 0.7
+_ALL_NOISE = 50.0  # s above which an output says nothing of the next, so that a large change is to be expected
 _LONG_STEPS = 10  # steps of a grid, up to which they are long
 _PLANS_KEPT = 64  # of choices, which take some milliseconds per step to plan
 
@@ -209,9 +210,7 @@ def _choice_plan(steps: tuple[GridStep, ...], count: int, rules: tuple[Rule, ...
     for step in steps:
         history = [Node(len(stages), step.sigma), *history[:DIFFERENCES]]
         planned = [predict(rule, step, history, time) for rule in rules]
-        stage = _choice(planned, previous, history, stages, reach(len(steps)))
-        assert stage.alternatives is not None
-        stages.append(replace(stage, alternatives=stage.alternatives._replace(opening=_opening(rules, len(steps)))))
+        stages.append(_choice(planned, previous, history, stages, len(steps)))
         previous = planned
     return Plan("a choice of " + "; ".join(rule.name for rule in rules), time, count, tuple(stages))
 
@@ -227,35 +226,43 @@ def _choice(
     previous: Sequence[PlannedStep],
     history: Sequence[Node],
     stages: Sequence[Stage],
-    reached: float,
+    calls: int,
 ) -> Stage:
     """The next call, and what each rule makes of it."""
-    call, scale, nothing = len(stages), planned[0].scale, Sum({}, {})
-    end = history[0]
-    redone = [correct(before, end) or before for before in previous] if scale > 0.0 else []
-    before = [nothing.plus(old.sum, scale) for old in previous] if redone else [nothing] * len(planned)
-    after = [p.sum.plus(r.sum, scale) for p, r in zip(planned, redone)] if redone else [p.sum for p in planned]
-    alone = [_stage(p, a.plus(b, -1.0), stages, end.sigma, NO_NOISE) for p, a, b in zip(planned, after, before)]
-    outputs = sorted({c for total in (*after, *before) for c in total.outputs} | {call}, reverse=True)
-    states = sorted({c for total in (*after, *before) for c in total.states} | {call}, reverse=True)
+    call, scale, end, nothing = len(stages), planned[0].scale, history[0], Sum({}, {})
+    corrected = [correct(before, end) or before for before in previous] if scale > 0.0 else []
+    redone = [nothing.plus(new.sum, scale) for new in corrected] or [nothing] * len(planned)
+    before = [nothing.plus(old.sum, scale) for old in previous if corrected] or [nothing] * len(planned)
+    each = [
+        _stage(step, step.sum.plus(new.plus(old, -1.0), 1.0), stages, end.sigma, NO_NOISE)
+        for step, new, old in zip(planned, redone, before)
+    ]
+    outputs, states = (
+        sorted({call}.union(*(part(total) for total in (*(step.sum for step in planned), *redone, *before))), reverse=True)
+        for part in (lambda total: total.outputs, lambda total: total.states)
+    )
 
-    def row(total: Sum, anchor: float) -> tuple[float, ...]:
+    def row(total: Sum, anchor: float = 0.0) -> tuple[float, ...]:
         of_states = {**total.states, call: total.states.get(call, 0.0) + anchor}
         return (*(total.outputs.get(c, 0.0) for c in outputs), *(of_states.get(c, 0.0) for c in states))
 
     time, last = planned[0].time, planned[0].grid.sigma_next == 0.0
+    bounded = corrected and calls <= _LONG_STEPS and time.s(previous[0].grid.sigma) < _ALL_NOISE
     alternatives = Alternatives(
         tuple(outputs),
         tuple(states),
-        tuple(row(total, scale) for total in after),
-        tuple(row(total, 0.0) for total in before),
+        tuple(row(step.sum, scale) for step in planned),
+        tuple(map(row, redone)),
+        tuple(map(row, before)),
         tuple(_miss(old, end, time) for old in previous) if call > 1 else (),
         _trend(planned[0].rule, [node.s(time) for node in history]) if last and call > 1 else (),
-        reached,
+        reach(calls),
+        _opening([step.rule for step in planned], calls),
+        tuple(_in_data(step, end, time) for step in (*corrected, *previous)) if bounded else (),
     )
-    kept, earlier = dict(alone[0].weights), dict(alone[0].states)
+    kept, earlier = dict(each[0].weights), dict(each[0].states)
     return replace(
-        alone[0],
+        each[0],
         weights=tuple((c, kept.get(c, 0.0)) for c in outputs),
         states=tuple((c, earlier.get(c, 0.0)) for c in states if c != call),
         alternatives=alternatives,
@@ -264,12 +271,17 @@ def _choice(
 
 def _miss(previous: PlannedStep, end: Node, time: TimeMap) -> tuple[float, ...]:
     """A rule's prediction minus its step redone with the output at the end, both in D only, as weights of differences."""
-    step, nodes = previous.grid, [end, *previous.nodes]
-    s_from, s_to = time.s(step.sigma), time.s(step.sigma_next)
+    redone = previous._replace(nodes=[end, *previous.nodes][: previous.rule.order])
+    return tuple(p - r for p, r in zip(_in_data(previous, end, time), _in_data(redone, end, time)))
+
+
+def _in_data(planned: PlannedStep, end: Node, time: TimeMap) -> tuple[float, ...]:
+    """What a step adds, in D only and beyond a multiple of the output at its end, as weights of differences."""
+    s_from, s_to = time.s(planned.grid.sigma), time.s(planned.grid.sigma_next)
     weights = [0.0] * (DIFFERENCES + 1)
-    for sign, used in ((1.0, previous.nodes), (-1.0, nodes[: previous.rule.order])):
-        for node, weight in zip(used, previous.rule.interpolation.weights([node.s(time) for node in used], s_from, s_to)):
-            weights[end.call - node.call] += sign * weight
+    at = [node.s(time) for node in planned.nodes]
+    for node, weight in zip(planned.nodes, planned.rule.interpolation.weights(at, s_from, s_to)):
+        weights[end.call - node.call] += weight
     return of_differences(weights)
 
 

@@ -34,23 +34,28 @@ class Alternatives(NamedTuple):
     Attributes:
         outputs: model calls whose denoised outputs are combined, newest first.
         states: model calls whose states are combined, newest first; the first is the anchor.
-        after: weights of the update, for the rules as they are weighted now.
-        before: weights that are taken back, for the rules as they were weighted in the step before.
+        steps: weights of the next step.
+        redone: weights of the step before, redone with the output at its end and carried to where the next one ends.
+        before: weights of the step before as it was, which are taken back, of the rules as they were weighted then.
         misses: what each rule's last prediction missed, as weights of the `DIFFERENCES` newest differences of outputs; () where
             nothing is known yet, and the rules keep their weights.
         trend: for a step to sigma = 0: what the newest output was expected to have moved by, as such weights; () elsewhere.
         reach: for that step, the largest share of what it extrapolates, 0 to 1.
         opening: the rule that is followed until something is known.
+        changes: where corrections are bounded: per rule the step redone, and per rule the step as it was, both in D and as such
+            weights; () elsewhere.
     """
 
     outputs: tuple[int, ...]
     states: tuple[int, ...]
-    after: tuple[tuple[float, ...], ...]
+    steps: tuple[tuple[float, ...], ...]
+    redone: tuple[tuple[float, ...], ...]
     before: tuple[tuple[float, ...], ...]
     misses: tuple[tuple[float, ...], ...] = ()
     trend: tuple[float, ...] = ()
     reach: float = 1.0
     opening: int = 0
+    changes: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -244,8 +249,9 @@ def _rows_of_alternatives(stage: Stage) -> list[str]:
         return []
     names = [*map(str, stage.alternatives.outputs), *(f"x{call}" for call in stage.alternatives.states)]
     return [
-        f"{'':11}or rule {rule}: " + "  ".join(f"{name}: {weight:+.6f}" for name, weight in zip(names, row))
-        for rule, row in enumerate(stage.alternatives.after[1:], start=1)
+        f"{'':11}or rule {rule}: " + "  ".join(f"{name}: {a + b:+.6f}" for name, a, b in zip(names, *row))
+        for rule, row in enumerate(zip(stage.alternatives.steps, stage.alternatives.redone))
+        if rule
     ]
 
 
