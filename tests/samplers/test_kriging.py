@@ -1,0 +1,153 @@
+"""Weights by kriging: against dense quadrature, what they sum to, how large they get, and the order they reach."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from exact import GRIDS, converged, denoiser, grid
+
+from samplers.interpolation import IN_LAMBDA
+from samplers.kriging import Kriging
+from samplers.loop import run
+from samplers.multistep import kriging_rule, rule_plan
+from samplers.res import EXP_RES, sample_exp_res
+
+RULES = [Kriging(1e-3), Kriging(1.0), Kriging(1e-2, sharpness=8.0), Kriging(1e-5), Kriging(1e-6, sharpness=2.0)]
+# (nodes, newest first; s_from; s_to)
+STEPS = [
+    ([3.0, 6.0, 12.0, 20.0], 3.0, 1.0),
+    ([1.0, 3.0], 1.0, 0.05),
+    ([10.0, math.inf], 10.0, 3.0),
+    ([157.0, 4518.0], 157.0, 60.0),
+    ([0.2, 0.5, 1.0, 2.0], 0.2, 0.01),
+    ([2.0, 3.0, 5.0, 9.0], 3.0, 2.0),  # the corrector's, with the end of the step
+    ([5.0, math.inf], math.inf, 5.0),
+]
+ENDS = [([0.2, 0.5, 1.0, 2.0], 0.2, 0.0), ([0.01, math.inf], 0.01, 0.0), ([7.0], 7.0, 0.0), ([math.inf], math.inf, 0.0)]
+named = {"ids": lambda value: getattr(value, "name", None)}
+
+
+def components(s, rule, eps=False):
+    """phi_c(s), or eps of every component, (n, components)."""
+    ratio = np.asarray(s)[:, None] / np.geomspace(0.05, 100.0, 60)
+    with np.errstate(over="ignore"):
+        phi = (1.0 + ratio**rule.sharpness) ** -0.5
+    return ratio * (1.0 + ratio**rule.sharpness) ** (-1.0 / rule.sharpness) if eps else phi
+
+
+def brute_force(rule, nodes, wanted, total, eps=False):
+    """Kriging with an unknown mean as it is in books: the covariance matrix, bordered by ones.
+
+    The roughness of the newest output is taken to stay during the step, so that it is in the covariance with the result too.
+    """
+    at, n = components(nodes, rule, eps), len(nodes)
+    to_result = at @ wanted / at.shape[1]
+    to_result[0] += rule.roughness
+    bordered = np.ones((n + 1, n + 1))
+    bordered[n, n] = 0.0
+    bordered[:n, :n] = at @ at.T / at.shape[1] + rule.roughness * np.eye(n)
+    return np.linalg.solve(bordered, [*(total * to_result), total])[:n]
+
+
+def mean_of(edges, rule, eps=False):
+    """Mean of the components over short pieces, with the middle of each piece for the piece."""
+    lengths, middles = np.diff(edges), (edges[1:] + edges[:-1]) / 2.0
+    return (lengths / lengths.sum()) @ components(middles if eps else 1.0 / middles, rule, eps)
+
+
+@pytest.mark.parametrize("rule", RULES, **named)
+@pytest.mark.parametrize("nodes, s_from, s_to", STEPS, ids=str)
+def test_weights_are_those_of_dense_quadrature(rule, nodes, s_from, s_to):
+    from_pure_noise = math.isinf(s_from)
+    edges = np.linspace(0.0, 1.0 / s_to, 6001) if from_pure_noise else np.geomspace(1.0 / s_from, 1.0 / s_to, 6001)
+    total = 1.0 if from_pure_noise else 1.0 - s_to / s_from
+    expected = brute_force(rule, nodes, mean_of(edges, rule), total)
+    assert rule.weights(nodes, s_from, s_to) == pytest.approx(expected, abs=1e-6 * abs(expected).max())
+
+
+@pytest.mark.parametrize("rule", RULES, **named)
+@pytest.mark.parametrize("nodes, s_from, s_to", [step for step in STEPS if math.isfinite(max(step[0]))], ids=str)
+def test_weights_of_eps_are_those_of_dense_quadrature(rule, nodes, s_from, s_to):
+    wanted = mean_of(np.geomspace(s_to, s_from, 6001), rule, eps=True)
+    expected = brute_force(rule, nodes, wanted, s_to - s_from, eps=True)
+    assert rule.eps_weights(nodes, s_from, s_to) == pytest.approx(expected, abs=1e-6 * abs(expected).max())
+
+
+@pytest.mark.parametrize("rule", RULES, **named)
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("nodes, s_from, s_to", STEPS + ENDS, ids=str)
+def test_a_constant_output_is_integrated_exactly(nodes, s_from, s_to, eta, rule):
+    total = 1.0 if math.isinf(s_from) else 1.0 - (s_to / s_from) ** (1.0 + eta)
+    weights = rule.weights(nodes, s_from, s_to, eta)
+    assert np.isfinite(weights).all() and math.fsum(weights) == pytest.approx(total, abs=1e-12)
+
+
+@pytest.mark.parametrize("rule", RULES, **named)
+def test_a_constant_eps_is_integrated_exactly(rule):
+    for nodes, s_from, s_to in STEPS + ENDS:
+        if math.isfinite(max(nodes)):
+            assert math.fsum(rule.eps_weights(nodes, s_from, s_to)) == pytest.approx(s_to - s_from, abs=1e-10 * s_from)
+
+
+@pytest.mark.parametrize("rule", RULES, **named)
+def test_the_estimate_of_a_constant_is_itself(rule):
+    for s in (0.0, 0.3, 50.0, math.inf):
+        assert math.fsum(rule.value_weights([1.0, 3.0, math.inf], s)) == pytest.approx(1.0, abs=1e-12)
+
+
+def gaussian(c, s):
+    """y = x / alpha and D of Gaussian data of standard deviation c along an ODE that starts from y / s = 1 in pure noise."""
+    return math.hypot(c, s), c * c / math.hypot(c, s)
+
+
+@pytest.mark.parametrize("s_from, s_to", [(10.0, 2.0), (3.0, 0.3), (1.0, 0.1)])
+def test_one_long_step_of_gaussian_data_is_nearly_exact(s_from, s_to):
+    """Two nodes, any standard deviation from 0.1 to 30: below 3 % of the worst that polynomials of two nodes do."""
+    nodes = [s_from, 2.0 * s_from]
+
+    def worst(interpolation):
+        weights, errors = interpolation.weights(nodes, s_from, s_to), []
+        for c in np.geomspace(0.1, 30.0, 25):
+            y = s_to / s_from * gaussian(c, s_from)[0] + sum(w * gaussian(c, s)[1] for w, s in zip(weights, nodes))
+            errors.append(abs(y / gaussian(c, s_to)[0] - 1.0))
+        return max(errors)
+
+    kriged = worst(Kriging(1e-9, sharpness=2.0))
+    assert kriged < 0.1 and kriged < worst(IN_LAMBDA)
+    print(s_from, s_to, kriged, worst(IN_LAMBDA))
+
+
+@pytest.mark.parametrize("rule", [rule.interpolation for rule in EXP_RES], **named)
+@pytest.mark.parametrize("ratio", [2.0, 10.0, 100.0])
+@pytest.mark.parametrize("s", [0.1, 1.0, 10.0, 100.0])
+def test_weights_stay_small_in_a_long_step_after_short_ones(s, ratio, rule):
+    """Where those of the polynomial through four outputs grow to thousands."""
+    nodes = [s * 1.05**i for i in range(4)]
+    absolute = [math.fsum(map(abs, i.weights(nodes, s, s / ratio))) for i in (rule, IN_LAMBDA)]
+    assert absolute[0] < {1e-5: 32.0, 1e-3: 8.5, 1e-2: 2.5, 1.0: 1.5}[rule.roughness]
+    assert absolute[0] < 0.05 * absolute[1]
+
+
+def test_of_large_roughness_only_the_newest_output_counts():
+    assert Kriging(1e9).weights([1.0, 2.0, 4.0], 1.0, 0.25) == pytest.approx([0.75, 0.0, 0.0], abs=1e-6)
+
+
+def _errors(name, n, sample):
+    x, exact = converged(name)
+    sigmas = grid(name, n)
+    return (sample(denoiser(GRIDS[name][0]), x, sigmas) - exact).norm(dim=1)
+
+
+@pytest.mark.parametrize("name", ["ve, uniform in lambda", "ve, rho", "flow, rho"])
+@pytest.mark.parametrize("kind, least", [("rule", 2.5), ("exp_res", 2.0)])
+def test_slope(name, kind, least):
+    def fixed(model, x, sigmas):
+        return run(rule_plan(sigmas, kriging_rule(1e-5)), model, x, sigmas, disable=True)
+
+    def chosen(model, x, sigmas):
+        return sample_exp_res(model, x, sigmas, disable=True)
+
+    errors = [_errors(name, n, fixed if kind == "rule" else chosen).median() for n in (10, 20, 40, 80, 160)]
+    print(name, kind, [float(e) for e in errors], [float(torch.log2(a / b)) for a, b in zip(errors, errors[1:])])
+    assert torch.log2(errors[2] / errors[3]) >= least
