@@ -1,8 +1,8 @@
 """Several rules for one grid, among which the run chooses for each item.
 
 As in variable-order Adams codes (Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, III.7): once the output at
-the end of a step is known, each rule's prediction of that point is compared with its own step redone, and rules that were nearer
-get more weight in the next step. Here they are mixed,
+the end of a step is known, each rule's prediction of that point is compared with its own step redone from the four newest
+outputs, and rules that were nearer get more weight in the next step. Here they are mixed,
 
     weight of a rule  ~  miss^-3,
 
@@ -74,7 +74,7 @@ class Choice:
         assert of is not None  # as in every stage of such a plan
         rules, columns = len(of.steps), len(of.outputs) + len(of.states)
         square = DIFFERENCES**2
-        misses, trend, redone_by, before_by, steps, redone, before = table.split(
+        trend, misses, redone_by, before_by, steps, redone, before = table.split(
             [square, square, DIFFERENCES, DIFFERENCES, columns, columns, columns], dim=1
         )
         if call:
@@ -126,18 +126,19 @@ def _tables(alternatives: tuple["Alternatives", ...]) -> tuple[torch.Tensor, ...
 
 def _table(call: int, of: "Alternatives") -> np.ndarray:
     rules, square = len(of.steps), DIFFERENCES**2
+    rows = max(rules, 2)  # of a trend there are two
     by_place = [(call - place) % DIFFERENCES for place in range(DIFFERENCES)]  # ages of differences, see `Choice._remember`
-    misses, trend = np.zeros((rules, square)), np.zeros((rules, square))
-    changes = np.zeros((2, rules, DIFFERENCES))
+    misses, trend, changes = np.zeros((rules, square)), np.zeros((rows, square)), np.zeros((2, rules, DIFFERENCES))
     if of.misses:
-        of_rules = np.array(of.misses)[:, by_place]
-        misses = (of_rules[:, :, None] * of_rules[:, None, :]).reshape(rules, square)
+        miss = np.array(of.misses)[:, by_place]
+        misses = (miss[:, :, None] * miss[:, None, :]).reshape(rules, square)
     if of.trend:
         pair = np.array([np.eye(DIFFERENCES)[0], of.trend])[:, by_place]  # the newest difference, and what it should have been
         trend[:2] = (pair[:, :, None] * pair[1]).reshape(2, square)
     if of.changes:
         changes = np.array(of.changes)[:, by_place].reshape(2, rules, DIFFERENCES)
-    return np.hstack([misses, trend, *changes, of.steps, of.redone, of.before])
+    of_rules = np.hstack([misses, *changes, of.steps, of.redone, of.before])
+    return np.hstack([trend, np.pad(of_rules, ((0, rows - rules), (0, 0)))])
 
 
 def _weights(misses: torch.Tensor) -> torch.Tensor:

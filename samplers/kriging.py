@@ -14,7 +14,9 @@ standard deviation c is drawn while s falls through c, as
 which for p = 2 is what the exact denoiser of Gaussian data does along its ODE; networks under guidance turn more sharply. With
 components of equal energy from c = 0.05 to 100,
 
-    cov(D(s), D(t)) = mean over log c of phi_c(s) phi_c(t) + roughness [s = t] + a constant that is not known.
+    cov(D(s), D(t)) = mean over log c of phi_c(s) phi_c(t) + roughness [s = t] + a constant that is not known,
+
+where what is new in the newest output is taken to last through the step.
 
 The constant makes the weights sum to what a constant output needs, so that every rule is of first order at least. All is finite
 at s = inf and at s = 0: neither a flow model's first step nor the last step is special.
@@ -30,6 +32,7 @@ import numpy as np
 
 _SCALES = np.exp(np.linspace(math.log(0.05), math.log(100.0), 60))  # c of the components
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+_SHORT_STEP = 0.15  # in log s; below it a grid is finer than people take
 _JITTER = 1e-12  # of the variance: nodes that all but coincide
 _KEPT = 8192  # weights, so that a plan for a grid that was planned before costs little
 _EPS_TURN = 0.5  # where the quadrature of eps turns from uniform in log s to uniform in s
@@ -41,7 +44,7 @@ class Kriging:
 
     Attributes:
         roughness: variance of what is new in each output, as a share of the variance along the path. Small: as smooth as the
-            covariance says, with high order; large: outputs are averaged.
+            covariance says, with high order; large: older outputs count little, as in a first-order step.
         sharpness: p above.
         trusted: whether the form in eps is used fully at every s; otherwise with the weight 1 / (1 + s), as eps is all noise far
             from the image.
@@ -74,11 +77,17 @@ class Kriging:
 
     def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> list[float]:
         """b_j for values of D at s = nodes, newest first, for a step from s_from (inf allowed) to s_to (0 allowed)."""
-        return list(_data_weights(self.roughness, self.sharpness, tuple(nodes), s_from, s_to, eta))
+        return list(_data_weights(self._roughness(s_from, s_to), self.sharpness, tuple(nodes), s_from, s_to, eta))
 
     def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> list[float]:
         """C_j for values of eps at s = nodes, all finite; their sum is s_to - s_from."""
-        return list(_eps_weights(self.roughness, self.sharpness, tuple(nodes), s_from, s_to))
+        return list(_eps_weights(self._roughness(s_from, s_to), self.sharpness, tuple(nodes), s_from, s_to))
+
+    def _roughness(self, s_from: float, s_to: float) -> float:
+        """That of a step: less in short ones, in which outputs can hardly change, so that short steps keep their order."""
+        if s_to == 0.0 or math.isinf(s_from) or math.isinf(s_to):
+            return self.roughness
+        return self.roughness * min(1.0, abs(math.log(s_from / s_to)) / _SHORT_STEP) ** 4
 
     def value_weights(self, nodes: Sequence[float], s: float) -> list[float]:
         """Weights of the estimate of D at s from its values at nodes; their sum is 1."""

@@ -255,7 +255,7 @@ def _choice(
         tuple(map(row, redone)),
         tuple(map(row, before)),
         tuple(_miss(old, end, time) for old in previous) if call > 1 else (),
-        _trend(planned[0].rule, [node.s(time) for node in history]) if last and call > 1 else (),
+        _trend(planned[0].rule, [node.s(time) for node in history]) if last and call else (),
         reach(calls),
         _opening([step.rule for step in planned], calls),
         tuple(_in_data(step, end, time) for step in (*corrected, *previous)) if bounded else (),

@@ -46,7 +46,7 @@ DATA_SCALE, POWER = 6.0, 1.5
 EPS_SHARE = 0.33
 _LAST_STEP = InAlpha(1.5)
 
-# From a good rule for smooth models to ones that average: the first is taken until the run has something to compare.
+# A good rule for most models, two that trust older outputs less, and one for smooth models.
 EXP_RES = (
     kriging_rule(1e-3, eps_share=EPS_SHARE),
     kriging_rule(1.0, eps_share=EPS_SHARE),
