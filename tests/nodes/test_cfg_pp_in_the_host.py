@@ -6,8 +6,10 @@ from functools import partial
 
 import pytest
 import torch
+from exact import without_cfg_pp
 
 from samplers.res import SAMPLERS
+from samplers.time_maps import FLOW, VE
 
 CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp]
 DETERMINISTIC = [name for name in CFG_PP if not SAMPLERS[name].stochastic]
@@ -55,11 +57,21 @@ def by_node(pack):
 
 
 @pytest.fixture
-def plain(by_node):
+def plain(registry):
     """plain(name) -> the same method without CFG++, for `sample`."""
-    interpolation = {"interpolation": "alpha", "data_scale": 6.0, "power": 1.5, "eps_share": 0.0}
-    function = by_node("RESMultistep", 4, True, interpolation, "low order", "auto")
-    return lambda name: function if name == "exp_res_cfg_pp" else name.removesuffix("_cfg_pp")
+
+    def make(name):
+        if name != "exp_res_cfg_pp":
+            return name.removesuffix("_cfg_pp")
+        method = without_cfg_pp(name)
+
+        def sample(model, x, sigmas, extra_args, callback, disable, time):
+            time = VE if time.name == "ve" else FLOW  # the pack is imported twice, by the host and by the tests
+            return method(model, x, sigmas, time=time, extra_args=extra_args, callback=callback, disable=disable)
+
+        return registry.for_host(registry.SAMPLERS["exp_res_2m"]._replace(sample=sample))
+
+    return make
 
 
 def _sigmas(kind, n=10):
@@ -77,7 +89,6 @@ def ours(registry):
         from samplers.loop import run
         from samplers.multistep import multistep_plan
         from samplers.plan import NO_NOISE, Noise
-        from samplers.time_maps import FLOW, VE
 
         def sample(model, x, sigmas, extra_args=None, callback=None, disable=None, noise_sampler=None, time=None, **_):
             time = VE if time.name == "ve" else FLOW  # the pack is imported twice, by the host and by the tests
@@ -175,7 +186,7 @@ def test_at_cfg_1_few_steps_give_the_digit_asked_for(sample, kind, steps):
 
 _ALPHA = {"interpolation": "alpha", "data_scale": 6.0, "power": 1.5, "eps_share": 0.33}
 NODES = {
-    "exp_res_cfg_pp": ("RESMultistep", (4, True, _ALPHA, "low order", "auto")),
+    "order 4 in alpha": ("RESMultistep", (4, True, _ALPHA, "low order", "auto")),
     "exp_res_sde_cfg_pp": ("RESSDE", ("exp_res", 1.0, 1.0)),
     "RES-3M": ("RESMultistep", (3, *_PAPER)),
     "RES-2S": ("RESSingleStep", ({"stages": "2", "c2": 0.5}, "auto")),
@@ -187,7 +198,7 @@ NODES = {
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("method", NODES)
 def test_nodes_have_cfg_pp_as_an_option(sample, by_node, method, kind):
-    """At their defaults it is the registered sampler; without guidance it is the method itself in logSNR."""
+    """RES SDE's default is the registered sampler; without guidance it is the method itself in logSNR."""
     node, inputs = NODES[method]
     guided = by_node(node, *inputs, cfg_pp=True)
     at_one = sample(kind, guided, 1.0)
