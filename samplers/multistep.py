@@ -18,7 +18,7 @@ from functools import lru_cache
 from .choice import DIFFERENCES, of_differences, reach
 from .churn import NO_CHURN, Churn, churned
 from .grid import GridStep, grid_steps
-from .interpolation import IN_LAMBDA, Interpolation
+from .interpolation import IN_LAMBDA, InAlpha, Interpolation
 from .kriging import Kriging
 from .plan import NO_NOISE, Alternatives, Noise, NoisePath, Plan, Renoising, Stage, consistent, renoised, step_count
 from .rule import Node, PlannedStep, Rule, Sum, correct, predict
@@ -177,11 +177,11 @@ def _stage(
 
 
 def kriging_rule(roughness: float, sharpness: float = 4.0, eps_share: float = 0.0) -> Rule:
-    """Order 4 with corrector by kriging, see `kriging.py`; rising steps have order 2."""
-    by = Kriging(roughness, sharpness)
+    """Four outputs by kriging (`kriging.py`), with corrector; rising steps have order 2 in alpha, from which images come back."""
+    by, up = Kriging(roughness, sharpness), InAlpha(6.0, 1.5)
     name = f"RES-4MC by {by.name}" + (f", eps {eps_share:g}" if eps_share else "")
     last = Rule(name, 4, by.last, 1.0) if eps_share else None
-    return Rule(name, 4, by, eps_share, by.apart, "PEC", last, Rule(name, by.rising_order, by, corrector="PEC"))
+    return Rule(name, 4, by, eps_share, by.apart, "PEC", last, Rule(name, up.rising_order, up, 0.0, up.apart, "PEC"))
 
 
 def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn: Churn = NO_CHURN) -> Plan:
