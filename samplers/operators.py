@@ -82,7 +82,7 @@ def moved(operators: Sequence[Operator], like: torch.Tensor) -> list[Operator]:
     return result
 
 
-class PerItem(Operator):
+class PerItem(Diagonal):
     """A factor for every item, which is known in the run only.
 
     Args:
@@ -91,11 +91,3 @@ class PerItem(Operator):
 
     def __init__(self, factors: torch.Tensor):
         self.matrix = factors
-
-    def times(self, state: torch.Tensor) -> torch.Tensor:
-        """Every item times its factor."""
-        return state * self.matrix
-
-    def add_to(self, result: torch.Tensor, state: torch.Tensor) -> None:
-        """Add that to `result`, by one fused call."""
-        result.addcmul_(state, self.matrix)
