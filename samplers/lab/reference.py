@@ -11,7 +11,7 @@ from ..time_maps import TimeMap
 from .distances import relative_distance
 
 FIRST, CAP, TOLERANCE = 48, 1536, 1e-3
-_SHARE = 0.9  # of the items, which must agree
+_LEFT_OUT, _LEFT_OUT_FROM = 0.1, 4  # the share of items that need not agree, and the batch from which one at least need not
 # Noise of e^7 times the data's size is left at once, unless the caller knows of data with larger parts. The solution is that at
 # sigma = 0: it is followed to e^-2 times the model's smallest sigma, below where the last step of most schedules starts. Ending
 # it with that step too would call a sampler exact that makes the same error; going further changes far less than TOLERANCE.
@@ -28,10 +28,11 @@ class Reference(NamedTuple):
     Attributes:
         samples: (batch, ...) at sigma = 0.
         steps: of the finest level.
-        agreement: relative distance of the last two levels that nine items of ten do not exceed; the error of the finer one
-            is a fraction of it.
+        agreement: relative distance of the last two levels that nine items of ten do not exceed, see `agreement`; the error of
+            the finer one is a fraction of it.
         worst: the same of the worst item.
         calls: of the model, of all levels.
+        parted: items of the batch, from 0, whose last two levels differ by more than the tolerance, the farthest first.
     """
 
     samples: torch.Tensor
@@ -39,6 +40,36 @@ class Reference(NamedTuple):
     agreement: float
     worst: float
     calls: int
+    parted: tuple[int, ...] = ()
+
+
+class Agreement(NamedTuple):
+    """How closely two levels of a solution agree.
+
+    Attributes:
+        most: the largest distance of the items that must agree.
+        worst: the largest distance of all items.
+        left_out: the items, from 0, that need not agree, the farthest first.
+    """
+
+    most: float
+    worst: float
+    left_out: tuple[int, ...]
+
+
+def agreement(distances: torch.Tensor) -> Agreement:
+    """The agreement of two levels, by the distance of every item.
+
+    One item of ten need not agree, and one at least of 4 items or more: trajectories that part at a watershed between two images
+    would ask for ever more steps, while medians and quartiles hardly notice them.
+
+    Args:
+        distances: (items,); NaN counts as infinite.
+    """
+    ordered, items = distances.nan_to_num(nan=math.inf).sort(descending=True)
+    few = int(_LEFT_OUT * len(items) + 1e-9)
+    count = max(few, 1) if len(items) >= _LEFT_OUT_FROM else few
+    return Agreement(float(ordered[count]), float(ordered[0]), tuple(items[:count].tolist()))
 
 
 def reference_floor(of_model: SigmaRange, time: TimeMap) -> float:
@@ -70,8 +101,7 @@ def converge(solve: Callable[[int], torch.Tensor], tolerance: float = TOLERANCE,
 
     Args:
         solve: solve(steps) -> samples, (batch, ...), at one model call a step.
-        tolerance: of the relative distance of two levels, for nine items of ten. Trajectories that part at a watershed between
-            two images would ask for ever more steps; medians and quartiles do not notice a tenth of the items.
+        tolerance: of the relative distance of two levels, for the items that must agree, see `agreement`.
         first: steps of the coarsest level.
         cap: the most steps of a level.
 
@@ -90,12 +120,12 @@ def converge(solve: Callable[[int], torch.Tensor], tolerance: float = TOLERANCE,
         samples = solve(steps)
         calls += steps
         distance = relative_distance(coarse, samples)
-        distance = distance.nan_to_num(nan=math.inf).sort().values
-        agreement, worst = float(distance[math.ceil(_SHARE * len(distance)) - 1]), float(distance[-1])
-        if agreement <= tolerance:
-            return Reference(samples, steps, agreement, worst, calls)
+        found = agreement(distance)
+        if found.most <= tolerance:
+            parted = tuple(item for item in found.left_out if not distance[item] <= tolerance)
+            return Reference(samples, steps, found.most, found.worst, calls, parted)
         if 2 * steps > cap:
             raise NotConverged(
-                f"tolerance is {tolerance:g}, but at {steps} steps nine items of ten agree with {steps // 2} steps only to "
-                f"{agreement:.2g}. Raise tolerance (a model in half precision may need 0.01) or reference_calls ({cap})."
+                f"tolerance is {tolerance:g}, but at {steps} steps {len(distance) - len(found.left_out)} of {len(distance)} items "
+                f"agree with {steps // 2} steps only to {found.most:.2g}. Raise tolerance (a model in half precision may need 0.01) or reference_calls ({cap})."
             )

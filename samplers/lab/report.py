@@ -56,11 +56,18 @@ def table(cells: Sequence[Cell], references: Mapping[float, Reference], notes: S
         )
         parts.append(f"{title}\n\n{_grid(stochastic)}\n\n{_chance(next(iter(references.values())))}")
     for start, found in references.items():
-        parts.append(
-            f"Reference from sigma {start:.6g}: order 3, {found.steps} steps, nine items of ten agree with half as many to "
-            f"{found.agreement:.1e}, all to {found.worst:.1e}."
-        )
+        parts.append(_reference(start, found))
     return "\n\n".join([*parts, *(f"- {note}" for note in notes)])
+
+
+def _reference(start: float, found: Reference) -> str:
+    items, parted = len(found.samples), found.parted
+    text = f"Reference from sigma {start:.6g}: order 3, {found.steps} steps. "
+    agree = f"{items - len(parted)} of {items} items agree with a run of half as many steps to {found.agreement:.1e}"
+    if not parted:
+        return f"{text}{agree}, all of them to {found.worst:.1e}."
+    names = f"item{'s' * (len(parted) > 1)} {', '.join(map(str, parted))} (counted from 0)"
+    return f"{text}{agree}; {names} do{'es' * (len(parted) == 1)} not, by {found.worst:.1e} at most."
 
 
 def _chance(reference: Reference) -> str:

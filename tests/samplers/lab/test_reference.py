@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from samplers.lab.reference import NotConverged, converge, reference_floor, reference_grid
+from samplers.lab.reference import NotConverged, agreement, converge, reference_floor, reference_grid
 from samplers.res import sample_exp_res_3mc
 from samplers.schedules import SigmaRange
 from samplers.time_maps import FLOW, VE
@@ -52,6 +52,23 @@ def test_a_tenth_of_the_items_may_part():
 
     found = converge(solve, tolerance=1e-6)
     assert found.agreement == 0.0 and found.worst == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("items, kept", [(1, 1), (3, 3), (4, 3), (8, 7), (10, 9), (19, 18), (20, 18)])
+def test_one_item_of_ten_need_not_agree_and_one_of_four(items, kept):
+    """Items 0, 1, ... are 1, 2, ... apart, so that the largest distance that counts is the number of items that do."""
+    found = agreement(torch.arange(1.0, items + 1.0))
+    assert found.most == kept and found.worst == items and found.left_out == tuple(range(items - 1, kept - 1, -1))
+
+
+def test_the_item_that_parts_is_named():
+    def solve(steps):
+        samples = torch.ones(5, 3)
+        samples[3] *= steps
+        return samples
+
+    assert converge(solve, tolerance=1e-6).parted == (3,)
+    assert converge(lambda steps: torch.ones(5, 3), tolerance=1e-6).parted == ()
 
 
 @pytest.mark.parametrize("noise", [0.1, math.nan])

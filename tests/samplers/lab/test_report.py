@@ -35,3 +35,10 @@ def test_numbers_on_both_axes(monkeypatch, stochastic, last):
     [axes] = figure.axes
     assert _labels(axes.xaxis, axes.get_xlim()) == ["6", "10", "20"]
     assert len(_labels(axes.yaxis, axes.get_ylim())) >= 2
+
+
+@pytest.mark.parametrize("parted, text", [((), "8 of 8 items agree"), ((5,), "7 of 8 items agree"), ((5,), "item 5 (counted")])
+def test_items_that_left_the_reference_are_named(parted, text):
+    cell = Cell("euler", "karras", 6, 6, 6, 14.6, False, torch.full((8,), 0.3), torch.zeros(1), torch.ones(2), 0.1)
+    reference = Reference(torch.randn(8, 1, 4, 4), 96, 1e-4, 0.2, 144, parted)
+    assert text in report.table([cell], {14.6: reference}, [])
