@@ -125,7 +125,8 @@ def converge(solve: Callable[[int], torch.Tensor], tolerance: float = TOLERANCE,
             parted = tuple(item for item in found.left_out if not distance[item] <= tolerance)
             return Reference(samples, steps, found.most, found.worst, calls, parted)
         if 2 * steps > cap:
+            agreeing = f"{len(distance) - len(found.left_out)} of {len(distance)} items"
             raise NotConverged(
-                f"tolerance is {tolerance:g}, but at {steps} steps {len(distance) - len(found.left_out)} of {len(distance)} items "
-                f"agree with {steps // 2} steps only to {found.most:.2g}. Raise tolerance (a model in half precision may need 0.01) or reference_calls ({cap})."
+                f"tolerance is {tolerance:g}, but at {steps} steps {agreeing} agree with {steps // 2} steps only to "
+                f"{found.most:.2g}. Raise tolerance (a model in half precision may need 0.01) or reference_calls ({cap})."
             )
