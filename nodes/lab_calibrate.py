@@ -24,6 +24,7 @@ from ..samplers.res import Sampler
 from ..samplers.time_maps import FLOW
 from .figures import as_image, check_matplotlib
 from .host import sigma_range, time_map
+from .lab_files import Saving, check_writable
 from .lab_progress import CallProgress, duration, node_id, send_text
 from .lab_subject import CATEGORY, Subject, subject_inputs
 from .registry import for_host
@@ -93,6 +94,8 @@ class RESLabCalibrate(io.ComfyNode):
         """
         check_matplotlib("RES Lab: Calibrate")
         files.check_name(name)
+        folder = folder_paths.get_folder_paths(FOLDER)[0]
+        check_writable(Path(folder), f"models/{FOLDER}")
         subject, settings = Subject(model, latent_image, seed), Settings(pilots, pilots, pilots, move_grid=move_grid)
         sampling = subject.model_sampling
         kind = time_map(sampling)
@@ -103,12 +106,13 @@ class RESLabCalibrate(io.ComfyNode):
         problem.announce(lambda: min(calls(sigmas, settings, subject.batch, calibration.level, len(_OTHERS)), most), most, sigmas)
         found = calibration.run({name: comfy.samplers.ksampler(name) for name in _OTHERS})
         kept = files.CalibrationFile.of(found.plan, found.sigmas, _provenance(found, subject, settings))
-        path = files.write(kept, folder_paths.get_folder_paths(FOLDER)[0], name)
+        saving = Saving("RES Lab: Calibrate")
+        path = saving(f"the calibration {name!r}", files.write, kept, folder, name)
         text = report(found, len(found.seeds.test) * subject.batch)
-        text += f"\nCalls: {problem.calls}, {duration(problem.seconds)}. File: {path.name}."
-        send_text(text, node_id(cls))
+        text += f"\nCalls: {problem.calls}, {duration(problem.seconds)}." + (f" File: {path.name}." if path else "")
         image = as_image(picture(found))
-        shown = {**ui.PreviewImage(image, cls=cls).as_dict(), **ui.PreviewText(text).as_dict()}
+        shown = {**saving.preview(image, cls), **saving.shown(text)}
+        send_text("\n".join([text, *saving.warnings]), node_id(cls))
         return io.NodeOutput(sampler_of(kept), found.sigmas, text, image, ui=shown)
 
 
@@ -169,7 +173,9 @@ class RESCalibrated(io.ComfyNode):
 
 
 def _files() -> list[str]:
-    return [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".json")]
+    """Names of calibrations; an empty file is what an interrupted copy leaves."""
+    names = [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".json")]
+    return [name for name in names if (path := folder_paths.get_full_path(FOLDER, name)) and os.path.getsize(path)]
 
 
 def sampler_of(kept: files.CalibrationFile) -> comfy.samplers.KSAMPLER:

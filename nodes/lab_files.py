@@ -1,17 +1,24 @@
-"""Where the lab's nodes put files: tables into the host's output folder, finished work into its user folder."""
+"""Where the lab's nodes put files: tables into the host's output folder, finished work into its user folder.
+
+Destinations are tried before the work. What cannot be written after it becomes a warning, and the node still gives its outputs.
+"""
 
 import csv
+import io
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import folder_paths
+from comfy_api.v0_0_2 import ui
 
+from ..samplers import disk
 from ..samplers.lab.store import Store
 
+_ROOM = 2**20  # bytes; most tables and calibrations have a tenth
 MAX_PREFIX = 200  # bytes; file names may have 255
-_IMPOSSIBLE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')  # in a name of a file, on one system or another
 
 
 def store() -> Store:
@@ -26,15 +33,18 @@ def output_stem(filename_prefix: str) -> Path:
         ValueError: a prefix that leads out of the output folder, or cannot be a file's name on every system.
     """
     folder = folder_paths.get_output_directory()
-    if _IMPOSSIBLE.search(filename_prefix) or len(filename_prefix.encode()) > MAX_PREFIX:
-        raise ValueError(
-            f'filename_prefix must be a name of at most {MAX_PREFIX} bytes without <>:"|?* and control characters, got '
-            f"{filename_prefix[:40]!r}."
-        )
-    if ".." in re.split(r"[/\\]", filename_prefix):
-        raise ValueError(f"filename_prefix {filename_prefix!r} must not hold '..', which leads out of a folder.")
+    if len(filename_prefix.encode(errors="replace")) > MAX_PREFIX:
+        raise ValueError(f"filename_prefix must have at most {MAX_PREFIX} bytes, got {filename_prefix[:40]!r} and more.")
+    for part in filter(None, re.split(r"[/\\]", filename_prefix)):  # the name, and every folder before it
+        if fault := disk.fault_of_name(part):
+            raise ValueError(f"filename_prefix {filename_prefix!r}: {part!r} {fault}. Choose a name that every system allows.")
     try:
         found = folder_paths.get_save_image_path(filename_prefix, folder)
+    except OSError as error:  # the folder is a file, or may not be read or made
+        raise ValueError(
+            f"filename_prefix {filename_prefix!r}: its folder in the output folder cannot be used ({_cause(error)}). Choose "
+            "another one, or make it a folder that ComfyUI may write to."
+        ) from None
     except Exception:  # the host's own check, whose kind differs from version to version; it has the cause in the log
         raise ValueError(f"filename_prefix {filename_prefix!r} is no place in the output folder. Choose a name in it.") from None
     path = Path(found[0]) / f"{found[1]}_{found[2]:05}_"
@@ -43,20 +53,82 @@ def output_stem(filename_prefix: str) -> Path:
     return path
 
 
-def write_csv(path: Path, rows: Sequence[dict]) -> None:
-    """Rows with the keys of the first; where the disk refuses, a warning says so."""
+def check_writable(folder: Path, name: str) -> None:
+    """Try a folder before the work whose results go there.
+
+    Args:
+        folder: for the results.
+        name: of the folder, for people.
+
+    Raises:
+        ValueError: it is full, read-only or no folder.
+    """
     try:
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]) if rows else [])
-            writer.writeheader()
-            writer.writerows(rows)
+        disk.check_writable(folder, _ROOM)
     except OSError as error:
-        logging.warning("ComfyUI-RES: %s could not be written: %s.", path, error)
+        raise ValueError(
+            f"{name} cannot be written to ({_cause(error)}), so the results would be lost. Free space on its disk, and make it a "
+            "folder that ComfyUI may write to."
+        ) from None
 
 
-def write_text(path: Path, text: str) -> None:
-    """Text; where the disk refuses, a warning says so."""
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        logging.warning("ComfyUI-RES: %s could not be written: %s.", path, error)
+class Saving:
+    """Writes what comes after the work. A write that the disk refuses becomes a warning, also in the log.
+
+    Args:
+        node: its name, for the log.
+
+    Attributes:
+        warnings: sentences, one for each refused write.
+    """
+
+    def __init__(self, node: str):
+        self._node = node
+        self.warnings: list[str] = []
+
+    def __call__(self, what: str, write: Callable[..., Any], *args, default=None) -> Any:
+        """write(*args), which saves `what`; `default` where that fails."""
+        try:
+            return write(*args)
+        except OSError as error:
+            self.warnings.append(f"Warning: {what} could not be written ({_cause(error)}). The node's outputs do not need it.")
+            logging.warning("%s: %s", self._node, self.warnings[-1])
+            return default
+
+    def preview(self, image, node) -> dict:
+        """What a node's `ui` shows of an IMAGE, which ComfyUI writes into its temp folder."""
+        return self("the preview in the temp folder", lambda: ui.PreviewImage(image, cls=node).as_dict(), default={})
+
+    def shown(self, *texts: str) -> dict:
+        """What a node's `ui` shows of texts and warnings; nothing where there are none."""
+        text = "\n".join([*texts, *self.warnings])
+        return ui.PreviewText(text).as_dict() if text else {}
+
+
+def write_csv(path: Path, rows: Sequence[dict]) -> Path:
+    """Rows with the keys of the first.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [])
+    writer.writeheader()
+    writer.writerows(rows)
+    disk.write(path, text.getvalue().encode())
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Text.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    disk.write(path, f"{text}\n".encode())
+    return path
+
+
+def _cause(error: OSError) -> str:
+    """The system's words for it, without the path."""
+    return error.strerror or type(error).__name__

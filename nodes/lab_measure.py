@@ -3,7 +3,7 @@
 import comfy.model_management
 import comfy.samplers
 import torch
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 
 from ..samplers.lab.measure import Cell, Measurement, best_pair
 from ..samplers.lab.reference import CAP, FIRST, TOLERANCE
@@ -13,7 +13,7 @@ from .figures import as_image, check_matplotlib
 from .host import sigma_range, time_map
 from .lab_entries import budgets as read_budgets
 from .lab_entries import sampler_entries, schedules
-from .lab_files import output_stem, store, write_csv, write_text
+from .lab_files import Saving, check_writable, output_stem, store, write_csv, write_text
 from .lab_pictures import decoder
 from .lab_progress import CallProgress, node_id, send_text
 from .lab_subject import CATEGORY, NeedsPrompt, Subject, filename_input, subject_inputs
@@ -115,6 +115,7 @@ class RESLabMeasure(io.ComfyNode):
         grids = {name: wired.get(name) for name in (f"sigmas_{n}" for n in _WIRED)}
         grids = schedules(schedulers, grids, subject.model_sampling, time)
         calls, stem = read_budgets(budgets), output_stem(filename_prefix)
+        check_writable(stem.parent, "the output folder")
         reference_sampler = comfy.samplers.KSAMPLER(for_host(METHODS["exp_res_3mc"]))
         kept, of_model = store(), sigma_range(subject.model_sampling)
         measurement = Measurement(subject, reference_sampler, time, of_model, kept, tolerance, reference_calls, _FATAL, fresh)
@@ -122,7 +123,7 @@ class RESLabMeasure(io.ComfyNode):
         planned = measurement.plan(entries, grids, calls)
         progress = CallProgress(node_id(cls), measurement.remaining(planned) + 3 * FIRST, subject.guider)
         subject.on_call = progress.call
-        cells: list[Cell] = []
+        cells, saving = [], Saving("RES Lab: Measure")
         try:
             for cell in measurement.cells(planned):
                 cells.append(cell)
@@ -130,12 +131,15 @@ class RESLabMeasure(io.ComfyNode):
         finally:
             text = _told(measurement, cells, kept)
             if cells:
-                write_csv(stem.with_name(stem.name + ".csv"), csv_rows(cells))
-                write_text(stem.with_name(stem.name + ".md"), text)
+                saving("the CSV file", write_csv, stem.with_name(stem.name + ".csv"), csv_rows(cells))
+                saving("the table", write_text, stem.with_name(stem.name + ".md"), text)
         best = best_pair(cells, best_at or calls[-1], measurement.notes)
         sampler = next(entry.sampler for entry in entries if entry.name == best.sampler)
         images = _pictures(cells, measurement, decoder(subject.guider.model_patcher, vae))
-        return io.NodeOutput(sampler, best.sigmas, *images, text, ui=ui.PreviewImage(images[0], cls=cls))
+        shown = {**saving.preview(images[0], cls), **saving.shown()}
+        if saving.warnings:
+            send_text("\n".join(saving.warnings), node_id(cls))
+        return io.NodeOutput(sampler, best.sigmas, *images, text, ui=shown)
 
 
 def _told(measurement: Measurement, cells: list[Cell], kept) -> str:

@@ -12,7 +12,7 @@ from ..samplers.lab.trace_picture import picture
 from .calls import chooses_own_grid
 from .figures import as_image, check_matplotlib
 from .host import prompt_server, time_map
-from .lab_files import output_stem, write_csv
+from .lab_files import Saving, check_writable, output_stem, write_csv
 from .lab_progress import node_id, workflow_id
 from .lab_subject import CATEGORY, Subject, filename_input, subject_inputs
 
@@ -62,8 +62,8 @@ class RESLabTrace(io.ComfyNode):
             )
         check_matplotlib("RES Lab: Trace")
         stem = output_stem(filename_prefix)
+        check_writable(stem.parent, "the output folder")
         file = stem.with_name(f"{stem.name}.csv")
-        name = file.relative_to(folder_paths.get_output_directory()).as_posix()
         steps, tell = len(sigmas) - 1, _teller(cls)
 
         def on_row(row):
@@ -76,17 +76,20 @@ class RESLabTrace(io.ComfyNode):
             trace.stepped(step)
             show(step, denoised, x, total)
 
-        samples = None
+        samples, saving, saved = None, Saving("RES Lab: Trace"), {}
         try:
             run = subject.run(sampler, sigmas, on_call=trace.call, callback=callback)
             samples = run.samples
         finally:  # interrupted or failed: what was measured until then
             trace.finish(samples)
             if trace.rows:
-                write_csv(file, [row.as_csv() for row in trace.rows])
-                tell({"file": name})
-        shown = {"rows": [row.as_json() for row in trace.rows], "steps": steps, "file": name}
-        ui = {"res_trace": [json.dumps(shown)], "text": [name]}
+                if saving("the CSV file", write_csv, file, [row.as_csv() for row in trace.rows]):
+                    saved = {"file": file.relative_to(folder_paths.get_output_directory()).as_posix()}
+                else:
+                    saved = {"warning": saving.warnings[0]}
+                tell(saved)
+        shown = {"rows": [row.as_json() for row in trace.rows], "steps": steps, **saved}
+        ui = {"res_trace": [json.dumps(shown)], "text": list(saved.values())}
         return io.NodeOutput(run.latent, as_image(picture(trace.rows)), as_table(trace.rows), ui=ui)
 
 

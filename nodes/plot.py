@@ -3,13 +3,14 @@
 import math
 
 import torch
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 
 from ..samplers.grid_picture import picture
 from ..samplers.time_maps import TimeMap
 from .figures import as_image, check_matplotlib
 from .host import time_map
 from .inputs import check_choice
+from .lab_files import Saving
 
 _AXES = ("auto", "logSNR", "sigma")
 _OTHERS = ("sigmas_b", "sigmas_c", "sigmas_d")
@@ -60,7 +61,8 @@ class RESSigmasPlot(io.ComfyNode):
         grids = {name: _values(name, grid, time) for name, grid in grids.items() if grid is not None}
         check_matplotlib("RES Sigmas Plot")
         image = as_image(picture(grids, time, in_logsnr=axis != "sigma" and time is not None))
-        return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
+        saving = Saving("RES Sigmas Plot")
+        return io.NodeOutput(image, ui={**saving.preview(image, cls), **saving.shown()})
 
 
 def _values(name: str, grid: torch.Tensor, time: TimeMap | None) -> list[float]:

@@ -10,8 +10,8 @@ exact ones. A run that was stopped goes on with --resume, to the same weights bi
 """
 
 import copy
+import io
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from embedded import cld_checkpoint, cld_coordinates
 from embedded.cld_network import CLDNetwork
 from embedded.digits import CLASSES, SHAPE, digits
 from embedded.process_mixture import ProcessMixture
+from samplers import disk
 from samplers.gddim.cld import CLD
 from samplers.gddim.linear_sde import KINDS
 
@@ -190,12 +191,11 @@ def report(network, kind: str) -> str:
 
 def save_state(run: Training, path: Path) -> None:
     """Write a run; a run that is stopped meanwhile leaves the file as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
     content = {"kind": run.kind, "steps": run.steps, "step": run.step, "generator": run.generator.get_state()}
     content |= {name: getattr(run, name).state_dict() for name in ("network", "average", "optimizer")}
-    torch.save(content, unfinished)
-    os.replace(unfinished, path)
+    data = io.BytesIO()
+    torch.save(content, data)
+    disk.write(path, data.getvalue())
 
 
 def load_state(path: Path) -> Training:

@@ -13,8 +13,8 @@ because the UNet is the same: emoji_ddpm from random weights (31 minutes), emoji
 """
 
 import argparse
+import io
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ import torch
 from tqdm import tqdm
 
 from dev.in_process import OUTPUT, load
+from samplers import disk
 
 from .networks import NETWORKS, PREFIX, Network, build, conditioning, read, to_latent
 
@@ -199,18 +200,16 @@ def save_weights(run: Training, file: Path) -> None:
     """Write the averaged weights in half precision."""
     import safetensors.torch
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    safetensors.torch.save_file({PREFIX + key: weight.half().cpu() for key, weight in run.average.items()}, file)
+    disk.write(file, safetensors.torch.save({PREFIX + key: weight.half().cpu() for key, weight in run.average.items()}))
 
 
 def save_state(run: Training, file: Path) -> None:
     """Write a run; a run that is stopped meanwhile leaves the file as it was."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(file.name + ".part")
     content = {name: getattr(run, name) for name in ("name", "minutes", "seconds", "step", "average")}
     content |= {"generator": run.generator.get_state(), "optimizer": run.optimizer.state_dict()}
-    torch.save(content | {"weights": run.model.diffusion_model.state_dict()}, unfinished)
-    os.replace(unfinished, file)
+    data = io.BytesIO()
+    torch.save(content | {"weights": run.model.diffusion_model.state_dict()}, data)
+    disk.write(file, data.getvalue())
 
 
 def load_state(file: Path) -> Training:

@@ -8,7 +8,7 @@ import { word } from "./words.js";
 
 const NODE = "RESLabTrace";
 const [WIDTH, HEIGHT] = [360, 330];
-const traces = new Map(); // a node's place -> { rows, steps, file }, as long as the page lives
+const traces = new Map(); // a node's place -> { rows, steps, file, warning }, as long as the page lives
 
 // The node that runs under an id, inside subgraphs "10:2", in the workflow of an id; null where another workflow is shown.
 function nodeOf(id, workflow) {
@@ -52,8 +52,8 @@ class TracePicture extends NodePicture {
     // Draws anew where it was not told of a change.
     refresh() {
         this.takePlace();
-        const { rows, file } = this.trace();
-        if (this.isNew(place(this.node), rows.length, file)) this.draw();
+        const { rows, file, warning } = this.trace();
+        if (this.isNew(place(this.node), rows.length, file, warning)) this.draw();
     }
 
     draw() {
@@ -67,7 +67,7 @@ class TracePicture extends NodePicture {
         drawTrace(this.canvas, trace, labels, this.hover);
         const row = trace.rows[this.hover ?? trace.rows.length - 1];
         this.say(row ? summary(row) : word("trace_hint"));
-        this.file.textContent = trace.file ? word("trace_file", { file: trace.file }) : "";
+        this.file.textContent = trace.file ? word("trace_file", { file: trace.file }) : (trace.warning ?? "");
         this.file.title = this.file.textContent;
     }
 }
@@ -79,12 +79,12 @@ function summary(row) {
 }
 
 // A step has ended, or the run has and is saved. The first step of a run, or of one told anew, takes the place of all.
-function receive({ node: id, workflow, row, steps, file }) {
+function receive({ node: id, workflow, row, steps, file, warning }) {
     const node = nodeOf(id, workflow);
     if (!node) return;
     const known = traces.get(place(node)) ?? { rows: [], steps: 0 };
     const rows = row ? [...known.rows.filter(({ step }) => step < row.step), row] : known.rows;
-    traces.set(place(node), { rows, steps: steps ?? known.steps, file });
+    traces.set(place(node), { rows, steps: steps ?? known.steps, file, warning });
     pictureOf(node)?.draw();
 }
 

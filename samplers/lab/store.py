@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,8 @@ from typing import Any, NamedTuple
 import safetensors
 import safetensors.torch
 import torch
+
+from .. import disk
 
 FORMAT = "1"
 _MAX_FACTS = 1_000_000  # characters
@@ -73,17 +74,10 @@ class Store:
         """Keep a record, whole or not at all. Where the disk refuses, `trouble` says so and work goes on."""
         metadata = {"format": FORMAT, "key": key, "facts": json.dumps(dict(facts))}
         data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
-        temporary = None
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as file:
-                temporary = file.name
-                file.write(data)
-            os.replace(temporary, self._path(key))
+            disk.write(self._path(key), data)
             self._make_room(self._path(key))
         except OSError as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
             if self.trouble is None:
                 logging.getLogger(__name__).warning("results cannot be kept in %s: %s.", self._folder, error)
             self.trouble = f"results could not be kept in {self._folder} ({error}); free space there, or they are computed anew"

@@ -1,5 +1,6 @@
 """A calibrated plan as a small JSON file: its grid, its numbers, and where they come from."""
 
+import contextlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from ... import disk
 from ...grid import grid_steps, read_sigmas
 from ...loop import run
 from ...plan import Plan, Stage, step_count
@@ -26,8 +28,6 @@ _SAME_SIGMA = 1e-5
 _Numbers = tuple[float, tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]
 _TIMES = {VE.name: VE, FLOW.name: FLOW}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
-# Names that Windows keeps for devices, with any ending.
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def check_name(name: str) -> str:
     Raises:
         ValueError: it cannot.
     """
-    if not _NAME.fullmatch(name) or name[-1] in " ." or name.split(".")[0].strip().lower() in _DEVICES:
+    if not _NAME.fullmatch(name) or disk.fault_of_name(name):
         raise ValueError(
             f"name must be 1 to 80 letters, digits, spaces, dots, dashes and underscores, begin with a letter or digit, not end "
             f"with a space or dot, and not be a device's, got {name!r:.100}."
@@ -244,16 +244,13 @@ def write(calibration: CalibrationFile, folder: str | os.PathLike[str], name: st
         ValueError: the name cannot be one, see `check_name`.
         OSError: it cannot be written.
     """
-    folder = Path(folder)
     check_name(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    text = calibration.to_json()
+    data = calibration.to_json().encode()
+    Path(folder).mkdir(parents=True, exist_ok=True)
     for number in range(1, 100000):
-        path = folder / f"{name}_{number:05d}.json"
-        try:
-            with open(path, "x", encoding="utf-8") as file:
-                file.write(text)
-            return path
-        except FileExistsError:
-            continue
+        path = Path(folder) / f"{name}_{number:05d}.json"
+        if not os.path.lexists(path):
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                disk.write_new(path, data)
+                return path
     raise OSError(f"{folder} holds 99999 calibrations named {name}. Choose another name.")

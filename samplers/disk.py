@@ -1,0 +1,98 @@
+"""Files that are whole or not there, and names that every system can give to a file.
+
+A file is written under another name beside its place, is forced onto the disk, and is then renamed. A full disk, an interrupt or
+a power failure leaves the old file or none, and never a part of one.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+UNFINISHED = ".part"
+_SIGNS = re.compile(r'[\x00-\x1f\x7f<>:"|?*/\\\ud800-\udfff]')  # no name may hold these on one system or another
+# Windows keeps these names for devices, with any ending.
+_DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{port}{n}" for port in ("com", "lpt") for n in "123456789¹²³")}
+
+
+def write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file, over one that is there; folders are made.
+
+    Raises:
+        OSError: the disk refuses; a file that was there before is unchanged.
+    """
+    with _beside(Path(path), data) as unfinished:
+        os.replace(unfinished, path)
+
+
+def write_new(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file where there is none; folders are made.
+
+    Raises:
+        FileExistsError: there is one, which is unchanged.
+        OSError: the disk refuses.
+    """
+    with _beside(Path(path), data) as unfinished:
+        try:
+            os.link(unfinished, path)
+        except FileExistsError:
+            raise
+        except OSError:  # the file system has no links
+            if os.path.lexists(path):
+                raise FileExistsError(f"{path} exists.") from None
+            os.rename(unfinished, path)
+
+
+def check_writable(folder: str | os.PathLike[str], size: int) -> None:
+    """Write a file into a folder and remove it, so that a full or read-only disk is found before long work; folders are made.
+
+    Args:
+        folder: where files will be written.
+        size: bytes for which there must be room.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    with _beside(Path(folder) / "probe", b"\0" * size):
+        pass
+
+
+@contextlib.contextmanager
+def _beside(path: Path, data: bytes) -> Iterator[Path]:
+    """A file of another name in the folder of `path`, on the disk; removed at the end unless it was renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{secrets.token_hex(8)}{UNFINISHED}")
+    try:
+        with open(unfinished, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield unfinished
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+    with contextlib.suppress(OSError):  # systems that cannot open a folder keep its entries by themselves
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def fault_of_name(name: str) -> str | None:
+    """Why a name cannot be that of a file or folder on every system; None where it can.
+
+    Args:
+        name: of one file or folder, without those above it.
+    """
+    if not name.strip():
+        return "is empty"
+    if _SIGNS.search(name):
+        return 'holds one of <>:"|?*/\\ or a control character'
+    if name[-1] in " .":
+        return "ends with a space or dot"
+    if name.partition(".")[0].strip().lower() in _DEVICES:
+        return "is the name of a device on Windows"
+    return None

@@ -1,0 +1,178 @@
+"""Disks that refuse, in the real host: a hopeless destination is found before the first call, a later failure costs no output."""
+
+import json
+import logging
+import os
+import sys
+
+import pytest
+import torch
+
+_SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.0])
+
+
+@pytest.fixture
+def folders(pack, host, tmp_path, monkeypatch):
+    """The host's folders, all of them new; that of the calibrations is `calibrations`."""
+    import folder_paths
+
+    for name in ("output", "temp", "user"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(folder_paths, f"{name}_directory", str(tmp_path / name))
+    (tmp_path / "calibrations").mkdir()
+    kinds = folder_paths.folder_names_and_paths["res_calibrations"][1]
+    paths = [str(tmp_path / "calibrations")], kinds
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "res_calibrations", paths)
+    folder_paths.filename_list_cache.clear()
+    yield tmp_path
+    folder_paths.filename_list_cache.clear()
+
+
+@pytest.fixture
+def run(pack, host, folders, monkeypatch):
+    """run(node) -> what a short run of the node gives; `run.calls` counts its model calls."""
+    import comfy.patcher_extension
+    import comfy.samplers
+
+    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
+    latent = pack["RESToyLatent"].execute("digits", 2).result[0]
+    calls = []
+    count = lambda executor, *args, **kwargs: calls.append(1) or executor(*args, **kwargs)  # noqa: E731
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", count)
+    inputs = {
+        "RESLabCalibrate": lambda: (model, latent, 0, _SIGMAS, 2, "mine"),
+        "RESLabMeasure": lambda: (model, latent, 0, "euler", "karras", "4", 0, 0.1, 96, "table"),
+        "RESLabTrace": lambda: (model, latent, 0, comfy.samplers.ksampler("euler"), _SIGMAS, "table"),
+        "RESSigmasPlot": lambda: (_SIGMAS,),
+    }
+    for node in inputs:
+        monkeypatch.setattr(pack[node], "hidden", None)
+
+    def run(node):
+        return pack[node].execute(*inputs[node]())
+
+    run.calls = calls
+    return run
+
+
+def _module(pack):
+    """`lab_files` as the host has loaded it."""
+    return sys.modules[pack["RESLabTrace"].__module__.rpartition(".")[0] + ".lab_files"]
+
+
+def _spoil(folder):
+    """Put a file in the place of an empty folder; root, too, cannot write into that."""
+    folder.rmdir()
+    folder.write_bytes(b"")
+
+
+def _full_after(monkeypatch, count):
+    """The disk has room for some files, and for no more."""
+    written = []
+
+    def fsync(descriptor):
+        written.append(descriptor)
+        if len(written) > count:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize(
+    "node, folder, named",
+    [
+        ("RESLabCalibrate", "calibrations", "models/res_calibrations cannot be written to"),
+        ("RESLabMeasure", "output", "filename_prefix 'table'"),
+        ("RESLabTrace", "output", "filename_prefix 'table'"),
+    ],
+)
+def test_a_destination_that_is_no_folder_is_refused_before_the_first_call(run, folders, node, folder, named):
+    _spoil(folders / folder)
+    with pytest.raises(ValueError, match=named):
+        run(node)
+    assert not run.calls
+
+
+@pytest.mark.parametrize(
+    "node, named",
+    [
+        ("RESLabCalibrate", "models/res_calibrations cannot be written to .No space left on device"),
+        ("RESLabMeasure", "the output folder cannot be written to .No space left on device"),
+        ("RESLabTrace", "the output folder cannot be written to .No space left on device"),
+    ],
+)
+def test_a_full_disk_is_found_before_the_first_call(run, folders, monkeypatch, node, named):
+    _full_after(monkeypatch, 0)
+    with pytest.raises(ValueError, match=named):
+        run(node)
+    assert not run.calls and not [path for path in folders.rglob("*") if path.is_file()]
+
+
+def test_a_calibration_that_cannot_be_saved_is_returned_all_the_same(run, folders, monkeypatch, caplog, pack):
+    from comfy_extras.nodes_custom_sampler import SamplerCustom
+
+    _full_after(monkeypatch, 1)
+    output = run("RESLabCalibrate")
+    sampler, sigmas, text, _ = output.result
+    [shown] = output.ui["text"]
+    assert "Warning: the calibration 'mine' could not be written (No space left on device)" in shown
+    assert "could not be written" in caplog.text and "File:" not in text
+    assert not list((folders / "calibrations").iterdir())
+    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
+    nothing = [[None, {}]]
+    latent = pack["RESToyLatent"].execute("digits", 2).result[0]
+    samples = SamplerCustom.execute(model, True, 0, 1.0, nothing, nothing, sampler, sigmas, latent).result[0]["samples"]
+    assert samples.isfinite().all()
+
+
+@pytest.mark.parametrize("node", ["RESLabCalibrate", "RESLabMeasure", "RESSigmasPlot"])
+def test_a_preview_that_cannot_be_written_costs_no_output(run, folders, caplog, node):
+    _spoil(folders / "temp")
+    output = run(node)
+    assert all(value is not None for value in output.result) and "images" not in output.ui
+    assert "Warning: the preview in the temp folder could not be written" in output.ui["text"][0] and "preview" in caplog.text
+
+
+def test_tables_of_measure_that_cannot_be_written_cost_no_output(run, folders, monkeypatch, caplog):
+    _full_after(monkeypatch, 1)  # the records in the user folder are not kept either
+    output = run("RESLabMeasure")
+    assert all(value is not None for value in output.result)
+    assert "the CSV file could not be written" in output.ui["text"][0] and "the table could not" in output.ui["text"][0]
+    assert "results could not be kept" in output.result[4]
+    assert not [path for path in folders.rglob("*") if path.is_file() and "temp" not in path.parts]
+
+
+def test_trace_announces_no_file_that_was_not_written(run, folders, monkeypatch, caplog):
+    _full_after(monkeypatch, 1)
+    output = run("RESLabTrace")
+    [text], [shown] = output.ui["text"], output.ui["res_trace"]
+    assert text.startswith("Warning: the CSV file could not be written (No space left on device)") and text in caplog.text
+    assert "file" not in json.loads(shown) and json.loads(shown)["warning"] == text and len(json.loads(shown)["rows"]) == 4
+    assert not list((folders / "output").iterdir())
+    monkeypatch.undo()
+
+
+def test_files_that_are_empty_are_not_offered(pack, folders):
+    (folders / "calibrations" / "empty_00001.json").touch()
+    file = pack["RESCalibrated"].GET_NODE_INFO_V1()["input"]["required"]["file"]
+    [entry] = file[1]["options"] if len(file) > 1 and "options" in file[1] else file[0]
+    assert "none yet" in entry
+
+
+def test_a_prefix_whose_folder_is_a_file_is_refused_by_name(pack, folders, caplog):
+    (folders / "output" / "taken").touch()
+    with caplog.at_level(logging.ERROR), pytest.raises(ValueError, match="filename_prefix 'taken/x': its folder"):
+        _module(pack).output_stem("taken/x")
+
+
+@pytest.mark.parametrize("prefix", ["CON.txt", "con", "x ", ".", "x.", "con/", "a/con/b", "a/nul.b/c", "a /b", "a./b", "lpt1\\b"])
+def test_names_that_another_system_cannot_give_are_refused(pack, folders, prefix):
+    """In every folder of the prefix too, as output folders travel between systems."""
+    with pytest.raises(ValueError, match="filename_prefix"):
+        _module(pack).output_stem(prefix)
+    assert not list((folders / "output").iterdir())
+
+
+@pytest.mark.parametrize("prefix", ["a", "res_lab/trace", "a b/c.d", "%year%-%month%/x", "controls/console", "Bilder/ä"])
+def test_names_that_every_system_can_give_are_taken(pack, folders, prefix):
+    assert _module(pack).output_stem(prefix).is_relative_to(folders / "output")
