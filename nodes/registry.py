@@ -36,7 +36,7 @@ def for_host(sampler: Sampler):
         sampling = model_sampling_of(model)
         if isinstance(sampling, ProcessSampling) and sampler.on_process is not None:
             return sample_process(
-                model, x, sigmas, extra_args, _interruptible(callback), disable, planner=sampler.on_process, **options
+                model, x, sigmas, extra_args, _once_a_step(callback), disable, planner=sampler.on_process, **options
             )
         check_answers_for_one_sigma(model)
         time = VE if time_map(sampling) is VE else sampler.flow_time
@@ -46,18 +46,24 @@ def for_host(sampler: Sampler):
         if sampler.cfg_pp:
             model = GuidedAndUnconditional(model, extra_args or {})
             extra_args = model.extra_args
-        return sampler.sample(model, x, sigmas, extra_args, _interruptible(callback), disable, time=time, **options)
+        return sampler.sample(model, x, sigmas, extra_args, _once_a_step(callback), disable, time=time, **options)
 
     setattr(host_sample, _MARK, True)
     return host_sample
 
 
-def _interruptible(callback):
-    """The callback, stopping an interrupted prompt: the host looks for interrupts only as often as it shows progress."""
+def _once_a_step(callback):
+    """The host's callback after the first call of every step, as in the host's `heun`: packs count steps by it.
+
+    After every call it stops an interrupted prompt: the host looks for interrupts only as often as it shows progress.
+    """
+    shown = None
 
     def check(info):
+        nonlocal shown
         comfy.model_management.throw_exception_if_processing_interrupted()
-        if callback is not None:
+        if callback is not None and info["i"] != shown:
+            shown = info["i"]
             callback(info)
 
     return check

@@ -17,7 +17,6 @@ and one more where it is not; they measured no better per call.
 import itertools
 import logging
 import math
-import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ import torch
 from tqdm.auto import tqdm
 
 from .grid import GridStep, grid_steps, read_sigmas
-from .loop import PartialStep, run
+from .loop import run
 from .plan import Plan, step_time
 from .res import Sampler
 from .signature import Callback, Denoiser, ExtraArgs, Sigmas
@@ -89,7 +88,7 @@ def sample_exp_res_adaptive(
     Args:
         model, x, extra_args, disable: as in `loop.run`.
         sigmas: descending grid, 1-D tensor or sequence.
-        callback: as in `loop.run`; "i" is where sigma lies in the grid given and never falls.
+        callback: as in `loop.run`; "i" is the step of the given grid in which sigma lies, and never falls.
         rtol: tolerance relative to the latent's RMS, > 0.
         atol: tolerance in units of data of standard deviation 1, > 0.
         max_calls: the most model calls to make, 4 or more: a step and the last one.
@@ -233,31 +232,22 @@ def rms(x: torch.Tensor) -> torch.Tensor:
 
 
 class _Progress:
-    """Calls the callback with the place of a sigma in the grid given, and moves the bar."""
+    """Calls the callback with the step of the given grid in which a sigma lies, and moves the bar."""
 
     def __init__(self, sigmas: Sigmas, values: list[float], callback: Callback, bar: tqdm):
         self._sigmas, self._values, self._callback, self._bar = sigmas, values, callback, bar
-        self._last: int | PartialStep = 0
+        self._last = 0
 
     def __call__(self, x: torch.Tensor, sigma: float, sigma_hat: torch.Tensor, denoised: torch.Tensor) -> None:
         self._bar.update()
         if self._callback is not None:
             # steps tried again start further back; bars do not
             i = self._last = max(self._last, self._place(sigma))
-            self._callback(
-                {"x": x, "i": i, "denoised": denoised, "sigma": self._sigmas[operator.index(i)], "sigma_hat": sigma_hat}
-            )
+            self._callback({"x": x, "i": i, "denoised": denoised, "sigma": self._sigmas[i], "sigma_hat": sigma_hat})
 
-    def _place(self, sigma: float) -> int | PartialStep:
-        """Index in the grid, with the fraction of the step in log sigma; at most that of the last step."""
-        last = len(self._values) - 2
-        step = max(i for i in range(last + 1) if i == 0 or self._values[i] >= sigma)
-        here, following = self._values[step : step + 2]
-        if step == last or here <= sigma or following == here:
-            return step
-        partial = PartialStep(step + math.log(here / sigma) / math.log(here / following))
-        partial.step = step
-        return partial
+    def _place(self, sigma: float) -> int:
+        """Index of the step of the grid in which sigma lies."""
+        return max(i for i in range(len(self._values) - 1) if i == 0 or self._values[i] >= sigma)
 
 
 def _log(info: AdaptiveInfo, beyond: float | None) -> None:

@@ -18,18 +18,6 @@ from .plan import Plan, Renoising, Stage
 from .signature import Callback, ExtraArgs, Model, NoiseSampler, Sigmas
 
 
-class PartialStep(float):
-    """A step index with a fraction, so that progress bars move between the calls of a multi-call step.
-
-    It indexes like the step it belongs to.
-    """
-
-    step: int
-
-    def __index__(self) -> int:
-        return self.step
-
-
 @torch.no_grad()
 def run(
     plan: Plan,
@@ -50,8 +38,8 @@ def run(
         x: noisy latent of any shape with the batch first. Not written to.
         sigmas: the grid of the plan, shape (steps + 1,). Not written to.
         extra_args: keyword arguments for the model.
-        callback: called after every model call with x, i, sigma (the grid's), sigma_hat (the model's) and
-            denoised.
+        callback: called after every model call with x, i (the index of the step, an int), sigma (the grid's), sigma_hat
+            (the model's) and denoised.
         disable: hide the progress bar.
         noise_sampler: `noise_sampler(sigma, sigma_next) -> unit noise like x`; needed by plans with noise.
 
@@ -77,16 +65,14 @@ def run(
     denoised: dict[int, torch.Tensor] = {}
     states: dict[int, torch.Tensor] = {}
     noises: list[torch.Tensor] = []
-    first_call = 0
     check = FiniteCheck(plan.stages, state, plan.clock)
     choice = Choice(plan.stages, state) if plan.chooses else None
     with tqdm(total=plan.calls, disable=disable) as progress:
         for call, stage in enumerate(plan.stages):
             guided, output = _outputs(model(state.to(x.dtype), batch_sigmas[call], **extra_args), plan.cfg_pp)
             if callback is not None:
-                i = _progress_index(plan, call, first_call)
                 sigma = {"sigma": sigmas[stage.step], "sigma_hat": call_sigmas[call]}
-                callback({"x": state, "i": i, "denoised": guided, **sigma})
+                callback({"x": state, "i": stage.step, "denoised": guided, **sigma})
             progress.update()
             denoised[call] = output
             del output
@@ -103,7 +89,6 @@ def run(
             if stage.closes_step:
                 anchor = state
                 noises.clear()
-                first_call = call + 1
     check.finish()
     return state.to(x.dtype)
 
@@ -151,21 +136,3 @@ def _update(
         else:
             state.add_(tensor, alpha=weight)
     return state
-
-
-def _progress_index(plan: Plan, call: int, first_call: int) -> int | PartialStep:
-    """The callback's "i": the step, plus the fraction of its calls already made.
-
-    Bars show i + 1, and the last call of all must show the number of steps and no more: a last step of several
-    calls (to a sigma above 0) is squeezed into what the step before has left.
-    """
-    step, done, last_call = plan.stages[call].step, call - first_call, first_call
-    while not plan.stages[last_call].closes_step:
-        last_call += 1
-    calls = last_call - first_call + 1
-    i = step + (done / calls if last_call + 1 < plan.calls else (done + 1 - calls) / calls**2)
-    if i == step or i < 0.0:
-        return step
-    partial = PartialStep(i)
-    partial.step = step
-    return partial

@@ -4,7 +4,7 @@ Denoiser       model(x, sigma, **extra_args) -> denoised, shaped like x; sigma h
 Model          a Denoiser; for a sampler with CFG++ one that returns (guided, unconditional) denoised outputs.
 Sigmas         a grid of n + 1 sigmas, 1-D.
 ExtraArgs      keyword arguments for the model; None for none.
-Callback       called after every model call with a dict of x, i, sigma, sigma_hat and denoised; None for none.
+Callback       called after every model call with a dict of x, i (the step, an int), sigma, sigma_hat and denoised; None for none.
 NoiseSampler   noise_sampler(sigma, sigma_next) -> unit noise like x, for the segment between them.
 """
 

@@ -244,11 +244,9 @@ def test_progress_follows_sigma_and_never_falls(time, to_zero):
     seen = []
     sigmas = torch.tensor([*np.geomspace(*ENDS[time], 9), *[0.0] * to_zero])
     _sample(_denoiser(time, cfg=5.0), _noise(time), time, sigmas, rtol=1e-4, callback=seen.append)
-    values = [float(info["i"]) for info in seen]
-    assert values[0] == 0 and values == sorted(values) and max(values) <= len(sigmas) - 2
-    if to_zero:
-        assert values[-1] == len(sigmas) - 2
-    assert len(set(values)) > 0.8 * len(values), "it advances at nearly every call"
+    values = [info["i"] for info in seen]
+    assert all(type(i) is int for i in values)
+    assert values == sorted(values) and set(values) == set(range(len(sigmas) - 1)), "its steps are shorter than the grid's"
     for info in seen:
         assert info["x"].shape == info["denoised"].shape == (8, 64)
         assert float(info["sigma"]) == float(sigmas[info["i"]])

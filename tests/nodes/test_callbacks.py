@@ -1,0 +1,84 @@
+"""What packs hang on the host's callback: names of files, lists of weights, every third step."""
+
+import pytest
+from pixelwise import KINDS, condition, gaussian_model, noise_like, schedule
+
+from samplers.adaptive import ADAPTIVE_SAMPLERS
+from samplers.res import SAMPLERS
+
+STEPS = 6
+OF_THE_HOST = ["euler", "heun", "dpm_2", "seeds_2"]
+
+
+def _steps(sampler, kind):
+    """What a callback is told of the steps."""
+    import comfy.sample
+    import comfy.samplers
+
+    model, noise, seen = gaussian_model(kind), noise_like((2, 2, 4, 4)), []
+    if isinstance(sampler, str):
+        sampler = comfy.samplers.sampler_object(sampler)
+
+    def callback(step, denoised, x, steps):
+        assert steps == STEPS and denoised.shape == x.shape == noise.shape
+        seen.append(step)
+
+    comfy.sample.sample_custom(
+        model, noise, 2.0, sampler, schedule(model, STEPS), condition(0.4), condition(-0.3), noise * 0.0,
+        callback=callback, disable_pbar=True, seed=3,
+    )  # fmt: skip
+    return seen
+
+
+def _check(seen):
+    assert all(type(step) is int for step in seen)
+    assert seen == list(range(STEPS))
+    assert [f"{step:02d}" for step in seen if step % 3 == 0] == ["00", "03"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [*OF_THE_HOST, *SAMPLERS])
+def test_a_callback_comes_once_a_step_with_an_int(pack, name, kind):
+    """As from the samplers of the host that call the model several times a step."""
+    _check(_steps(name, kind))
+
+
+@pytest.mark.parametrize("node", ["RESGDDIM", "RESMultistep", "RESStochasticChurn"])
+def test_so_it_does_from_nodes_whose_steps_have_several_calls(pack, node):
+    inputs = {
+        "RESGDDIM": ({"mode": "deterministic", "degree": 2, "corrector": "PECE"},),
+        "RESMultistep": (3, True, {"interpolation": "lambda", "last_step": "denoised"}, "single step", "auto"),
+        "RESStochasticChurn": ("exp_res_3s", 5.0, 0.0, 100.0, 1.0),
+    }
+    _check(_steps(pack[node].execute(*inputs[node]).result[0], "eps"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ADAPTIVE_SAMPLERS)
+def test_a_sampler_with_its_own_grid_tells_no_step_twice(pack, name, kind):
+    seen = _steps(name, kind)
+    assert all(type(step) is int for step in seen)
+    assert seen[0] == 0 and seen[-1] == STEPS - 1 and seen == sorted(set(seen))
+
+
+def test_an_interrupt_is_noticed_within_a_step(pack):
+    """After the call in which it came, whatever the callback is told."""
+    import comfy.model_management
+    import comfy.sample
+    import comfy.samplers
+
+    model, noise = gaussian_model("eps"), noise_like((1, 2, 4, 4))
+    calls = []
+
+    def interrupt(apply, arguments):
+        calls.append(1)
+        comfy.model_management.interrupt_current_processing(len(calls) == 2)
+        return apply(arguments["input"], arguments["timestep"], **arguments["c"])
+
+    model.set_model_unet_function_wrapper(interrupt)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        comfy.sample.sample_custom(
+            model, noise, 1.0, comfy.samplers.sampler_object("exp_res_3s"), schedule(model, STEPS), condition(0.4),
+            condition(0.4), noise * 0.0, disable_pbar=True, seed=3,
+        )  # fmt: skip
+    assert len(calls) == 2
