@@ -25,14 +25,15 @@ from samplers.lab.calibration.calibration import Calibration
 from samplers.lab.measure import Dry, Entry, Measurement, Schedule
 from samplers.lab.store import Store
 from samplers.lab.trace import Trace
+from samplers.model_kinds import stable_diffusion
 from samplers.res import METHODS, sample_res_multistep
 from samplers.reshaping import blend, resample, split
-from samplers.schedules import SigmaRange, logsnr_grid
+from samplers.schedules import logsnr_grid
 from samplers.spacings import SPACINGS
 from samplers.stochastic import sample_res_churn
 from samplers.time_maps import VE
 
-SD = SigmaRange(0.0292, 14.61)
+SD = stable_diffusion()
 _STEPS = 16
 
 

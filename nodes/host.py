@@ -2,6 +2,7 @@
 
 import comfy.model_sampling as ms
 
+from ..samplers.model_kinds import of_table
 from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE, TimeMap
 from .process_model import ProcessSampling
@@ -91,5 +92,5 @@ def check_answers_for_one_sigma(model) -> None:
 
 
 def sigma_range(model_sampling) -> SigmaRange:
-    """The model's smallest and largest sigma."""
-    return SigmaRange(float(model_sampling.sigma_min), float(model_sampling.sigma_max))
+    """The model's smallest and largest sigma, and its timesteps."""
+    return of_table(model_sampling.sigmas.double().cpu().numpy(), time_map(model_sampling))

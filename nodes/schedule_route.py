@@ -16,6 +16,7 @@ from aiohttp import web
 from comfy_api.v0_0_2 import io
 
 from ..samplers.curve import read_curve
+from ..samplers.model_kinds import flow, stable_diffusion
 from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE
 from .calls import calls_on, samplers_with_known_calls
@@ -30,13 +31,14 @@ MAX_BODY = 32_768  # bytes
 MAX_GRID = 100_000
 _SECONDS_TO_READ = 5.0
 _CURVE_SAMPLES = 101
+_MOST_TIMESTEPS = 100
 
 _NODES = {node.define_schema().node_id: node for node in (RESLogSNRSchedule, RESLogSNRCurve)}
 _KINDS = {time.name: time for time in (VE, FLOW)}
 # For pictures before a model is known: the ranges of most models of a kind.
 TYPICAL = {
-    "eps": (VE, SigmaRange(0.0292, 14.61)),  # SD 1.5, SDXL
-    "flow": (FLOW, SigmaRange(0.003, 1.0)),  # SD3, Flux, Wan, at shift 3
+    "eps": (VE, stable_diffusion()),  # SD 1.5, SDXL
+    "flow": (FLOW, flow(3.0)),  # SD3, Flux, Wan, at shift 3
 }
 
 
@@ -82,7 +84,7 @@ def grid(body: bytes) -> dict:
         body: JSON of an object with
             node: "RESLogSNRSchedule" or "RESLogSNRCurve".
             inputs: the node's widgets by name; defaults for those left out.
-            model: a key of TYPICAL, or {"kind": "ve" or "flow", "sigma_min": ..., "sigma_max": ...}.
+            model: a key of TYPICAL, or {"kind": "ve" or "flow", "sigma_min": ..., "sigma_max": ..., "timesteps": [...]}.
             sampler: a name to count the model calls of; optional.
 
     Returns:
@@ -129,10 +131,19 @@ def _model(model):
     if not isinstance(model, dict):
         return one_of("model", model, TYPICAL)
     time = one_of("kind of model", model.get("kind"), _KINDS)
-    low, high = (_number(f"{name} of model", model.get(name), 1e-12, 1e12) for name in SigmaRange._fields)
+    low, high = (_number(f"{name} of model", model.get(name), 1e-12, 1e12) for name in ("sigma_min", "sigma_max"))
     if not (low < high and time.allows(high)):
         raise ValueError(f"the sigmas of model must satisfy sigma_min < sigma_max, 1 at most on flow; got {low:g} and {high:g}.")
-    return time, SigmaRange(low, high)
+    return time, SigmaRange(low, high, _timesteps(model.get("timesteps", [])))
+
+
+def _timesteps(levels) -> tuple[float, ...]:
+    if not isinstance(levels, list) or len(levels) > _MOST_TIMESTEPS or len(levels) == 1:
+        raise ValueError(f"timesteps of model must be a list of 2 to {_MOST_TIMESTEPS} numbers or empty, got {shown(levels)}.")
+    levels = tuple(_number("timesteps of model", level, 1e-12, 1.0) for level in levels)
+    if any(after <= before for before, after in zip(levels, levels[1:])):
+        raise ValueError("timesteps of model must rise.")
+    return levels
 
 
 def _inputs(declared: list, values: dict, prefix: str = "") -> dict:

@@ -17,7 +17,11 @@ _PARAMETERS = {
     "rho": (0.1, "7 is EDM's and Karras'. Larger values approach uniform, smaller ones spend more steps in the noise."),
     "weight": (0.05, "0 is uniform, 1 the arctan grid alone, which is kl_optimal on eps models with turn 1."),
     "turn": (0.1, "The sigma / alpha around which the arctan part is finest."),
-    "density": (0.05, "0 is uniform; at 0.5 the steps in the middle are half as long."),
+    "alpha": (0.05, "0.6 is the host's beta scheduler, 0.5 that of beta57. Smaller: finer steps near the image."),
+    "beta": (0.05, "0.6 is the host's beta scheduler, 0.7 that of beta57. Smaller: finer steps in the noise."),
+    "pivot": (0.05, "The share of the steps that goes down to the level in the middle."),
+    "slope": (0.05, "How sharply steps grow towards the level in the middle; 0.2 is bong_tangent."),
+    "middle": (0.05, "The level where the two arcs meet, of sigma / (alpha + sigma), which is sigma on flow models."),
 }
 
 
@@ -122,7 +126,7 @@ class RESLogSNRSchedule(_Schedule):
             display_name="RES LogSNR Schedule",
             category="RES/sigmas",
             description="A time grid built in logSNR, from the model's largest sigma to 0, for eps, v, EDM and flow models. "
-            "Also offered as the schedulers logsnr_arctan, logsnr_uniform and logsnr_power.",
+            "Also offered as the schedulers logsnr_arctan and logsnr_uniform.",
             search_aliases=["res", "scheduler", "sigmas", "logsnr", "karras", "lambda"],
             inputs=[
                 io.Model.Input("model", tooltip="The model whose sigmas the grid spans."),
@@ -131,8 +135,8 @@ class RESLogSNRSchedule(_Schedule):
                     "spacing",
                     options=[_spacing_option(name) for name in SPACINGS],
                     tooltip="uniform: equal steps in logSNR. power: fine steps at one end. edm_rho: the EDM (Karras) grid. "
-                    "arctan: between uniform and kl_optimal, the best measured. cosine: fine at both ends. "
-                    "dense_middle: fine between them.",
+                    "arctan: between uniform and kl_optimal, the best measured. beta: the host's beta scheduler with alpha and "
+                    "beta free; 0.5 and 0.7 are beta57. tangent: bong_tangent, fine at both ends of sigma on flow models.",
                 ),
                 *_further_inputs(),
             ],

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .spacings import Ends, spaced
+from .spacings import SPACINGS, Ends, spaced
 from .time_maps import FLOW, TimeMap
 
 # Where a flow grid's finite part lies, in lambda. Measured on the digits by `benchmarks/choices.py`: the best interval
@@ -27,10 +27,16 @@ INVERSION_START = 1.0 / 3.0
 
 
 class SigmaRange(NamedTuple):
-    """What a schedule needs to know of a model, in its own sigma."""
+    """What a schedule needs to know of a model, in its own sigma.
+
+    Attributes:
+        sigma_min, sigma_max: its smallest and largest sigma.
+        timesteps: 1 / (1 + e^lambda) at `spacings.timestep_places` of its timesteps, rising; for the spacing beta.
+    """
 
     sigma_min: float
     sigma_max: float
+    timesteps: tuple[float, ...] = ()
 
 
 def logsnr_grid(
@@ -70,7 +76,10 @@ def logsnr_grid(
     if not 0.1 <= composition <= 0.9:
         raise ValueError(f"composition must be between 0.1 and 0.9, got {composition!r}.")
     ends = _model_ends(sigma_range, time) if logsnr_range is None else _given_ends(logsnr_range, sigma_range, time)
-    u = np.linspace(0.0, 1.0, steps)[1:]
+    to_zero = logsnr_range is None and spacing in SPACINGS and SPACINGS[spacing].to_zero
+    if to_zero:
+        ends = ends._replace(last=math.inf)
+    u = np.linspace(0.0, 1.0, steps + to_zero)[1:steps]
     u = u * (1.0 - composition) / (composition + u * (1.0 - 2.0 * composition))  # 1/2 at u = composition, never steep
     lam = spacing(u, ends) if callable(spacing) else spaced(spacing, u, ends, parameters or {})
     first = sigma_range.sigma_max if logsnr_range is None else time.sigma(ends.start)
@@ -83,15 +92,15 @@ def logsnr_grid(
 
 
 def _model_ends(sigma_range: SigmaRange, time: TimeMap) -> Ends:
-    sigma_min, sigma_max = sigma_range
+    sigma_min, sigma_max, timesteps = sigma_range
     if not 0.0 < sigma_min < sigma_max < math.inf:
         raise ValueError(f"a model's sigmas must satisfy 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}.")
     start, last = time.lam(sigma_max), time.lam(sigma_min)
     if time is not FLOW:
-        return Ends(start, start, last)
+        return Ends(start, start, last, timesteps)
     first = max(start, FLOW_INTERIOR[0])
     # a model that ends earlier keeps its end, as long as that lies inside
-    return Ends(start, first, min(last, FLOW_INTERIOR[1]) if last > first else FLOW_INTERIOR[1])
+    return Ends(start, first, min(last, FLOW_INTERIOR[1]) if last > first else FLOW_INTERIOR[1], timesteps)
 
 
 def _given_ends(logsnr_range: tuple[float, float], sigma_range: SigmaRange, time: TimeMap) -> Ends:
@@ -102,7 +111,7 @@ def _given_ends(logsnr_range: tuple[float, float], sigma_range: SigmaRange, time
             f"start_logsnr must be {2.0 * least:.4g} or more, the model's largest sigma, and below end_logsnr, which must be 40 "
             f"or less; got {2.0 * first:g} and {2.0 * last:g}."
         )
-    return Ends(first, first, last)
+    return Ends(first, first, last, sigma_range.timesteps)
 
 
 def directed(grid: torch.Tensor, time: TimeMap, direction: str) -> torch.Tensor:

@@ -7,8 +7,10 @@ power         with u^power in the place of u; below 1 the fine steps are near th
 edm_rho       e^(-lambda / rho) uniform in u: the EDM grid (arXiv 2206.00364, eq. 5) in s = sigma / alpha
 arctan        (1 - weight) of uniform and weight of a grid with arctan(s / turn) uniform in u, which may start at s = inf. Weight
               1 and turn 1 are Align Your Steps' optimum for Gaussian data (arXiv 2404.14507), the host's kl_optimal on eps models
-cosine        (1 - cos(pi u)) / 2 in the place of u: fine steps at both ends
-dense_middle  u + density sin(2 pi u) / (2 pi) in the place of u: steps 1 - density as long in the middle
+beta          quantiles of the beta distribution of the model's timesteps, the host's `beta` (arXiv 2407.12173)
+tangent       two arcs of arctan that meet at a level, in w = sigma / (alpha + sigma), which is sigma on flow models
+
+In beta and tangent the step to sigma 0 is one of u's: u = i / steps. In the others the last sigma above 0 is at u = 1.
 """
 
 import math
@@ -16,6 +18,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+
+from .time_maps import FLOW
 
 
 class Parameter(NamedTuple):
@@ -32,10 +36,12 @@ class Spacing(NamedTuple):
     Attributes:
         lam: function (u, ends, **parameters) -> lambda at u in (0, 1].
         parameters: by name.
+        to_zero: whether the step to sigma 0 is one of u's; `ends.last` is then inf where the model's own ends are kept.
     """
 
     lam: Callable[..., np.ndarray]
     parameters: dict[str, Parameter]
+    to_zero: bool = False
 
 
 class Ends(NamedTuple):
@@ -45,11 +51,13 @@ class Ends(NamedTuple):
         start: its first sigma; -inf for one without signal.
         first: where its finite part begins: `start`, if that is finite.
         last: its last sigma above 0.
+        timesteps: of the model, see `model_kinds.py`; only beta reads them.
     """
 
     start: float
     first: float
     last: float
+    timesteps: tuple[float, ...] = ()
 
 
 def _uniform(u: np.ndarray, ends: Ends) -> np.ndarray:
@@ -71,12 +79,56 @@ def _arctan(u: np.ndarray, ends: Ends, weight: float, turn: float) -> np.ndarray
     return (1.0 - weight) * _uniform(u, ends) - weight * np.log(turn * np.tan((1.0 - u) * from_angle + u * to_angle))
 
 
-def _cosine(u: np.ndarray, ends: Ends) -> np.ndarray:
-    return _uniform((1.0 - np.cos(np.pi * u)) / 2.0, ends)
+def _beta(u: np.ndarray, ends: Ends, alpha: float, beta: float) -> np.ndarray:
+    from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 (slow to import)
+    from scipy.special import betaincinv  # noqa: PLC0415
+
+    if not ends.timesteps:
+        raise ValueError("spacing 'beta' needs the model's timesteps, which are not known here; choose another spacing.")
+    levels = np.array(ends.timesteps)
+    level = PchipInterpolator(timestep_places(len(levels)), levels)
+
+    def share(lam: float) -> float:
+        wanted = FLOW.sigma(lam)
+        if levels[0] < wanted < levels[-1]:
+            return float(level.solve(wanted, extrapolate=False)[0])
+        return float(wanted >= levels[-1])
+
+    if FLOW.sigma(ends.last) < levels[0] * (1.0 - 1e-6) and ends.last < math.inf:
+        limit = 2.0 * float(_lam_of_level(levels[0]))
+        raise ValueError(
+            f"end_logsnr must be at most {limit:.4g} for the spacing 'beta', the model's last timestep; choose another."
+        )
+    first, last = share(ends.start), share(ends.last)
+    return _lam_of_level(level(last + (first - last) * betaincinv(alpha, beta, 1.0 - u)))
 
 
-def _dense_middle(u: np.ndarray, ends: Ends, density: float) -> np.ndarray:
-    return _uniform(u + density * np.sin(2.0 * np.pi * u) / (2.0 * np.pi), ends)
+def timestep_places(count: int) -> np.ndarray:
+    """Shares of a model's timesteps at which they are known: Chebyshev's, dense at both ends, where beta's quantiles are."""
+    return (1.0 - np.cos(np.pi * np.arange(count) / (count - 1))) / 2.0
+
+
+def _tangent(u: np.ndarray, ends: Ends, pivot: float, slope: float, middle: float) -> np.ndarray:
+    steps = len(u) + 1  # u leaves out the first sigma
+    count = steps + 2
+    turn = min(max(2, int(count * pivot)), steps)  # points of the first arc
+    steepness = slope * 40.0 / count
+
+    def arc(x: np.ndarray, center: int, last: int) -> np.ndarray:
+        angle = np.arctan(steepness * (center - x))
+        from_angle, to_angle = np.arctan(steepness * (center - np.array([0.0, last])))
+        return (angle - to_angle) / (from_angle - to_angle)
+
+    x = u * steps
+    upper = middle + (1.0 - middle) * arc(x, turn, turn - 1)
+    lower = middle * arc(x - (turn - 1), 0, steps - (turn - 1))
+    first, last = FLOW.sigma(ends.start), FLOW.sigma(ends.last)
+    return _lam_of_level(last + (first - last) * np.where(x <= turn - 1, upper, lower))
+
+
+def _lam_of_level(level: np.ndarray) -> np.ndarray:
+    """lambda where sigma / (alpha + sigma) is `level`."""
+    return np.log1p(-level) - np.log(level)
 
 
 # The defaults of arctan were chosen by exp_res on the development cases: weights of 0.3 to 0.5 and turns of 1 to 2 measure
@@ -86,8 +138,12 @@ SPACINGS = {
     "uniform": Spacing(_uniform, {}),
     "power": Spacing(_power, {"power": Parameter(0.9, 0.25, 4.0)}),
     "edm_rho": Spacing(_edm_rho, {"rho": Parameter(7.0, 1.0, 100.0)}),
-    "cosine": Spacing(_cosine, {}),
-    "dense_middle": Spacing(_dense_middle, {"density": Parameter(0.5, 0.0, 0.95)}),
+    "beta": Spacing(_beta, {"alpha": Parameter(0.6, 0.3, 5.0), "beta": Parameter(0.6, 0.3, 5.0)}, to_zero=True),
+    "tangent": Spacing(
+        _tangent,
+        {"pivot": Parameter(0.6, 0.1, 0.9), "slope": Parameter(0.2, 0.01, 2.0), "middle": Parameter(0.5, 0.05, 0.95)},
+        to_zero=True,
+    ),
 }
 
 

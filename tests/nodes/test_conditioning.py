@@ -238,7 +238,7 @@ def test_the_network_is_called_at_every_sigma_of_the_schedule_to_the_bit(pack, n
     """Hooks, the host's and those of other packs, look sigmas up in the schedule by equality, and expect them to fall."""
     import comfy.samplers
 
-    for scheduler in ("simple", "normal", "karras", "beta", "kl_optimal", "logsnr_uniform", "logsnr_power"):
+    for scheduler in ("simple", "normal", "karras", "beta", "kl_optimal", "logsnr_uniform", "logsnr_arctan"):
         model = gaussian_model(kind)
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, 9)
         sample(model, name, sigmas, noise_like((1, 2, 2, 2)), condition(0.0))

@@ -63,7 +63,7 @@ BREAKS = {
     "RESLabMeasure.vae was optional and is required": lambda s: _inputs(s, "RESLabMeasure")["vae"].update(required=True),
     "RESLabMeasure's outputs were": lambda s: s["nodes"]["RESLabMeasure"]["outputs"].reverse(),
     "sampler exp_res_2m is gone": lambda s: s["samplers"].remove("exp_res_2m"),
-    "scheduler logsnr_power is gone": lambda s: s["schedulers"].remove("logsnr_power"),
+    "scheduler logsnr_arctan is gone": lambda s: s["schedulers"].remove("logsnr_arctan"),
 }
 
 

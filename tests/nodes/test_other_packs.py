@@ -9,7 +9,7 @@ from prompts import PLAIN, calls_of, check_good, custom, ksampler, schedule
 from samplers.adaptive import ADAPTIVE_SAMPLERS
 from samplers.res import SAMPLERS
 
-OURS = {"sampler_name": [*SAMPLERS, *ADAPTIVE_SAMPLERS], "scheduler": ["logsnr_uniform", "logsnr_power", "logsnr_arctan"]}
+OURS = {"sampler_name": [*SAMPLERS, *ADAPTIVE_SAMPLERS], "scheduler": ["logsnr_uniform", "logsnr_arctan"]}
 LISTS = [(node, name) for node in ("KSampler", "KSamplerAdvanced") for name in OURS]
 LISTS += [("KSamplerSelect", "sampler_name"), ("BasicScheduler", "scheduler")]
 
@@ -88,10 +88,10 @@ def test_ours_and_theirs_are_listed_once(beside, node, name):
 def test_each_name_runs_the_code_of_its_pack(beside):
     server, habits = beside
     taken = "takes names" in habits
-    check_good(ksampler(server, "exp_res_2m", "eps", scheduler="logsnr_power"), calls_of("exp_res_2m", 5))
+    check_good(ksampler(server, "exp_res_2m", "eps", scheduler="logsnr_arctan"), calls_of("exp_res_2m", 5))
     assert _of_theirs(ksampler(server, "theirs", "eps"), 7.0)
     assert ksampler(server, "exp_res_2m", "eps", scheduler="of_theirs")["calls"] == 2
-    facts = ksampler(server, "exp_res", "eps", scheduler="logsnr_power")
+    facts = ksampler(server, "exp_res", "eps", scheduler="logsnr_arctan")
     assert _of_theirs(facts, 5.0) if taken else facts["calls"] == calls_of("exp_res", 5)
     assert ksampler(server, "exp_res_2m", "eps", scheduler="logsnr_uniform")["calls"] == (2 if taken else 5)
 

@@ -33,7 +33,7 @@ def _picture(server, kind="eps", plot=None, **graph_inputs):
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 def test_every_axis_and_number_of_sigmas(server, kind):
     a, model = ["a", 0], ["model", 0]
-    grids = {"a": {"steps": 8}, "b": {"steps": 5, "spacing": "cosine"}}
+    grids = {"a": {"steps": 8}, "b": {"steps": 5, "spacing": "tangent"}}
     pictures = [
         _picture(server, kind, _plot(sigmas=a), **grids),
         _picture(server, kind, _plot(sigmas=a, model=model), **grids),

@@ -46,8 +46,9 @@ def widgets():
 def test_it_is_what_the_node_gives(pack, host, route, node, inputs, kind):
     """And what the node says to the picture after a run asks for the same again."""
     [model] = host.NODE_CLASS_MAPPINGS["RESToyModel"].execute("digits", kind={"kind": kind, "shift": 3.0}, width=0.1).result
-    sampling = model.get_model_object("model_sampling")
-    shape = {"kind": MODELS[kind]["kind"], "sigma_min": float(sampling.sigma_min), "sigma_max": float(sampling.sigma_max)}
+    host_module = sys.modules[route.__package__ + ".host"]
+    shape = {"kind": MODELS[kind]["kind"], **host_module.sigma_range(model.get_model_object("model_sampling"))._asdict()}
+    shape = json.loads(json.dumps(shape))
     drawn = route.grid(body(node, shape, **inputs))
     nested = {name: value for name, value in inputs.items() if "." not in name}
     for name, value in inputs.items():
@@ -116,6 +117,9 @@ WRONG = {
     "range": (body(model={"kind": "ve", "sigma_min": 2, "sigma_max": 1}), "sigma_min < sigma_max"),
     "flow above 1": (body(model={"kind": "flow", "sigma_min": 0.1, "sigma_max": 2}), "1 at most on flow"),
     "sigma": (body(model={"kind": "ve", "sigma_min": None, "sigma_max": 2}), "sigma_min of model must be a number"),
+    "timesteps": (body(model={**MODELS["eps"], "timesteps": [0.1, 0.1]}), "timesteps of model must rise"),
+    "too many": (body(model={**MODELS["eps"], "timesteps": [0.1] * 101}), "must be a list of 2 to 100 numbers or empty"),
+    "no timesteps": (body(model=MODELS["eps"], spacing="beta"), "needs the model's timesteps"),
     "work": (body(steps=10000, denoise=0.01), "steps / denoise must be at most 100000"),
     "point": (body("RESLogSNRCurve", curve="[[0, 0], [2, 1]]"), "curve: point 2"),
     "curve": (body("RESLogSNRCurve", curve=3), "curve must be text, got 3"),

@@ -76,7 +76,7 @@ def test_ksampler_advanced_in_two_parts(server, name, kind):
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
-@pytest.mark.parametrize("scheduler", ["logsnr_uniform", "logsnr_power"])
+@pytest.mark.parametrize("scheduler", ["logsnr_uniform", "logsnr_arctan"])
 def test_schedulers_by_name(server, scheduler, kind):
     check_good(ksampler(server, "euler", kind, 8, scheduler=scheduler), 8)
     inputs = {"model": ["model", 0], "scheduler": scheduler, "steps": 5, "denoise": 0.8}

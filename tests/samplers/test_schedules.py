@@ -2,17 +2,18 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from samplers.model_kinds import edm, flow, of_table, stable_diffusion
 from samplers.schedules import FLOW_INTERIOR, SigmaRange, denoise_tail, logsnr_grid
 from samplers.spacings import SPACINGS
 from samplers.time_maps import FLOW, VE
 
-SD = SigmaRange(0.0291675, 14.614642)
-ZSNR = SigmaRange(0.0291675, 4518.0)
-SD3 = SigmaRange(0.003, 1.0)
-MODELS = {"sd": (SD, VE), "zsnr": (ZSNR, VE), "flow": (SD3, FLOW)}
+SD, SD3 = stable_diffusion(), flow(3.0)
+ZSNR = SD._replace(sigma_max=4518.0, timesteps=(*SD.timesteps[:-1], 4518.0 / 4519.0))
+MODELS = {"sd": (SD, VE), "zsnr": (ZSNR, VE), "edm": (edm(0.002, 80.0), VE), "flow": (SD3, FLOW)}
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 20, 1000])
@@ -24,7 +25,7 @@ def test_ends_and_order(model, spacing, steps):
     assert sigmas.shape == (steps + 1,) and sigmas.dtype == torch.float32
     assert float(sigmas[0]) == pytest.approx(sigma_range.sigma_max, rel=1e-6) and sigmas[-1] == 0
     assert (sigmas[1:] < sigmas[:-1]).all()
-    if steps > 1 and time is VE:
+    if steps > 1 and time is VE and not SPACINGS[spacing].to_zero:
         assert float(sigmas[-2]) == pytest.approx(sigma_range.sigma_min, rel=1e-6)
 
 
@@ -83,20 +84,72 @@ def test_arctan_without_weight_is_uniform():
         torch.testing.assert_close(logsnr_grid(12, *model, "arctan", {"weight": 0.0}), logsnr_grid(12, *model))
 
 
-def test_cosine_and_dense_middle_are_fine_where_they_say():
-    for spacing, finest in (("cosine", (0, -1)), ("dense_middle", (9, 9))):
-        steps = -logsnr_grid(20, SD, VE, spacing)[:-1].double().log()
-        steps = steps.diff()
-        least = float(steps.min())
-        assert all(float(steps[i]) == pytest.approx(least, rel=1e-3) for i in finest), spacing
-    assert least == pytest.approx(0.5 * float(steps.mean()), rel=0.02), "density 0.5: half as long"
+@pytest.mark.parametrize("model", ["sd", "edm", "flow 1", "flow 3", "flux"])
+@pytest.mark.parametrize("alpha, beta", [(0.6, 0.6), (0.5, 0.7), (1.0, 1.0), (2.0, 3.0)])
+def test_beta_is_the_hosts_up_to_its_rounding_to_timesteps(host, model, alpha, beta):
+    """Ours lies within the timestep below and the timestep above the host's, which rounds to the nearest."""
+    import comfy.model_sampling as ms
+    import comfy.samplers
+
+    flows = {"flow 1": ms.ModelSamplingDiscreteFlow, "flow 3": ms.ModelSamplingDiscreteFlow, "flux": ms.ModelSamplingFlux}
+    sampling = {"sd": ms.ModelSamplingDiscrete, "edm": ms.ModelSamplingContinuousEDM, **flows}[model]()
+    if model == "flow 3":
+        sampling.set_parameters(shift=3.0)
+    table, time = sampling.sigmas.double().numpy(), FLOW if model in flows else VE
+    theirs = comfy.samplers.beta_scheduler(sampling, 20, alpha, beta)
+    ours = logsnr_grid(20, of_table(table, time), time, "beta", {"alpha": alpha, "beta": beta})
+    assert len(theirs) == len(ours) and ours[0] == theirs[0] and ours[-1] == theirs[-1] == 0.0
+    index = np.searchsorted(table, theirs[:-1].double().numpy() * (1 - 1e-6))
+    places = np.interp(ours[:-1].double().numpy(), table, np.arange(len(table)))
+    np.testing.assert_allclose(places, index, atol=0.6)
+
+
+def test_the_model_kinds_are_the_hosts(host):
+    import comfy.model_sampling as ms
+
+    three = ms.ModelSamplingDiscreteFlow()
+    three.set_parameters(shift=3.0)
+    edm_model = ms.ModelSamplingContinuousEDM()
+    for ours, sampling, time in (
+        (SD, ms.ModelSamplingDiscrete(), VE),
+        (edm(0.002, 120.0), edm_model, VE),
+        (SD3, three, FLOW),
+    ):
+        theirs = of_table(sampling.sigmas.double().numpy(), time)
+        np.testing.assert_allclose([*ours[:2], *ours.timesteps], [*theirs[:2], *theirs.timesteps], rtol=1e-5)
+
+
+def bong_tangent(steps):
+    """The formula of RES4LYF's scheduler of that name."""
+    n = steps + 2
+    m, k = int(0.6 * n), 8.0 / n
+
+    def arc(count, p, start, end):
+        f = [(1.0 + 2.0 / math.pi * math.atan(-k * (x - p))) / 2.0 for x in range(count)]
+        return [end + (start - end) * (value - f[-1]) / (f[0] - f[-1]) for value in f]
+
+    return [*arc(m, m, 1.0, 0.5)[:-1], *arc(n - m, 0, 0.5, 0.0)]
+
+
+@pytest.mark.parametrize("steps", [2, 4, 8, 10, 20, 50])
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_tangent_is_bong_tangent_on_flow(steps, shift):
+    ours = logsnr_grid(steps, flow(shift), FLOW, "tangent")
+    torch.testing.assert_close(ours.double(), torch.tensor(bong_tangent(steps), dtype=torch.float64), rtol=0, atol=1e-7)
+
+
+def test_tangent_on_eps_has_the_same_levels_below_the_models_largest():
+    sigmas = logsnr_grid(20, SD, VE, "tangent").double()
+    level = sigmas / (1.0 + sigmas)
+    torch.testing.assert_close(level, level[0] * torch.tensor(bong_tangent(20), dtype=torch.float64), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("composition", [0.2, 0.5, 0.8])
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_composition_is_the_share_of_the_steps_in_the_noisier_half(spacing, composition):
     """After that share of the steps the grid is where it would be half way without."""
-    plain, biased = (logsnr_grid(101, SD, VE, spacing, composition=c)[:-1].double().log() for c in (0.5, composition))
+    steps = 101 - SPACINGS[spacing].to_zero
+    plain, biased = (logsnr_grid(steps, SD, VE, spacing, composition=c)[:-1].double().log() for c in (0.5, composition))
     assert float(biased[round(100 * composition)]) == pytest.approx(float(plain[50]), abs=0.01)
 
 
@@ -125,7 +178,12 @@ def test_denoise_keeps_the_tail(denoise, length):
         (lambda: logsnr_grid(5, SD, VE, "bogus"), "spacing must be one of"),
         (lambda: logsnr_grid(5, SD, VE, "power", {"power": 0.0}), "power of spacing 'power' must be between 0.25 and 4, got 0"),
         (lambda: logsnr_grid(5, SD, VE, "edm_rho", {"rho": math.nan}), "between 1 and 100, got nan"),
-        (lambda: logsnr_grid(5, SD, VE, "cosine", {"rho": 7.0}), "spacing 'cosine' has no rho; it has no parameters"),
+        (lambda: logsnr_grid(5, SD, VE, "uniform", {"rho": 7.0}), "spacing 'uniform' has no rho; it has no parameters"),
+        (lambda: logsnr_grid(5, SigmaRange(0.03, 14.6), VE, "beta"), "needs the model's timesteps"),
+        (
+            lambda: logsnr_grid(5, SD, VE, "beta", logsnr_range=(-1.0, 9.0)),
+            "end_logsnr must be at most 7.069 for the spacing 'beta'",
+        ),
         (lambda: logsnr_grid(5, SD, VE, composition=0.0), "composition must be between 0.1 and 0.9, got 0.0"),
         (lambda: logsnr_grid(5, SD, VE, logsnr_range=(-9.0, 7.0)), "start_logsnr must be -5.364 or more, .* got -9 and 7"),
         (lambda: logsnr_grid(5, SD, VE, logsnr_range=(3.0, 3.0)), "below end_logsnr"),

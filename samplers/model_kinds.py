@@ -1,0 +1,38 @@
+"""Kinds of models by what a schedule needs to know of them: for SIGMAS without a model, and for pictures before a run."""
+
+import numpy as np
+
+from .schedules import SigmaRange
+from .spacings import timestep_places
+from .time_maps import FLOW, VE, TimeMap
+
+_KNOWN_TIMESTEPS = 65  # by monotone cubic interpolation they are right to a tenth of a timestep
+
+
+def of_table(sigmas: np.ndarray, time: TimeMap) -> SigmaRange:
+    """The range of a model whose timesteps have these sigmas.
+
+    Args:
+        sigmas: (timesteps,), rising and above 0.
+        time: the model's time map, `VE` or `FLOW`.
+    """
+    known = np.exp(np.interp(timestep_places(_KNOWN_TIMESTEPS), np.linspace(0.0, 1.0, len(sigmas)), np.log(sigmas)))
+    levels = tuple(FLOW.sigma(time.lam(sigma)) for sigma in known.tolist())
+    return SigmaRange(float(sigmas[0]), float(sigmas[-1]), levels)
+
+
+def stable_diffusion() -> SigmaRange:
+    """Stable Diffusion 1.5 and SDXL: variances linear in their square root from 0.00085 to 0.012 over 1000 timesteps."""
+    kept = np.cumprod(1.0 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
+    return of_table(np.sqrt((1.0 - kept) / kept), VE)
+
+
+def edm(sigma_min: float, sigma_max: float) -> SigmaRange:
+    """EDM models, whose timesteps the host spaces equally in log sigma."""
+    return of_table(np.geomspace(sigma_min, sigma_max, 1000), VE)
+
+
+def flow(shift: float) -> SigmaRange:
+    """Rectified flow: sigma = shift t / (1 + (shift - 1) t) at 1000 equal t."""
+    t = np.arange(1, 1001) / 1000.0
+    return of_table(shift * t / (1.0 + (shift - 1.0) * t), FLOW)
