@@ -3,6 +3,7 @@
 A network of eps means nothing without its process and K, so a file that does not name them all is refused.
 """
 
+import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -44,11 +45,10 @@ class Checkpoint(NamedTuple):
     network: CLDNetwork
 
 
-def save(path: str | os.PathLike[str], network: CLDNetwork, sde: "CLD", kind: str) -> None:
-    """Write weights in half precision, and constants and statistics in float32.
+def to_bytes(network: CLDNetwork, sde: "CLD", kind: str) -> bytes:
+    """The content of a file: weights in half precision, and constants and statistics in float32.
 
     Args:
-        path: of the file.
         network: trained for this process.
         sde: the process.
         kind: "R" or "L".
@@ -60,7 +60,7 @@ def save(path: str | os.PathLike[str], network: CLDNetwork, sde: "CLD", kind: st
     tensors = {
         name: (tensor.half() if name in learnt else tensor.float()).contiguous() for name, tensor in network.state_dict().items()
     }
-    safetensors.torch.save_file(tensors, path, metadata)
+    return safetensors.torch.save(tensors, metadata | {"checksum": _checksum(metadata, tensors)})
 
 
 def load(path: str | os.PathLike[str], process: Callable[..., "CLD"]) -> Checkpoint:
@@ -99,7 +99,17 @@ def _checkpoint(file: safetensors.safe_open, process: Callable[..., Any]) -> Che
     constants = _constants(metadata)
     network, sde = _network(metadata, file), process(**constants)
     _check_coordinates(network, sde, metadata["kind"], constants)
+    if _text(metadata, "checksum") != _checksum(metadata, network.state_dict()):
+        raise ValueError("it is damaged: its content has another checksum. Copy or download it again.")
     return Checkpoint(sde, metadata["kind"], network)
+
+
+def _checksum(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> str:
+    """64 hexadecimal digits for metadata, less the checksum itself, and weights."""
+    digest = hashlib.sha256(repr(sorted((key, text) for key, text in metadata.items() if key != "checksum")).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _check_coordinates(network: CLDNetwork, sde: "CLD", kind: str, constants: dict[str, float]) -> None:

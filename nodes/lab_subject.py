@@ -105,6 +105,11 @@ class Subject:
         return len(self.latent["samples"])
 
     @property
+    def shape(self) -> torch.Size:
+        """Of the latent, (batch, channels, ...)."""
+        return self.latent["samples"].shape
+
+    @property
     def fingerprint(self) -> str:
         """Of everything a run depends on besides sampler, sigmas and seed."""
         guider, versions = self.guider, (HOST_VERSION, pack_digest(), torch.__version__)

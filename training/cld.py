@@ -228,10 +228,9 @@ def run(options) -> None:
     training = load_state(options.resume) if options.resume else begin(options.kind or "R", options.steps or STEPS)
     state = options.resume or OUTPUT / f"digits_cld_{training.kind}.training.pt"
     output = options.output or OUTPUT / f"digits_cld_{training.kind}.safetensors"
-    output.parent.mkdir(parents=True, exist_ok=True)
     print(f"state of the run: {state}")
     train(training, state=state)
-    cld_checkpoint.save(output, training.average, CLD(), training.kind)
+    disk.write(output, cld_checkpoint.to_bytes(training.average, CLD(), training.kind))
     _, kind, network = cld_checkpoint.load(output, CLD)
     print(report(network, kind))
     print(f"{sum(p.numel() for p in network.parameters()):,} parameters, {output.stat().st_size:,} bytes in {output}")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-_DIRECTIONS, _SEED = 128, 17
+DIRECTIONS, _SEED = 128, 17
 
 
 class Spread(NamedTuple):
@@ -61,7 +61,7 @@ def sliced_distance(samples: torch.Tensor, others: torch.Tensor) -> torch.Tensor
     flat, other = samples.double().flatten(1), others.double().flatten(1)
     generator = torch.Generator().manual_seed(_SEED)
     distances, spreads = [], []
-    for _ in range(_DIRECTIONS):  # one by one: of a video's latent all of them together are gigabytes
+    for _ in range(DIRECTIONS):  # one by one: of a video's latent all of them together are gigabytes
         direction = torch.randn(flat.shape[1], generator=generator, dtype=torch.float64)
         direction /= direction.norm()
         along, along_other = ((batch @ direction).sort().values for batch in (flat, other))

@@ -8,7 +8,7 @@ import torch
 
 from ..schedules import SigmaRange
 from ..time_maps import TimeMap
-from .distances import Spread, relative_distance, sliced_distance, spread
+from .distances import DIRECTIONS, Spread, relative_distance, sliced_distance, spread
 from .fingerprint import fingerprint
 from .reference import CAP, TOLERANCE, Reference, converge, reference_floor, reference_grid
 from .steps import most_steps
@@ -82,8 +82,8 @@ class Runner(Protocol):
         """Of the noise."""
 
     @property
-    def batch(self) -> int:
-        """Items of a run."""
+    def shape(self) -> Sequence[int]:
+        """Of the samples, (batch, ...)."""
 
     def run(self, sampler: Any, sigmas: torch.Tensor) -> Run:
         """Sample."""
@@ -213,7 +213,7 @@ class Measurement:
             except Exception as error:  # of another pack's code: anything
                 self.notes.append(f"{entry.name} cannot run: {_short(error)}")
                 continue
-            if habits.stochastic and self._runner.batch < 2:
+            if habits.stochastic and self._runner.shape[0] < 2:
                 self.notes.append(
                     f"{entry.name} draws noise, and of one item there is no distribution; take a batch of 32 or more"
                 )
@@ -297,7 +297,7 @@ class Measurement:
         """A level of the reference; each is kept, as they are the longest runs of all."""
         sigmas = reference_grid(steps, start, reference_floor(self._of_model, self._time), self._time)
         key = fingerprint("reference", self._subject, self._reference_sampler, sigmas)
-        record = None if self._fresh else self._store.get(key, tensors=("samples",))
+        record = None if self._fresh else self._store.get(key, tensors={"samples": self._runner.shape}, finite=True)
         if record is None:
             samples = self._runner.run(self._reference_sampler, sigmas).samples
             self._store.put(key, {"steps": steps}, {"samples": samples})
@@ -338,7 +338,8 @@ class Measurement:
         return self._cell(plan, run.calls, run.seconds, distance(run.samples, reference.samples), run.samples[0].clone())
 
     def _kept(self, plan: Planned) -> Record | None:
-        return self._store.get(plan.key, {"calls": int, "seconds": float}, ("distances", "first"))
+        shapes = {"distances": (DIRECTIONS if plan.stochastic else self._runner.shape[0],), "first": self._runner.shape[1:]}
+        return self._store.get(plan.key, {"calls": int, "seconds": float}, shapes)
 
     def _from_store(self, plan: Planned) -> Cell | None:
         record = self._kept(plan)

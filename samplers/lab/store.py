@@ -3,8 +3,9 @@
 import contextlib
 import json
 import logging
+import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,10 @@ import safetensors.torch
 import torch
 
 from .. import disk
+from .fingerprint import fingerprint
 
-FORMAT = "1"
+FORMAT = "2"
+_UNSIGNED = "1"  # of records that were kept before they had a checksum
 _MAX_FACTS = 1_000_000  # characters
 MOST_BYTES = 8 * 2**30
 
@@ -41,13 +44,20 @@ class Store:
         self._folder, self._most_bytes = folder, most_bytes
         self.trouble: str | None = None
 
-    def get(self, key: str, facts: Mapping[str, type] | None = None, tensors: Collection[str] = ()) -> Record | None:
-        """The record of a key; None if there is none, or none that this version can read, which is left where it is.
+    def get(
+        self,
+        key: str,
+        facts: Mapping[str, type] | None = None,
+        tensors: Mapping[str, Sequence[int] | None] | None = None,
+        finite: bool = False,
+    ) -> Record | None:
+        """The record of a key, as it was put; None if there is none, or only one that is damaged or of another version.
 
         Args:
             key: of `put`.
-            facts: what it must hold, and of what type.
-            tensors: names of tensors of floating-point numbers that it must hold.
+            facts: what it must hold, and of what type; floats must be finite.
+            tensors: names and shapes of tensors of float32 or float64 that it must hold; a shape of None is any.
+            finite: whether these tensors may hold neither NaN nor infinity.
         """
         path = self._path(key)
         if not path.is_file():
@@ -55,24 +65,27 @@ class Store:
         try:
             with safetensors.safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT or metadata.get("key") != key:
+                if metadata.get("format") not in (FORMAT, _UNSIGNED) or metadata.get("key") != key:
                     raise ValueError(f"it is of format {metadata.get('format')!r:.20}, not {FORMAT!r}")
                 if len(metadata["facts"]) > _MAX_FACTS:
                     raise ValueError("it is too long")
                 # copies: what the file itself backs would keep Windows from replacing it
                 of_file = {name: file.get_tensor(name).clone() for name in file.keys()}
-                record = Record(json.loads(metadata["facts"]), of_file)
-            _check(record, facts or {}, tensors)
+            if metadata["format"] == FORMAT and metadata.get("checksum") != fingerprint(key, metadata["facts"], of_file):
+                raise ValueError("it is damaged: its content has another checksum")
+            record = Record(json.loads(metadata["facts"]), of_file)
+            _check(record, facts or {}, tensors or {}, finite)
             with contextlib.suppress(OSError):
                 os.utime(path)
             return record
         except (OSError, ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
-            logging.getLogger(__name__).warning("%s is not used and will be made anew: %s.", path, error)
+            logging.getLogger(__name__).warning("%s is not used and is computed again: %s.", path, error)
             return None
 
     def put(self, key: str, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
         """Keep a record, whole or not at all. Where the disk refuses, `trouble` says so and work goes on."""
-        metadata = {"format": FORMAT, "key": key, "facts": json.dumps(dict(facts))}
+        metadata, tensors = {"format": FORMAT, "key": key, "facts": json.dumps(dict(facts))}, dict(tensors)
+        metadata["checksum"] = fingerprint(key, metadata["facts"], tensors)
         data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
         try:
             disk.write(self._path(key), data)
@@ -80,7 +93,7 @@ class Store:
         except OSError as error:
             if self.trouble is None:
                 logging.getLogger(__name__).warning("results cannot be kept in %s: %s.", self._folder, error)
-            self.trouble = f"results could not be kept in {self._folder} ({error}); free space there, or they are computed anew"
+            self.trouble = f"results could not be kept in {self._folder} ({error}); free space there, or they are computed again"
 
     def _make_room(self, newest: Path) -> None:
         """Remove what was used longest ago until the rest may stay. What another process removes or reads is passed over."""
@@ -102,13 +115,20 @@ class Store:
         return self._folder / f"{key}.safetensors"
 
 
-def _check(record: Record, facts: Mapping[str, type], tensors: Collection[str]) -> None:
+def _check(record: Record, facts: Mapping[str, type], tensors: Mapping[str, Sequence[int] | None], finite: bool) -> None:
     """Raise a ValueError for a record that lacks what it must hold."""
     if not isinstance(record.facts, dict):
         raise ValueError("its facts are no object")
     for name, kind in facts.items():
         if type(record.facts.get(name)) is not kind:
             raise ValueError(f"its {name!r} is no {kind.__name__}")
-    for name in tensors:
-        if name not in record.tensors or not record.tensors[name].is_floating_point():
-            raise ValueError(f"its {name!r} is no tensor of floating-point numbers")
+        if kind is float and not math.isfinite(record.facts[name]):
+            raise ValueError(f"its {name!r} is not finite")
+    for name, shape in tensors.items():
+        tensor = record.tensors.get(name)
+        if tensor is None or tensor.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"its {name!r} is no tensor of float32 or float64")
+        if shape is not None and tensor.shape != torch.Size(shape):
+            raise ValueError(f"its {name!r} has the shape {tuple(tensor.shape)}, not {tuple(shape)}")
+        if finite and not tensor.isfinite().all():
+            raise ValueError(f"its {name!r} holds NaN or infinity")

@@ -1,10 +1,11 @@
 """A calibrated plan as a small JSON file: its grid, its numbers, and where they come from."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -72,7 +73,8 @@ class CalibrationFile:
         """The file's text."""
         stages = [{"scale": scale, "outputs": outputs, "states": states} for scale, outputs, states in self.stages]
         data = {"format": FORMAT, "version": VERSION, "time": self.time, "sigmas": self.sigmas, "stages": stages}
-        return json.dumps({**data, "provenance": self.provenance}, indent=1, allow_nan=False) + "\n"
+        data |= {"provenance": self.provenance}
+        return json.dumps({**data, "checksum": checksum(data)}, indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "CalibrationFile":
@@ -85,11 +87,17 @@ class CalibrationFile:
             raise ValueError(f"it is larger than {MAX_BYTES} bytes.")
         try:
             data = json.loads(text, parse_constant=_refuse)
+            parsed = _parsed(data)
+            damaged = data.get("checksum") != checksum(data)
         except RecursionError:
             raise ValueError("it is nested too deeply.") from None
         except json.JSONDecodeError as error:
             raise ValueError(f"it is not JSON ({error}).") from None
-        return _parsed(data)
+        if damaged:
+            raise ValueError(
+                "it is damaged or was changed by hand: its content has another checksum. Copy it again, or calibrate."
+            )
+        return parsed
 
     def sample(
         self,
@@ -113,6 +121,12 @@ class CalibrationFile:
             )
         check_same_grid(read_sigmas(sigmas), self.sigmas)
         return run(self.plan, model, x, sigmas, extra_args, callback, disable)
+
+
+def checksum(data: Mapping[str, Any]) -> str:
+    """64 hexadecimal digits for a file's JSON values, less the checksum itself."""
+    values = {name: value for name, value in data.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def check_same_grid(sigmas: Sequence[float], made_for: Sequence[float]) -> None:

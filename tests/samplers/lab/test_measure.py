@@ -36,7 +36,7 @@ class _Gaussian:
     fingerprint = "gaussian"
 
     def __init__(self, seed=0, batch=8):
-        self.seed, self.batch = seed, batch
+        self.seed, self.shape = seed, (batch, 4)
         self.noise = torch.randn(batch, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         self.runs = []
 
@@ -144,6 +144,33 @@ def test_it_goes_on_where_it_stopped(store):
     for runner, options in ((_Gaussian(seed=1), {}), (_Gaussian(), {"tolerance": 1e-4}), (_Gaussian(), {"fresh": True})):
         anew = _measurement(runner, store, **options)
         assert not any(cell.cached for cell in anew.cells(anew.plan(entries, schedules, [6, 10])))
+
+
+@pytest.mark.parametrize("damage", ["zeros", "bit", "shape"])
+def test_damaged_records_are_measured_again_with_the_same_numbers(tmp_path, damage):
+    """Cells and levels of the reference; of another shape they would end in an IndexError."""
+    store, entries, schedules = Store(tmp_path), ENTRIES[:2], [_schedule()]
+
+    def measured():
+        runner = _Gaussian()
+        measurement = _measurement(runner, store)
+        cells = list(measurement.cells(measurement.plan(entries, schedules, [6, 10])))
+        return [cell.distances.tolist() for cell in cells], len(runner.runs)
+
+    expected = measured()
+    assert measured()[1] == 0
+    for path in tmp_path.glob("*.safetensors"):
+        content = bytearray(path.read_bytes())
+        if damage == "zeros":
+            content[-24:] = bytes(24)
+        elif damage == "bit":
+            content[-1] ^= 1
+        else:
+            record = store.get(path.stem)
+            store.put(path.stem, record.facts, {name: tensor[:3] for name, tensor in record.tensors.items()})
+            continue
+        path.write_bytes(content)
+    assert measured() == expected
 
 
 def test_an_interrupt_ends_the_work_and_loses_nothing(store):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 
 import pytest
 import torch
@@ -86,25 +87,38 @@ def test_the_newest_is_kept_whatever_its_size(tmp_path):
     assert store.get("first") is None and store.get("second") is not None and store.trouble is None
 
 
+_WANTED = {"calls": int, "seconds": float}
+_NONE = {"x": torch.zeros(2)}
+
+
 @pytest.mark.parametrize(
     "facts, tensors, what",
     [
-        ([], {}, "facts are no object"),
-        ({}, {}, "'calls' is no int"),
-        ({"calls": "3", "seconds": 1.0}, {}, "'calls' is no int"),
-        ({"calls": True, "seconds": 1.0}, {}, "'calls' is no int"),
-        ({"calls": 3, "seconds": {}}, {}, "'seconds' is no float"),
-        ({"calls": 3, "seconds": 1.0}, {}, "'distances' is no tensor of floating-point numbers"),
-        ({"calls": 3, "seconds": 1.0}, {"distances": torch.zeros(2, dtype=torch.int64)}, "'distances' is no tensor"),
+        ([], _NONE, "facts are no object"),
+        ({}, _NONE, "'calls' is no int"),
+        ({"calls": "3", "seconds": 1.0}, _NONE, "'calls' is no int"),
+        ({"calls": True, "seconds": 1.0}, _NONE, "'calls' is no int"),
+        ({"calls": 3, "seconds": {}}, _NONE, "'seconds' is no float"),
+        ({"calls": 3, "seconds": float("nan")}, _NONE, "'seconds' is not finite"),
+        ({"calls": 3, "seconds": 1.0}, {}, "'x' is no tensor of float32 or float64"),
+        *(
+            ({"calls": 3, "seconds": 1.0}, {"x": torch.zeros(2).to(dtype)}, "'x' is no tensor of float32 or float64")
+            for dtype in (torch.int64, torch.bool, torch.float16, torch.float8_e4m3fn)
+        ),
+        ({"calls": 3, "seconds": 1.0}, {"x": torch.zeros(3)}, "'x' has the shape .3,., not .2,."),
+        ({"calls": 3, "seconds": 1.0}, {"x": torch.zeros(1, 2)}, "'x' has the shape .1, 2., not .2,."),
+        ({"calls": 3, "seconds": 1.0}, {"x": torch.tensor([0.0, float("nan")])}, "'x' holds NaN or infinity"),
+        ({"calls": 3, "seconds": 1.0}, {"x": torch.tensor([0.0, float("inf")])}, "'x' holds NaN or infinity"),
     ],
     ids=str,
 )
 def test_records_that_lack_what_they_must_hold_are_not_used(tmp_path, caplog, facts, tensors, what):
-    """Whoever wrote them."""
-    metadata = {"format": module.FORMAT, "key": "abc", "facts": json.dumps(facts)}
+    """Whoever wrote them, with the right checksum too."""
+    text = json.dumps(facts)
+    metadata = {"format": module.FORMAT, "key": "abc", "facts": text, "checksum": module.fingerprint("abc", text, tensors)}
     save_file(tensors, tmp_path / "abc.safetensors", metadata)
-    assert Store(tmp_path).get("abc", {"calls": int, "seconds": float}, ("distances",)) is None
-    assert f"abc.safetensors is not used and will be made anew: its {what}" in caplog.text
+    assert Store(tmp_path).get("abc", _WANTED, {"x": (2,)}, finite=True) is None
+    assert re.search(f"abc.safetensors is not used and is computed again: its {what}", caplog.text)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
@@ -120,15 +134,44 @@ def test_whatever_the_key_it_is_a_file_of_the_folder_or_refused(tmp_path, key):
     assert {path.name for path in tmp_path.iterdir()} <= {"inner"}
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """(store, path, content) of one record."""
+    folder = tmp_path_factory.mktemp("store")
+    Store(folder).put("abc", {"calls": 3, "seconds": 1.0}, _TENSORS)
+    path = folder / "abc.safetensors"
+    return Store(folder), path, path.read_bytes()
+
+
+def _used_as_it_was_or_not_at_all(kept, content):
+    store, path, _ = kept
+    path.write_bytes(content)
+    record = store.get("abc", _WANTED, {"distances": (2,), "first": (1, 2, 2)})
+    if record is not None:
+        assert record.facts == {"calls": 3, "seconds": 1.0} and record.tensors.keys() == _TENSORS.keys()
+        assert all(record.tensors[name].numpy().tobytes() == tensor.numpy().tobytes() for name, tensor in _TENSORS.items())
+    return record is not None
+
+
+def test_a_record_with_one_bit_changed_is_used_as_it_was_or_not_at_all(kept):
+    """Every bit of the numbers counts, and zeros in their place do."""
+    content = kept[2]
+    numbers = sum(tensor.nbytes for tensor in _TENSORS.values())
+    for place in range(len(content)):
+        for bit in range(8) if place >= len(content) - numbers else (0, 5):
+            changed = bytearray(content)
+            changed[place] ^= 1 << bit
+            assert not _used_as_it_was_or_not_at_all(kept, changed) or place < len(content) - numbers
+    assert not _used_as_it_was_or_not_at_all(kept, content[:-8] + bytes(8).replace(b"\0", b"\1"))
+    assert _used_as_it_was_or_not_at_all(kept, content)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_a_damaged_record_is_used_whole_or_not_at_all(tmp_path, data):
-    store = Store(tmp_path)
-    store.put("abc", {"calls": 3, "seconds": 1.0}, _TENSORS)
-    path = tmp_path / "abc.safetensors"
-    content = bytearray(path.read_bytes())
+def test_a_damaged_record_is_used_as_it_was_or_not_at_all(kept, data):
+    content = bytearray(kept[2])
     for _ in range(data.draw(st.integers(1, 3))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
-    record = store.get("abc", {"calls": int, "seconds": float}, ("distances", "first"))
-    assert record is None or (type(record.facts["calls"]) is int and record.tensors["distances"].is_floating_point())
+    _used_as_it_was_or_not_at_all(
+        kept, content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
+    )

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samplers.lab.calibration.calibration import bases
-from samplers.lab.calibration.file import MAX_PROVENANCE, CalibrationFile, check_name, read, write
+from samplers.lab.calibration.file import MAX_PROVENANCE, CalibrationFile, check_name, checksum, read, write
 from samplers.time_maps import FLOW, VE
 
 _TIMES = {time.name: time for time in (VE, FLOW)}
@@ -84,6 +84,8 @@ def mutated(draw):
                 inner[last] = draw(st.floats() | st.integers() if change == "number" else json_values | hostile)
         except (KeyError, IndexError, TypeError):  # an earlier change took the place away
             continue
+    if draw(st.booleans()):
+        data["checksum"] = checksum(data)  # as whoever changes a file on purpose would write it
     return json.dumps(data)
 
 
@@ -127,7 +129,7 @@ def test_a_plan_or_a_reason_at_length(tmp_path_factory, content):
     [
         ('{"a": "' + "x" * MAX_PROVENANCE + '"}', "at most 20000 characters"),
         ('{"a": 1e999}', "not finite"),
-        ('{"a": ' + "[" * 940 + "]" * 940 + "}", "nested too deeply|at most"),
+        ('{"a": ' + "[" * 940 + "]" * 940 + "}", "nested too deeply|at most|another checksum"),
     ],
     ids=["lengthy", "infinite", "nested"],
 )
