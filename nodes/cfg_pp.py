@@ -13,7 +13,8 @@ class GuidedAndUnconditional:
     """The host's denoiser as one that returns (guided, unconditional).
 
     The host hands the unconditional output to post-CFG functions, and computes it at CFG 1 too where one asks for it. With a
-    noise mask it puts the kept latent into the guided output alone; here the unconditional one gets it as well.
+    noise mask it returns mask * guided + (1 - mask) * latent. Here the unconditional output gets the kept part, the second
+    term, as well: as the difference of what is returned and mask * guided, because wrappers of other packs hide the latent.
 
     Args:
         model: the denoiser a sampler of the host is called with.
@@ -35,7 +36,7 @@ class GuidedAndUnconditional:
         if isinstance(cfg := getattr(guider, "cfg", None), (int, float)) and cfg > _STRONGEST:
             logging.warning("ComfyUI-RES: cfg is %g, which is very strong for a sampler with CFG++; take 0.5 to 1.5.", cfg)
         self.noise = getattr(model, "noise", None)
-        self._model, self._unconditional, self._mask = model, None, None
+        self._model, self._guided, self._unconditional, self._mask = model, None, None, None
         options = dict(extra_args.get("model_options", {}))
         options["denoise_mask_function"] = self._mask_function(options.get("denoise_mask_function"))
         options = comfy.model_patcher.set_model_options_post_cfg_function(options, self._keep, disable_cfg1_optimization=True)
@@ -47,7 +48,8 @@ class GuidedAndUnconditional:
         Raises:
             ValueError: the guider computed no unconditional output.
         """
-        guided = self._model(x, sigma, **extra_args)
+        returned = self._model(x, sigma, **extra_args)
+        guided, self._guided = self._guided, None
         unconditional, self._unconditional = self._unconditional, None
         if unconditional is None:
             raise ValueError(
@@ -55,11 +57,11 @@ class GuidedAndUnconditional:
                 f"negative conditioning, or a cache such as LazyCache skipped the call. {_REMEDY}"
             )
         if self._mask is not None:
-            unconditional = unconditional * self._mask + self._model.latent_image * (1.0 - self._mask)
-        return guided, unconditional
+            unconditional = unconditional * self._mask + (returned - guided * self._mask)
+        return returned, unconditional
 
     def _keep(self, args):
-        self._unconditional = args["uncond_denoised"] if args["uncond"] else None
+        self._guided, self._unconditional = args["denoised"], args["uncond_denoised"] if args["uncond"] else None
         return args["denoised"]
 
     def _mask_function(self, inner):

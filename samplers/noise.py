@@ -6,8 +6,9 @@ on every device, because it is drawn on the CPU. The sigma is there for runs tha
 ended: with the same noises again their variances would not add up.
 
 Where an item's initial noise is switched off (all zeros, as in the second part of a schedule that was cut in two), it
-cannot tell items apart; then the position in the batch takes its place. Two items with equal initial noise are the
-same item and get equal noise.
+cannot tell items apart, and the position in the batch identifies the item. Where the initial noise is unknown, the state
+that the item starts from identifies it, and equal states of a batch are counted. Two items with equal initial noise are
+the same item and get equal noise.
 """
 
 import hashlib
@@ -18,25 +19,31 @@ import torch
 from .signature import Model
 
 
-def item_keys(initial_noise: torch.Tensor | None, batch: int, seed: int, sigma: float) -> list[int]:
-    """A 63-bit key an item.
+def item_keys(initial_noise: torch.Tensor | None, first_states: torch.Tensor, seed: int, sigma: float) -> list[int]:
+    """A 63-bit key for each item.
 
     Args:
         initial_noise: (batch, ...) unit noise the items started from, before any scaling by sigma; None if unknown.
-        batch: number of items.
+        first_states: (batch, ...) what the run starts from; they count only where the initial noise is unknown.
         seed: of the whole run.
         sigma: where the run starts; six digits of it count.
     """
-    noises = None if initial_noise is None else initial_noise.detach().cpu().float().contiguous()
-    keys = []
-    for position in range(batch):
-        identity = f"position {position}".encode()
-        if noises is not None and noises[position].any():
-            identity = noises[position].numpy().tobytes()
-        key = seed.to_bytes(16, "little", signed=True) + f"{sigma:.5e}".encode()
-        digest = hashlib.blake2b(identity, digest_size=8, key=key).digest()
-        keys.append(int.from_bytes(digest, "little") >> 1)
-    return keys
+    identities = _numbered(_bytes(first_states)) if initial_noise is None else _bytes(initial_noise)
+    key = seed.to_bytes(16, "little", signed=True) + f"{sigma:.5e}".encode()
+    digests = (hashlib.blake2b(identity, digest_size=8, key=key).digest() for identity in identities)
+    return [int.from_bytes(digest, "little") >> 1 for digest in digests]
+
+
+def _bytes(items: torch.Tensor) -> list[bytes]:
+    """The numbers of each item; its position where all of them are 0."""
+    items = items.detach().cpu().float().contiguous()
+    return [item.numpy().tobytes() if item.any() else f"position {i}".encode() for i, item in enumerate(items)]
+
+
+def _numbered(identities: list[bytes]) -> list[bytes]:
+    """With the number of equal ones before it, where there are any: copies of a picture are to become several pictures."""
+    befores = [identities[:i].count(identity) for i, identity in enumerate(identities)]
+    return [identity + f" {before}".encode() * (before > 0) for identity, before in zip(identities, befores)]
 
 
 class ItemNoise:
@@ -71,12 +78,13 @@ def default_noise_sampler(model: Model, x: torch.Tensor, extra_args: dict[str, A
 
 
 def run_keys(model: Model, x: torch.Tensor, extra_args: dict[str, Any], sigma: float) -> list[int]:
-    """The item keys of a run from sigma: by the seed of `extra_args` and the initial noise the host keeps as `model.noise`.
+    """The item keys of a run from x at sigma: by the seed of `extra_args` and the initial noise the host keeps as `model.noise`.
 
-    Without a seed one is drawn from torch's global generator, so that torch.manual_seed reproduces it.
+    Wrappers of other packs often hide `model.noise`; then the items of x identify themselves. Without a seed one is drawn
+    from torch's global generator, so that torch.manual_seed reproduces it.
     """
     seed = extra_args.get("seed")
     seed = int(torch.randint(2**62, (1,))) if seed is None else int(seed)
     initial = getattr(model, "noise", None)
     same_shape = isinstance(initial, torch.Tensor) and initial.shape == x.shape
-    return item_keys(initial if same_shape else None, len(x), seed, sigma)
+    return item_keys(initial if same_shape else None, x, seed, sigma)

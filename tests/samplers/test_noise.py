@@ -52,22 +52,44 @@ def test_seed_and_items_differ(name):
 
 def test_equal_items_are_the_same_item():
     noise = _initial(1).repeat(2, 1, 1, 1)
-    keys = item_keys(noise, 2, 0, 1.0)
+    keys = item_keys(noise, torch.randn(2, 4), 0, 1.0)
     assert keys[0] == keys[1]
 
 
 def test_noise_switched_off_is_told_apart_by_position():
-    keys = item_keys(torch.zeros(3, 4), 3, 0, 1.0)
-    assert len(set(keys)) == 3 and keys == item_keys(None, 3, 0, 1.0)
-    assert keys != item_keys(torch.zeros(3, 4), 3, 1, 1.0)
+    off, states = torch.zeros(3, 4), torch.randn(3, 4)
+    keys = item_keys(off, states, 0, 1.0)
+    assert len(set(keys)) == 3 and keys == item_keys(off, states + 1.0, 0, 1.0)
+    assert keys != item_keys(off, states, 1, 1.0)
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_an_item_whose_noise_is_hidden_is_the_same_in_any_batch(name):
+    """A wrapper of another pack is a plain function: the state that an item starts from identifies it."""
+    start = 10.0 * _initial()
+
+    def sample(x):
+        return METHODS[name].sample(Model(None).__call__, x, SIGMAS, {"seed": 7}, disable=True)
+
+    whole = sample(start)
+    assert torch.equal(sample(start[3:4]), whole[3:4]), "alone"
+    assert torch.equal(sample(start.flip(0)), whole.flip(0)), "at another position"
+
+
+def test_hidden_noise_gives_copies_of_a_state_noise_of_their_own():
+    states = torch.randn(1, 4).repeat(3, 1)
+    keys = item_keys(None, states, 0, 1.0)
+    assert len(set(keys)) == 3 and item_keys(None, states[:1], 0, 1.0) == keys[:1]
+    assert len(set(item_keys(None, torch.zeros(3, 4), 0, 1.0))) == 3
 
 
 @pytest.mark.parametrize("noise", [None, torch.zeros(3, 4), torch.ones(3, 4)], ids=["unknown", "switched off", "known"])
 def test_a_run_that_starts_at_another_sigma_has_its_own_noise(noise):
     """So that the parts of a schedule, sampled with one seed, add independent noise. Roundings of sigma do not count."""
-    keys = item_keys(noise, 3, 0, 2.0)
-    assert keys == item_keys(noise, 3, 0, 2.0 + 1e-7)
-    assert not set(keys) & set(item_keys(noise, 3, 0, 1.999))
+    states = torch.ones(3, 4)
+    keys = item_keys(noise, states, 0, 2.0)
+    assert keys == item_keys(noise, states, 0, 2.0 + 1e-7)
+    assert not set(keys) & set(item_keys(noise, states, 0, 1.999))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

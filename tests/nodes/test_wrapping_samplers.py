@@ -1,0 +1,111 @@
+"""Inside SAMPLERs of other packs, and sampled their way: Detail Daemon, Impact Pack, Tiled Diffusion.
+
+Their ways of calling are made again here: what they hide from a sampler, how they cut a schedule, how they patch a model.
+"""
+
+import pytest
+import torch
+from pixelwise import KINDS, STD, condition, gaussian_model, noise_like, schedule
+
+from samplers.adaptive import ADAPTIVE_SAMPLERS
+from samplers.res import SAMPLERS
+
+CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp]
+STOCHASTIC = [name for name, sampler in SAMPLERS.items() if sampler.stochastic]
+STEPS = 6
+
+
+def _bare(sampler, factor=1.0):
+    """A SAMPLER that calls another one with a plain function, which has only the attributes inner_model and sigmas.
+
+    Detail Daemon does so. The model is asked at factor * sigma.
+    """
+    import comfy.samplers
+
+    def sample(model, x, sigmas, **options):
+        def denoise(x, sigma, **extra_args):
+            return model(x, sigma * factor, **extra_args)
+
+        denoise.inner_model, denoise.sigmas = model.inner_model, model.sigmas
+        return sampler.sampler_function(denoise, x, sigmas, **options, **sampler.extra_options)
+
+    return comfy.samplers.KSAMPLER(sample)
+
+
+def _named(name):
+    import comfy.samplers
+
+    return comfy.samplers.sampler_object(name)
+
+
+def _sample(model, sampler, noise, sigmas=None, latent=None, cfg=1.0, seed=3, **options):
+    import comfy.sample
+
+    latent = torch.zeros_like(noise) if latent is None else latent
+    return comfy.sample.sample_custom(
+        model, noise.clone(), cfg, sampler, schedule(model, STEPS) if sigmas is None else sigmas, condition(0.4), condition(-0.3),
+        latent, disable_pbar=True, seed=seed, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [n for n in [*SAMPLERS, *ADAPTIVE_SAMPLERS] if n not in STOCHASTIC])
+def test_a_wrapper_that_changes_nothing_changes_nothing(pack, name, kind):
+    model, noise = gaussian_model(kind), noise_like((2, 2, 4, 4))
+    torch.testing.assert_close(_sample(model, _bare(_named(name)), noise), _sample(model, _named(name), noise))
+
+
+@pytest.mark.parametrize("mask", [torch.linspace(0.0, 1.0, 4).expand(4, 4), torch.eye(4)], ids=["soft", "hard"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["exp_res_cfg_pp", "euler_cfg_pp"])
+def test_cfg_pp_under_a_mask_is_what_it_is_without_the_wrapper(pack, name, kind, mask):
+    """So it is with the host's euler_cfg_pp, which never looks for the latent."""
+    model, noise, kept = gaussian_model(kind), noise_like((2, 2, 4, 4)), torch.full((2, 2, 4, 4), 0.7)
+    both = (_sample(model, sampler, noise, latent=kept, noise_mask=mask[None]) for sampler in (_bare(_named(name)), _named(name)))
+    torch.testing.assert_close(*both, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CFG_PP)
+def test_cfg_pp_under_a_mask_keeps_the_latent_where_the_model_is_asked_at_another_sigma(pack, name):
+    model, noise, kept = gaussian_model("eps"), noise_like((2, 2, 4, 4)), torch.full((2, 2, 4, 4), 0.7)
+    mask = torch.zeros(1, 4, 4)
+    mask[..., 2:] = 1.0
+    result = _sample(model, _bare(_named(name), 0.95), noise, latent=kept, noise_mask=mask)
+    assert (result[..., :2] - 0.7).abs().max() < 1e-5
+    assert result.isfinite().all() and (result[..., 2:] - 0.7).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_an_item_alone_is_the_item_in_its_batch_inside_a_wrapper(pack, name, kind):
+    """The initial noise is hidden there. The model answers number by number, so only noise could differ."""
+    model, noise = gaussian_model(kind), noise_like((4, 2, 4, 4))
+    whole = _sample(model, _bare(_named(name)), noise)
+    torch.testing.assert_close(_sample(model, _bare(_named(name)), noise[2:3]), whole[2:3], rtol=0, atol=1e-5)
+    assert (whole - _sample(model, _bare(_named(name)), noise, seed=4)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("name", [name for name in STOCHASTIC if name not in CFG_PP])
+def test_a_schedule_sampled_a_step_at_a_time_has_the_datas_spread(pack, name):
+    """Impact Pack cuts a schedule so, with one seed and without noise after the first part."""
+    model, noise = gaussian_model("eps"), noise_like((64, 2, 8, 8))
+    sigmas, latent = schedule(model, 100), torch.zeros_like(noise)
+    for i in range(len(sigmas) - 1):
+        latent = _sample(model, _named(name), noise if i == 0 else torch.zeros_like(noise), sigmas[i : i + 2], latent)
+    assert float(latent.mean()) == pytest.approx(0.4, abs=0.02)
+    assert float(latent.std()) == pytest.approx(STD, rel=0.05)
+
+
+@pytest.mark.parametrize("name", [*SAMPLERS, *ADAPTIVE_SAMPLERS])
+def test_a_model_that_works_in_tiles(pack, name):
+    """Tiled Diffusion takes the place of the model's function and asks it for a tile at a time."""
+    model, noise = gaussian_model("eps"), noise_like((2, 2, 8, 8))
+    whole = _sample(model, _named(name), noise, cfg=2.0)
+    tiled = model.clone()
+
+    def by_tiles(apply, arguments):
+        tiles = [apply(tile, arguments["timestep"], **arguments["c"]) for tile in arguments["input"].split(4, dim=-1)]
+        return torch.cat(tiles, dim=-1)
+
+    tiled.set_model_unet_function_wrapper(by_tiles)
+    torch.testing.assert_close(_sample(tiled, _named(name), noise, cfg=2.0), whole, rtol=0, atol=1e-4)
