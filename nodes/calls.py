@@ -1,4 +1,6 @@
-"""Where a sampler calls the model: how often on a grid, or on a grid of its own."""
+"""What a sampler does between its ends: how often it calls the model, on whose grid, and by which rules."""
+
+import inspect
 
 import comfy.samplers
 
@@ -23,6 +25,14 @@ _OWN_GRID = {"dpm_fast_function", "dpm_adaptive_function", "sample_exp_res_adapt
 def chooses_own_grid(sampler) -> bool:
     """Whether a SAMPLER is one of this pack's or the host's that choose their own grid between the ends of SIGMAS."""
     return getattr(getattr(sampler, "sampler_function", None), "__name__", "") in _OWN_GRID
+
+
+def with_shares(sampler, on_shares):
+    """A SAMPLER that tells which rules it mixes, see `loop.run`; itself where it cannot choose among rules."""
+    function = getattr(sampler, "sampler_function", None)
+    if function is None or "on_shares" not in inspect.signature(function).parameters:
+        return sampler
+    return comfy.samplers.KSAMPLER(function, {**sampler.extra_options, "on_shares": on_shares}, sampler.inpaint_options)
 
 
 def samplers_with_known_calls() -> dict[str, int]:

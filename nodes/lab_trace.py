@@ -9,7 +9,7 @@ from comfy_api.v0_0_2 import io
 from ..samplers.grid import grid_steps, read_sigmas
 from ..samplers.lab.trace import Trace, as_table
 from ..samplers.lab.trace_picture import picture
-from .calls import chooses_own_grid
+from .calls import chooses_own_grid, with_shares
 from .figures import as_image, check_matplotlib
 from .host import prompt_server, time_map
 from .lab_files import Saving, check_writable, output_stem, write_csv
@@ -29,7 +29,8 @@ class RESLabTrace(io.ComfyNode):
             display_name="RES Lab: Trace",
             category=CATEGORY,
             description="Samples as SamplerCustomAdvanced does and measures every step, shown in the node as it ends: change of "
-            "the denoised output, estimate of the local error, smoothness in sigma and in lambda, model calls and their time.",
+            "the denoised output, estimate of the local error, smoothness in sigma and in lambda, model calls and their time, "
+            "and which rules exp_res chose.",
             search_aliases=["res", "lab", "trace", "measure", "local error", "steps", "profile", "benchmark", "csv"],
             is_output_node=True,
             inputs=[
@@ -78,7 +79,7 @@ class RESLabTrace(io.ComfyNode):
 
         samples, saving, saved = None, Saving("RES Lab: Trace"), {}
         try:
-            run = subject.run(sampler, sigmas, on_call=trace.call, callback=callback)
+            run = subject.run(with_shares(sampler, trace.chose), sigmas, on_call=trace.call, callback=callback)
             samples = run.samples
         finally:  # interrupted or failed: what was measured until then
             trace.finish(samples)

@@ -23,6 +23,7 @@ from ..samplers.time_maps import FLOW, FLOW_LOG_SIGMA
 from .inputs import cfg_pp_input, number, one_of
 from .registry import for_host
 
+_ORDERS = {"auto": None, "1": 1, "2": 2, "3": 3, "4": 4}
 _FLOW_TIMES = {"logsnr": FLOW, "log_sigma": FLOW_LOG_SIGMA}
 # What the paper's multistep methods have in common, which CLD and blurring diffusion have too.
 _PAPER = {"start": "low order", "interpolation": "lambda", "last_step": "denoised"}
@@ -81,16 +82,16 @@ def _node_input(name, default, ordinal):
     return number(name, default, MIN_NODE, 1.0, 0.001, tooltip, advanced=True)
 
 
-def _sampler(sampler, flow_variable, cfg_pp, **options):
-    flow_time = one_of("flow_variable", flow_variable, {"auto": FLOW if cfg_pp else sampler.flow_time, **_FLOW_TIMES})
-    if cfg_pp and flow_time is not FLOW:
+def _sampler(sampler, flow_variable, **options):
+    automatic = FLOW if sampler.cfg_pp else sampler.flow_time
+    flow_time = one_of("flow_variable", flow_variable, {"auto": automatic, **_FLOW_TIMES})
+    if sampler.cfg_pp and flow_time is not FLOW:
         raise ValueError(f"flow_variable must be auto or logsnr where cfg_pp is on, got {flow_variable}.")
-    sampler = sampler._replace(flow_time=flow_time, cfg_pp=cfg_pp)
-    return io.NodeOutput(comfy.samplers.KSAMPLER(for_host(sampler), extra_options={**options, "cfg_pp": cfg_pp}))
+    return io.NodeOutput(comfy.samplers.KSAMPLER(for_host(sampler._replace(flow_time=flow_time)), extra_options=options))
 
 
 class RESMultistep(io.ComfyNode):
-    """RES-1M to RES-4M, with the free corrector and two variables of interpolation."""
+    """RES-1M to RES-4M, with the free corrector and two variables of interpolation, or the choice in the run."""
 
     @classmethod
     def define_schema(cls):
@@ -99,18 +100,18 @@ class RESMultistep(io.ComfyNode):
             display_name="RES Multistep",
             category="RES/samplers",
             description="Refined exponential multistep solver, deterministic. One model call a step: 20 steps are 20 calls. "
-            "The defaults are a fixed rule: order 4 in alpha, a third of it in eps, with the corrector. The sampler exp_res "
-            "chooses its rule during the run and has no options. Interpolation lambda at order 2 without the corrector is the "
-            "RES paper's RES-2M, the sampler exp_res_2m; at order 3 it is RES-3M.",
+            "The defaults are a fixed rule: order 4 in alpha, a third of it in eps, with the corrector. Order auto is the "
+            "sampler exp_res, which chooses its rule during the run. Interpolation lambda at order 2 without the corrector is "
+            "the RES paper's RES-2M, the sampler exp_res_2m; at order 3 it is RES-3M.",
             search_aliases=["res", "res_2m", "res_3m", "exponential", "sampler"],
             inputs=[
-                io.Int.Input(
+                io.Combo.Input(
                     "order",
-                    default=4,
-                    min=1,
-                    max=4,
+                    options=list(_ORDERS),
+                    default="4",
                     tooltip="How many of the last denoised outputs a step combines. 4 is for interpolation in alpha; in lambda 2 "
-                    "suits 8 steps and more, 3 needs 15 or more and a smooth schedule. One model call a step at every order.",
+                    "suits 8 steps and more, 3 needs 15 or more and a smooth schedule. auto: exp_res, whose rules the run "
+                    "chooses; corrector, interpolation and start then count for nothing. One model call a step at every order.",
                 ),
                 io.Boolean.Input(
                     "corrector",
@@ -144,13 +145,16 @@ class RESMultistep(io.ComfyNode):
     @classmethod
     def execute(cls, order, corrector, interpolation, start, flow_variable, cfg_pp=False) -> io.NodeOutput:
         """A SAMPLER; `interpolation` holds the choice and its last_step, or data_scale, power and eps_share."""
+        order = one_of("order", str(order), _ORDERS)
+        if order is None:
+            return _sampler(METHODS["exp_res_cfg_pp" if cfg_pp else "exp_res"], flow_variable)
         options = {"order": order, "start": start, **interpolation}
         check_multistep_options(**options)  # raises before anything is sampled
-        sampler = Sampler(sample_res_multistep, FLOW)
+        sampler = Sampler(sample_res_multistep, FLOW, cfg_pp=cfg_pp)
         name = f"exp_res_{order}m" + "c" * corrector
         if name in METHODS and options == {"order": order, **_PAPER} and not cfg_pp:
             sampler = sampler._replace(on_process=METHODS[name].on_process)
-        return _sampler(sampler, flow_variable, cfg_pp, corrector=corrector, **options)
+        return _sampler(sampler, flow_variable, cfg_pp=cfg_pp, corrector=corrector, **options)
 
 
 class RESSingleStep(io.ComfyNode):
@@ -187,4 +191,5 @@ class RESSingleStep(io.ComfyNode):
         name, tableau, nodes = _SINGLE_STEP[stages["stages"]]
         options = {node: stages[node] for node in nodes}
         tableau(**options)  # raises before anything is sampled
-        return _sampler(METHODS[name]._replace(on_process=None), flow_variable, cfg_pp, **options)
+        sampler = METHODS[name]._replace(on_process=None, cfg_pp=cfg_pp)
+        return _sampler(sampler, flow_variable, cfg_pp=cfg_pp, **options)

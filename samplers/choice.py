@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from .operators import PerItem
+from .signature import OnShares
 
 if TYPE_CHECKING:
     from .plan import Alternatives, Stage
@@ -56,10 +57,11 @@ class Choice:
     Args:
         stages: of the plan, each with alternatives.
         state: the first state, for its shape, dtype and device.
+        on_shares: told the weights of the rules after every call.
     """
 
-    def __init__(self, stages: Sequence["Stage"], state: torch.Tensor):
-        self._stages = stages
+    def __init__(self, stages: Sequence["Stage"], state: torch.Tensor, on_shares: OnShares = None):
+        self._stages, self._on_shares = stages, on_shares
         self._shape = (len(state), *[1] * (state.ndim - 1))
         alternatives = [stage.alternatives for stage in stages if stage.alternatives]
         self._tables = [table.to(state.dtype).to(state.device) for table in _tables(tuple(alternatives))]
@@ -82,6 +84,8 @@ class Choice:
         gram, previous = self._gram.reshape(-1, 1, square), self.weights
         if of.misses:
             self.weights = _weights(_tree_sum(gram * misses[:rules]).clamp(min=0.0))
+        if self._on_shares is not None:
+            self._on_shares(self.weights)
         correction = _mixed(self.weights, redone[:rules]) - _mixed(previous, before[:rules])
         if of.changes:
             change = _mixed(self.weights, redone_by[:rules]) - _mixed(previous, before_by[:rules])

@@ -15,7 +15,7 @@ from .choice import Choice
 from .finite import FiniteCheck
 from .operators import Operator
 from .plan import Plan, Renoising, Stage
-from .signature import Callback, ExtraArgs, Model, NoiseSampler, Sigmas
+from .signature import Callback, ExtraArgs, Model, NoiseSampler, OnShares, Sigmas
 
 
 @torch.no_grad()
@@ -28,6 +28,7 @@ def run(
     callback: Callback = None,
     disable: bool | None = None,
     noise_sampler: NoiseSampler | None = None,
+    on_shares: OnShares = None,
 ) -> torch.Tensor:
     """Sample x along a plan, with k-diffusion's conventions.
 
@@ -35,13 +36,13 @@ def run(
         plan: what to compute; made for this grid.
         model: denoiser, `model(x, sigma, **extra_args) -> denoised`; sigma has shape (batch,). For a plan with CFG++
             it returns (guided, unconditional) denoised outputs.
-        x: noisy latent of any shape with the batch first. Not written to.
-        sigmas: the grid of the plan, shape (steps + 1,). Not written to.
+        x, sigmas: noisy latent, the batch first, and the grid of the plan, shape (steps + 1,). Not written to.
         extra_args: keyword arguments for the model.
         callback: called after every model call with x, i (the index of the step, an int), sigma (the grid's), sigma_hat
             (the model's) and denoised.
         disable: hide the progress bar.
         noise_sampler: `noise_sampler(sigma, sigma_next) -> unit noise like x`; needed by plans with noise.
+        on_shares: called after every model call of a plan that chooses among rules; its tensor is on the device of x.
 
     Returns:
         The latent at the last sigma, in x's dtype. For a plan without steps, x itself.
@@ -66,7 +67,7 @@ def run(
     states: dict[int, torch.Tensor] = {}
     noises: list[torch.Tensor] = []
     check = FiniteCheck(plan.stages, state, plan.clock)
-    choice = Choice(plan.stages, state) if plan.chooses else None
+    choice = Choice(plan.stages, state, on_shares) if plan.chooses else None
     with tqdm(total=plan.calls, disable=disable) as progress:
         for call, stage in enumerate(plan.stages):
             guided, output = _outputs(model(state.to(x.dtype), batch_sigmas[call], **extra_args), plan.cfg_pp)

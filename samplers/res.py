@@ -24,7 +24,7 @@ from .loop import run
 from .multistep import choice_plan, kriging_rule, multistep_plan, rule_plan
 from .noise import default_noise_sampler
 from .plan import MAX_STRENGTH, Noise, Plan
-from .signature import Callback, Denoiser, ExtraArgs, Model, NoiseSampler, Sigmas
+from .signature import Callback, Denoiser, ExtraArgs, Model, NoiseSampler, OnShares, Sigmas
 from .single_step import single_step_plan
 from .tableaus import RES_1, res_2s, res_3s
 from .time_maps import FLOW, FLOW_LOG_SIGMA, VE, TimeMap
@@ -165,15 +165,16 @@ def _ode_sampler(name: str, text: str, planner: Planner) -> Callable[..., torch.
         callback: Callback = None,
         disable: bool | None = None,
         *,
+        on_shares: OnShares = None,
         time: TimeMap = VE,
     ) -> torch.Tensor:
-        return run(planner(sigmas, time=time), model, x, sigmas, extra_args, callback, disable)
+        return run(planner(sigmas, time=time), model, x, sigmas, extra_args, callback, disable, on_shares=on_shares)
 
     sample.__name__ = sample.__qualname__ = f"sample_{name}"
     sample.__doc__ = f"""{text}
 
     Args:
-        model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
+        model, x, sigmas, extra_args, callback, disable, on_shares: as in `loop.run`.
         time: the time map of the model; with CFG++ VE or FLOW.
 
     Returns:

@@ -6,6 +6,7 @@ Sigmas         a grid of n + 1 sigmas, 1-D.
 ExtraArgs      keyword arguments for the model; None for none.
 Callback       called after every model call with a dict of x, i (the step, an int), sigma, sigma_hat and denoised; None for none.
 NoiseSampler   noise_sampler(sigma, sigma_next) -> unit noise like x, for the segment between them.
+OnShares       on_shares(shares) with the share of each rule in the step that follows a call, (batch, rules); None for nobody.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,3 +20,4 @@ Sigmas = torch.Tensor | Sequence[float]
 ExtraArgs = dict[str, Any] | None
 Callback = Callable[[dict[str, Any]], object] | None
 NoiseSampler = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+OnShares = Callable[[torch.Tensor], object] | None

@@ -12,7 +12,7 @@ from samplers.res import METHODS
 CALLS_PER_STEP = {name: calls_per_step(name) for name in METHODS}
 # inputs of RES Multistep: those of exp_res_2m, and what exp_res has in their place
 PLAIN = {
-    "order": 2, "corrector": False, "interpolation": "lambda", "interpolation.last_step": "denoised",
+    "order": "2", "corrector": False, "interpolation": "lambda", "interpolation.last_step": "denoised",
     "start": "low order", "flow_variable": "auto",
 }  # fmt: skip
 ALPHA = {"interpolation": "alpha", "interpolation.data_scale": 6.0, "interpolation.power": 1.5, "corrector": True}

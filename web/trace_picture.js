@@ -3,7 +3,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { short } from "./canvas.js";
 import { chain, element, NodePicture, place, registerPictures } from "./picture.js";
-import { drawTrace, rowAt } from "./trace_plot.js";
+import { drawTrace, rowAt, sharesOf } from "./trace_plot.js";
 import { word } from "./words.js";
 
 const NODE = "RESLabTrace";
@@ -63,6 +63,7 @@ class TracePicture extends NodePicture {
             local_error: word("trace_local_error"),
             acceleration_sigma: word("trace_acceleration_sigma"),
             acceleration_lambda: word("trace_acceleration_lambda"),
+            shares: word("trace_shares"),
         };
         drawTrace(this.canvas, trace, labels, this.hover);
         const row = trace.rows[this.hover ?? trace.rows.length - 1];
@@ -75,7 +76,8 @@ class TracePicture extends NodePicture {
 function summary(row) {
     const known = Object.entries(row).map(([name, value]) => [name, value === null ? "–" : short(value)]);
     const lambda = row.lambda === null ? "-∞" : short(row.lambda); // that of pure noise
-    return word("trace_step", { ...Object.fromEntries(known), lambda });
+    const shares = sharesOf(row).map((share) => share.toFixed(2)).join(" ");
+    return word("trace_step", { ...Object.fromEntries(known), lambda }) + (shares && word("trace_chose", { shares }));
 }
 
 // A step has ended, or the run has and is saved. The first step of a run, or of one told anew, takes the place of all.

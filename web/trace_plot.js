@@ -1,4 +1,5 @@
-// Draws a trace on a canvas: |D change| and local error over the steps, below them the two accelerations, both logarithmic.
+// Draws a trace on a canvas: |D change| and local error over the steps, below them the two accelerations, both logarithmic; and the
+// shares of the rules where the sampler chose among them.
 import { colors, drawPointer, drawStepAxis, prepared, short } from "./canvas.js";
 
 const MARGIN = { left: 44, right: 10, top: 18, bottom: 16 };
@@ -8,9 +9,15 @@ const PANELS = [
     ["acceleration_sigma", "acceleration_lambda"],
 ];
 
-function areas(width, height) {
-    const each = (height - MARGIN.top - MARGIN.bottom - GAP) / PANELS.length;
-    const tops = PANELS.map((_, index) => MARGIN.top + index * (each + GAP));
+// Shares of the rules in a row, rule 0 first; none where nothing was chosen.
+export function sharesOf(row) {
+    return Object.keys(row ?? {}).filter((name) => name.startsWith("rule_")).map((name) => row[name]);
+}
+
+function areas(width, height, { rows }) {
+    const count = PANELS.length + (sharesOf(rows[0]).length ? 1 : 0);
+    const each = (height - MARGIN.top - MARGIN.bottom - GAP * (count - 1)) / count;
+    const tops = Array.from({ length: count }, (_, index) => MARGIN.top + index * (each + GAP));
     return { left: MARGIN.left, right: width - MARGIN.right, panels: tops.map((top) => ({ top, bottom: top + each })) };
 }
 
@@ -21,20 +28,21 @@ function lastStep({ rows, steps }) {
 
 // Index of the row nearest to a place on the canvas.
 export function rowAt(canvas, trace, x) {
-    const { left, right } = areas(canvas.clientWidth, canvas.clientHeight);
+    const { left, right } = areas(canvas.clientWidth, canvas.clientHeight, trace);
     const step = ((x - left) / (right - left)) * lastStep(trace);
     const away = trace.rows.map((row) => Math.abs(row.step - step));
     return away.indexOf(Math.min(...away));
 }
 
-// trace: { rows, steps }. labels: names of the columns. hover: index of a row, or null.
+// trace: { rows, steps }. labels: names of the columns, and of the shares. hover: index of a row, or null.
 export function drawTrace(canvas, trace, labels, hover) {
     const surface = prepared(canvas);
     if (!surface) return;
-    const { left, right, panels } = areas(surface.width, surface.height);
+    const { left, right, panels } = areas(surface.width, surface.height, trace);
     const last = lastStep(trace);
     const x = (step) => left + ((right - left) * step) / last;
     PANELS.forEach((columns, index) => drawPanel(surface.context, { left, right, ...panels[index] }, x, trace.rows, columns, labels));
+    if (panels[PANELS.length]) drawShares(surface.context, { left, right, ...panels[PANELS.length] }, x, trace.rows, labels.shares);
     const { bottom } = panels.at(-1);
     drawStepAxis(surface.context, { left, right, bottom }, x, last);
     if (hover !== null && hover < trace.rows.length) drawPointer(surface.context, x(trace.rows[hover].step), panels[0].top, bottom);
@@ -53,6 +61,29 @@ function drawPanel(context, area, x, rows, columns, labels) {
         context.textBaseline = "bottom";
         context.fillText(labels[column], [area.left, area.right][index], area.top - 3);
     });
+}
+
+// Bands that fill the panel, rule 0 at the bottom.
+function drawShares(context, { left, right, top, bottom }, x, rows, label) {
+    const color = colors();
+    const sums = rows.map((row) => sharesOf(row).map((_, rule, shares) => shares.slice(0, rule + 1).reduce((a, b) => a + b, 0)));
+    const y = (share) => bottom - (bottom - top) * share;
+    const edge = (rule) => rows.map(({ step }, index) => [x(step), y(rule < 0 ? 0 : sums[index][rule] ?? 1)]);
+    sums[0].forEach((_, rule, { length }) => {
+        context.fillStyle = color.line;
+        context.globalAlpha = 0.85 * (1 - rule / length);
+        context.beginPath();
+        [...edge(rule), ...edge(rule - 1).reverse()].forEach(([px, py], index) => (index ? context.lineTo(px, py) : context.moveTo(px, py)));
+        context.fill();
+    });
+    context.globalAlpha = 1;
+    context.strokeStyle = color.axis;
+    context.lineWidth = 1;
+    context.strokeRect(left, top, right - left, bottom - top);
+    context.fillStyle = color.line;
+    context.textAlign = "left";
+    context.textBaseline = "bottom";
+    context.fillText(label, left, top - 3);
 }
 
 // Exponents of ten around the values.

@@ -18,7 +18,9 @@ the velocity that a solver takes for constant or polynomial, dx/dsigma for Euler
 exponential integrators. Both are given here for a time that runs from 0 to 1 over the grid, hence the squared lengths L of
 the stretch of the grid on which lambda is finite, and in the latent's unit.
 
-All are medians over the batch. They are of the path that the sampler took: on a stochastic one x - D holds its noise too.
+All are medians over the batch. A sampler that chooses among rules in the run tells the share that each has in a step; those are
+means over the batch, so that they sum to 1. All are of the path that the sampler took: on a stochastic one x - D holds its noise
+too.
 """
 
 import math
@@ -58,6 +60,7 @@ class Row(NamedTuple):
         lam: lambda there; -inf in pure noise.
         calls: of the denoiser in the step.
         ms: milliseconds a call.
+        shares: of the rules that the sampler mixed in it, in the columns rule_0, rule_1, ...; () where it did not choose.
     """
 
     step: int
@@ -69,14 +72,20 @@ class Row(NamedTuple):
     acceleration_lambda: float
     calls: int
     ms: float
+    shares: tuple[float, ...] = ()
+
+    def numbers(self) -> dict[str, float]:
+        """{column: number}."""
+        *measured, shares = self
+        return {**dict(zip(COLUMNS, measured)), **{f"rule_{rule}": share for rule, share in enumerate(shares)}}
 
     def as_json(self) -> dict[str, float | None]:
         """{column: number}, None for what JSON has no number for."""
-        return {name: value if math.isfinite(value) else None for name, value in zip(COLUMNS, self)}
+        return {name: value if math.isfinite(value) else None for name, value in self.numbers().items()}
 
     def as_csv(self) -> dict[str, float | str]:
         """{column: number}, empty where a number has no value."""
-        return {name: "" if math.isnan(value) else value for name, value in zip(COLUMNS, self)}
+        return {name: "" if math.isnan(value) else value for name, value in self.numbers().items()}
 
 
 class _Call:
@@ -87,6 +96,7 @@ class _Call:
         dtype = torch.promote_types(denoised.dtype, torch.float32)
         x, self.denoised = x.to(dtype), denoised.to(dtype, copy=True)
         self.velocity = (x - self.denoised) / self.sigma
+        self.shares: torch.Tensor | None = None
         self._of_itself = [rms(x), rms(self.denoised)]
         self._sizes: tuple[int, np.ndarray] | None = None  # the last answer, mostly asked for twice, and the id of `before`
 
@@ -164,7 +174,8 @@ class _Division:
             change, error, in_sigma, in_lambda = (float(np.median(value)) for value in values)
         ms = 1e3 * sum(self._seconds) / len(self._seconds)
         lam = _lam(self._time, call.sigma)
-        self.rows.append(Row(step, call.sigma, lam, change, error, in_sigma, in_lambda, len(self._seconds), ms))
+        shares = () if call.shares is None else tuple(call.shares.mean(0).tolist())
+        self.rows.append(Row(step, call.sigma, lam, change, error, in_sigma, in_lambda, len(self._seconds), ms, shares))
 
     def _accelerations(self, before: float, sigma: float, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """In sigma and in lambda, (batch,) each."""
@@ -203,7 +214,8 @@ class Trace:
         self._by_step = None if own_grid else _Division(grid, time)
         self._on_row = on_row
         self._told = 0  # rows
-        self._pending: _Call | None = None  # until it is known whether the sampler names a step after it
+        self._newest: _Call | None = None
+        self._pending: _Call | None = None  # the newest, until it is known whether the sampler names a step after it
         self._named_first = False  # whether it named one after the first
 
     @property
@@ -222,11 +234,16 @@ class Trace:
             seconds: it took.
         """
         self._settle(None)
-        self._pending = _Call(x, sigma, denoised, seconds)
+        self._newest = self._pending = _Call(x, sigma, denoised, seconds)
 
     def stepped(self, index: float) -> None:
         """The sampler told the host of a step, by its index in SIGMAS; a fraction is within the step."""
         self._settle(math.floor(index + 1e-6))
+
+    def chose(self, shares: torch.Tensor) -> None:
+        """The sampler mixed rules after the newest call, by these shares of (batch, rules), read as the step ends."""
+        if self._newest is not None:
+            self._newest.shares = shares
 
     def finish(self, x: torch.Tensor | None = None) -> None:
         """The run has ended.
@@ -324,6 +341,7 @@ def _lengths(grid: list[float], time: TimeMap) -> tuple[float, float]:
 
 def as_table(rows: list[Row]) -> str:
     """Rows as a Markdown table, four digits."""
-    lines = [COLUMNS, ["---:"] * len(COLUMNS)]
-    lines += [["" if math.isnan(value) else f"{value:.4g}" for value in row] for row in rows]
+    columns = max((list(row.numbers()) for row in rows), key=len, default=list(COLUMNS))
+    values = [[row.numbers().get(name, math.nan) for name in columns] for row in rows]
+    lines = [columns, ["---:"] * len(columns), *(["" if math.isnan(v) else f"{v:.4g}" for v in row] for row in values)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

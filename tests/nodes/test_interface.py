@@ -52,12 +52,16 @@ def _first(inputs, name, item):
 BREAKS = {
     "node RESMultistep is gone": lambda s: _renamed(s["nodes"], "RESMultistep", "RESMultistep2"),
     "RESMultistep.order is gone": lambda s: _renamed(_inputs(s), "order", "degree"),
-    "RESMultistep.order was INT and is FLOAT": lambda s: _inputs(s)["order"].update(type="FLOAT"),
+    "RESLogSNRSchedule.steps was INT and is FLOAT": lambda s: _inputs(s, "RESLogSNRSchedule")["steps"].update(type="FLOAT"),
     "RESMultistep.start has lost its option low order": lambda s: _inputs(s)["start"].update(options=["single step"]),
     "RESMultistep.interpolation has lost its option alpha": lambda s: _inputs(s)["interpolation"]["options"].pop("alpha"),
     "RESMultistep.interpolation=alpha.power is gone": lambda s: _inputs(s)["interpolation"]["options"]["alpha"].pop("power"),
-    "RESMultistep.order took 1 to 4 and takes 1 to 3": lambda s: _inputs(s)["order"].update(limits=[1, 3]),
-    "RESMultistep.order took 1 to 4 and takes 2 to 4": lambda s: _inputs(s)["order"].update(limits=[2, 4]),
+    "RESLogSNRSchedule.steps took 1 to 10000 and takes 1 to 9": lambda s: _inputs(s, "RESLogSNRSchedule")["steps"].update(
+        limits=[1, 9]
+    ),
+    "RESLogSNRSchedule.steps took 1 to 10000 and takes 2 to 10000": lambda s: _inputs(s, "RESLogSNRSchedule")["steps"].update(
+        limits=[2, 10000]
+    ),
     "RESMultistep.new is new and required": lambda s: _inputs(s).update(new={"type": "INT", "required": True}),
     "RESMultistep's widgets stand in another order": lambda s: _first(_inputs(s), "new", {"type": "INT", "required": False}),
     "RESLabMeasure.vae was optional and is required": lambda s: _inputs(s, "RESLabMeasure")["vae"].update(required=True),
@@ -78,7 +82,7 @@ def test_additions_break_nothing():
     changed = copy.deepcopy(RECORDED)
     _inputs(changed)["new"] = {"type": "INT", "required": False}
     _inputs(changed)["start"]["options"].insert(0, "new")
-    _inputs(changed)["order"]["limits"] = [0, 5]
+    _inputs(changed, "RESLogSNRSchedule")["steps"]["limits"] = [0, 10001]
     _inputs(changed, "RESLabMeasure")["model"]["type"] += ",NEW"
     changed["nodes"]["RESNew"] = {"inputs": {"new": {"type": "INT", "required": True}}, "outputs": []}
     changed["nodes"]["RESLabMeasure"]["outputs"].append(["STRING", "new"])

@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from prompts import calls_made, execution_error, failure, graph_of, interrupt, report, schedule, select
+from prompts import PLAIN, calls_made, execution_error, failure, graph_of, interrupt, report, schedule, select
 
 pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this ComfyUI's environment")
 
@@ -75,6 +75,19 @@ def test_it_samples_as_the_host_does_and_counts_every_call(server, name, kind):
             assert saved[column] in ("", "-inf") if value is None else float(saved[column]) == value
     assert all(row["d_change"] > 0.0 and row["acceleration_sigma"] > 0.0 and row["ms_per_call"] > 0.0 for row in rows[1:])
     assert rows[1]["local_error"] > 0.0
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_the_rules_that_exp_res_chose(server, kind):
+    """By its name and by RES Multistep; their shares sum to 1 and are in the file. Samplers without a choice have none."""
+    automatic = {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": "auto"}}
+    traces = [_run(server, sampler, kind=kind)[1:] for sampler in ("exp_res", automatic)]
+    shares = [[[row[f"rule_{rule}"] for rule in range(4)] for row in rows] for rows, _ in traces]
+    assert shares[0] == shares[1] and shares[0][0] == shares[0][1] != shares[0][-1]
+    for of in shares[0]:
+        assert sum(of) == pytest.approx(1.0, abs=1e-6)
+    assert [float(row["rule_2"]) for row in _rows(server, traces[0][1])] == [of[2] for of in shares[0]]
+    assert not any("rule_0" in row for row in _run(server, "exp_res_2m", kind=kind)[1])
 
 
 def test_churn_lifts_the_first_call_of_a_step(server):

@@ -108,7 +108,7 @@ def test_single_step_node(server, flow_variable, kind):
     [(1, "low order", 8), (2, "low order", 8), (3, "low order", 8), (2, "single step", 9), (3, "single step", 12)],
 )
 def test_multistep_node(server, order, start, calls, kind):
-    inputs = {**PLAIN, "order": order, "start": start}
+    inputs = {**PLAIN, "order": str(order), "start": start}
     check_good(custom(server, {"class_type": "RESMultistep", "inputs": inputs}, schedule(8), kind), calls)
 
 
@@ -123,7 +123,7 @@ def test_multistep_node(server, order, start, calls, kind):
     ids=["alpha", "extrapolated last step"],
 )
 def test_multistep_node_in_other_forms(server, interpolation, corrector, kind):
-    inputs = {**PLAIN, "order": 4 if len(interpolation) > 1 else 2, **interpolation, "corrector": corrector}
+    inputs = {**PLAIN, "order": "4" if len(interpolation) > 1 else "2", **interpolation, "corrector": corrector}
     check_good(custom(server, {"class_type": "RESMultistep", "inputs": inputs}, schedule(12), kind), 12)
 
 
@@ -261,8 +261,16 @@ def test_singular_nodes(server, c2, c3, message):
     assert message in execution_error(server, lambda: custom(server, sampler, schedule()))
 
 
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_order_auto_is_exp_res(server, kind):
+    """Whatever the inputs say that count for nothing then."""
+    for inputs in (PLAIN, {**ALPHA, "start": "single step", "flow_variable": "auto"}):
+        facts = custom(server, {"class_type": "RESMultistep", "inputs": {**inputs, "order": "auto"}}, schedule(8), kind)
+        assert facts["sha256"] == custom(server, select("exp_res"), schedule(8), kind)["sha256"] and facts["calls"] == 8
+
+
 def test_no_single_step_start_of_order_four(server):
-    sampler = {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": 4, "start": "single step"}}
+    sampler = {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": "4", "start": "single step"}}
     assert "got order 4; use 'low order'" in execution_error(server, lambda: custom(server, sampler, schedule()))
 
 

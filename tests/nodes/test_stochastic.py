@@ -30,7 +30,7 @@ def _deterministic(solver):
     if solver in SAMPLERS:
         return select(solver)
     form = solver.removeprefix("exp_res_")
-    return {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": int(form[0]), "corrector": form.endswith("c")}}
+    return {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": form[0], "corrector": form.endswith("c")}}
 
 
 @pytest.mark.parametrize("name", ["s_churn", "s_tmin", "s_tmax", "s_noise"])

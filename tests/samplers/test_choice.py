@@ -13,7 +13,7 @@ from samplers.churn import Churn
 from samplers.grid import GridStep
 from samplers.loop import run
 from samplers.multistep import choice_plan, rule_plan
-from samplers.res import EXP_RES, sample_exp_res
+from samplers.res import EXP_RES, sample_exp_res, sample_exp_res_2m
 from samplers.rule import Node, correct, predict
 from samplers.time_maps import FLOW, VE
 
@@ -282,6 +282,20 @@ def test_nothing_is_read_from_the_device(monkeypatch):
     x = torch.empty(3, 4, 8, 8, device="meta")
     result = sample_exp_res(lambda x, sigma: torch.empty_like(x), x, torch.tensor(karras(8)), disable=True)
     assert result.device.type == "meta"
+
+
+def test_shares_are_told_after_every_call_and_kept():
+    """As the choice has them, on the device; and they change nothing."""
+    shares, x = [], drawn(3, 50) * 14.6
+    result = sample(by_element, x, karras(8), on_shares=shares.append)
+    assert torch.equal(result, sample(by_element, x, karras(8)))
+    assert [tuple(of.shape) for of in shares] == [(3, len(EXP_RES))] * 8
+    for of in shares:
+        torch.testing.assert_close(of.sum(1), torch.ones(3, dtype=torch.float64))
+    assert torch.equal(shares[0], shares[1]) and not torch.equal(shares[1], shares[7])
+    one_rule = []
+    sample_exp_res_2m(by_element, x, torch.tensor(karras(8)), disable=True, on_shares=one_rule.append)
+    assert not one_rule, "nothing to choose"
 
 
 def test_a_plan_that_was_made_before_is_the_same_object():

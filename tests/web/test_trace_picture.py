@@ -17,10 +17,10 @@ class Traced:
         if counter:
             model = editor.add("TestCountCalls", 40, 760, {"model": (model, 0)}, **counter)
         latent = editor.add("RESToyLatent", 40, 300)
-        select = editor.add("KSamplerSelect", 40, 460, sampler_name=sampler)
+        self.select = editor.add("KSamplerSelect", 40, 460, sampler_name=sampler)
         wires = {"model": (model, 0)}
         self.sigmas = editor.add("BasicScheduler", 40, 600, wires, scheduler="karras", steps=steps)
-        wires |= {"latent_image": (latent, 0), "sampler": (select, 0), "sigmas": (self.sigmas, 0)}
+        wires |= {"latent_image": (latent, 0), "sampler": (self.select, 0), "sigmas": (self.sigmas, 0)}
         self.id = editor.add("RESLabTrace", 480, 60, wires, seed=next(_seeds))
         self.find()
 
@@ -88,6 +88,20 @@ def test_other_samplers_and_models(editor, kind, sampler):
     traced = Traced(editor, sampler=sampler, kind=kind)
     editor.run()
     traced.wait_for("step ")
+
+
+def test_the_shares_of_the_rules_that_exp_res_chose(editor):
+    traced = Traced(editor, sampler="exp_res")
+    editor.run()
+    traced.wait_for("step 11")
+    shares = traced.text().split("rules: ")[1].split()
+    assert len(shares) == 4 and abs(sum(map(float, shares)) - 1.0) < 0.021
+    editor.write(traced.select, "sampler_name", "exp_res_2m")
+    chosen = traced.pixels()
+    editor.run()
+    editor.until(lambda: "rules" not in traced.text(), "a run without a choice")
+    traced.wait_for("step 11")
+    assert traced.pixels() != chosen
 
 
 def test_a_step_under_the_pointer(editor):

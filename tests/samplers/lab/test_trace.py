@@ -142,6 +142,34 @@ def test_calls_belong_to_steps_of_the_grid(name):
     assert told == rows
 
 
+def test_shares_of_rules_are_means_over_the_batch_in_columns_of_their_own():
+    """Of the call that they were told after, however the step is named; the last step, broken off, has none."""
+    told = []
+    trace = Trace(GRID, VE, on_row=told.append)
+    shares = torch.rand(3, 3, 2, generator=torch.Generator().manual_seed(0))
+    trace.chose(shares[0])  # of no call
+    for i, sigma in enumerate(GRID[:-1]):
+        x, denoised = gaussian(sigma, 1.0)
+        trace.call(x, torch.tensor([sigma]), denoised, 0.1)
+        trace.stepped(i)
+        if i < 3:
+            trace.chose(shares[i])
+    trace.finish()
+    assert told == trace.rows
+    for row, of in zip(trace.rows, shares):
+        assert (
+            row.shares == pytest.approx(of.mean(0).tolist())
+            and [*row.as_json(), *row.as_csv()] == [*COLUMNS, "rule_0", "rule_1"] * 2
+        )
+    assert trace.rows[3].shares == () and tuple(trace.rows[3].as_json()) == COLUMNS
+    header, _, first, *_, last = as_table(trace.rows).splitlines()
+    assert (
+        header.endswith("| rule_0 | rule_1 |")
+        and first.endswith(f"| {trace.rows[0].shares[1]:.4g} |")
+        and last.endswith("|  |  |")
+    )
+
+
 @pytest.mark.parametrize("own_grid", [True, False])
 def test_a_sampler_with_its_own_grid(own_grid):
     """A row for every sigma below all before, whether it is known or found out; found out, all rows are told anew."""
