@@ -18,6 +18,7 @@ from ..samplers.schedules import logsnr_grid
 from ..samplers.time_maps import VE
 from .cfg_pp import GuidedAndUnconditional
 from .host import check_answers_for_one_sigma, check_holds_noise, model_sampling_of, prompt_server, sigma_range, time_map
+from .planning import watched_by_host
 from .process_model import ProcessSampling
 from .process_sampling import sample_process
 
@@ -32,6 +33,7 @@ def for_host(sampler: Sampler):
     """
 
     @functools.wraps(sampler.sample)
+    @watched_by_host()
     def host_sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
         sampling = model_sampling_of(model)
         if isinstance(sampling, ProcessSampling) and sampler.on_process is not None:

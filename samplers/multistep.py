@@ -26,6 +26,7 @@ from .signature import Sigmas
 from .single_step import single_step_stages
 from .tableaus import RES_1, Tableau
 from .time_maps import VE, TimeMap
+from .watch import each
 
 # The step to sigma = 0 extrapolates, so that its weights grow fastest: two nodes this far apart keep their absolute sum below 4.
 # Four adjacent ones have 100 at 40 steps and are hardly better on exact models, and worse on networks.
@@ -128,7 +129,7 @@ def rule_plan(
         if rule.corrector == "PECE":
             raise ValueError("corrector must be 'none' or 'PEC' for a sampler with noise, got 'PECE'.")
         rule = rule.without_eps()
-    for step in steps:
+    for step in each(steps):
         if renoising is not None:
             history = [node._replace(renoised=(*node.renoised, renoising.segment)) for node in history[: rule.order]]
         renoising = step.after
@@ -207,7 +208,7 @@ def _choice_plan(steps: tuple[GridStep, ...], count: int, rules: tuple[Rule, ...
     stages: list[Stage] = []
     history: list[Node] = []  # newest first
     previous: list[PlannedStep] = []
-    for step in steps:
+    for step in each(steps):
         history = [Node(len(stages), step.sigma), *history[:DIFFERENCES]]
         planned = [predict(rule, step, history, time) for rule in rules]
         stages.append(_choice(planned, previous, history, stages, len(steps)))

@@ -8,6 +8,7 @@ from .plan import NO_NOISE, Noise, NoisePath, Plan, Stage, consistent, renoised,
 from .signature import Sigmas
 from .tableaus import Tableau
 from .time_maps import VE, TimeMap
+from .watch import each
 
 
 def single_step_plan(
@@ -32,7 +33,7 @@ def single_step_plan(
         raise ValueError(f"c3 must be above c2 for a sampler with noise, got {tableau.c[1]:g} and {tableau.c[2]:g}.")
     stages: list[Stage] = []
     opening, steps = churned(grid_steps(sigmas, time, rising=not (noise.eta or churn.s_churn)), churn, time)
-    for step in steps:
+    for step in each(steps):
         stages += single_step_stages(step, tableau, time, len(stages), noise)
     return Plan(tableau.name, time, step_count(sigmas), tuple(stages), opening)
 

@@ -12,6 +12,7 @@ from ..operators import Block, Diagonal
 from ..plan import MAX_STRENGTH, Plan, Stage, Weight, step_count
 from ..signature import Sigmas
 from ..time_maps import TimeMap
+from ..watch import each
 from .coefficients import contraction, last_weight, noise_factor, step_weights, usable
 from .isotropic import MAX_LAMBDA, check_degree_and_corrector
 from .linear_sde import KINDS, LinearSDE
@@ -124,7 +125,7 @@ def _deterministic(
     stages: list[Stage] = []
     history: list[Node] = []  # newest first
     previous: _Step | None = None
-    for step in steps:
+    for step in each(steps):
         history.insert(0, (len(stages), step.sigma))
         predicted = _predicted(sde, step, usable(history, step.sigma, step.sigma_next, degree + 1), kind)
         combined = list(zip(predicted.nodes, predicted.weights))
@@ -157,7 +158,7 @@ def _stochastic(sde: LinearSDE, time: TimeMap, steps: Sequence[GridStep], lam: f
     noisy = [step for step in steps if step.sigma_next > 0.0]
     contracted = contraction(sde, [step.sigma for step in noisy], [step.sigma_next for step in noisy], lam)
     stages = []
-    for call, step in enumerate(steps):
+    for call, step in enumerate(each(steps)):
         node, s, t = (call, step.sigma), step.sigma, step.sigma_next
         if t == 0.0:
             stages.append(_stage(sde, time, step, s, [(node, last_weight(sde, s, kind))], closes_step=True))

@@ -24,6 +24,7 @@ from ..interpolation import lagrange
 from ..plan import Plan, Stage, step_count
 from ..signature import Sigmas
 from ..time_maps import TimeMap
+from ..watch import each
 from .coefficients import last_weight, quadrature, usable
 from .linear_sde import LinearSDE, transposed
 from .plan import PLANS_KEPT, Node, falling_steps, half_log_snr, operator, time_map_of
@@ -96,7 +97,7 @@ class _Builder:
         """The first steps are of lower order."""
         history: list[Node] = []  # newest first
         previous: tuple[float, list[tuple[Node, np.ndarray]]] | None = None
-        for step in steps:
+        for step in each(steps):
             s, t = step.sigma, step.sigma_next
             history.insert(0, (len(self.stages), s))
             combined = predicted = self._line(usable(history, s, t, order), s, t)
@@ -110,7 +111,7 @@ class _Builder:
 
     def single_step(self, steps: Sequence[GridStep], stages: Sequence[tuple[float, tuple[int, ...]]]) -> None:
         """The last step, to t = 0, takes one call."""
-        for step in steps:
+        for step in each(steps):
             s, t = step.sigma, step.sigma_next
             if t == 0.0:
                 self._add(step, s, s, t, [])

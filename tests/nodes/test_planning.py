@@ -1,0 +1,65 @@
+"""Plans of many steps in the real host: an interrupt ends them before the first call, and progress is shown past one second."""
+
+import sys
+import time
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def model(pack):
+    """The exact model of CLD, whose plans take longest, and its latent."""
+    model = pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
+    return model, pack["RESToyLatent"].execute("digits", 1).result[0]
+
+
+def _sample(pack, model, latent, name, steps):
+    import comfy.samplers
+    from comfy_extras.nodes_custom_sampler import SamplerCustom
+
+    sigmas = pack["RESGDDIMTimes"].execute(model, steps, 1.0, 2.0, 0.0).result[0]
+    nothing = [[None, {}]]
+    return SamplerCustom.execute(model, True, 0, 1.0, nothing, nothing, comfy.samplers.ksampler(name), sigmas, latent)
+
+
+@pytest.mark.parametrize("name", ["exp_res_3s", "exp_gddim", "exp_gddim_sde"])
+def test_an_interrupt_ends_the_planning(pack, model, monkeypatch, name):
+    """Of 1,000 steps, which take seconds; the model is not called."""
+    import comfy.model_management
+    import comfy.patcher_extension
+
+    patcher, latent = model
+    fail = lambda executor, *args, **kwargs: pytest.fail("the model was called")  # noqa: E731
+    patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "none", fail)
+    planning = sys.modules[pack["RESLabTrace"].__module__.rpartition(".")[0] + ".planning"]
+    steps = []
+
+    def interrupted():
+        steps.append(time.monotonic())
+        if len(steps) == 3:
+            comfy.model_management.interrupt_current_processing(True)
+        real()
+
+    real = comfy.model_management.throw_exception_if_processing_interrupted
+    monkeypatch.setattr(planning.comfy.model_management, "throw_exception_if_processing_interrupted", interrupted)
+    try:
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            _sample(pack, patcher, latent, name, 1000)
+    finally:
+        comfy.model_management.interrupt_current_processing(False)
+    assert len(steps) == 3
+
+
+def test_progress_is_shown_past_one_second(pack, model, monkeypatch):
+    """By a clock that moves 0.3 s at every look: after 4, 6, 8 and so on."""
+    import comfy.utils
+
+    planning = sys.modules[pack["RESLabTrace"].__module__.rpartition(".")[0] + ".planning"]
+    looks = []
+    monkeypatch.setattr(planning.time, "monotonic", lambda: looks.append(None) or 0.3 * len(looks))
+    shown = []
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: shown.append((value, total)))
+    samples = _sample(pack, *model, "exp_res_3s", 11).result[0]["samples"]
+    assert isinstance(samples, torch.Tensor)
+    assert [value for value, total in shown if total == 11][:4] == [3, 5, 7, 9]
