@@ -18,12 +18,13 @@ MAX_TEXT = 10_000  # characters
 MAX_NAME = 200  # characters; a pattern can take the square of it
 
 
-def sampler_entries(text: str, wired: Mapping[str, object]) -> list[Entry]:
+def sampler_entries(text: str, wired: Mapping[str, object], titles: Mapping[str, str] | None = None) -> list[Entry]:
     """Samplers by name, then those that are wired.
 
     Args:
         text: names and patterns (dpmpp_*), between commas or line breaks.
         wired: SAMPLERs by the name of their input.
+        titles: of the nodes that are wired, by input; a title that is another sampler's name gets the input's name too.
 
     Raises:
         ValueError: an unknown name, a pattern that nothing matches, or a sampler with CFG++, which follows an ODE of its own.
@@ -38,7 +39,14 @@ def sampler_entries(text: str, wired: Mapping[str, object]) -> list[Entry]:
             "solution is no reference. Take it out."
         )
     named = [Entry(name, comfy.samplers.sampler_object(name)) for name in names]
-    return named + [Entry(f"{name} ({kind})", wired[name]) for name, kind in kinds.items()]
+    shown = _distinct({name: (titles or {}).get(name, kind) for name, kind in kinds.items()}, comfy.samplers.SAMPLER_NAMES)
+    return named + [Entry(shown[name], wired[name]) for name in kinds]
+
+
+def _distinct(titles: Mapping[str, str], taken: Sequence[str]) -> dict[str, str]:
+    """Titles of inputs; one that is taken or occurs twice is followed by its input's name."""
+    every = [*titles.values(), *taken]
+    return {name: f"{title} ({name})" if every.count(title) > 1 else title for name, title in titles.items()}
 
 
 def _kind(sampler) -> str:
@@ -46,7 +54,9 @@ def _kind(sampler) -> str:
     return getattr(function, "__name__", type(function).__name__).removeprefix("sample_")
 
 
-def schedules(text: str, wired: Mapping[str, torch.Tensor], sampling, time: TimeMap) -> list[Schedule]:
+def schedules(
+    text: str, wired: Mapping[str, torch.Tensor], sampling, time: TimeMap, titles: Mapping[str, str] | None = None
+) -> list[Schedule]:
     """Schedulers by name, then SIGMAS that are wired, resampled to other numbers of steps.
 
     Args:
@@ -54,12 +64,15 @@ def schedules(text: str, wired: Mapping[str, torch.Tensor], sampling, time: Time
         wired: SIGMAS by the name of their input.
         sampling: the host's model_sampling.
         time: the model's time map.
+        titles: as of `sampler_entries`.
 
     Raises:
         ValueError: an unknown name, or SIGMAS that do not fall to 0.
     """
     found = [_named(name, sampling, time) for name in _chosen("schedulers", text, comfy.samplers.SCHEDULER_NAMES)]
-    return found + [_wired(name, sigmas, time) for name, sigmas in wired.items() if sigmas is not None]
+    given = {name: sigmas for name, sigmas in wired.items() if sigmas is not None}
+    shown = _distinct({name: (titles or {}).get(name, name) for name in given}, comfy.samplers.SCHEDULER_NAMES)
+    return found + [_wired(name, shown[name], sigmas, time) for name, sigmas in given.items()]
 
 
 def _named(name: str, sampling, time: TimeMap) -> Schedule:
@@ -71,13 +84,13 @@ def _named(name: str, sampling, time: TimeMap) -> Schedule:
     return Schedule(name, grid)
 
 
-def _wired(name: str, sigmas: torch.Tensor, time: TimeMap) -> Schedule:
+def _wired(name: str, title: str, sigmas: torch.Tensor, time: TimeMap) -> Schedule:
     _check(name, sigmas, time)
 
     def grid(steps):
         return sigmas if steps == len(sigmas) - 1 else resample(sigmas, steps, time)
 
-    return Schedule(name, grid)
+    return Schedule(title, grid)
 
 
 def _check(name: str, sigmas: torch.Tensor, time: TimeMap) -> None:
@@ -105,6 +118,46 @@ def budgets(text: str) -> list[int]:
     if not words:
         raise ValueError("budgets is empty; write numbers of model calls, such as 6, 10, 20.")
     return sorted(set(map(int, words)))
+
+
+def best_at(calls: int, budgets: Sequence[int]) -> int:
+    """Model calls within which the best pair is chosen; 0 is the largest budget.
+
+    Raises:
+        ValueError: no budget is so small.
+    """
+    if not calls:
+        return budgets[-1]
+    if calls < budgets[0]:
+        raise ValueError(
+            f"best_at is {calls}, but the smallest of budgets is {budgets[0]}, so no pair is measured within {calls} calls. Add "
+            f"{calls} to budgets, or set best_at to one of {', '.join(map(str, budgets))}, or to 0 for the largest."
+        )
+    return calls
+
+
+def baseline_pair(text: str, entries: Sequence[Entry], schedules: Sequence[Schedule]) -> str:
+    """The pair that the best one is compared with, as cells name it; "" where there is nothing to measure.
+
+    Args:
+        text: "", a sampler, or a sampler and a schedule between them "+"; what is not named is the first.
+        entries, schedules: that are measured.
+
+    Raises:
+        ValueError: a name that is not among them.
+    """
+    names = [entry.name for entry in entries], [schedule.name for schedule in schedules]
+    if not all(names):
+        return ""
+    known = {f"{sampler} + {schedule}": f"{sampler} + {schedule}" for sampler in names[0] for schedule in names[1]}
+    known |= {sampler: f"{sampler} + {names[1][0]}" for sampler in names[0]} | {"": f"{names[0][0]} + {names[1][0]}"}
+    wanted = " + ".join(part.strip() for part in text.split("+")) if text not in known else text
+    if wanted not in known:
+        raise ValueError(
+            f"baseline is {text[:MAX_NAME]!r}, which is not measured. Name one of the samplers, or a pair such as "
+            f"{names[0][0]} + {names[1][0]}."
+        )
+    return known[wanted]
 
 
 def _words(name: str, text: str) -> list[str]:

@@ -5,17 +5,21 @@ import comfy.samplers
 import torch
 from comfy_api.v0_0_2 import io
 
-from ..samplers.lab.measure import Cell, Measurement, best_pair
+from ..samplers.lab.measure import Cell, Measurement
+from ..samplers.lab.measure_picture import picture
 from ..samplers.lab.reference import CAP, FIRST, TOLERANCE
-from ..samplers.lab.report import csv_rows, picture, strip, table
+from ..samplers.lab.report import csv_rows, table
+from ..samplers.lab.strip import strip
+from ..samplers.lab.verdict import Verdict, judge
 from ..samplers.res import METHODS
 from .figures import as_image, check_matplotlib
 from .host import sigma_range, time_map
+from .lab_entries import baseline_pair, sampler_entries, schedules
+from .lab_entries import best_at as read_best_at
 from .lab_entries import budgets as read_budgets
-from .lab_entries import sampler_entries, schedules
 from .lab_files import Saving, check_writable, output_stem, store, write_csv, write_text
 from .lab_pictures import decoder
-from .lab_progress import CallProgress, node_id, send_text
+from .lab_progress import CallProgress, node_id, send_text, titles_of_inputs
 from .lab_subject import CATEGORY, NeedsPrompt, Subject, filename_input, subject_inputs
 from .registry import for_host
 
@@ -27,7 +31,7 @@ def _choices() -> list:
     names = "Names between commas, of this pack, of ComfyUI or of any other pack; * stands for any letters, as in "
     return [
         io.String.Input(
-            "samplers", multiline=True, default="exp_res, exp_res_2m, res_multistep, dpmpp_2m, deis, uni_pc",
+            "samplers", multiline=True, default="dpmpp_2m, exp_res, exp_res_2m, res_multistep, deis, uni_pc",
             tooltip=names + "dpmpp_*. SDE samplers are measured too, apart: as distributions.",
         ),
         io.String.Input("schedulers", multiline=True, default="simple, logsnr_arctan", tooltip=names + "logsnr_*."),
@@ -37,7 +41,7 @@ def _choices() -> list:
         ),
         io.Int.Input(
             "best_at", default=0, min=0, max=10000,
-            tooltip="Model calls within which the best pair, the outputs sampler and sigmas, is chosen; 0 is the largest budget.",
+            tooltip="The most model calls of the best pair, which is the outputs sampler and sigmas; 0 is the largest budget.",
         ),
         *(io.Sampler.Input(f"sampler_{n}", optional=True, tooltip="One more sampler, with options of its own.") for n in _WIRED),
         *(
@@ -55,18 +59,25 @@ def _advanced() -> list:
     return [
         io.Float.Input(
             "tolerance", default=TOLERANCE, min=1e-6, max=0.1, step=1e-6, round=False,
-            tooltip="To which the reference must agree with one of half as many steps, in nine items of ten. Half-precision "
-            "models may need 0.01.",
+            tooltip="How closely the reference should match a run with half the steps, for 90 % of the items. Where it does not "
+            "within reference_calls, defects below three times the difference are not ranked.",
             advanced=True,
         ),
         io.Int.Input(
             "reference_calls", default=CAP, min=2 * FIRST, max=100000,
-            tooltip="The most model calls of the reference's finest level.",
+            tooltip="The most model calls of the reference's finest level. A network that is rough may need 3000 or more.",
             advanced=True,
         ),
-        filename_input("res_lab/measure", "Of the two tables in the output folder, CSV and Markdown, as in Save Image."),
+        filename_input("res_lab/measure", "Prefix for the two table files, CSV and Markdown, in the output folder."),
         io.Boolean.Input(
-            "fresh", default=False, tooltip="Measure anew what was measured before and is kept in user/res_lab.", advanced=True
+            "fresh", default=False,
+            tooltip="Measure again what is kept in user/res_lab. Needed where a patch of the model has changed in a way that the "
+            "node cannot see; it says so where such patches exist.",
+        ),
+        io.String.Input(
+            "baseline", default="", optional=True,
+            tooltip="What the best pair is compared with: a sampler, or a pair such as dpmpp_2m + karras. Empty is the first "
+            "sampler; without a scheduler it is the first of the schedulers.",
         ),
     ]  # fmt: skip
 
@@ -85,37 +96,40 @@ class RESLabMeasure(io.ComfyNode):
             "on the disk: after an interrupt it goes on where it stopped.",
             search_aliases=["res", "lab", "measure", "compare", "benchmark", "xy plot", "sampler", "scheduler"],
             is_output_node=True,
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             inputs=[*subject_inputs(), *_choices(), *_advanced()],
             outputs=[
-                io.Sampler.Output(tooltip="Of the best pair."),
-                io.Sigmas.Output(tooltip="Of the best pair."),
-                io.Image.Output(display_name="picture", tooltip="Defect against model calls, a line a pair."),
+                io.Sampler.Output(tooltip="The sampler of the best pair."),
+                io.Sigmas.Output(tooltip="The SIGMAS of the best pair."),
+                io.Image.Output(display_name="picture", tooltip="Defect against model calls, with a line for every pair."),
                 io.Image.Output(display_name="strip", tooltip="The first item by every pair, beside the converged one."),
-                io.String.Output(display_name="table", tooltip="Every number, as Markdown."),
+                io.String.Output(display_name="table", tooltip="The verdict and every number, as Markdown."),
+                io.String.Output(display_name="verdict", tooltip="The best pair and what it saves, in one sentence."),
             ],
         )
 
     @classmethod
     def execute(
         cls, model, latent_image, seed, samplers, schedulers, budgets, best_at=0, tolerance=TOLERANCE, reference_calls=CAP,
-        filename_prefix="res_lab/measure", fresh=False, vae=None, **wired,
+        filename_prefix="res_lab/measure", fresh=False, vae=None, baseline="", **wired,
     ) -> io.NodeOutput:  # fmt: skip
-        """(SAMPLER, SIGMAS, picture, strip, table).
+        """(SAMPLER, SIGMAS, picture, strip, table, verdict).
 
         Raises:
             RuntimeError: matplotlib is not installed.
             ValueError: an unknown name, a budget below 1, or SIGMAS that cannot be measured, before anything is sampled;
-                no convergence of the reference.
+                a reference that is not finite; results that cannot be told apart.
         """
         check_matplotlib("RES Lab: Measure")
         subject = Subject(model, latent_image, seed)
         time = time_map(subject.model_sampling)
-        entries = sampler_entries(samplers, {name: wired.get(name) for name in (f"sampler_{n}" for n in _WIRED)})
+        titles = titles_of_inputs(cls)
+        entries = sampler_entries(samplers, {name: wired.get(name) for name in (f"sampler_{n}" for n in _WIRED)}, titles)
         grids = {name: wired.get(name) for name in (f"sigmas_{n}" for n in _WIRED)}
-        grids = schedules(schedulers, grids, subject.model_sampling, time)
+        grids = schedules(schedulers, grids, subject.model_sampling, time, titles)
         calls, stem = read_budgets(budgets), output_stem(filename_prefix)
         check_writable(stem.parent, "the output folder")
+        within, against = read_best_at(best_at, calls), baseline_pair(baseline, entries, grids)
         reference_sampler = comfy.samplers.KSAMPLER(for_host(METHODS["exp_res_3mc"]))
         kept, of_model = store(), sigma_range(subject.model_sampling)
         measurement = Measurement(subject, reference_sampler, time, of_model, kept, tolerance, reference_calls, _FATAL, fresh)
@@ -123,32 +137,32 @@ class RESLabMeasure(io.ComfyNode):
         planned = measurement.plan(entries, grids, calls)
         progress = CallProgress(node_id(cls), measurement.remaining(planned) + 3 * FIRST, subject.guider)
         subject.on_call = progress.call
-        cells, saving = [], Saving("RES Lab: Measure")
+        cells, verdict, saving = [], None, Saving("RES Lab: Measure")
         try:
             for cell in measurement.cells(planned):
                 cells.append(cell)
                 progress.show(f"{len(cells)} of {len(planned)} cells", cell.first)
+            verdict = judge(cells, measurement.references, within, against, measurement.notes)
         finally:
-            text = _told(measurement, cells, kept)
+            text = _told(measurement, cells, kept, verdict)
             if cells:
-                saving("the CSV file", write_csv, stem.with_name(stem.name + ".csv"), csv_rows(cells))
+                saving("the CSV file", write_csv, stem.with_name(stem.name + ".csv"), csv_rows(cells, measurement.references))
                 saving("the table", write_text, stem.with_name(stem.name + ".md"), text)
-        best = best_pair(cells, best_at or calls[-1], measurement.notes)
-        sampler = next(entry.sampler for entry in entries if entry.name == best.sampler)
-        images = _pictures(cells, measurement, decoder(subject.guider.model_patcher, vae))
-        shown = {**saving.preview(images[0], cls), **saving.shown()}
-        if saving.warnings:
-            send_text("\n".join(saving.warnings), node_id(cls))
-        return io.NodeOutput(sampler, best.sigmas, *images, text, ui=shown)
+        sampler = next(entry.sampler for entry in entries if entry.name == verdict.best.sampler)
+        images = _pictures(cells, measurement, decoder(subject.guider.model_patcher, vae), verdict)
+        shown = {**saving.preview(images[0], cls), "res_verdict": [verdict.sentence, *verdict.remarks, *saving.warnings]}
+        progress.finish("\n".join([verdict.text, *saving.warnings]))
+        return io.NodeOutput(sampler, verdict.best.sigmas, *images, text, verdict.sentence, ui=shown)
 
 
-def _told(measurement: Measurement, cells: list[Cell], kept) -> str:
+def _told(measurement: Measurement, cells: list[Cell], kept, verdict: Verdict | None) -> str:
     notes = [*measurement.notes, *([kept.trouble] if kept.trouble else [])]
-    return table(cells, measurement.references, notes)
+    return table(cells, measurement.references, notes, verdict)
 
 
-def _pictures(cells: list[Cell], measurement: Measurement, decode) -> tuple[torch.Tensor, torch.Tensor]:
+def _pictures(cells: list[Cell], measurement: Measurement, decode, verdict: Verdict) -> tuple[torch.Tensor, torch.Tensor]:
     """(picture, strip) as IMAGEs."""
-    truth = next(iter(measurement.references.values())).samples[0]
-    drawn = picture(cells, measurement.references), strip(cells, lambda cell: decode(cell.first), decode(truth))
-    return tuple(map(as_image, drawn))
+    references = measurement.references
+    truth = next(iter(references.values())).samples[0]
+    shown = strip(cells, references, lambda cell: decode(cell.first), decode(truth))
+    return as_image(picture(cells, references, verdict)), as_image(shown)

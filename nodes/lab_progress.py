@@ -1,13 +1,17 @@
 """How far the lab's long work is: the node's bar, a text with the time left, and previews."""
 
+import re
 import time
 
 import comfy.utils
 import latent_preview
 
+import nodes
+
 from .host import prompt_server
 
 _EVERY = 0.5  # seconds between texts
+_LETTERS = 50  # of a node's title
 
 
 def node_id(node):
@@ -20,6 +24,23 @@ def workflow_id(node) -> str | None:
     info = getattr(getattr(node, "hidden", None), "extra_pnginfo", None)
     workflow = info.get("workflow") if isinstance(info, dict) else None
     return workflow.get("id") if isinstance(workflow, dict) else None
+
+
+def titles_of_inputs(node) -> dict[str, str]:
+    """The titles of the nodes that are wired to the inputs of the node that runs, by input; empty outside of a prompt."""
+    prompt = getattr(getattr(node, "hidden", None), "prompt", None) or {}
+    wires = {name: link[0] for name, link in prompt.get(node_id(node), {}).get("inputs", {}).items() if isinstance(link, list)}
+    return {name: title for name, source in wires.items() if (title := _title(prompt.get(source, {})))}
+
+
+def _title(node: dict) -> str:
+    """As the editor shows it, in one short line; a prompt of a program has the class's name instead."""
+    text = node.get("_meta", {}).get("title") or _display_name(node.get("class_type", ""))
+    return " ".join(re.sub(r"[^\w .,:;()+-]", " ", text).split()).strip("+- ")[:_LETTERS].strip()
+
+
+def _display_name(class_type: str) -> str:
+    return nodes.NODE_DISPLAY_NAME_MAPPINGS.get(class_type) or class_type
 
 
 class CallProgress:
@@ -60,6 +81,11 @@ class CallProgress:
             image = self._previewer.decode_latent_to_preview_image("JPEG", latent[None])
         self._bar.update_absolute(self._done, self._total, image)
         self._tell(time.monotonic())
+
+    def finish(self, text: str) -> None:
+        """All calls were made: a text in the place of what is left."""
+        self._bar.update_absolute(self._total, self._total)
+        send_text(text, self._node)
 
     def _tell(self, now: float) -> None:
         self._told = now

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from samplers.lab.reference import Reference, converge, reference_grid
+from samplers.lab.reference import NotConverged, Reference, converge, reference_grid
 from samplers.loop import run
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
@@ -47,4 +47,7 @@ def converged(denoiser, x: torch.Tensor, start: float, time: TimeMap, floor: flo
     def level(steps):
         return solve(denoiser, x, reference_grid(steps, start, last, time, EARLIEST), time)
 
-    return converge(level, tolerance, FIRST, cap)
+    found = converge(level, tolerance, FIRST, cap)
+    if not found.converged:
+        raise NotConverged(f"{found.steps} steps agree with half as many to {found.agreement:.2g}, not to {tolerance:g}.")
+    return found

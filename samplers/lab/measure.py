@@ -149,7 +149,7 @@ class Cell(NamedTuple):
     @property
     def pair(self) -> str:
         """Sampler and schedule, for tables."""
-        return f"{self.sampler}, {self.schedule}"
+        return f"{self.sampler} + {self.schedule}"
 
 
 class Measurement:
@@ -281,7 +281,7 @@ class Measurement:
         return sum(plan.calls for plan in once if self._fresh or self._kept(plan) is None)
 
     def reference(self, start: float) -> Reference:
-        """The converged solution from a start, solved once.
+        """The solution from a start, solved once; as close as `converge` comes.
 
         Raises:
             NotConverged: see `converge`.
@@ -308,7 +308,7 @@ class Measurement:
         """Measure; every cell is in the store before the next one starts. What fails leaves a note.
 
         Raises:
-            NotConverged: a reference did not, before any cell.
+            NotConverged: a reference is not finite, before any cell.
         """
         for plan in planned:
             self.reference(float(plan.sigmas[0]))
@@ -361,25 +361,3 @@ def _short(error: Exception) -> str:
 def same_start(one: float, other: float) -> bool:
     """Whether schedules with these first sigmas solve one ODE from one start."""
     return abs(one - other) <= _SAME_START * max(one, other)
-
-
-def ranked(cells: Sequence[Cell]) -> list[Cell]:
-    """Those of ODE samplers from one start, that of most cells, the nearest first."""
-    odes = [cell for cell in cells if not cell.stochastic]
-    starts = [cell.start for cell in odes]
-    common = max(starts, key=starts.count, default=0.0)
-    return sorted((cell for cell in odes if same_start(cell.start, common)), key=lambda cell: cell.spread.median)
-
-
-def best_pair(cells: Sequence[Cell], calls: int, notes: Sequence[str] = ()) -> Cell:
-    """The nearest ODE cell within a number of calls; where none is, the nearest of those with the fewest calls.
-
-    Raises:
-        ValueError: no ODE sampler was measured; with the notes, which say why.
-    """
-    order = ranked(cells)
-    if not order:
-        raise ValueError(f"no ODE sampler was measured, so there is no best pair: {'; '.join(notes) or 'there is none'}.")
-    within = [cell for cell in order if cell.calls <= calls]
-    fewest = min(cell.calls for cell in order)
-    return (within or [cell for cell in order if cell.calls == fewest])[0]

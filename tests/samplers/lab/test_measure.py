@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from samplers import res
-from samplers.lab.measure import Dry, Entry, Measurement, Schedule, best_pair, ranked
+from samplers.lab.measure import Dry, Entry, Measurement, Schedule
+from samplers.lab.measure_picture import picture
 from samplers.lab.reference import NotConverged
-from samplers.lab.report import csv_rows, picture, strip, table
+from samplers.lab.report import csv_rows, table
 from samplers.lab.store import Store
+from samplers.lab.strip import strip
+from samplers.lab.verdict import judge, ranked
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.time_maps import VE
 
@@ -102,12 +105,13 @@ def test_equal_calls_and_true_defects(store):
     samples = runner.run(res.sample_exp_res_2m, cell.sigmas).samples
     truth = (samples - runner.solution).norm(dim=1) / runner.solution.norm(dim=1)
     assert torch.allclose(cell.distances, truth, rtol=1e-2, atol=1e-5)
-    order = ranked(cells)
+    order = ranked(cells, measurement.references)
     assert [cell.spread.median for cell in order] == sorted(cell.spread.median for cell in order)
-    assert best_pair(cells, 10).calls <= 10 and best_pair(cells, 20) is order[0]
+    assert judge(cells, measurement.references, 10).best.calls <= 10
+    assert judge(cells, measurement.references, 20).best is order[0]
     text = table(cells, measurement.references, measurement.notes)
-    assert "| 2s, uniform |" in text and "(9 calls)" in text and "order 3" in text
-    rows = csv_rows(cells)
+    assert "| 2s + uniform |" in text and "(9 calls)" in text and "order 3" in text
+    rows = csv_rows(cells, measurement.references)
     assert [row["rank"] for row in rows] == list(range(1, len(cells) + 1))
 
 
@@ -121,7 +125,7 @@ def test_the_same_steps_are_run_once(store, fresh):
     cells = list(measurement.cells(planned))
     assert [(cell.budget, cell.calls, cell.steps) for cell in cells] == [(5, 5, 3), (6, 5, 3)]
     assert runner.runs.count(res.sample_exp_res_2s) == 1
-    assert [row["budget"] for row in csv_rows(cells)] == [5, 6]
+    assert [row["budget"] for row in csv_rows(cells, measurement.references)] == [5, 6]
 
 
 def test_it_goes_on_where_it_stopped(store):
@@ -239,7 +243,7 @@ def test_a_cell_over_its_budget_is_not_the_best_of_it(store):
     """The dry run had no way to know; the calls that were counted say so."""
     measurement = _measurement(_Gaussian(), store)
     cells = list(measurement.cells(measurement.plan(ENTRIES[:2], [_schedule()], [10])))
-    far, near = reversed(ranked(cells))
+    far, near = reversed(ranked(cells, measurement.references))
     text = table([near._replace(calls=20), far], measurement.references, [])
     assert f"**{far.spread.median:.3g}**" in text and f"**{near.spread.median:.3g}**" not in text
 
@@ -255,7 +259,7 @@ def test_all_cells_failed(store):
     measurement = _measurement(runner, store)
     cells = list(measurement.cells(measurement.plan([Entry("fails", fails)], [_schedule()], [10])))
     with pytest.raises(ValueError, match="no best pair: fails on uniform failed at 10 calls: of another pack"):
-        best_pair(cells, 10, measurement.notes)
+        judge(cells, measurement.references, 10, notes=measurement.notes)
 
 
 @pytest.mark.parametrize("budget", [0, -1, 10_001])
@@ -264,15 +268,48 @@ def test_budgets_out_of_range(store, budget):
         _measurement(_Gaussian(), store).plan(ENTRIES, [_schedule()], [budget])
 
 
-def test_no_reference(store):
-    class Rough(_Gaussian):
-        def run(self, sampler, sigmas):
-            run = super().run(sampler, sigmas)
-            return run._replace(samples=run.samples + 0.1 * torch.randn_like(run.samples))
+class _Rough(_Gaussian):
+    """A network that is rough: no two levels of the reference agree more closely than this."""
 
-    measurement = _measurement(Rough(), store, cap=100)
-    with pytest.raises(NotConverged):
-        list(measurement.cells(measurement.plan(ENTRIES[:1], [_schedule()], [5])))
+    def __init__(self, roughness, **options):
+        super().__init__(**options)
+        self.roughness = roughness
+
+    def run(self, sampler, sigmas):
+        run = super().run(sampler, sigmas)
+        generator = torch.Generator().manual_seed(len(sigmas))
+        error = self.roughness * torch.randn(run.samples.shape, generator=generator)
+        return run._replace(samples=run.samples + error * run.samples.norm(dim=1, keepdim=True) / 2.0)
+
+
+def test_a_reference_that_misses_its_tolerance_is_used_all_the_same(store):
+    measurement = _measurement(_Rough(2e-3), store, cap=100)
+    cells = list(measurement.cells(measurement.plan(ENTRIES[:3], [_schedule()], [5, 10, 40])))
+    [reference] = measurement.references.values()
+    assert not reference.converged and 1e-3 < reference.agreement < 1e-2
+    kept = ranked(cells, measurement.references)
+    assert 0 < len(kept) < len(cells)
+    assert all((cell in kept) == (cell.spread.median > 3.0 * reference.agreement) for cell in cells if cell.budget < 40)
+    verdict = judge(cells, measurement.references, 5)
+    assert f"The reference agrees to {reference.agreement:.1e} only, not to 0.001" in verdict.text
+    text = table(cells, measurement.references, [], verdict)
+    assert "They were to agree to 0.001; raise reference_calls" in text and "| ≈ " in text
+    unranked = [row for row in csv_rows(cells, measurement.references) if row["rank"] == ""]
+    assert len(unranked) == len(cells) - len(kept) and {row["agreement"] for row in unranked} == {reference.agreement}
+    assert "as near to the solution as this reference can tell" in judge(cells, measurement.references, 40).sentence
+
+
+def test_it_refuses_where_nothing_can_be_told_apart(store):
+    measurement = _measurement(_Rough(0.5), store, cap=100)
+    cells = list(measurement.cells(measurement.plan(ENTRIES[:1], [_schedule()], [20])))
+    with pytest.raises(NotConverged, match="every defect is within three times .* Raise reference_calls"):
+        judge(cells, measurement.references, 20)
+
+
+def test_a_reference_that_is_not_finite_ends_the_work_before_any_cell(store):
+    measurement = _measurement(_Rough(math.nan), store, cap=100)
+    with pytest.raises(NotConverged, match="NaN or infinity"):
+        next(measurement.cells(measurement.plan(ENTRIES[:1], [_schedule()], [5])))
 
 
 def test_sde_samplers_are_apart(store):
@@ -282,14 +319,14 @@ def test_sde_samplers_are_apart(store):
     measurement = _measurement(runner, store)
     runner.dry = lambda sampler, sigmas: Dry(_Gaussian.dry(runner, sampler, sigmas).calls, sampler is sde)
     cells = list(measurement.cells(measurement.plan([ENTRIES[0], Entry("sde", sde)], [_schedule()], [10, 20])))
-    assert {cell.sampler for cell in ranked(cells)} == {"2m"}
-    assert best_pair(cells, 20).sampler == "2m"
+    assert {cell.sampler for cell in ranked(cells, measurement.references)} == {"2m"}
+    assert judge(cells, measurement.references, 20).best.sampler == "2m"
     text = table(cells, measurement.references, [])
     assert "never ranked" in text and "apart by chance" in text
-    assert {row["kind"] for row in csv_rows(cells)} == {"defect", "distance of distributions"}
+    assert {row["kind"] for row in csv_rows(cells, measurement.references)} == {"defect", "distance of distributions"}
     only = [cell for cell in cells if cell.stochastic]
     with pytest.raises(ValueError, match="no ODE sampler"):
-        best_pair(only, 20)
+        judge(only, measurement.references, 20)
     assert picture(only, measurement.references).shape[1] == 1080
 
 
@@ -298,7 +335,7 @@ def test_schedules_with_another_start_are_not_ranked(store):
     measurement = _measurement(_Gaussian(), store)
     cells = list(measurement.cells(measurement.plan(ENTRIES[:2], [_schedule(), late], [6, 10])))
     assert len(measurement.references) == 2
-    assert {cell.schedule for cell in ranked(cells)} == {"uniform"}
+    assert {cell.schedule for cell in ranked(cells, measurement.references)} == {"uniform"}
     assert "Not ranked, as it starts at sigma 5 and not at 14.6" in table(cells, measurement.references, [])
 
 
@@ -308,18 +345,19 @@ def test_pictures(store):
     image = picture(cells, measurement.references)
     assert image.dtype.name == "float32" and image.shape[1] == 1080 and 0.0 <= image.min() < image.max() <= 1.0
     tile, drawn = torch.rand(8, 8, 3).numpy(), []
-    shown = strip(cells, lambda cell: drawn.append(cell) or tile, tile)
+    shown = strip(cells, measurement.references, lambda cell: drawn.append(cell) or tile, tile)
     assert len(drawn) == len(cells)
     drawn.clear()
     strip(
         [cell._replace(budget=budget) for cell in cells for budget in range(20, 40)],
+        measurement.references,
         lambda cell: drawn.append(cell) or tile,
         tile,
     )
     assert len(drawn) == 8 * 6  # decoded is what is shown
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        strip(cells, lambda cell: tile * math.nan, tile)
+        strip(cells, measurement.references, lambda cell: tile * math.nan, tile)
     assert shown.shape[1] == 1080 and shown.shape[0] > 8 * 100
     assert picture([], {}).shape == (1200, 1080, 3)
     broken = [cells[0]._replace(distances=torch.full((8,), math.nan))]

@@ -71,13 +71,22 @@ def test_the_item_that_parts_is_named():
     assert converge(lambda steps: torch.ones(5, 3), tolerance=1e-6).parted == ()
 
 
-@pytest.mark.parametrize("noise", [0.1, math.nan])
-def test_no_agreement_within_the_cap(noise):
-    def solve(steps):
-        return torch.ones(20, 3) + noise * torch.randn(20, 3)
+def test_the_finest_level_is_given_where_the_cap_comes_first():
+    """As on a network whose levels differ by 5e-3, then 3e-3, then 1e-3."""
+    levels = {48: 1.0, 96: 1.005, 192: 1.008, 384: 1.0091}
 
-    with pytest.raises(NotConverged, match="tolerance is 0.001, but at 192 steps .* reference_calls \\(200\\)"):
-        converge(solve, cap=200)
+    def solve(steps):
+        return torch.full((20, 3), levels[steps], dtype=torch.float64)
+
+    found = converge(solve, tolerance=1e-3, cap=400)
+    assert not found.converged and found.steps == 384 and found.calls == 720
+    assert found.agreement == pytest.approx(1.1e-3, rel=0.02) and found.floor == pytest.approx(3.3e-3, rel=0.02)
+    assert converge(solve, tolerance=4e-3, cap=400).converged
+
+
+def test_nothing_finite_is_no_reference():
+    with pytest.raises(NotConverged, match="NaN or infinity in 96 or 192 steps"):
+        converge(lambda steps: torch.full((20, 3), math.nan), cap=200)
 
 
 @pytest.mark.parametrize("options, match", [({"tolerance": 0.0}, "tolerance"), ({"cap": 50}, "reference_calls must be 96")])

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from samplers.lab import report
+from samplers.lab import measure_picture
 from samplers.lab.measure import Cell
 from samplers.lab.reference import Reference
+from samplers.lab.report import table
 
 pytest.importorskip("matplotlib")
 
@@ -22,15 +23,15 @@ def _labels(axis, limits):
 @pytest.mark.parametrize("stochastic", [False, True])
 @pytest.mark.parametrize("last", [0.31, 0.2, 1e-4], ids=["near", "within a decade", "decades"])
 def test_numbers_on_both_axes(monkeypatch, stochastic, last):
-    figures, pixels = [], report.pixels
-    monkeypatch.setattr(report, "pixels", lambda figure: figures.append(figure) or pixels(figure))
+    figures, pixels = [], measure_picture.pixels
+    monkeypatch.setattr(measure_picture, "pixels", lambda figure: figures.append(figure) or pixels(figure))
     cells = [
         Cell(
             "euler", "karras", calls, calls, calls, 14.6, stochastic, torch.full((8,), error), torch.zeros(1), torch.ones(2), 0.1
         )
         for calls, error in ((6, 0.34), (10, math.sqrt(0.34 * last)), (20, last))
     ]
-    report.picture(cells, {14.6: Reference(torch.randn(8, 1, 4, 4), 96, 1e-4, 1e-3, 144)})
+    measure_picture.picture(cells, {14.6: Reference(torch.randn(8, 1, 4, 4), 96, 1e-4, 1e-3, 144)})
     [figure] = figures
     [axes] = figure.axes
     assert _labels(axes.xaxis, axes.get_xlim()) == ["6", "10", "20"]
@@ -41,4 +42,4 @@ def test_numbers_on_both_axes(monkeypatch, stochastic, last):
 def test_items_that_left_the_reference_are_named(parted, text):
     cell = Cell("euler", "karras", 6, 6, 6, 14.6, False, torch.full((8,), 0.3), torch.zeros(1), torch.ones(2), 0.1)
     reference = Reference(torch.randn(8, 1, 4, 4), 96, 1e-4, 0.2, 144, parted)
-    assert text in report.table([cell], {14.6: reference}, [])
+    assert text in table([cell], {14.6: reference}, [])

@@ -1,0 +1,119 @@
+"""The picture of a measurement: distance against model calls, a line for every pair."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..figure import new_figure, pixels
+from .measure import Cell
+from .reference import Reference
+from .report import apart_by_chance
+from .verdict import Verdict, comparable, equal_lines, lines, log, reference_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLOURED = 8
+_WIDTH = 9.0  # inches, 1080 pixels: readable on a phone held upright
+_LETTERS = 62  # of the title, a line
+_GREY = "0.75"
+
+
+def picture(cells: Sequence[Cell], references: Mapping[float, Reference], verdict: Verdict | None = None) -> np.ndarray:
+    """Median distances, log-log, the best pair on top; SDE samplers in a panel of their own.
+
+    Pairs that are equal at every number of calls are one line. Eight lines are coloured, the others grey.
+
+    Returns:
+        (height, width, 3), float32 in [0, 1].
+    """
+    odes, stochastic = comparable(cells), [cell for cell in cells if cell.stochastic]
+    figure = new_figure(_WIDTH, 13.0 if odes and stochastic else 10.0)
+    groups = [(odes, "defect"), (stochastic, "distance of distributions (SDE)")]
+    panels = [(group, label) for group, label in groups if group] or [([], "defect")]
+    for axes, (group, label) in zip(np.atleast_1d(figure.subplots(len(panels))), panels):
+        best = verdict.best.pair if verdict is not None and group is odes else ""
+        _draw(axes, group, label, best)
+        if group is odes and odes:
+            _draw_floor(axes, reference_of(odes[0], references))
+        elif group and (chance := apart_by_chance(next(iter(references.values())))):
+            axes.axhline(chance, color="0.6", linestyle=":", linewidth=1.5)
+            _write_at(axes, chance, "by chance")
+    if verdict is not None:
+        text = "\n".join(textwrap.wrap(verdict.sentence, _LETTERS))
+        figure.suptitle(text, fontsize=17, fontweight="bold", x=0.02, ha="left")
+    return pixels(figure)
+
+
+def _draw_floor(axes: "Axes", reference: Reference) -> None:
+    """Grey up to where results can no longer be told apart; a line of text where that is below the picture."""
+    if axes.get_ylim()[0] <= 0.0:  # nothing finite was measured
+        axes.set_ylim(1e-3, 1.0)
+    low, high = axes.get_ylim()
+    missed = "" if reference.converged else f", not to {reference.tolerance:g}"
+    text = f"reference agrees to {reference.agreement:.1e}{missed}"
+    if reference.floor < low:
+        axes.text(0.99, 0.01, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=12, color="0.4")
+        return
+    low = min(low, 0.5 * reference.agreement)
+    axes.axhspan(low, reference.floor, color="0.9", zorder=0)
+    axes.axhline(reference.agreement, color="0.6", linestyle=":", linewidth=1.5)
+    axes.set_ylim(low, max(high, 1.5 * reference.floor))
+    _write_at(axes, reference.agreement, f"{text}; grey: not ranked")
+
+
+def _write_at(axes: "Axes", height: float, text: str) -> None:
+    transform = axes.get_yaxis_transform()
+    axes.text(0.99, height, text, transform=transform, ha="right", va="bottom", fontsize=12, color="0.4")
+
+
+def _draw(axes: "Axes", cells: Sequence[Cell], label: str, best: str) -> None:
+    from matplotlib.ticker import NullLocator  # noqa: PLC0415 (slow to import)
+
+    found = lines(cells)
+    equal = {pair: group for group in equal_lines(cells) for pair in group}
+    pairs = sorted(found, key=lambda pair: (pair != best, float(np.mean([log(cell.spread.median) for cell in found[pair]]))))
+    pairs = [pair for place, pair in enumerate(pairs) if not set(pairs[:place]) & set(equal.get(pair, []))]
+    for rank, pair in enumerate(pairs):
+        _draw_line(axes, found[pair], " = ".join([pair, *(other for other in equal.get(pair, []) if other != pair)]), rank, best)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ticks = sorted({cell.calls for cell in cells})
+    axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
+    axes.tick_params(labelsize=15, which="both")
+    axes.xaxis.set_minor_locator(NullLocator())  # those of y get numbers where there is less than a decade
+    axes.set_xlabel("model calls", fontsize=16)
+    axes.set_ylabel(label + ", median", fontsize=16)
+    axes.grid(alpha=0.3)
+    more = len(pairs) - _COLOURED
+    title = f"and {more} more in grey, see the table" if more > 0 else None
+    if pairs:
+        axes.legend(fontsize=14, loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=2, title=title, frameon=False)
+
+
+def _draw_line(axes: "Axes", line: Sequence[Cell], label: str, rank: int, best: str) -> None:
+    calls, medians = [cell.calls for cell in line], [cell.spread.median for cell in line]
+    if rank >= _COLOURED:
+        axes.plot(calls, medians, color=_GREY, linewidth=1.0, zorder=1)
+        return
+    is_best = line[0].pair == best
+    short = "\n".join(textwrap.wrap(label, 34))
+    [drawn] = axes.plot(
+        calls,
+        medians,
+        marker="o",
+        markersize=7,
+        linewidth=5.0 if is_best else 2.5,
+        zorder=20 if is_best else 10 - rank,
+        label=short,
+    )
+    if is_best:
+        quartiles = [cell.spread.q25 for cell in line], [cell.spread.q75 for cell in line]
+        axes.fill_between(calls, *quartiles, color=drawn.get_color(), alpha=0.12, linewidth=0)
+        box = {"boxstyle": "round", "facecolor": "white", "edgecolor": drawn.get_color(), "alpha": 0.9}
+        axes.annotate(
+            best, (calls[-1], medians[-1]), xytext=(-8, -22), textcoords="offset points", ha="right", va="top", fontsize=15,
+            fontweight="bold", color=drawn.get_color(), bbox=box, zorder=30,
+        )  # fmt: skip

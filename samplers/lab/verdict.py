@@ -1,0 +1,304 @@
+"""What a measurement says: which pair of sampler and schedule is best, what it saves, and how far to trust that.
+
+All runs start from the same noise, so pairs are compared item by item. One pair is ahead of another where both hold:
+
+    it is nearer in three items of four:    upper quartile of log(d / d') < 0
+    more than chance would make it so:      mean of log(d / d') < -2 standard errors
+
+d and d' are the distances of an item from the reference. Quartiles of d and of d' by themselves overlap nearly always, as items
+differ more than samplers do. Distances below `Reference.floor` are not compared: the reference's own error decides there.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+
+from .distances import spread
+from .measure import Cell, same_start
+from .reference import NotConverged, Reference
+
+_ERRORS = 2.0  # standard errors
+_FEW = 16  # items, below which the best of many pairs is often one that had luck
+_EQUAL = 0.01  # medians that differ by less, relative, are drawn as one line
+_LEAST, _MOST = 1e-300, 1e300  # logarithms of 0 and of infinity
+
+
+class Verdict(NamedTuple):
+    """What a measurement says.
+
+    Attributes:
+        best: a cell of the pair to take.
+        sentence: in one sentence.
+        remarks: what limits it.
+    """
+
+    best: Cell
+    sentence: str
+    remarks: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The sentence and the remarks."""
+        return " ".join([self.sentence, *self.remarks])
+
+
+def comparable(cells: Sequence[Cell]) -> list[Cell]:
+    """Those of ODE samplers from one start, the start of most cells."""
+    odes = [cell for cell in cells if not cell.stochastic]
+    starts = [cell.start for cell in odes]
+    common = max(starts, key=starts.count, default=0.0)
+    return [cell for cell in odes if same_start(cell.start, common)]
+
+
+def at_floor(cell: Cell, references: Mapping[float, Reference]) -> bool:
+    """Whether a cell is too near to its reference to be compared with others that are."""
+    return cell.spread.median <= reference_of(cell, references).floor
+
+
+def ranked(cells: Sequence[Cell], references: Mapping[float, Reference]) -> list[Cell]:
+    """The comparable cells that are not at the floor, the nearest first."""
+    above = [cell for cell in comparable(cells) if not at_floor(cell, references)]
+    return sorted(above, key=lambda cell: cell.spread.median)
+
+
+def lines(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """The cells of every pair, fewest calls first."""
+    found: dict[str, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.calls):
+        found.setdefault(cell.pair, []).append(cell)
+    return found
+
+
+def ahead(cell: Cell, other: Cell) -> bool:
+    """Whether a cell is nearer than another, item by item and by more than chance; False for a single item."""
+    if len(cell.distances) < 2:
+        return False
+    ratios = _logs(cell.distances) - _logs(other.distances)
+    error = float(ratios.std()) / math.sqrt(len(ratios))
+    return spread(ratios).q75 < 0.0 and float(ratios.mean()) < -_ERRORS * error
+
+
+def equal_lines(cells: Sequence[Cell]) -> list[list[str]]:
+    """Groups of pairs whose medians are the same at every number of calls, up to 1 %."""
+    groups: list[list[str]] = []
+    found = lines(cells)
+    for pair, line in found.items():
+        group = next((group for group in groups if _equal(found[group[0]], line)), None)
+        if group is None:
+            groups.append([pair])
+        else:
+            group.append(pair)
+    return [group for group in groups if len(group) > 1]
+
+
+def calls_to_reach(line: Sequence[Cell], distance: float) -> float | None:
+    """The fewest calls from which on every median of a line is at most a distance; None where the last one is not.
+
+    Between two cells calls are interpolated, in logarithms. Fewer calls than the first cell's were not measured, so these are the
+    least that are returned.
+    """
+    place = len(line)
+    while place > 0 and line[place - 1].spread.median <= distance:
+        place -= 1
+    if place == len(line):
+        return None
+    if place == 0:
+        return float(line[0].calls)
+    before, after = line[place - 1], line[place]
+    high, low = log(before.spread.median), log(after.spread.median)
+    share = (high - log(distance)) / (high - low)
+    return before.calls * (after.calls / before.calls) ** share
+
+
+def judge(
+    cells: Sequence[Cell], references: Mapping[float, Reference], calls: int, baseline: str = "", notes: Sequence[str] = ()
+) -> Verdict:
+    """The best pair within a number of calls; where no pair made so few, within the fewest.
+
+    Args:
+        cells: measured.
+        references: by start.
+        calls: of the model.
+        baseline: the pair to compare with.
+        notes: why cells are missing, for the error.
+
+    Raises:
+        ValueError: no ODE sampler was measured.
+        NotConverged: the reference is so far from its tolerance that nothing can be told apart.
+    """
+    odes = comparable(cells)
+    if not odes:
+        raise ValueError(f"no ODE sampler was measured, so there is no best pair: {'; '.join(notes) or 'there is none'}.")
+    reference = reference_of(odes[0], references)
+    if not reference.converged and not ranked(cells, references):
+        raise NotConverged(
+            f"every defect is within three times {reference.agreement:.2g}, to which {reference.steps} and "
+            f"{reference.steps // 2} steps of the reference agree, so no sampler can be told from another. Raise "
+            "reference_calls; a model that adds noise of its own cannot be measured."
+        )
+    return _Judge(odes, reference, max(calls, min(cell.calls for cell in odes)), baseline).verdict()
+
+
+class _Judge:
+    def __init__(self, cells: Sequence[Cell], reference: Reference, calls: int, baseline: str):
+        self._cells, self._reference, self._calls, self._baseline = cells, reference, calls, baseline
+        self._lines = lines(cells)
+        self._columns = sorted({cell.budget or cell.calls for cell in cells})
+        within = {pair: [cell for cell in line if cell.calls <= calls] for pair, line in self._lines.items()}
+        self._nearest = {pair: min(found, key=_median) for pair, found in within.items() if found}
+        self._first = min(self._nearest.values(), key=_median)  # the nearest of all
+        self._floor = [cell for found in within.values() for cell in found if _median(cell) <= reference.floor]
+
+    def verdict(self) -> Verdict:
+        if self._floor:
+            best = min(self._floor, key=lambda cell: (cell.calls, _median(cell)))
+            tied = [cell.pair for cell in self._floor if cell.calls == best.calls and cell.pair != best.pair]
+        else:
+            chosen = min(self._ties(self._first), key=self._above_the_best)
+            best = self._nearest[chosen]
+            tied = [pair for pair in self._ties(best) if pair != chosen]
+        return Verdict(best, self._sentence(best, tied), tuple(self._remarks(best)))
+
+    def _ties(self, best: Cell) -> list[str]:
+        """The pairs that a cell is not ahead of, its own among them."""
+        return [pair for pair, cell in self._nearest.items() if cell is best or not ahead(best, cell)]
+
+    def _at(self, pair: str, budget: int) -> Cell | None:
+        """A pair's cell of the most calls within a budget."""
+        return next((cell for cell in reversed(self._lines[pair]) if cell.calls <= budget), None)
+
+    def _above_the_best(self, pair: str) -> float:
+        """Mean log distance above the best pair at the budget, and at its neighbours with half the weight."""
+        place = max(i for i, column in enumerate(self._columns) if column <= self._calls)
+        weights = {i: 1.0 if i == place else 0.5 for i in (place - 1, place, place + 1) if 0 <= i < len(self._columns)}
+        total, weight = 0.0, 0.0
+        for i, share in weights.items():
+            found = {name: cell for name in self._nearest if (cell := self._at(name, self._columns[i])) is not None}
+            if pair in found:
+                least = min(map(_median, found.values()))
+                total, weight = total + share * (log(_median(found[pair])) - log(least)), weight + share
+        return total / weight
+
+    def _sentence(self, best: Cell, tied: Sequence[str]) -> str:
+        saving = self._saving(best)
+        if self._floor:
+            also = f", as {_named(tied)}," if tied else ""
+            return f"At {best.calls} calls {best.pair}{also} is as near to the solution as this reference can tell{saving}."
+        if len(self._nearest) == 1:
+            return f"{best.pair} is the only pair: its defect is {_median(best):.2g} at {best.calls} calls."
+        if tied:
+            return (
+                f"No clear winner at {self._calls} calls: {_named([best.pair, *tied])} cannot be told apart on "
+                f"{_items(best)}; the first of them is taken{saving}."
+            )
+        return f"{best.pair} is the best of {len(self._nearest)} pairs at {self._calls} calls{saving}."
+
+    def _saving(self, best: Cell) -> str:
+        """What the best pair saves against the baseline, as the end of a sentence; nothing where that is not clear."""
+        line, other = self._lines.get(self._baseline), self._nearest.get(self._baseline)
+        if line is None or other is None:
+            return ""
+        if best.pair == self._baseline:
+            return ", and it is the baseline"
+        if not ahead(best, other) and _median(best) > self._reference.floor:
+            return f", which is not clearly nearer than {self._baseline}"
+        needed = calls_to_reach(line, max(_median(best), self._reference.floor))
+        if needed is not None and math.floor(needed) > best.calls:
+            return f": with {best.calls} calls it is as near as {self._baseline} with {math.floor(needed)}"
+        enough = calls_to_reach(self._lines[best.pair], _median(other))
+        if enough is not None and math.ceil(enough) < other.calls:
+            return f": with {math.ceil(enough)} calls it is as near as {self._baseline} with {other.calls}"
+        return f": its defect is {_median(best):.2g}, that of {self._baseline} {_median(other):.2g}"
+
+    def _remarks(self, best: Cell) -> list[str]:
+        remarks = [f"The verdict rests on {_items(best)}."]
+        if len(best.distances) < _FEW:
+            remarks[0] += f" The best of many pairs on fewer than {_FEW} items is often not the best on others."
+        if self._baseline and self._baseline not in self._nearest:
+            remarks.append(f"The baseline {self._baseline} has no defect to compare with.")
+        if best.pair != self._first.pair and not self._floor:
+            remarks.append(
+                f"{self._first.pair} has the smaller median, {_median(self._first):.3g} against {_median(best):.3g}, but by no "
+                f"more than chance; {best.pair} is nearer at the neighbouring budgets."
+            )
+        remarks += self._falls_back(best.pair)
+        remarks += self._not_monotone(best.pair)
+        if equal := equal_lines(self._cells):
+            remarks.append(f"Equal at every number of calls: {'; '.join(' = '.join(group) for group in equal)}.")
+        return [*remarks, *self._of_the_reference()]
+
+    def _falls_back(self, pair: str) -> list[str]:
+        """Where the best pair is among the worse half."""
+        said = []
+        for column in self._columns:
+            found = [cell for name in self._lines if (cell := self._at(name, column)) is not None]
+            own = self._at(pair, column)
+            if own is not None and (place := sorted(map(_median, found)).index(_median(own)) + 1) > (len(found) + 1) / 2:
+                said.append(f"number {place} of {len(found)} at {column}")
+        return [f"By number of calls {pair} is {', '.join(said)}."] if said else []
+
+    def _not_monotone(self, best: str) -> list[str]:
+        """Pairs that more calls make clearly worse, the best one in detail."""
+        worse = {
+            pair: (before, after)
+            for pair, line in self._lines.items()
+            for before, after in zip(line, line[1:])
+            if before.calls < after.calls and ahead(before, after)
+        }
+        remarks = []
+        if best in worse:
+            before, after = worse.pop(best)
+            remarks.append(
+                f"{best} is not monotone: its defect is {_median(before):.2g} at {before.calls} calls and {_median(after):.2g} "
+                f"at {after.calls}."
+            )
+        if worse:
+            remarks.append(f"More calls make the defect clearly larger somewhere: {_named(list(worse))}.")
+        return remarks
+
+    def _of_the_reference(self) -> list[str]:
+        found = self._reference
+        if found.converged:
+            return []
+        return [
+            f"The reference agrees to {found.agreement:.1e} only, not to {found.tolerance:g}; defects up to {found.floor:.1e}, "
+            "three times that, are not ranked."
+        ]
+
+
+def reference_of(cell: Cell, references: Mapping[float, Reference]) -> Reference:
+    """The one from a cell's start."""
+    return next(reference for start, reference in references.items() if same_start(start, cell.start))
+
+
+def _median(cell: Cell) -> float:
+    return cell.spread.median
+
+
+def log(value: float) -> float:
+    """Of 0 and of infinity too, as of numbers beyond all others."""
+    return math.log(min(max(value, _LEAST), _MOST))
+
+
+def _logs(distances: torch.Tensor) -> torch.Tensor:
+    return distances.double().nan_to_num(nan=_MOST, posinf=_MOST).clamp(_LEAST, _MOST).log()
+
+
+def _equal(line: Sequence[Cell], other: Sequence[Cell]) -> bool:
+    if [cell.calls for cell in line] != [cell.calls for cell in other]:
+        return False
+    return all(abs(log(_median(one)) - log(_median(two))) <= _EQUAL for one, two in zip(line, other))
+
+
+def _items(cell: Cell) -> str:
+    return "1 item" if len(cell.distances) == 1 else f"{len(cell.distances)} items"
+
+
+def _named(pairs: Sequence[str], most: int = 3) -> str:
+    """Such as "a, b, c and 4 more"."""
+    shown, more = list(pairs[:most]), len(pairs) - most
+    if more > 0:
+        shown.append(f"{more} more")
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
