@@ -92,7 +92,7 @@ class RESAdaptiveGrid(io.ComfyNode):
     @classmethod
     def execute(cls, noise, guider, sigmas, latent_image, rtol, atol, max_calls) -> io.NodeOutput:
         """(LATENT, SIGMAS of the steps taken, model calls)."""
-        info = AdaptiveInfo(sigmas, 0, 0, 0.0)  # of the host's empty grids, on which it calls no sampler
+        info = AdaptiveInfo(sigmas.clone(), 0, 0, 0.0)  # of the host's empty grids, on which it calls no sampler
 
         def sample(*args, **options):
             nonlocal info

@@ -152,7 +152,7 @@ class RESLabMeasure(io.ComfyNode):
         images = _pictures(cells, measurement, decoder(subject.guider.model_patcher, vae), verdict)
         shown = {**saving.preview(images[0], cls), "res_verdict": [verdict.sentence, *verdict.remarks, *saving.warnings]}
         progress.finish("\n".join([verdict.text, *saving.warnings]))
-        return io.NodeOutput(sampler, verdict.best.sigmas, *images, text, verdict.sentence, ui=shown)
+        return io.NodeOutput(sampler, verdict.best.sigmas.clone(), *images, text, verdict.sentence, ui=shown)
 
 
 def _told(measurement: Measurement, cells: list[Cell], kept, verdict: Verdict | None) -> str:

@@ -59,6 +59,8 @@ async def _answer(request: web.Request, one_at_a_time: asyncio.Lock) -> web.Resp
     try:
         body = await asyncio.wait_for(_body(request), _SECONDS_TO_READ)
         async with one_at_a_time:
+            if request.transport is None or request.transport.is_closing():
+                return web.Response(status=499)  # the client has left meanwhile, and nobody waits for the grid
             return web.json_response(await asyncio.to_thread(grid, body))
     except asyncio.TimeoutError:
         return web.json_response({"error": f"the body did not arrive within {_SECONDS_TO_READ:g} s."}, status=400)

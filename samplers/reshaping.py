@@ -93,7 +93,7 @@ def split(sigmas: torch.Tensor, sigma: float, time: TimeMap) -> tuple[torch.Tens
             f"own from {falling[1]:.6g} to {falling[-2]:.6g}."
         )
     index = len(sigmas) - 1 - index if _rises(sigmas) else index
-    return sigmas[: index + 1], sigmas[index:]
+    return sigmas[: index + 1].clone(), sigmas[index:].clone()
 
 
 def _rises(sigmas: torch.Tensor) -> bool:

@@ -1,13 +1,17 @@
 """The routes behind the pictures: what the node executes, or 400 and a sentence."""
 
+import asyncio
 import http.client
 import json
 import math
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import aiohttp
 import pytest
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -177,6 +181,45 @@ def test_the_server_goes_on_beside_the_largest_requests(server):
         server.get("/prompt")
         waits.append(time.monotonic() - started)
     assert len(waits) > 5 and max(waits) < 2.0
+
+
+def test_no_grid_is_computed_for_clients_that_have_left(route, monkeypatch):
+    """Forty ask and leave while the first grid is computed; the next client waits for that one only."""
+    made = []
+
+    def slow(content):
+        made.append(json.loads(content)["inputs"]["steps"])
+        time.sleep(0.2)
+        return {}
+
+    async def run():
+        app, lock = web.Application(), asyncio.Lock()
+        app.router.add_post(route.PATH, lambda request: route._answer(request, lock))
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = site._server.sockets[0].getsockname()[1]
+        for steps in range(1, 41):
+            content = body(steps=steps)
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = f"POST {route.PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n\r\n"
+            writer.write(head.encode() + content)
+            await writer.drain()
+            await asyncio.sleep(0.01)  # the request has arrived
+            writer.close()
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"http://127.0.0.1:{port}{route.PATH}", data=body(steps=50)) as r,
+        ):
+            status = r.status
+        await runner.cleanup()
+        return status
+
+    monkeypatch.setattr(route, "grid", slow)
+    with ThreadPoolExecutor(1) as thread:  # in the main one a browser's event loop may be running
+        assert thread.submit(asyncio.run, run()).result() == 200
+    assert made[-1] == 50 and len(made) < 10
 
 
 json_values = st.recursive(

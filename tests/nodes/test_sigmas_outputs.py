@@ -1,0 +1,46 @@
+"""SIGMAS that nodes give share no memory with what they got, or with each other: the host's uni_pc writes into its own."""
+
+import pytest
+import torch
+
+_SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.0])
+
+
+@pytest.fixture
+def model(pack):
+    return pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
+
+
+def _measured(pack, model, sigmas, tmp_path, monkeypatch):
+    import folder_paths
+
+    for name in ("output", "temp", "user"):
+        monkeypatch.setattr(folder_paths, f"{name}_directory", str(tmp_path))
+    monkeypatch.setattr(pack["RESLabMeasure"], "hidden", None)
+    latent = pack["RESToyLatent"].execute("digits", 1).result[0]
+    inputs = model, latent, 0, "euler", "", "4", 0, 0.1, 96
+    return [pack["RESLabMeasure"].execute(*inputs, sigmas_1=sigmas).result[1]]
+
+
+NODES = {
+    "split": lambda pack, model, sigmas, *_: pack["RESSigmasSplit"].execute(model, sigmas, {"at": "sigma", "sigma": 1.0}).result,
+    "blend": lambda pack, model, sigmas, *_: pack["RESSigmasBlend"].execute(model, sigmas, sigmas, 0.0).result,
+    "resample": lambda pack, model, sigmas, *_: pack["RESSigmasResample"].execute(model, sigmas, 4).result,
+    "measure": _measured,
+}
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_uni_pc_changes_no_other_sigmas(pack, model, tmp_path, monkeypatch, name):
+    import comfy.samplers
+    from comfy_extras.nodes_custom_sampler import SamplerCustom
+
+    given = _SIGMAS.clone()
+    found = NODES[name](pack, model, given, tmp_path, monkeypatch)
+    kept = [sigmas.clone() for sigmas in found]
+    latent, nothing = pack["RESToyLatent"].execute("digits", 1).result[0], [[None, {}]]
+    uni_pc = comfy.samplers.sampler_object("uni_pc")
+    SamplerCustom.execute(model, True, 0, 1.0, nothing, nothing, uni_pc, found[-1], latent)
+    assert torch.equal(given, _SIGMAS) and all(map(torch.equal, found[:-1], kept[:-1]))
+    found[0].fill_(7.0)
+    assert torch.equal(given, _SIGMAS) and not any((sigmas == 7.0).any() for sigmas in found[1:])
