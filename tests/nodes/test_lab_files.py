@@ -60,6 +60,11 @@ def _module(pack):
     return sys.modules[pack["RESLabTrace"].__module__.rpartition(".")[0] + ".lab_files"]
 
 
+def _told(output):
+    """The texts that the node shows."""
+    return "\n".join([*output.ui.get("text", ()), *output.ui.get("res_verdict", ())])
+
+
 def _spoil(folder):
     """Put a file in the place of an empty folder; root, too, cannot write into that."""
     folder.rmdir()
@@ -130,14 +135,14 @@ def test_a_preview_that_cannot_be_written_costs_no_output(run, folders, caplog, 
     _spoil(folders / "temp")
     output = run(node)
     assert all(value is not None for value in output.result) and "images" not in output.ui
-    assert "Warning: the preview in the temp folder could not be written" in output.ui["text"][0] and "preview" in caplog.text
+    assert "Warning: the preview in the temp folder could not be written" in _told(output) and "preview" in caplog.text
 
 
 def test_tables_of_measure_that_cannot_be_written_cost_no_output(run, folders, monkeypatch, caplog):
     _full_after(monkeypatch, 1)  # the records in the user folder are not kept either
     output = run("RESLabMeasure")
     assert all(value is not None for value in output.result)
-    assert "the CSV file could not be written" in output.ui["text"][0] and "the table could not" in output.ui["text"][0]
+    assert "the CSV file could not be written" in _told(output) and "the table could not be written" in _told(output)
     assert "results could not be kept" in output.result[4]
     assert not [path for path in folders.rglob("*") if path.is_file() and "temp" not in path.parts]
 
