@@ -1,6 +1,6 @@
 """The routes behind the pictures in the schedule nodes: a grid for the values of a node's widgets.
 
-    POST /comfyui_res/grid       {"node": "RESLogSNRSchedule", "inputs": {"steps": 20, ...}, "model": "eps", "sampler": "exp_res"}
+    POST /comfyui_res/grid       {"node": "RESLogSNRSchedule", "inputs": {"steps": 20, ...}, "model": null, "sampler": "exp_res"}
     GET  /comfyui_res/samplers   the samplers whose model calls it can count
 
 They compute with the functions that the nodes execute, read nothing and keep nothing. Whatever is wrong with a request is
@@ -16,12 +16,12 @@ from aiohttp import web
 from comfy_api.v0_0_2 import io
 
 from ..samplers.curve import read_curve
-from ..samplers.model_kinds import flow, stable_diffusion
 from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE
 from .calls import calls_on, samplers_with_known_calls
 from .host import prompt_server
 from .inputs import check_choice, one_of, shown
+from .model_kinds import NONE, SD, of_kind
 from .schedules import RESLogSNRCurve, RESLogSNRSchedule
 
 PATH = "/comfyui_res/grid"
@@ -35,11 +35,6 @@ _MOST_TIMESTEPS = 100
 
 _NODES = {node.define_schema().node_id: node for node in (RESLogSNRSchedule, RESLogSNRCurve)}
 _KINDS = {time.name: time for time in (VE, FLOW)}
-# For pictures before a model is known: the ranges of most models of a kind.
-TYPICAL = {
-    "eps": (VE, stable_diffusion()),  # SD 1.5, SDXL
-    "flow": (FLOW, flow(3.0)),  # SD3, Flux, Wan, at shift 3
-}
 
 
 def register_routes() -> None:
@@ -86,12 +81,13 @@ def grid(body: bytes) -> dict:
         body: JSON of an object with
             node: "RESLogSNRSchedule" or "RESLogSNRCurve".
             inputs: the node's widgets by name; defaults for those left out.
-            model: a key of TYPICAL, or {"kind": "ve" or "flow", "sigma_min": ..., "sigma_max": ..., "timesteps": [...]}.
+            model: {"kind": "ve" or "flow", "sigma_min": ..., "sigma_max": ..., "timesteps": [...]}, or None for the kind that the
+                inputs choose in without_model, SD's where that is none.
             sampler: a name to count the model calls of; optional.
 
     Returns:
         sigmas; logsnr of each, None where infinite; h, the steps in lambda between them, None likewise; calls, None without a
-        sampler; typical, whether the model is one of TYPICAL; curve, for the curve node: its share at 101 places of u.
+        sampler; curve, for the curve node: its share at 101 places of u.
 
     Raises:
         ValueError: a sentence on what is wrong.
@@ -103,8 +99,9 @@ def grid(body: bytes) -> dict:
     if not isinstance(request, dict) or not isinstance(request.get("inputs"), dict):
         raise ValueError("the body must be an object with the node's id in 'node' and its widgets' values in 'inputs'.")
     node = one_of("node", request.get("node"), _NODES)
-    time, of_model = _model(request.get("model"))
     inputs = _inputs([i for i in node.define_schema().inputs if i.id != "model"], dict(request["inputs"]))
+    without_model = inputs.pop("without_model")
+    time, of_model = _model(request.get("model"), without_model)
     if inputs["denoise"] > 0.0 and inputs["steps"] / inputs["denoise"] > MAX_GRID:
         raise ValueError(f"steps / denoise must be at most {MAX_GRID} for a picture; take fewer steps or a larger denoise.")
     sigmas = node.sigmas(time, of_model, **inputs).tolist()
@@ -114,7 +111,6 @@ def grid(body: bytes) -> dict:
         "logsnr": _finite_or_none(logsnr),
         "h": _finite_or_none([(after - before) / 2.0 for before, after in zip(logsnr, logsnr[1:])]),
         "calls": _calls(request.get("sampler"), sigmas),
-        "typical": isinstance(request.get("model"), str),
     }
     if node is RESLogSNRCurve:
         answer["curve"] = read_curve(inputs["curve"]).share(np.linspace(0.0, 1.0, _CURVE_SAMPLES)).tolist()
@@ -129,9 +125,11 @@ def _calls(sampler, sigmas: list[float]) -> int | None:
     return None if sampler is None else calls_on(sigmas, one_of("sampler", sampler, samplers_with_known_calls()))
 
 
-def _model(model):
+def _model(model, without_model: dict):
+    if model is None:
+        return of_kind(without_model if without_model["without_model"] != NONE else {"without_model": SD})
     if not isinstance(model, dict):
-        return one_of("model", model, TYPICAL)
+        raise ValueError(f"model must be an object with its kind and its sigmas, or null; got {shown(model)}.")
     time = one_of("kind of model", model.get("kind"), _KINDS)
     low, high = (_number(f"{name} of model", model.get(name), 1e-12, 1e12) for name in ("sigma_min", "sigma_max"))
     if not (low < high and time.allows(high)):

@@ -10,6 +10,7 @@ from ..samplers.spacings import SPACINGS
 from ..samplers.time_maps import TimeMap
 from .host import sigma_range, time_map
 from .inputs import denoise_input, number, steps_input
+from .model_kinds import of_kind, without_model_input
 
 # parameter of a spacing -> its step in the widget, and its tooltip
 _PARAMETERS = {
@@ -65,6 +66,7 @@ def _further_inputs():
             optional=True,
             tooltip="model: from the model's largest sigma. logSNR: between two values of log(alpha^2 / sigma^2).",
         ),
+        without_model_input(),
     ]
 
 
@@ -96,11 +98,15 @@ class _Schedule(io.ComfyNode):
         return directed(denoise_tail(lambda n: logsnr_grid(n, *how), steps, denoise), time, direction)
 
     @classmethod
-    def output(cls, model, **inputs) -> io.NodeOutput:
+    def output(cls, model, without_model, **inputs) -> io.NodeOutput:
         """SIGMAS; the picture in the node is told the model's kind and range, and the inputs, some of which may be wired."""
-        sampling = model.get_model_object("model_sampling")
-        time, of_model = time_map(sampling), sigma_range(sampling)
-        said = {"model": {"kind": time.name, **of_model._asdict()}, "inputs": flat(inputs)}
+        if model is None:
+            time, of_model = of_kind(without_model)
+        else:
+            sampling = model.get_model_object("model_sampling")
+            time, of_model = time_map(sampling), sigma_range(sampling)
+        chosen = flat({**inputs, "without_model": without_model})
+        said = {"model": {"kind": time.name, **of_model._asdict()}, "inputs": chosen}
         ui = {"res_grid": [json.dumps(said)]}  # text, because the host counts every object as an output of the run
         return io.NodeOutput(cls.sigmas(time, of_model, **inputs), ui=ui)
 
@@ -129,7 +135,7 @@ class RESLogSNRSchedule(_Schedule):
             "Also offered as the schedulers logsnr_arctan and logsnr_uniform.",
             search_aliases=["res", "scheduler", "sigmas", "logsnr", "karras", "lambda"],
             inputs=[
-                io.Model.Input("model", tooltip="The model whose sigmas the grid spans."),
+                io.Model.Input("model", optional=True, tooltip="The model whose sigmas the grid spans."),
                 *_length_inputs(),
                 io.DynamicCombo.Input(
                     "spacing",
@@ -144,10 +150,12 @@ class RESLogSNRSchedule(_Schedule):
         )
 
     @classmethod
-    def execute(cls, model, steps, denoise, spacing, direction=DIRECTIONS[0], composition=0.5, range=None) -> io.NodeOutput:
+    def execute(
+        cls, steps, denoise, spacing, model=None, direction=DIRECTIONS[0], composition=0.5, range=None, without_model=None
+    ) -> io.NodeOutput:
         """SIGMAS of shape (steps + 1,); empty where denoise is 0. `spacing` and `range` hold the choice and its parameters."""
         common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
-        return cls.output(model, spacing=spacing, **common)
+        return cls.output(model, without_model, spacing=spacing, **common)
 
     @classmethod
     def shape(cls, spacing):
@@ -168,7 +176,7 @@ class RESLogSNRCurve(_Schedule):
             "uniform in logSNR; where the curve is flat the steps are small.",
             search_aliases=["res", "scheduler", "sigmas", "logsnr", "draw", "editor", "custom", "manual"],
             inputs=[
-                io.Model.Input("model", tooltip="The model whose sigmas the curve spans."),
+                io.Model.Input("model", optional=True, tooltip="The model whose sigmas the curve spans."),
                 *_length_inputs(),
                 io.String.Input(
                     "curve",
@@ -182,10 +190,12 @@ class RESLogSNRCurve(_Schedule):
         )
 
     @classmethod
-    def execute(cls, model, steps, denoise, curve, direction=DIRECTIONS[0], composition=0.5, range=None) -> io.NodeOutput:
+    def execute(
+        cls, steps, denoise, curve, model=None, direction=DIRECTIONS[0], composition=0.5, range=None, without_model=None
+    ) -> io.NodeOutput:
         """SIGMAS as those of RES LogSNR Schedule."""
         common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
-        return cls.output(model, curve=curve, **common)
+        return cls.output(model, without_model, curve=curve, **common)
 
     @classmethod
     def shape(cls, curve):

@@ -7,6 +7,15 @@ const MIN_GAP = 0.001; // samplers/curve.py refuses less, and more points or tex
 const MAX_POINTS = 64;
 const MAX_TEXT = 10000;
 const KEY_STEP = 0.01;
+const MOST_MOVE = 4; // CSS pixels between press and release of a click
+const DOUBLE_CLICK = 600; // ms
+// Curves to start from. The second is the EDM (Karras) grid of rho 7 over the sigmas of Stable Diffusion.
+const PRESETS = {
+    uniform: "[[0, 0], [1, 1]]",
+    karras: "[[0, 0], [0.25, 0.18], [0.5, 0.39], [0.75, 0.66], [1, 1]]",
+    detail: "[[0, 0], [0.4, 0.6], [1, 1]]",
+    composition: "[[0, 0], [0.6, 0.4], [1, 1]]",
+};
 
 // Points of the widget's text, or null where it is none that can be dragged; Python says why.
 function parsed(text) {
@@ -30,12 +39,42 @@ export class CurveEditor {
         this.read = read;
         this.write = write;
         this.samples = [];
+        this.handles = [];
+        this.added = null; // the index of the point that a click has added, and when
         this.element = element("div", "res-curve");
         this.canvas = element("canvas", "", this.element);
-        this.element.title = word("curve_help");
-        this.handles = [];
-        this.canvas.addEventListener("dblclick", (event) => this.add(...this.shares(event)));
+        this.bar = element("div", "res-curve-bar");
+        element("span", "", this.bar).textContent = word("curve_help");
+        this.addPresets();
+        this.listenToClicks();
         new ResizeObserver(() => this.draw()).observe(this.element);
+    }
+
+    addPresets() {
+        const select = element("select", "", this.bar);
+        select.add(new Option(word("presets"), ""));
+        for (const name of Object.keys(PRESETS)) select.add(new Option(word(`preset_${name}`), name));
+        select.title = word("presets_help");
+        select.addEventListener("pointerdown", (event) => event.stopPropagation()); // no drag of the node
+        select.addEventListener("change", () => {
+            if (this.read() !== null) this.write(PRESETS[select.value], true);
+            select.value = "";
+            this.draw();
+        });
+    }
+
+    // A click where there is no point adds one.
+    listenToClicks() {
+        let pressed = null;
+        this.canvas.addEventListener("pointerdown", (event) => {
+            event.stopPropagation();
+            pressed = event.button === 0 ? event : null;
+        });
+        this.canvas.addEventListener("pointerup", (event) => {
+            const moved = pressed && Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY);
+            if (pressed && moved < MOST_MOVE) this.added = { index: this.add(...this.shares(event)), at: event.timeStamp };
+            pressed = null;
+        });
     }
 
     // samples: the curve at equal distances of u, from the server
@@ -65,6 +104,14 @@ export class CurveEditor {
         const last = this.samples.length - 1;
         this.samples.forEach((share, index) => context.lineTo((index / last) * width, (1 - share) * height));
         context.stroke();
+        // in the corners that a rising curve leaves empty
+        context.fillStyle = color.text;
+        context.textAlign = "left";
+        context.textBaseline = "top";
+        context.fillText(word("curve_y"), 6, 6);
+        context.textAlign = "right";
+        context.textBaseline = "bottom";
+        context.fillText(word("curve_x"), width - 6, height - 5);
     }
 
     placeHandles() {
@@ -96,7 +143,8 @@ export class CurveEditor {
         handle.addEventListener("lostpointercapture", () => this.write(this.read(), true));
         handle.addEventListener("dblclick", (event) => {
             event.stopPropagation();
-            this.remove(index);
+            // the second click of a double click falls on the point that the first has added
+            if (this.added?.index !== index || event.timeStamp - this.added.at > DOUBLE_CLICK) this.remove(index);
         });
         handle.addEventListener("keydown", (event) => this.key(index, event));
         return handle;
@@ -133,18 +181,20 @@ export class CurveEditor {
         this.draw();
     }
 
+    // The index of the new point, or null where there is no room for it.
     add(u, share) {
         const points = this.points;
-        if (!points || points.length >= MAX_POINTS) return;
+        if (!points || points.length >= MAX_POINTS) return null;
         const index = points.findIndex((point) => point[0] > u);
-        if (index < 1) return;
+        if (index < 1) return null;
         const [before, after] = [points[index - 1], points[index]];
         const fits = (axis) => after[axis] - before[axis] > 2 * MIN_GAP;
-        if (!fits(0) || !fits(1)) return;
+        if (!fits(0) || !fits(1)) return null;
         points.splice(index, 0, [u, share]);
         this.points = points;
         this.move(index, u, share, true);
         this.handles[index]?.focus();
+        return index;
     }
 
     addAfter(index) {

@@ -3,17 +3,19 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { short } from "./canvas.js";
 import { CurveEditor } from "./curve_editor.js";
+import { toldModel } from "./model_kind.js";
 import { gridRequester } from "./grid_request.js";
 import { drawGrid, indexAt } from "./grid_plot.js";
 import { chain, element, NodePicture, place, registerPictures } from "./picture.js";
 import { word } from "./words.js";
 
 const WIDTH = 320;
-const HEIGHTS = { RESLogSNRSchedule: 235, RESLogSNRCurve: 415 };
+const HEIGHTS = { RESLogSNRSchedule: 235, RESLogSNRCurve: 445 };
 // Choices of the picture, kept in the node's properties: they are saved with the workflow and no part of a prompt.
 const AXIS = "picture axis";
 const MODEL = "picture model";
 const SAMPLER = "picture sampler";
+const SD = "SD, SDXL"; // a choice of nodes/model_kinds.py
 let samplers = ["exp_res"]; // those that the server can count the calls of
 
 class SchedulePicture extends NodePicture {
@@ -41,7 +43,7 @@ class SchedulePicture extends NodePicture {
         };
         const read = () => (this.origin("curve") ? null : String(widget()?.value ?? ""));
         this.editor = new CurveEditor(read, write);
-        this.root.append(this.editor.element);
+        this.root.append(this.editor.bar, this.editor.element);
     }
 
     addBar() {
@@ -128,23 +130,46 @@ class SchedulePicture extends NodePicture {
         this.takePlace();
         const properties = this.node.properties;
         const last = this.lastRun();
-        const chosen = properties[MODEL] || "auto";
-        const typical = chosen === "flow" || chosen === "eps" ? chosen : "eps";
-        const model = chosen === "auto" && last ? last.model : typical;
+        const chosen = ["eps", "flow"].includes(properties[MODEL]) ? properties[MODEL] : "auto";
+        const inputs = this.inputs(last);
+        const of = this.model(chosen, last, inputs);
         const sampler = samplers.includes(properties[SAMPLER]) ? properties[SAMPLER] : samplers[0];
-        const body = { node: this.node.comfyClass, inputs: this.inputs(last), model, sampler };
-        if (!this.isNew(body, this.wired, this.axis())) return;
+        const body = { node: this.node.comfyClass, inputs: { ...inputs, ...of.inputs }, model: of.model ?? null, sampler };
+        if (!this.isNew(body, of.says, this.wired, this.axis())) return;
         this.body = body;
-        this.showChoices(chosen, last, sampler);
+        this.says = of.says;
+        this.showChoices(chosen, of.auto, sampler);
         this.request(body);
     }
 
-    showChoices(chosen, last, sampler) {
+    // The model to draw for: what the server is to be told of it, what is said of it, and the words of the choice "auto".
+    model(chosen, last, inputs) {
+        const wired = this.origin("model") !== "";
+        const told = wired ? toldModel(this.node) : null;
+        const typical = (kind, shift = 3) => {
+            for (const name of Object.keys(inputs)) if (name.startsWith("without_model")) delete inputs[name];
+            return kind === "eps" ? { without_model: SD } : { without_model: "flow", "without_model.shift": shift };
+        };
+        const auto = word(!wired ? "model_none" : last ? "model_last_run" : told ? "model_told" : "model_unknown");
+        if (chosen !== "auto") return { auto, inputs: typical(chosen), says: word(`model_${chosen}`) };
+        if (!wired) {
+            const kind = inputs.without_model;
+            return { auto, says: kind === "none" ? word("no_model") : word("no_model_but", { kind }) };
+        }
+        if (last) {
+            const range = { low: short(last.model.sigma_min), high: short(last.model.sigma_max) };
+            return { auto, model: last.model, says: word("range", range) };
+        }
+        if (!told) return { auto, inputs: typical("eps"), says: `${word("not_run")}; ${word("model_eps")}` };
+        const says = word(told.kind === "flow" ? "told_flow" : "told_eps", { by: told.by, shift: short(told.shift ?? 1) });
+        return { auto, inputs: typical(told.kind, told.shift), says };
+    }
+
+    showChoices(chosen, auto, sampler) {
         this.axisButton.textContent = this.axis() === "sigma" ? "sigma" : "logSNR";
-        const auto = last ? word("model_last_run") : word("model_unknown");
         const names = { auto, eps: word("model_eps"), flow: word("model_flow") };
         this.modelSelect.replaceChildren(...Object.entries(names).map(([key, text]) => new Option(text, key)));
-        this.modelSelect.value = chosen in names ? chosen : "auto";
+        this.modelSelect.value = chosen;
         this.samplerSelect.value = sampler;
     }
 
@@ -163,16 +188,14 @@ class SchedulePicture extends NodePicture {
     }
 
     summary() {
-        const { sigmas, logsnr, h, calls, typical } = this.grid;
+        const { sigmas, logsnr, h, calls } = this.grid;
         if (this.hover !== null && this.hover < sigmas.length) {
             const of = { index: this.hover, sigma: short(sigmas[this.hover]), logsnr: signed(logsnr, this.hover) };
             return word("hover", of) + (this.hover < h.length ? word("hover_h", { h: short(h[this.hover]) }) : "");
         }
         const values = { steps: Math.max(0, sigmas.length - 1), calls, sampler: this.body.sampler };
-        const { model } = this.body;
-        const range = typical ? word(`model_${model}`) : word("range", { low: short(model.sigma_min), high: short(model.sigma_max) });
         const wired = this.wired.map(({ name, known }) => word(known ? "wired_known" : "wired_unknown", { name }));
-        return [word("summary", values), range, ...wired].join("; ");
+        return [word("summary", values), this.says, ...wired].join("; ");
     }
 }
 

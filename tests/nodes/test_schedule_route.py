@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 import pytest
+import torch
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ def route(pack):
     return sys.modules[pack["RESLogSNRSchedule"].__module__.rpartition(".")[0] + ".schedule_route"]
 
 
-def body(node="RESLogSNRSchedule", model="eps", sampler=None, **inputs):
+def body(node="RESLogSNRSchedule", model=None, sampler=None, **inputs):
     return json.dumps({"node": node, "model": model, "sampler": sampler, "inputs": inputs}).encode()
 
 
@@ -81,12 +82,33 @@ def test_logsnr_steps_and_calls(route, kind):
     assert finite == list(range(kind == "flow", 8))
     for i in finite:
         assert answer["h"][i] == pytest.approx((answer["logsnr"][i + 1] - answer["logsnr"][i]) / 2.0)
-    assert answer["calls"] == 3 * 8 + 1 and not answer["typical"]
+    assert answer["calls"] == 3 * 8 + 1
     assert "curve" not in answer and json.loads(json.dumps(answer)) == answer
 
 
-def test_a_model_by_name_is_typical(route):
-    assert route.grid(body(model="flow"))["typical"] and route.grid(body(model="flow"))["calls"] is None
+def test_without_a_model_it_is_the_kind_chosen(route):
+    """And SD's before one is chosen, so that there is a picture; where the node would run it refuses."""
+    chosen = {"without_model": "flow", "without_model.shift": 3.0}
+    flow = route.grid(body(model=None, spacing="beta", **chosen))
+    assert flow["sigmas"][0] == 1.0 and flow["logsnr"][0] is None and flow["calls"] is None
+    assert route.grid(body(model=None))["sigmas"] == route.grid(body(model=None, without_model="SD, SDXL"))["sigmas"]
+
+
+@pytest.mark.parametrize("node", ["RESLogSNRSchedule", "RESLogSNRCurve"])
+@pytest.mark.parametrize(
+    "kind, chosen", [("eps", {"without_model": "SD, SDXL"}), ("flow", {"without_model": "flow", "shift": 3.0})]
+)
+def test_sigmas_without_a_model_are_those_of_a_model_of_the_kind(pack, host, node, kind, chosen):
+    """The Toy Model has SD's sigmas, or flow's at the shift asked for."""
+    [model] = host.NODE_CLASS_MAPPINGS["RESToyModel"].execute("digits", kind={"kind": kind, "shift": 3.0}, width=0.1).result
+    shape = {"spacing": {"spacing": "beta"}} if node == "RESLogSNRSchedule" else {"curve": CURVE}
+    [with_model] = pack[node].execute(model=model, steps=9, denoise=1.0, **shape).result
+    output = pack[node].execute(steps=9, denoise=1.0, **shape, without_model=chosen)
+    torch.testing.assert_close(output.result[0], with_model, rtol=1e-5, atol=0)
+    [other] = pack[node].execute(model=model, steps=9, denoise=1.0, **shape, without_model={"without_model": "EDM"}).result
+    assert torch.equal(other, with_model), "a model that is wired comes first"
+    with pytest.raises(ValueError, match="model is not wired; connect the model .* or choose its kind in without_model"):
+        pack[node].execute(steps=9, denoise=1.0, **shape)
 
 
 def test_the_curve_between_its_points(route):
@@ -116,7 +138,7 @@ WRONG = {
     "unknown": (body(colour="red"), "there is no input 'colour'"),
     "direction": (body(direction="up"), "direction must be one of denoise, invert"),
     "sampler": (body(sampler="dpm_adaptive"), "sampler must be one of exp_res"),
-    "model": (body(model="vq"), "model must be one of eps, flow; got 'vq'"),
+    "model": (body(model="vq"), "model must be an object .* got 'vq'"),
     "kind": (body(model={"kind": "vp"}), "kind of model must be one of ve, flow"),
     "range": (body(model={"kind": "ve", "sigma_min": 2, "sigma_max": 1}), "sigma_min < sigma_max"),
     "flow above 1": (body(model={"kind": "flow", "sigma_min": 0.1, "sigma_max": 2}), "1 at most on flow"),
@@ -247,7 +269,7 @@ requests = st.fixed_dictionaries(
             },
         )
         | json_values,
-        "model": st.sampled_from(["eps", "flow"])
+        "model": st.none()
         | st.fixed_dictionaries({"kind": st.sampled_from(["ve", "flow"]), "sigma_min": numbers, "sigma_max": numbers})
         | json_values,
     },

@@ -11,6 +11,7 @@ from dev.setup import ROOT
 LOCALES = ROOT / "locales"
 PAGES = ROOT / "web" / "docs"
 LANGUAGES = sorted(folder.name for folder in LOCALES.iterdir())
+_CHOSEN = ("model_", "told_", "wired_", "preset_")
 _USED = re.compile(r"""\bword\(\s*["']([a-z_]+)["']""")
 
 
@@ -43,9 +44,10 @@ def test_english_is_what_the_nodes_say(pack):
 
 
 def test_words_of_the_pictures():
-    """Those that web/ asks for, all of them and no others; model_ is followed by a kind."""
+    """Those that web/ asks for, all of them and no others, but for those of which one is chosen."""
     used = {word for file in (ROOT / "web").glob("*.js") for word in _USED.findall(file.read_text())}
-    assert used | {"model_eps", "model_flow", "wired_known", "wired_unknown"} == set(read("en", "main.json")["resPicture"])
+    words = set(read("en", "main.json")["resPicture"])
+    assert used | {name for name in words if name.startswith(_CHOSEN)} == words
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,6 +1,7 @@
 """The curve editor: by mouse and by keyboard, undone, saved and loaded; its value is the JSON in the widget and nothing else."""
 
 import json
+import math
 
 import pytest
 
@@ -65,6 +66,31 @@ def test_points_stay_between_their_neighbours(curve):
     curve.drag((0.999, 0.999), (0.2, 0.3))
     curve.drag((0, 0), (0.5, 0.5))
     assert curve.points()[0] == [0, 0], "the ends stay"
+
+
+def test_added_by_a_click_and_removed_by_delete(curve):
+    """The gestures are written above the curve."""
+    gestures = curve.page.locator(".res-curve-bar span").first.inner_text()
+    assert all(word in gestures for word in ("Click: add", "Drag", "Delete", "double click"))
+    curve.page.mouse.click(*curve.at(0.7, 0.9))
+    curve.editor.until(lambda: len(curve.points()) == 4, "a point")
+    assert curve.points()[2] == pytest.approx([0.7, 0.9], abs=0.02)
+    curve.page.keyboard.press("Delete")
+    assert curve.points() == json.loads(START) and curve.editor.js("() => app.graph.nodes.length") == 2
+    curve.drag((0.8, 0.2), (0.9, 0.4))
+    assert curve.points() == json.loads(START), "a drag of nothing adds nothing"
+
+
+def test_presets(curve):
+    """The second is the EDM grid of rho 7 on Stable Diffusion's sigmas, within the accuracy of a curve drawn by hand."""
+    select = curve.page.locator(".res-curve-bar select").first
+    for name in ("composition", "detail", "uniform", "karras"):
+        select.select_option(name)
+        curve.find()
+    at = [0.25, 0.5, 0.75]
+    start, end = (sigma ** (1 / 7) for sigma in (14.6146, 0.0291675))
+    share = [math.log(14.6146 / (start + u * (end - start)) ** 7) / math.log(14.6146 / 0.0291675) for u in at]
+    assert curve.points() == [[0, 0], *([u, pytest.approx(s, abs=0.005)] for u, s in zip(at, share)), [1, 1]]
 
 
 def test_added_and_removed_by_double_clicks(curve):

@@ -123,19 +123,47 @@ def _runnable(editor, kind="flow"):
 def test_the_range_of_the_model_after_a_run(editor):
     model, schedule = _runnable(editor)
     picture = Picture(editor)
-    picture.wait_for("typical")
+    picture.wait_for("the model wired: flow, shift 3, by Toy Model")
     select = picture.root.locator("select").nth(0)
-    assert "not run yet" in select.locator("option").nth(0).inner_text()
-    picture.changes(editor.run)
-    editor.until(lambda: "typical" not in picture.text(), "the model's range")
+    assert "from the graph" in select.locator("option").nth(0).inner_text()
+    editor.run()
     picture.wait_for("the model wired: sigma 0.003 to 1")
     assert "of the model wired" in select.locator("option").nth(0).inner_text()
     editor.open(editor.saved())
     picture = Picture(editor)
-    editor.until(lambda: "typical" not in picture.text(), "the model's range after reloading")
+    picture.wait_for("the model wired: sigma 0.003 to 1")
     other = editor.add("RESToyModel", 40, 400)
     editor.wire(other, 0, schedule, "model")
-    picture.wait_for("typical")
+    picture.wait_for("the model wired: eps, by Toy Model")
+
+
+def test_no_model_wired(editor):
+    """The picture says so and follows the kind chosen in the node, which then runs without one."""
+    schedule = editor.add("RESLogSNRSchedule", 400, 60, spacing="beta")
+    picture = Picture(editor)
+    picture.wait_for("no model wired: drawn for SD 1.5, SDXL")
+    assert "no model wired" in picture.root.locator("select").nth(0).locator("option").nth(0).inner_text()
+    picture.changes(lambda: editor.write(schedule, "without_model", "flow"))
+    picture.wait_for("no model wired: flow, as chosen in without_model")
+    picture.changes(lambda: editor.write(schedule, "without_model.shift", 8.0))
+    plot = editor.add("RESSigmasPlot", 820, 60, {"sigmas": (schedule, 0)})
+    assert editor.run()[plot]["images"]
+    picture.wait_for("no model wired: flow")
+
+
+def test_what_the_graph_tells_of_the_model(editor):
+    """By the nearest node of those that it passes through, before anything runs."""
+    loader = editor.add("UNETLoader", 40, 60)
+    sampling = editor.add("ModelSamplingSD3", 40, 260, {"model": (loader, 0)}, shift=8.0)
+    schedule = editor.add("RESLogSNRSchedule", 400, 60, {"model": (loader, 0)})
+    picture = Picture(editor)
+    picture.wait_for("the model wired is known after a run; typical: SD 1.5")
+    code = "(id) => { app.graph.getNodeById(+id).widgets.find((w) => w.name === 'unet_name').value = 'flux1-dev.safetensors'; }"
+    picture.changes(lambda: editor.js(code, loader))
+    picture.wait_for("the model wired: flow, shift 3, by flux1-dev.safetensors")
+    editor.wire(sampling, 0, schedule, "model")
+    picture.wait_for("the model wired: flow, shift 8, by ModelSamplingSD3")
+    editor.errors[:] = [error for error in editor.errors if "flux1-dev" not in error]
 
 
 def test_a_linked_input_shows_what_it_was_in_the_last_run(editor):

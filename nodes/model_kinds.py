@@ -1,0 +1,53 @@
+"""The kinds of models that SIGMAS can be built for while no model is wired."""
+
+from comfy_api.v0_0_2 import io
+
+from ..samplers.model_kinds import edm, flow, stable_diffusion
+from ..samplers.schedules import SigmaRange
+from ..samplers.time_maps import FLOW, VE, TimeMap
+from .inputs import number, one_of
+
+NONE, SD, EDM, FLOWS = "none", "SD, SDXL", "EDM", "flow"
+_KINDS = {
+    SD: lambda: (VE, stable_diffusion()),
+    EDM: lambda sigma_min, sigma_max: (VE, edm(sigma_min, sigma_max)),
+    FLOWS: lambda shift: (FLOW, flow(shift)),
+}
+
+
+def without_model_input() -> io.DynamicCombo.Input:
+    """What to build for where the input `model` is not wired."""
+    of_edm = [
+        number("sigma_min", 0.002, 1e-5, 1.0, 0.001, "The model's smallest sigma."),
+        number(
+            "sigma_max", 80.0, 1.1, 1e4, 1.0, "The model's largest sigma; 80 for EDM's own, 120 for Playground 2.5, 700 for SVD."
+        ),
+    ]
+    shift = number(
+        "shift", 3.0, 0.01, 100.0, 0.01, "1 for none (Flux schnell); 3 for SD3.5, Qwen-Image, Z-Image; 5 to 8 for Wan."
+    )
+    return io.DynamicCombo.Input(
+        "without_model",
+        options=[
+            io.DynamicCombo.Option(NONE, []),
+            io.DynamicCombo.Option(SD, []),
+            io.DynamicCombo.Option(EDM, of_edm),
+            io.DynamicCombo.Option(FLOWS, [shift]),
+        ],
+        optional=True,
+        tooltip="The kind of model to build for while none is wired. A wired model comes first. SD, SDXL: eps and v models. "
+        "flow: Flux, SD3, Qwen-Image, Wan and most models since 2024.",
+    )
+
+
+def of_kind(without_model: dict | None) -> tuple[TimeMap, SigmaRange]:
+    """Kind and range for a choice in `without_model`, with its parameters.
+
+    Raises:
+        ValueError: none is chosen, or sigmas that are no range.
+    """
+    given = dict(without_model or {"without_model": NONE})
+    name = given.pop("without_model")
+    if name == NONE:
+        raise ValueError("model is not wired; connect the model that the SIGMAS are for, or choose its kind in without_model.")
+    return one_of("without_model", name, _KINDS)(**given)
