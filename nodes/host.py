@@ -1,5 +1,7 @@
 """What the pack asks of the host: the kind of a model, the range of its sigmas, and the server."""
 
+import math
+
 import comfy.model_sampling as ms
 
 from ..samplers.model_kinds import of_table
@@ -38,12 +40,12 @@ def model_sampling_of(model):
 
 
 def time_map(model_sampling) -> TimeMap:
-    """`FLOW` for rectified flow, `VE` for every model noised as x0 + sigma n.
+    """`FLOW` with the model's noise scale for rectified flow, `VE` for every model noised as x0 + sigma n.
 
     IMG_TO_IMG_FLOW subclasses CONST but holds no noise: its straight path to the denoised output is VE's.
 
     Raises:
-        ValueError: a kind of model_sampling this pack does not know.
+        ValueError: a kind of model_sampling this pack does not know, or noise of size 0.
     """
     if isinstance(model_sampling, ProcessSampling):
         raise ValueError(
@@ -54,7 +56,12 @@ def time_map(model_sampling) -> TimeMap:
     if isinstance(model_sampling, _VE_KINDS):
         return VE
     if isinstance(model_sampling, ms.CONST):
-        return FLOW
+        noise_scale = float(getattr(model_sampling, "noise_scale", 1.0))
+        if not 0.0 < noise_scale < math.inf:
+            raise ValueError(
+                f"model has a noise_scale of {noise_scale:g}, but its noise must have a size above 0. Set it to 1 for none."
+            )
+        return FLOW.scaled(noise_scale)
     kinds = ", ".join(c.__name__ for c in type(model_sampling).__mro__[:-1] if c.__module__ != "torch.nn.modules.module")
     raise ValueError(
         f"model_sampling is of an unknown kind ({kinds}); RES needs to know how the model adds noise. "
@@ -92,5 +99,7 @@ def check_answers_for_one_sigma(model) -> None:
 
 
 def sigma_range(model_sampling) -> SigmaRange:
-    """The model's smallest and largest sigma, and its timesteps."""
-    return of_table(model_sampling.sigmas.double().cpu().numpy(), time_map(model_sampling))
+    """The model's smallest and largest sigma, its timesteps and, on flow models, its shift: s at half of the timesteps."""
+    time = time_map(model_sampling)
+    shift = FLOW.s(float(model_sampling.percent_to_sigma(0.5))) if time.is_like(FLOW) else 1.0
+    return of_table(model_sampling.sigmas.double().cpu().numpy(), time, shift)

@@ -29,7 +29,7 @@ _warn_once = functools.cache(logging.warning)  # names are looked at again when 
 def for_host(sampler: Sampler):
     """A sampler of `samplers/` as the host calls it: it finds the time map of the model itself.
 
-    A stochastic one scales its noise where the model has a noise_scale; one for CFG++ is given the unconditional output too.
+    One for CFG++ is given the unconditional output too.
     """
 
     @functools.wraps(sampler.sample)
@@ -41,10 +41,10 @@ def for_host(sampler: Sampler):
                 model, x, sigmas, extra_args, _once_a_step(callback), disable, planner=sampler.on_process, **options
             )
         check_answers_for_one_sigma(model)
-        time = VE if time_map(sampling) is VE else sampler.flow_time
+        time = time_map(sampling)
+        time = time if time is VE else sampler.flow_time.scaled(time.noise_scale)
         if sampler.stochastic:
             check_holds_noise(sampling)
-            options["s_noise"] = options.get("s_noise", 1.0) * getattr(sampling, "noise_scale", 1.0)
         if sampler.cfg_pp:
             model = GuidedAndUnconditional(model, extra_args or {})
             extra_args = model.extra_args

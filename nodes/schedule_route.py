@@ -81,8 +81,8 @@ def grid(body: bytes) -> dict:
         body: JSON of an object with
             node: "RESLogSNRSchedule" or "RESLogSNRCurve".
             inputs: the node's widgets by name; defaults for those left out.
-            model: {"kind": "ve" or "flow", "sigma_min": ..., "sigma_max": ..., "timesteps": [...]}, or None for the kind that the
-                inputs choose in without_model, SD's where that is none.
+            model: {"kind": "ve" or "flow", "sigma_min": ..., "sigma_max": ..., "timesteps": [...], "shift": 1,
+                "noise_scale": 1}, or None for the kind that the inputs choose in without_model, SD's where that is none.
             sampler: a name to count the model calls of; optional.
 
     Returns:
@@ -132,9 +132,10 @@ def _model(model, without_model: dict):
         raise ValueError(f"model must be an object with its kind and its sigmas, or null; got {shown(model)}.")
     time = one_of("kind of model", model.get("kind"), _KINDS)
     low, high = (_number(f"{name} of model", model.get(name), 1e-12, 1e12) for name in ("sigma_min", "sigma_max"))
+    shift, noise_scale = (_number(f"{name} of model", model.get(name, 1.0), 1e-3, 1e3) for name in ("shift", "noise_scale"))
     if not (low < high and time.allows(high)):
         raise ValueError(f"the sigmas of model must satisfy sigma_min < sigma_max, 1 at most on flow; got {low:g} and {high:g}.")
-    return time, SigmaRange(low, high, _timesteps(model.get("timesteps", [])))
+    return time.scaled(noise_scale), SigmaRange(low, high, _timesteps(model.get("timesteps", [])), shift)
 
 
 def _timesteps(levels) -> tuple[float, ...]:
@@ -169,6 +170,10 @@ def _value(name: str, item, value):
     if isinstance(item, io.String.Input):
         if not isinstance(value, str):
             raise ValueError(f"{name} must be text, got {shown(value)}.")
+        return value
+    if isinstance(item, io.Boolean.Input):
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false, got {shown(value)}.")
         return value
     if isinstance(item, io.Int.Input) and not isinstance(value, int):
         raise ValueError(f"{name} must be a whole number, got {shown(value)}.")

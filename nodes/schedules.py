@@ -67,6 +67,15 @@ def _further_inputs():
             tooltip="model: from the model's largest sigma. logSNR: between two values of log(alpha^2 / sigma^2).",
         ),
         without_model_input(),
+        io.Boolean.Input(
+            "follow_shift",
+            default=True,
+            optional=True,
+            tooltip="On flow models (Flux, SD3, Wan, Qwen): move the grid to where the model's shift puts the noise, as "
+            "ComfyUI's own schedulers do. A larger shift spends more steps at high noise. Does nothing on models without a "
+            "shift, with the spacings beta and tangent, and where range sets the ends.",
+            advanced=True,
+        ),
     ]
 
 
@@ -80,21 +89,22 @@ class _Schedule(io.ComfyNode):
 
     @classmethod
     def sigmas(
-        cls, time: TimeMap, of_model: SigmaRange, *, steps, denoise, direction=DIRECTIONS[0], composition=0.5, range=None, **shape
-    ):
+        cls, time: TimeMap, of_model: SigmaRange, *, steps, denoise, direction=DIRECTIONS[0], composition=0.5, range=None,
+        follow_shift=True, **shape,
+    ):  # fmt: skip
         """SIGMAS of shape (steps + 1,), float32; empty where denoise is 0.
 
         Args:
             time, of_model: kind and range of the model.
             range: None, or the choice in "range" with its logSNR.
-            steps, denoise, direction, composition, shape: as the inputs of the node.
+            steps, denoise, direction, composition, follow_shift, shape: as the inputs of the node.
 
         Raises:
             ValueError: an input that asks for no grid.
         """
         given = range is not None and range["range"] == "logSNR"
         ends = (range["start_logsnr"], range["end_logsnr"]) if given else None
-        how = (of_model, time, *cls.shape(**shape), composition, ends)
+        how = (of_model, time, *cls.shape(**shape), composition, ends, follow_shift)
         return directed(denoise_tail(lambda n: logsnr_grid(n, *how), steps, denoise), time, direction)
 
     @classmethod
@@ -106,7 +116,8 @@ class _Schedule(io.ComfyNode):
             sampling = model.get_model_object("model_sampling")
             time, of_model = time_map(sampling), sigma_range(sampling)
         chosen = flat({**inputs, "without_model": without_model})
-        said = {"model": {"kind": time.name, **of_model._asdict()}, "inputs": chosen}
+        known = {"kind": time.name, "noise_scale": time.noise_scale, **of_model._asdict()}
+        said = {"model": known, "inputs": chosen}
         ui = {"res_grid": [json.dumps(said)]}  # text, because the host counts every object as an output of the run
         return io.NodeOutput(cls.sigmas(time, of_model, **inputs), ui=ui)
 
@@ -151,11 +162,20 @@ class RESLogSNRSchedule(_Schedule):
 
     @classmethod
     def execute(
-        cls, steps, denoise, spacing, model=None, direction=DIRECTIONS[0], composition=0.5, range=None, without_model=None
+        cls,
+        steps,
+        denoise,
+        spacing,
+        model=None,
+        direction=DIRECTIONS[0],
+        composition=0.5,
+        range=None,
+        without_model=None,
+        follow_shift=True,
     ) -> io.NodeOutput:
         """SIGMAS of shape (steps + 1,); empty where denoise is 0. `spacing` and `range` hold the choice and its parameters."""
         common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
-        return cls.output(model, without_model, spacing=spacing, **common)
+        return cls.output(model, without_model, spacing=spacing, follow_shift=follow_shift, **common)
 
     @classmethod
     def shape(cls, spacing):
@@ -191,11 +211,20 @@ class RESLogSNRCurve(_Schedule):
 
     @classmethod
     def execute(
-        cls, steps, denoise, curve, model=None, direction=DIRECTIONS[0], composition=0.5, range=None, without_model=None
+        cls,
+        steps,
+        denoise,
+        curve,
+        model=None,
+        direction=DIRECTIONS[0],
+        composition=0.5,
+        range=None,
+        without_model=None,
+        follow_shift=True,
     ) -> io.NodeOutput:
         """SIGMAS as those of RES LogSNR Schedule."""
         common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
-        return cls.output(model, without_model, curve=curve, **common)
+        return cls.output(model, without_model, curve=curve, follow_shift=follow_shift, **common)
 
     @classmethod
     def shape(cls, curve):

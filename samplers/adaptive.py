@@ -221,7 +221,7 @@ class _Stepper:
         difference = torch.zeros_like(new)
         for output, high, low in zip(self._outputs, _PAIR.b_weights(h), _PAIR.b_low_weights(h)):
             difference.add_(output, alpha=alpha * h * (high - low))
-        tolerance = rtol * rms(new) + atol * math.hypot(alpha, step.sigma_next)
+        tolerance = rtol * rms(new) + atol * math.hypot(alpha, time.noise_scale * step.sigma_next)
         return float((rms(difference) / tolerance).max())
 
 

@@ -41,7 +41,7 @@ def cfg_pp(plan: Plan, sigmas: Sigmas) -> Plan:
     Raises:
         ValueError: a share of eps, or FLOW_LOG_SIGMA, which does not know the model's alpha.
     """
-    if plan.time is FLOW_LOG_SIGMA:
+    if plan.time.is_like(FLOW_LOG_SIGMA):
         raise ValueError("time must be VE or FLOW for CFG++, got FLOW_LOG_SIGMA, which has no alpha; use FLOW.")
     if any(stage.states for stage in plan.stages):
         raise ValueError(f"eps_share must be 0 for CFG++, whose guidance moves the state from step to step: {plan.method}.")

@@ -70,7 +70,7 @@ def churned(steps: list[GridStep], churn: Churn, time: TimeMap) -> tuple[Renoisi
     if not steps or churn.s_churn == 0.0:
         return None, steps
     # renoising follows the process, in whatever variable the solver integrates
-    process = FLOW if time is FLOW_LOG_SIGMA else time
+    process = FLOW.scaled(time.noise_scale) if time.is_like(FLOW_LOG_SIGMA) else time
     eta = min(churn.s_churn / len(steps), _MAX_ETA)
     starts = [_start(step.sigma, eta, churn, process) for step in steps]
     renoisings = [_renoising(step.sigma, start, churn, process) for step, start in zip(steps, starts)]

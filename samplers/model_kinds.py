@@ -9,16 +9,17 @@ from .time_maps import FLOW, VE, TimeMap
 _KNOWN_TIMESTEPS = 65  # by monotone cubic interpolation they are right to a tenth of a timestep
 
 
-def of_table(sigmas: np.ndarray, time: TimeMap) -> SigmaRange:
+def of_table(sigmas: np.ndarray, time: TimeMap, shift: float = 1.0) -> SigmaRange:
     """The range of a model whose timesteps have these sigmas.
 
     Args:
         sigmas: (timesteps,), rising and above 0.
         time: the model's time map, `VE` or `FLOW`.
+        shift: of its timesteps.
     """
     known = np.exp(np.interp(timestep_places(_KNOWN_TIMESTEPS), np.linspace(0.0, 1.0, len(sigmas)), np.log(sigmas)))
     levels = tuple(FLOW.sigma(time.lam(sigma)) for sigma in known.tolist())
-    return SigmaRange(float(sigmas[0]), float(sigmas[-1]), levels)
+    return SigmaRange(float(sigmas[0]), float(sigmas[-1]), levels, shift)
 
 
 def stable_diffusion() -> SigmaRange:
@@ -35,4 +36,4 @@ def edm(sigma_min: float, sigma_max: float) -> SigmaRange:
 def flow(shift: float) -> SigmaRange:
     """Rectified flow: sigma = shift t / (1 + (shift - 1) t) at 1000 equal t."""
     t = np.arange(1, 1001) / 1000.0
-    return of_table(shift * t / (1.0 + (shift - 1.0) * t), FLOW)
+    return of_table(shift * t / (1.0 + (shift - 1.0) * t), FLOW, shift)

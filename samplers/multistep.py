@@ -136,7 +136,7 @@ def rule_plan(
         history.insert(0, Node(len(stages), step.sigma))
         if len(history) < rule.order and start.stages > 1:
             # in VE, which is legal for flow too, keeps its order from sigma = 1 and measures better there
-            stages += single_step_stages(step, start, VE, first_call=len(stages))
+            stages += single_step_stages(step, start, VE.scaled(time.noise_scale), first_call=len(stages))
             continue
         planned = predict(rule, step, history, time, noise.eta)
         total = planned.sum
@@ -168,7 +168,8 @@ def _stage(
     step, time, call = planned.grid, planned.time, len(stages)
     anchor = call if sigma == step.sigma else call - 1
     h = step.h(time)
-    factors, segment = ((), None) if planned.eta == 0.0 else NoisePath(step.sigma, h, noise).to(1.0, step.sigma_next)
+    path = None if planned.eta == 0.0 else NoisePath(step.sigma, h, noise, time.noise_scale)
+    factors, segment = path.to(1.0, step.sigma_next) if path else ((), None)
     scale = planned.scale + total.states.get(anchor, 0.0)
     states = tuple((earlier, weight) for earlier, weight in total.states.items() if earlier != anchor)
     stage = Stage(step.index, sigma, h, scale, tuple(total.outputs.items()), closes_step, factors, segment, states=states)

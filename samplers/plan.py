@@ -277,15 +277,20 @@ class NoisePath:
 
     The exponential SDE (SEEDS, arXiv 2305.14267) adds sigma sqrt(1 - e^{-2 c h eta}) n(c) at the fraction c of the step. Over a
     further piece dc the noise decays by e^{-dc h eta} and gains an independent unit noise times sqrt(1 - e^{-2 dc h eta}).
+
+    Args:
+        sigma, h: where the step starts and its size.
+        noise: how much.
+        noise_scale: of the model's time map.
     """
 
-    def __init__(self, sigma: float, h: float, noise: Noise):
-        self._sigma, self._c, self._rate, self._s_noise = sigma, 0.0, h * noise.eta, noise.s_noise
+    def __init__(self, sigma: float, h: float, noise: Noise, noise_scale: float):
+        self._sigma, self._c, self._rate, self._size = sigma, 0.0, h * noise.eta, noise.s_noise * noise_scale
         self._factors: list[float] = []
 
     def to(self, c: float, sigma: float) -> tuple[tuple[float, ...], tuple[float, float] | None]:
         """A Stage's `noise` and `segment` at the fraction c, which must not fall from call to call."""
-        if self._rate * self._s_noise == 0.0:
+        if self._rate * self._size == 0.0:
             return (), None
         segment = None
         if c > self._c:
@@ -293,7 +298,7 @@ class NoisePath:
             segment = (self._sigma, sigma)
             self._factors = [f * math.exp(-exponent) for f in self._factors] + [math.sqrt(-math.expm1(-2.0 * exponent))]
             self._sigma, self._c = sigma, c
-        return tuple(sigma * self._s_noise * factor for factor in self._factors), segment
+        return tuple(sigma * self._size * factor for factor in self._factors), segment
 
 
 def step_count(sigmas: Sigmas) -> int:
@@ -301,11 +306,11 @@ def step_count(sigmas: Sigmas) -> int:
     return max(len(sigmas) - 1, 0)
 
 
-# Below this lambda (flow above sigma = 0.9) deterministic steps are taken in VE: steps that are short in sigma stay
+# Below this alpha (flow above sigma = 0.9) deterministic steps are taken in VE: steps that are short in sigma stay
 # long in lambda there, which costs order, and at sigma = 1 lambda is -inf. Measured to cost nothing elsewhere.
-_NEAR_NOISE = -2.2
+_NEAR_NOISE = 0.1
 
 
 def step_time(noisy_end: float, time: TimeMap, eta: float = 0.0) -> TimeMap:
     """The time map for a step whose larger sigma is `noisy_end`: `time`, or VE near pure noise, which is as legal for an ODE."""
-    return time if time.lam(noisy_end) > (-math.inf if eta else _NEAR_NOISE) else VE
+    return time if time.alpha(noisy_end) > (0.0 if eta else _NEAR_NOISE) else VE.scaled(time.noise_scale)

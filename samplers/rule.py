@@ -186,7 +186,8 @@ def _combined(rule: Rule, step: GridStep, nodes: Sequence[Node], time: TimeMap, 
         finite = [node for node in nodes if math.isfinite(node.s(time))]
         at = [node.s(time) for node in finite]
         c = rule.interpolation.eps_weights(at, s_from, s_to) if len(at) > 1 else [s_to - s_from]
-        eps = {node.call: alpha * share * weight / node.sigma for node, weight in zip(finite, c)}  # eps = (x - alpha D) / sigma
+        unit = alpha * share / time.noise_scale  # eps = (x - alpha D) / (noise_scale sigma)
+        eps = {node.call: unit * weight / node.sigma for node, weight in zip(finite, c)}
         total = total.plus(Sum({node.call: -time.alpha(node.sigma) * eps[node.call] for node in finite}, eps), 1.0)
     return total
 

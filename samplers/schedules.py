@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .spacings import SPACINGS, Ends, spaced
+from .spacings import SHIFTED, SPACINGS, Ends, spaced
 from .time_maps import FLOW, TimeMap
 
 # Where a flow grid's finite part lies, in lambda. Measured on the digits by `benchmarks/choices.py`: the best interval
@@ -27,16 +27,18 @@ INVERSION_START = 1.0 / 3.0
 
 
 class SigmaRange(NamedTuple):
-    """What a schedule needs to know of a model, in its own sigma.
+    """What a schedule needs to know of a model.
 
     Attributes:
         sigma_min, sigma_max: its smallest and largest sigma.
         timesteps: 1 / (1 + e^lambda) at `spacings.timestep_places` of its timesteps, rising; for the spacing beta.
+        shift: of a flow model's timesteps, sigma / (1 - sigma) = shift t / (1 - t); 1 for none, and on all other models.
     """
 
     sigma_min: float
     sigma_max: float
     timesteps: tuple[float, ...] = ()
+    shift: float = 1.0
 
 
 def logsnr_grid(
@@ -47,6 +49,7 @@ def logsnr_grid(
     parameters: dict[str, float] | None = None,
     composition: float = 0.5,
     logsnr_range: tuple[float, float] | None = None,
+    follow_shift: bool = True,
 ) -> torch.Tensor:
     """A descending grid of `steps` steps that ends at 0.
 
@@ -56,12 +59,13 @@ def logsnr_grid(
     Args:
         steps: number of steps, >= 1.
         sigma_range: the model's sigmas.
-        time: the model's time map, `VE` or `FLOW`.
+        time: the model's time map, `VE` or `FLOW`, with its noise scale.
         spacing: one of `spacings.SPACINGS`, or a function of u and the ends, such as a `curve.Curve`.
         parameters: of the spacing, by name; its defaults for those left out.
         composition: share of the steps, 0.1 to 0.9, after which the grid is where it would otherwise be half way. Above 0.5 more
             steps are spent in the noise, where the composition is decided, below on the details.
         logsnr_range: logSNR (2 lambda) of the first sigma and of the last one above 0, in the place of the model's.
+        follow_shift: move the whole grid of a flow model by -log(shift) in lambda, unless `logsnr_range` sets its ends.
 
     Returns:
         float32 tensor of shape (steps + 1,).
@@ -75,6 +79,10 @@ def logsnr_grid(
         raise ValueError(f"steps must be at most {MOST_STEPS}, got {steps}; take fewer, or a larger denoise.")
     if not 0.1 <= composition <= 0.9:
         raise ValueError(f"composition must be between 0.1 and 0.9, got {composition!r}.")
+    if not 0.0 < sigma_range.shift < math.inf:
+        raise ValueError(f"a model's shift must be above 0 and finite, got {sigma_range.shift!r}.")
+    if follow_shift and logsnr_range is None and (callable(spacing) or spacing not in SHIFTED):
+        time = time.scaled(time.noise_scale / sigma_range.shift)  # a shift multiplies sigma / alpha
     ends = _model_ends(sigma_range, time) if logsnr_range is None else _given_ends(logsnr_range, sigma_range, time)
     to_zero = logsnr_range is None and spacing in SPACINGS and SPACINGS[spacing].to_zero
     if to_zero:
@@ -92,11 +100,11 @@ def logsnr_grid(
 
 
 def _model_ends(sigma_range: SigmaRange, time: TimeMap) -> Ends:
-    sigma_min, sigma_max, timesteps = sigma_range
+    sigma_min, sigma_max, timesteps, _ = sigma_range
     if not 0.0 < sigma_min < sigma_max < math.inf:
         raise ValueError(f"a model's sigmas must satisfy 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}.")
     start, last = time.lam(sigma_max), time.lam(sigma_min)
-    if time is not FLOW:
+    if not time.is_like(FLOW):
         return Ends(start, start, last, timesteps)
     first = max(start, FLOW_INTERIOR[0])
     # a model that ends earlier keeps its end, as long as that lies inside
@@ -132,7 +140,7 @@ def directed(grid: torch.Tensor, time: TimeMap, direction: str) -> torch.Tensor:
         raise ValueError(f"direction must be one of {', '.join(map(repr, DIRECTIONS))}, got {direction!r}.")
     if direction == "denoise" or len(grid) == 0:
         return grid
-    if time is FLOW:
+    if time.is_like(FLOW):
         grid = grid.clamp(max=FLOW_INVERSION_END)
     if direction == "denoise inverted":
         return grid

@@ -49,7 +49,7 @@ def single_step_stages(step: GridStep, tableau: Tableau, time: TimeMap, first_ca
     lam = time.lam(step.sigma)
     h = time.lam(step.sigma_next) - lam
     weighted_h = (1.0 + noise.eta) * h
-    path = NoisePath(step.sigma, h, noise)
+    path = NoisePath(step.sigma, h, noise, time.noise_scale)
 
     def update(c: float, sigma_from: float, sigma_to: float, weights: list[float]) -> Stage:
         factor = time.alpha(sigma_to) * weighted_h

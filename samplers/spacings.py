@@ -145,6 +145,8 @@ SPACINGS = {
         to_zero=True,
     ),
 }
+# Those that are not moved by a model's shift: beta has it in the model's timesteps, and tangent is defined in sigma.
+SHIFTED = frozenset({"beta", "tangent"})
 
 
 def spaced(name: str, u: np.ndarray, ends: Ends, parameters: dict[str, float]) -> np.ndarray:

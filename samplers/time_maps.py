@@ -9,11 +9,15 @@ FLOW  alpha = 1 - sigma, lambda = log((1 - sigma) / sigma) rectified flow; -inf 
 The flow ODE is dx/dsigma = (x - D) / sigma, the same as the VE one, so VE's formulas are legal for the
 *deterministic* sampling of flow models too, and finite at sigma = 1: FLOW_LOG_SIGMA. The two integrate the linear
 part exactly and differ in the variable in which the denoised output is interpolated.
+
+A model whose noise has standard deviation c instead of 1 (the host's noise_scale; HiDream-O1: 8) has x = alpha x0 + sigma c n,
+so its signal-to-noise ratio is that of c sigma / alpha: `TimeMap.scaled`.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 # The host's float32 shift formula gives flow models a sigma_max of 1 up to a few roundings, to either side.
 _ROUNDING = 1e-5
@@ -28,6 +32,7 @@ class TimeMap:
         sigma_limit: the largest sigma the map is defined for.
         alpha, lam: functions of sigma > 0.
         sigma: function of a finite lambda.
+        noise_scale: standard deviation of the noise that sigma multiplies.
     """
 
     name: str
@@ -35,6 +40,15 @@ class TimeMap:
     alpha: Callable[[float], float]
     lam: Callable[[float], float]
     sigma: Callable[[float], float]
+    noise_scale: float = 1.0
+
+    def scaled(self, noise_scale: float) -> "TimeMap":
+        """The map of a model whose noise has this standard deviation; the same object for the same number."""
+        return self if noise_scale == self.noise_scale else _scaled(self, noise_scale)
+
+    def is_like(self, other: "TimeMap") -> bool:
+        """Whether it is the other one, whatever their noise scales."""
+        return self.name == other.name
 
     @property
     def process(self) -> str:
@@ -50,10 +64,18 @@ class TimeMap:
         return sigma > self.sigma_limit * (1.0 - _ROUNDING)
 
     def s(self, sigma: float) -> float:
-        """sigma / alpha = e^-lambda; inf where there is no signal."""
+        """noise_scale sigma / alpha = e^-lambda; inf where there is no signal."""
         if sigma == 0.0:
             return 0.0
-        return math.inf if self.lam(sigma) == -math.inf else sigma / self.alpha(sigma)
+        return math.inf if self.lam(sigma) == -math.inf else self.noise_scale * (sigma / self.alpha(sigma))
+
+
+@lru_cache(maxsize=256)
+def _scaled(time: TimeMap, noise_scale: float) -> TimeMap:
+    more = math.log(noise_scale / time.noise_scale)
+    return replace(
+        time, lam=lambda sigma: time.lam(sigma) - more, sigma=lambda lam: time.sigma(lam + more), noise_scale=noise_scale
+    )
 
 
 def _flow_alpha(sigma: float) -> float:

@@ -44,6 +44,7 @@ def widgets():
     yield "RESLogSNRSchedule", {"spacing": "uniform", **common, **ends}
     yield "RESLogSNRSchedule", {"spacing": "uniform", "steps": 7, "denoise": 1.0, "direction": "invert"}
     yield "RESLogSNRCurve", {"curve": CURVE, **common, **ends}
+    yield "RESLogSNRCurve", {"curve": CURVE, **common, "follow_shift": False}
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -52,7 +53,8 @@ def test_it_is_what_the_node_gives(pack, host, route, node, inputs, kind):
     """And what the node says to the picture after a run asks for the same again."""
     [model] = host.NODE_CLASS_MAPPINGS["RESToyModel"].execute("digits", kind={"kind": kind, "shift": 3.0}, width=0.1).result
     host_module = sys.modules[route.__package__ + ".host"]
-    shape = {"kind": MODELS[kind]["kind"], **host_module.sigma_range(model.get_model_object("model_sampling"))._asdict()}
+    shape = {"kind": MODELS[kind]["kind"], "noise_scale": 1.0}
+    shape |= host_module.sigma_range(model.get_model_object("model_sampling"))._asdict()
     shape = json.loads(json.dumps(shape))
     drawn = route.grid(body(node, shape, **inputs))
     nested = {name: value for name, value in inputs.items() if "." not in name}
@@ -137,6 +139,8 @@ WRONG = {
     "of another": (body(spacing="power", **{"spacing.rho": 7.0}), "there is no input 'spacing.rho'"),
     "unknown": (body(colour="red"), "there is no input 'colour'"),
     "direction": (body(direction="up"), "direction must be one of denoise, invert"),
+    "shift": (body(model={**MODELS["flow"], "shift": 0.0}), "shift of model must be a number"),
+    "follow": (body(follow_shift=1), "follow_shift must be true or false, got 1"),
     "sampler": (body(sampler="dpm_adaptive"), "sampler must be one of exp_res"),
     "model": (body(model="vq"), "model must be an object .* got 'vq'"),
     "kind": (body(model={"kind": "vp"}), "kind of model must be one of ve, flow"),

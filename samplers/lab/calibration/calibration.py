@@ -259,7 +259,7 @@ class Calibration:
     def _solve(self, seed: int, wanted: Sigmas | None) -> tuple[Trajectory, torch.Tensor]:
         """The reference of a seed, on the present number of steps, kept at `wanted` (None: everywhere); and its samples."""
         fine = torch.tensor(fine_grid(self._sigmas.tolist(), self._time, self._floor, self._steps), dtype=torch.float32)
-        plan = single_step_plan(fine, res_3s(), FLOW_LOG_SIGMA if self._time is FLOW else self._time)
+        plan = single_step_plan(fine, res_3s(), FLOW_LOG_SIGMA if self._time.is_like(FLOW) else self._time)
         recorder = Recorder(wanted)
         ends: list[torch.Tensor] = []
 

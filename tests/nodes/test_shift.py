@@ -1,0 +1,121 @@
+"""Grids follow the shift of a flow model, however the host holds it: s = sigma / (1 - sigma) is multiplied by it."""
+
+import math
+import sys
+
+import pytest
+import torch
+
+SHIFTING = {
+    "ModelSamplingSD3": ({"shift": 3.0}, 3.0),
+    "ModelSamplingAuraFlow": ({"shift": 1.73}, 1.73),
+    "ModelSamplingFlux": ({"max_shift": 1.15, "base_shift": 0.5, "width": 1024, "height": 1024}, math.exp(1.15)),
+}
+
+
+@pytest.fixture(scope="module")
+def toy(host):
+    """toy(kind, shift) -> MODEL."""
+    return lambda kind, shift=1.0: (
+        host.NODE_CLASS_MAPPINGS["RESToyModel"].execute("digits", kind={"kind": kind, "shift": shift}, width=0.1).result[0]
+    )
+
+
+@pytest.fixture(scope="module")
+def sigma_range(pack):
+    return sys.modules[pack["RESLogSNRSchedule"].__module__.rpartition(".")[0] + ".host"].sigma_range
+
+
+def _patched(model, node):
+    from comfy_extras.nodes_model_advanced import NODE_CLASS_MAPPINGS
+
+    kind = NODE_CLASS_MAPPINGS[node]
+    return getattr(kind(), kind.FUNCTION)(model, **SHIFTING[node][0])[0]
+
+
+def _s(sigmas):
+    """Without the ends."""
+    sigmas = sigmas[1:-1].double()
+    return sigmas / (1.0 - sigmas)
+
+
+@pytest.mark.parametrize("node", SHIFTING)
+@pytest.mark.parametrize("scheduler", ["logsnr_arctan", "logsnr_uniform"])
+def test_schedulers_follow_what_the_hosts_nodes_set(toy, sigma_range, node, scheduler):
+    """As the host's `simple` does, of which the same is true."""
+    import comfy.samplers
+
+    plain, shifted = (m.get_model_object("model_sampling") for m in (toy("flow"), _patched(toy("flow"), node)))
+    shift = SHIFTING[node][1]
+    assert sigma_range(shifted).shift == pytest.approx(shift, rel=1e-5) and sigma_range(plain).shift == 1.0
+    for name in (scheduler, "simple"):
+        before, after = (_s(comfy.samplers.calculate_sigmas(sampling, name, 10)) for sampling in (plain, shifted))
+        torch.testing.assert_close(after, shift * before, rtol=2e-3, atol=0)
+
+
+def test_the_shift_of_flux_2_by_resolution(toy, sigma_range):
+    """Its scheduler knows one and holds it in no model; *ModelSamplingFlux* can set the same, by its own formula."""
+    from comfy_extras.nodes_flux import compute_empirical_mu
+    from comfy_extras.nodes_model_advanced import ModelSamplingFlux
+
+    for tokens in (1024, 4096, 16384):
+        mu = compute_empirical_mu(tokens, 20)
+        size = round((tokens * 256) ** 0.5)
+        settings = {"max_shift": mu, "base_shift": mu, "width": size, "height": size}
+        model = ModelSamplingFlux().patch(toy("flow"), **settings)[0]
+        assert sigma_range(model.get_model_object("model_sampling")).shift == pytest.approx(math.exp(mu), rel=1e-5)
+
+
+def test_a_shift_of_a_class_that_nobody_listed(toy, sigma_range):
+    import comfy.model_sampling
+
+    class Squared(torch.nn.Module, comfy.model_sampling.CONST):
+        sigmas = 1.0 - torch.linspace(0.999, 0.0, 1000) ** 2
+
+        def percent_to_sigma(self, percent):
+            return 1.0 - percent**2
+
+    assert sigma_range(Squared()).shift == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("node, shape", [("RESLogSNRSchedule", {"spacing": {"spacing": "uniform"}}), ("RESLogSNRCurve", {})])
+def test_the_nodes_follow_it_if_asked(pack, toy, node, shape):
+    shape = shape or {"curve": "[[0, 0], [0.3, 0.5], [1, 1]]"}
+
+    def grid(shift, **more):
+        return _s(pack[node].execute(model=toy("flow", shift), steps=10, denoise=1.0, **shape, **more).result[0])
+
+    torch.testing.assert_close(grid(5.0), 5.0 * grid(1.0), rtol=1e-3, atol=0)
+    torch.testing.assert_close(grid(5.0, follow_shift=False), grid(1.0), rtol=1e-3, atol=0)
+    ends = {"range": "logSNR", "start_logsnr": -4.0, "end_logsnr": 4.0}
+    torch.testing.assert_close(grid(5.0, range=ends), grid(1.0, range=ends), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["eps", "v", "edm"])
+def test_models_without_a_shift_are_left_alone(pack, toy, kind):
+    shape = {"model": toy(kind), "steps": 10, "denoise": 1.0, "spacing": {"spacing": "uniform"}}
+    on, off = (pack["RESLogSNRSchedule"].execute(**shape, follow_shift=follow).result[0] for follow in (True, False))
+    assert torch.equal(on, off)
+
+
+@pytest.mark.parametrize("calls, most", [(20, 0.005), (40, 0.001)])
+def test_an_exact_model_whose_noise_is_eight_times_as_large(pack, toy, calls, most):
+    """As HiDream-O1's. Its signal-to-noise ratio is that of 8 sigma / (1 - sigma); without the 8 the error stays at .018."""
+    import comfy.sample
+    import comfy.samplers
+
+    model = toy("flow", 3.0)
+    sampling = model.get_model_object("model_sampling")
+    if not hasattr(sampling, "set_noise_scale"):
+        pytest.skip("this host has no noise_scale")
+    sampling.set_noise_scale(8.0)
+    condition, latent = [[torch.ones(1, 1, 10), {}]], torch.zeros(8, 1, 8, 8)
+    noise = comfy.sample.prepare_noise(latent, 5)
+
+    def sample(steps):
+        sigmas = comfy.samplers.calculate_sigmas(sampling, "logsnr_arctan", steps)
+        how = (1.0, comfy.samplers.ksampler("exp_res"), sigmas, condition, condition, latent)
+        return comfy.sample.sample_custom(model, noise, *how, seed=5, disable_pbar=True)
+
+    truth = sample(300)
+    assert float(((sample(calls) - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)).median()) < most
