@@ -1,10 +1,12 @@
 """The node that draws SIGMAS."""
 
+import logging
 import math
 
 import torch
 from comfy_api.v0_0_2 import io
 
+from ..samplers.grid import made_for_flow
 from ..samplers.grid_picture import picture
 from ..samplers.time_maps import TimeMap
 from .figures import as_image, check_matplotlib
@@ -60,9 +62,22 @@ class RESSigmasPlot(io.ComfyNode):
         grids = dict(zip(("sigmas", *_OTHERS), (sigmas, sigmas_b, sigmas_c, sigmas_d)))
         grids = {name: _values(name, grid, time) for name, grid in grids.items() if grid is not None}
         check_matplotlib("RES Sigmas Plot")
-        image = as_image(picture(grids, time, in_logsnr=axis != "sigma" and time is not None))
+        warning = _warning(grids, model)
+        image = as_image(picture(grids, time, axis != "sigma" and time is not None, warning))
         saving = Saving("RES Sigmas Plot")
         return io.NodeOutput(image, ui={**saving.preview(image, cls), **saving.shown()})
+
+
+def _warning(grids: dict[str, list[float]], model) -> str:
+    """Of grids for another kind of model, also in the log; "" for none."""
+    if model is None:
+        return ""
+    sampling = model.get_model_object("model_sampling")
+    doubts = {name: made_for_flow(grid, time_map(sampling), float(sampling.sigma_max)) for name, grid in grids.items()}
+    warning = "\n".join(f"{name}: {doubt}" for name, doubt in doubts.items() if doubt)
+    if warning:
+        logging.warning("RES Sigmas Plot: %s", warning)
+    return warning
 
 
 def _values(name: str, grid: torch.Tensor, time: TimeMap | None) -> list[float]:

@@ -13,6 +13,7 @@ import comfy.model_management
 import comfy.samplers
 
 from ..samplers.adaptive import ADAPTIVE_SAMPLERS
+from ..samplers.grid import made_for_flow
 from ..samplers.res import SAMPLERS, Sampler
 from ..samplers.schedules import logsnr_grid
 from ..samplers.time_maps import VE
@@ -42,6 +43,8 @@ def for_host(sampler: Sampler):
             )
         check_answers_for_one_sigma(model)
         time = time_map(sampling)
+        if doubt := made_for_flow(sigmas, time, float(sampling.sigma_max)):
+            logging.warning("ComfyUI-RES: %s", doubt)
         time = time if time is VE else sampler.flow_time.scaled(time.noise_scale)
         if sampler.stochastic:
             check_holds_noise(sampling)

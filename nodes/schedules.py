@@ -12,6 +12,7 @@ from .host import sigma_range, time_map
 from .inputs import denoise_input, number, steps_input
 from .model_kinds import of_kind, without_model_input
 
+_FIRST = {"spacing": next(iter(SPACINGS))}  # with its defaults
 # parameter of a spacing -> its step in the widget, and its tooltip
 _PARAMETERS = {
     "power": (0.05, "Below 1: large steps in the noise, fine steps near the image. Above 1: the reverse. 1 is uniform."),
@@ -162,17 +163,9 @@ class RESLogSNRSchedule(_Schedule):
 
     @classmethod
     def execute(
-        cls,
-        steps,
-        denoise,
-        spacing,
-        model=None,
-        direction=DIRECTIONS[0],
-        composition=0.5,
-        range=None,
-        without_model=None,
-        follow_shift=True,
-    ) -> io.NodeOutput:
+        cls, model=None, steps=20, denoise=1.0, spacing=_FIRST, direction=DIRECTIONS[0], composition=0.5, range=None,
+        without_model=None, follow_shift=True,
+    ) -> io.NodeOutput:  # fmt: skip
         """SIGMAS of shape (steps + 1,); empty where denoise is 0. `spacing` and `range` hold the choice and its parameters."""
         common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
         return cls.output(model, without_model, spacing=spacing, follow_shift=follow_shift, **common)
@@ -211,17 +204,9 @@ class RESLogSNRCurve(_Schedule):
 
     @classmethod
     def execute(
-        cls,
-        steps,
-        denoise,
-        curve,
-        model=None,
-        direction=DIRECTIONS[0],
-        composition=0.5,
-        range=None,
-        without_model=None,
-        follow_shift=True,
-    ) -> io.NodeOutput:
+        cls, model=None, steps=20, denoise=1.0, curve=STRAIGHT, direction=DIRECTIONS[0], composition=0.5, range=None,
+        without_model=None, follow_shift=True,
+    ) -> io.NodeOutput:  # fmt: skip
         """SIGMAS as those of RES LogSNR Schedule."""
         common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
         return cls.output(model, without_model, curve=curve, follow_shift=follow_shift, **common)

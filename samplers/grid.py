@@ -47,6 +47,8 @@ MIN_STEP = 1e-6
 _LEAST = 1e-30
 # A rising step multiplies the state, and with it the rounding of float32, by the ratio of its sigmas.
 _MOST_RISE = 1e6
+# A model that begins above it is no flow model, nor one that holds none of the noise of one.
+_BEYOND_FLOW = 2.0
 
 
 def grid_steps(sigmas: Sigmas, time: TimeMap, rising: bool = True) -> list[GridStep]:
@@ -131,6 +133,27 @@ def _check_rising(values: list[float], time: TimeMap, allowed: bool) -> None:
             f"sigmas[{len(values) - 1}] is {values[-1]:.9g}, where a flow model's latent holds nothing of the image and the host "
             "divides by 1 - sigma = 0. End below 1, as the direction 'invert' of RES LogSNR Schedule does."
         )
+
+
+def made_for_flow(sigmas: Sigmas, time: TimeMap, sigma_max: float) -> str:
+    """A sentence where a whole grid of a flow model is to run on another kind of model; "" otherwise.
+
+    SIGMAS from 1 to 0 would be a legal partial denoising there, but no schedule of such a model begins at 1 exactly. The reverse
+    is refused by `grid_steps`, since flow ends at 1.
+
+    Args:
+        sigmas: 1-D tensor or sequence.
+        time: the model's time map.
+        sigma_max: the model's largest sigma.
+    """
+    values = read_sigmas(sigmas)
+    whole = len(values) > 2 and abs(values[0] - 1.0) < 1e-6 and values[-1] == 0.0
+    if not whole or not time.allows(_BEYOND_FLOW) or sigma_max < _BEYOND_FLOW:
+        return ""
+    return (
+        f"the sigmas go from 1 to 0, as those of a flow model do, but the model is none and begins at {sigma_max:.4g}: nearly "
+        "all of its noise is left out. Build the SIGMAS from this model."
+    )
 
 
 def read_sigmas(sigmas: Sigmas) -> list[float]:

@@ -1,6 +1,7 @@
 """A picture of SIGMAS."""
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,16 +13,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WIDTH, _HEIGHT = 7.0, 5.2  # inches, 840 x 624 pixels: readable in a node and on a phone
+_WARNING_LINE = 110  # characters
 _MOST_MARKED = 60  # points, before marks would touch each other
 
 
-def picture(grids: dict[str, list[float]], time: TimeMap | None, in_logsnr: bool) -> np.ndarray:
+def picture(grids: dict[str, list[float]], time: TimeMap | None, in_logsnr: bool, warning: str = "") -> np.ndarray:
     """Grids over each other: their sigmas, and below them the size of every step.
 
     Args:
         grids: SIGMAS by the name that the legend gives them, each of two or more.
         time: the model's time map; None to measure steps in log sigma.
         in_logsnr: logSNR over the steps rather than sigma; needs `time`.
+        warning: a sentence above them.
 
     Returns:
         (height, width, 3), float32 in [0, 1].
@@ -33,6 +36,8 @@ def picture(grids: dict[str, list[float]], time: TimeMap | None, in_logsnr: bool
         count = len(sigmas) - 1
         places = np.arange(count + 1.0) / (count if as_share else 1)
         _draw_one(curve, steps, f"{name}, {count} steps", places, np.array(sigmas), time or VE, in_logsnr)
+    if warning:
+        figure.suptitle(textwrap.fill(warning, _WARNING_LINE), color="tab:red", fontsize=9)
     curve.set_ylabel("logSNR" if in_logsnr else "sigma")
     curve.legend()
     steps.set_ylabel("step in log sigma" if time is None else "h, step in lambda")

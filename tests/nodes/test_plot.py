@@ -1,8 +1,10 @@
 """RES Sigmas Plot, through the real server: a picture that shows what it was given."""
 
 import io
+import logging
 
 import pytest
+import torch
 from prompts import check_refused, execution_error, graph_of, schedule
 
 pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this ComfyUI's environment")
@@ -33,7 +35,7 @@ def _picture(server, kind="eps", plot=None, **graph_inputs):
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 def test_every_axis_and_number_of_sigmas(server, kind):
     a, model = ["a", 0], ["model", 0]
-    grids = {"a": {"steps": 8}, "b": {"steps": 5, "spacing": "tangent"}}
+    grids = {"a": {"steps": 8}, "b": {"steps": 5, "spacing": "edm_rho", "spacing.rho": 7.0}}
     pictures = [
         _picture(server, kind, _plot(sigmas=a), **grids),
         _picture(server, kind, _plot(sigmas=a, model=model), **grids),
@@ -61,3 +63,25 @@ def test_errors(server):
     run, graph = graph_of()
     graph |= {"a": schedule(8), "plot": _plot(sigmas=["a", 0], axis="h")}
     check_refused(lambda: server.run(graph), "axis")
+
+
+@pytest.mark.parametrize("kind, warned", [("eps", True), ("flow", False)])
+def test_a_whole_grid_of_a_flow_model_is_warned_of_elsewhere(pack, host, caplog, kind, warned):
+    """In the picture and in the log; and in the log by every sampler of the pack."""
+    import comfy.sample
+    import comfy.samplers
+
+    [model] = pack["RESToyModel"].execute("digits", kind={"kind": kind, "shift": 3.0}, width=0.1).result
+    flow = {"without_model": {"without_model": "flow", "shift": 3.0}}
+    [sigmas] = pack["RESLogSNRSchedule"].execute(steps=4, **flow).result
+    [condition] = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result
+    [latent] = pack["RESToyLatent"].execute("digits", 1).result
+    with caplog.at_level(logging.WARNING):
+        [picture] = pack["RESSigmasPlot"].execute(sigmas, model=model, axis="sigma").result
+        assert ("RES Sigmas Plot: sigmas: the sigmas go from 1 to 0" in caplog.text) is warned
+        top = picture[0, :60]
+        assert bool(((top[..., 0] > 0.7) & (top[..., 1] < 0.4)).any()) is warned, "in red"
+        caplog.clear()
+        sampler, x = comfy.samplers.sampler_object("exp_res"), latent["samples"]
+        comfy.sample.sample_custom(model, torch.ones_like(x), 1.0, sampler, sigmas, condition, condition, x, disable_pbar=True)
+        assert ("ComfyUI-RES: the sigmas go from 1 to 0" in caplog.text) is warned

@@ -37,3 +37,10 @@ def test_a_trace_with_shares_has_a_panel_more():
 def test_a_trace_with_values_that_are_none():
     rows = [Row(0, 1.0, float("-inf"), *[float("nan")] * 4, 1, 2.0), Row(1, 0.5, 0.0, 0.1, 0.01, 3.0, 0.5, 1, 2.0)]
     assert trace_picture(rows).shape == (624, 840, 3) and (trace_picture(rows) != trace_picture(rows[:1])).any()
+
+
+def test_a_warning_stands_above_the_grids():
+    grids = {"sigmas": [1.0, 0.5, 0.1, 0.0]}
+    warned = picture(grids, VE, True, "sigmas: made for another model")
+    red = (warned[..., 0] > 0.7) & (warned[..., 1] < 0.4) & (warned[..., 2] < 0.4)
+    assert red[:60].any() and not red[60:].any() and warned.shape == picture(grids, VE, True).shape

@@ -6,7 +6,7 @@ import pytest
 import torch
 from exact import DETERMINISTIC, denoiser
 
-from samplers.grid import grid_steps
+from samplers.grid import grid_steps, made_for_flow
 from samplers.res import METHODS
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 
@@ -59,3 +59,22 @@ def test_many_tiny_steps_add_up_to_a_step():
 
 def test_a_list_of_sigmas_keeps_its_digits():
     assert grid_steps([14.6, 0.1], VE)[0].sigma == 14.6
+
+
+@pytest.mark.parametrize(
+    "sigmas, time, sigma_max, doubted",
+    [
+        ([1.0, 0.7, 0.2, 0.0], VE, 14.6, True),
+        ([1.0 - 6e-8, 0.7, 0.2, 0.0], VE, 4518.0, True),
+        ([1.0, 0.7, 0.2, 0.0], FLOW, 1.0, False),
+        ([1.0, 0.7, 0.2, 0.0], VE, 1.0, False),  # from image to image
+        ([1.0, 0.7, 0.2], VE, 14.6, False),  # cut: a part of some grid
+        ([0.9, 0.7, 0.2, 0.0], VE, 14.6, False),
+        ([1.001, 0.7, 0.2, 0.0], VE, 14.6, False),
+        ([14.6, 1.0, 0.0], VE, 14.6, False),
+        ([1.0, 0.0], VE, 14.6, False),
+    ],
+)
+def test_a_whole_grid_of_a_flow_model_is_doubted_on_another(sigmas, time, sigma_max, doubted):
+    """And no partial denoising, which may begin nearly anywhere."""
+    assert bool(made_for_flow(torch.tensor(sigmas), time, sigma_max)) is doubted
