@@ -1,232 +1,126 @@
-"""Calibrated solvers against every deterministic sampler of the host, at equal model calls, on seeds that had no part in fitting.
+"""Calibrated solvers beside analytic plans and ComfyUI's samplers, at equal model calls, on seeds that had no part in fitting.
 
-A calibration takes 24 pilots and 24 selection items of the digits, 16 and 16 of a trained network. Pilots are fitted on, and
-selection items choose base, ridge and history. Every number below is the median relative distance to the converged solution over
-other items, the test items: 64 of the digits, 32 of a network, from seeds that nothing here was chosen on. The converged solution
-of the test items is not the calibration's own reference but that of the other benchmarks, on 400 steps.
+A calibration fits to its pilots, chooses on as many selection items, and is measured on as many test items. *careful* takes
+16 pilots on the digits and 8 on a network, unless the row says otherwise, and *quick* takes 4; all of them share one batch.
+Numbers are the median relative distance to the converged solution over the test items. *analytic* is the best of seven plans on
+the pilots and selection items, *the best other* the best of eight samplers with hindsight, on the test items themselves. *gain*
+is the calibrated error over that one. Where the analytic plan was kept, *fitted* says so. *calls* are all model calls that the
+calibration took, each of a batch, with the reference and the eight samplers, beside the least and the most that were announced.
 """
 
 import statistics
-import time
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
-from samplers.lab.calibration.budget import Settings, cost
-from samplers.lab.calibration.calibration import Calibrated, Calibration, bases, function_of
-from samplers.time_maps import FLOW, VE
+from samplers.lab.calibration.budget import CAREFUL, QUICK, Settings
 
-from . import host, pages
-from .cases import Case, NetworkCase, at_most, grids, network_cases, standard_cases
+from . import calibrated_elsewhere, host, pages
+from .calibrating import Found, Maker, calibrate, digits_case, network_case
 
-PAGE, PARTS, MINUTES = "docs/calibration.md", ("summary", "others"), 20
-BUDGETS = (6, 8, 10, 15, 20)
-TARGETS = ("digits CFG 5", "digits flow CFG 4", "unet CFG 3", "sd3 CFG 3")
-FEW = ("dpmpp_2m", "ipndm_v")  # of the host's samplers, to see that it runs
-TAKEN_APART = ("digits CFG 5", "digits flow CFG 4", "sd3 CFG 3")
-FIT_SEED, TEST_SEED = 31000, 32000
-# (case, grid, calls) beside the target: without guidance, and on grids whose last step is short
-OTHERS = (
-    ("digits CFG 5", "logsnr_uniform", 8),
-    *(("unet", "karras", calls) for calls in (6, 10, 20)),
-    *((name, "logsnr_uniform", calls) for name in ("digits flow CFG 4", "sd3 CFG 3") for calls in (10, 20)),
-)
-
-
-class CaseProblem:
-    """A case of the benchmarks as what a calibration samples: one batch a seed.
-
-    Args:
-        make: a case of (batch, seed).
-        batch: items.
-    """
-
-    def __init__(self, make, batch: int):
-        self.make, self.batch, self.calls = make, batch, 0
-        self._cases: dict[int, Case] = {}
-
-    def __call__(self, sampler, sigmas, seed):
-        samples, calls = self._case(seed).sample(as_sampler(sampler), sigmas)
-        self.calls += calls
-        return samples
-
-    def _case(self, seed: int) -> Case:
-        if seed not in self._cases:
-            self._cases[seed] = self.make(self.batch, seed)
-        return self._cases[seed]
-
-
-def as_sampler(sampler):
-    """A SAMPLER, of one or of a function."""
-    import comfy.samplers
-
-    return sampler if isinstance(sampler, comfy.samplers.Sampler) else comfy.samplers.KSAMPLER(sampler)
-
-
-def maker(name: str):
-    """case of (batch, seed), by its name."""
-
-    def make(batch, seed):
-        return next(c for c in (*standard_cases(batch, seed), *network_cases(batch, seed)) if c.name == name)
-
-    return make
-
-
-def grid_of(case: Case):
-    """The grid of the target: what most users sample the kind of model on."""
-    return grids(case)["simple" if case.kind == "flow" else "karras"]
-
-
-def time_of(case: Case):
-    """The case's time map."""
-    return FLOW if case.kind == "flow" else VE
-
-
-def floor_of(case: Case) -> float:
-    """Where the case's own reference steps to sigma 0."""
-    if isinstance(case, NetworkCase):
-        return FLOW.sigma(6.0) if case.kind == "flow" else float(case.model_sampling.sigma_min)
-    return time_of(case).sigma(9.0)
-
-
-def calibrated(make, sigmas, items: int, test: int = 0, **settings) -> tuple[Calibrated, CaseProblem, Settings]:
-    """A calibration on a case, what it sampled, and what it was to spend."""
-    case, problem = make(items, FIT_SEED), CaseProblem(make, items)
-    spent = Settings(items, items, test, **settings)
-    return Calibration(problem, sigmas, time_of(case), floor_of(case), FIT_SEED, items, spent).run(), problem, spent
-
-
-def median(case: Case, sampler, sigmas) -> float:
-    """The case's defect."""
-    return float(case.defect(case.sample(as_sampler(sampler), sigmas)[0]).median())
+PAGE, PARTS, MINUTES = "docs/calibration.md", ("summary",), 10
 
 
 class Row(NamedTuple):
-    """Medians on test items: of the host's best sampler, of the best analytic plan, and calibrated."""
+    """What to calibrate.
 
-    case: str
+    Attributes:
+        make: makes the case.
+        grid, calls: the grid.
+        pilots: of a careful calibration.
+    """
+
+    make: Maker
     grid: str
     calls: int
-    best: str
-    theirs: float
-    base: float
-    ours: float
-
-    @property
-    def ratio(self) -> float:
-        return self.ours / self.theirs
+    pilots: int = 16
 
 
-def row(make, test: Case, grid_name: str, calls: int, items: int, names) -> Row:
-    """One line of the table; `names` are samplers of the host."""
-    grid = grids(test)[grid_name]
-    theirs = {}
-    for name in names:
-        run = at_most(test, host.sampler(name), grid, calls)
-        if run is not None and run[0].isfinite().all():
-            theirs[name] = float(test.defect(run[0]).median())
-    best, sigmas = min(theirs, key=theirs.get), grid(calls)
-    found = calibrated(make, sigmas, items)[0]
-    base = min(bases(sigmas, time_of(test)), key=lambda name: found.selection[name].log_mean)
-    analytic = median(test, function_of(bases(sigmas, time_of(test))[base]), sigmas)
-    ours = median(test, function_of(found.plan), found.sigmas)
-    return Row(test.name, grid_name, calls, best, theirs[best], analytic, ours)
+_EPS, _FLOW = partial(digits_case, "eps"), partial(digits_case, "flow", cfg=4.0)
+_SD, _EMOJI_FLOW = partial(network_case, "emoji_sd"), partial(network_case, "emoji_flow")
+_EARLY = partial(network_case, "emoji_ddpm_early", cfg=7.0)
+SMOOTH = tuple(Row(make, grid, calls) for make, grid in ((_EPS, "karras"), (_FLOW, "simple")) for calls in (6, 10, 20))
+ROUGH = (
+    Row(_EARLY, "karras", 10),
+    Row(_SD, "karras", 10, 8),
+    Row(partial(network_case, "emoji_ddpm", cfg=1.0), "karras", 10, 8),
+    Row(_EMOJI_FLOW, "simple", 6, 8),
+    Row(_EMOJI_FLOW, "simple", 10, 8),
+)
+ELSEWHERE = (SMOOTH[1], SMOOTH[4], ROUGH[1], ROUGH[4])
 
 
-def table(rows: list[Row]) -> str:
-    """Markdown: every row."""
-    lines = [
-        "| case | grid | calls | analytic base | calibrated | the host's best | | ratio |",
-        "|---|---|--:|--:|--:|---|--:|--:|",
-    ]
-    for r in rows:
-        numbers = f"{r.base:.5f} | {r.ours:.5f} | {r.best} | {r.theirs:.5f} | {r.ratio:.2f}"
-        lines.append(f"| {r.case} | {r.grid} | {r.calls} | {numbers} |")
-    return "\n".join(lines)
+def settings_of(row: Row) -> dict[str, Settings]:
+    """The presets of a row, by name."""
+    pilots = {"pilots": row.pilots, "selection": row.pilots, "test": row.pilots}
+    return {"careful": replace(CAREFUL, **pilots), "quick": QUICK}
 
 
-def summary(rows: list[Row]) -> str:
-    """Geometric means of the ratios."""
-    groups = {"all": rows} | {name: [r for r in rows if r.case == name] for name in dict.fromkeys(r.case for r in rows)}
+def measure(rows) -> dict[Row, dict[str, Found]]:
+    """Both presets on every row."""
+    results = {}
+    for row in rows:
+        results[row] = {name: calibrate(row.make, row.grid, row.calls, settings) for name, settings in settings_of(row).items()}
+        pages.say("\n  ".join(" | ".join(line) for line in _lines(row, results[row])))
+    return results
+
+
+def _lines(row: Row, results: dict[str, Found]) -> list[list[str]]:
     lines = []
-    for name, group in groups.items():
-        means = (statistics.geometric_mean(ratios) for ratios in zip(*((r.ratio, r.ours / r.base) for r in group)))
-        lines.append([name, *(f"{mean:.2f}" for mean in means)])
-    return pages.table(["rows", "calibrated / the host's best", "calibrated / analytic base"], lines)
+    for name, found in results.items():
+        test, of = found.calibrated.test, found.calibrated
+        best = best_other(found)
+        fitted = f"{of.analytic}, kept" if of.kept else of.base
+        pilots = f"{name}, {len(of.seeds.pilot) * settings_of(row)[name].pilots}"
+        calls = f"{found.calls} of {' to '.join(map(str, sorted(set(found.cost))))}"
+        errors = f"{test['base'].median:.4f}", f"{test['calibrated'].median:.4f}", f"{test[best].median:.4f}", best
+        gain = f"{test['calibrated'].median / test[best].median:.2f}"
+        lines.append([found.case.name, f"{row.grid} {row.calls}", pilots, fitted, *errors, gain, calls, f"{found.seconds:.0f}"])
+    return lines
 
 
-def losses(rows: list[Row]) -> str:
-    """The rows that were lost, and by how much."""
-    base = [f"{r.case} at {r.calls} ({r.ours / r.base:.2f})" for r in rows if r.ours > r.base]
-    best = [f"{r.case} at {r.calls} ({r.ratio:.2f})" for r in rows if r.ratio > 1.0]
-    return "\n".join(
-        f"Lost against {whom}: {', '.join(lost) or 'none'}."
-        for whom, lost in (("the analytic base", base), ("the host's best", best))
-    )
+def best_other(found: Found) -> str:
+    """The name of the rival that did best on the test items."""
+    test = found.calibrated.test
+    return min((name for name in test if name not in ("base", "calibrated")), key=lambda name: test[name].median)
 
 
-def parts(calls: int, items: int, names=TAKEN_APART) -> str:
-    """Markdown: what weighting outliers down and moving the grid are worth, and what it costs."""
-    lines = [
-        "| case | calls | grid | fit | calibrated | model calls | of at most | seconds |",
-        "|---|--:|---|---|--:|--:|--:|--:|",
-    ]
-    for name in names:
-        make = maker(name)
-        test = make(items, TEST_SEED)
-        sigmas = grid_of(test)(calls)
-        for settings in ({"robust": False}, {}, {"move_grid": True}):
-            started = time.perf_counter()
-            found, problem, spent = calibrated(make, sigmas, 8, **settings)
-            seconds = time.perf_counter() - started
-            error, most = median(test, function_of(found.plan), found.sigmas), cost(sigmas, spent, 8).most
-            moved = "moved" if found.moved else "kept" if spent.move_grid else "given"
-            words = f"{moved} | {'robust' if spent.robust else 'least squares'}"
-            lines.append(f"| {name} | {calls} | {words} | {error:.4f} | {problem.calls} | {most} | {seconds:.0f} |")
-        pages.say(f"parts of {name} done")
-    return "\n".join(lines)
+def table(results: dict[Row, dict[str, Found]]) -> str:
+    """Markdown: a line for each row and preset."""
+    head = ["case", "grid, calls", "pilots", "fitted", "analytic", "calibrated", "the best other", "", "gain", "calls", "seconds"]
+    return pages.table(head, [line for row, found in results.items() for line in _lines(row, found)], (0, 1, 2, 3, 7))
 
 
-def measure(targets, budgets, items: int, names) -> tuple[list[Row], list[Row]]:
-    """The rows of the targets, and those of OTHERS at as many calls; `names` are samplers of the host."""
-    wanted = [(name, None, calls) for name in targets for calls in budgets]
-    more = [key for key in OTHERS if key[2] in budgets]
-    found, tests = [], {}
-    for name, wished, calls in [*wanted, *more]:
-        network = "digits" not in name
-        make = maker(name)
-        if name not in tests:
-            tests[name] = make(64 * items // 24 // (1 + network), TEST_SEED)
-        grid = wished or ("simple" if tests[name].kind == "flow" else "karras")
-        found.append(row(make, tests[name], grid, calls, items * 2 // 3 if network else items, names))
-        r = found[-1]
-        pages.say(f"{name}, {grid}, {calls}: {r.ours:.5f}, base {r.base:.5f}, {r.best} {r.theirs:.5f}")
-    return found[: len(wanted)], found[len(wanted) :]
+def summary(results: dict[Row, dict[str, Found]]) -> str:
+    """Geometric means of the calibrated error over others, by preset and kind of model."""
+    lines = []
+    for preset in ("careful", "quick"):
+        for kind, rows in (("digits", SMOOTH), ("networks", ROUGH)):
+            found = [results[row][preset] for row in rows if row in results]
+            if found:
+                tests = [(f.calibrated.test, best_other(f)) for f in found]
+                over = [(t["calibrated"].median / t["base"].median, t["calibrated"].median / t[best].median) for t, best in tests]
+                means = (statistics.geometric_mean(ratios) for ratios in zip(*over))
+                lines.append([preset, kind, *(f"{mean:.2f}" for mean in means), f"{max(f.calls for f in found)}"])
+    return pages.table(["preset", "cases", "over the best analytic", "over the best other", "most calls"], lines, 2)
 
 
 def report(quick: bool = False) -> pages.Report:
-    """docs/calibration.md; the parts are the summaries of the target's rows and of the others."""
-    from . import calibrated_robustness
-
+    """docs/calibration.md; the part is the summary."""
     host.load()
-    items = 6 if quick else 24
-    targets, more = measure(*((TARGETS[:2], (8,), items, FEW) if quick else (TARGETS, BUDGETS, items, host.DETERMINISTIC)))
-    summaries = {"summary": summary(targets), "others": summary(more)}
+    rows = SMOOTH[:1] if quick else (*SMOOTH, *ROUGH)
+    results = measure(rows)
+    homes = [(row.make, results[row]["careful"]) for row in (SMOOTH[:1] if quick else ELSEWHERE)]
+    parts = {"summary": summary(results)}
     sections = [
         *pages.paragraphs(__doc__),
-        "## In short",
-        "The target's rows: on `karras` for eps models and `simple` for flow.",
-        f"{summaries['summary']}\n\n{losses(targets)}",
-        "The step of `simple` to sigma 0 is so long that it is all that is seen of the host's samplers on flow. On a grid that "
-        "ends near 0, uniform in logSNR, and unguided, less is gained:",
-        f"{summaries['others']}\n\n{losses(more)}",
+        parts["summary"],
         "## Every row",
-        "*analytic base*: the best of the five analytic plans on the selection items. Where it equals *calibrated* it was kept.",
-        table(targets),
-        table(more),
+        table(results),
         "## Away from home",
-        " ".join(calibrated_robustness.__doc__.split()) + " Below 1 the calibrated solver is still the better one.",
-        calibrated_robustness.table(10, items, *[1] * quick),
-        "## What its parts are worth, and cost",
-        "8 pilots and 8 selection items in one batch, on one core of a busy machine; a call is one of the whole batch.",
-        parts(10, 8, TAKEN_APART[:1]) if quick else parts(10, 64),
+        " ".join(calibrated_elsewhere.__doc__.split()) + " The careful calibrations for 10 calls, on other items. Below 1 the "
+        "calibrated plan still has less error than the analytic one. At another resolution a network sees latents of a size that "
+        "it never learned, where both errors are large.",
+        calibrated_elsewhere.table(homes, 6),
     ]
-    return {"": pages.page("calibrated", "Calibrated solvers", *sections), **summaries}
+    return {"": pages.page("calibrated", "Calibrated solvers", *sections), **parts}

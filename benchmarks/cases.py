@@ -174,8 +174,8 @@ class NetworkCase(Case):
     @property
     def conditioning(self):
         network = networks.NETWORKS[self.network]
-        classes = torch.arange(self.batch) % networks.NO_CLASS
-        return networks.conditioning(network, classes), networks.conditioning(network, [networks.NO_CLASS])
+        classes = torch.arange(self.batch) % network.no_class
+        return networks.conditioning(network, classes), networks.conditioning(network, [network.no_class])
 
     @cached_property
     def reference(self) -> torch.Tensor:

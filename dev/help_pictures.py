@@ -301,7 +301,7 @@ def calibration():
     names, calls = ("exp_res_2m", "exp_res"), (6, 8, 10, 14, 20)
     others = {name: METHODS[name].sample for name in names}
     settings = Settings(batch, batch, 4 * batch)
-    found = [Calibration(problem, logsnr_grid(n, SD, VE), VE, np.exp(-6.0), 0, batch, settings).run(others).test for n in calls]
+    found = [Calibration(problem, logsnr_grid(n, SD, VE), VE, np.exp(-6.0), 0, batch, settings, others).run().test for n in calls]
     figure, axes = _figure()
     for name in (*names, "calibrated"):
         axes.loglog(calls, [errors[name].median for errors in found], marker=".", label=name)

@@ -6,18 +6,21 @@ import os
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import comfy.samplers
 import folder_paths
 import torch
+from comfy.model_management import InterruptProcessingException
 from comfy_api.v0_0_2 import io, ui
 
 from ..samplers.lab.calibration import file as files
-from ..samplers.lab.calibration.budget import Settings, calls, cost
-from ..samplers.lab.calibration.calibration import Calibrated, Calibration
+from ..samplers.lab.calibration.budget import CAREFUL, QUICK, Cost, Settings
+from ..samplers.lab.calibration.calibration import Calibration
 from ..samplers.lab.calibration.report import picture, report
+from ..samplers.lab.calibration.results import Calibrated
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.lab.reference import reference_floor
 from ..samplers.res import Sampler
@@ -30,7 +33,13 @@ from .lab_subject import CATEGORY, Subject, subject_inputs
 from .registry import for_host
 
 FOLDER = "res_calibrations"
-_OTHERS = ("dpmpp_2m", "exp_res")
+EFFORTS = ("careful", "quick")
+# Good samplers of one call per step; those of SDEs with the options that switch off their noise.
+_RIVALS = ("exp_res", "dpmpp_2m", "deis", "ipndm", "ipndm_v", "uni_pc_bh2")
+_WITHOUT_NOISE = {
+    "er_sde (ODE)": ("er_sde", {"s_noise": 0.0, "noise_scaler": lambda x: x}),
+    "sa_solver (ODE)": ("sa_solver", {"s_noise": 0.0, "tau_func": lambda sigma: 0.0}),
+}
 _NONE = "(none yet: run RES Lab: Calibrate)"
 
 folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
@@ -47,7 +56,7 @@ class RESLabCalibrate(io.ComfyNode):
             category=CATEGORY,
             description="Fits a solver to a model, its prompts and CFG, and SIGMAS: the few numbers by which every step combines "
             "the latent and the last outputs, so that pilot runs end where the converged solution does. No training and no "
-            "change to the model. Takes some thousands of model calls once; afterwards sampling costs what it always does.",
+            "change to the model. Takes some hundreds of model calls once; afterwards sampling costs what it always does.",
             search_aliases=["res", "calibrate", "fit", "solver", "optimize", "sampler"],
             is_output_node=True,
             inputs=[
@@ -58,8 +67,8 @@ class RESLabCalibrate(io.ComfyNode):
                     default=16,
                     min=2,
                     max=256,
-                    tooltip="Trajectories that are fitted to, in batches of the latent's size. As many more choose between fits, "
-                    "and as many again measure the result. Below 16 a fit under strong guidance can be luck.",
+                    tooltip="Number of trajectories to fit to, in batches of the latent's size. Equal numbers of items "
+                    "select the fit and test it. Below 16 a fit under strong guidance can be luck. Effort quick takes 4.",
                 ),
                 io.String.Input(
                     "name",
@@ -73,6 +82,15 @@ class RESLabCalibrate(io.ComfyNode):
                     "then another grid.",
                     advanced=True,
                 ),
+                io.Combo.Input(
+                    "effort",
+                    options=list(EFFORTS),
+                    default=EFFORTS[0],
+                    optional=True,
+                    tooltip="careful: as many pilots as above, more candidates and a finer reference; about 600 to 1,400 model "
+                    "calls of a batch at 10 steps and 16 pilots in one batch. quick: 4 pilots, under 400 calls; it finds less, "
+                    "and keeps the analytic solver more often.",
+                ),
             ],
             outputs=[
                 io.Sampler.Output(tooltip="For the SIGMAS beside it alone."),
@@ -84,7 +102,7 @@ class RESLabCalibrate(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, latent_image, seed, sigmas, pilots, name, move_grid=False) -> io.NodeOutput:
+    def execute(cls, model, latent_image, seed, sigmas, pilots, name, move_grid=False, effort=EFFORTS[0]) -> io.NodeOutput:
         """SAMPLER, SIGMAS, report and picture.
 
         Raises:
@@ -96,20 +114,21 @@ class RESLabCalibrate(io.ComfyNode):
         files.check_name(name)
         folder = folder_paths.get_folder_paths(FOLDER)[0]
         check_writable(Path(folder), f"models/{FOLDER}")
-        subject, settings = Subject(model, latent_image, seed), Settings(pilots, pilots, pilots, move_grid=move_grid)
+        subject, settings = Subject(model, latent_image, seed), settings_for(effort, pilots, move_grid)
         sampling = subject.model_sampling
         kind = time_map(sampling)
         floor = reference_floor(sigma_range(sampling), kind)
         problem = _Problem(subject, node_id(cls))
-        calibration = Calibration(problem, sigmas, kind, floor, seed, subject.batch, settings)
-        most = cost(sigmas, settings, subject.batch, len(_OTHERS)).most
-        problem.announce(lambda: min(calls(sigmas, settings, subject.batch, calibration.level, len(_OTHERS)), most), most, sigmas)
-        found = calibration.run({name: comfy.samplers.ksampler(name) for name in _OTHERS})
+        fatal = (InterruptProcessingException, torch.cuda.OutOfMemoryError)
+        calibration = Calibration(problem, sigmas, kind, floor, seed, subject.batch, settings, rivals(), fatal)
+        problem.announce(lambda: calibration.expected, calibration.cost, sigmas)
+        found = calibration.run()
         kept = files.CalibrationFile.of(found.plan, found.sigmas, _provenance(found, subject, settings))
         saving = Saving("RES Lab: Calibrate")
         path = saving(f"the calibration {name!r}", files.write, kept, folder, name)
         text = report(found, len(found.seeds.test) * subject.batch)
-        text += f"\nCalls: {problem.calls}, {duration(problem.seconds)}." + (f" File: {path.name}." if path else "")
+        text += f"\nCalls: {problem.calls}, announced as {_range(calibration.cost)}, {duration(problem.seconds)}."
+        text += f" File: {path.name}." if path else ""
         image = as_image(picture(found))
         shown = {**saving.preview(image, cls), **saving.shown(text)}
         send_text("\n".join([text, *saving.warnings]), node_id(cls))
@@ -200,12 +219,12 @@ class _Problem:
         """Since calls were announced."""
         return time.monotonic() - self._started
 
-    def announce(self, expected: Callable[[], int], most: int, sigmas: torch.Tensor) -> None:
+    def announce(self, expected: Callable[[], int], cost: Cost, sigmas: torch.Tensor) -> None:
         """Say what is to come, after two calls that tell how long one takes.
 
         Args:
             expected: calls in all, as far as is known.
-            most: calls, at the most.
+            cost: calls at least and at most.
             sigmas: the grid.
         """
         seconds = []
@@ -218,8 +237,8 @@ class _Problem:
             return x
 
         self(probe, sigmas, self._subject.seed)
-        times = " to ".join(duration(calls * seconds[-1]) for calls in (expected(), most))
-        text = f"{expected()} to {most} model calls, {times}"
+        times = " to ".join(duration(calls * seconds[-1]) for calls in sorted(set(cost)))
+        text = f"{_range(cost)} model calls, {times}"
         logging.info("RES Lab: Calibrate: %s.", text)
         send_text(text, self._node)
         self._expected, self._progress = expected, CallProgress(self._node, expected(), self._subject.guider)
@@ -236,6 +255,29 @@ class _Problem:
             self._progress.call(*call)
 
 
+def _range(cost: Cost) -> str:
+    return " to ".join(map(str, sorted(set(cost))))
+
+
+def rivals() -> dict[str, comfy.samplers.KSAMPLER]:
+    """The samplers that a calibration is compared with, by name."""
+    ours = {name: comfy.samplers.sampler_object(name) for name in _RIVALS}
+    return ours | {name: comfy.samplers.ksampler(*of) for name, of in _WITHOUT_NOISE.items()}
+
+
+def settings_for(effort: str, pilots: int, move_grid: bool = False) -> Settings:
+    """Settings of a preset.
+
+    Raises:
+        ValueError: effort is unknown.
+    """
+    if effort not in EFFORTS:
+        raise ValueError(f"effort must be one of {', '.join(EFFORTS)}, got {effort!r}.")
+    if effort == "quick":
+        return replace(QUICK, move_grid=move_grid)
+    return replace(CAREFUL, pilots=pilots, selection=pilots, test=pilots, move_grid=move_grid)
+
+
 def _provenance(found: Calibrated, subject: Subject, settings: Settings) -> dict:
     guider = subject.guider
     return {
@@ -246,10 +288,12 @@ def _provenance(found: Calibrated, subject: Subject, settings: Settings) -> dict
         "pilots": settings.pilots,
         "seeds": {name: [seeds[0], seeds[-1]] for name, seeds in found.seeds._asdict().items()},
         "base": found.base,
+        "kept": found.kept,
         "ridge": found.how.ridge if found.how else "none, the analytic plan was not beaten",
         "history": found.how.history if found.how else 0,
         "moved_grid": found.moved,
-        "reference_steps": found.reference[0],
+        "reference_steps": found.reference.steps,
+        "reference_moved": found.reference.moved,
         "test_errors": {name: _finite(errors.median) for name, errors in found.test.items()},
         "pack": _pack_version(),
     }

@@ -1,20 +1,17 @@
-"""What a calibration spends: seeds, and model calls, known before it starts."""
+"""What a calibration spends: its settings, its seeds, and its model calls, known before it starts."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ...grid import read_sigmas
-from ...signature import Sigmas
+from .bases import BASES
 from .search import TRIALS
 
-BASES = ("exp_res", "exp_res_2m", "exp_res_2mc", "exp_res_1m", "exp_gddim")  # analytic plans that it may start from
-BASES_FITTED = 2  # those of them that have the least error
-RIDGES = (3e-4, 3e-3, 3e-2, 3e-1)
+RIDGES = (3e-3, 3e-2, 3e-1, 3e-4)
 HISTORIES = (4, 6)
 MAX_ITEMS = 10_000  # of each kind; their seeds are listed, and their samples kept
-_CANDIDATES = BASES_FITTED * len(HISTORIES) * len(RIDGES)
-_SEEDS = 0xFFFFFFFFFFFFFFFF + 1  # that the host has
+_SEEDS = 0xFFFFFFFFFFFFFFFF + 1  # that ComfyUI has
 
 
 @dataclass(frozen=True)
@@ -23,18 +20,25 @@ class Settings:
 
     Attributes:
         pilots, selection, test: items to fit on, to choose on and to report on (0: no report); each rounded up to whole batches.
-        tolerance: median relative distance between the ends of the last two references.
-        first, cap: steps of the first reference, doubled until it stays, and of the last.
+        share: the reference agrees when its last doubling moved the samples by no more than this share of the best base's error,
+            both in the median over the pilots.
+        first, levels: steps of the coarsest reference, at least twice the grid's, and how often that may be doubled, and one.
+        ridges: that are tried.
+        thorough: whether the second best base is tried too, and a longer history with the base and ridge that did best.
+        noise: a fit is given where its mean log error on the selection items is below the base's by so many standard errors.
         move_grid: whether to search for a better grid too.
         robust: whether outlying pilots are weighted down, see `fitting.py`.
     """
 
-    pilots: int = 8
-    selection: int = 8
-    test: int = 8
-    tolerance: float = 1e-3
+    pilots: int = 16
+    selection: int = 16
+    test: int = 16
+    share: float = 0.2
     first: int = 32
-    cap: int = 1024
+    levels: int = 4
+    ridges: tuple[float, ...] = RIDGES
+    thorough: bool = True
+    noise: float = 2.0
     move_grid: bool = False
     robust: bool = True
 
@@ -42,6 +46,22 @@ class Settings:
         for name, least in (("pilots", 2), ("selection", 2), ("test", 0)):
             if not least <= getattr(self, name) <= MAX_ITEMS:
                 raise ValueError(f"{name} must be between {least} and {MAX_ITEMS}, got {getattr(self, name)}.")
+        if self.levels < 2:
+            raise ValueError(f"levels must be 2 or more, got {self.levels}: references are compared.")
+
+    def references(self, steps: int) -> list[int]:
+        """Steps of the references for a grid of so many steps, the coarsest first."""
+        first = max(self.first, 2 * steps)
+        return [first * 2**k for k in range(self.levels)]
+
+    @property
+    def candidates(self) -> int:
+        """Fits that are tried, at most."""
+        return len(self.ridges) * (1 + self.thorough) + self.thorough
+
+
+CAREFUL = Settings()
+QUICK = Settings(4, 4, 4, first=16, levels=2, ridges=(3e-3, 3e-1), thorough=False)
 
 
 class Seeds(NamedTuple):
@@ -60,46 +80,30 @@ def split_seeds(seed: int, settings: Settings, batch: int) -> Seeds:
 
 
 class Cost(NamedTuple):
-    """Model calls of a calibration, a call being one of a whole batch.
+    """Model calls of a calibration, each of a whole batch.
 
     Attributes:
         least: if the second reference agrees with the first.
-        most: if it takes as many steps as it may.
+        most: if the finest reference is needed.
     """
 
     least: int
     most: int
 
 
-def cost(sigmas: Sigmas, settings: Settings, batch: int, others: int = 0) -> Cost:
-    """What a calibration will take at least and at most, before it starts; see `calls`."""
-    last = settings.first
-    while 2 * last <= settings.cap:
-        last *= 2
-    return Cost(*(calls(sigmas, settings, batch, level, others) for level in (2 * settings.first, last)))
-
-
-def calls(sigmas: Sigmas, settings: Settings, batch: int, level: int, others: int = 0) -> int:
-    """Model calls if the reference settles at a number of steps; no more than that.
+def calls(settings: Settings, seeds: Seeds, steps: int, references: Sequence[int], probes: int, rivals: int) -> int:
+    """Model calls of a calibration. A candidate that runs away, or a grid that is not one, saves some of them.
 
     Args:
-        sigmas: the grid.
-        settings, batch: of the calibration.
-        level: steps of the finest reference.
-        others: methods of one call a step that are compared with on test seeds.
+        settings, seeds: of the calibration.
+        steps: of the grid.
+        references: calls of every level of the reference that is solved, the coarsest first.
+        probes: fits made to see whether a finer reference changes the fit.
+        rivals: samplers of one call per step that are compared with on the test seeds.
     """
-    pilot, selection, test = map(len, split_seeds(0, settings, batch))
-    steps = len(read_sigmas(sigmas)) - 1
-    runs = _CANDIDATES * (pilot + selection) + len(BASES) * selection + (2 + others) * test
+    pilot, selection, test = map(len, seeds)
+    candidates = settings.candidates
+    runs = (len(BASES) + probes + candidates) * pilot + (1 + settings.thorough + candidates) * selection + (2 + rivals) * test
     if settings.move_grid:
         runs += (TRIALS + 2) * pilot + selection
-    levels = [settings.first]
-    while levels[-1] < level:
-        levels.append(2 * levels[-1])
-    references = [_reference(level, steps) for level in levels]
     return runs * steps + sum(references) * pilot + references[-1] * (selection + test)
-
-
-def _reference(level: int, steps: int) -> int:
-    # every step of SIGMAS is cut into whole parts, and the step to the floor is one more
-    return 3 * (level + steps + 1)

@@ -1,34 +1,30 @@
 """Calibrating a solver: pilots along a reference, candidates judged on selection seeds, the winner measured on test seeds."""
 
+import logging
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from ...gddim.isotropic import gddim_plan
 from ...grid import read_sigmas
 from ...loop import run
-from ...multistep import multistep_plan, rule_plan
+from ...multistep import multistep_plan
 from ...plan import Plan, Stage
-from ...res import EXP_RES, SOLVERS, Planner
 from ...signature import Callback, Denoiser, ExtraArgs, Sigmas
-from ...single_step import single_step_plan
-from ...tableaus import res_3s
-from ...time_maps import FLOW, FLOW_LOG_SIGMA, TimeMap
-from ..distances import relative_distance
+from ...time_maps import TimeMap
 from ..reference import NotConverged
-from .budget import BASES, BASES_FITTED, HISTORIES, RIDGES, Seeds, Settings, split_seeds
+from .bases import bases
+from .budget import CAREFUL, HISTORIES, RIDGES, Cost, Settings, calls, split_seeds
 from .file import MAX_CALLS
 from .fitting import Fitted, Fitting, fit
+from .results import LEAST, Calibrated, Errors, Settled, clearly_less, distances
 from .search import GridCurve, search
 from .trajectory import Recorder, Trajectory, fine_grid, joined
 
-# Relative distances below are rounding, those above are all lost; their logarithms say nothing.
-_LEAST, _MOST = 1e-7, 1e3
-
+# Solutions that differ by more have nothing in common.
+_NO_SOLUTION = 0.5
+_ANALYTIC, _PROBE = Fitting(math.inf), Fitting(RIDGES[1], HISTORIES[0])
 
 Function = Callable[..., torch.Tensor]  # of (model, x, sigmas, extra_args, callback, disable)
 
@@ -36,75 +32,8 @@ Function = Callable[..., torch.Tensor]  # of (model, x, sigmas, extra_args, call
 class Problem(Protocol):
     """A model with its prompts and a latent, that samples from the noise of a seed."""
 
-    def __call__(self, function: Function, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
-        """Samples, (items, ...), by the function or another sampler of its own."""
-
-
-def bases(sigmas: Sigmas, time: TimeMap) -> dict[str, Plan]:
-    """The analytic plans, by name; that of exp_res is its first rule, as a fit has weights of its own and leaves no choice."""
-    of_one_call: dict[str, Planner] = {
-        **SOLVERS,
-        "exp_res": partial(rule_plan, rule=EXP_RES[0]),
-        "exp_res_1m": partial(multistep_plan, order=1),
-        "exp_gddim": gddim_plan,
-    }
-    return {name: of_one_call[name](sigmas, time=time) for name in BASES}
-
-
-_DEFAULTS = Settings()
-
-
-class Errors(NamedTuple):
-    """Relative distances to the reference, over items."""
-
-    median: float
-    log_mean: float  # exp of the mean log
-
-    @classmethod
-    def of(cls, distances: torch.Tensor) -> "Errors":
-        """Of distances of items, (items,)."""
-        return cls(float(distances.quantile(0.5)), float(_logs(distances).mean().exp()))
-
-
-def clearly_less(distances: torch.Tensor, others: torch.Tensor) -> bool:
-    """Whether the mean log of distances is below that of others, item by item, by more than its standard error."""
-    difference = _logs(distances) - _logs(others)
-    return float(difference.mean()) < -float(difference.std()) / math.sqrt(len(difference))
-
-
-def _logs(distances: torch.Tensor) -> torch.Tensor:
-    return distances.clamp(_LEAST, _MOST).log()
-
-
-def distances(samples: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Relative, per item; infinite where a sample is not finite."""
-    return relative_distance(samples, reference).nan_to_num(nan=math.inf)
-
-
-@dataclass
-class Calibrated:
-    """What a calibration found.
-
-    Attributes:
-        sigmas: the grid, moved or as given.
-        plan: on it.
-        base, how: what the plan was made from; `how` is None where the analytic plan was better.
-        selection: errors on selection seeds, by name: of the bases and of the plan.
-        test: errors on test seeds: of "base" (on the given grid) and "calibrated", and of the methods compared with.
-        seeds: used.
-        reference: steps of it, and how far it was from one of half as many.
-        moved: whether the grid was.
-    """
-
-    sigmas: torch.Tensor
-    plan: Plan
-    base: str
-    how: Fitting | None
-    seeds: Seeds
-    reference: tuple[int, float]
-    moved: bool = False
-    selection: dict[str, Errors] = field(default_factory=dict)
-    test: dict[str, Errors] = field(default_factory=dict)
+    def __call__(self, function: Any, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
+        """Samples, (items, ...), by a Function or another sampler of its own."""
 
 
 def function_of(plan: Plan) -> Function:
@@ -134,6 +63,8 @@ class Calibration:
         seed: the first of the seeds.
         batch: items the problem gives for a seed.
         settings: how much is spent.
+        rivals: samplers of one call per step that the problem takes, by name, to compare with on the test seeds.
+        fatal: exceptions of a rival that end the work; others leave it out.
     """
 
     def __init__(
@@ -144,9 +75,12 @@ class Calibration:
         floor: float,
         seed: int,
         batch: int,
-        settings: Settings = _DEFAULTS,
+        settings: Settings = CAREFUL,
+        rivals: Mapping[str, Any] | None = None,
+        fatal: tuple[type[BaseException], ...] = (),
     ):
         self._problem, self._time, self._floor, self._settings = problem, time, floor, settings
+        self._rivals, self._fatal = rivals or {}, fatal
         self._sigmas = torch.tensor(read_sigmas(sigmas), dtype=torch.float32)
         if len(self._sigmas) < 3 or self._sigmas[0] <= self._sigmas[-1]:
             raise ValueError(f"sigmas must fall and have two steps or more to calibrate on, got {self._sigmas.tolist()!s:.60}.")
@@ -154,52 +88,77 @@ class Calibration:
             raise ValueError(f"sigmas have {len(self._sigmas) - 1} steps; {MAX_CALLS} are the most that a calibration can hold.")
         self._seeds = split_seeds(seed, settings, batch)
         self._bases = bases(self._sigmas, time)  # checks the grid
-        self._steps = settings.first
+        self._levels = settings.references(len(self._sigmas) - 1)
+        self._level, self._probes = 1, 0
 
     @property
-    def level(self) -> int:
-        """Steps of the reference so far; at least one doubling is to come, or has been."""
-        return max(self._steps, 2 * self._settings.first)
+    def cost(self) -> Cost:
+        """Model calls, each of a whole batch, at least and at most; known before the first."""
+        levels = self._settings.levels
+        return Cost(self._calls(2, 0), self._calls(levels, 2 * (levels - 2)))
 
-    def run(self, others: dict[str, Function] | None = None) -> Calibrated:
+    @property
+    def expected(self) -> int:
+        """Model calls in all, if the reference needs no level beyond the one it is at."""
+        return self._calls(max(self._level, 2), self._probes)
+
+    def _calls(self, levels: int, probes: int) -> int:
+        references = [len(self._fine(steps)) - 1 for steps in self._levels[:levels]]
+        return calls(self._settings, self._seeds, len(self._sigmas) - 1, references, probes, len(self._rivals))
+
+    def run(self) -> Calibrated:
         """All of it.
 
-        Args:
-            others: samplers that the problem takes, by name, to compare with on test seeds.
-
         Raises:
-            NotConverged: the reference does not settle within the cap.
+            NotConverged: the last two levels of the reference have nothing in common.
             FloatingPointError: a run came to hold NaN or infinity.
         """
-        trajectory, agreed = self._reference()
+        trajectory, names, reference = self._reference()
         ends = self._ends(self._seeds.selection)
 
         def measured(plan: Plan, sigmas: torch.Tensor = self._sigmas) -> torch.Tensor:
             return self._distances(function_of(plan), sigmas, self._seeds.selection, ends)
 
-        analytic = {name: measured(plan) for name, plan in self._bases.items()}
-        selection = {name: Errors.of(distances) for name, distances in analytic.items()}
-        by_error = sorted(selection, key=lambda name: selection[name].log_mean)
-        base = by_error[0]
-        found = Calibrated(self._sigmas, self._bases[base], base, None, self._seeds, (self._steps, agreed), selection=selection)
-        least = selection["calibrated"] = selection[base]
-        chosen = analytic[base]
-        for name in by_error[:BASES_FITTED]:
-            for how in (Fitting(ridge, history, self._settings.robust) for history in HISTORIES for ridge in RIDGES):
-                try:
-                    plan = self._fitted(self._bases[name], self._sigmas, trajectory, how).plan
-                except FloatingPointError:  # of a fit that runs away
-                    continue
-                result = measured(plan)
-                if Errors.of(result).log_mean < least.log_mean:
-                    least = Errors.of(result)
-                    if clearly_less(result, analytic[base]):
-                        found.plan, found.base, found.how, selection["calibrated"] = plan, name, how, least
-                        chosen = result
+        fitted = list(names)[: 1 + self._settings.thorough]
+        analytic = {name: measured(self._bases[name]) for name in fitted}
+        base = min(analytic, key=lambda name: Errors.of(analytic[name]).log_mean)
+        found = Calibrated(self._sigmas, self._bases[base], base, base, None, self._seeds, reference, pilots=names)
+        found.selection = {"base": Errors.of(analytic[base]), "calibrated": Errors.of(analytic[base])}
+        if reference.coarse:  # nothing to fit to
+            self._test(found)
+            return found
+        best, chosen = self._best_fit(fitted, trajectory, measured), analytic[base]
+        if best is not None and clearly_less(best.distances, analytic[base], self._settings.noise):
+            found.plan, found.base, found.how, chosen = best.plan, best.base, best.how, best.distances
+            found.selection["calibrated"] = Errors.of(chosen)
         if self._settings.move_grid:
             self._move_grid(found, trajectory, measured, chosen)
-        self._test(found, base, others or {})
+        self._test(found)
         return found
+
+    def _best_fit(
+        self, names: Sequence[str], trajectory: Trajectory, measured: Callable[[Plan], torch.Tensor]
+    ) -> "_Candidate | None":
+        """The candidate of the least error on the selection seeds: base and ridge first, then the history."""
+        found: list[_Candidate] = []
+
+        def best() -> _Candidate:
+            return min(found, key=lambda candidate: Errors.of(candidate.distances).log_mean)
+
+        def attempt(name: str, ridge: float, history: int) -> None:
+            how = Fitting(ridge, history, self._settings.robust)
+            try:
+                plan = self._fitted(self._bases[name], self._sigmas, trajectory, how).plan
+            except FloatingPointError:  # of a fit that runs away
+                return
+            found.append(_Candidate(plan, name, how, measured(plan)))
+
+        for name in names:
+            for ridge in self._settings.ridges:
+                attempt(name, ridge, HISTORIES[0])
+        if found and self._settings.thorough:
+            attempt(best().base, best().how.ridge, HISTORIES[1])
+        return best() if found else None
 
     def _move_grid(
         self, found: Calibrated, trajectory: Trajectory, measured: Callable[..., torch.Tensor], chosen: torch.Tensor
@@ -224,42 +183,96 @@ class Calibration:
             return
         sigmas, plan = torch.tensor(grid, dtype=torch.float32), fitted(grid).plan
         moved = measured(plan, sigmas)
-        if clearly_less(moved, chosen):
+        if clearly_less(moved, chosen, self._settings.noise):
             found.sigmas, found.plan, found.how, found.moved = sigmas, plan, how, True
             found.selection["calibrated"] = Errors.of(moved)
 
-    def _test(self, found: Calibrated, base: str, others: dict[str, Function]) -> None:
+    def _test(self, found: Calibrated) -> None:
         seeds = self._seeds.test
         if not seeds:
             return
         ends = self._ends(seeds)
-        methods = {"base": function_of(self._bases[base]), **others}
-        found.test = {name: Errors.of(self._distances(method, self._sigmas, seeds, ends)) for name, method in methods.items()}
-        found.test["calibrated"] = Errors.of(self._distances(function_of(found.plan), found.sigmas, seeds, ends))
+        found.test["base"] = Errors.of(self._distances(function_of(self._bases[found.analytic]), self._sigmas, seeds, ends))
+        for name, rival in self._rivals.items():
+            try:
+                found.test[name] = Errors.of(self._distances(rival, self._sigmas, seeds, ends))
+            except self._fatal:
+                raise
+            except Exception as error:  # another's code: anything
+                logging.getLogger(__name__).warning("%s is left out of the comparison: %s", name, error)
+        plan = function_of(found.plan)
+        found.test["calibrated"] = (
+            found.test["base"] if found.kept else Errors.of(self._distances(plan, found.sigmas, seeds, ends))
+        )
 
-    def _reference(self) -> tuple[Trajectory, float]:
-        """Of the pilots, on as many steps as it takes; and how far their samples were from the ones on half as many."""
-        settings, self._steps = self._settings, self._settings.first
-        wanted = None if settings.move_grid else self._sigmas
-        before = None
-        while True:
-            solved = [self._solve(seed, wanted) for seed in self._seeds.pilot]
-            samples = torch.cat([end for _, end in solved])
-            moved = math.inf if before is None else float(distances(samples, before).quantile(0.5))
-            if moved <= settings.tolerance:
-                return joined([trajectory for trajectory, _ in solved]), moved
-            if 2 * self._steps > settings.cap:
-                raise NotConverged(
-                    f"the reference still moves by {moved:.1e} (median, relative) at {self._steps} steps, above the tolerance "
-                    f"of {settings.tolerance:g}, so there is nothing to calibrate to. Less guidance or SIGMAS that start lower "
-                    "help; a model that adds noise of its own cannot be calibrated."
-                )
-            before, self._steps = samples, 2 * self._steps
+    def _reference(self) -> tuple[Trajectory, dict[str, Errors], Settled]:
+        """The pilots' solution on as many steps as the fit needs, the bases' errors, the least first, and how good it is.
+
+        Raises:
+            NotConverged: see `run`.
+        """
+        before, ends = None, {}
+        for level in range(1, len(self._levels) + 1):
+            self._level = level
+            solved = self._pilots()
+            ends = ends or self._analytic_ends(solved)
+            errors = {name: Errors.of(distances(end, solved.end)) for name, end in ends.items()}
+            names = sorted(errors, key=lambda name: errors[name].log_mean)
+            if before is not None:
+                settled = self._settled(before, solved, names[0], errors[names[0]].median)
+                if settled.why:
+                    break
+            before = solved
+        if not settled.moved < _NO_SOLUTION:
+            raise NotConverged(
+                f"the reference still moves by {settled.moved:.1e} (median, relative) at {settled.steps} steps, so there is no "
+                "solution to calibrate to. Less guidance or SIGMAS that start lower help; a model that adds noise of its own "
+                "cannot be calibrated."
+            )
+        return solved, {name: errors[name] for name in names}, settled
+
+    def _settled(self, before: Trajectory, solved: Trajectory, base: str, error: float) -> Settled:
+        """How good the present level is, by the one before and the best base's median error."""
+        moved = float(distances(before.end, solved.end).quantile(0.5))
+        share = moved / max(error, LEAST)
+        if share <= self._settings.share:
+            why = "agrees"
+        elif self._level == len(self._levels):
+            why = "cap"
+        else:
+            why = "no gain" if share < 1.0 and not self._changes_the_fit(self._bases[base], before, solved) else ""
+        return Settled(self._levels[self._level - 1], moved, share, why)
+
+    def _analytic_ends(self, trajectory: Trajectory) -> dict[str, torch.Tensor]:
+        """Where the bases bring the pilots; infinite where one runs away."""
+        ends = {}
+        for name, plan in self._bases.items():
+            try:
+                ends[name] = self._fitted(plan, self._sigmas, trajectory, _ANALYTIC).end
+            except FloatingPointError:
+                ends[name] = torch.full_like(trajectory.end, math.inf)
+        return ends
+
+    def _changes_the_fit(self, base: Plan, coarse: Trajectory, fine: Trajectory) -> bool:
+        """Whether a fit to the finer solution comes nearer to it than one to the coarser, by more than the standard error."""
+        self._probes += 2
+        try:
+            ends = [self._fitted(base, self._sigmas, trajectory, _PROBE).end for trajectory in (coarse, fine)]
+        except FloatingPointError:
+            return True
+        return clearly_less(distances(ends[1], fine.end), distances(ends[0], fine.end))
+
+    def _fine(self, steps: int) -> list[float]:
+        return fine_grid(self._sigmas.tolist(), self._time, self._floor, steps)
+
+    def _pilots(self) -> Trajectory:
+        wanted = None if self._settings.move_grid else self._sigmas
+        return joined([self._solve(seed, wanted)[0] for seed in self._seeds.pilot])
 
     def _solve(self, seed: int, wanted: Sigmas | None) -> tuple[Trajectory, torch.Tensor]:
-        """The reference of a seed, on the present number of steps, kept at `wanted` (None: everywhere); and its samples."""
-        fine = torch.tensor(fine_grid(self._sigmas.tolist(), self._time, self._floor, self._steps), dtype=torch.float32)
-        plan = single_step_plan(fine, res_3s(), FLOW_LOG_SIGMA if self._time.is_like(FLOW) else self._time)
+        """A seed's reference at the present level, by RES-3M with corrector, kept at `wanted` (None: everywhere); its samples."""
+        fine = torch.tensor(self._fine(self._levels[self._level - 1]), dtype=torch.float32)
+        plan = multistep_plan(fine, 3, self._time, corrector=True)
         recorder = Recorder(wanted)
         ends: list[torch.Tensor] = []
 
@@ -272,7 +285,7 @@ class Calibration:
             disable: bool | None = None,
         ) -> torch.Tensor:
             ends.append(run(plan, model, x, fine, extra_args, recorder, True))
-            return ends[0].clone()  # the host goes on with it in place
+            return ends[0].clone()  # ComfyUI goes on with it in place
 
         samples = self._problem(sample, fine, seed)
         return recorder.trajectory(ends[0].float(), float(fine[-1])), samples
@@ -300,7 +313,7 @@ class Calibration:
         return fit(base, denoise, trajectory.at(values[0]), targets, self._time, how)
 
     def _ask(self, x: torch.Tensor, sigma: float, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
-        """The model's answer for a batch of pilots, through the whole of the host's sampling."""
+        """The model's answer for a batch of pilots, through all of ComfyUI's sampling."""
         answers: list[torch.Tensor] = []
 
         def ask(
@@ -317,3 +330,12 @@ class Calibration:
 
         self._problem(ask, sigmas, seed)
         return answers[0]
+
+
+class _Candidate(NamedTuple):
+    """A fit that was made, and its distances on the selection seeds."""
+
+    plan: Plan
+    base: str
+    how: Fitting
+    distances: torch.Tensor

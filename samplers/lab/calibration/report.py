@@ -3,29 +3,65 @@
 import numpy as np
 
 from ...figure import new_figure, pixels
-from .calibration import Calibrated, Errors
+from .results import Calibrated, Errors, Settled
 
-_WIDTH, _HEIGHT = 7.0, 2.6  # inches
+_WIDTH, _BAR = 7.0, 0.26  # inches
+_OURS = ("base", "calibrated")
 
 
 def report(found: Calibrated, items: int) -> str:
-    """Errors on test seeds, of so many items, and what was chosen."""
-    lines = [f"Distance to the converged solution, relative, of {items} items on test seeds: median, and mean of logs"]
+    """The errors on test seeds, of so many items, what was chosen, and how good the reference is."""
+    lines = [f"Relative distance to the converged solution, for {items} items of test seeds: median, and mean of logs."]
     lines += [f"  {name}: {errors.median:.5f}, {errors.log_mean:.5f}" for name, errors in _named(found).items()]
-    if found.how is None:
-        lines.append(f"No fit was clearly better than {found.base} itself on the selection seeds: this is that analytic plan.")
-    else:
-        lines.append(f"Chosen on the selection seeds: {found.base}, ridge {found.how.ridge:g}, history {found.how.history}.")
-    steps, agreed = found.reference
-    lines.append(f"Grid: {'moved' if found.moved else 'as given'}. Reference: {steps} steps, settled to {agreed:.1e}.")
+    rivals = {name: errors for name, errors in found.test.items() if name not in _OURS}
+    if rivals:
+        best = min(rivals, key=lambda name: rivals[name].median)
+        ratio = found.test["calibrated"].median / rivals[best].median
+        lines.append(
+            f"calibrated has {ratio:.2f} of the error of {best}, the best of {len(rivals)} other samplers on these items."
+        )
+    lines.append(_choice(found))
+    lines.append(_reference(found.reference))
     return "\n".join(lines)
 
 
+def _choice(found: Calibrated) -> str:
+    if found.reference.coarse:
+        return (
+            f"Kept: {found.analytic} as it is. The reference is no better than it, so there was nothing to fit to. Effort "
+            "careful has a finer one; less guidance helps too."
+        )
+    if found.kept:
+        return (
+            f"Kept: {found.analytic} as it is. No fit was better on the selection items by more than their noise, so the "
+            "SAMPLER and the file hold this analytic plan."
+        )
+    fit = f"{found.base}, ridge {found.how.ridge:g}, history {found.how.history}" if found.how else found.base
+    grid = "moved" if found.moved else "as given"
+    gain = found.selection["calibrated"].log_mean / found.selection["base"].log_mean
+    return f"Fitted: {fit}; grid {grid}. On the selection items it has {gain:.2f} of the error of {found.analytic}."
+
+
+def _reference(settled: Settled) -> str:
+    text = (
+        f"Reference: {settled.steps} steps. Its last doubling moved the pilots by {settled.moved:.1e} (median), "
+        f"{settled.share:.2f} of the error of the best analytic plan."
+    )
+    if settled.why == "no gain":
+        return f"{text} More steps would not improve the fit by more than its standard error."
+    if settled.why == "cap":
+        return f"{text} That is more than was asked for: all errors here are uncertain by about {settled.moved:.1e}."
+    return text
+
+
 def _named(found: Calibrated) -> dict[str, Errors]:
-    best = min((name for name in found.selection if name != "calibrated"), key=lambda name: found.selection[name].log_mean)
-    return {
-        f"{best} (analytic, chosen)" if name == "base" else name: errors for name, errors in found.test.items() if name != best
+    """The errors on test seeds by what they are called, rivals first, the worst of them on top."""
+    rivals = sorted((name for name in found.test if name not in _OURS), key=lambda name: -found.test[name].median)
+    names = {name: name for name in rivals} | {
+        "base": f"{found.analytic}, analytic",
+        "calibrated": "calibrated (kept)" if found.kept else "calibrated",
     }
+    return {text: found.test[name] for name, text in names.items() if name in found.test}
 
 
 def picture(found: Calibrated) -> np.ndarray:
@@ -33,7 +69,7 @@ def picture(found: Calibrated) -> np.ndarray:
     from matplotlib.ticker import NullFormatter  # noqa: PLC0415 (slow to import)
 
     errors = _named(found)
-    figure = new_figure(_WIDTH, _HEIGHT)
+    figure = new_figure(_WIDTH, 0.9 + _BAR * max(len(errors), 3))
     axes = figure.subplots()
     bars = axes.barh(list(errors), [e.median for e in errors.values()], color=["C7"] * (len(errors) - 1) + ["C0"])
     axes.bar_label(bars, fmt="%.4f", padding=3)

@@ -14,7 +14,7 @@ from calibration_data import grid_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from samplers.lab.calibration.calibration import bases
+from samplers.lab.calibration.bases import bases
 from samplers.lab.calibration.file import MAX_PROVENANCE, CalibrationFile, check_name, checksum, read, write
 from samplers.time_maps import FLOW, VE
 

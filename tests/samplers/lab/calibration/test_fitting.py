@@ -8,8 +8,7 @@ from calibration_data import TIMES, Gaussian, grid_of
 
 from samplers.gddim.cld import CLD
 from samplers.gddim.plan import gddim_on
-from samplers.lab.calibration.budget import BASES
-from samplers.lab.calibration.calibration import bases
+from samplers.lab.calibration.bases import BASES, bases
 from samplers.lab.calibration.fitting import Fitting, fit, ridge_fit
 from samplers.loop import run
 from samplers.single_step import single_step_plan

@@ -1,0 +1,56 @@
+"""What a calibration keeps of its gain where it was not made: another class, guidance scale and resolution."""
+
+from typing import NamedTuple
+
+from samplers.lab.calibration.bases import bases
+from samplers.lab.calibration.calibration import function_of
+
+from . import pages
+from .calibrating import Found, Maker, as_sampler, time_of
+from .cases import Case
+
+TEST_SEED = 32000
+
+
+class Place(NamedTuple):
+    """Where a calibration is measured.
+
+    Attributes:
+        name: as printed.
+        change: what differs from home: cfg (added), label, enlarged.
+    """
+
+    name: str
+    change: dict
+
+
+PLACES = (
+    Place("the same, other seeds", {}),
+    *(Place(f"CFG {change:+d}", {"cfg": change}) for change in (-2, -1, 1, 2)),
+    Place("another resolution", {"enlarged": 2}),
+)
+
+
+def table(homes: list[tuple[Maker, Found]], items: int, places=PLACES) -> str:
+    """Markdown: medians of the best analytic plan and of the calibrated one, at home and elsewhere."""
+    rows = [row for make, found in homes for row in _rows(make, found, items, places)]
+    return pages.table(["case", "where", "analytic", "calibrated", "ratio"], rows, 2)
+
+
+def _rows(make: Maker, found: Found, items: int, places) -> list[list[str]]:
+    plan, sigmas = found.calibrated.plan, found.calibrated.sigmas
+    analytic = bases(sigmas, time_of(found.case))[found.calibrated.analytic]
+    rows = []
+    for place in places:
+        change = dict(place.change)
+        if "cfg" in change:
+            change["cfg"] = found.case.cfg + change["cfg"]
+        case = make(max(items // change.get("enlarged", 1), 2), TEST_SEED, **change)
+        theirs, ours = (_median(case, function_of(of), sigmas) for of in (analytic, plan))
+        rows.append([found.case.name, place.name, f"{theirs:.4f}", f"{ours:.4f}", f"{ours / theirs:.2f}"])
+        pages.say(", ".join(rows[-1]))
+    return rows
+
+
+def _median(case: Case, sampler, sigmas) -> float:
+    return float(case.defect(case.sample(as_sampler(sampler), sigmas)[0]).median())

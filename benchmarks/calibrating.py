@@ -1,0 +1,120 @@
+"""Cases that solvers are calibrated on: what a calibration samples, and what it finds and spends."""
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+
+from embedded.digits import digits
+from embedded.mixture import GaussianMixture
+from samplers.lab.calibration.budget import Cost, Settings
+from samplers.lab.calibration.calibration import Calibration
+from samplers.lab.calibration.results import Calibrated
+from samplers.lab.reference import reference_floor
+from samplers.schedules import SigmaRange
+from samplers.time_maps import FLOW, VE
+from training import networks
+
+from . import host
+from .cases import Case, MixtureCase, NetworkCase, grids
+
+FIT_SEED = 31000
+Maker = Callable[..., Case]  # of (batch, seed), and of what differs: cfg, label, enlarged
+
+
+class OneClass(NetworkCase):
+    """A network, of which every item asks for one class.
+
+    Attributes:
+        label: the class; None for all of them in turn.
+    """
+
+    label: int | None = None
+
+    @property
+    def conditioning(self):
+        if self.label is None:
+            return super().conditioning
+        network = networks.NETWORKS[self.network]
+        return tuple(networks.conditioning(network, torch.tensor([label])) for label in (self.label, network.no_class))
+
+    @cached_property
+    def reference(self):
+        return self.converge(100)
+
+
+def digits_case(kind: str, batch: int, seed: int, cfg: float = 5.0, label: int | None = None, enlarged: int = 1) -> Case:
+    """The digits; their pixels repeated for another resolution."""
+    data = digits(dtype=torch.float64)
+    means = data.means.reshape(-1, 8, 8).repeat_interleave(enlarged, 1).repeat_interleave(enlarged, 2).flatten(1)
+    mixture = GaussianMixture(means, data.std, data.labels)
+    case = MixtureCase(f"digits {kind} CFG {cfg:g}", (1, 8 * enlarged, 8 * enlarged), kind, cfg, batch, seed, mixture=mixture)
+    if label is not None:
+        case.class_weights = torch.nn.functional.one_hot(torch.full((batch,), label), mixture.classes).float()
+    return case
+
+
+def network_case(name: str, batch: int, seed: int, cfg: float = 4.0, label: int | None = None, enlarged: int = 1) -> Case:
+    """A network; another resolution is a larger latent, which it was never trained on."""
+    network = networks.NETWORKS[name]
+    channels, height, width = network.shape
+    shape = (channels, height * enlarged, width * enlarged)
+    case = OneClass(f"{name} CFG {cfg:g}", shape, network.kind, cfg, batch, seed, network=name)
+    case.label = label
+    return case
+
+
+class CaseProblem:
+    """A case as what a calibration samples: one batch a seed.
+
+    Args:
+        make: makes it.
+        batch: items.
+    """
+
+    def __init__(self, make: Maker, batch: int):
+        self.make, self.batch, self.calls = make, batch, 0
+        self._cases: dict[int, Case] = {}
+
+    def __call__(self, sampler, sigmas, seed):
+        if seed not in self._cases:
+            self._cases[seed] = self.make(self.batch, seed)
+        samples, calls = self._cases[seed].sample(as_sampler(sampler), sigmas)
+        self.calls += calls
+        return samples
+
+
+class Found(NamedTuple):
+    """A calibration of a case, and what it took."""
+
+    case: Case
+    calibrated: Calibrated
+    calls: int
+    cost: Cost
+    seconds: float
+
+
+def as_sampler(sampler):
+    """A SAMPLER, of one or of a function."""
+    import comfy.samplers
+
+    return sampler if isinstance(sampler, comfy.samplers.Sampler) else comfy.samplers.KSAMPLER(sampler)
+
+
+def time_of(case: Case):
+    """The case's time map."""
+    return FLOW if case.kind == "flow" else VE
+
+
+def calibrate(make: Maker, grid: str, calls: int, settings: Settings) -> Found:
+    """A calibration as the node makes it, with all pilots in one batch, and with the node's rivals."""
+    case, batch = make(1, FIT_SEED), settings.pilots
+    sampling, problem = case.model_sampling, CaseProblem(make, batch)
+    floor = reference_floor(SigmaRange(float(sampling.sigma_min), float(sampling.sigma_max)), time_of(case))
+    rivals = host.pack("lab_calibrate").rivals()
+    calibration = Calibration(problem, grids(case)[grid](calls), time_of(case), floor, FIT_SEED, batch, settings, rivals)
+    started = time.process_time()
+    found = calibration.run()
+    return Found(case, found, problem.calls, calibration.cost, time.process_time() - started)
