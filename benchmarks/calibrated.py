@@ -1,7 +1,7 @@
 """Calibrated solvers beside analytic plans and ComfyUI's samplers, at equal model calls, on seeds that had no part in fitting.
 
 A calibration fits to its pilots, chooses on as many selection items, and is measured on as many test items. *careful* takes
-16 pilots on the digits and 8 on a network, unless the row says otherwise, and *quick* takes 4; all of them share one batch.
+16 pilots on the digits and 8 on a network, and *quick* takes 4; all of them share one batch.
 Numbers are the median relative distance to the converged solution over the test items. *analytic* is the best of seven plans on
 the pilots and selection items, *the best other* the best of eight samplers with hindsight, on the test items themselves. *gain*
 is the calibrated error over that one. Where the analytic plan was kept, *fitted* says so. *calls* are all model calls that the
@@ -37,17 +37,11 @@ class Row(NamedTuple):
 
 
 _EPS, _FLOW = partial(digits_case, "eps"), partial(digits_case, "flow", cfg=4.0)
-_SD, _EMOJI_FLOW = partial(network_case, "emoji_sd"), partial(network_case, "emoji_flow")
-_EARLY = partial(network_case, "emoji_ddpm_early", cfg=7.0)
+_GUIDED = (("emoji_ddpm_early", 7.0), ("emoji_sd", 4.0), ("emoji_flow", 4.0))
+_EMOJI = tuple(partial(network_case, name, cfg=cfg) for name, cfg in _GUIDED)
 SMOOTH = tuple(Row(make, grid, calls) for make, grid in ((_EPS, "karras"), (_FLOW, "simple")) for calls in (6, 10, 20))
-ROUGH = (
-    Row(_EARLY, "karras", 10),
-    Row(_SD, "karras", 10, 8),
-    Row(partial(network_case, "emoji_ddpm", cfg=1.0), "karras", 10, 8),
-    Row(_EMOJI_FLOW, "simple", 6, 8),
-    Row(_EMOJI_FLOW, "simple", 10, 8),
-)
-ELSEWHERE = (SMOOTH[1], SMOOTH[4], ROUGH[1], ROUGH[4])
+ROUGH = tuple(Row(make, grid, 10, 8) for make, grid in zip(_EMOJI, ("karras", "karras", "simple")))
+ELSEWHERE = (SMOOTH[1], SMOOTH[4], *ROUGH[1:])
 
 
 def settings_of(row: Row) -> dict[str, Settings]:
@@ -121,6 +115,6 @@ def report(quick: bool = False) -> pages.Report:
         " ".join(calibrated_elsewhere.__doc__.split()) + " The careful calibrations for 10 calls, on other items. Below 1 the "
         "calibrated plan still has less error than the analytic one. At another resolution a network sees latents of a size that "
         "it never learned, where both errors are large.",
-        calibrated_elsewhere.table(homes, 6),
+        calibrated_elsewhere.table(homes, 4 if quick else 48, 4),
     ]
     return {"": pages.page("calibrated", "Calibrated solvers", *sections), **parts}

@@ -7,7 +7,7 @@ from samplers.lab.calibration.calibration import function_of
 
 from . import pages
 from .calibrating import Found, Maker, as_sampler, time_of
-from .cases import Case
+from .cases import Case, NetworkCase
 
 TEST_SEED = 32000
 
@@ -31,9 +31,11 @@ PLACES = (
 )
 
 
-def table(homes: list[tuple[Maker, Found]], items: int, places=PLACES) -> str:
-    """Markdown: medians of the best analytic plan and of the calibrated one, at home and elsewhere."""
-    rows = [row for make, found in homes for row in _rows(make, found, items, places)]
+def table(homes: list[tuple[Maker, Found]], items: int, of_networks: int, places=PLACES) -> str:
+    """Markdown: medians of the best analytic plan and of the calibrated one, over so many items, at home and elsewhere."""
+    rows = []
+    for make, found in homes:
+        rows += _rows(make, found, of_networks if isinstance(found.case, NetworkCase) else items, places)
     return pages.table(["case", "where", "analytic", "calibrated", "ratio"], rows, 2)
 
 

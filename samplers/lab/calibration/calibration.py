@@ -211,18 +211,17 @@ class Calibration:
         Raises:
             NotConverged: see `run`.
         """
-        before, ends = None, {}
-        for level in range(1, len(self._levels) + 1):
-            self._level = level
+        self._level = 1
+        solved = self._pilots()
+        ends = self._analytic_ends(solved)
+        while True:
+            before, self._level = solved, self._level + 1
             solved = self._pilots()
-            ends = ends or self._analytic_ends(solved)
             errors = {name: Errors.of(distances(end, solved.end)) for name, end in ends.items()}
             names = sorted(errors, key=lambda name: errors[name].log_mean)
-            if before is not None:
-                settled = self._settled(before, solved, names[0], errors[names[0]].median)
-                if settled.why:
-                    break
-            before = solved
+            settled = self._settled(before, solved, names[0], errors[names[0]].median)
+            if settled.why:
+                break
         if not settled.moved < _NO_SOLUTION:
             raise NotConverged(
                 f"the reference still moves by {settled.moved:.1e} (median, relative) at {settled.steps} steps, so there is no "

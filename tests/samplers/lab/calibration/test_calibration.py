@@ -36,7 +36,10 @@ class Ring:
         return sampler(self.model, noise * sigmas[0], sigmas, {}, None, True)
 
 
-def calibrated(time, steps=6, settings=Settings(16, 16, 32), batch=BATCH, **more):
+_DEFAULT = Settings(16, 16, 32)
+
+
+def calibrated(time, steps=6, settings=_DEFAULT, batch=BATCH, **more):
     """A calibration on the ring, and the problem."""
     problem = Ring(time, batch)
     calibration = Calibration(problem, grid_of(time, steps), time, 1e-3, 100, batch, settings, **more)
