@@ -273,8 +273,9 @@ def trace():
         measured.call(x, sigma, denoised, 0.0)
         return denoised
 
-    measured.finish(METHODS["exp_res"].sample(model, x, grid, None, lambda info: measured.stepped(info["i"]), True))
-    relative = {"d_change": "|D change|", "local_error": "local error"}
+    METHODS["exp_res"].sample(model, x, grid, None, lambda info: measured.stepped(info["i"]), True)
+    measured.finish()
+    relative = {"d_change": "|D change|", "local_error": "local error", "first_order_error": "of a first-order step"}
     accelerations = {"acceleration_sigma": "acceleration in sigma", "acceleration_lambda": "acceleration in lambda"}
     for panel, names in zip(panels, (relative, accelerations)):
         for name, label in names.items():

@@ -29,8 +29,8 @@ class RESLabTrace(io.ComfyNode):
             display_name="RES Lab: Trace",
             category=CATEGORY,
             description="Samples as SamplerCustomAdvanced does and measures every step, shown in the node as it ends: change of "
-            "the denoised output, estimate of the local error, smoothness in sigma and in lambda, model calls and their time, "
-            "and which rules exp_res chose.",
+            "the denoised output, the local error beside that of a first-order step, smoothness in sigma and in lambda, model "
+            "calls and their time, and which rules exp_res chose.",
             search_aliases=["res", "lab", "trace", "measure", "local error", "steps", "profile", "benchmark", "csv"],
             is_output_node=True,
             inputs=[
@@ -42,7 +42,7 @@ class RESLabTrace(io.ComfyNode):
             outputs=[
                 io.Latent.Output(display_name="output", tooltip="What SamplerCustomAdvanced gives, to the bit."),
                 io.Image.Output(display_name="picture", tooltip="The measures over the steps."),
-                io.String.Output(display_name="table", tooltip="A row a step, in Markdown."),
+                io.String.Output(display_name="table", tooltip="A row for every step, in Markdown."),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
         )
@@ -77,12 +77,11 @@ class RESLabTrace(io.ComfyNode):
             trace.stepped(step)
             show(step, denoised, x, total)
 
-        samples, saving, saved = None, Saving("RES Lab: Trace"), {}
+        saving, saved = Saving("RES Lab: Trace"), {}
         try:
             run = subject.run(with_shares(sampler, trace.chose), sigmas, on_call=trace.call, callback=callback)
-            samples = run.samples
         finally:  # interrupted or failed: what was measured until then
-            trace.finish(samples)
+            trace.finish()
             if trace.rows:
                 if saving("the CSV file", write_csv, file, [row.as_csv() for row in trace.rows]):
                     saved = {"file": file.relative_to(folder_paths.get_output_directory()).as_posix()}

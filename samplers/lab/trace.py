@@ -4,19 +4,22 @@ A step starts where the sampler calls the model with (x_i, sigma_i) and gets D_i
 h = lambda_e - lambda_i, and RMS over an item of the batch:
 
     D change        RMS(D_i - D_(i-1)) / RMS(D_i)
-    local error     RMS(x_RES-2M - x_RES-1) / RMS(x_e) = alpha_e |h b_2| RMS(D_i - D_(i-1)) / RMS(x_e),
-                    b_2 = phi_2(-h) / c, c = (lambda_(i-1) - lambda_i) / h
+    local error     RMS(x_e - y) / RMS(x_e),  y = (sigma_e / sigma_i) x_i + alpha_e h (b_1 D_i + b_2 D_e)
+    first order     alpha_e |h b_2| RMS(D_e - D_i) / RMS(x_e),  b_2 = phi_2(-h), b_1 = phi_1(-h) - b_2
     acceleration    in sigma:  L_sigma^2 RMS(v_i - v_(i-1)) / |sigma_i - sigma_(i-1)|,   v = dx/dsigma = (x - D) / sigma
                     in lambda: L_lambda^2 RMS(D_i - D_(i-1)) / |lambda_i - lambda_(i-1)|
 
-RES-1 and RES-2M are the exponential multistep steps of order 1 and 2: what they differ by is an embedded estimate of the
-error of a first-order step, for whatever sampler chose the step, and falls as h^2. It has no value in the first step and in
-that to sigma = 0, where h is infinite. Near pure noise of a flow model it is taken in -log sigma, as RES steps are.
+The local error is the sampler's own: x_e is where it went, y is the same step redone with D as a line through the outputs at both
+ends (the exponential trapezoid). "First order" is what a step without history or inner calls would have missed, RES-1 against y.
+A multistep step whose local error is above it was made worse by its history. Both are known once D_e is, so the
+last step has none; nor has one whose end churn lifted. The trapezoid itself errs as h^3, which is what is seen of a sampler of
+higher order on a smooth model. Near pure noise of a flow model both are taken in -log sigma, as RES steps are.
 
 Figure 1 of the RES paper (arXiv 2308.02157) compares the accelerations of the ODE's parameterisations: the derivative of
 the velocity that a solver takes for constant or polynomial, dx/dsigma for Euler and its kin, the nonlinear term D for
 exponential integrators. Both are given here for a time that runs from 0 to 1 over the grid, hence the squared lengths L of
-the stretch of the grid on which lambda is finite, and in the latent's unit.
+the stretch of the grid on which lambda is finite, and in the latent's unit. On a network that is rough in sigma, such as one with
+raw timestep embeddings, the differences do not tend to a derivative: accelerations grow with the number of steps there.
 
 All are medians over the batch. A sampler that chooses among rules in the run tells the share that each has in a step; those are
 means over the batch, so that they sum to 1. All are of the path that the sampler took: on a stochastic one x - D holds its noise
@@ -42,6 +45,7 @@ COLUMNS = (
     "lambda",
     "d_change",
     "local_error",
+    "first_order_error",
     "acceleration_sigma",
     "acceleration_lambda",
     "calls",
@@ -68,6 +72,7 @@ class Row(NamedTuple):
     lam: float
     d_change: float
     local_error: float
+    first_order_error: float
     acceleration_sigma: float
     acceleration_lambda: float
     calls: int
@@ -100,14 +105,21 @@ class _Call:
         self._of_itself = [rms(x), rms(self.denoised)]
         self._sizes: tuple[int, np.ndarray] | None = None  # the last answer, mostly asked for twice, and the id of `before`
 
-    def sizes(self, before: "_Call | None") -> np.ndarray:
-        """Rows of (batch,): RMS of x and of D; after another call also of D's change and of the velocity's."""
+    def sizes(self, before: "_Call | None", time: TimeMap) -> np.ndarray:
+        """Rows of (batch,): RMS of x and D; after another call also of the changes of D and of the velocity, and of x - y."""
         if self._sizes is None or self._sizes[0] != id(before):
             sizes = list(self._of_itself)
             if before is not None:
                 sizes += [rms(self.denoised - before.denoised), rms(self.velocity - before.velocity)]
+                sizes.append(rms(self._from_trapezoid(before, time)))
             self._sizes = id(before), torch.stack(sizes).cpu().double().numpy()  # the one transfer
         return self._sizes[1]
+
+    def _from_trapezoid(self, before: "_Call", time: TimeMap) -> torch.Tensor:
+        """x less what the step from another call gives with the outputs at both ends."""
+        at_start, at_end = trapezoid(time, before.sigma, self.sigma)
+        x, x_before = (call.sigma * call.velocity + call.denoised for call in (self, before))
+        return x - (self.sigma / before.sigma) * x_before - at_start * before.denoised - at_end * self.denoised
 
 
 class _Step(NamedTuple):
@@ -157,25 +169,33 @@ class _Division:
     def start(self, index: int, call: _Call, end: float) -> None:
         """A step starts with a call; the one under way, if any, has ended at sigma `end`."""
         before = self._step
-        sizes = call.sizes(None if before is None else before.call)
-        self.end(end, sizes[0])
+        sizes = call.sizes(None if before is None else before.call, self._time)
+        self.end(sizes if abs(call.sigma - end) <= _TOLERANCE * end else None, call.sigma)
         self._step = _Step(index, call, None if before is None else before.call.sigma, sizes)
         self._seconds = [call.seconds]
 
-    def end(self, sigma: float, x_size: np.ndarray | None) -> None:
-        """The step under way, if any, has ended at a sigma with an RMS of x for every item; None if it was broken off."""
+    def end(self, after: np.ndarray | None = None, sigma: float = math.nan) -> None:
+        """The step under way, if any, has ended.
+
+        Args:
+            after: `sizes` of the next step's first call after the one of this step; None where there is none at its end.
+            sigma: of that call.
+        """
         if self._step is None:
             return
         step, call, before, sizes = self._step
-        change = error = in_sigma = in_lambda = math.nan
+        change = error = first = in_sigma = in_lambda = math.nan
         if before is not None:
-            errors = error_factor(self._time, before, call.sigma, sigma) * sizes[2] / (math.nan if x_size is None else x_size)
-            values = sizes[2] / sizes[1], errors, *self._accelerations(before, call.sigma, sizes)
-            change, error, in_sigma, in_lambda = (float(np.median(value)) for value in values)
+            values = sizes[2] / sizes[1], *self._accelerations(before, call.sigma, sizes)
+            change, in_sigma, in_lambda = (float(np.median(value)) for value in values)
+        if after is not None:
+            weight = abs(trapezoid(self._time, call.sigma, sigma)[1])
+            error, first = (float(np.median(value / after[0])) for value in (after[4], weight * after[2]))
         ms = 1e3 * sum(self._seconds) / len(self._seconds)
         lam = _lam(self._time, call.sigma)
         shares = () if call.shares is None else tuple(call.shares.mean(0).tolist())
-        self.rows.append(Row(step, call.sigma, lam, change, error, in_sigma, in_lambda, len(self._seconds), ms, shares))
+        calls = len(self._seconds)
+        self.rows.append(Row(step, call.sigma, lam, change, error, first, in_sigma, in_lambda, calls, ms, shares))
 
     def _accelerations(self, before: float, sigma: float, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """In sigma and in lambda, (batch,) each."""
@@ -245,17 +265,12 @@ class Trace:
         if self._newest is not None:
             self._newest.shares = shares
 
-    def finish(self, x: torch.Tensor | None = None) -> None:
-        """The run has ended.
-
-        Args:
-            x: its samples as the model sees them, (batch, ...); None if it was broken off.
-        """
+    def finish(self) -> None:
+        """The run has ended, or was broken off."""
         self._settle(None)
-        size = None if x is None else rms(x).cpu().double().numpy()
         for division in (self._by_step, self._by_sigma):
             if division is not None:
-                division.end(self._grid[-1], size)
+                division.end()
         self._tell()
 
     def _settle(self, named: int | None) -> None:
@@ -304,29 +319,26 @@ class Trace:
         self._told = len(self.rows)
 
 
-def error_factor(time: TimeMap, before: float, sigma: float, end: float) -> float:
-    """What RMS(D_i - D_(i-1)) is multiplied with to give RMS(x_RES-2M - x_RES-1) at the end of a step.
+def trapezoid(time: TimeMap, sigma: float, end: float) -> tuple[float, float]:
+    """Weights of D at the start and at the end of a step, of the exponential step that takes D for linear in lambda.
 
-    The exponential multistep steps of order 1 and 2 differ by alpha_e h b_2 (D_(i-1) - D_i), b_2 = phi_2(-h) / c with
-    c = (lambda_(i-1) - lambda_i) / h. Near pure noise of a flow model lambda is -log sigma, as in RES steps.
+    x_e = (end / sigma) x + alpha_e h (b_1 D + b_2 D_e) with b_2 = phi_2(-h), b_1 + b_2 = phi_1(-h). Near pure noise of a flow
+    model lambda is -log sigma, as in RES steps.
 
     Args:
         time: the model's time map.
-        before: sigma of D_(i-1).
-        sigma: of D_i, where the step starts.
-        end: where it ends.
+        sigma: where the step starts.
+        end: where it ends, above 0.
 
     Returns:
-        alpha_e |h b_2|; NaN for a step to sigma = 0, where h is infinite, or without a length, and where D_(i-1) is of the
-        same sigma.
+        alpha_e h b_1 and alpha_e h b_2; NaN for a step without a length.
     """
-    if end == 0.0:
-        return math.nan
-    time = step_time(max(before, sigma, end), time)
-    h, apart = time.lam(end) - time.lam(sigma), time.lam(before) - time.lam(sigma)
-    if min(abs(h), abs(apart)) < MIN_STEP:
-        return math.nan
-    return abs(time.alpha(end) * h * multistep_weights([0.0, apart / h], h)[1])
+    time = step_time(max(sigma, end), time)
+    h = time.lam(end) - time.lam(sigma)
+    if abs(h) < MIN_STEP:
+        return math.nan, math.nan
+    at_start, at_end = multistep_weights([0.0, 1.0], h)
+    return time.alpha(end) * h * at_start, time.alpha(end) * h * at_end
 
 
 def _lam(time: TimeMap, sigma: float) -> float:

@@ -16,7 +16,7 @@ def picture(rows: Sequence[Row]) -> np.ndarray:
     figure = new_figure(_WIDTH, _HEIGHT * (1.5 if chosen else 1.0))
     panels = figure.subplots(3 if chosen else 2, sharex=True)
     curves = (
-        {"|D change|": "d_change", "local error": "local_error"},
+        {"|D change|": "d_change", "local error": "local_error", "of a first-order step": "first_order_error"},
         {"acceleration in sigma": "acceleration_sigma", "acceleration in lambda": "acceleration_lambda"},
     )
     steps = [row.step for row in rows]

@@ -159,6 +159,21 @@ class NetworkCondition(io.ComfyNode):
         return io.NodeOutput(networks.conditioning(networks.NETWORKS[network], [label]))
 
 
+class NetworkLatent(io.ComfyNode):
+    """An empty LATENT for a network of training/."""
+
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.String.Input("network"), io.Int.Input("batch")]
+        return io.Schema(node_id="TestNetworkLatent", category="test", inputs=inputs, outputs=[io.Latent.Output()])
+
+    @classmethod
+    def execute(cls, network, batch):
+        from training import networks
+
+        return io.NodeOutput({"samples": torch.zeros(batch, *networks.NETWORKS[network].shape)})
+
+
 class Report(io.ComfyNode):
     """What came out, as UI data."""
 
@@ -185,7 +200,18 @@ class Report(io.ComfyNode):
 
 class TestExtension(ComfyExtension):
     async def get_node_list(self):
-        return [CountCalls, ElementwiseModel, UnknownSampling, Sigmas, Number, RealDigits, NetworkModel, NetworkCondition, Report]
+        return [
+            CountCalls,
+            ElementwiseModel,
+            UnknownSampling,
+            Sigmas,
+            Number,
+            RealDigits,
+            NetworkModel,
+            NetworkCondition,
+            Report,
+            NetworkLatent,
+        ]
 
 
 async def comfy_entrypoint():

@@ -4,7 +4,7 @@ import csv
 import time
 
 import pytest
-from prompts import execution_error, failure, graph_of
+from prompts import PLAIN, execution_error, failure, graph_of
 
 _INPUTS = {"samplers": "exp_res, dpmpp_2m", "schedulers": "karras", "budgets": "6, 10", "seed": 3}
 
@@ -64,11 +64,34 @@ def test_an_interrupt_keeps_finished_cells_and_the_next_run_goes_on(server):
     assert len(list(csv.DictReader(last.read_text().splitlines()))) == 20
 
 
+def test_a_rough_network_and_a_wired_sampler(server):
+    """The reference misses its tolerance; RES Multistep is named as its node, and equal to the sampler that it is."""
+    run, graph = _graph(samplers="exp_res_2m, dpmpp_2m", tolerance=1e-6, reference_calls=96, best_at=10, baseline="dpmpp_2m")
+    network = {"network": "emoji_ddpm_early"}
+    for name, label in (("positive", 3), ("negative", 8)):
+        graph[name] = {"class_type": "TestNetworkCondition", "inputs": {**network, "label": label}}
+    graph["digits"] = {"class_type": "TestNetworkModel", "inputs": network}
+    graph["guider"]["inputs"]["cfg"] = 7.0
+    graph["latent"] = {"class_type": "TestNetworkLatent", "inputs": {**network, "batch": 2}}
+    graph["mine"] = {"class_type": "RESMultistep", "inputs": PLAIN, "_meta": {"title": "My multistep"}}
+    graph["lab"]["inputs"]["sampler_1"] = ["mine", 0]
+    graph["lab"]["inputs"]["filename_prefix"] = "rough/measure"
+    graph["show"] = {"class_type": "PreviewAny", "inputs": {"source": ["lab", 5]}}
+    outputs = server.run(graph, timeout=300)
+    sentence, *remarks = outputs["lab"]["res_verdict"]
+    assert outputs["show"]["text"] == [sentence] and "dpmpp_2m + karras" in sentence
+    told = " ".join(remarks)
+    assert "not to 1e-06" in told and "Equal at every number of calls: exp_res_2m + karras = My multistep + karras." in told
+    [path] = (server.base / "output" / "rough").glob("*.md")
+    assert path.read_text(encoding="utf-8").startswith(f"**{sentence}**")
+
+
 @pytest.mark.parametrize(
     "inputs, match",
     [
         ({"samplers": "eular"}, "Did you mean euler"),
         ({"budgets": "0"}, "budgets must be whole numbers from 1"),
+        ({"best_at": 3}, "best_at is 3, but the smallest of budgets is 6"),
         ({"filename_prefix": "../away"}, "filename_prefix"),
     ],
 )

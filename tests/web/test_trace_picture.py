@@ -112,7 +112,7 @@ def test_a_step_under_the_pointer(editor):
     box, before = canvas.bounding_box(), traced.pixels()
     editor.page.mouse.move(box["x"] + 46, box["y"] + 30)
     traced.wait_for("step 0: sigma 14.61")
-    assert "local error –" in traced.text() and "model calls: 2" in traced.text() and traced.pixels() != before
+    assert "|D change| –" in traced.text() and "model calls: 2" in traced.text() and traced.pixels() != before
     editor.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 30)
     editor.until(lambda: "step 5" in traced.text() or "step 6" in traced.text(), "a step in the middle")
     editor.page.mouse.move(10, 900)
