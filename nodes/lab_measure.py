@@ -133,6 +133,8 @@ class RESLabMeasure(io.ComfyNode):
         reference_sampler = comfy.samplers.KSAMPLER(for_host(METHODS["exp_res_3mc"]))
         kept, of_model = store(), sigma_range(subject.model_sampling)
         measurement = Measurement(subject, reference_sampler, time, of_model, kept, tolerance, reference_calls, _FATAL, fresh)
+        unseen = [subject.unseen] if subject.unseen else []
+        measurement.notes += unseen
         send_text("counting the model calls of every sampler", node_id(cls))
         planned = measurement.plan(entries, grids, calls)
         progress = CallProgress(node_id(cls), measurement.remaining(planned) + 3 * FIRST, subject.guider)
@@ -150,9 +152,12 @@ class RESLabMeasure(io.ComfyNode):
                 saving("the table", write_text, stem.with_name(stem.name + ".md"), text)
         sampler = next(entry.sampler for entry in entries if entry.name == verdict.best.sampler)
         images = _pictures(cells, measurement, decoder(subject.guider.model_patcher, vae), verdict)
-        shown = {**saving.preview(images[0], cls), "res_verdict": [verdict.sentence, *verdict.remarks, *saving.warnings]}
-        progress.finish("\n".join([verdict.text, *saving.warnings]))
-        return io.NodeOutput(sampler, verdict.best.sigmas.clone(), *images, text, verdict.sentence, ui=shown)
+        preview = saving.preview(images[0], cls)
+        said = [verdict.sentence, *verdict.remarks, *unseen, *saving.warnings]
+        progress.finish("\n".join([verdict.text, *unseen, *saving.warnings]))
+        return io.NodeOutput(
+            sampler, verdict.best.sigmas.clone(), *images, text, verdict.sentence, ui={**preview, "res_verdict": said}
+        )
 
 
 def _told(measurement: Measurement, cells: list[Cell], kept, verdict: Verdict | None) -> str:

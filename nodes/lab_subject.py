@@ -15,7 +15,7 @@ import torch
 from comfy_api.v0_0_2 import io
 from comfyui_version import __version__ as HOST_VERSION
 
-from ..samplers.lab.fingerprint import fingerprint, folder_digest, model_fingerprint
+from ..samplers.lab.fingerprint import fingerprint, folder_digest, model_fingerprint, unseen
 from ..samplers.lab.measure import Dry
 from .host import time_map
 
@@ -116,6 +116,12 @@ class Subject:
         settings = {name: value for name, value in vars(guider).items() if name != "model_patcher"}
         latent = {name: value for name, value in self.latent.items() if name in ("samples", "noise_mask", "batch_index")}
         return fingerprint(versions, type(guider), settings, model_fingerprint(guider.model_patcher), latent)
+
+    @property
+    def unseen(self) -> str:
+        """What a change of would leave the fingerprint as it is, in a sentence; "" where there is nothing."""
+        found = unseen(self.guider.model_patcher)
+        return f"Changes of patches of the model are not all seen ({'; '.join(found)}); turn fresh on after one." if found else ""
 
     def noise(self, seed: int) -> torch.Tensor:
         """The starting noise, as the host's nodes draw it."""

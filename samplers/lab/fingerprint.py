@@ -1,9 +1,11 @@
 """Names for what a result depends on: equal things have equal fingerprints, across sessions too.
 
 Numbers, text and tensors count whole, a model's weights and what is patched onto them by shapes and a few of their values,
-functions by their code, the files beside it, and what they close over, other objects by those, their class and attributes.
-What cannot be followed, because it lies too deep, counts by its class. So a fingerprint may miss a change nobody makes; it
-never depends on an address or on time.
+functions by their code, the files beside it, what they close over, and the module globals that they read, other objects by those,
+their class and attributes. Of globals the data count (numbers, text, tensors, and lists and dictionaries of them), functions of
+the same file and what those read, and numbers and text in modules of other packs. A global that is an object of another kind does
+not count, nor does what lies too deep or in a compiled extension: `unseen` names what it can of those. A fingerprint never
+depends on an address or on time.
 """
 
 import collections
@@ -31,6 +33,9 @@ _OF_PATCHER = (
 )  # fmt: skip
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+_DATA = 6  # levels of lists and dictionaries in a global
+# Modules whose settings do not change while they are loaded, and whose functions keep nothing between runs.
+_SETTLED = {*sys.stdlib_module_names, "torch", "numpy", "comfy", "comfy_extras", "comfy_api", "nodes", "einops", "torchvision"}
 
 
 def fingerprint(*things: object, whole: bool = True) -> str:
@@ -46,6 +51,14 @@ def fingerprint(*things: object, whole: bool = True) -> str:
 def model_fingerprint(patcher: Any) -> str:
     """Of a host's ModelPatcher: its weights as they were loaded, what is patched onto them, and every option of its sampling."""
     return fingerprint(_parts_of_patcher(patcher))
+
+
+def unseen(patcher: Any) -> list[str]:
+    """What patches of a host's ModelPatcher read and `model_fingerprint` does not see, in words; mostly nothing."""
+    reader = _Reader(whole=False)
+    for name in _OF_PATCHER:
+        reader.read(getattr(patcher, name, None), 0)
+    return sorted(reader.unseen)
 
 
 def weights_fingerprint(named_tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
@@ -96,10 +109,15 @@ def _values(tensor: torch.Tensor, count: int) -> bytes:
 
 
 class _Reader:
-    """Digests; what occurs twice is read once, and a cycle ends where it began."""
+    """Digests; what occurs twice is read once, and a cycle ends where it began.
+
+    Attributes:
+        unseen: what functions read that does not count, in words.
+    """
 
     def __init__(self, whole: bool):
         self._whole = whole
+        self.unseen: set[str] = set()
         self._known: dict[int, tuple[object, bytes]] = {}  # with the things, so that their ids stay theirs
 
     def read(self, thing: object, depth: int) -> bytes:
@@ -117,8 +135,12 @@ class _Reader:
             for part in sorted(self.read(part, depth + 1) for part in thing):
                 digest.update(part)
         elif depth < _DEPTH:
+            if isinstance(thing, types.FunctionType):
+                self.unseen |= {f"{thing.__qualname__} reads {name}" for name in _unseen_globals(thing)}
             for part in _parts(thing):
                 digest.update(self.read(part, depth + 1))
+        else:
+            self.unseen.add(f"a {type(thing).__qualname__} lies too deep")
         self._known[id(thing)] = thing, digest.digest()
         return digest.digest()
 
@@ -177,7 +199,8 @@ def _parts(thing: Any) -> list[Any]:
         return _parts_of_patcher(thing)
     slots = {name: getattr(thing, name) for base in type(thing).__mro__ for name in _slots(base) if hasattr(thing, name)}
     attributes = {**slots, **attributes}
-    code = _source_digest(_file_of(type(thing)))
+    call = type(thing).__call__ if callable(thing) else None
+    code = _source_digest(_file_of(type(thing))), call if isinstance(call, types.FunctionType) else None
     return [code, *((name, attributes[name]) for name in sorted(attributes) if name not in _VOLATILE)]
 
 
@@ -220,7 +243,56 @@ def _parts_of_patcher(patcher: Any) -> list[Any]:
 def _parts_of_function(function: types.FunctionType) -> list[Any]:
     cells = [part for cell in function.__closure__ or () for part in _content(cell)]
     where = function.__qualname__, function.__code__.co_firstlineno, _source_digest(function.__code__.co_filename)
-    return [where, function.__code__, function.__defaults__, function.__kwdefaults__, cells]
+    read = {name: value for name, value in _globals(function).items() if _counts(function, value)}
+    of_modules = [
+        _read_of_module(function, value) for value in _globals(function).values() if isinstance(value, types.ModuleType)
+    ]
+    return [where, function.__code__, function.__defaults__, function.__kwdefaults__, cells, read, of_modules]
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Of globals and attributes that a code and those inside it use."""
+    return set(code.co_names).union(*(_names(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
+
+
+def _globals(function: types.FunctionType) -> dict[str, Any]:
+    """The globals that a function reads; none of those of settled modules, which change with their version only."""
+    if _settled(function.__module__):
+        return {}
+    return {name: function.__globals__[name] for name in sorted(_names(function.__code__)) if name in function.__globals__}
+
+
+def _settled(module: str | None) -> bool:
+    return (module or "").partition(".")[0] in _SETTLED
+
+
+def _counts(function: types.FunctionType, value: Any) -> bool:
+    """Whether a global of a function counts: data, and functions of the same file."""
+    if isinstance(value, types.FunctionType):
+        return value.__code__.co_filename == function.__code__.co_filename
+    return _is_data(value, _DATA)
+
+
+def _is_data(value: Any, levels: int) -> bool:
+    if isinstance(value, (*_PLAIN, torch.Tensor, np.ndarray)):
+        return True
+    if levels and isinstance(value, dict):
+        return all(isinstance(key, _PLAIN) and _is_data(item, levels - 1) for key, item in value.items())
+    return bool(levels) and isinstance(value, (list, tuple, set, frozenset)) and all(_is_data(v, levels - 1) for v in value)
+
+
+def _read_of_module(function: types.FunctionType, module: types.ModuleType) -> dict[str, Any]:
+    """Numbers and text that a function may read as module.NAME."""
+    if _settled(module.__name__):
+        return {}
+    names = sorted(_names(function.__code__) & vars(module).keys())
+    return {name: value for name in names if isinstance(value := vars(module)[name], _PLAIN)}
+
+
+def _unseen_globals(function: types.FunctionType) -> list[str]:
+    """Names of the globals of a function that are objects and do not count."""
+    known = (types.ModuleType, type, types.BuiltinFunctionType, types.FunctionType)
+    return [n for n, value in _globals(function).items() if not isinstance(value, known) and not _is_data(value, _DATA)]
 
 
 def _content(cell: types.CellType) -> list[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from samplers.lab.fingerprint import fingerprint, weights_fingerprint
+from samplers.lab.fingerprint import fingerprint, unseen, weights_fingerprint
 
 
 def _scaled(factor):
@@ -37,6 +37,12 @@ class _Slotted:
 
     def __init__(self, value):
         self.value = value
+
+
+def _config(strength):
+    module = types.ModuleType("other_pack.config")
+    module.STRENGTH = strength
+    return module
 
 
 def _based_on(kind):
@@ -141,3 +147,55 @@ def test_weights_of_any_kind():
     assert weights_fingerprint(reversed(list(weights.items()))) == name
     assert weights_fingerprint({**weights, "a": weights["a"] * 1.01}.items()) != name
     assert weights_fingerprint({**weights, "c": torch.empty(5, device="meta")}.items()) != name
+
+
+def _of_a_pack(source, **read):
+    """The function `patch` of a module of another pack, with its globals."""
+    module = {"__name__": "other_pack", **read}
+    exec(source, module)  # noqa: S102 (the sources are below)
+    return module["patch"]
+
+
+_READS = {
+    "a number": ("def patch(args): return STRENGTH * args", {"STRENGTH": 1.0}, {"STRENGTH": 2.0}),
+    "a dictionary": (
+        "def patch(args): return SETTINGS['of']['k'] * args",
+        {"SETTINGS": {"of": {"k": [1.0]}}},
+        {"SETTINGS": {"of": {"k": [2.0]}}},
+    ),
+    "a tensor": ("def patch(args): return MASK * args", {"MASK": torch.zeros(3)}, {"MASK": torch.ones(3)}),
+    "inside another function": ("def patch(args): return (lambda: STRENGTH * args)()", {"STRENGTH": 1.0}, {"STRENGTH": 2.0}),
+    "by a function beside it": (
+        "def scale(x): return STRENGTH * x\ndef patch(args): return scale(args)",
+        {"STRENGTH": 1.0},
+        {"STRENGTH": 2.0},
+    ),
+    "of a module": (
+        "def patch(args): return config.STRENGTH * args",
+        {"config": _config(1.0)},
+        {"config": _config(2.0)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _READS)
+def test_globals_that_a_patch_reads_count(name):
+    source, one, other = _READS[name]
+    assert fingerprint(_of_a_pack(source, **one)) == fingerprint(_of_a_pack(source, **one))
+    assert fingerprint(_of_a_pack(source, **one)) != fingerprint(_of_a_pack(source, **other))
+    assert fingerprint(_of_a_pack(source, OTHER=1.0, **one)) == fingerprint(_of_a_pack(source, OTHER=2.0, **one)), "it reads none"
+
+
+def test_globals_of_an_object_that_is_called_count():
+    source = "class Patch:\n    def __call__(self, args): return STRENGTH * args\npatch = Patch()"
+    assert fingerprint(_of_a_pack(source, STRENGTH=1.0)) != fingerprint(_of_a_pack(source, STRENGTH=2.0))
+
+
+def test_what_a_patch_reads_and_is_not_seen_is_named():
+    def patcher(patch):
+        return types.SimpleNamespace(model_options={"sampler_post_cfg_function": [patch]}, patches={}, backup={}, model=None)
+
+    source = "def patch(args): return STATE.value * args"
+    assert unseen(patcher(_of_a_pack(source, STATE=_Thing(1)))) == ["patch reads STATE"]
+    assert unseen(patcher(_of_a_pack(source, STATE=1.0))) == []
+    assert unseen(patcher(_scaled(2.0))) == []
