@@ -6,7 +6,7 @@ With y the orthonormal 2-D DCT-II of the image, eps white, and a_t falling faste
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import inf, pi
 
 import numpy as np
@@ -43,6 +43,11 @@ class Blurring(LinearSDE):
     def grid(self) -> tuple[int, int]:
         """A block a frequency: (height, width)."""
         return (self.height, self.width)
+
+    @cached_property
+    def first(self) -> "Blurring":
+        """That of the mean of the image, which is not blurred."""
+        return Blurring(1, 1, self.blur, self.initial_variance)
 
     def drift(self, t: Times) -> np.ndarray:
         """F = d log(a_t) / dt of every frequency."""

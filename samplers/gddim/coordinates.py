@@ -98,8 +98,8 @@ class DenoisedData:
 
     def __init__(self, sde: LinearSDE, kind: str, coordinates: Coordinates, times: list[float], like: torch.Tensor):
         self._coordinates = coordinates
-        back = [sde.transition(0.0, t)[..., :1, :] for t in times]
-        rows = np.stack([np.stack([row, row @ -sde.factor(t, kind)]) for t, row in zip(times, back)])
+        back = sde.transition(0.0, np.array(times))[..., :1, :]
+        rows = np.stack([back, back @ -sde.factor(np.array(times), kind)], axis=1)
         self._rows = _like(rows[..., 0, :], like)  # (times, of u and of eps, *grid, size)
         self._size = sde.size
 

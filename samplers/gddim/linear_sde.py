@@ -41,6 +41,11 @@ class LinearSDE(ABC):
         """Shape of the grid of independent blocks."""
         return ()
 
+    @property
+    def first(self) -> "LinearSDE":
+        """The process of the first block, whose numbers are the clock of all of them."""
+        return self
+
     @abstractmethod
     def drift(self, t: Times) -> np.ndarray:
         """F."""

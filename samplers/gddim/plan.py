@@ -1,5 +1,6 @@
 """gDDIM on any linear diffusion, as a plan for the loop: its weights are matrices, its outputs values of eps."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -13,11 +14,12 @@ from ..plan import MAX_STRENGTH, Plan, Stage, Weight, step_count
 from ..signature import Sigmas
 from ..time_maps import TimeMap
 from ..watch import each
-from .coefficients import contraction, last_weight, noise_factor, step_weights, usable
+from .coefficients import AlongSteps, along_steps, contraction, last_weight, noise_factor, step_weights, usable
 from .isotropic import MAX_LAMBDA, check_degree_and_corrector
 from .linear_sde import KINDS, LinearSDE
 
 _LEAST = 1e-8  # the smallest time above 0
+_HALVINGS = 56  # of an interval of 20 in log t, after which it is shorter than a rounding
 # Plans of blurring diffusion hold matrices of the image's size: 24 MiB for 50 steps of degree 2 on 128 x 128, 49 MiB of RES-3MC.
 # What comes again is the plan of the run before, or of the few that are compared.
 PLANS_KEPT = 4
@@ -99,24 +101,30 @@ def falling_steps(sde: LinearSDE, sigmas: Sequence[float]) -> list[GridStep]:
 @lru_cache(maxsize=16)
 def time_map_of(sde: LinearSDE) -> TimeMap:
     """t -> the mean of the first number of a state that started at 1, and lambda, half its logSNR."""
-    from scipy.optimize import brentq  # noqa: PLC0415 (slow to import)
-
-    def lam(t: float) -> float:
-        return float(half_log_snr(sde, np.array([t]))[0])
-
     return TimeMap(
         name=sde.name,
         sigma_limit=sde.t_max,
-        alpha=lambda t: float(sde.transition(t, 0.0).flat[0]),
-        lam=lam,
-        sigma=lambda value: brentq(lambda t: lam(t) - value, 0.1 * _LEAST, sde.t_max),
+        alpha=lambda t: float(sde.first.transition(t, 0.0).flat[0]),
+        lam=lru_cache(maxsize=4096)(lambda t: float(half_log_snr(sde, np.array([t]))[0])),
+        sigma=lambda lam: float(times_at(sde, np.array([lam]))[0]),
     )
 
 
 def half_log_snr(sde: LinearSDE, t: np.ndarray) -> np.ndarray:
     """Lambda of the first number of the first block, at times t of shape (n,)."""
-    signal, variance = (matrix.reshape(len(t), -1)[:, 0] for matrix in (sde.transition(t, 0.0), sde.covariance(t)))
+    of_first = sde.first.transition(t, 0.0), sde.first.covariance(t)
+    signal, variance = (matrix.reshape(len(t), -1)[:, 0] for matrix in of_first)
     return np.log(signal) - 0.5 * np.log(variance)
+
+
+def times_at(sde: LinearSDE, lams: np.ndarray) -> np.ndarray:
+    """The inverse of `half_log_snr`, by halving an interval of log t."""
+    low, high = np.full(lams.shape, math.log(0.1 * _LEAST)), np.full(lams.shape, math.log(sde.t_max))
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        later = half_log_snr(sde, np.exp(middle)) > lams
+        low, high = np.where(later, middle, low), np.where(later, high, middle)
+    return np.exp(0.5 * (low + high))
 
 
 def _deterministic(
@@ -125,31 +133,32 @@ def _deterministic(
     stages: list[Stage] = []
     history: list[Node] = []  # newest first
     previous: _Step | None = None
+    along = along_steps(sde, [(step.sigma, step.sigma_next) for step in steps if step.sigma_next > 0.0], kind)
     for step in each(steps):
         history.insert(0, (len(stages), step.sigma))
-        predicted = _predicted(sde, step, usable(history, step.sigma, step.sigma_next, degree + 1), kind)
+        predicted = _predicted(along, step, usable(history, step.sigma, step.sigma_next, degree + 1))
         combined = list(zip(predicted.nodes, predicted.weights))
         if corrector == "PEC" and previous is not None:
             carry = sde.transition(step.sigma_next, step.sigma)
-            combined += [(node, carry @ weight) for node, weight in _correction(sde, previous, history[0], kind)]
+            combined += [(node, carry @ weight) for node, weight in _correction(along, previous, history[0])]
         twice = corrector == "PECE" and step.sigma_next > 0.0
         stages.append(_stage(sde, time, step, step.sigma, combined, closes_step=not twice))
         if twice:
-            redone = _predicted(sde, step, [(len(stages), step.sigma_next), *predicted.nodes], kind)
+            redone = _predicted(along, step, [(len(stages), step.sigma_next), *predicted.nodes])
             stages.append(_stage(sde, time, step, step.sigma_next, list(zip(redone.nodes, redone.weights)), closes_step=True))
         previous = predicted
     return stages
 
 
-def _predicted(sde: LinearSDE, step: GridStep, nodes: Sequence[Node], kind: str) -> _Step:
+def _predicted(along: AlongSteps, step: GridStep, nodes: Sequence[Node]) -> _Step:
     if step.sigma_next == 0.0:
-        return _Step(step, [nodes[0]], [last_weight(sde, step.sigma, kind)])
-    return _Step(step, list(nodes), step_weights(sde, [t for _, t in nodes], step.sigma, step.sigma_next, kind))
+        return _Step(step, [nodes[0]], [last_weight(along.sde, step.sigma, along.kind)])
+    return _Step(step, list(nodes), step_weights(along, [t for _, t in nodes], step.sigma, step.sigma_next))
 
 
-def _correction(sde: LinearSDE, previous: _Step, end: Node, kind: str) -> list[tuple[Node, np.ndarray]]:
+def _correction(along: AlongSteps, previous: _Step, end: Node) -> list[tuple[Node, np.ndarray]]:
     """Corrected minus predicted state at the end of a step."""
-    redone = _predicted(sde, previous.grid, [end, *previous.nodes], kind)
+    redone = _predicted(along, previous.grid, [end, *previous.nodes])
     return [*zip(redone.nodes, redone.weights), *((node, -weight) for node, weight in zip(previous.nodes, previous.weights))]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from processes import PROCESSES
 
-from samplers.gddim.coefficients import contraction, lagrange_slope, noise_factor, step_weights
+from samplers.gddim.coefficients import along_steps, contraction, lagrange_slope, noise_factor, step_weights
 from samplers.gddim.linear_sde import transposed
 from samplers.gddim.plan import _planned, gddim_on
 from samplers.interpolation import lagrange
@@ -31,7 +31,7 @@ def by_definition(sde, nodes, s, t, kind):
 def test_step_weights_are_what_they_are_defined_as(name, s, t, count, kind):
     """The form without an inverse agrees with the one with it."""
     sde, nodes = PROCESSES[name], [s * x / NODES[0] for x in NODES[:count]]
-    for ours, defined in zip(step_weights(sde, nodes, s, t, kind), by_definition(sde, nodes, s, t, kind)):
+    for ours, defined in zip(step_weights(along_steps(sde, [(s, t)], kind), nodes, s, t), by_definition(sde, nodes, s, t, kind)):
         np.testing.assert_allclose(ours, defined, rtol=1e-7, atol=2e-9)
 
 
@@ -41,7 +41,9 @@ def test_a_constant_eps_is_carried_exactly(name):
     sde = PROCESSES[name]
     for s, t in STEPS:
         expected = sde.root(t) - sde.transition(t, s) @ sde.root(s)
-        np.testing.assert_allclose(sum(step_weights(sde, [s, 1.1 * s, 1.3 * s], s, t)), expected, atol=1e-13)
+        np.testing.assert_allclose(
+            sum(step_weights(along_steps(sde, [(s, t)]), [s, 1.1 * s, 1.3 * s], s, t)), expected, atol=1e-13
+        )
 
 
 def test_lagrange_polynomials():

@@ -10,7 +10,7 @@ from processes import FITTED, PROCESSES, WIDTH, data, state
 
 from embedded.mixture import GaussianMixture, ring
 from embedded.process_mixture import ProcessMixture
-from samplers.gddim.coefficients import step_weights
+from samplers.gddim.coefficients import along_steps, step_weights
 from samplers.gddim.isotropic import CORRECTORS, gddim_plan
 from samplers.gddim.linear_sde import transposed
 from samplers.gddim.plan import gddim_on, time_map_of
@@ -104,7 +104,7 @@ def test_order(name, degree):
         v = states[-1]
         for i in range(degree, steps):
             nodes, (s, t) = eps[i - degree :], times[i : i + 2].tolist()
-            weights = step_weights(sde, [node for node, _ in nodes], s, t)
+            weights = step_weights(along_steps(sde, [(s, t)]), [node for node, _ in nodes], s, t)
             v = _apply(sde, sde.transition(t, s), v) + sum(_apply(sde, w, e) for w, (_, e) in zip(weights, nodes))
             eps.append((t, model(v, times[i + 1][None])))
         return _distance(v, converged(name))
