@@ -18,6 +18,7 @@ from .reshaping import RESSigmasBlend, RESSigmasResample, RESSigmasSplit
 from .samplers import RESMultistep, RESSingleStep
 from .schedule_route import register_routes
 from .schedules import RESLogSNRCurve, RESLogSNRSchedule
+from .size_shift import RESShiftForSize
 from .stochastic import RESSDE, RESStochasticChurn
 from .toy import DigitsProcessModel, ToyCondition, ToyDecode, ToyLatent, ToyModel
 
@@ -32,7 +33,15 @@ class RESExtension(ComfyExtension):
 
     async def get_node_list(self):
         samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid, RESGDDIM]
-        sigmas = [RESLogSNRSchedule, RESLogSNRCurve, RESSigmasBlend, RESSigmasResample, RESSigmasSplit, RESSigmasPlot]
+        sigmas = [
+            RESLogSNRSchedule,
+            RESLogSNRCurve,
+            RESSigmasBlend,
+            RESSigmasResample,
+            RESSigmasSplit,
+            RESSigmasPlot,
+            RESShiftForSize,
+        ]
         processes = [RESGDDIMTimes, RESGDDIMSample, RESLoadCLD, DigitsProcessModel]
         lab = [RESLabMeasure, RESLabTrace, RESLabCalibrate, RESCalibrated]
         return [*samplers, *sigmas, *processes, *lab, ToyModel, ToyCondition, ToyLatent, ToyDecode]

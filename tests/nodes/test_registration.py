@@ -85,6 +85,7 @@ def test_node_ids_never_change(pack):
     assert set(pack) == {
         "RESMultistep", "RESSingleStep", "RESSDE", "RESStochasticChurn", "RESAdaptive", "RESAdaptiveGrid", "RESGDDIM",
         "RESLogSNRSchedule", "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit", "RESSigmasPlot",
+        "RESShiftForSize",
         "RESToyModel", "RESToyCondition", "RESToyLatent", "RESToyDecode",
         "RESGDDIMTimes", "RESGDDIMSample", "RESLoadCLD", "RESDigitsProcessModel",
         "RESLabMeasure", "RESLabTrace", "RESLabCalibrate", "RESCalibrated",
