@@ -102,7 +102,9 @@ class RESLabMeasure(io.ComfyNode):
                 io.Sampler.Output(tooltip="The sampler of the best pair."),
                 io.Sigmas.Output(tooltip="The SIGMAS of the best pair."),
                 io.Image.Output(display_name="picture", tooltip="Defect against model calls, with a line for every pair."),
-                io.Image.Output(display_name="strip", tooltip="The first item by every pair, beside the converged one."),
+                io.Image.Output(
+                    display_name="strip", tooltip="The first item as a grid, pairs by model calls, beside the converged one."
+                ),
                 io.String.Output(display_name="table", tooltip="The verdict and every number, as Markdown."),
                 io.String.Output(display_name="verdict", tooltip="The best pair and what it saves, in one sentence."),
             ],
@@ -154,7 +156,7 @@ class RESLabMeasure(io.ComfyNode):
         images = _pictures(cells, measurement, decoder(subject.guider.model_patcher, vae), verdict)
         preview = saving.preview(images[0], cls)
         said = [verdict.sentence, *verdict.remarks, *unseen, *saving.warnings]
-        progress.finish("\n".join([verdict.text, *unseen, *saving.warnings]))
+        progress.finish()
         return io.NodeOutput(
             sampler, verdict.best.sigmas.clone(), *images, text, verdict.sentence, ui={**preview, "res_verdict": said}
         )
@@ -169,5 +171,5 @@ def _pictures(cells: list[Cell], measurement: Measurement, decode, verdict: Verd
     """(picture, strip) as IMAGEs."""
     references = measurement.references
     truth = next(iter(references.values())).samples[0]
-    shown = strip(cells, references, lambda cell: decode(cell.first), decode(truth))
+    shown = strip(cells, references, lambda cell: decode(cell.first), decode(truth), verdict)
     return as_image(picture(cells, references, verdict)), as_image(shown)

@@ -82,10 +82,11 @@ class CallProgress:
         self._bar.update_absolute(self._done, self._total, image)
         self._tell(time.monotonic())
 
-    def finish(self, text: str) -> None:
-        """All calls were made: a text in the place of what is left."""
+    def finish(self) -> None:
+        """All calls were made: nothing is left."""
         self._bar.update_absolute(self._total, self._total)
-        send_text(text, self._node)
+        text = f"{self._done} model calls"
+        send_text(f"{self._what}; {text}" if self._what else text, self._node)
 
     def _tell(self, now: float) -> None:
         self._told = now

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ _GREY = "0.75"
 
 
 def picture(cells: Sequence[Cell], references: Mapping[float, Reference], verdict: Verdict | None = None) -> np.ndarray:
-    """Median distances, log-log, the best pair on top; SDE samplers in a panel of their own.
+    """Median distances, log-log, the best pair on top and the baseline dashed; SDE samplers in a panel of their own.
 
     Pairs that are equal at every number of calls are one line. Eight lines are coloured, the others grey.
 
@@ -34,8 +34,8 @@ def picture(cells: Sequence[Cell], references: Mapping[float, Reference], verdic
     groups = [(odes, "defect"), (stochastic, "distance of distributions (SDE)")]
     panels = [(group, label) for group, label in groups if group] or [([], "defect")]
     for axes, (group, label) in zip(np.atleast_1d(figure.subplots(len(panels))), panels):
-        best = verdict.best.pair if verdict is not None and group is odes else ""
-        _draw(axes, group, label, best)
+        named = (verdict.best.pair, verdict.baseline) if verdict is not None and group is odes else ("", "")
+        _draw(axes, group, label, *named)
         if group is odes and odes:
             _draw_floor(axes, reference_of(odes[0], references))
         elif group and (chance := apart_by_chance(next(iter(references.values())))):
@@ -55,7 +55,7 @@ def _draw_floor(axes: "Axes", reference: Reference) -> None:
     missed = "" if reference.converged else f", not to {reference.tolerance:g}"
     text = f"reference agrees to {reference.agreement:.1e}{missed}"
     if reference.floor < low:
-        axes.text(0.99, 0.01, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=12, color="0.4")
+        axes.text(0.01, 0.01, text, transform=axes.transAxes, ha="left", va="bottom", fontsize=12, color="0.4")
         return
     low = min(low, 0.5 * reference.agreement)
     axes.axhspan(low, reference.floor, color="0.9", zorder=0)
@@ -66,21 +66,29 @@ def _draw_floor(axes: "Axes", reference: Reference) -> None:
 
 def _write_at(axes: "Axes", height: float, text: str) -> None:
     transform = axes.get_yaxis_transform()
-    axes.text(0.99, height, text, transform=transform, ha="right", va="bottom", fontsize=12, color="0.4")
+    axes.text(0.01, height, text, transform=transform, ha="left", va="bottom", fontsize=12, color="0.4")
 
 
-def _draw(axes: "Axes", cells: Sequence[Cell], label: str, best: str) -> None:
+def _draw(axes: "Axes", cells: Sequence[Cell], label: str, best: str, baseline: str) -> None:
     from matplotlib.ticker import NullLocator  # noqa: PLC0415 (slow to import)
 
     found = lines(cells)
     equal = {pair: group for group in equal_lines(cells) for pair in group}
-    pairs = sorted(found, key=lambda pair: (pair != best, float(np.mean([log(cell.spread.median) for cell in found[pair]]))))
+    mean = {pair: float(np.mean([log(cell.spread.median) for cell in line])) for pair, line in found.items()}
+    pairs = sorted(found, key=lambda pair: (pair != best, pair != baseline, mean[pair]))
     pairs = [pair for place, pair in enumerate(pairs) if not set(pairs[:place]) & set(equal.get(pair, []))]
     for rank, pair in enumerate(pairs):
-        _draw_line(axes, found[pair], " = ".join([pair, *(other for other in equal.get(pair, []) if other != pair)]), rank, best)
+        _draw_line(
+            axes,
+            found[pair],
+            " = ".join([pair, *(other for other in equal.get(pair, []) if other != pair)]),
+            rank,
+            best,
+            baseline,
+        )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    ticks = sorted({cell.calls for cell in cells})
+    ticks = sorted({cell.budget or cell.calls for cell in cells})
     axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
     axes.tick_params(labelsize=15, which="both")
     axes.xaxis.set_minor_locator(NullLocator())  # those of y get numbers where there is less than a decade
@@ -93,12 +101,13 @@ def _draw(axes: "Axes", cells: Sequence[Cell], label: str, best: str) -> None:
         axes.legend(fontsize=14, loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=2, title=title, frameon=False)
 
 
-def _draw_line(axes: "Axes", line: Sequence[Cell], label: str, rank: int, best: str) -> None:
+def _draw_line(axes: "Axes", line: Sequence[Cell], label: str, rank: int, best: str, baseline: str) -> None:
     calls, medians = [cell.calls for cell in line], [cell.spread.median for cell in line]
     if rank >= _COLOURED:
         axes.plot(calls, medians, color=_GREY, linewidth=1.0, zorder=1)
         return
-    is_best = line[0].pair == best
+    is_best, is_baseline = line[0].pair == best, line[0].pair == baseline
+    style: dict[str, Any] = {"linestyle": "--", "color": "black"} if is_baseline and not is_best else {}
     short = "\n".join(textwrap.wrap(label, 34))
     [drawn] = axes.plot(
         calls,
@@ -108,6 +117,7 @@ def _draw_line(axes: "Axes", line: Sequence[Cell], label: str, rank: int, best: 
         linewidth=5.0 if is_best else 2.5,
         zorder=20 if is_best else 10 - rank,
         label=short,
+        **style,
     )
     if is_best:
         quartiles = [cell.spread.q25 for cell in line], [cell.spread.q75 for cell in line]

@@ -1,6 +1,8 @@
-"""Pictures of the first item by every pair, as a strip."""
+"""Pictures of the first item, as a grid of pairs by model calls."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -8,11 +10,12 @@ from PIL import Image
 from ..figure import DPI, new_figure, pixels
 from .measure import Cell
 from .reference import Reference
-from .verdict import ranked
+from .verdict import Verdict, ranked
 
 _ROWS, _COLUMNS = 10, 6
 _WIDTH = 9.0  # inches, 1080 pixels: readable on a phone held upright
-_GAP, _LINE = 6, 26  # pixels between tiles, and of a line of text above and below them
+_NAMES, _HEADER, _GAP, _LINE = 200, 40, 6, 22  # pixels: the names of rows, those of columns, between tiles, a line below a tile
+_LETTERS = 17  # of a name, a line
 
 
 def strip(
@@ -20,14 +23,18 @@ def strip(
     references: Mapping[float, Reference],
     image_of: Callable[[Cell], np.ndarray],
     truth: np.ndarray,
+    verdict: Verdict | None = None,
 ) -> np.ndarray:
-    """Pictures of the first item: a row a pair, a column a number of calls, the converged solution at the end of each row.
+    """A grid of pictures of the first item: a row for every pair, the best one on top, a column for every number of calls.
+
+    The converged solution is at the end of each row, and below each picture the item's own defect.
 
     Args:
         cells: measured.
         references: by start.
         image_of: of a cell, (height, width, 3) in [0, 1]; asked for those shown, one by one, as a VAE takes its time.
         truth: of the reference.
+        verdict: whose pair comes first.
 
     Returns:
         (height, width, 3), float32 in [0, 1].
@@ -35,29 +42,45 @@ def strip(
     found: dict[str, dict[int, Cell]] = {}
     for cell in cells:
         found.setdefault(cell.pair, {})[cell.budget or cell.calls] = cell
-    order = list(dict.fromkeys(cell.pair for cell in [*ranked(cells, references), *cells]))[:_ROWS]
+    first = [] if verdict is None else [verdict.best]
+    order = list(dict.fromkeys(cell.pair for cell in [*first, *ranked(cells, references), *cells]))[:_ROWS]
     columns = sorted({cell.budget or cell.calls for cell in cells if cell.pair in order})
     columns = [columns[round(i)] for i in np.linspace(0, len(columns) - 1, min(len(columns), _COLUMNS))]
     width = round(_WIDTH * DPI)
-    side = width // (len(columns) + 1) - _GAP
+    side = (width - _NAMES) // (len(columns) + 1) - _GAP
     size = side, max(1, round(side * truth.shape[0] / truth.shape[1]))
-    row_height = size[1] + 2 * _LINE
-    sheet, texts = np.ones((len(order) * row_height, width, 3), np.float32), []
-
-    def place(row: int, column: int, image: np.ndarray, text: str) -> None:
-        top, left = row * row_height + _LINE, column * (side + _GAP)
-        sheet[top : top + size[1], left : left + side] = _resized(image, size)
-        texts.append((left + side / 2, top + size[1] + 2, text, "center"))
-
+    row_height = size[1] + _LINE + _GAP
+    sheet = np.ones((_HEADER + len(order) * row_height, width, 3), np.float32)
+    names = [f"{calls} calls" for calls in columns] + ["converged"]
+    texts = [_Text(_NAMES + i * (side + _GAP) + side / 2, 8, name, 14, "center", True) for i, name in enumerate(names)]
     for row, pair in enumerate(order):
-        texts.append((2, row * row_height + 4, pair, "left"))
-        for column, calls in enumerate(columns):
-            if calls in found[pair]:
-                cell = found[pair][calls]
-                defect = "" if cell.stochastic else f": {float(cell.distances[0]):.2g}"  # the item's own
-                place(row, column, image_of(cell), f"{cell.calls} calls{defect}")
-        place(row, len(columns), truth, "converged")
+        top = _HEADER + row * row_height
+        is_best = verdict is not None and pair == verdict.best.pair
+        texts.append(_Text(4, top + 4, "\n".join(textwrap.wrap(pair, _LETTERS)), 12, "left", is_best))
+        shown = [found[pair].get(calls) for calls in columns]
+        images = [None if cell is None else image_of(cell) for cell in shown] + [truth]
+        below = ["" if cell is None else _below(cell, column) for cell, column in zip(shown, columns)] + [""]
+        for column, (image, text) in enumerate(zip(images, below)):
+            left = _NAMES + column * (side + _GAP)
+            if image is not None:
+                sheet[top : top + size[1], left : left + side] = _resized(image, size)
+            texts.append(_Text(left + side / 2, top + size[1] + 2, text, 11, "center", False))
     return _with_texts(sheet, texts)
+
+
+class _Text(NamedTuple):
+    x: float  # pixels
+    y: float  # of the upper edge
+    text: str
+    size: int
+    align: Literal["left", "center"]
+    bold: bool
+
+
+def _below(cell: Cell, column: int) -> str:
+    """The item's own defect, and the calls where they are not the column's."""
+    parts = [] if cell.stochastic else [f"{float(cell.distances[0]):.2g}"]
+    return ", ".join([*parts, *([f"{cell.calls} calls"] if cell.calls != column else [])])
 
 
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -72,10 +95,11 @@ def _bytes(image: np.ndarray) -> np.ndarray:
     return (np.clip(np.nan_to_num(image), 0.0, 1.0) * 255.0).round().astype(np.uint8)
 
 
-def _with_texts(sheet: np.ndarray, texts: Sequence[tuple[float, float, str, str]]) -> np.ndarray:
-    """A picture with (x, y of the upper edge, text, alignment) on it."""
+def _with_texts(sheet: np.ndarray, texts: Sequence[_Text]) -> np.ndarray:
+    """A picture with texts on it."""
     figure = new_figure(_WIDTH, sheet.shape[0] / DPI, layout=None)
     height, width = sheet.shape[:2]
-    for x, y, text, alignment in texts:
-        figure.text(x / width, 1.0 - y / height, text, fontsize=11 if alignment == "center" else 13, ha=alignment, va="top")
+    for x, y, text, size, align, bold in texts:
+        weight = "bold" if bold else "normal"
+        figure.text(x / width, 1.0 - y / height, text, fontsize=size, ha=align, va="top", fontweight=weight)
     return sheet * pixels(figure)  # matplotlib would take a second for the pictures

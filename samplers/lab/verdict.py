@@ -32,11 +32,13 @@ class Verdict(NamedTuple):
         best: a cell of the pair to take.
         sentence: in one sentence.
         remarks: what limits it.
+        baseline: the pair it was compared with.
     """
 
     best: Cell
     sentence: str
     remarks: tuple[str, ...]
+    baseline: str = ""
 
     @property
     def text(self) -> str:
@@ -159,7 +161,7 @@ class _Judge:
             chosen = min(self._ties(self._first), key=self._above_the_best)
             best = self._nearest[chosen]
             tied = [pair for pair in self._ties(best) if pair != chosen]
-        return Verdict(best, self._sentence(best, tied), tuple(self._remarks(best)))
+        return Verdict(best, self._sentence(best, tied), tuple(self._remarks(best)), self._baseline)
 
     def _ties(self, best: Cell) -> list[str]:
         """The pairs that a cell is not ahead of, its own among them."""

@@ -29,13 +29,13 @@ def test_grids_with_infinite_ends(time):
 
 
 def test_a_trace_with_shares_has_a_panel_more():
-    rows = [Row(step, 1.0 - step / 4, 0.0, 0.1, 0.01, 3.0, 0.5, 1, 2.0, (0.7, 0.3)) for step in range(3)]
+    rows = [Row(step, 1.0 - step / 4, 0.0, 0.1, 0.01, 0.02, 3.0, 0.5, 1, 2.0, (0.7, 0.3)) for step in range(3)]
     higher = trace_picture(rows)
     assert higher.shape == (936, 840, 3) and (higher != trace_picture([row._replace(shares=(0.3, 0.7)) for row in rows])).any()
 
 
 def test_a_trace_with_values_that_are_none():
-    rows = [Row(0, 1.0, float("-inf"), *[float("nan")] * 4, 1, 2.0), Row(1, 0.5, 0.0, 0.1, 0.01, 3.0, 0.5, 1, 2.0)]
+    rows = [Row(0, 1.0, float("-inf"), *[float("nan")] * 5, 1, 2.0), Row(1, 0.5, 0.0, 0.1, 0.01, 0.02, 3.0, 0.5, 1, 2.0)]
     assert trace_picture(rows).shape == (624, 840, 3) and (trace_picture(rows) != trace_picture(rows[:1])).any()
 
 

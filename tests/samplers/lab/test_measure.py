@@ -359,6 +359,11 @@ def test_pictures(store):
         warnings.simplefilter("error")
         strip(cells, measurement.references, lambda cell: tile * math.nan, tile)
     assert shown.shape[1] == 1080 and shown.shape[0] > 8 * 100
+    best = judge(cells, measurement.references, 20)
+    drawn.clear()
+    strip(cells, measurement.references, lambda cell: drawn.append(cell) or tile, tile, best)
+    assert {cell.pair for cell in drawn[:3]} == {best.best.pair}, "on top"
+    assert picture(cells, measurement.references, best).shape == (1200, 1080, 3)
     assert picture([], {}).shape == (1200, 1080, 3)
     broken = [cells[0]._replace(distances=torch.full((8,), math.nan))]
     assert picture(broken, measurement.references).shape[1] == 1080 and "inf" in table(broken, measurement.references, [])
