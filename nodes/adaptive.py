@@ -4,8 +4,8 @@ import comfy.samplers
 from comfy_api.v0_0_2 import io
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 
-from ..samplers.adaptive import ADAPTIVE_SAMPLERS, ATOL, C2, C3, MAX_CALLS, RTOL, AdaptiveInfo, check_tolerances
-from .inputs import number
+from ..samplers.adaptive import ADAPTIVE_SAMPLERS, ATOL, C2, C3, MAX_CALLS, RTOL, AdaptiveInfo
+from .inputs import checked, number
 from .registry import for_host
 
 _CALLS_A_STEP = "Three model calls a step, two more for a step that is tried again."
@@ -32,7 +32,6 @@ def _tolerance_inputs() -> list:
 
 
 def _sampler(sample, **options):
-    check_tolerances(options["rtol"], options["atol"])  # raises before anything is sampled
     return comfy.samplers.KSAMPLER(sample, extra_options=options)
 
 
@@ -57,6 +56,7 @@ class RESAdaptive(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, rtol, atol, max_calls) -> io.NodeOutput:
         """A SAMPLER with the given tolerances."""
         return io.NodeOutput(_sampler(_sample(), rtol=rtol, atol=atol, max_calls=max_calls))
@@ -90,6 +90,7 @@ class RESAdaptiveGrid(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, noise, guider, sigmas, latent_image, rtol, atol, max_calls) -> io.NodeOutput:
         """(LATENT, SIGMAS of the steps taken, model calls)."""
         info = AdaptiveInfo(sigmas.clone(), 0, 0, 0.0)  # of the host's empty grids, on which it calls no sampler

@@ -5,7 +5,7 @@ from comfy_api.v0_0_2 import io
 
 from ..samplers.gddim.isotropic import CORRECTOR, CORRECTORS, DEGREE, MAX_DEGREE, eta_of
 from ..samplers.res import SAMPLERS
-from .inputs import number, s_noise_input
+from .inputs import checked, number, s_noise_input
 from .registry import for_host
 
 
@@ -26,6 +26,7 @@ class RESGDDIM(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, mode) -> io.NodeOutput:
         """A SAMPLER; `mode` holds the choice and its options."""
         return io.NodeOutput(sampler_of(mode))

@@ -1,8 +1,16 @@
-"""Inputs that several nodes have, and choices, so that they are called, limited, explained and refused alike."""
+"""Inputs of nodes: those that several nodes have, and the check of what arrives in them.
 
-from collections.abc import Collection, Mapping
+The host checks what is chosen and typed in a widget, but not what another node gives to it.
+"""
 
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import torch
 from comfy_api.v0_0_2 import io
+
+_MOST_LISTED = 100  # choices in an error
 
 
 def number(name: str, default: float, low: float, high: float, step: float, tooltip: str, **more) -> io.Float.Input:
@@ -48,17 +56,16 @@ def cfg_pp_input(more: str = "") -> io.Boolean.Input:
 
 def shown(value) -> str:
     """A value from outside in an error, short."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"  # Python refuses to print very long ones
     return f"{value!r:.40}" if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"
 
 
 def check_choice(name: str, value, choices: Collection[str]) -> None:
-    """The host checks what is chosen in a widget, but not what another node gives to it.
-
-    Raises:
-        ValueError: the value of the input is none of the choices.
-    """
+    """Raise a ValueError that names the input if its value is none of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {shown(value)}.")
+        listed = ", ".join(choices) if len(choices) <= _MOST_LISTED else f"the {len(choices)} choices of its widget"
+        raise ValueError(f"{name} must be one of {listed}; got {shown(value)}.")
 
 
 def one_of(name: str, value, choices: Mapping[str, object]):
@@ -69,3 +76,100 @@ def one_of(name: str, value, choices: Mapping[str, object]):
     """
     check_choice(name, value, choices)
     return choices[value]
+
+
+def checked(execute: Callable) -> Callable:
+    """Decorates the `execute` of every node: it is called with what `read_inputs` makes of its values."""
+    names = list(inspect.signature(execute).parameters)[1:]
+
+    @functools.wraps(execute)
+    def checked_execute(cls, *args, **kwargs):
+        return execute(cls, **read_inputs(cls.define_schema().inputs, {**dict(zip(names, args)), **kwargs}))
+
+    return checked_execute
+
+
+def read_inputs(declared: Sequence[io.Input], values: Mapping[str, object], prefix: str = "") -> dict:
+    """The values of a node's inputs, each of the type and within the limits that the node declares.
+
+    Args:
+        declared: the inputs of the node's schema.
+        values: by the name of the input; what is left out has a default, and None is no value of an input that has one.
+        prefix: of the names in errors.
+
+    Raises:
+        ValueError: a value has another type than the input, or lies outside of its limits.
+    """
+    result = dict(values)
+    for item in declared:
+        absent = result.get(item.id) is None and item.optional and getattr(item, "default", None) is None
+        if item.id in result and not absent:
+            result[item.id] = _read(prefix + item.id, item, result[item.id])
+    return result
+
+
+def _read(name: str, item: io.Input, value):
+    if isinstance(item, io.DynamicCombo.Input):
+        return _read_dynamic(name, item, value if isinstance(value, Mapping) else {item.id: value})
+    if isinstance(item, io.Combo.Input):
+        return _read_choice(name, value, item.options)
+    if isinstance(item, (io.Int.Input, io.Float.Input)):
+        whole = isinstance(item, io.Int.Input)
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not item.min <= value <= item.max:
+            limits = f"whole number from {item.min} to {item.max}" if whole else f"number from {item.min:g} to {item.max:g}"
+            raise ValueError(f"{name} must be a {limits}, got {shown(value)}.")
+        return value
+    kinds = [_KINDS[kind] for kind in item.get_io_type().split(",")]
+    if not any(is_one(value) for is_one, _ in kinds):
+        raise ValueError(f"{name} must be {' or '.join(words for _, words in kinds)}, got {shown(value)}.")
+    return value
+
+
+def _read_dynamic(name: str, item: io.DynamicCombo.Input, values: Mapping) -> dict:
+    options = {option.key: option.inputs for option in item.options}
+    choice = _read_choice(name, values.get(item.id), options)
+    defaults = {inner.id: inner.default for inner in options[choice]}
+    return {**read_inputs(options[choice], {**defaults, **values}, f"{name}."), item.id: choice}
+
+
+def _read_choice(name: str, value, choices: Collection[str]) -> str:
+    """A choice; a whole number from another node stands for the choice that is written like it."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 64 and str(value) in choices:
+        return str(value)
+    check_choice(name, value, choices)
+    return value
+
+
+def _has(*names: str) -> Callable[[object], bool]:
+    return lambda value: all(hasattr(value, name) for name in names) and not isinstance(value, type)
+
+
+def _is_sigmas(value) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim == 1 and value.is_floating_point()
+
+
+def _is_latent(value) -> bool:
+    samples = value.get("samples") if isinstance(value, dict) else None
+    parts = samples.unbind() if getattr(samples, "is_nested", False) else [samples]
+    return all(isinstance(part, torch.Tensor) and part.ndim > 2 and part.numel() > 0 for part in parts)
+
+
+def _is_conditioning(value) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[1], dict) for pair in value
+    )
+
+
+# type of the host -> what is one, and the words for it
+_KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "STRING": (lambda value: isinstance(value, str), "text"),
+    "BOOLEAN": (lambda value: isinstance(value, bool), "true or false"),
+    "SIGMAS": (_is_sigmas, "SIGMAS, a row of numbers as a scheduler node gives"),
+    "LATENT": (_is_latent, "a LATENT with one picture or more"),
+    "CONDITIONING": (_is_conditioning, "a CONDITIONING"),
+    "MODEL": (_has("get_model_object", "model"), "a MODEL"),
+    "GUIDER": (_has("sample", "model_patcher"), "a GUIDER"),
+    "SAMPLER": (_has("sample"), "a SAMPLER"),
+    "NOISE": (_has("generate_noise", "seed"), "a NOISE"),
+    "VAE": (_has("decode"), "a VAE"),
+}

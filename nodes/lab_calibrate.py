@@ -27,6 +27,7 @@ from ..samplers.res import Sampler
 from ..samplers.time_maps import FLOW
 from .figures import as_image, check_matplotlib
 from .host import sigma_range, time_map
+from .inputs import checked
 from .lab_files import Saving, check_writable
 from .lab_progress import CallProgress, duration, node_id, send_text
 from .lab_subject import CATEGORY, Subject, subject_inputs
@@ -102,6 +103,7 @@ class RESLabCalibrate(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, latent_image, seed, sigmas, pilots, name, move_grid=False, effort=EFFORTS[0]) -> io.NodeOutput:
         """SAMPLER, SIGMAS, report and picture.
 
@@ -168,6 +170,7 @@ class RESCalibrated(io.ComfyNode):
         return os.stat(path).st_mtime_ns if path else file
 
     @classmethod
+    @checked
     def execute(cls, file, model=None) -> io.NodeOutput:
         """SAMPLER and SIGMAS.
 

@@ -14,6 +14,7 @@ from ..samplers.lab.verdict import Verdict, judge
 from ..samplers.res import METHODS
 from .figures import as_image, check_matplotlib
 from .host import sigma_range, time_map
+from .inputs import checked
 from .lab_entries import baseline_pair, sampler_entries, schedules
 from .lab_entries import best_at as read_best_at
 from .lab_entries import budgets as read_budgets
@@ -111,6 +112,7 @@ class RESLabMeasure(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls, model, latent_image, seed, samplers, schedulers, budgets, best_at=0, tolerance=TOLERANCE, reference_calls=CAP,
         filename_prefix="res_lab/measure", fresh=False, vae=None, baseline="", **wired,

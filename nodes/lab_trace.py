@@ -12,6 +12,7 @@ from ..samplers.lab.trace_picture import picture
 from .calls import chooses_own_grid, with_shares
 from .figures import as_image, check_matplotlib
 from .host import prompt_server, time_map
+from .inputs import checked
 from .lab_files import Saving, check_writable, output_stem, write_csv
 from .lab_progress import node_id, workflow_id
 from .lab_subject import CATEGORY, Subject, filename_input, subject_inputs
@@ -48,6 +49,7 @@ class RESLabTrace(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, latent_image, seed, sampler, sigmas, filename_prefix) -> io.NodeOutput:
         """(LATENT, IMAGE of shape (1, height, width, 3), STRING); the CSV is written for a run that is broken off too.
 

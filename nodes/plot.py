@@ -11,7 +11,7 @@ from ..samplers.grid_picture import picture
 from ..samplers.time_maps import TimeMap
 from .figures import as_image, check_matplotlib
 from .host import time_map
-from .inputs import check_choice
+from .inputs import checked
 from .lab_files import Saving
 
 _AXES = ("auto", "logSNR", "sigma")
@@ -48,6 +48,7 @@ class RESSigmasPlot(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, sigmas, sigmas_b=None, sigmas_c=None, sigmas_d=None, model=None, axis="auto") -> io.NodeOutput:
         """IMAGE of shape (1, height, width, 3).
 
@@ -55,7 +56,6 @@ class RESSigmasPlot(io.ComfyNode):
             ValueError: logSNR without a model, or SIGMAS that are no grid of the model.
             RuntimeError: matplotlib is not installed.
         """
-        check_choice("axis", axis, _AXES)
         if axis == "logSNR" and model is None:
             raise ValueError("axis is 'logSNR' and no model is connected; connect the one the SIGMAS are for, or choose 'sigma'.")
         time = None if model is None else time_map(model.get_model_object("model_sampling"))

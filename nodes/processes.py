@@ -11,7 +11,7 @@ from ..samplers.gddim.cld import CLD
 from ..samplers.gddim.times import time_grid
 from ..samplers.schedules import denoise_tail
 from .gddim import mode_input, sampler_of
-from .inputs import denoise_input, number, steps_input
+from .inputs import checked, denoise_input, number, steps_input
 from .process_model import ProcessSampling, check_unpatched, process_model
 
 _CATEGORY = "RES/gDDIM"
@@ -59,6 +59,7 @@ class RESGDDIMTimes(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, steps, denoise, power, t_min) -> io.NodeOutput:
         """SIGMAS of shape (steps + 1,); empty where denoise is 0."""
         sde = process_sampling_of(model).sde
@@ -101,6 +102,7 @@ class RESGDDIMSample(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, noise_seed, cfg, positive, negative, sigmas, latent_image, mode) -> io.NodeOutput:
         """LATENT; `mode` holds the choice and its options."""
         process_sampling_of(model)
@@ -133,6 +135,7 @@ class RESLoadCLD(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, file) -> io.NodeOutput:
         """A MODEL for latents of the size the network was trained on."""
         path = DIGITS_CLD if file == _EMBEDDED else folder_paths.get_full_path_or_raise(_FOLDER, file)

@@ -4,7 +4,7 @@ from comfy_api.v0_0_2 import io
 
 from ..samplers.reshaping import blend, resample, split
 from .host import time_map
-from .inputs import number, steps_input
+from .inputs import checked, number, steps_input
 
 _MODEL_TOOLTIP = "The model the SIGMAS are for. Only its kind counts: logSNR is another function of sigma on flow models."
 
@@ -35,6 +35,7 @@ class RESSigmasBlend(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, sigmas_a, sigmas_b, weight) -> io.NodeOutput:
         """SIGMAS as long as sigmas_a."""
         return io.NodeOutput(blend(sigmas_a, sigmas_b, weight, _time(model)))
@@ -61,6 +62,7 @@ class RESSigmasResample(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, sigmas, steps) -> io.NodeOutput:
         """SIGMAS of shape (steps + 1,)."""
         return io.NodeOutput(resample(sigmas, steps, _time(model)))
@@ -106,13 +108,12 @@ class RESSigmasSplit(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, sigmas, at) -> io.NodeOutput:
         """Two SIGMAS; the last of one is the first of the other. `at` holds the choice and its value."""
         sampling = model.get_model_object("model_sampling")
         time = time_map(sampling)
         if at["at"] == "percent":
-            if not 0.0 <= at["percent"] <= 1.0:  # the host's check of a widget's range lets NaN pass
-                raise ValueError(f"percent must be between 0 and 1, got {at['percent']!r}.")
             sigma = float(sampling.percent_to_sigma(at["percent"]))
         else:
             sigma = at["sigma"] if at["at"] == "sigma" else time.sigma(at["logsnr"] / 2.0)

@@ -20,7 +20,7 @@ from ..samplers.res import (
 )
 from ..samplers.tableaus import MIN_NODE, res_2s, res_3s
 from ..samplers.time_maps import FLOW, FLOW_LOG_SIGMA
-from .inputs import cfg_pp_input, number, one_of
+from .inputs import cfg_pp_input, checked, number
 from .registry import for_host
 
 _ORDERS = {"auto": None, "1": 1, "2": 2, "3": 3, "4": 4}
@@ -84,7 +84,7 @@ def _node_input(name, default, ordinal):
 
 def _sampler(sampler, flow_variable, **options):
     automatic = FLOW if sampler.cfg_pp else sampler.flow_time
-    flow_time = one_of("flow_variable", flow_variable, {"auto": automatic, **_FLOW_TIMES})
+    flow_time = {"auto": automatic, **_FLOW_TIMES}[flow_variable]
     if sampler.cfg_pp and flow_time is not FLOW:
         raise ValueError(f"flow_variable must be auto or logsnr where cfg_pp is on, got {flow_variable}.")
     return io.NodeOutput(comfy.samplers.KSAMPLER(for_host(sampler._replace(flow_time=flow_time)), extra_options=options))
@@ -143,9 +143,10 @@ class RESMultistep(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, order, corrector, interpolation, start, flow_variable, cfg_pp=False) -> io.NodeOutput:
         """A SAMPLER; `interpolation` holds the choice and its last_step, or data_scale, power and eps_share."""
-        order = one_of("order", str(order), _ORDERS)
+        order = _ORDERS[order]
         if order is None:
             return _sampler(METHODS["exp_res_cfg_pp" if cfg_pp else "exp_res"], flow_variable)
         options = {"order": order, "start": start, **interpolation}
@@ -186,6 +187,7 @@ class RESSingleStep(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, stages, flow_variable, cfg_pp=False) -> io.NodeOutput:
         """A SAMPLER with the given nodes; `stages` holds the choice and its c2 and c3."""
         name, tableau, nodes = _SINGLE_STEP[stages["stages"]]

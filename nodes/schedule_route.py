@@ -20,7 +20,7 @@ from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE
 from .calls import calls_on, samplers_with_known_calls
 from .host import prompt_server
-from .inputs import check_choice, one_of, shown
+from .inputs import one_of, read_inputs, shown
 from .model_kinds import NONE, SD, of_kind
 from .schedules import RESLogSNRCurve, RESLogSNRSchedule
 
@@ -99,7 +99,8 @@ def grid(body: bytes) -> dict:
     if not isinstance(request, dict) or not isinstance(request.get("inputs"), dict):
         raise ValueError("the body must be an object with the node's id in 'node' and its widgets' values in 'inputs'.")
     node = one_of("node", request.get("node"), _NODES)
-    inputs = _inputs([i for i in node.define_schema().inputs if i.id != "model"], dict(request["inputs"]))
+    declared = [i for i in node.define_schema().inputs if i.id != "model"]
+    inputs = read_inputs(declared, _inputs(declared, dict(request["inputs"])))
     without_model = inputs.pop("without_model")
     time, of_model = _model(request.get("model"), without_model)
     if inputs["denoise"] > 0.0 and inputs["steps"] / inputs["denoise"] > MAX_GRID:
@@ -148,7 +149,7 @@ def _timesteps(levels) -> tuple[float, ...]:
 
 
 def _inputs(declared: list, values: dict, prefix: str = "") -> dict:
-    """Values as the host gives them to a node, checked against the inputs it declares; uses up `values`."""
+    """Values as the host gives them to a node, for the inputs it declares; uses up `values`."""
     result = {}
     for item in declared:
         name = prefix + item.id
@@ -157,27 +158,10 @@ def _inputs(declared: list, values: dict, prefix: str = "") -> dict:
             option = one_of(name, values.pop(name, item.options[0].key), options)
             result[item.id] = {item.id: option.key, **_inputs(option.inputs, values, f"{name}.")}
         else:
-            result[item.id] = _value(name, item, values.pop(name, item.default))
+            result[item.id] = values.pop(name, item.default)
     if not prefix and values:
         raise ValueError(f"there is no input {shown(next(iter(values)))} with these choices; remove it.")
     return result
-
-
-def _value(name: str, item, value):
-    if isinstance(item, io.Combo.Input):
-        check_choice(name, value, item.options)
-        return value
-    if isinstance(item, io.String.Input):
-        if not isinstance(value, str):
-            raise ValueError(f"{name} must be text, got {shown(value)}.")
-        return value
-    if isinstance(item, io.Boolean.Input):
-        if not isinstance(value, bool):
-            raise ValueError(f"{name} must be true or false, got {shown(value)}.")
-        return value
-    if isinstance(item, io.Int.Input) and not isinstance(value, int):
-        raise ValueError(f"{name} must be a whole number, got {shown(value)}.")
-    return _number(name, value, item.min, item.max)
 
 
 def _number(name: str, value, low: float, high: float):

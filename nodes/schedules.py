@@ -9,7 +9,7 @@ from ..samplers.schedules import DIRECTIONS, SigmaRange, denoise_tail, directed,
 from ..samplers.spacings import SPACINGS
 from ..samplers.time_maps import TimeMap
 from .host import sigma_range, time_map
-from .inputs import denoise_input, number, steps_input
+from .inputs import checked, denoise_input, number, steps_input
 from .model_kinds import of_kind, without_model_input
 
 _FIRST = {"spacing": next(iter(SPACINGS))}  # with its defaults
@@ -162,6 +162,7 @@ class RESLogSNRSchedule(_Schedule):
         )
 
     @classmethod
+    @checked
     def execute(
         cls, model=None, steps=20, denoise=1.0, spacing=_FIRST, direction=DIRECTIONS[0], composition=0.5, range=None,
         without_model=None, follow_shift=True,
@@ -203,6 +204,7 @@ class RESLogSNRCurve(_Schedule):
         )
 
     @classmethod
+    @checked
     def execute(
         cls, model=None, steps=20, denoise=1.0, curve=STRAIGHT, direction=DIRECTIONS[0], composition=0.5, range=None,
         without_model=None, follow_shift=True,

@@ -3,7 +3,7 @@
 from comfy_api.v0_0_2 import io
 
 from ..samplers.size_shift import SHIFT_AT_1024, shift_for
-from .inputs import number
+from .inputs import checked, number
 from .lab_progress import node_id, send_text
 
 
@@ -38,6 +38,7 @@ class RESShiftForSize(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @checked
     def execute(cls, width, height, shift_at_1024) -> io.NodeOutput:
         """The shift, and a sentence."""
         shift = shift_for(width, height, shift_at_1024)

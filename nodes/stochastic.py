@@ -7,7 +7,7 @@ from ..samplers.churn import Churn
 from ..samplers.res import METHODS, NOISES, Sampler
 from ..samplers.stochastic import SOLVERS, sample_res_churn
 from .host import model_sampling_of, sigma_range
-from .inputs import cfg_pp_input, check_choice, number, one_of, s_noise_input
+from .inputs import cfg_pp_input, checked, number, s_noise_input
 from .registry import for_host
 
 _SDE = {"exp_res": "exp_res_sde", "2m": "exp_res_2m_sde", "2s": "exp_res_2s_sde", "3s": "exp_res_3s_sde"}
@@ -62,9 +62,10 @@ class RESSDE(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, method, eta, s_noise, noise=NOISES[0], cfg_pp=False) -> io.NodeOutput:
         """A SAMPLER with the given noise."""
-        sampler = for_host(METHODS[one_of("method", method, _SDE)]._replace(cfg_pp=cfg_pp))
+        sampler = for_host(METHODS[_SDE[method]]._replace(cfg_pp=cfg_pp))
         options = {"eta": eta, "s_noise": s_noise, "noise": noise, "cfg_pp": cfg_pp}
         return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options=options))
 
@@ -103,11 +104,11 @@ class RESStochasticChurn(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, solver, s_churn, s_tmin, s_tmax, s_noise) -> io.NodeOutput:
         """A SAMPLER with the given churn."""
         churn = {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
         Churn(**churn)  # raises before anything is sampled
-        check_choice("solver", solver, SOLVERS)
         sampler = for_host(Sampler(_within_model, METHODS[solver].flow_time, stochastic=True))
         return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"solver": solver, **churn}))
 

@@ -12,7 +12,7 @@ from ..embedded.mixture import GaussianMixture
 from ..samplers.gddim.blurring import Blurring
 from ..samplers.gddim.cld import CLD
 from ..samplers.gddim.linear_sde import KINDS as PROCESS_KINDS
-from .inputs import check_choice, number, one_of
+from .inputs import checked, number
 from .process_model import mixture_process_model
 from .toy_model import KINDS, mixture_model
 
@@ -74,9 +74,10 @@ class ToyModel(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @checked
     def execute(cls, data, kind, width) -> io.NodeOutput:
         """A MODEL for latents of the data's shape; `kind` holds the choice and a flow model's shift."""
-        chosen = one_of("data", data, _DATA)
+        chosen = _DATA[data]
         return io.NodeOutput(mixture_model(chosen.mixture(width), kind["kind"], kind.get("shift", 1.0), chosen.shape[0]))
 
 
@@ -111,6 +112,7 @@ class DigitsProcessModel(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    @checked
     def execute(cls, process, width) -> io.NodeOutput:
         """A MODEL for latents of shape (batch, 1, 8, 8); `process` holds the choice and its parameters."""
         mixture = digits.digits(width)
@@ -142,10 +144,10 @@ class ToyCondition(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, data) -> io.NodeOutput:
         """CONDITIONING with a weight per class, shape (1, 1, classes); `data` holds the choice and the class."""
-        classes = one_of("data", data["data"], _DATA).classes
-        check_choice("class", data["class"], (_ANY, *classes))
+        classes = _DATA[data["data"]].classes
         chosen = [data["class"] in (_ANY, name) for name in classes]
         return io.NodeOutput([[torch.tensor(chosen, dtype=torch.float32)[None, None], {}]])
 
@@ -170,10 +172,11 @@ class ToyLatent(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, data, batch_size) -> io.NodeOutput:
         """LATENT of zeros, shape (batch_size, channels, height, width)."""
         device = comfy.model_management.intermediate_device()
-        return io.NodeOutput({"samples": torch.zeros(batch_size, *one_of("data", data, _DATA).shape, device=device)})
+        return io.NodeOutput({"samples": torch.zeros(batch_size, *_DATA[data].shape, device=device)})
 
 
 class ToyDecode(io.ComfyNode):
@@ -204,6 +207,7 @@ class ToyDecode(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, samples, columns, size) -> io.NodeOutput:
         """IMAGE of shape (1, height, width, 3): tiles of about `size` pixels."""
         latents = samples["samples"]

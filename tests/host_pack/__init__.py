@@ -1,5 +1,6 @@
 """Nodes the server tests need: count model calls, make latents and sigmas, report results."""
 
+import ast
 import hashlib
 import sys
 import time
@@ -110,6 +111,19 @@ class Number(io.ComfyNode):
         return io.NodeOutput(int(value), value)
 
 
+class Anything(io.ComfyNode):
+    """Any value of Python, for inputs of any type."""
+
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.String.Input("value")]
+        return io.Schema(node_id="TestAnything", category="test", inputs=inputs, outputs=[io.AnyType.Output()])
+
+    @classmethod
+    def execute(cls, value):
+        return io.NodeOutput(ast.literal_eval(value))
+
+
 class RealDigits(io.ComfyNode):
     """The first digits of the data, with their lower halves masked on demand."""
 
@@ -206,6 +220,7 @@ class TestExtension(ComfyExtension):
             UnknownSampling,
             Sigmas,
             Number,
+            Anything,
             RealDigits,
             NetworkModel,
             NetworkCondition,

@@ -92,8 +92,8 @@ def test_calls_are_in_the_log(pack, parts, caplog):
 
 @pytest.mark.parametrize("options, match", [({"rtol": 0.0}, "rtol must be"), ({"atol": -1.0}, "atol must be")])
 @pytest.mark.parametrize("node", ["RESAdaptive", "RESAdaptiveGrid"])
-def test_tolerances_out_of_range(pack, node, options, match):
-    wires = [None] * 4 if node == "RESAdaptiveGrid" else []
+def test_tolerances_out_of_range(pack, parts, node, options, match):
+    wires = parts("eps") if node == "RESAdaptiveGrid" else []
     with pytest.raises(ValueError, match=match):
         pack[node].execute(*wires, **{**_DEFAULTS, **options})
 
@@ -189,9 +189,9 @@ def test_widgets_out_of_range(server, name, value):
 @pytest.mark.parametrize(
     "name, output, value, message",
     [
-        ("rtol", 1, 0.0, "rtol must be a finite number above 0, got 0.0"),
-        ("atol", 1, -1.0, "atol must be a finite number above 0, got -1.0"),
-        ("max_calls", 0, 3, "max_calls must be 4 or more to reach the end of these sigmas, got 3"),
+        ("rtol", 1, 0.0, "rtol must be a number from 1e-05 to 1, got 0.0"),
+        ("atol", 1, -1.0, "atol must be a number from 1e-05 to 1, got -1.0"),
+        ("max_calls", 0, 3, "max_calls must be a whole number from 4 to 10000, got 3"),
     ],
 )
 def test_bad_values_through_a_link(server, name, output, value, message):

@@ -47,14 +47,17 @@ def test_values_out_of_range(server):
 @pytest.mark.parametrize(
     "inputs, message",
     [
-        ({"mode": "stochastic", "mode.lambda": ["number", 1], "mode.s_noise": 1.0}, "lambda must be between 0 and 10, got -1.0"),
+        (
+            {"mode": "stochastic", "mode.lambda": ["number", 1], "mode.s_noise": 1.0},
+            "mode.lambda must be a number from 0 to 3, got -1.0",
+        ),
         (
             {"mode": "stochastic", "mode.lambda": 1.0, "mode.s_noise": ["number", 1]},
-            "s_noise must be between 0 and 100, got -1.0",
+            "mode.s_noise must be a number from 0 to 10, got -1.0",
         ),
         (
             {"mode": "deterministic", "mode.degree": ["number", 0], "mode.corrector": "none"},
-            "degree must be 0, 1, 2 or 3, got -1",
+            "mode.degree must be a whole number from 0 to 3, got -1",
         ),
     ],
     ids=["lambda", "s_noise", "degree"],

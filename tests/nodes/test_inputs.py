@@ -1,10 +1,125 @@
-"""Choices that reach a node from another one, which the host does not check."""
+"""What reaches a node from another one, which the host does not check: every input of every node refuses it by name."""
+
+import math
+import sys
+import time
 
 import pytest
 import torch
+from prompts import execution_error, graph_of, report
 
 pytestmark = pytest.mark.host
 
+HOSTILE = [
+    None, True, False, -1, 0, 1, 2**31, 4_000_000_000, 10**400, 10**5000, -(10**400), 0.5, -0.0, 1e-320, 1e308, math.nan,
+    math.inf, -math.inf, 1j, "", "x", "0", "nan", "\ud800", "a" * 100_000, b"x", [], [1], (), {}, {"x": 1}, {"samples": None},
+    [[None, None]], {"samples": torch.zeros(0, 1, 8, 8)}, {"samples": torch.zeros(())}, {"samples": torch.zeros(4)},
+    {"samples": "x"}, object(), int, torch.tensor(1.0), torch.tensor([[1.0, 0.0]]), torch.tensor([1, 0]),
+    torch.tensor([1.0 + 1j]), torch.zeros(()), len,
+]  # fmt: skip
+_SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.03, 0.0])
+
+
+def _widget(item):
+    """A value that the input takes."""
+    from comfy_api.v0_0_2 import io
+
+    if isinstance(item, io.DynamicCombo.Input):
+        option = item.options[0]
+        return {item.id: option.key, **{inner.id: _widget(inner) for inner in option.inputs}}
+    return item.options[0] if isinstance(item, io.Combo.Input) else item.default
+
+
+@pytest.fixture
+def valid(pack, host):
+    """valid(node) -> values of all its inputs, none of which is optional here."""
+    import comfy.samplers
+    from comfy_extras.nodes_custom_sampler import CFGGuider, Noise_RandomNoise
+
+    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
+    process = pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
+    condition = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
+    wires = {
+        "MODEL": model, "SIGMAS": _SIGMAS, "LATENT": {"samples": torch.zeros(1, 1, 8, 8)}, "CONDITIONING": condition,
+        "SAMPLER": comfy.samplers.ksampler("euler"), "NOISE": Noise_RandomNoise(0), "VAE": None,
+        "GUIDER": CFGGuider.execute(model, condition, condition, 2.0).result[0],
+    }  # fmt: skip
+
+    def values(node):
+        found = {}
+        for item in pack[node].define_schema().inputs:
+            kind = item.get_io_type().split(",")[0]
+            found[item.id] = wires[kind] if kind in wires else _widget(item)
+        if node.startswith("RESGDDIM") and "model" in found:
+            found["model"] = process
+        return found
+
+    return values
+
+
+@pytest.fixture
+def check(pack):
+    """check(node, values): what its `execute` starts with."""
+    inputs = next(m for name, m in sys.modules.items() if name.endswith(".nodes.inputs"))
+    return lambda node, values: inputs.read_inputs(pack[node].define_schema().inputs, values)
+
+
+def _ways(value, hostile):
+    """In the place of a value, and of each part of one."""
+    yield hostile
+    if isinstance(value, dict) and "samples" not in value:
+        for key in value:
+            yield {**value, key: hostile}
+
+
+def test_every_node_checks_its_inputs_first(pack, valid):
+    """What must not be there ends in an error that names the input, at once and before anything is done."""
+    for node in pack:
+        values = valid(node)
+        for name in values:
+            for wrong in _ways(values[name], object()):
+                begun = time.monotonic()
+                with pytest.raises(ValueError, match=f"^{name}(\\.\\w+)? must be .*; got a|^{name}(\\.\\w+)? must be .*, got a"):
+                    pack[node].execute(**{**values, name: wrong})
+                assert time.monotonic() - begun < 1.0, (node, name)
+
+
+def test_hostile_values_are_taken_or_refused_by_name(pack, valid, check):
+    for node in pack:
+        values = valid(node)
+        check(node, values)
+        for name in values:
+            for hostile in HOSTILE:
+                for wrong in _ways(values[name], hostile):
+                    try:
+                        check(node, {**values, name: wrong})
+                    except ValueError as error:
+                        assert str(error).startswith(name) and len(str(error)) < 1000, (node, name, str(error)[:200])
+
+
+# what a node is quick to do even with all that its check lets through
+QUICK = [
+    "RESAdaptive", "RESGDDIM", "RESMultistep", "RESSDE", "RESSingleStep", "RESStochasticChurn", "RESToyCondition", "RESToyLatent",
+    "RESToyDecode", "RESLogSNRSchedule", "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit",
+    "RESGDDIMTimes", "RESToyModel", "RESDigitsProcessModel", "RESLoadCLD", "RESCalibrated",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("node", QUICK)
+def test_hostile_values_end_in_no_other_error(pack, valid, node):
+    """Also what the check of types and limits cannot know: the node says it in a sentence."""
+    values = valid(node)
+    for name in values:
+        for hostile in HOSTILE:
+            for wrong in _ways(values[name], hostile):
+                try:
+                    pack[node].execute(**{**values, name: wrong})
+                except (ValueError, FileNotFoundError) as error:
+                    assert 10 < len(str(error)) < 1000, (name, error)
+
+
+_DIGIT, _NOTHING = ({"samples": torch.zeros(batch, 1, 8, 8)} for batch in (1, 0))
+_ALPHA = {"interpolation": "alpha"}
 _REFUSED = {
     "method must be one of exp_res, 2m, 2s, 3s; got '4s'": ("RESSDE", ("4s", 1.0, 1.0)),
     "method must be one of exp_res, 2m, 2s, 3s; got a list": ("RESSDE", ([], 1.0, 1.0)),
@@ -14,13 +129,70 @@ _REFUSED = {
     "data must be one of emoji, digits; got 'photos'": ("RESToyModel", ("photos", {"kind": "eps"}, 0.1)),
     "data must be one of emoji, digits; got None": ("RESToyLatent", (None, 1)),
     "data must be one of emoji, digits; got 'faces'": ("RESToyCondition", ({"data": "faces", "class": "any"},)),
-    "class must be one of any, 0, .*; got '10'": ("RESToyCondition", ({"data": "digits", "class": "10"},)),
-    "class must be one of any, faces, .*; got '7'": ("RESToyCondition", ({"data": "emoji", "class": "7"},)),
-}
+    "data.class must be one of any, 0, .*; got '10'": ("RESToyCondition", ({"data": "digits", "class": "10"},)),
+    "data.class must be one of any, faces, .*; got '7'": ("RESToyCondition", ({"data": "emoji", "class": "7"},)),
+    "batch_size must be a whole number from 1 to 4096, got 0": ("RESToyLatent", ("digits", 0)),
+    "batch_size must be a whole number from 1 to 4096, got 2.0": ("RESToyLatent", ("digits", 2.0)),
+    "columns must be a whole number from 1 to 64, got 0": ("RESToyDecode", (_DIGIT, 0, 64)),
+    "columns .* got an integer of 1329 bits": ("RESToyDecode", (_DIGIT, 10**400, 64)),
+    "samples must be a LATENT with one picture or more, got a dict": ("RESToyDecode", (_NOTHING, 8, 64)),
+    "corrector must be true or false, got 4000000000": ("RESMultistep", (2, 4 * 10**9, _ALPHA, "low order", "auto")),
+    "eta must be a number from 0 to 10, got nan": ("RESSDE", ("2m", math.nan, 1.0)),
+    "max_calls must be a whole number from 4 to 10000, got True": ("RESAdaptive", (0.05, 0.01, True)),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("message", _REFUSED)
-def test_what_is_no_choice_is_refused_by_name(pack, message):
+def test_what_is_refused_is_named(pack, message):
     node, values = _REFUSED[message]
     with pytest.raises(ValueError, match=message):
         pack[node].execute(*values)
+
+
+def test_a_whole_number_is_the_choice_that_is_written_like_it(pack):
+    """As from a node that counts classes, stages or orders."""
+    written, counted = (pack["RESToyCondition"].execute({"data": "digits", "class": c}).result[0][0][0] for c in ("7", 7))
+    assert torch.equal(written, counted) and written.sum() == 1.0
+    assert pack["RESSingleStep"].execute({"stages": 2, "c2": 0.5}, "auto").result
+
+
+def test_parameters_of_a_choice_have_defaults(pack):
+    assert torch.equal(
+        *(pack["RESToyCondition"].execute({"data": "digits", **c}).result[0][0][0] for c in ({}, {"class": "any"}))
+    )
+
+
+WIRED = {
+    "RESToyDecode": ({"samples": ["latent", 0], "size": 64}, "columns", 0, "columns must be a whole number from 1 to 64, got 0"),
+    "RESToyLatent": ({"data": "digits"}, "batch_size", 0, "batch_size must be a whole number from 1 to 4096, got 0"),
+    "RESMultistep": (
+        {
+            "order": "2", "interpolation": "lambda", "interpolation.last_step": "denoised", "start": "low order",
+            "flow_variable": "auto",
+        },
+        "corrector", 4_000_000_000, "corrector must be true or false, got 4000000000",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("node", WIRED)
+def test_on_a_server_by_wire(server, node):
+    inputs, name, value, message = WIRED[node]
+
+    def call():
+        run, graph = graph_of()
+        graph["value"] = {"class_type": "TestAnything", "inputs": {"value": repr(value)}}
+        graph["node"] = {"class_type": node, "inputs": {**inputs, name: ["value", 0]}}
+        sampler = {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}}
+        graph["sampler"], graph["sigmas"] = sampler, {"class_type": "TestSigmas", "inputs": {"values": "10 1 0"}}
+        common = {"model": ["model", 0], "add_noise": True, "noise_seed": 1, "cfg": 1.0, "sigmas": ["sigmas", 0]}
+        common |= {"positive": ["positive", 0], "negative": ["negative", 0]}
+        of_node = {"RESMultistep": "sampler", "RESToyLatent": "latent_image"}.get(node)
+        wires = {"sampler": ["sampler", 0], "latent_image": ["latent", 0], **({of_node: ["node", 0]} if of_node else {})}
+        graph["sample"] = {"class_type": "SamplerCustom", "inputs": {**common, **wires}}
+        if not of_node:
+            graph["shown"] = {"class_type": "PreviewImage", "inputs": {"images": ["node", 0]}}
+            return server.run({name: graph[name] for name in ("latent", "value", "node", "shown")})
+        return report(server, run, graph, ["sample", 0])
+
+    assert message in execution_error(server, call)

@@ -138,9 +138,9 @@ def test_bad_sigmas_are_refused(pack, folder):
 
 
 def test_the_folder_keeps_its_files_to_itself(pack, folder):
-    """A path that leaves it is not found."""
+    """A path that leaves it is none of its files."""
     (folder.parent / "outside.json").write_text("{}")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError, match="file must be one of .*; got '../outside.json'"):
         pack["RESCalibrated"].execute("../outside.json")
 
 

@@ -152,7 +152,7 @@ def test_every_sampler_of_the_host_can_be_measured_or_says_why_not(parts, measur
         ({"budgets": " , "}, "budgets is empty"),
         ({"budgets": "9" * 400}, "budgets must be"),
         ({"tolerance": 0.0}, "tolerance must be"),
-        ({"reference_calls": 10}, "reference_calls must be 96"),
+        ({"reference_calls": 10}, "reference_calls must be a whole number from 96"),
         ({"filename_prefix": "../../away"}, "filename_prefix"),
         ({"filename_prefix": "/tmp/away"}, "filename_prefix"),
         ({"sigmas_1": torch.tensor([1.0])}, "sigmas_1 gives 1 sigmas"),

@@ -205,9 +205,9 @@ def test_blurring_without_blur_is_vp(pack, sample):
         ({"sigmas": torch.tensor([14.6, 1.0, 0.0])}, r"sigmas\[0\] is 14.6\d*, but a CLD model ends at sigma 1"),
         ({"sigmas": torch.tensor([1.0, -0.1])}, r"sigmas\[1\] is -0.1"),
         ({"sigmas": torch.tensor([0.1, 0.5])}, "sigmas rise from 0.1 to 0.5"),
-        ({"mode": {**STOCHASTIC, "lambda": -0.5}}, "lambda must be between 0 and 10, got -0.5"),
-        ({"mode": {**STOCHASTIC, "s_noise": -0.5}}, "s_noise must be between 0 and 100, got -0.5"),
-        ({"mode": {**DETERMINISTIC, "degree": 4}}, "degree must be 0, 1, 2 or 3, got 4"),
+        ({"mode": {**STOCHASTIC, "lambda": -0.5}}, "mode.lambda must be a number from 0 to 3, got -0.5"),
+        ({"mode": {**STOCHASTIC, "s_noise": -0.5}}, "mode.s_noise must be a number from 0 to 10, got -0.5"),
+        ({"mode": {**DETERMINISTIC, "degree": 4}}, "mode.degree must be a whole number from 0 to 3, got 4"),
         ({"latent": {"samples": torch.zeros(1, 1, 8, 8), "noise_mask": torch.ones(1, 8, 8)}}, "latent_image has a noise_mask"),
     ],
     ids=lambda value: "" if isinstance(value, dict) else value,
@@ -249,10 +249,10 @@ def test_other_schedules_are_refused(pack, cld):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((0, 1.0, 2.0, 0.0), "steps must be 1 or more, got 0"),
-        ((10, 1.0, 0.0, 0.0), "power must be above 0, got 0"),
-        ((10, 1.0, 2.0, 1.5), "t_min must be above 0 and below 1, where sampling starts; got 1.5"),
-        ((10, 1.0, 2.0, -0.1), "t_min must be above 0 .*; got -0.1"),
+        ((0, 1.0, 2.0, 0.0), "steps must be a whole number from 1 to 10000, got 0"),
+        ((10, 1.0, 0.0, 0.0), "power must be a number from 0.1 to 20, got 0"),
+        ((10, 1.0, 2.0, 1.5), "t_min must be a number from 0 to 0.5, got 1.5"),
+        ((10, 1.0, 2.0, -0.1), "t_min must be a number from 0 to 0.5, got -0.1"),
     ],
 )
 def test_bad_times(pack, cld, arguments, message):

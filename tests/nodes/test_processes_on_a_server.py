@@ -117,4 +117,4 @@ def test_errors(server):
     run, graph = graph_of("CLD", mode={**STOCHASTIC, "mode.lambda": ["number", 1]})
     graph["number"] = {"class_type": "TestNumber", "inputs": {"value": -1.0}}
     message = execution_error(server, lambda: report(server, run, graph, ["sample", 0]))
-    assert "lambda must be between 0 and 10, got -1.0" in message
+    assert "mode.lambda must be a number from 0 to 3, got -1.0" in message

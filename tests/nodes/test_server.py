@@ -289,9 +289,9 @@ def test_schedule_out_of_range(server, name, value):
 @pytest.mark.parametrize(
     "name, output, value, message",
     [
-        ("steps", 0, 0, "steps must be 1 or more, got 0"),
-        ("denoise", 1, 1.5, "denoise must be between 0 and 1, got 1.5"),
-        ("denoise", 1, -0.5, "denoise must be between 0 and 1, got -0.5"),
+        ("steps", 0, 0, "steps must be a whole number from 1 to 10000, got 0"),
+        ("denoise", 1, 1.5, "denoise must be a number from 0 to 1, got 1.5"),
+        ("denoise", 1, -0.5, "denoise must be a number from 0 to 1, got -0.5"),
     ],
 )
 def test_schedule_out_of_range_through_a_link(server, name, output, value, message):

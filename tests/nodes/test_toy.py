@@ -166,7 +166,7 @@ def test_decode_sets_the_pictures_in_a_frame(pack, data, scale):
 
 @pytest.mark.parametrize("arguments, name", [(("flow", 0.1, -1.0), "shift"), (("eps", -0.1, 1.0), "width")])
 def test_bad_input(model, arguments, name):
-    with pytest.raises(ValueError, match=f"{name} must be above 0"):
+    with pytest.raises(ValueError, match=f"{name} must be a number from 0.01"):
         model(*arguments)
 
 
