@@ -259,9 +259,12 @@ def apart(candidates: Sequence[_Node], place: Callable[[_Node], float], distance
     Weights grow as nodes close up, and with them what is not smooth in the outputs.
     """
     nodes: list[_Node] = []
+    taken: list[float] = []
     for node in candidates:
-        if math.isfinite(place(node)) and all(abs(place(node) - place(other)) > distance for other in nodes):
+        at = place(node)
+        if math.isfinite(at) and all(abs(at - other) > distance for other in taken):
             nodes.append(node)
+            taken.append(at)
         if len(nodes) == count:
             break
     return nodes

@@ -86,7 +86,10 @@ class Node(NamedTuple):
         Noise does not change the denoised output in the mean, E[D(x) | x_hat] = D(x_hat): the output at x_hat stands for
         the one at x too. So two nodes are as far apart as the deterministic steps between them are long.
         """
-        return time.s(self.sigma) * math.prod(time.s(sigma_hat) / time.s(sigma) for sigma_hat, sigma in self.renoised)
+        here = time.s(self.sigma)
+        if not self.renoised:
+            return here
+        return here * math.prod(time.s(sigma_hat) / time.s(sigma) for sigma_hat, sigma in self.renoised)
 
 
 class Sum(NamedTuple):
