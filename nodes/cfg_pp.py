@@ -7,6 +7,11 @@ import comfy.samplers
 
 _STRONGEST = 3.0  # CFG that is not warned of; at 20 steps 1 is about what 3 is without CFG++, see samplers/cfg_pp.py
 _REMEDY = "Sample with CFG and a negative conditioning (KSampler, SamplerCustom, CFGGuider), or take a sampler without cfg_pp."
+# class of a guider of the host -> what it is, and why it gives no unconditional output that CFG++ could use
+_UNSUITED = {
+    "Guider_DualCFG": "DualCFGGuider with style nested, which guides by cond2 first and has no one unconditional output for it",
+    "Guider_DualModel": "DualModelGuider, which asks a second model for the negative and shows its output to no one",
+}
 
 
 class GuidedAndUnconditional:
@@ -25,11 +30,14 @@ class GuidedAndUnconditional:
         noise: the host's initial noise.
 
     Raises:
-        ValueError: the guider has no negative conditioning.
+        ValueError: the guider has no negative conditioning, or is one whose unconditional output cannot be had.
     """
 
     def __init__(self, model, extra_args: dict):
         guider = model.inner_model
+        kind = type(guider).__name__
+        if kind == "Guider_DualModel" or (kind == "Guider_DualCFG" and getattr(guider, "nested", False)):
+            raise ValueError(f"the guider is {_UNSUITED[kind]}. {_REMEDY}")
         stock = getattr(type(guider), "predict_noise", None) is comfy.samplers.CFGGuider.predict_noise
         if stock and not guider.conds.get("negative"):
             raise ValueError(f"the guider has no negative conditioning, which a sampler with CFG++ needs. {_REMEDY}")

@@ -337,3 +337,28 @@ def test_scale_of_one_step(sample):
 def test_a_cfg_made_for_other_samplers_is_warned_of(sample, caplog, cfg, warned):
     sample("eps", "exp_res_cfg_pp", cfg)
     assert ("cfg is 7, which is very strong for a sampler with CFG++; take 0.5 to 1.5" in caplog.text) is warned
+
+
+@pytest.mark.parametrize("node", ["DualCFGGuider", "DualModelGuider"])
+def test_guiders_of_two_kinds_of_guidance_are_refused_by_name(pack, host, node):
+    """Before the first call; DualCFGGuider in its regular style is not."""
+    from comfy_extras import nodes_custom_sampler
+
+    if not hasattr(nodes_custom_sampler, node):
+        pytest.skip("this ComfyUI has no such guider")
+    calls = _Calls(pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0])
+    four, seven, any_digit = (
+        pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("4", "7", "any")
+    )
+    if node == "DualCFGGuider":
+        make = nodes_custom_sampler.DualCFGGuider.execute
+        guider = make(calls.model, four, seven, any_digit, 1.0, 1.0, "nested").result[0]
+        assert _guide(make(calls.model, four, seven, any_digit, 1.0, 1.0, "regular").result[0], "exp_res_cfg_pp").isfinite().all()
+    else:
+        guider = nodes_custom_sampler.Guider_DualModel(calls.model, calls.model.clone())
+        guider.set_conds(four, any_digit)
+        guider.set_cfg(1.5)
+    before = calls.count
+    with pytest.raises(ValueError, match=f"the guider is {node}.*CFGGuider"):
+        _guide(guider, "exp_res_cfg_pp")
+    assert calls.count == before
