@@ -6,6 +6,7 @@ loaded, as the server starts, names that were lost are appended again.
 """
 
 import functools
+import inspect
 import logging
 
 import comfy.k_diffusion.sampling as k_diffusion_sampling
@@ -24,6 +25,8 @@ from .process_model import ProcessSampling
 from .process_sampling import sample_process
 
 _MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
+_DEPTH = 10  # wrappers around a function that are looked through
+_SET: set[str] = set()  # names that were bound here
 _warn_once = functools.cache(logging.warning)  # names are looked at again when the server starts
 
 
@@ -112,8 +115,8 @@ def register_sampler(name: str, sample) -> bool:
     present = getattr(k_diffusion_sampling, attribute, None)
     if present is None:
         setattr(k_diffusion_sampling, attribute, sample)
-    elif not hasattr(present, _MARK):
-        _warn_once("ComfyUI-RES: sampler name %s belongs to %s; it is left alone.", name, present.__module__)
+        _SET.add(name)
+    elif not _is_ours(name, present):
         return False
     _append(name, comfy.samplers.SAMPLER_NAMES, comfy.samplers.KSampler.SAMPLERS)
     return True
@@ -124,11 +127,28 @@ def register_scheduler(name: str, handler) -> bool:
     present = comfy.samplers.SCHEDULER_HANDLERS.get(name)
     if present is None:
         comfy.samplers.SCHEDULER_HANDLERS[name] = comfy.samplers.SchedulerHandler(handler)
-    elif not hasattr(present.handler, _MARK):
-        _warn_once("ComfyUI-RES: scheduler name %s belongs to another pack; it is left alone.", name)
+        _SET.add(name)
+    elif not _is_ours(name, present.handler):
         return False
     _append(name, comfy.samplers.SCHEDULER_NAMES, comfy.samplers.KSampler.SCHEDULERS)
     return True
+
+
+def _is_ours(name: str, function) -> bool:
+    """Whether what a name is bound to is this pack's, or was and may wrap it now; the log says what cannot be told."""
+    inner, depth = function, 0
+    while inner is not None and depth < _DEPTH:
+        if hasattr(inner, _MARK):
+            return True
+        # where functools.wraps, functools.partial and callable objects keep what they wrap
+        called = None if inspect.isroutine(inner) else inner.__call__
+        inner, depth = getattr(inner, "__wrapped__", None) or getattr(inner, "func", None) or called, depth + 1
+    owner = getattr(function, "__module__", None) or type(function).__module__
+    if name in _SET:
+        _warn_once("ComfyUI-RES: name %s is now bound to a function of %s, which may wrap ours; it stays listed.", name, owner)
+        return True
+    _warn_once("ComfyUI-RES: name %s belongs to %s; it is left alone.", name, owner)
+    return False
 
 
 def _append(name: str, *lists: list) -> None:

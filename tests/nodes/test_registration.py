@@ -1,5 +1,7 @@
 """Samplers and schedulers are appended to the host's lists, and nothing of the host's or another pack's is touched."""
 
+import functools
+
 import pytest
 
 from samplers.adaptive import ADAPTIVE_SAMPLERS
@@ -105,3 +107,32 @@ def test_every_input_and_node_is_described(pack):
         assert info["description"] and info["category"].startswith("RES")
         for name, options in inputs(info["input"].get("required", {})):
             assert options.get("tooltip"), f"{node_id}.{name} has no tooltip"
+
+
+class _Callable:
+    def __init__(self, function):
+        self.__wrapped__ = function
+
+    def __call__(self, *args, **options):
+        return self.__wrapped__(*args, **options)
+
+
+def _closure(function):
+    def wrapper(*args, **options):
+        return function(*args, **options)
+
+    return wrapper
+
+
+@pytest.mark.parametrize("wrap", [functools.partial, _Callable, _closure], ids=["partial", "object", "closure"])
+def test_a_name_comes_back_whatever_another_pack_wraps_around_it(registry, host, monkeypatch, wrap):
+    """Also where that pack has replaced the list, and the name is bound to the wrapper."""
+    import comfy.k_diffusion.sampling as k_diffusion_sampling
+    import comfy.samplers
+
+    wrapper = wrap(k_diffusion_sampling.sample_exp_res_2m)
+    monkeypatch.setattr(k_diffusion_sampling, "sample_exp_res_2m", wrapper)
+    monkeypatch.setattr(comfy.samplers.KSampler, "SAMPLERS", ["euler"])
+    registry.register_all()
+    assert comfy.samplers.KSampler.SAMPLERS.count("exp_res_2m") == 1
+    assert k_diffusion_sampling.sample_exp_res_2m is wrapper
