@@ -82,7 +82,7 @@ def test_quick_takes_four_pilots_and_less_than_four_hundred_calls(pack, folder):
     guider, model = guided(pack)
     result = pack["RESLabCalibrate"].execute(guider, latent(pack, 4), 0, karras(model, 10), 16, "quick", effort="quick").result
     assert int(re.search(r"Calls: (\d+)", result[2])[1]) < 400 and "for 4 items" in result[2]
-    with pytest.raises(ValueError, match="effort must be one of careful, quick, got 'lazy'"):
+    with pytest.raises(ValueError, match="effort must be one of careful, quick; got 'lazy'"):
         pack["RESLabCalibrate"].execute(guider, latent(pack, 4), 0, karras(model, 10), 16, "quick", effort="lazy")
 
 
