@@ -198,21 +198,27 @@ class _Judge:
         return f"{best.pair} is the best of {len(self._nearest)} pairs at {self._calls} calls{saving}."
 
     def _saving(self, best: Cell) -> str:
-        """What the best pair saves against the baseline, as the end of a sentence; nothing where that is not clear."""
-        line, other = self._lines.get(self._baseline), self._nearest.get(self._baseline)
-        if line is None or other is None:
+        """What the best pair saves, as the end of a sentence: against the baseline, or against the next pair where it is that."""
+        if self._baseline not in self._nearest:
             return ""
-        if best.pair == self._baseline:
-            return ", and it is the baseline"
+        if best.pair != self._baseline:
+            return self._against(best, self._baseline)
+        others = [pair for pair in self._nearest if pair != best.pair]
+        next_pair = min(others, key=lambda pair: _median(self._nearest[pair]), default=None)
+        return " (the baseline)" + (self._against(best, next_pair) if next_pair else "")
+
+    def _against(self, best: Cell, pair: str) -> str:
+        """Calls that the best pair saves against another, or that it is not clearly nearer."""
+        other = self._nearest[pair]
         if not ahead(best, other) and _median(best) > self._reference.floor:
-            return f", which is not clearly nearer than {self._baseline}"
-        needed = calls_to_reach(line, max(_median(best), self._reference.floor))
+            return f", which is not clearly nearer than {pair}"
+        needed = calls_to_reach(self._lines[pair], max(_median(best), self._reference.floor))
         if needed is not None and math.floor(needed) > best.calls:
-            return f": with {best.calls} calls it is as near as {self._baseline} with {math.floor(needed)}"
+            return f": with {best.calls} calls it is as near as {pair} with {math.floor(needed)}"
         enough = calls_to_reach(self._lines[best.pair], _median(other))
         if enough is not None and math.ceil(enough) < other.calls:
-            return f": with {math.ceil(enough)} calls it is as near as {self._baseline} with {other.calls}"
-        return f": its defect is {_median(best):.2g}, that of {self._baseline} {_median(other):.2g}"
+            return f": with {math.ceil(enough)} calls it is as near as {pair} with {other.calls}"
+        return f": its defect is {_median(best):.2g}, that of {pair} {_median(other):.2g}"
 
     def _remarks(self, best: Cell) -> list[str]:
         remarks = [f"The verdict rests on {_items(best)}."]
