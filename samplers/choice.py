@@ -12,8 +12,7 @@ its batch, because sums are taken pairwise in a fixed order.
 
 The step to sigma = 0 extrapolates. That is right where outputs go on moving as they did, and wrong where each output is meant
 as the answer, as those of step-distilled models are. So the part beyond the last output is multiplied by how far that output
-followed the trend of those before, between 0 and `MOST_GAIN`. In up to `FEW_CALLS` calls, which only distilled models are made
-for, the last output is the result.
+followed the trend of those before, between 0 and `MOST_GAIN`, and by less where it also moved otherwise than the trend.
 """
 
 import math
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 DIFFERENCES = 4  # of outputs that are remembered
 MOST_GAIN = 1.2
+ALL_TREND, ALL_NOISE = 0.5, 1.0  # share of the newest difference off the trend, up to which it is trusted fully, and not at all
 FEW_CALLS, MANY_CALLS = 4, 6
 # In runs of long steps a correction is made in full up to this share of the output that it rests on, and less beyond: there
 # guidance turns outputs so sharply that the one at a wrong point misleads.
@@ -92,8 +92,9 @@ class Choice:
             correction *= self._trust(change, denoised[call])[:, None]
         numbers = _mixed(self.weights, steps[:rules]) + correction
         if of.trend:
-            followed, expected = _tree_sum(gram * trend[:2]).unbind(1)
+            followed, expected, seen = _tree_sum(gram * trend[:3]).unbind(1)
             gain = (followed / (expected + torch.finfo(expected.dtype).tiny)).clamp(0.0, MOST_GAIN) * of.reach
+            gain = gain * _certainty(followed, expected, seen)
             numbers = numbers * gain[:, None]
             numbers[:, 0] += 1.0 - gain  # the newest output
         return self._with(self._stages[call], numbers)
@@ -130,7 +131,7 @@ def _tables(alternatives: tuple["Alternatives", ...]) -> tuple[torch.Tensor, ...
 
 def _table(call: int, of: "Alternatives") -> np.ndarray:
     rules, square = len(of.steps), DIFFERENCES**2
-    rows = max(rules, 2)  # of a trend there are two
+    rows = max(rules, 3)  # of a trend there are three
     by_place = [(call - place) % DIFFERENCES for place in range(DIFFERENCES)]  # ages of differences, see `Choice._remember`
     misses, trend, changes = np.zeros((rules, square)), np.zeros((rows, square)), np.zeros((2, rules, DIFFERENCES))
     if of.misses:
@@ -138,7 +139,7 @@ def _table(call: int, of: "Alternatives") -> np.ndarray:
         misses = (miss[:, :, None] * miss[:, None, :]).reshape(rules, square)
     if of.trend:
         pair = np.array([np.eye(DIFFERENCES)[0], of.trend])[:, by_place]  # the newest difference, and what it should have been
-        trend[:2] = (pair[:, :, None] * pair[1]).reshape(2, square)
+        trend[:3] = (pair[[0, 1, 0], :, None] * pair[[1, 1, 0], None, :]).reshape(3, square)
     if of.changes:
         changes = np.array(of.changes)[:, by_place].reshape(2, rules, DIFFERENCES)
     of_rules = np.hstack([misses, *changes, of.steps, of.redone, of.before])
@@ -150,6 +151,16 @@ def _weights(misses: torch.Tensor) -> torch.Tensor:
     relative = misses / (misses.amax(1, keepdim=True) + torch.finfo(misses.dtype).tiny) + _LEAST_MISS
     merits = 1.0 / (relative * relative.sqrt())  # the power -3 of the miss, of operations that round alike everywhere
     return merits / _tree_sum(merits.clone())[:, None]
+
+
+def _certainty(followed: torch.Tensor, expected: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """How far the trend is to be trusted, 0 to 1, from inner products of the newest difference and of what it should have been.
+
+    What differs between the two is noise of the model, or detail that no trend shows; a step to sigma = 0 would amplify it.
+    """
+    tiny = torch.finfo(seen.dtype).tiny
+    off = ((seen - 2.0 * followed + expected).clamp(min=0.0) / (seen + tiny)).sqrt()  # as a share of the difference
+    return ((ALL_NOISE - off) / (ALL_NOISE - ALL_TREND)).clamp(0.0, 1.0)
 
 
 def _mixed(weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from .choice import DIFFERENCES, of_differences, reach
+from .choice import DIFFERENCES, FEW_CALLS, of_differences, reach
 from .churn import NO_CHURN, Churn, churned
 from .grid import GridStep, grid_steps
 from .interpolation import IN_LAMBDA, InAlpha, Interpolation
@@ -32,7 +32,9 @@ from .watch import each
 # Four adjacent ones have 100 at 40 steps and are hardly better on exact models, and worse on networks.
 END_ORDER, END_APART = 2, 0.7
 _ALL_NOISE = 50.0  # s above which an output says nothing of the next, so that a large change is to be expected
+_NEAR_IMAGE = 2.0  # s of a start from a latent rather than from noise
 _LONG_STEPS = 10  # steps of a grid, up to which they are long
+_CHARGED = 0.06  # of a lower order's squared miss at the first comparison
 _PLANS_KEPT = 64  # of choices, which take some milliseconds per step to plan
 
 
@@ -178,18 +180,19 @@ def _stage(
     return renoised(stage, step.after)
 
 
-def kriging_rule(roughness: float, sharpness: float = 4.0, eps_share: float = 0.0) -> Rule:
-    """Four outputs by kriging (`kriging.py`), with corrector; rising steps have order 2 in alpha, from which images come back."""
+def kriging_rule(roughness: float, sharpness: float = 4.0, eps_share: float = 0.0, order: int = 4) -> Rule:
+    """Outputs combined by kriging, with corrector; rising steps have order 2 in alpha, from which images come back."""
     by, up = Kriging(roughness, sharpness), InAlpha(6.0, 1.5)
-    name = f"RES-4MC by {by.name}" + (f", eps {eps_share:g}" if eps_share else "")
-    last = Rule(name, 4, by.last, 1.0) if eps_share else None
-    return Rule(name, 4, by, eps_share, by.apart, "PEC", last, Rule(name, up.rising_order, up, 0.0, up.apart, "PEC"))
+    name = f"RES-{order}MC by {by.name}" + (f", eps {eps_share:g}" if eps_share else "")
+    last = Rule(name, order, by.last, 1.0) if eps_share else None
+    return Rule(name, order, by, eps_share, by.apart, "PEC", last, Rule(name, up.rising_order, up, 0.0, up.apart, "PEC"))
 
 
 def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn: Churn = NO_CHURN) -> Plan:
     """The plan in which the run chooses among rules, see `choice.py`; with the first one only where a choice has no ground.
 
-    That is on rising grids, and with churn, whose noise is in every difference of outputs.
+    That is on rising grids, and with churn, whose noise is in every difference of outputs. Up to `FEW_CALLS` calls, which only
+    step-distilled models are made for, the roughest rule runs without corrections and ends on the last output: nearly Euler.
 
     Args:
         sigmas, time, churn: as in `rule_plan`.
@@ -201,6 +204,8 @@ def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn
     opening, steps = churned(grid_steps(sigmas, time, rising=not churn.s_churn), churn, time)
     if opening or not steps or steps[0].rising or any(step.after for step in steps):
         return rule_plan(sigmas, rules[0], time, churn=churn)
+    if len(steps) <= FEW_CALLS:
+        return rule_plan(sigmas, replace(rules[_roughest(rules)], corrector="none", last=None), time)
     return _choice_plan(tuple(steps), step_count(sigmas), tuple(rules), time)
 
 
@@ -217,10 +222,21 @@ def _choice_plan(steps: tuple[GridStep, ...], count: int, rules: tuple[Rule, ...
     return Plan("a choice of " + "; ".join(rule.name for rule in rules), time, count, tuple(stages))
 
 
-def _opening(rules: Sequence[Rule], calls: int) -> int:
-    """The sharpest rule where steps are long, in which outputs under guidance turn at once; else the first."""
-    sharpness = [rule.interpolation.sharpness if isinstance(rule.interpolation, Kriging) else 0.0 for rule in rules]
-    return sharpness.index(max(sharpness)) if calls <= _LONG_STEPS else 0
+def _roughest(rules: Sequence[Rule]) -> int:
+    return max(range(len(rules)), key=lambda i: getattr(rules[i].interpolation, "roughness", 0.0))
+
+
+def _opening(rules: Sequence[Rule], calls: int, s_start: float) -> int:
+    """The rule for steps before which nothing is known.
+
+    Where steps are long that is the sharpest, as guidance turns outputs at once; if they start near the image, as from a latent,
+    the roughest, as that image and the prompt may not fit.
+    """
+    if calls > _LONG_STEPS:
+        return 0
+    if s_start < _NEAR_IMAGE:
+        return _roughest(rules)
+    return max(range(len(rules)), key=lambda i: getattr(rules[i].interpolation, "sharpness", 0.0))
 
 
 def _choice(
@@ -249,6 +265,7 @@ def _choice(
         return (*(total.outputs.get(c, 0.0) for c in outputs), *(of_states.get(c, 0.0) for c in states))
 
     time, last = planned[0].time, planned[0].grid.sigma_next == 0.0
+    start = time.s(stages[0].sigma if stages else end.sigma)
     bounded = corrected and calls <= _LONG_STEPS and time.s(previous[0].grid.sigma) < _ALL_NOISE
     alternatives = Alternatives(
         tuple(outputs),
@@ -256,10 +273,10 @@ def _choice(
         tuple(row(step.sum, scale) for step in planned),
         tuple(map(row, redone)),
         tuple(map(row, before)),
-        tuple(_miss(old, end, time) for old in previous) if call > 1 else (),
+        tuple(_miss(old, end, time, start) for old in previous) if call > 1 else (),
         _trend(planned[0].rule, [node.s(time) for node in history]) if last and call else (),
         reach(calls),
-        _opening([step.rule for step in planned], calls),
+        _opening([step.rule for step in planned], calls, start),
         tuple(_in_data(step, end, time) for step in (*corrected, *previous)) if bounded else (),
     )
     kept, earlier = dict(each[0].weights), dict(each[0].states)
@@ -271,10 +288,18 @@ def _choice(
     )
 
 
-def _miss(previous: PlannedStep, end: Node, time: TimeMap) -> tuple[float, ...]:
-    """A rule's prediction minus its step redone with the output at the end, both in D only, as weights of differences."""
-    redone = previous._replace(nodes=[end, *previous.nodes][: previous.rule.order])
-    return tuple(p - r for p, r in zip(_in_data(previous, end, time), _in_data(redone, end, time)))
+def _miss(previous: PlannedStep, end: Node, time: TimeMap, s_start: float) -> tuple[float, ...]:
+    """A rule's prediction minus its step redone with the output at the end, both in D only, as weights of differences.
+
+    The first comparisons say little, and on networks, whose outputs are rough, a high order that was right by chance does harm.
+    So a rule of lower order is charged for a part of its squared miss only, twice as much with every comparison.
+    """
+    rule, call = previous.rule, end.call
+    redone = previous._replace(nodes=[end, *previous.nodes][: max(rule.order, DIFFERENCES - 1)])
+    charged = 1.0
+    if rule.order < DIFFERENCES and s_start >= _NEAR_IMAGE:
+        charged = min(1.0, _CHARGED * 2.0 ** min(call - 2, 10)) ** 0.5
+    return tuple(charged * (p - r) for p, r in zip(_in_data(previous, end, time), _in_data(redone, end, time)))
 
 
 def _in_data(planned: PlannedStep, end: Node, time: TimeMap) -> tuple[float, ...]:

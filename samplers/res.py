@@ -46,13 +46,9 @@ DATA_SCALE, POWER = 6.0, 1.5
 EPS_SHARE = 0.33
 _LAST_STEP = InAlpha(1.5)
 
-# A good rule for most models, two that trust older outputs less, and one for smooth models.
-EXP_RES = (
-    kriging_rule(1e-3, eps_share=EPS_SHARE),
-    kriging_rule(1.0, eps_share=EPS_SHARE),
-    kriging_rule(1e-2, sharpness=8.0, eps_share=EPS_SHARE),
-    kriging_rule(1e-5, eps_share=EPS_SHARE),
-)
+# For most models; with little trust in older outputs; for guidance, which turns outputs sharply; for smooth models; for rough ones.
+_EXP_RES = (1e-3, 4.0, 4), (1.0, 4.0, 4), (1e-2, 8.0, 4), (1e-5, 4.0, 4), (1e-4, 3.0, 2)
+EXP_RES = tuple(kriging_rule(roughness, sharpness, EPS_SHARE, order) for roughness, sharpness, order in _EXP_RES)
 
 Planner = Callable[..., Plan]  # (sigmas, *, time, noise, churn) -> Plan
 SOLVERS: dict[str, Planner] = {
@@ -192,7 +188,7 @@ def _with_cfg_pp(planner: Planner) -> Planner:
 
 sample_exp_res = _ode_sampler(
     "exp_res",
-    """The recommended sampler: weights by kriging, a choice of four rules in the run, and the free corrector; one call per step.
+    """The recommended sampler: weights by kriging, a choice of five rules in the run, and the free corrector; one call per step.
 
     RES-2M fits a line through outputs; this estimates them from how outputs vary along a path (`kriging.py`), and gives each item
     the rules that predicted its last step best (`choice.py`).""",

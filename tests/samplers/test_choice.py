@@ -108,8 +108,8 @@ def test_every_item_has_its_own_choice():
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(name):
-    """Misses as they are by definition: the step in D as it was predicted, minus the step redone with the
-    output at its end instead of the oldest."""
+    """Misses as they are by definition: the step in D as it was predicted, minus the step redone with the output at its end, in
+    the place of the oldest of four. The rule of low order is charged for a part of its squared miss at first."""
     time, grid = GRIDS[name]
     sigmas = grid(12)
     plan, choice = choice_plan(sigmas, EXP_RES, time), None
@@ -131,9 +131,10 @@ def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(name):
         for rule in EXP_RES:
             step = GridStep(call - 1, before[0].sigma, stage.sigma)
             predicted = predict(rule.without_eps(), step, before, time)
-            redone = correct(predicted._replace(nodes=predicted.nodes[: rule.order - 1]), nodes[0])
+            redone = correct(predicted._replace(nodes=predicted.nodes[: max(rule.order, 3) - 1]), nodes[0])
             change = redone.sum.plus(predicted.sum, -1.0).outputs
-            misses.append(sum(weight * outputs[c] for c, weight in change.items()).norm(dim=1))
+            charged = min(1.0, 0.06 * 2.0 ** (call - 2)) if rule.order < 4 else 1.0
+            misses.append(charged**0.5 * sum(weight * outputs[c] for c, weight in change.items()).norm(dim=1))
         misses = torch.stack(misses, 1)
         merits = ((misses / misses.amax(1, keepdim=True)) ** 2 + 1e-6) ** -1.5  # miss^-3, with the floor for rounding
         torch.testing.assert_close(choice.weights, merits / merits.sum(1, keepdim=True), atol=1e-6, rtol=1e-6)
@@ -145,8 +146,8 @@ def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(name):
 @pytest.mark.parametrize("n", STEPS)
 def test_fresh_noise_of_a_model_is_hardly_amplified(name, n, level, request):
     """Noise in each output of a picture that appears as sigma falls, as strong as the picture or a tenth of it."""
-    if (name, level) == ("simple, flow", 0.1) and n in (5, 6, 8):
-        request.applymarker(pytest.mark.xfail(reason="a grid that ends at .3 extrapolates a tenth of noise by up to 2.7"))
+    if (name, level) == ("simple, flow", 0.1) and n == 6:
+        request.applymarker(pytest.mark.xfail(reason="a grid that ends at .3 extrapolates a tenth of noise by up to 2.1"))
     time, grid = GRIDS[name]
     sigmas = grid(n)
     x, picture = drawn(1, 4000) * sigmas[0], drawn(1, 4000, seed=7)
@@ -169,6 +170,17 @@ def test_a_model_whose_outputs_are_all_new_pictures_ends_on_the_last(name, n):
     assert torch.equal(result, outputs[-1])
 
 
+def test_four_calls_are_nearly_those_of_euler():
+    """For step-distilled models, where each output is meant to be followed as it is."""
+    sigmas = karras(4)
+    euler = x = drawn(4, 100) * sigmas[0]
+    for sigma, after in zip(sigmas, sigmas[1:]):
+        denoised = by_element(euler, torch.tensor(sigma))
+        euler = denoised + (after / sigma) * (euler - denoised)
+    second_order = sample_exp_res_2m(by_element, x, torch.tensor(sigmas), disable=True)
+    assert (sample(by_element, x, sigmas) - euler).norm() < 0.25 * (second_order - euler).norm()
+
+
 @pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_up_to_four_calls_the_last_output_is_the_result(name, n):
@@ -183,10 +195,10 @@ def test_up_to_four_calls_the_last_output_is_the_result(name, n):
     assert torch.equal(result, outputs[-1])
 
 
-@pytest.mark.parametrize("gain", [0.0, 0.5, 1.0, 2.0, -1.0])
+@pytest.mark.parametrize("gain", [0.0, 0.5, 0.6, 0.8, 1.0, 2.0, -1.0])
 @pytest.mark.parametrize("name", GRIDS)
 def test_the_end_extrapolates_as_far_as_the_last_output_followed_the_trend(name, gain):
-    """With an item that moves as expected, half as far, or back."""
+    """With an item that moves as expected, half as far, or back; by less where it moved otherwise than expected."""
     time, grid = GRIDS[name]
     plan = choice_plan(grid(12), EXP_RES, time)
     last, x = len(plan.stages) - 1, drawn(1, 60)
@@ -199,7 +211,8 @@ def test_the_end_extrapolates_as_far_as_the_last_output_followed_the_trend(name,
     choice = Choice(plan.stages, x)
     for call in range(last + 1):
         stage = choice.settled(call, {c: outputs[c] for c in range(call + 1)})
-    alternatives, kept = plan.stages[last].alternatives, min(max(gain, 0.0), MOST_GAIN)
+    alternatives, off = plan.stages[last].alternatives, abs(1.0 - gain) / abs(gain) if gain else math.inf
+    kept = min(max(gain, 0.0), MOST_GAIN) * min(max((1.0 - off) / 0.5, 0.0), 1.0)
     rows = torch.tensor([alternatives.steps, alternatives.redone], dtype=torch.float64).sum(0)
     after = choice.weights @ rows
     assert alternatives.reach == 1.0
