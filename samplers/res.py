@@ -46,7 +46,7 @@ DATA_SCALE, POWER = 6.0, 1.5
 EPS_SHARE = 0.33
 _LAST_STEP = InAlpha(1.5)
 
-# For most models; with little trust in older outputs; for guidance, which turns outputs sharply; for smooth models; for rough ones.
+# Most models; little trust in older outputs; guidance, which turns outputs sharply; smooth models; rough ones.
 _EXP_RES = (1e-3, 4.0, 4), (1.0, 4.0, 4), (1e-2, 8.0, 4), (1e-5, 4.0, 4), (1e-4, 3.0, 2)
 EXP_RES = tuple(kriging_rule(roughness, sharpness, EPS_SHARE, order) for roughness, sharpness, order in _EXP_RES)
 
