@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 
 from embedded.digits import digits
 from embedded.mixture import GaussianMixture, ring
 from samplers.lab.distances import relative_distance
+from samplers.lab.reference import reference_grid
 from samplers.lab.steps import most_steps
 from samplers.loop import run
 from samplers.single_step import single_step_plan
@@ -150,10 +150,12 @@ class MixtureCase(Case):
         return self.converge(self.start, float(self.model_sampling.sigma_max), self.converging)
 
     def converge(self, start, sigma_max: float, steps: int) -> torch.Tensor:
-        """RES-3S on `steps` steps uniform in logSNR down to where D no longer changes."""
+        """RES-3S on `steps` steps of the lab's grid down to where D no longer changes.
+
+        Their number is given: at CFG 5 trajectories that part at a watershed would have the lab's `converge` ask for ever more.
+        """
         time = FLOW if self.kind == "flow" else VE
-        lam = np.linspace(max(time.lam(sigma_max), -7.0), 9.0, steps)
-        sigmas = torch.tensor([sigma_max, *(time.sigma(v) for v in lam[1:]), 0.0], dtype=torch.float64)
+        sigmas = reference_grid(steps, sigma_max, time.sigma(9.0), time).double()
         return run(single_step_plan(sigmas, res_3s(), time), self.denoise, start, sigmas, disable=True)
 
 
@@ -182,14 +184,13 @@ class NetworkCase(Case):
         return self.converge(self.converging)
 
     def converge(self, steps: int) -> torch.Tensor:
-        """RES-3S on `steps` steps uniform in logSNR."""
+        """RES-3S on `steps` steps of the lab's grid, as many as are asked for."""
         import comfy.samplers
 
         sampling = self.model_sampling
         time = FLOW if self.kind == "flow" else VE
-        sigma_max, last = float(sampling.sigma_max), 6.0 if self.kind == "flow" else time.lam(float(sampling.sigma_min))
-        lam = np.linspace(max(time.lam(sigma_max), -7.0), last, steps)
-        sigmas = torch.tensor([sigma_max, *(time.sigma(v) for v in lam[1:]), 0.0], dtype=torch.float32)
+        last = time.sigma(6.0) if self.kind == "flow" else float(sampling.sigma_min)
+        sigmas = reference_grid(steps, float(sampling.sigma_max), last, time)
         return self.sample(comfy.samplers.ksampler("exp_res_3s"), sigmas)[0].double()
 
 

@@ -13,6 +13,7 @@ import torch
 from embedded.digits import digits
 from samplers.interpolation import lagrange
 from samplers.lab.distances import relative_distance
+from samplers.lab.reference import reference_grid
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.schedules import FLOW_INTERIOR, SigmaRange, logsnr_grid
@@ -46,8 +47,7 @@ def problems(flow: bool, batch: int = 32) -> list:
     x = x if flow else x * SD.sigma_max
     weights = torch.nn.functional.one_hot(torch.arange(batch) % 10, 10).double()
     time = FLOW if flow else VE
-    lam = torch.linspace(-7.0 if flow else time.lam(SD.sigma_max), 9.0, 200, dtype=torch.float64)
-    fine = [1.0 if flow else SD.sigma_max, *map(time.sigma, lam.tolist()[1:]), 0.0]
+    fine = reference_grid(200, 1.0 if flow else SD.sigma_max, time.sigma(9.0), time)
     found = []
     for width in (0.05, 0.15):
         mixture = digits(width, torch.float64)
@@ -149,7 +149,7 @@ def gddim_table(cases: Problems, counts=CALLS) -> str:
 def _gddim_defect(cases, degree: int, variable, counts) -> float:
     medians = []
     for denoise, x, _ in cases:
-        fine = logsnr_grid(200, SD, VE).double()[:-1]
+        fine = logsnr_grid(200, SD, VE).double()[:-1]  # the lab's reference ends at 0, and these grids above it
         exact = run(single_step_plan(fine, res_3s(), VE), denoise, x, fine, disable=True)
         for spacing in ("uniform", "edm_rho"):
             for calls in counts:

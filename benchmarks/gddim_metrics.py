@@ -11,6 +11,7 @@ import torch
 from scipy.stats import t as student
 
 from embedded.digits import digits
+from samplers.lab.distances import relative_distance
 
 from .gddim_models import DigitsModel, gddim
 
@@ -148,19 +149,19 @@ class Bench:
 
     def reference_error(self) -> float:
         """Median distance between the converged solution and one with half the calls: what its own error is at most."""
-        return relative_distance(self._converged(self.size.converging // 2, 0), self._references[0])
+        return median_distance(self._converged(self.size.converging // 2, 0), self._references[0])
 
     def rounding(self, calls: int) -> float:
         """Median distance between a solve in float32, as everything is measured, and one in float64."""
         start = self.model.start(self.size.solved, 0)
-        return relative_distance(gddim(self.model, start, calls), gddim(self.model, start.double(), calls))
+        return median_distance(gddim(self.model, start, calls), gddim(self.model, start.double(), calls))
 
     def _measured(self, method, calls) -> Cell:
         made, samples = self.model.calls, []
         for seed, start in enumerate(self.starts):
             torch.manual_seed(_NOISE_SEED + seed)
             samples.append(method(self.model, start, calls))
-        defects = [relative_distance(s[: self.size.solved], r) for s, r in zip(samples, self._references)]
+        defects = [median_distance(s[: self.size.solved], r) for s, r in zip(samples, self._references)]
         flat = [s.flatten(1).double().numpy() for s in samples]
         return self._compared(flat, defects, (self.model.calls - made) / len(samples))
 
@@ -169,15 +170,14 @@ class Bench:
         return Cell(*([distance(b) for b in batches] for distance in (held.frechet, held.sliced, held.spread)), defects, calls)
 
     def _converged(self, calls: int, seed: int) -> torch.Tensor:
+        # the lab's reference solves in lambda, which CLD does not have
         start = self.starts[seed][: self.size.solved].double()
         return partial(gddim, degree=3, corrector="PECE")(self.model, start, calls)
 
 
-def relative_distance(samples: torch.Tensor, truth: torch.Tensor) -> float:
-    """Median over items; infinite where samples are."""
-    truth = truth.double().flatten(1)
-    distance = (samples.double().flatten(1) - truth).norm(dim=1) / truth.norm(dim=1)
-    return float(distance.nan_to_num(math.inf, math.inf).median())
+def median_distance(samples: torch.Tensor, truth: torch.Tensor) -> float:
+    """Median of the relative distances of the items; infinite where samples are."""
+    return float(relative_distance(samples, truth).nan_to_num(math.inf, math.inf).median())
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

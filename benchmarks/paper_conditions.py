@@ -150,7 +150,10 @@ def solve(case, planner, steps: int) -> torch.Tensor:
 
 
 def errors(case, planners, steps) -> list[list[torch.Tensor]]:
-    """Relative errors of the items, of every planner on grids of so many steps, against a fine one."""
+    """Relative errors of the items, of every planner on grids of so many steps, against a fine one.
+
+    The lab's reference goes to 0; an order is measured on a range that ends above it.
+    """
     exact = solve(case, partial(single_step_plan, tableau=res_3s()), 8 * max(steps))
     return [[relative_distance(solve(case, planner, n), exact) for n in steps] for planner in planners]
 

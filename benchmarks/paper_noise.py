@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from samplers import res
+from samplers.lab.distances import relative_distance
 
 from . import host, paper_figures
 from .cases import Case, grids
@@ -53,9 +54,8 @@ def solved(case: Case, name: str) -> torch.Tensor:
 
 def amplification(case: Case, name: str, size: float, clean: torch.Tensor) -> torch.Tensor:
     """Distance of the items to the run without noise, over that of the noise of one call."""
-    samples = solved(noisy(case, size), name)
-    change = (samples.double() - clean.double()).flatten(1).norm(dim=1) / case.reference.flatten(1).norm(dim=1)
-    return change / size
+    change = solved(noisy(case, size), name).double() - clean.double()
+    return relative_distance(case.reference + change, case.reference) / size  # of the change, to the size of the solution
 
 
 class Impulses:

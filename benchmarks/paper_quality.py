@@ -6,7 +6,7 @@ import torch
 
 from . import paper_figures
 from .cases import Case, MixtureCase, grids
-from .gddim_metrics import HeldData, relative_distance
+from .gddim_metrics import HeldData, median_distance
 from .pages import table
 from .paper_bench import HEADLINE, LABELS, Bench, at_calls, pixels
 from .paper_claims import Comparison, against_published, concordance, decided, rank_correlation, rising, spaced
@@ -63,7 +63,7 @@ class Judge:
         for case, truth in zip(self.cases, self.truths):
             torch.manual_seed(_NOISE_SEED + case.seed)  # the host's Heun draws from torch's own generator
             samples = at_calls(case, name, grids(case)[grid], calls, sampler)
-            defects.append(relative_distance(samples[: self.solved], truth))
+            defects.append(median_distance(samples[: self.solved], truth))
             flat = pixels(case, samples)
             frechet.append(self.held.frechet(flat))
             spread.append(self.held.spread(flat))

@@ -1,14 +1,17 @@
 """What is measured: models, guidance, grids and numbers of calls."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 
 from samplers.lab.distances import relative_distance
 from samplers.lab.fingerprint import fingerprint
+from samplers.lab.reference import Reference
 from samplers.time_maps import FLOW, VE, TimeMap
 from training import networks
 
@@ -19,16 +22,17 @@ from .solve import converged
 DEVELOPMENT_SEED, REPORT_SEED = 100, 7000
 CALLS = (4, 6, 8, 10, 15, 20, 30)
 OURS = ("logsnr_arctan", "logsnr_uniform")
-# The schedulers of ComfyUI that make sense for a kind of model. On flow sgm_uniform is within half a step of simple; on eps
-# logsnr_uniform is exponential.
+# The schedulers of ComfyUI that its templates and its users take for a kind of model, and ours. On eps logsnr_uniform is
+# exponential. karras and exponential know no flow, and linear_quadratic was made for flow.
 SCHEDULERS = {
     "eps": ("karras", "exponential", "simple", "sgm_uniform", "normal", "beta", "kl_optimal", "logsnr_arctan"),
-    "flow": ("simple", "normal", "beta", "kl_optimal", "linear_quadratic", *OURS),
+    "flow": ("simple", "sgm_uniform", "normal", "beta", "kl_optimal", "linear_quadratic", *OURS),
 }
 SCHEDULERS["ddpm"] = SCHEDULERS["eps"]
-# Cases that are variations of others are measured on these.
-FEW, FEW_CALLS = {"eps": ("karras", "normal", "beta", "logsnr_arctan"), "flow": ("simple", "beta", "logsnr_arctan")}, (6, 10, 20)
-_DISTILLED, _SHIFT, _VISIBLE = {"eps": "sgm_uniform", "flow": "simple"}, 3.0, 5e-3
+# The grid of eight steps that LTX-2's distilled checkpoints come with; other numbers of steps are read between its points.
+LTX, _LTX = "LTX distilled", (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
+_VISIBLE = 5e-3
+_LOOSE, _FIRST, _FIRST_LOOSE = 1e-3, 24, 12  # from this tolerance on a solution is made in float32, and may begin coarser
 _SETTINGS = {
     "eps": ("EPS", {}),
     "ddpm": ("EPS", {"beta_schedule": "sqrt_linear", "linear_start": 1e-4, "linear_end": 0.02}),
@@ -49,6 +53,9 @@ class Case:
         make: makes the denoiser `f(x, sigma, alpha)`, which has a `shape`.
         shift: of a flow model.
         grids, calls: schedulers, and numbers of model calls.
+        every, number: of the pairs of a scheduler and a number of calls one in `every` is measured: those whose places in
+            SCHEDULERS and CALLS and the case's number have a sum that `every` divides. So cases with consecutive numbers
+            share the pairs among them.
         denoise: share of the schedule that is run, as KSampler has it; below 1 with a latent.
         latent: the image to start from.
         seed: of the noise.
@@ -66,6 +73,8 @@ class Case:
     shift: float = 1.0
     grids: tuple[str, ...] = ()
     calls: tuple[int, ...] = CALLS
+    every: int = 1
+    number: int = 0
     denoise: float = 1.0
     latent: torch.Tensor | None = None
     seed: int = DEVELOPMENT_SEED
@@ -76,6 +85,14 @@ class Case:
 
     def __post_init__(self):
         self.grids = self.grids or SCHEDULERS[self.kind]
+
+    def calls_on(self, scheduler: str) -> tuple[int, ...]:
+        """The numbers of calls that are measured on a grid; all of them on one that is not the kind's."""
+        order = SCHEDULERS[self.kind]
+        if self.every == 1 or scheduler not in order:
+            return self.calls
+        place = order.index(scheduler) + self.number
+        return tuple(n for n in self.calls if (place + CALLS.index(n)) % self.every == 0)
 
     @property
     def time(self) -> TimeMap:
@@ -114,16 +131,12 @@ class Case:
         full = self.denoise == 1.0 and sigma > 0.999 * float(sampling.sigma_max)
         return sampling.noise_scaling(torch.tensor(sigma), self.noise.clone(), latent.float(), full)
 
-    def solution(self, sigma: float) -> torch.Tensor:
-        """The converged solution from the state at sigma, float64.
-
-        Raises:
-            NotConverged: two levels of it do not agree.
-        """
-        x = self.start(sigma).double()
-        return converged(
-            getattr(self.denoiser, "teacher", self.denoiser), x, sigma, self.time, self.floor, self.tolerance, self.cap
-        ).samples
+    def solution(self, sigma: float) -> Reference:
+        """The converged solution from the state at sigma, or the finest level of one that does not converge."""
+        x, loose = self.start(sigma), self.tolerance >= _LOOSE
+        model = getattr(self.denoiser, "teacher", self.denoiser)
+        first, limits = _FIRST_LOOSE if loose else _FIRST, (self.tolerance, self.cap)
+        return converged(model, x if loose else x.double(), sigma, self.time, self.floor, first, *limits)
 
     def error(self, samples: torch.Tensor, truth: torch.Tensor | None) -> torch.Tensor:
         """Relative distance of every item."""
@@ -155,6 +168,9 @@ def _model_sampling(kind: str, shift: float):
 def _grid(model_sampling, scheduler: str, steps: int) -> torch.Tensor:
     import comfy.samplers
 
+    if scheduler == LTX:
+        places = np.linspace(0, len(_LTX) - 1, steps + 1)
+        return torch.from_numpy(np.interp(places, np.arange(len(_LTX)), _LTX)).float()
     return comfy.samplers.calculate_sigmas(model_sampling, scheduler, steps).float()
 
 
@@ -168,92 +184,93 @@ def _guided(world: Callable[[], exact.Exact], guidance: float, batch: int) -> ex
 
 
 def _plain(
-    world: str,
-    data: Callable,
-    kind: str,
-    guidance: float,
-    batch: int,
-    shift: float = 1.0,
-    label: str = "",
-    full: bool = True,
-    **common,
+    world: str, data: Callable, kind: str, guidance: float, batch: int, shift: float = 1.0, label: str = "", **common
 ) -> Case:
-    """A case from noise; one that is not full has the grids and calls of FEW."""
+    """A case from noise."""
     name = " ".join(filter(None, (label or world, kind, f"shift {shift:g}" if kind == "flow" else "", f"CFG {guidance:g}")))
-    grids, calls = (SCHEDULERS[kind], CALLS) if full else (FEW[kind], FEW_CALLS)
-    return Case(world, name, kind, guidance, batch, partial(_guided, data, guidance, batch), shift, grids, calls, **common)
+    return Case(world, name, kind, guidance, batch, partial(_guided, data, guidance, batch), shift, **common)
 
 
 def exact_cases(**common) -> Iterator[Case]:
-    """Photo, latent, digits and ring: some settings in full, the others on fewer grids and calls."""
-    for kind, shift, guidance in (("eps", 1, 1), ("eps", 1, 4), ("eps", 1, 7), ("flow", 3, 1), ("flow", 3, 4), ("flow", 8, 4)):
-        yield _plain("photo", exact.photo, kind, guidance, 12, shift, full=(shift, guidance) in ((1, 4), (3, 4)), **common)
-    for side, batch in ((64, 4), (128, 2)):
+    """Ring in full, half of the pairs of photo and digits, a quarter of those of latent."""
+    settings = ("eps", 1, 1), ("eps", 1, 4), ("eps", 1, 7), ("flow", 3, 1), ("flow", 3, 4), ("flow", 8, 4)
+    for number, (kind, shift, guidance) in enumerate(settings):
+        yield _plain("photo", exact.photo, kind, guidance, 12, shift, every=2, number=number, **common)
+    for larger, (side, batch) in enumerate(((64, 4), (128, 2))):
         for kind, shift in (("flow", 1), ("flow", 3), ("flow", 8), ("eps", 1)):
             for guidance in (1, 4):
-                data, full = partial(exact.latent, side), side == 64 and shift == 3
-                yield _plain("latent", data, kind, guidance, batch, shift, f"latent {side}", full, **common)
+                data, quarter = partial(exact.latent, side), {"every": 4, "number": 2 * larger + (guidance > 1)}
+                yield _plain("latent", data, kind, guidance, batch, shift, f"latent {side}", **quarter, **common)
     for kind, guidance in (("eps", 1), ("eps", 5), ("flow", 1), ("flow", 4)):
-        yield _plain("digits", exact.digit_mixture, kind, guidance, 24, 3, full=guidance > 1, **common)
+        yield _plain("digits", exact.digit_mixture, kind, guidance, 24, 3, every=2, number=int(guidance > 1), **common)
     yield _plain("ring", exact.ring, "eps", 5, 48, **common)
     yield _plain("ring", exact.ring, "flow", 4, 48, 3, **common)
 
 
 def image_cases(seed: int, **common) -> Iterator[Case]:
-    """Image to image: a share of the schedule is run on data of one class, with the prompt of that class or of another one."""
-    for label, world, kind, grids, shares in (
-        ("photo", exact.photo, "eps", ("simple",), (0.4,)),
-        ("photo", exact.photo, "flow", ("simple",), (0.4,)),
-        ("digits", exact.digit_mixture, "eps", ("karras", "simple"), (0.2, 0.4, 0.6)),
-        ("digits", exact.digit_mixture, "flow", ("simple", "beta"), (0.2, 0.4, 0.6)),
-    ):
+    """Image to image: a share of the schedule is run on data of one class, with the prompt of that class or of another one.
+
+    Every number of steps has a start of its own, and so a solution of its own, which is dear: a pair in fourteen is measured.
+    """
+    settings = itertools.product(
+        (("photo", exact.photo, 6), ("digits", exact.digit_mixture, 12)), ("eps", "flow"), (0.2, 0.4, 0.6), (True, False)
+    )
+    for number, ((label, world, batch), kind, denoise, fits) in enumerate(settings):
         data = world()
-        of = _asked(12, data.classes)
+        of = _asked(batch, data.classes)
         image = data.draw(of, torch.Generator().manual_seed(seed + 1))
-        for denoise in shares:
-            for asked, fits in ((of, "fits"), ((of + 1) % data.classes, "does not fit")):
-                yield Case(
-                    "image to image", f"{label} {kind} denoise {denoise:g}, the prompt {fits}", kind, 4.0, len(of),
-                    partial(data.guided, 4.0, asked), 3.0, grids, (4, 8, 15), denoise, image, seed, tolerance=5e-3, **common,
-                )  # fmt: skip
+        asked = of if fits else (of + 1) % data.classes
+        yield Case(
+            "image to image", f"{label} {kind} denoise {denoise:g}, the prompt {'fits' if fits else 'does not fit'}", kind, 4.0,
+            batch, partial(data.guided, 4.0, asked), 3.0, every=14, number=number, denoise=denoise, latent=image,
+            seed=seed, tolerance=5e-3, cap=192, **common,
+        )  # fmt: skip
+
+
+# Of models that were made for few steps: data, kind, scheduler and shift of the grid that each was made for.
+_STUDENTS = (
+    ("digits", "flow", "simple", 1.0), ("digits", "flow", "simple", 3.0), ("digits", "flow", "simple", 8.0),
+    ("digits", "flow", "beta", 3.0), ("digits", "flow", LTX, 1.0), ("digits", "eps", "sgm_uniform", 1.0),
+    ("digits", "eps", "simple", 1.0), ("photo", "flow", "simple", 3.0), ("photo", "flow", LTX, 1.0),
+    ("photo", "eps", "sgm_uniform", 1.0),
+)  # fmt: skip
+_FRESH = (("eps", "sgm_uniform"), ("eps", "simple"), ("flow", "simple"), ("flow", "beta"), ("flow", LTX))
 
 
 def distilled_cases(**common) -> Iterator[Case]:
-    """Models that were made for few steps, on the grids that they were made for."""
-    for calls in (4, 8):
-        for label, data, kind in (("digits", exact.digit_mixture, "flow"), ("photo", exact.photo, "eps")):
-            make, grids = partial(_student, data, kind, calls), (_DISTILLED[kind],)
-            name = f"{label} {kind} in {calls} steps"
-            yield Case("distilled", name, kind, 1.0, 8, make, _SHIFT, grids, (calls,), visible=_VISIBLE, **common)
-    for kind, scheduler in _DISTILLED.items():
-        name = f"fresh draws {kind}"
-        yield Case("distilled", name, kind, 1.0, 16, _fresh, _SHIFT, (scheduler,), (4, 8), visible=_VISIBLE, **common)
+    """Models that were made for 4 or 8 steps, on the grids that they were made for; LTX's has 8."""
+    for (label, kind, scheduler, shift), calls in itertools.product(_STUDENTS, (4, 8)):
+        if (scheduler, calls) != (LTX, 4):
+            make, shifted = partial(_student, label, kind, scheduler, shift, calls), f" shift {shift:g}" if kind == "flow" else ""
+            more = {"grids": (scheduler,), "calls": (calls,), "visible": _VISIBLE, **common}
+            yield Case("distilled", f"{label} {kind}{shifted} in {calls} steps", kind, 1.0, 4, make, shift, **more)
+    for kind, scheduler in _FRESH:
+        more = {"grids": (scheduler,), "calls": (8,) if scheduler == LTX else (4, 8), "visible": _VISIBLE, **common}
+        yield Case("distilled", f"fresh draws {kind}", kind, 1.0, 16, _fresh, 3.0, **more)
 
 
-def _student(data: Callable[[], exact.Exact], kind: str, calls: int) -> Student:
-    sigmas = _grid(_model_sampling(kind, _SHIFT), _DISTILLED[kind], calls)
-    return Student(data(), sigmas, FLOW if kind == "flow" else VE)
+def _student(label: str, kind: str, scheduler: str, shift: float, calls: int) -> Student:
+    data = {"digits": exact.digit_mixture, "photo": exact.photo}[label]()
+    return Student(data, _grid(_model_sampling(kind, shift), scheduler, calls), FLOW if kind == "flow" else VE)
 
 
 def _fresh() -> FreshDraws:
     return FreshDraws(exact.digit_mixture())
 
 
-# The trained networks: a network's call costs ten times a formula's, so these have fewer grids and calls.
 NETWORKS = {"emoji_sd": "eps", "emoji_ddpm": "ddpm", "emoji_ddpm_early": "ddpm", "emoji_flow": "flow"}
-_NETWORK_GRIDS = {"eps": ("karras", "normal", "logsnr_arctan"), "flow": ("simple", "beta", "logsnr_arctan")}
 
 
 def network_cases(**common) -> Iterator[Case]:
-    """The networks of training/ on emoji. Their solution has ComfyUI's rounding of timesteps in it."""
-    for name, kind in NETWORKS.items():
-        grids = _NETWORK_GRIDS["flow" if kind == "flow" else "eps"]
-        for guidance in (1, 4, 7):
-            some, calls = (grids, (4, *FEW_CALLS)) if guidance == 4 else (grids[:2], FEW_CALLS)
-            asked = _asked(3, 8)
-            make = partial(network.Guided, name, float(guidance), asked)
-            limits = {"tolerance": 5e-3, "cap": 400, "floor": 0.01 if kind == "flow" else 0.02}
-            yield Case(name, f"{name} CFG {guidance}", kind, guidance, len(asked), make, 1.0, some, calls, **limits, **common)
+    """The networks of training/ on emoji: a call costs ten times a formula's, so one pair in six is measured.
+
+    Their solution has ComfyUI's rounding of timesteps in it.
+    """
+    for number, ((name, kind), guidance) in enumerate(itertools.product(NETWORKS.items(), (1, 4, 7))):
+        asked = _asked(3, 8)
+        make = partial(network.Guided, name, float(guidance), asked)
+        limits = {"tolerance": 5e-3, "cap": 400, "floor": 0.01 if kind == "flow" else 0.02, "every": 6, "number": number}
+        yield Case(name, f"{name} CFG {guidance}", kind, guidance, len(asked), make, **limits, **common)
 
 
 def cases(seed: int = DEVELOPMENT_SEED, words: tuple[str, ...] = ()) -> list[Case]:

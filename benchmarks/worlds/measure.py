@@ -8,15 +8,17 @@ from types import SimpleNamespace
 import torch
 
 from samplers.lab.distances import spread
-from samplers.lab.fingerprint import fingerprint, folder_digest
+from samplers.lab.fingerprint import fingerprint
 from samplers.lab.measure import same_start
 from samplers.lab.steps import most_steps
 from samplers.lab.store import Store
 
 from .. import host, pages
-from .cases import Case
+from .cases import CALLS, Case
+from .code import code_digest
 
 MOST = 9.0  # errors beyond it, and those of runs that ended in NaN, count as this
+LEAST = 3.0  # errors below so many times that of a solution which missed its tolerance count as this
 STORE = pages.OUTPUT / "worlds"
 
 
@@ -83,29 +85,36 @@ class Bench:
         theirs: names of the host's samplers.
         baseline: the one that all are compared with too.
         measured: a name for what is measured, as results are kept by it.
+        missed: case -> by how much its worst solution missed, of the cases that were measured and have such a one.
     """
 
     theirs, baseline, measured = tuple(host.DETERMINISTIC), "euler", "host"
 
     def __init__(self, store: Store | None = None):
         self._store = store or Store(STORE)
-        self._solutions: dict[str, list[tuple[float, torch.Tensor]]] = {}
+        self._solutions: dict[str, list[tuple[float, torch.Tensor, float]]] = {}
+        self.missed: dict[str, float] = {}
 
-    def solution(self, case: Case, start: float) -> torch.Tensor | None:
-        """The converged solution from a start; None where something else is right."""
+    def solution(self, case: Case, start: float) -> tuple[torch.Tensor | None, float]:
+        """The solution from a start, and how far its two finest levels are apart where that is more than its tolerance, else 0.
+
+        None where something else is right.
+        """
         if not case.has_solution:
-            return None
+            return None, 0.0
         known = self._solutions.setdefault(case.key, [])
-        for sigma, solution in known:
+        for sigma, *found in known:
             if same_start(start, sigma):
-                return solution
+                return found
         key = fingerprint("solution", case.key, start)
-        record = self._store.get(key, tensors={"solution": None}, finite=True)
-        solution = record.tensors["solution"] if record else case.solution(start)
-        if record is None:
-            self._store.put(key, {"case": case.name}, {"solution": solution})
-        known.append((start, solution))
-        return solution
+        if record := self._store.get(key, tensors={"solution": None}, finite=True):
+            found = record.tensors["solution"], record.facts.get("missed", 0.0)
+        else:
+            solved = case.solution(start)
+            found = solved.samples, 0.0 if solved.converged else solved.agreement
+            self._store.put(key, {"case": case.name, "missed": found[1]}, {"solution": found[0]})
+        known.append((start, *found))
+        return found
 
     def run(self, name: str, case: Case, scheduler: str, calls: int) -> tuple[torch.Tensor, float] | None:
         """Samples of the run with the most steps that fit, and the sigma where it began; None where none does."""
@@ -127,7 +136,10 @@ class Bench:
         if run is None:
             return math.nan
         samples, start = run
-        return min(spread(case.error(samples, self.solution(case, start))).median, MOST)
+        solution, missed = self.solution(case, start)
+        if missed:
+            self.missed[case.name] = max(missed, self.missed.get(case.name, 0.0))
+        return min(max(spread(case.error(samples, solution)).median, LEAST * missed), MOST)
 
     def contenders(self, cell: dict[str, float]) -> dict[str, float]:
         """Errors of the samplers that the best is taken from."""
@@ -135,40 +147,40 @@ class Bench:
 
     def errors(self, case: Case, scheduler: str, names: Iterable[str]) -> dict[tuple[int, str], float]:
         """(calls, sampler) -> error; of the host's samplers and the pack's, what is on the disk is not measured again."""
-        theirs, ours = set(self.theirs), set(host.pack("registry").SAMPLERS) - set(self.theirs)
-        found = self._kept(case, scheduler, [name for name in names if name in theirs])
-        found |= self._kept(case, scheduler, [name for name in names if name in ours], pack_digest())
-        others = [name for name in names if name not in theirs | ours]
-        return found | {(n, name): self.judge(name, case, scheduler, n) for n in case.calls for name in others}
+        found, keys = {}, self._keys(case, scheduler, names)
+        for key, some in keys.items():
+            found |= self._kept(key, case, scheduler, some)
+        others = [name for name in names if not any(name in some for some in keys.values())]
+        return found | {(n, name): self.judge(name, case, scheduler, n) for n in case.calls_on(scheduler) for name in others}
 
     def missing(self, case: Case, scheduler: str, names: Iterable[str]) -> int:
         """Model calls of what is not on the disk, about."""
-        known = self._known(self._key(case, scheduler)) | self._known(self._key(case, scheduler, pack_digest()))
-        return sum(n for n in case.calls for name in names if f"{n} {name}" not in known)
+        known = {entry for key in self._keys(case, scheduler, names) for entry in self._facts(key)["errors"]}
+        return sum(n for n in case.calls_on(scheduler) for name in names if f"{n} {name}" not in known)
 
-    def _key(self, case: Case, scheduler: str, *more: str) -> str:
+    def _keys(self, case: Case, scheduler: str, names: Iterable[str]) -> dict[str, list[str]]:
+        """Key of a record -> samplers whose errors it holds: one for the host's, and one for each of the pack's."""
         from comfyui_version import __version__
 
-        grids = [case.grid(scheduler, steps) for steps in range(2, max(case.calls) + 1)]
-        return fingerprint(self.measured, __version__, torch.__version__, case.key, grids, *more)
+        grids = [case.grid(scheduler, steps) for steps in range(2, max(CALLS) + 1)]
+        key = fingerprint(self.measured, __version__, torch.__version__, case.key, grids)
+        ours = [name for name in names if name in host.pack("samplers").METHODS]
+        return {key: [name for name in names if name in self.theirs]} | {
+            fingerprint(key, code_digest(name)): [name] for name in ours if name not in self.theirs
+        }
 
-    def _known(self, key: str) -> dict[str, float]:
+    def _facts(self, key: str) -> dict[str, dict]:
         record = self._store.get(key)
-        return dict(record.facts["errors"]) if record else {}
+        return {"errors": {}, "missed": {}} | (record.facts if record else {})
 
-    def _kept(self, case: Case, scheduler: str, names: list[str], *more: str) -> dict[tuple[int, str], float]:
-        if not names:
-            return {}
-        key = self._key(case, scheduler, *more)
-        known, wanted = self._known(key), [(calls, name) for calls in case.calls for name in names]
-        new = {f"{n} {name}": self.judge(name, case, scheduler, n) for n, name in wanted if f"{n} {name}" not in known}
-        if new:
-            known |= new
-            self._store.put(key, {"case": case.name, "grid": scheduler, "errors": known}, {})
+    def _kept(self, key: str, case: Case, scheduler: str, names: list[str]) -> dict[tuple[int, str], float]:
+        facts, wanted = self._facts(key), [(calls, name) for calls in case.calls_on(scheduler) for name in names]
+        known, before = facts["errors"], len(facts["errors"])
+        self.missed |= {name: max(missed, self.missed.get(name, 0.0)) for name, missed in facts["missed"].items()}
+        for n, name in wanted:
+            if f"{n} {name}" not in known:
+                known[f"{n} {name}"] = self.judge(name, case, scheduler, n)
+        if len(known) > before:
+            missed = {name: missed for name, missed in self.missed.items() if name == case.name}
+            self._store.put(key, {"case": case.name, "grid": scheduler, "errors": known, "missed": missed}, {})
         return {(n, name): known[f"{n} {name}"] for n, name in wanted}
-
-
-@cache
-def pack_digest() -> str:
-    """Of the pack's samplers, whose errors are measured again when they change."""
-    return folder_digest(pages.ROOT / "samplers")

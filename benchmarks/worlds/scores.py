@@ -68,7 +68,7 @@ def rows_of(bench: Bench, case: Case, scheduler: str, samplers: Iterable[str]) -
     """Of samplers, the host's among them, on a grid."""
     errors = bench.errors(case, scheduler, dict.fromkeys((*bench.theirs, *samplers)))
     found = []
-    for calls in case.calls:
+    for calls in case.calls_on(scheduler):
         cell = {name: errors[calls, name] for name in bench.theirs if not math.isnan(errors[calls, name])}
         contenders = bench.contenders(cell)
         best = min(contenders, key=contenders.get)

@@ -1,13 +1,17 @@
 """The worlds: denoisers equal independent formulas, starts and grids are the host's, and what changes is measured again."""
 
+import itertools
+from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
+from benchmarks import host
 from benchmarks.worlds import exact, measure, network
-from benchmarks.worlds.cases import Case, cases, distilled_cases, exact_cases, image_cases
+from benchmarks.worlds.cases import CALLS, LTX, SCHEDULERS, Case, cases, distilled_cases, exact_cases, image_cases
+from benchmarks.worlds.code import code_digest
 from benchmarks.worlds.measure import Bench, sampled, steps_for
 from embedded.mixture import ring
 from samplers.lab.store import Store
@@ -95,9 +99,9 @@ def test_draws_have_the_mean_and_the_variance_that_the_denoiser_knows(world):
 def test_euler_is_exact_for_a_distilled_model(pack):
     students = [case for case in distilled_cases(seed=1) if hasattr(case.denoiser, "teacher")]
     assert {case.calls for case in students} == {(4,), (8,)}
-    for case in students[:1]:
+    for case in (students[0], next(case for case in students if case.grids == (LTX,))):
         sigmas = case.grid(case.grids[0], case.calls[0])
-        truth = case.solution(float(sigmas[0]))
+        truth = case.solution(float(sigmas[0])).samples
         errors = {
             name: float(case.error(sampled(name, case, sigmas)[0], truth).median()) for name in ("euler", "heun", "dpmpp_2m")
         }
@@ -135,6 +139,27 @@ def test_text_to_image_starts_as_the_host_does(pack):
         torch.testing.assert_close(case.start(float(sigmas[0])), size * case.noise, rtol=1e-4, atol=1e-5)
 
 
+def test_every_pair_is_measured(pack):
+    """Of a world and a kind of model with a scheduler and with a number of calls, and of the last two."""
+    found, of_cases = defaultdict(set), defaultdict(set)
+    for case in (case for case in cases(seed=1) if case.world != "distilled"):
+        pairs = {(scheduler, n) for scheduler in case.grids for n in case.calls_on(scheduler)}
+        found[case.world, case.kind] |= pairs
+        of_cases[case.name] |= pairs
+    for (world, kind), pairs in found.items():
+        schedulers, calls = zip(*pairs)
+        assert set(schedulers) == set(SCHEDULERS[kind]) and set(calls) == set(CALLS)
+        if world in ("photo", "latent", "digits", "ring"):
+            assert pairs == set(itertools.product(SCHEDULERS[kind], CALLS))
+    assert all(of_cases.values()), "no case is left out"
+
+
+def test_the_distilled_grid_of_ltx(pack):
+    case = next(case for case in distilled_cases(seed=1) if case.grids == (LTX,))
+    eight, four = (case.grid(LTX, steps).tolist() for steps in (8, 4))
+    assert eight == pytest.approx([1, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0]) and four == eight[::2]
+
+
 def test_steps_are_counted(pack):
     assert [steps_for(name, "eps", 10) for name in ("euler", "heun", "seeds_3 (eta 0)", "exp_res_2s")] == [10, 5, 4, 5]
     assert steps_for("seeds_3 (eta 0)", "flow", 3) == 0, "less than two steps"
@@ -163,9 +188,75 @@ def test_what_was_measured_is_kept_until_it_changes(pack, tmp_path, monkeypatch)
         assert judged[3:] == ["euler", "heun", "deis"]
         del judged[3:]
     for digest in ("a", "a", "b"):
-        monkeypatch.setattr(measure, "pack_digest", lambda digest=digest: digest)
+        monkeypatch.setattr(measure, "code_digest", lambda name, digest=digest: digest)
         Bench(Store(tmp_path)).errors(ring_case(), "karras", ("exp_res_2m",))
-    assert judged[3:] == ["exp_res_2m"] * 2, "when the pack's samplers change"
+    assert judged[3:] == ["exp_res_2m"] * 2, "when the sampler changes"
+
+
+@pytest.mark.parametrize("cap, missed", [(48, True), (1536, False)])
+def test_errors_below_three_times_that_of_a_solution_that_missed_its_tolerance_count_as_this(pack, tmp_path, cap, missed):
+    def bench():
+        return Bench(Store(tmp_path / str(cap)))
+
+    case = ring_case()
+    case.tolerance, case.cap, case.calls = 1e-6, cap, (20,)
+    first, again = bench(), bench()
+    error = first.errors(case, "karras", ["deis"])[20, "deis"]
+    assert again.errors(case, "karras", ["deis"])[20, "deis"] == error and again.missed == first.missed, "kept with the errors"
+    if missed:
+        moved = case.solution(float(case.grid("karras", 20)[0])).agreement
+        assert first.missed == {"a ring": moved} and error == 3 * moved > 3e-6
+    else:
+        assert not first.missed and 0.0 < error < 1e-2
+
+
+FILES = {
+    "res": """
+from .rule import order
+from .other import late
+
+METHODS = {"one": Sampler(one), "two": Sampler(two)}
+
+def one():
+    "Says what it does."
+    return order() + SCALE
+
+def two():
+    from .lazy import solve
+    return solve(late)
+
+SCALE = 2
+""",
+    "rule": "def order():\n    return Weights().first\n\nclass Weights:\n    first = 1\n",
+    "other": "def late():\n    return 1\n",
+    "lazy": "def solve(f):\n    return f()\n",
+}
+
+
+@pytest.mark.parametrize(
+    "module, old, new, changed",
+    [
+        ("res", "SCALE = 2", "SCALE = 3", {"one"}),
+        ("rule", "first = 1", "first = 2", {"one"}),
+        ("other", "return 1", "return 2", {"two"}),
+        ("lazy", "return f()", "return f() + 1", {"two"}),
+        ("res", "Says what it does", "Says more", set()),
+        ("lazy", "\n", "  # a comment\n", set()),
+    ],
+)
+def test_a_sampler_is_measured_again_when_what_it_reaches_changes(tmp_path, module, old, new, changed):
+    digests = []
+    for name, files in (("before", FILES), ("after", FILES | {module: FILES[module].replace(old, new)})):
+        (tmp_path / name).mkdir()
+        for file, text in files.items():
+            (tmp_path / name / f"{file}.py").write_text(text)
+        digests.append({sampler: code_digest(sampler, tmp_path / name) for sampler in ("one", "two")})
+    assert {name for name in ("one", "two") if digests[0][name] != digests[1][name]} == changed
+
+
+def test_the_samplers_of_the_pack_are_found_by_name(pack):
+    names = list(host.pack("registry").SAMPLERS)
+    assert len({code_digest(name) for name in names}) == len(names) > 5
 
 
 def test_missing_weights_and_unknown_words_are_named(pack, monkeypatch, tmp_path):
