@@ -10,13 +10,14 @@ runs that end in NaN, count as 9. The seeds differ from those that settings were
 latents of photographs, 64x64 and 128x128. *digits* and *ring*: isotropic mixtures. These four have a formula for a denoiser, so
 every error is the sampler's. *emoji_*: small networks that were trained here (eps on Stable Diffusion's sigmas, eps on DDPM's
 linear betas, an early checkpoint of that, flow). *image to image*: part of the schedule, from data of one class, with the
-prompt of that class or of another one. *distilled*: models for which Euler is exact on the grid that they were made for, in 4 or 8 steps, LTX's grid among them, and a model
-whose every answer is a picture; there an error below half a percent counts as half a percent, because nobody sees it.
+prompt of that class or of another one. *distilled*: models for which Euler is exact on the grid that they were made for, in 4 or
+8 steps, LTX's grid among them, and a model whose every answer is a picture; there an error below half a percent counts as half
+a percent, because nobody sees it.
 
 Ring is measured on every pair of a scheduler and a number of calls; photo and digits on half of the pairs, latent on a quarter,
-networks on a sixth, image to image on a fourteenth: those whose places in the lists of both and the number of the case have a
-sum that 2, 4, 6 or 14 divides. So the cases of a world share the pairs among them: every world meets every scheduler of its kind
-of model and every number of calls, and every scheduler meets every number of calls.
+networks on an eighth, image to image on a fourteenth: those whose places in the lists of both and the number of the case have a
+sum that 2, 4, 8 or 14 divides. So the cases of a world share the pairs among them: every world but distilled meets every
+scheduler of its kind of model and every number of calls, and every scheduler meets every number of calls.
 """
 
 import time

@@ -262,14 +262,14 @@ NETWORKS = {"emoji_sd": "eps", "emoji_ddpm": "ddpm", "emoji_ddpm_early": "ddpm",
 
 
 def network_cases(**common) -> Iterator[Case]:
-    """The networks of training/ on emoji: a call costs ten times a formula's, so one pair in six is measured.
+    """The networks of training/ on emoji: a call costs ten times a formula's, so one pair in eight is measured.
 
     Their solution has ComfyUI's rounding of timesteps in it.
     """
     for number, ((name, kind), guidance) in enumerate(itertools.product(NETWORKS.items(), (1, 4, 7))):
         asked = _asked(3, 8)
         make = partial(network.Guided, name, float(guidance), asked)
-        limits = {"tolerance": 5e-3, "cap": 400, "floor": 0.01 if kind == "flow" else 0.02, "every": 6, "number": number}
+        limits = {"tolerance": 5e-3, "cap": 400, "floor": 0.01 if kind == "flow" else 0.02, "every": 8, "number": number}
         yield Case(name, f"{name} CFG {guidance}", kind, guidance, len(asked), make, **limits, **common)
 
 

@@ -63,8 +63,8 @@ def cases(seed: int) -> list[Case]:
     for label, world, kind, shift, batch, grids in (
         ("photo", exact.photo, "eps", 1, 192, ("karras",)),
         ("photo", exact.photo, "flow", 3, 192, ("simple",)),
-        ("latent 64", partial(exact.latent, 64), "eps", 1, 64, ("karras",)),
-        ("latent 64", partial(exact.latent, 64), "flow", 3, 64, ("simple",)),
+        ("latent 64", partial(exact.latent, 64), "eps", 1, 48, ("karras",)),
+        ("latent 64", partial(exact.latent, 64), "flow", 3, 48, ("simple",)),
         ("digits", exact.digit_mixture, "eps", 1, 512, ("karras", "logsnr_arctan")),
         ("digits", exact.digit_mixture, "flow", 3, 512, ("beta", "logsnr_arctan")),
         ("ring", exact.ring, "eps", 1, 1024, ("karras", "logsnr_arctan")),

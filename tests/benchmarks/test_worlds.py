@@ -194,7 +194,9 @@ def test_what_was_measured_is_kept_until_it_changes(pack, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("cap, missed", [(48, True), (1536, False)])
-def test_errors_below_three_times_that_of_a_solution_that_missed_its_tolerance_count_as_this(pack, tmp_path, cap, missed):
+def test_errors_far_below_that_of_a_solution_that_missed_its_tolerance_count_as_its(pack, tmp_path, monkeypatch, cap, missed):
+    monkeypatch.setattr(measure, "LEAST", 500.0)
+
     def bench():
         return Bench(Store(tmp_path / str(cap)))
 
@@ -205,9 +207,9 @@ def test_errors_below_three_times_that_of_a_solution_that_missed_its_tolerance_c
     assert again.errors(case, "karras", ["deis"])[20, "deis"] == error and again.missed == first.missed, "kept with the errors"
     if missed:
         moved = case.solution(float(case.grid("karras", 20)[0])).agreement
-        assert first.missed == {"a ring": moved} and error == 3 * moved > 3e-6
+        assert first.missed == {"a ring": moved} and error == 500.0 * moved > 5e-4
     else:
-        assert not first.missed and 0.0 < error < 1e-2
+        assert not first.missed and 0.0 < error < 0.1
 
 
 FILES = {
