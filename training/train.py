@@ -9,7 +9,8 @@ steps. The same command continues a run that was stopped, from its state in outp
 
 The pack's own networks came from one busy CPU core, each run starting from the weights of an earlier one, which saves time
 because the UNet is the same: emoji_ddpm from random weights (31 minutes), emoji_sd from emoji_ddpm (11), emoji_flow from emoji_sd
-(11), and emoji_ddpm once more, from emoji_sd (9, with --start). emoji_ddpm_early is from the first of these runs.
+(11), emoji_ddpm once more, from emoji_sd (9, with --start), and from itself (75). So emoji_ddpm comes after 126 minutes, and
+emoji_ddpm_early, six minutes into the first of these runs, after a twentieth of them.
 """
 
 import argparse

@@ -33,8 +33,8 @@ class Student:
     def __call__(self, x: torch.Tensor, sigma: float, alpha: float = 1.0) -> torch.Tensor:
         """D with which Euler's x + (t - sigma) (x - D) / sigma is the teacher's solution at the next grid point t."""
         after = max(t for t in self._sigmas if t < sigma * (1.0 - 1e-5) or t == 0.0)
-        solved = solve(self.teacher, x.double(), self._between(sigma, after), self._time)
-        return ((solved - x.double() * (after / sigma)) / (1.0 - after / sigma)).to(x.dtype)
+        solved = solve(self.teacher, x, self._between(sigma, after), self._time)
+        return (solved - x * (after / sigma)) / (1.0 - after / sigma)
 
     def _between(self, start: float, end: float) -> torch.Tensor:
         time, last = self._time, end or self._time.sigma(-math.log(_FLOOR))
