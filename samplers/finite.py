@@ -35,7 +35,8 @@ class FiniteCheck:
         Raises:
             FloatingPointError: a state that has arrived since holds NaN or infinity.
         """
-        self._newest = state.sum().mul_(0.0)  # the cheapest look at every element; 0 * inf is NaN
+        total = state.sum(dtype=self._flags.dtype)  # the cheapest look at every element; a last output may be in half precision
+        self._newest = total.mul_(0.0)  # 0 * inf is NaN
         self._flags[self._noted].copy_(self._newest, non_blocking=True)
         self._noted += 1
         self._look()

@@ -188,11 +188,14 @@ def kriging_rule(roughness: float, sharpness: float = 4.0, eps_share: float = 0.
     return Rule(name, order, by, eps_share, by.apart, "PEC", last, Rule(name, up.rising_order, up, 0.0, up.apart, "PEC"))
 
 
+EULER = Rule("Euler", 1, IN_LAMBDA)
+
+
 def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn: Churn = NO_CHURN) -> Plan:
     """The plan in which the run chooses among rules, see `choice.py`; with the first one only where a choice has no ground.
 
     That is on rising grids, and with churn, whose noise is in every difference of outputs. Up to `FEW_CALLS` calls, which only
-    step-distilled models are made for, the roughest rule runs without corrections and ends on the last output: nearly Euler.
+    step-distilled models are made for, it is Euler's method, which such models are made for too.
 
     Args:
         sigmas, time, churn: as in `rule_plan`.
@@ -205,7 +208,7 @@ def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn
     if opening or not steps or steps[0].rising or any(step.after for step in steps):
         return rule_plan(sigmas, rules[0], time, churn=churn)
     if len(steps) <= FEW_CALLS:
-        return rule_plan(sigmas, replace(rules[_roughest(rules)], corrector="none", last=None), time)
+        return rule_plan(sigmas, EULER, time)
     return _choice_plan(tuple(steps), step_count(sigmas), tuple(rules), time)
 
 

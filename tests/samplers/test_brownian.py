@@ -39,7 +39,7 @@ def test_the_noise_of_a_step_is_that_of_its_parts(lambdas, eta, time):
     sigmas = [time.sigma(lam) for lam in lambdas]
     path = _path(eta=eta, time=time)
     rate = eta * (lambdas[2] - lambdas[0])
-    parts = NoisePath(sigmas[0], rate / eta, Noise(eta))
+    parts = NoisePath(sigmas[0], rate / eta, Noise(eta), 1.0)
     fraction = (lambdas[1] - lambdas[0]) / (lambdas[2] - lambdas[0])
     parts.to(fraction, sigmas[1])
     factors, segment = parts.to(1.0, sigmas[2])
