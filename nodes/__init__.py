@@ -8,7 +8,8 @@ from comfy_api.v0_0_2 import ComfyExtension
 
 from .adaptive import RESAdaptive, RESAdaptiveGrid
 from .gddim import RESGDDIM
-from .lab_calibrate import RESCalibrated, RESLabCalibrate
+from .lab_calibrate import RESLabCalibrate
+from .lab_calibrated import RESCalibrated
 from .lab_measure import RESLabMeasure
 from .lab_trace import RESLabTrace
 from .plot import RESSigmasPlot

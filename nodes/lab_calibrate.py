@@ -1,8 +1,7 @@
-"""Nodes that fit a solver to a model, guidance and SIGMAS, keep it as a file, and sample by it."""
+"""The node that fits a solver to a model, guidance and SIGMAS, and keeps it as a file."""
 
 import logging
 import math
-import os
 import re
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import comfy.samplers
 import folder_paths
 import torch
 from comfy.model_management import InterruptProcessingException
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 
 from ..samplers.lab.calibration import file as files
 from ..samplers.lab.calibration.budget import CAREFUL, QUICK, Cost, Settings
@@ -23,17 +22,14 @@ from ..samplers.lab.calibration.report import picture, report
 from ..samplers.lab.calibration.results import Calibrated
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.lab.reference import reference_floor
-from ..samplers.res import Sampler
-from ..samplers.time_maps import FLOW
 from .figures import as_image, check_matplotlib
 from .host import sigma_range, time_map
 from .inputs import checked
+from .lab_calibrated import FOLDER, sampler_of, shift_of
 from .lab_files import Saving, check_writable
 from .lab_progress import CallProgress, duration, node_id, send_text
 from .lab_subject import CATEGORY, Subject, subject_inputs
-from .registry import for_host
 
-FOLDER = "res_calibrations"
 EFFORTS = ("careful", "quick")
 # Good samplers of one call per step; those of SDEs with the options that switch off their noise.
 _RIVALS = ("exp_res", "dpmpp_2m", "deis", "ipndm", "ipndm_v", "uni_pc_bh2")
@@ -41,9 +37,6 @@ _WITHOUT_NOISE = {
     "er_sde (ODE)": ("er_sde", {"s_noise": 0.0, "noise_scaler": lambda x: x}),
     "sa_solver (ODE)": ("sa_solver", {"s_noise": 0.0, "tau_func": lambda sigma: 0.0}),
 }
-_NONE = "(none yet: run RES Lab: Calibrate)"
-
-folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
 
 
 class RESLabCalibrate(io.ComfyNode):
@@ -134,75 +127,7 @@ class RESLabCalibrate(io.ComfyNode):
         image = as_image(picture(found))
         shown = {**saving.preview(image, cls), **saving.shown(text)}
         send_text("\n".join([text, *saving.warnings]), node_id(cls))
-        return io.NodeOutput(sampler_of(kept), found.sigmas, text, image, ui=shown)
-
-
-class RESCalibrated(io.ComfyNode):
-    """A calibrated solver from a file."""
-
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(
-            node_id="RESCalibrated",
-            display_name="RES Calibrated",
-            category=CATEGORY,
-            description="A SAMPLER that RES Lab: Calibrate has fitted, with the SIGMAS it was fitted on, from "
-            "models/res_calibrations.",
-            search_aliases=["res", "calibrate", "load", "sampler"],
-            inputs=[
-                io.Combo.Input("file", options=_files() or [_NONE], tooltip="From models/res_calibrations."),
-                io.Model.Input(
-                    "model",
-                    optional=True,
-                    tooltip="To check: the node says whether the file was made for another one, or with other patches.",
-                ),
-            ],
-            outputs=[
-                io.Sampler.Output(tooltip="For the SIGMAS beside it alone."),
-                io.Sigmas.Output(tooltip="The grid that the SAMPLER was fitted on."),
-            ],
-        )
-
-    @classmethod
-    def fingerprint_inputs(cls, file, model=None):
-        """Anew when the file is."""
-        path = folder_paths.get_full_path(FOLDER, file)
-        return os.stat(path).st_mtime_ns if path else file
-
-    @classmethod
-    @checked
-    def execute(cls, file, model=None) -> io.NodeOutput:
-        """SAMPLER and SIGMAS.
-
-        Raises:
-            ValueError: what is wrong with the file, or that none was there to choose.
-            FileNotFoundError: it is gone.
-        """
-        if file == _NONE:
-            raise ValueError(f"file is {file!r}: run RES Lab: Calibrate, press R for the new list of files, and choose one.")
-        kept = files.read(folder_paths.get_full_path_or_raise(FOLDER, file))
-        known = {name: value for name, value in kept.provenance.items() if name != "model"}
-        lines = [f"{name}: {value}" for name, value in known.items()]
-        if model is not None and kept.provenance.get("model") != model_fingerprint(model):
-            made_for = kept.provenance.get("model_class", "model")
-            warning = (
-                f"Warning: {file} was made for a {made_for!r:.60} of other weights, patches or options than the connected model."
-            )
-            logging.warning("RES Calibrated: %s", warning)
-            lines.insert(0, warning)
-        sigmas = torch.tensor(kept.sigmas, dtype=torch.float32)
-        return io.NodeOutput(sampler_of(kept), sigmas, ui=ui.PreviewText("\n".join(lines)))
-
-
-def _files() -> list[str]:
-    """Names of calibrations; an empty file is what an interrupted copy leaves."""
-    names = [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".json")]
-    return [name for name in names if (path := folder_paths.get_full_path(FOLDER, name)) and os.path.getsize(path)]
-
-
-def sampler_of(kept: files.CalibrationFile) -> comfy.samplers.KSAMPLER:
-    """The SAMPLER of a calibration."""
-    return comfy.samplers.KSAMPLER(for_host(Sampler(kept.sample, FLOW)))
+        return io.NodeOutput(sampler_of(kept, name), found.sigmas, text, image, ui=shown)
 
 
 class _Problem:
@@ -288,6 +213,8 @@ def _provenance(found: Calibrated, subject: Subject, settings: Settings) -> dict
         "model_class": type(guider.model_patcher.model).__name__,
         "cfg": float(getattr(guider, "cfg", 1.0)),
         "resolution": list(subject.latent["samples"].shape),
+        "steps": len(found.sigmas) - 1,
+        "shift": shift_of(subject.model_sampling),
         "pilots": settings.pilots,
         "seeds": {name: [seeds[0], seeds[-1]] for name, seeds in found.seeds._asdict().items()},
         "base": found.base,

@@ -106,6 +106,20 @@ def test_another_model_warns(pack, folder, caplog):
     assert "made for" in caplog.text
 
 
+def test_another_cfg_or_resolution_warns_when_it_is_used(pack, folder, caplog):
+    """In the log, with the numbers; nothing with the settings it was made for."""
+    from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
+
+    guider, model = guided(pack)
+    pack["RESLabCalibrate"].execute(guider, latent(pack, 4), 0, karras(model, 4), 4, "mine", effort="quick")
+    sampler, sigmas = pack["RESCalibrated"].execute("mine_00001.json", model).result
+    for cfg, said in ((5.0, None), (3.0, "CFG is 3 and the file was made for 5. In measured changes of this kind")):
+        with caplog.at_level(logging.WARNING):
+            other = guided(pack, cfg=cfg)[0]
+            SamplerCustomAdvanced.execute(Noise_RandomNoise(1), other, sampler, sigmas, latent(pack, 2))
+        assert said in caplog.text if said else not caplog.records
+
+
 def test_other_sigmas_and_other_kinds_are_refused(pack, folder):
     """Before the first call."""
     from samplers.time_maps import FLOW

@@ -1,0 +1,127 @@
+"""The node that samples by a calibration from a file."""
+
+import logging
+import os
+from functools import partial
+
+import comfy.samplers
+import folder_paths
+import torch
+from comfy_api.v0_0_2 import io, ui
+
+from ..samplers.lab.calibration import file as files
+from ..samplers.lab.calibration.transfer import Setting, warnings
+from ..samplers.lab.fingerprint import model_fingerprint
+from ..samplers.res import Sampler
+from ..samplers.time_maps import FLOW
+from .host import model_sampling_of
+from .inputs import checked
+from .lab_progress import node_id, send_text
+from .lab_subject import CATEGORY
+from .registry import for_host
+
+FOLDER = "res_calibrations"
+_NONE = "(none yet: run RES Lab: Calibrate)"
+
+folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
+
+
+class RESCalibrated(io.ComfyNode):
+    """A calibrated solver from a file."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RESCalibrated",
+            display_name="RES Calibrated",
+            category=CATEGORY,
+            description="A SAMPLER that RES Lab: Calibrate has fitted, with the SIGMAS it was fitted on, from "
+            "models/res_calibrations.",
+            search_aliases=["res", "calibrate", "load", "sampler"],
+            inputs=[
+                io.Combo.Input("file", options=_files() or [_NONE], tooltip="From models/res_calibrations."),
+                io.Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="To check: the node says whether the file was made for another one, or with other patches.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=[
+                io.Sampler.Output(tooltip="For the SIGMAS beside it alone."),
+                io.Sigmas.Output(tooltip="The grid that the SAMPLER was fitted on."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file, model=None):
+        """Anew when the file is."""
+        path = folder_paths.get_full_path(FOLDER, file)
+        return os.stat(path).st_mtime_ns if path else file
+
+    @classmethod
+    @checked
+    def execute(cls, file, model=None) -> io.NodeOutput:
+        """SAMPLER and SIGMAS.
+
+        Raises:
+            ValueError: what is wrong with the file, or that none was there to choose.
+            FileNotFoundError: it is gone.
+        """
+        if file == _NONE:
+            raise ValueError(f"file is {file!r}: run RES Lab: Calibrate, press R for the new list of files, and choose one.")
+        kept = files.read(folder_paths.get_full_path_or_raise(FOLDER, file))
+        known = {name: value for name, value in kept.provenance.items() if name != "model"}
+        lines = [f"{name}: {value}" for name, value in known.items()]
+        if model is not None and kept.provenance.get("model") != model_fingerprint(model):
+            made_for = kept.provenance.get("model_class", "model")
+            warning = (
+                f"Warning: {file} was made for a {made_for!r:.60} of other weights, patches or options than the connected model."
+            )
+            logging.warning("RES Calibrated: %s", warning)
+            lines.insert(0, warning)
+        sigmas = torch.tensor(kept.sigmas, dtype=torch.float32)
+        return io.NodeOutput(sampler_of(kept, file, node_id(cls)), sigmas, ui=ui.PreviewText("\n".join(lines)))
+
+
+def _files() -> list[str]:
+    """Names of calibrations; an empty file is what an interrupted copy leaves."""
+    names = [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".json")]
+    return [name for name in names if (path := folder_paths.get_full_path(FOLDER, name)) and os.path.getsize(path)]
+
+
+def sampler_of(kept: files.CalibrationFile, name: str, node: str | None = None) -> comfy.samplers.KSAMPLER:
+    """The SAMPLER of a calibration, which warns where it is used with other settings than it was made for.
+
+    Args:
+        kept: the calibration.
+        name: its name, for people.
+        node: id of the node that shows warnings.
+    """
+    return comfy.samplers.KSAMPLER(for_host(Sampler(partial(_sample, kept, name, node), FLOW)))
+
+
+def _sample(kept, name, node, model, x, *args, **options) -> torch.Tensor:
+    warn(kept, name, node, Setting(cfg_of(model), tuple(x.shape[1:]), shift_of(model_sampling_of(model))))
+    return kept.sample(model, x, *args, **options)
+
+
+def warn(kept: files.CalibrationFile, name: str, node: str | None, used: Setting) -> None:
+    """Say in the log and on the node what differs from what the calibration was made for."""
+    found = warnings(Setting.of(kept.provenance), used)
+    for text in found:
+        logging.warning("RES Calibrated: %s: %s", name, text)
+    if found:
+        send_text("\n".join(["Warning:", *found]), node)
+
+
+def cfg_of(model) -> float | None:
+    """The CFG of the denoiser that a sampler is called with; None where it has none."""
+    cfg = getattr(getattr(model, "inner_model", None), "cfg", None)
+    return float(cfg) if isinstance(cfg, int | float) else None
+
+
+def shift_of(model_sampling) -> float | None:
+    """The shift of a flow model's schedule; None for other models."""
+    shift = getattr(model_sampling, "shift", None)
+    return float(shift) if isinstance(shift, int | float) else None
