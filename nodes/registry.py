@@ -92,7 +92,7 @@ def register_all() -> None:
     for name, sampler in (SAMPLERS | ADAPTIVE_SAMPLERS).items():
         register_sampler(name, for_host(sampler))
     register_scheduler("logsnr_uniform", logsnr_scheduler("uniform"))
-    register_scheduler("logsnr_arctan", logsnr_scheduler("arctan"))
+    register_scheduler("logsnr_arctan", logsnr_scheduler("logit"))
 
 
 def register_again_at_start() -> None:

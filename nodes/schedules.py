@@ -15,6 +15,11 @@ from .model_kinds import of_kind, without_model_input
 _FIRST = {"spacing": next(iter(SPACINGS))}  # with its defaults
 # parameter of a spacing -> its step in the widget, and its tooltip
 _PARAMETERS = {
+    "stretch": (
+        0.05,
+        "1 is ComfyUI's simple scheduler on flow models. Larger values begin in more noise and end in finer detail, with larger "
+        "steps between.",
+    ),
     "power": (0.05, "Below 1: large steps in the noise, fine steps near the image. Above 1: the reverse. 1 is uniform."),
     "rho": (0.1, "7 is EDM's and Karras'. Larger values approach uniform, smaller ones spend more steps in the noise."),
     "weight": (0.05, "0 is uniform, 1 the arctan grid alone, which is kl_optimal on eps models with turn 1."),
@@ -152,9 +157,10 @@ class RESLogSNRSchedule(_Schedule):
                 io.DynamicCombo.Input(
                     "spacing",
                     options=[_spacing_option(name) for name in SPACINGS],
-                    tooltip="uniform: equal steps in logSNR. power: fine steps at one end. edm_rho: the EDM (Karras) grid. "
-                    "arctan: between uniform and kl_optimal, the best measured. beta: the host's beta scheduler with alpha and "
-                    "beta free; 0.5 and 0.7 are beta57. tangent: bong_tangent, fine at both ends of sigma on flow models.",
+                    tooltip="logit: logSNR follows the logit of the step; the best measured with exp_res. uniform: equal steps "
+                    "in logSNR. power: fine steps at one end. edm_rho: the EDM (Karras) grid. arctan: between uniform and "
+                    "kl_optimal. beta: the host's beta scheduler with alpha and beta free; 0.5 and 0.7 are beta57. tangent: "
+                    "bong_tangent, fine at both ends of sigma on flow models.",
                 ),
                 *_further_inputs(),
             ],

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from samplers.model_kinds import edm, flow, of_table, stable_diffusion
-from samplers.schedules import FLOW_INTERIOR, SigmaRange, denoise_tail, logsnr_grid
+from samplers.reshaping import split
+from samplers.schedules import FLOW_INTERIOR, VE_MIDDLE, SigmaRange, denoise_tail, logsnr_grid
 from samplers.spacings import SPACINGS
 from samplers.time_maps import FLOW, VE
 
@@ -49,6 +50,53 @@ def test_parameters_of_the_whole_range_give_falling_grids(model, spacing, name):
     for value in SPACINGS[spacing].parameters[name]:
         sigmas = logsnr_grid(30, *MODELS[model], spacing, {name: value})
         assert (sigmas[1:] < sigmas[:-1]).all()
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, 12.0])
+@pytest.mark.parametrize("steps", [4, 10, 20, 50])
+def test_logit_of_stretch_one_is_the_hosts_simple_on_flow(host, shift, steps):
+    import comfy.model_sampling
+    import comfy.samplers
+
+    sampling = type("Flow", (comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST), {})()
+    sampling.set_parameters(shift=shift)
+    ours = logsnr_grid(steps, flow(shift), FLOW, "logit", {"stretch": 1.0})
+    torch.testing.assert_close(ours, comfy.samplers.simple_scheduler(sampling, steps), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, 12.0])
+def test_logit_is_a_power_of_simple_on_flow(shift):
+    """sigma / (1 - sigma) = shift ((1 - u) / u)^1.5, so that half of the steps are above the shift, whatever their number."""
+    sigmas = logsnr_grid(20, flow(shift), FLOW, "logit")[1:-1].double()
+    u = torch.arange(1, 20, dtype=torch.float64) / 20.0
+    torch.testing.assert_close(sigmas / (1.0 - sigmas), shift * ((1.0 - u) / u) ** 1.5, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("steps", [6, 10, 100])
+def test_logit_on_eps_starts_at_the_model_and_ends_where_its_steps_lead_or_the_model_does(steps):
+    sigmas = logsnr_grid(steps, SD, VE, "logit").double()
+    assert float(sigmas[0]) == pytest.approx(SD.sigma_max)
+    place = 1.0 / (1.0 + (sigmas / VE_MIDDLE) ** (1.0 / 1.5))
+    torch.testing.assert_close(place.diff()[:-1], place.diff()[:-1].mean().expand(steps - 1), rtol=1e-3, atol=0)
+    if steps < 17:  # the step to 0 is like the others
+        assert float(place.diff()[-1]) == pytest.approx(float(place.diff()[0]), rel=1e-3)
+    else:
+        assert float(sigmas[-2]) == pytest.approx(SD.sigma_min, rel=1e-4)
+
+
+@pytest.mark.parametrize("boundary", [0.875, 0.9])
+@pytest.mark.parametrize("steps", [10, 20])
+def test_wan_22_hands_over_half_way(steps, boundary):
+    """From its high-noise to its low-noise model, at shift 8; ComfyUI's templates give half of the steps to each."""
+    high, low = split(logsnr_grid(steps, flow(8.0), FLOW, "logit"), boundary, FLOW)
+    assert abs((len(high) - 1) - steps / 2) <= 1 and len(high) + len(low) - 2 == steps
+
+
+def test_logit_between_given_ends_keeps_its_middle():
+    """Hence a part of the same curve."""
+    whole = logsnr_grid(20, flow(5.0), FLOW, "logit")
+    part = logsnr_grid(11, flow(5.0), FLOW, "logit", logsnr_range=tuple(2.0 * FLOW.lam(float(s)) for s in whole[[5, 15]]))
+    torch.testing.assert_close(part[:-1], whole[5:16], rtol=1e-4, atol=0)
 
 
 def test_repeated_sigmas_are_refused():
@@ -148,9 +196,9 @@ def test_tangent_on_eps_has_the_same_levels_below_the_models_largest():
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_composition_is_the_share_of_the_steps_in_the_noisier_half(spacing, composition):
     """After that share of the steps the grid is where it would be half way without."""
-    steps = 101 - SPACINGS[spacing].to_zero
-    plain, biased = (logsnr_grid(steps, SD, VE, spacing, composition=c)[:-1].double().log() for c in (0.5, composition))
-    assert float(biased[round(100 * composition)]) == pytest.approx(float(plain[50]), abs=0.01)
+    steps, of_model = 21 - SPACINGS[spacing].to_zero, edm(0.002, 80.0)
+    plain, biased = (logsnr_grid(steps, of_model, VE, spacing, composition=c)[:-1].double().log() for c in (0.5, composition))
+    assert float(biased[round(20 * composition)]) == pytest.approx(float(plain[10]), abs=0.01)
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
