@@ -8,7 +8,7 @@ outputs, and rules that were nearer get more weight in the next step. Here they 
 
 and every miss is a combination of the newest differences of outputs, so that all misses follow from a Gram matrix of four
 differences: one new row of inner products per call. Nothing is read back from the device, and an item's numbers do not depend on
-its batch, because sums are taken pairwise in a fixed order.
+its batch, because sums are taken of few numbers at a time, in an order that depends on nothing else.
 
 The step to sigma = 0 extrapolates. That is right where outputs go on moving as they did, and wrong where each output is meant
 as the answer, as those of step-distilled models are. So the part beyond the last output is multiplied by how far that output
@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -37,7 +37,8 @@ FEW_CALLS, MANY_CALLS = 4, 6
 # In runs of long steps a correction is made in full up to this share of the output that it rests on, and less beyond: there
 # guidance turns outputs so sharply that the one at a wrong point misleads.
 LARGE_CHANGE, DISTRUST = 0.5, 8.0
-_PIECES = 8
+_PIECES, _PART = 8, 32
+_ROUND = _PIECES * _PART  # latents are kept in multiples of it, so that all pieces are alike
 _LEAST_MISS = 1e-6  # of the largest, squared: below it rounding decides
 
 
@@ -62,11 +63,12 @@ class Choice:
 
     def __init__(self, stages: Sequence["Stage"], state: torch.Tensor, on_shares: OnShares = None):
         self._stages, self._on_shares = stages, on_shares
-        self._shape = (len(state), *[1] * (state.ndim - 1))
+        self._shape = (len(state), -1, *[1] * (state.ndim - 1))
         alternatives = [stage.alternatives for stage in stages if stage.alternatives]
-        self._tables = [table.to(state.dtype).to(state.device) for table in _tables(tuple(alternatives))]
+        self._tables = _tables(tuple(alternatives), state.dtype, state.device)
         self._gram = state.new_zeros(len(state), DIFFERENCES, DIFFERENCES)
-        self._differences = state.new_zeros(DIFFERENCES, len(state), math.prod(state.shape[1:]))
+        self._size = math.prod(state.shape[1:])
+        self._differences = state.new_zeros(DIFFERENCES, len(state), math.ceil(self._size / _ROUND) * _ROUND)
         self.weights = state.new_zeros(len(state), len(alternatives[0].steps))
         self.weights[:, alternatives[0].opening] = 1.0
 
@@ -74,25 +76,22 @@ class Choice:
         """The stage with numbers for every item, once the output of its call is known."""
         of, table = self._stages[call].alternatives, self._tables[call]
         assert of is not None  # as in every stage of such a plan
-        rules, columns = len(of.steps), len(of.outputs) + len(of.states)
-        square = DIFFERENCES**2
-        trend, misses, redone_by, before_by, steps, redone, before = table.split(
-            [square, square, DIFFERENCES, DIFFERENCES, columns, columns, columns], dim=1
-        )
         if call:
             self._remember(call, denoised[call], denoised[call - 1])
-        gram, previous = self._gram.reshape(-1, 1, square), self.weights
+        gram, previous = self._gram.view(-1, 1, DIFFERENCES**2), self.weights
         if of.misses:
-            self.weights = _weights(_tree_sum(gram * misses[:rules]).clamp(min=0.0))
+            self.weights = _weights((gram * table.misses).sum(-1).clamp_(min=0.0))
         if self._on_shares is not None:
             self._on_shares(self.weights)
-        correction = _mixed(self.weights, redone[:rules]) - _mixed(previous, before[:rules])
+        steps, redone = _mixed(self.weights, table.after).tensor_split(table.split, 1)
+        before = _mixed(previous, table.before)
+        correction = redone - before
         if of.changes:
-            change = _mixed(self.weights, redone_by[:rules]) - _mixed(previous, before_by[:rules])
-            correction *= self._trust(change, denoised[call])[:, None]
-        numbers = _mixed(self.weights, steps[:rules]) + correction
+            change, correction = correction.tensor_split((DIFFERENCES,), 1)
+            correction = correction * self._trust(change, denoised[call])[:, None]
+        numbers = steps + correction
         if of.trend:
-            followed, expected, seen = _tree_sum(gram * trend[:3]).unbind(1)
+            followed, expected, seen = (gram * table.trend).sum(-1).unbind(1)
             gain = (followed / (expected + torch.finfo(expected.dtype).tiny)).clamp(0.0, MOST_GAIN) * of.reach
             gain = gain * _certainty(followed, expected, seen)
             numbers = numbers * gain[:, None]
@@ -101,56 +100,81 @@ class Choice:
 
     def _trust(self, change: torch.Tensor, newest: torch.Tensor) -> torch.Tensor:
         """How much of a correction is made, (batch,): all of it, unless it is large beside the output that it rests on."""
-        size = _tree_sum((change[:, :, None] * change[:, None, :] * self._gram).flatten(1)).clamp(min=0.0)
-        output = newest.reshape(self._differences.shape[1:]).to(size.dtype)
-        ratio = (size / (_inner(output, output) + torch.finfo(size.dtype).tiny)).sqrt()
-        return 1.0 / (1.0 + DISTRUST * (ratio - LARGE_CHANGE).clamp(min=0.0))
+        size = (change[:, :, None] * change[:, None, :] * self._gram).flatten(1).sum(-1).clamp_(min=0.0)
+        output = newest.reshape(len(newest), -1).to(size.dtype)
+        ratio = (size / (_inner(output, output) + torch.finfo(size.dtype).tiny)).sqrt_()
+        return 1.0 / (1.0 + DISTRUST * (ratio - LARGE_CHANGE).clamp_(min=0.0))
 
     def _remember(self, call: int, newest: torch.Tensor, before: torch.Tensor) -> None:
         """A new difference where the oldest was, and its inner products with those that are kept."""
         place, kept = call % DIFFERENCES, self._differences
-        kept[place].copy_(newest.reshape(kept.shape[1:]))
-        kept[place].sub_(before.reshape(kept.shape[1:]))
-        products = _inner(kept, kept[place])
-        self._gram[:, place, :] = products.T
-        self._gram[:, :, place] = products.T
+        difference = kept[place]
+        new = difference[:, : self._size]
+        new.copy_(newest.reshape(new.shape))
+        new.sub_(before.reshape(new.shape))
+        products = _inner(kept, difference).T
+        self._gram[:, place] = products
+        self._gram[:, :, place] = products
 
     def _with(self, stage: "Stage", numbers: torch.Tensor) -> "Stage":
         of = stage.alternatives
         assert of is not None
-        items = [PerItem(column.reshape(self._shape)) for column in numbers.unbind(1)]
+        items = [PerItem(column) for column in numbers.view(self._shape).unbind(1)]
         states = tuple(zip(of.states, items[len(of.outputs) :]))
         return replace(stage, scale=states[0][1], weights=tuple(zip(of.outputs, items)), states=states[1:])
 
 
-@lru_cache(maxsize=64)
-def _tables(alternatives: tuple["Alternatives", ...]) -> tuple[torch.Tensor, ...]:
-    """All numbers of every call, a row per rule: quadratic forms of misses and of the trend, weights after and before."""
-    return tuple(torch.from_numpy(_table(call, of)) for call, of in enumerate(alternatives))
+class _Table(NamedTuple):
+    """The numbers of one call on the device; rows are rules.
+
+    Attributes:
+        misses: quadratic forms of what each rule missed.
+        trend: of how far the newest output followed the trend, of how far it should have, and of how far it went.
+        after: what is weighted as now: weights of the step, from column `split` on of the step before redone.
+        before: what is weighted as before: of the step before as it was.
+        split: a column of `after`.
+    """
+
+    misses: torch.Tensor
+    trend: torch.Tensor
+    after: tuple[torch.Tensor, ...]
+    before: tuple[torch.Tensor, ...]
+    split: tuple[int]
 
 
-def _table(call: int, of: "Alternatives") -> np.ndarray:
-    rules, square = len(of.steps), DIFFERENCES**2
-    rows = max(rules, 3)  # of a trend there are three
+@lru_cache(maxsize=16)
+def _tables(alternatives: tuple["Alternatives", ...], dtype: torch.dtype, device: torch.device) -> tuple[_Table, ...]:
+    """All numbers of every call; one copy to the device."""
+    arrays = [array for call, of in enumerate(alternatives) for array in _arrays(call, of)]
+    numbers = torch.from_numpy(np.concatenate([array.ravel() for array in arrays])).to(dtype).to(device)
+    there = [part.view(array.shape) for part, array in zip(numbers.split([array.size for array in arrays]), arrays)]
+    parts = zip(alternatives, there[::4], there[1::4], there[2::4], there[3::4])
+    return tuple(
+        _Table(misses, trend, after.unbind(0), before.unbind(0), (len(of.steps[0]),))
+        for of, misses, trend, after, before in parts
+    )
+
+
+def _arrays(call: int, of: "Alternatives") -> tuple[np.ndarray, ...]:
+    """Misses, trend, after and before of a `_Table`."""
     by_place = [(call - place) % DIFFERENCES for place in range(DIFFERENCES)]  # ages of differences, see `Choice._remember`
-    misses, trend, changes = np.zeros((rules, square)), np.zeros((rows, square)), np.zeros((2, rules, DIFFERENCES))
-    if of.misses:
-        miss = np.array(of.misses)[:, by_place]
-        misses = (miss[:, :, None] * miss[:, None, :]).reshape(rules, square)
-    if of.trend:
-        pair = np.array([np.eye(DIFFERENCES)[0], of.trend])[:, by_place]  # the newest difference, and what it should have been
-        trend[:3] = (pair[[0, 1, 0], :, None] * pair[[1, 1, 0], None, :]).reshape(3, square)
-    if of.changes:
-        changes = np.array(of.changes)[:, by_place].reshape(2, rules, DIFFERENCES)
-    of_rules = np.hstack([misses, *changes, of.steps, of.redone, of.before])
-    return np.hstack([trend, np.pad(of_rules, ((0, rows - rules), (0, 0)))])
+    miss = np.array(of.misses).reshape(-1, DIFFERENCES)[:, by_place]
+    pair = np.array([np.eye(DIFFERENCES)[0], of.trend])[:, by_place] if of.trend else np.zeros((2, DIFFERENCES))
+    changes = np.array(of.changes).reshape(2, len(of.steps), -1)
+    changes = changes[:, :, by_place] if of.changes else changes
+    return (
+        (miss[:, :, None] * miss[:, None, :]).reshape(-1, DIFFERENCES**2),
+        (pair[[0, 1, 0], :, None] * pair[[1, 1, 0], None, :]).reshape(3, DIFFERENCES**2),
+        np.hstack([of.steps, changes[0], of.redone]),
+        np.hstack([changes[1], of.before]),
+    )
 
 
 def _weights(misses: torch.Tensor) -> torch.Tensor:
     """Shares of the rules from their squared misses, (batch, rules) both; equal ones where none has missed anything."""
     relative = misses / (misses.amax(1, keepdim=True) + torch.finfo(misses.dtype).tiny) + _LEAST_MISS
     merits = 1.0 / (relative * relative.sqrt())  # the power -3 of the miss, of operations that round alike everywhere
-    return merits / _tree_sum(merits.clone())[:, None]
+    return merits / merits.sum(-1, keepdim=True)
 
 
 def _certainty(followed: torch.Tensor, expected: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
@@ -163,29 +187,28 @@ def _certainty(followed: torch.Tensor, expected: torch.Tensor, seen: torch.Tenso
     return ((ALL_NOISE - off) / (ALL_NOISE - ALL_TREND)).clamp(0.0, 1.0)
 
 
-def _mixed(weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Rows weighted for every item: (batch, rules) and (rules, columns) to (batch, columns)."""
-    return _tree_sum(weights[:, None, :] * rows.T)
+def _mixed(weights: torch.Tensor, rows: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Rows weighted for every item: (batch, rules) and one of (columns,) per rule to (batch, columns)."""
+    first, *others = weights[:, :, None].unbind(1)
+    mixed = first * rows[0]
+    for weight, row in zip(others, rows[1:]):
+        mixed.addcmul_(weight, row)
+    return mixed
 
 
 def _inner(many: torch.Tensor, one: torch.Tensor) -> torch.Tensor:
     """Inner products over the last axis, in pieces, so that no temporary is as large as a latent."""
-    length = one.shape[-1] // _PIECES
-    cut = [slice(i * length, (i + 1) * length) for i in range(_PIECES)]
-    products = many[..., cut[0]] * one[..., cut[0]]
-    for piece in cut[1:]:
-        products.addcmul_(many[..., piece], one[..., piece])
-    rest = slice(_PIECES * length, None)
-    return _tree_sum(products) + _tree_sum(many[..., rest] * one[..., rest])
+    pieces = [values.tensor_split(_PIECES, -1) for values in (many, one)]
+    products = pieces[0][0] * pieces[1][0]
+    for a, b in zip(*(piece[1:] for piece in pieces)):
+        products[..., : a.shape[-1]].addcmul_(a, b)
+    return _sum(products)
 
 
-def _tree_sum(values: torch.Tensor) -> torch.Tensor:
-    """Sum over the last axis in an order that depends on its length only, not on other axes or the device; overwrites."""
-    length = values.shape[-1]
-    if not length:
-        return values.sum(-1)
-    while length > 1:
-        half = (length + 1) // 2
-        values[..., : length - half] += values[..., half:length]
-        length = half
-    return values[..., 0]
+def _sum(values: torch.Tensor) -> torch.Tensor:
+    """Sum over the last axis, by sums of `_PART` neighbours: of so few, kernels add in an order that depends on nothing else."""
+    while values.shape[-1] > _PART:
+        if rest := values.shape[-1] % _PART:
+            values = torch.nn.functional.pad(values, (0, _PART - rest))
+        values = values.unflatten(-1, (-1, _PART)).sum(-1)
+    return values.sum(-1)
