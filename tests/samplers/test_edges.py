@@ -1,0 +1,197 @@
+"""Every registered sampler at the edges of what it may be given: a finite result, or an error before the first call.
+
+Few steps, the farthest starts, repeated sigmas, shapes, precisions, models that give NaN, and items of zeros.
+"""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from samplers.adaptive import ADAPTIVE_SAMPLERS
+from samplers.res import NOISES, SAMPLERS
+from samplers.time_maps import FLOW, VE
+
+EVERY = {**SAMPLERS, **ADAPTIVE_SAMPLERS}
+STOCHASTIC = [name for name in EVERY if EVERY[name].stochastic]
+GRIDS = {
+    "one step": (VE, [14.6, 0.0]),
+    "one step, ending above 0": (VE, [14.6, 5.0]),
+    "one step, flow": (FLOW, [1.0, 0.0]),
+    "one step, flow, ending above 0": (FLOW, [1.0, 0.5]),
+    "two steps": (VE, [14.6, 1.0, 0.0]),
+    "two steps, flow": (FLOW, [1.0, 0.75, 0.0]),
+    "two long steps": (VE, [4518.0, 0.002, 0.0]),
+    "many steps": (VE, [*np.geomspace(14.6, 0.03, 7), 0.0]),
+    "from sigma 4518": (VE, [*np.geomspace(4518.0, 0.002, 9), 0.0]),
+    "flow from sigma 1": (FLOW, [*np.linspace(1.0, 0.1, 9), 0.0]),
+    "flow, dense at sigma 1": (FLOW, [1.0, 1.0 - 1e-7, 0.99999, 0.9999, 0.99375, 0.9, 0.5, 0.0]),
+}
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+every_sampler = pytest.mark.parametrize("name", EVERY)
+
+
+def drawn(*shape, dtype=torch.float64):
+    """Numbers that every precision has, so that an item's noise, which belongs to its bytes, is the same in all of them."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).bfloat16().to(dtype)
+
+
+def by_element(x, sigma):
+    """A denoiser that treats every element by itself, with operations that round alike in any batch."""
+    sigma = sigma.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)
+    return x / (1.0 + sigma) / (1.0 + sigma) + (x / (1.0 + sigma)).clamp(-1.0, 1.0) * 0.5
+
+
+def sample(name, model, x, sigmas, time=VE, **options):
+    """With CFG++ the unconditional output is a half of the guided one."""
+    sampler = EVERY[name]
+    if time is FLOW:
+        time = sampler.flow_time
+    both = lambda x, sigma: (output := model(x, sigma), output / 2)  # noqa: E731
+    sigmas = torch.tensor(sigmas, dtype=torch.float64)
+    extra_args = {"seed": 3} if sampler.stochastic else None
+    given = both if sampler.cfg_pp else model
+    if extra_args:
+        return sampler.sample(lambda x, sigma, seed: given(x, sigma), x, sigmas, extra_args, disable=True, time=time, **options)
+    return sampler.sample(given, x, sigmas, disable=True, time=time, **options)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@every_sampler
+def test_few_steps_and_far_starts_are_finite_and_hold_the_data(name, grid):
+    """Where every output is the same picture, a run to sigma 0 ends on it, however long its steps are."""
+    time, sigmas = GRIDS[grid]
+    x, picture = drawn(2, 3, 4) * sigmas[0], drawn(3, 4)
+    for noise in NOISES if EVERY[name].stochastic else (None,):
+        options = {"noise": noise} if noise else {}
+        assert sample(name, by_element, x, sigmas, time, **options).isfinite().all()
+        if sigmas[-1] == 0.0 and not EVERY[name].cfg_pp:
+            result = sample(name, lambda x, sigma: picture.expand_as(x), x, sigmas, time, **options)
+            torch.testing.assert_close(result, picture.expand_as(x), atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("time", [VE, FLOW], ids=lambda time: time.name)
+@every_sampler
+def test_one_step_to_zero_is_the_guided_output(name, time):
+    x = drawn(2, 3, 4)
+    assert torch.equal(sample(name, lambda x, sigma: 0.25 * x, x, [1.0, 0.0], time), 0.25 * x)
+
+
+@every_sampler
+def test_repeated_sigmas_change_nothing(name):
+    sigmas, calls = GRIDS["many steps"][1], []
+
+    def model(x, sigma):
+        calls.append(float(sigma[0]))
+        return by_element(x, sigma)
+
+    x = drawn(2, 3, 4) * sigmas[0]
+    once, made = sample(name, model, x, sigmas), calls.copy()
+    calls.clear()
+    assert torch.equal(sample(name, model, x, [sigma for sigma in sigmas for _ in range(3)]), once)
+    assert calls == made
+    same = sample(name, None, x, [14.6, 14.6, 14.6])
+    assert same is x, "no step, no call"
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 3), (16, 3, 2, 5), (1, 4097), (3,)], ids=str)
+@every_sampler
+def test_an_item_among_64_is_the_item_alone(name, shape):
+    """To the bit: images, videos, packed latents. The adaptive sampler has one grid for a batch, so there only about the same."""
+    sigmas = GRIDS["many steps"][1]
+    x = drawn(64, *shape, dtype=torch.float32) * sigmas[0]
+    together, alone = sample(name, by_element, x, sigmas), sample(name, by_element, x[5:6], sigmas)
+    assert together.shape == x.shape and alone.shape == (1, *shape)
+    if name in ADAPTIVE_SAMPLERS:
+        assert together.isfinite().all() and (together[5] - alone[0]).abs().max() < 0.05
+    else:
+        assert torch.equal(together[5], alone[0])
+
+
+@pytest.mark.parametrize("grid", ["many steps", "from sigma 4518", "flow from sigma 1"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_sampler
+def test_every_precision_gives_the_same_up_to_rounding(name, dtype, grid):
+    """The model sees the precision of the latent, and the result has it."""
+    time, sigmas = GRIDS[grid]
+    x, start = drawn(2, 3, 16), 2.0 ** round(math.log2(sigmas[0]))  # a power of 2, so that every precision starts the same
+
+    def model(x, sigma):
+        assert x.dtype == dtype
+        return by_element(x, sigma)
+
+    result = sample(name, model, (start * x).to(dtype), sigmas, time)
+    assert result.dtype == dtype and result.isfinite().all()
+    exact = sample(name, by_element, start * x, sigmas, time)
+    error = (result.double() - exact).square().mean().sqrt() / exact.square().mean().sqrt()
+    assert error < 30.0 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("at", [0, 2, "last"])
+@every_sampler
+def test_a_model_that_gives_no_numbers_is_reported(name, at, bad):
+    """In one element of one item; the run stops instead of returning it."""
+    x, sigmas = drawn(3, 2, 5) * 14.6, GRIDS["many steps"][1]
+    calls = []
+
+    def model(x, sigma):
+        output = by_element(x, sigma)
+        calls.append(sigma)
+        if len(calls) - 1 == at or (at == "last" and float(sigma[0]) < 0.0301):
+            output[1, 0, 3] = bad
+        return output
+
+    with pytest.raises(FloatingPointError, match="the latent holds NaN or infinity after the model call at sigma"):
+        sample(name, model, x, sigmas)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("grid", ["many steps", "from sigma 4518", "flow from sigma 1", "two steps"])
+@every_sampler
+def test_an_item_of_zeros_is_finite(name, grid, dtype):
+    """Alone, beside others, and where the model answers zeros to everything: nothing is divided by 0."""
+    time, sigmas = GRIDS[grid]
+    x = drawn(3, 4, 5, dtype=dtype)
+    x[1] = 0.0
+    for latent in (x, x[1:2]):
+        for model in (by_element, lambda x, sigma: torch.zeros_like(x)):
+            result = sample(name, model, latent, sigmas, time)
+            assert result.isfinite().all() and result.dtype == dtype
+            if not EVERY[name].stochastic:
+                assert (result[-2 if len(latent) > 1 else 0] == 0.0).all()
+
+
+REFUSED = {
+    "no number": (VE, [14.6, math.nan, 0.0], r"sigmas\[1\] is nan"),
+    "infinity": (VE, [math.inf, 1.0, 0.0], r"sigmas\[0\] is inf"),
+    "negative": (VE, [14.6, 1.0, -1.0], r"sigmas\[2\] is -1"),
+    "unsorted": (VE, [14.6, 1.0, 2.0, 0.0], r"sigmas\[2\] is 2, above"),
+    "noise of another model": (FLOW, [14.6, 1.0, 0.0], r"sigmas\[0\] is 14.6, but a flow model ends at sigma 1"),
+    "from the image itself": (VE, [0.0, 1.0, 14.6], r"sigmas rise|sigmas\[0\] is 0"),
+    "two axes": (VE, [[14.6, 1.0, 0.0]], r"sigmas must be one-dimensional, got shape \(1, 3\)"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@every_sampler
+def test_what_is_no_grid_is_refused_by_name_before_the_first_call(name, case):
+    time, sigmas, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        sample(name, None, drawn(2, 3, 4), sigmas, time)
+
+
+@every_sampler
+def test_a_grid_that_rises_is_followed_or_refused_by_name(name):
+    sigmas, x = np.geomspace(0.03, 14.6, 6), drawn(2, 3, 4)
+    if EVERY[name].stochastic or name in ADAPTIVE_SAMPLERS:
+        with pytest.raises(ValueError, match="sigmas rise from 0.03 to 14.6"):
+            sample(name, None, x, sigmas)
+    else:
+        assert sample(name, by_element, x, sigmas).isfinite().all()
+
+
+def test_there_are_twelve():
+    assert len(EVERY) == 12
