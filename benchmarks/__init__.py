@@ -12,5 +12,5 @@ The first line of its docstring says what it measures; `unavailable()`, if there
 
 NAMES = (
     "worlds", "paper", "choices", "inversion", "stochastic", "noise_path", "cut",
-    "adaptive", "gddim", "calibrated", "lab", "overhead", "import_time", "gpu",
+    "schedules", "adaptive", "gddim", "calibrated", "lab", "overhead", "import_time", "gpu",
 )  # fmt: skip

@@ -1,0 +1,48 @@
+"""The report on pairs of a sampler and a scheduler: what is compared, and verdicts that follow the numbers."""
+
+import pytest
+
+from benchmarks import host, schedules
+from benchmarks.schedules import Measured
+from benchmarks.worlds.cases import exact_cases
+from benchmarks.worlds.measure import Bench
+from samplers.lab.store import Store
+
+ERRORS = {
+    ("exp_res", "logsnr_arctan"): 0.1, ("exp_res", "simple"): 0.4, ("euler", "simple"): 0.8, ("euler", "logsnr_arctan"): 0.05,
+    ("deis", "beta"): 0.2, ("dpmpp_2m", "simple"): 0.5,
+}  # fmt: skip
+
+
+def row(**errors):
+    return Measured(next(exact_cases(seed=3)), 6, ERRORS | errors)
+
+
+def test_the_best_pair_is_comfyuis_on_its_own_schedulers():
+    """A host sampler on our grid is no pair of the host's."""
+    assert row().best() == ("deis", "beta") and row().best("simple") == ("dpmpp_2m", "simple")
+    assert row().ratio(("exp_res", "logsnr_arctan"), row().best()) == pytest.approx(0.5)
+
+
+def test_verdicts_follow_the_numbers():
+    assert schedules.verdict([0.5, 0.6], 0.6, 1.2) == "met"
+    assert schedules.verdict([0.1, 1.3], 0.6, 1.2) == "missed: worst row 1.30 above 1.2"
+    assert schedules.verdict([1.0, 4.0], 0.8, 1.3) == "missed: geometric mean 2.00 above 0.8, worst row 4.00 above 1.3"
+    lines = schedules.targets([row()], [row()]).splitlines()[2:]
+    assert [line.split(" | ")[2] for line in lines] == ["0.50", "0.12", "0.80", "0.50"]
+    assert [line.endswith("| met |") for line in lines] == [True, True, False, True]
+
+
+def test_the_samplers_take_one_call_a_step(pack):
+    names = schedules.single_call("flow")
+    assert "euler" in names and "uni_pc" in names and "heun" not in names and set(names) < set(host.DETERMINISTIC)
+
+
+def test_a_quick_report(pack, monkeypatch, tmp_path):
+    monkeypatch.setattr(schedules, "Bench", lambda: Bench(Store(tmp_path)))
+    monkeypatch.setattr(schedules, "single_call", lambda kind: ["euler", "dpmpp_2m"])
+    monkeypatch.setattr(schedules, "FLOW", ("ring flow",))
+    monkeypatch.setattr(schedules, "EPS", ("", "ring eps"))
+    report = schedules.report(quick=True)
+    assert set(report) == set(schedules.PARTS) and all(report.values())
+    assert report["flow"].count("\n") == 2, "a row a case and number of calls"
