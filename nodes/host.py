@@ -102,4 +102,4 @@ def sigma_range(model_sampling) -> SigmaRange:
     """The model's smallest and largest sigma, its timesteps and, on flow models, its shift: s at half of the timesteps."""
     time = time_map(model_sampling)
     shift = FLOW.s(float(model_sampling.percent_to_sigma(0.5))) if time.is_like(FLOW) else 1.0
-    return of_table(model_sampling.sigmas.double().cpu().numpy(), time, shift)
+    return of_table(model_sampling.sigmas.cpu().double().numpy(), time, shift)

@@ -148,6 +148,7 @@ def assert_right(name: str, result, solution, mean):
         assert float(standard.std()) == pytest.approx(1.0, abs=0.04), name
     else:
         # adaptive samplers keep their own tolerance; gDDIM has no use for eps at a flow model's sigma 1, where
-        # rho is infinite, and takes two steps of DDIM there
-        tolerance = 0.02 if name in ADAPTIVE_SAMPLERS else 4e-3 if name == "exp_gddim" else 2e-3
+        # rho is infinite, and takes two steps of DDIM there; those without a history end on the output at s = .02
+        early = ("exp_gddim", "exp_res_2m", "exp_res_2s", "exp_res_3s")
+        tolerance = 0.02 if name in ADAPTIVE_SAMPLERS else 6e-3 if name in early else 2e-3
         assert float((result - solution).norm() / solution.norm()) < tolerance, name

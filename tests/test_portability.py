@@ -24,6 +24,9 @@ FUNCTIONS = {
 LONGEST_PATH = 120  # of the 260 that Windows has, below ComfyUI/custom_nodes/<folder>/
 
 
+ALLOWED = {"disk.py": {"os.link", "os.rename"}}  # tried where they are, with another way where they are not
+
+
 def _unportable(tree: ast.AST):
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -57,7 +60,8 @@ def _without_encoding(call: ast.Call):
 
 @pytest.mark.parametrize("file", PACK, ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_call_of_one_system(file):
-    assert not list(_unportable(ast.parse(file.read_text(encoding="utf-8"))))
+    found = set(_unportable(ast.parse(file.read_text(encoding="utf-8"))))
+    assert found == ALLOWED.get(file.name, set())
 
 
 def test_what_the_check_finds():

@@ -82,7 +82,7 @@ def test_the_rules_that_exp_res_chose(server, kind):
     """By its name and by RES Multistep; their shares sum to 1 and are in the file. Samplers without a choice have none."""
     automatic = {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": "auto"}}
     traces = [_run(server, sampler, kind=kind)[1:] for sampler in ("exp_res", automatic)]
-    shares = [[[row[f"rule_{rule}"] for rule in range(4)] for row in rows] for rows, _ in traces]
+    shares = [[[row[f"rule_{rule}"] for rule in range(5)] for row in rows] for rows, _ in traces]
     assert shares[0] == shares[1] and shares[0][0] == shares[0][1] != shares[0][-1]
     for of in shares[0]:
         assert sum(of) == pytest.approx(1.0, abs=1e-6)

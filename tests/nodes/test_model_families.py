@@ -63,7 +63,7 @@ def test_deterministic_samplers_agree_with_heun_in_many_steps(family, name):
     for sampler in (*REGISTERED, *ADAPTIVE_SAMPLERS):
         result = _sample(model, sampler, 60)
         error = (result - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
-        assert float(error.median()) < 0.01, sampler
+        assert float(error.median()) < 0.015, sampler
 
 
 @pytest.mark.parametrize("name", FAMILIES)

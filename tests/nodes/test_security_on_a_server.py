@@ -16,7 +16,7 @@ from conftest import ROOT
 from prompts import execution_error, failure, graph_of, schedule, select
 
 GRID = "/comfyui_res/grid"
-_GOOD = json.dumps({"node": "RESLogSNRSchedule", "model": "eps", "inputs": {}}).encode()
+_GOOD = json.dumps({"node": "RESLogSNRSchedule", "model": None, "inputs": {}}).encode()
 
 
 def request(server, method, path, body=None, **headers):
@@ -76,10 +76,10 @@ def test_numbers_that_are_none(server):
     """The host's own check lets NaN pass."""
     run, graph = trace()
     graph["sigmas"] = schedule(2, denoise=math.nan)
-    assert "denoise must be between 0 and 1, got nan" in execution_error(server, lambda: server.run(graph))
+    assert "denoise must be a number from 0 to 1, got nan" in execution_error(server, lambda: server.run(graph))
     cut = {"model": ["model", 0], "sigmas": ["whole", 0], "at": "percent", "at.percent": math.nan}
     graph |= {"whole": schedule(4), "sigmas": {"class_type": "RESSigmasSplit", "inputs": cut}}
-    assert "percent must be between 0 and 1, got nan" in execution_error(server, lambda: server.run(graph))
+    assert "percent must be a number from 0 to 1, got nan" in execution_error(server, lambda: server.run(graph))
 
 
 def test_pages_of_other_sites_cannot_ask(server):

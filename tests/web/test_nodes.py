@@ -6,6 +6,7 @@ NAMES = {
     "RESMultistep": "RES Multistep", "RESSingleStep": "RES Single-step", "RESSDE": "RES SDE",
     "RESStochasticChurn": "RES Stochastic (churn)", "RESAdaptive": "RES Adaptive", "RESAdaptiveGrid": "RES Adaptive Grid",
     "RESLogSNRSchedule": "RES LogSNR Schedule", "RESLogSNRCurve": "RES LogSNR Curve", "RESSigmasBlend": "RES Sigmas Blend",
+    "RESShiftForSize": "RES Shift for Size",
     "RESSigmasResample": "RES Sigmas Resample", "RESSigmasSplit": "RES Sigmas Split", "RESSigmasPlot": "RES Sigmas Plot",
     "RESToyModel": "Toy Model", "RESToyCondition": "Toy Condition", "RESToyLatent": "Toy Latent",
     "RESToyDecode": "Toy Decode", "RESGDDIM": "gDDIM",
@@ -54,6 +55,7 @@ def test_every_node_wired_and_run(editor):
     calibrate = add("RESLabCalibrate", 500, 3400, {**subject, "sigmas": (schedule, 0)}, pilots=4)
     trace = add("RESLabTrace", 950, 3400, {**subject, "sampler": (calibrate, 0), "sigmas": (calibrate, 1)})
     previews += [lab, calibrate, _preview(editor, trace, 3400)]
+    add("RESShiftForSize", 20, 480)
     used = set(editor.js("() => app.graph.nodes.map((node) => node.type)"))
     assert set(NAMES) - used == {"RESCalibrated"}
     outputs = editor.run()

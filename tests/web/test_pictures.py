@@ -101,7 +101,7 @@ def test_exact_values_under_the_pointer(editor):
     box = canvas.bounding_box()
     before = picture.pixels()
     editor.page.mouse.move(box["x"] + 46, box["y"] + 30)
-    picture.wait_for("sigma 0: 14.61, logSNR -5.363, next step h =")
+    picture.wait_for("sigma 0: 14.61, logSNR -5.364, next step h =")
     assert picture.pixels() != before
     editor.page.mouse.move(box["x"] + box["width"] - 8, box["y"] + 30)
     picture.wait_for("sigma 20: 0, logSNR ∞")

@@ -95,7 +95,7 @@ def test_the_shares_of_the_rules_that_exp_res_chose(editor):
     editor.run()
     traced.wait_for("step 11")
     shares = traced.text().split("rules: ")[1].split()
-    assert len(shares) == 4 and abs(sum(map(float, shares)) - 1.0) < 0.021
+    assert len(shares) == 5 and abs(sum(map(float, shares)) - 1.0) < 0.021
     editor.write(traced.select, "sampler_name", "exp_res_2m")
     chosen = traced.pixels()
     editor.run()
