@@ -17,7 +17,6 @@ from .. import disk
 from .fingerprint import fingerprint
 
 FORMAT = "2"
-_UNSIGNED = "1"  # of records that were kept before they had a checksum
 _MAX_FACTS = 1_000_000  # characters
 MOST_BYTES = 8 * 2**30
 
@@ -65,13 +64,13 @@ class Store:
         try:
             with safetensors.safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
-                if metadata.get("format") not in (FORMAT, _UNSIGNED) or metadata.get("key") != key:
+                if metadata.get("format") != FORMAT or metadata.get("key") != key:
                     raise ValueError(f"it is of format {metadata.get('format')!r:.20}, not {FORMAT!r}")
                 if len(metadata["facts"]) > _MAX_FACTS:
                     raise ValueError("it is too long")
                 # copies: what the file itself backs would keep Windows from replacing it
                 of_file = {name: file.get_tensor(name).clone() for name in file.keys()}
-            if metadata["format"] == FORMAT and metadata.get("checksum") != fingerprint(key, metadata["facts"], of_file):
+            if metadata.get("checksum") != fingerprint(key, metadata["facts"], of_file):
                 raise ValueError("it is damaged: its content has another checksum")
             record = Record(json.loads(metadata["facts"]), of_file)
             _check(record, facts or {}, tensors or {}, finite)
