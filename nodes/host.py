@@ -78,6 +78,25 @@ def check_holds_noise(model_sampling) -> None:
         )
 
 
+def check_no_cache(name: str, extra_args: dict) -> None:
+    """Raise a ValueError where the host's EasyCache or LazyCache is on the model, for a sampler that measures its own error.
+
+    They answer some calls with the change that an earlier one made, which hides the error of a step; and they expect sigmas
+    that only fall, so a step that is tried again from above their start_percent ends in a TypeError within them.
+
+    Args:
+        name: of the sampler.
+        extra_args: of the sampler's call.
+    """
+    cache = extra_args.get("model_options", {}).get("transformer_options", {}).get("easycache")
+    if cache is not None:
+        cache = getattr(cache, "name", "EasyCache")
+        raise ValueError(
+            f"model has {cache}, which answers calls with earlier outputs, so {name} could not measure the error by which it "
+            f"chooses its steps. Remove {cache}, or take a sampler of fixed steps, such as exp_res."
+        )
+
+
 def check_answers_for_one_sigma(model) -> None:
     """Raise a ValueError for MeanFlow networks (distilled HunyuanImage 2.1 and HunyuanVideo 1.5 SR).
 

@@ -19,7 +19,15 @@ from ..samplers.res import SAMPLERS, Sampler
 from ..samplers.schedules import logsnr_grid
 from ..samplers.time_maps import VE
 from .cfg_pp import GuidedAndUnconditional
-from .host import check_answers_for_one_sigma, check_holds_noise, model_sampling_of, prompt_server, sigma_range, time_map
+from .host import (
+    check_answers_for_one_sigma,
+    check_holds_noise,
+    check_no_cache,
+    model_sampling_of,
+    prompt_server,
+    sigma_range,
+    time_map,
+)
 from .planning import watched_by_host
 from .process_model import ProcessSampling
 from .process_sampling import sample_process
@@ -45,6 +53,8 @@ def for_host(sampler: Sampler):
                 model, x, sigmas, extra_args, _once_a_step(callback), disable, planner=sampler.on_process, **options
             )
         check_answers_for_one_sigma(model)
+        if sampler in ADAPTIVE_SAMPLERS.values():
+            check_no_cache(sampler.sample.__name__.removeprefix("sample_"), extra_args or {})
         time = time_map(sampling)
         if doubt := made_for_flow(sigmas, time, float(sampling.sigma_max)):
             logging.warning("ComfyUI-RES: %s", doubt)

@@ -204,3 +204,29 @@ def test_bad_values_through_a_link(server, name, output, value, message):
         server.run(graph)
     error = caught.value.details["execution_error"]
     assert error["exception_type"] == "ValueError" and message in error["exception_message"]
+
+
+@pytest.mark.parametrize("cache", ["EasyCache", "LazyCache"])
+def test_a_cache_on_the_model_is_refused_before_the_first_call(pack, parts, cache):
+    """Its outputs hide the error of a step; samplers of fixed steps run with it."""
+    import comfy.patcher_extension
+    import comfy.samplers
+    import comfy_extras.nodes_easycache
+    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+
+    noise, guider, sigmas, latent = parts("flow")
+    node = getattr(comfy_extras.nodes_easycache, f"{cache}Node")
+    guider.model_patcher = node.execute(guider.model_patcher, 0.2, 0.15, 0.95, False).result[0]
+    guider.model_options = guider.model_patcher.model_options
+    made = []
+    wrapper = lambda executor, *args, **kwargs: made.append(1) or executor(*args, **kwargs)  # noqa: E731
+    guider.model_patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", wrapper)
+    refusal = f"model has {cache}, .* Remove {cache}, or take a sampler of fixed steps"
+    for sampler in (comfy.samplers.sampler_object("exp_res_adaptive"), pack["RESAdaptive"].execute(**_DEFAULTS).result[0]):
+        with pytest.raises(ValueError, match=refusal):
+            SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent)
+    with pytest.raises(ValueError, match=refusal):
+        pack["RESAdaptiveGrid"].execute(noise, guider, sigmas, latent, **_DEFAULTS)
+    assert not made
+    fixed = SamplerCustomAdvanced.execute(noise, guider, comfy.samplers.sampler_object("exp_res"), sigmas, latent)
+    assert fixed.result[0]["samples"].isfinite().all() and made
