@@ -77,7 +77,7 @@ def check_good(facts, calls, batch=4):
     """A report on digits, after so many calls."""
     assert facts["finite"] and facts["shape"] == [batch, 1, 8, 8]
     assert facts["calls"] == calls
-    assert 0.3 < facts["std"] < 3.0  # digits have 0.75; few steps at CFG 5 overshoot
+    assert 0.3 < facts["std"] < 5.0, facts["std"]  # digits have 0.75; few steps at CFG 5 overshoot, most of all with noise
 
 
 def select(name):
