@@ -87,7 +87,7 @@ class RESLabCalibrate(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Sampler.Output(tooltip="For the SIGMAS beside it alone."),
+                io.Sampler.Output(tooltip="The fitted solver. It runs only on the SIGMAS of this node."),
                 io.Sigmas.Output(tooltip="The grid that the SAMPLER was fitted on."),
                 io.String.Output(display_name="report", tooltip="Errors on test seeds, and what was chosen."),
                 io.Image.Output(display_name="picture", tooltip="The errors on test seeds as bars."),

@@ -43,19 +43,20 @@ class RESCalibrated(io.ComfyNode):
                 io.Model.Input(
                     "model",
                     optional=True,
-                    tooltip="To check: the node says whether the file was made for another one, or with other patches.",
+                    tooltip="The model that will be sampled. The node then says whether the file was made for another model or "
+                    "with other patches.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[
-                io.Sampler.Output(tooltip="For the SIGMAS beside it alone."),
+                io.Sampler.Output(tooltip="The fitted solver. It runs only on the SIGMAS of this node."),
                 io.Sigmas.Output(tooltip="The grid that the SAMPLER was fitted on."),
             ],
         )
 
     @classmethod
     def fingerprint_inputs(cls, file, model=None):
-        """Anew when the file is."""
+        """The time of the file's last change, so that the node runs again when the file has changed."""
         path = folder_paths.get_full_path(FOLDER, file)
         return os.stat(path).st_mtime_ns if path else file
 

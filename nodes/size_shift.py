@@ -12,7 +12,7 @@ class RESShiftForSize(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        size = {"default": 1024, "min": 16, "max": 16384, "step": 8, "tooltip": "Of the picture, in pixels."}
+        size = {"default": 1024, "min": 16, "max": 16384, "step": 8, "tooltip": "The picture's size in pixels."}
         return io.Schema(
             node_id="RESShiftForSize",
             display_name="RES Shift for Size",
@@ -31,7 +31,7 @@ class RESShiftForSize(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Float.Output("shift", tooltip="For the input shift of ModelSamplingSD3 or ModelSamplingAuraFlow."),
+                io.Float.Output("shift", tooltip="The shift. Connect it to ModelSamplingSD3 or ModelSamplingAuraFlow."),
                 io.String.Output("text", tooltip="The same in words, as shown in the node."),
             ],
             hidden=[io.Hidden.unique_id],

@@ -194,8 +194,8 @@ EULER = Rule("Euler", 1, IN_LAMBDA)
 def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn: Churn = NO_CHURN) -> Plan:
     """The plan in which the run chooses among rules, see `choice.py`; with the first one only where a choice has no ground.
 
-    That is on rising grids, and with churn, whose noise is in every difference of outputs. Up to `FEW_CALLS` calls, which only
-    step-distilled models are made for, it is Euler's method, which such models are made for too.
+    That is on rising grids, and with churn, whose noise is in every difference of outputs. Up to `FEW_CALLS` calls the plan is
+    Euler's: only step-distilled models are run in so few, and Euler is what they were distilled for.
 
     Args:
         sigmas, time, churn: as in `rule_plan`.
@@ -225,10 +225,6 @@ def _choice_plan(steps: tuple[GridStep, ...], count: int, rules: tuple[Rule, ...
     return Plan("a choice of " + "; ".join(rule.name for rule in rules), time, count, tuple(stages))
 
 
-def _roughest(rules: Sequence[Rule]) -> int:
-    return max(range(len(rules)), key=lambda i: getattr(rules[i].interpolation, "roughness", 0.0))
-
-
 def _opening(rules: Sequence[Rule], calls: int, s_start: float) -> int:
     """The rule for steps before which nothing is known.
 
@@ -237,9 +233,8 @@ def _opening(rules: Sequence[Rule], calls: int, s_start: float) -> int:
     """
     if calls > _LONG_STEPS:
         return 0
-    if s_start < _NEAR_IMAGE:
-        return _roughest(rules)
-    return max(range(len(rules)), key=lambda i: getattr(rules[i].interpolation, "sharpness", 0.0))
+    most = "roughness" if s_start < _NEAR_IMAGE else "sharpness"
+    return max(range(len(rules)), key=lambda i: getattr(rules[i].interpolation, most))
 
 
 def _choice(
@@ -254,7 +249,7 @@ def _choice(
     corrected = [correct(before, end) or before for before in previous] if scale > 0.0 else []
     redone = [nothing.plus(new.sum, scale) for new in corrected] or [nothing] * len(planned)
     before = [nothing.plus(old.sum, scale) for old in previous if corrected] or [nothing] * len(planned)
-    each = [
+    by_rule = [
         _stage(step, step.sum.plus(new.plus(old, -1.0), 1.0), stages, end.sigma, NO_NOISE)
         for step, new, old in zip(planned, redone, before)
     ]
@@ -282,9 +277,9 @@ def _choice(
         _opening([step.rule for step in planned], calls, start),
         tuple(_in_data(step, end, time) for step in (*corrected, *previous)) if bounded else (),
     )
-    kept, earlier = dict(each[0].weights), dict(each[0].states)
+    kept, earlier = dict(by_rule[0].weights), dict(by_rule[0].states)
     return replace(
-        each[0],
+        by_rule[0],
         weights=tuple((c, kept.get(c, 0.0)) for c in outputs),
         states=tuple((c, earlier.get(c, 0.0)) for c in states if c != call),
         alternatives=alternatives,

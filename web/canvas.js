@@ -44,6 +44,13 @@ export function drawStepAxis(context, { left, right, bottom }, x, last) {
     }
 }
 
+// The frame of a plot.
+export function drawFrame(context, { left, right, top, bottom }) {
+    context.strokeStyle = colors().axis;
+    context.lineWidth = 1;
+    context.strokeRect(left, top, right - left, bottom - top);
+}
+
 // A line from top to bottom at what the pointer is on.
 export function drawPointer(context, x, top, bottom) {
     context.fillStyle = colors().strong;

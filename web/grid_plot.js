@@ -1,5 +1,5 @@
 // Draws a grid on a canvas: sigma or logSNR over the steps, and below it the steps in lambda, h.
-import { colors, drawPointer, drawStepAxis, prepared, short } from "./canvas.js";
+import { colors, drawFrame, drawPointer, drawStepAxis, prepared, short } from "./canvas.js";
 
 const MARGIN = { left: 44, right: 10, top: 8, bottom: 16 };
 const BARS = 0.26; // share of the height that h takes
@@ -85,9 +85,7 @@ function extremes(values) {
 
 function frame(context, left, right, { top, bottom }, high, low, name) {
     const color = colors();
-    context.strokeStyle = color.axis;
-    context.lineWidth = 1;
-    context.strokeRect(left, top, right - left, bottom - top);
+    drawFrame(context, { left, right, top, bottom });
     context.fillStyle = color.text;
     context.textAlign = "right";
     context.textBaseline = "top";

@@ -1,6 +1,6 @@
 // Draws a trace on a canvas: |D change| and local error over the steps, below them the two accelerations, both logarithmic; and the
 // shares of the rules where the sampler chose among them.
-import { colors, drawPointer, drawStepAxis, prepared, short } from "./canvas.js";
+import { colors, drawFrame, drawPointer, drawStepAxis, prepared, short } from "./canvas.js";
 
 const MARGIN = { left: 44, right: 10, top: 18, bottom: 16 };
 const GAP = 22; // with room for the names of the curves above
@@ -77,9 +77,7 @@ function drawShares(context, { left, right, top, bottom }, x, rows, label) {
         context.fill();
     });
     context.globalAlpha = 1;
-    context.strokeStyle = color.axis;
-    context.lineWidth = 1;
-    context.strokeRect(left, top, right - left, bottom - top);
+    drawFrame(context, { left, right, top, bottom });
     context.fillStyle = color.line;
     context.textAlign = "left";
     context.textBaseline = "bottom";

@@ -94,7 +94,7 @@ class DataWeights:
         sde: the process.
         kind: "R" or "L".
         steps: (s, t) in the order in which they are asked for, t_max >= s > t > 0.
-        nodes: times of values of D besides those of the steps.
+        nodes: further times of values of D, which no step starts or ends at.
     """
 
     def __init__(self, sde: LinearSDE, kind: str, steps: Sequence[tuple[float, float]], nodes: Sequence[float] = ()):
