@@ -231,11 +231,11 @@ def adaptive():
 class _Digits:
     """What the lab measures, without a host: the exact digits from 32 noises."""
 
-    fingerprint, seed = "digits", 0
+    fingerprint, seed, shape = "digits", 0, (32, 64)
 
     def run(self, sampler, sigmas):
         mixture, calls = digits.digits(), itertools.count()
-        noise = torch.randn(32, 64, generator=torch.Generator().manual_seed(self.seed))
+        noise = torch.randn(self.shape, generator=torch.Generator().manual_seed(self.seed))
         samples = sampler(lambda x, sigma: (next(calls), mixture.denoise(x, sigma))[1], sigmas[0] * noise, sigmas, disable=True)
         return SimpleNamespace(samples=samples, calls=next(calls), seconds=0.0)
 
@@ -256,7 +256,7 @@ def measure():
         calls, median, low, high = zip(*sorted(found))
         [line] = axes.plot(calls, median, marker="o", label=f"{entry.name}, {uniform.name}")
         axes.fill_between(calls, low, high, color=line.get_color(), alpha=0.12)
-    axes.set(xscale="log", yscale="log", xlabel="model calls", ylabel="defect, median and quartiles")
+    axes.set(xscale="log", yscale="log", xlabel="model calls", ylabel="error, median and quartiles")
     axes.legend(fontsize=8)
     return figure
 
