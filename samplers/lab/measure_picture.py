@@ -31,8 +31,8 @@ def picture(cells: Sequence[Cell], references: Mapping[float, Reference], verdic
     """
     odes, stochastic = comparable(cells), [cell for cell in cells if cell.stochastic]
     figure = new_figure(_WIDTH, 13.0 if odes and stochastic else 10.0)
-    groups = [(odes, "defect"), (stochastic, "distance of distributions (SDE)")]
-    panels = [(group, label) for group, label in groups if group] or [([], "defect")]
+    groups = [(odes, "error"), (stochastic, "distance of distributions (SDE)")]
+    panels = [(group, label) for group, label in groups if group] or [([], "error")]
     for axes, (group, label) in zip(np.atleast_1d(figure.subplots(len(panels))), panels):
         named = (verdict.best.pair, verdict.baseline) if verdict is not None and group is odes else ("", "")
         _draw(axes, group, label, *named)
