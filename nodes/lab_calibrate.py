@@ -114,11 +114,12 @@ class RESLabCalibrate(io.ComfyNode):
         kind = time_map(sampling)
         floor = reference_floor(sigma_range(sampling), kind)
         problem = _Problem(subject, node_id(cls))
+        made_for = _made_for(subject)
         fatal = (InterruptProcessingException, torch.cuda.OutOfMemoryError)
         calibration = Calibration(problem, sigmas, kind, floor, seed, subject.batch, settings, rivals(), fatal)
         problem.announce(lambda: calibration.expected, calibration.cost, sigmas)
         found = calibration.run()
-        kept = files.CalibrationFile.of(found.plan, found.sigmas, _provenance(found, subject, settings))
+        kept = files.CalibrationFile.of(found.plan, found.sigmas, {**made_for, **_provenance(found, settings)})
         saving = Saving("RES Lab: Calibrate")
         path = saving(f"the calibration {name!r}", files.write, kept, folder, name)
         text = report(found, len(found.seeds.test) * subject.batch)
@@ -206,15 +207,21 @@ def settings_for(effort: str, pilots: int, move_grid: bool = False) -> Settings:
     return replace(CAREFUL, pilots=pilots, selection=pilots, test=pilots, move_grid=move_grid)
 
 
-def _provenance(found: Calibrated, subject: Subject, settings: Settings) -> dict:
+def _made_for(subject: Subject) -> dict:
     guider = subject.guider
     return {
         "model": model_fingerprint(guider.model_patcher),
         "model_class": type(guider.model_patcher.model).__name__,
         "cfg": float(getattr(guider, "cfg", 1.0)),
         "resolution": list(subject.latent["samples"].shape),
-        "steps": len(found.sigmas) - 1,
         "shift": shift_of(subject.model_sampling),
+        "pack": _pack_version(),
+    }
+
+
+def _provenance(found: Calibrated, settings: Settings) -> dict:
+    return {
+        "steps": len(found.sigmas) - 1,
         "pilots": settings.pilots,
         "seeds": {name: [seeds[0], seeds[-1]] for name, seeds in found.seeds._asdict().items()},
         "base": found.base,
@@ -225,7 +232,6 @@ def _provenance(found: Calibrated, subject: Subject, settings: Settings) -> dict
         "reference_steps": found.reference.steps,
         "reference_moved": found.reference.moved,
         "test_errors": {name: _finite(errors.median) for name, errors in found.test.items()},
-        "pack": _pack_version(),
     }
 
 

@@ -73,13 +73,13 @@ def check_writable(folder: Path, name: str) -> None:
 
 
 class Saving:
-    """Writes what comes after the work. A write that the disk refuses becomes a warning, also in the log.
+    """Does what comes after the work. What fails there becomes a warning, also in the log, and costs no output.
 
     Args:
         node: its name, for the log.
 
     Attributes:
-        warnings: sentences, one for each refused write.
+        warnings: sentences, one for each failure.
     """
 
     def __init__(self, node: str):
@@ -87,13 +87,20 @@ class Saving:
         self.warnings: list[str] = []
 
     def __call__(self, what: str, write: Callable[..., Any], *args, default=None) -> Any:
-        """write(*args), which saves `what`; `default` where that fails."""
+        """write(*args), which saves `what`; `default` where the disk refuses, or the format has no room for what was found."""
         try:
             return write(*args)
         except OSError as error:
-            self.warnings.append(f"Warning: {what} could not be written ({_cause(error)}). The node's outputs do not need it.")
-            logging.warning("%s: %s", self._node, self.warnings[-1])
-            return default
+            cause = _cause(error)
+        except ValueError as error:
+            cause = str(error).rstrip(".")
+        self.warn(f"{what} could not be written ({cause}). The node's outputs do not need it.")
+        return default
+
+    def warn(self, text: str) -> None:
+        """Add a warning."""
+        self.warnings.append(f"Warning: {text}")
+        logging.warning("%s: %s", self._node, self.warnings[-1])
 
     def preview(self, image, node) -> dict:
         """What a node's `ui` shows of an IMAGE, which ComfyUI writes into its temp folder."""

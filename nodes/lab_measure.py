@@ -5,7 +5,7 @@ import comfy.samplers
 import torch
 from comfy_api.v0_0_2 import io
 
-from ..samplers.lab.measure import Cell, Measurement
+from ..samplers.lab.measure import Cell, Measurement, short
 from ..samplers.lab.measure_picture import picture
 from ..samplers.lab.reference import CAP, FIRST, TOLERANCE
 from ..samplers.lab.report import csv_rows, table
@@ -155,7 +155,7 @@ class RESLabMeasure(io.ComfyNode):
                 saving("the CSV file", write_csv, stem.with_name(stem.name + ".csv"), csv_rows(cells, measurement.references))
                 saving("the table", write_text, stem.with_name(stem.name + ".md"), text)
         sampler = next(entry.sampler for entry in entries if entry.name == verdict.best.sampler)
-        images = _pictures(cells, measurement, decoder(subject.guider.model_patcher, vae), verdict)
+        images = _pictures(cells, measurement, subject.guider.model_patcher, vae, verdict, saving)
         preview = saving.preview(images[0], cls)
         said = [verdict.sentence, *verdict.remarks, *unseen, *saving.warnings]
         progress.finish()
@@ -169,9 +169,20 @@ def _told(measurement: Measurement, cells: list[Cell], kept, verdict: Verdict | 
     return table(cells, measurement.references, notes, verdict)
 
 
-def _pictures(cells: list[Cell], measurement: Measurement, decode, verdict: Verdict) -> tuple[torch.Tensor, torch.Tensor]:
-    """(picture, strip) as IMAGEs."""
+def _pictures(
+    cells: list[Cell], measurement: Measurement, model, vae, verdict: Verdict, saving: Saving
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(picture, strip) as IMAGEs; a VAE that fails costs only its colours."""
     references = measurement.references
-    truth = next(iter(references.values())).samples[0]
-    shown = strip(cells, references, lambda cell: decode(cell.first), decode(truth), verdict)
+    latent = next(iter(references.values())).samples[0]
+    decode = decoder(model, vae)
+    try:
+        truth = decode(latent)
+    except comfy.model_management.InterruptProcessingException:
+        raise
+    except Exception as error:  # of another model, or without memory: anything
+        saving.warn(f"vae cannot decode the latent ({short(error)}), so the strip shows the latent's own colours.")
+        decode = decoder(model)
+        truth = decode(latent)
+    shown = strip(cells, references, lambda cell: decode(cell.first), truth, verdict)
     return as_image(picture(cells, references, verdict)), as_image(shown)

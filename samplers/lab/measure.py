@@ -211,7 +211,7 @@ class Measurement:
             except self._fatal:
                 raise
             except Exception as error:  # of another pack's code: anything
-                self.notes.append(f"{entry.name} cannot run: {_short(error)}")
+                self.notes.append(f"{entry.name} cannot run: {short(error)}")
                 continue
             if habits.stochastic and self._runner.shape[0] < 2:
                 self.notes.append(
@@ -258,7 +258,7 @@ class Measurement:
         except self._fatal:
             raise
         except Exception as error:  # of another pack's code: anything
-            note = f"{entry.name} on {schedule.name} cannot run in {tried} steps: {_short(error)}"
+            note = f"{entry.name} on {schedule.name} cannot run in {tried} steps: {short(error)}"
             return Planned(entry, schedule.name, budget, torch.empty(0), note=note)
         if not steps:
             note = f"{entry.name} on {schedule.name} needs more than {budget} model calls for a single step"
@@ -326,7 +326,7 @@ class Measurement:
                 except self._fatal:
                     raise
                 except Exception as error:  # of another pack's code: anything
-                    self.notes.append(f"{plan.entry.name} on {plan.schedule} failed at {plan.calls} calls: {_short(error)}")
+                    self.notes.append(f"{plan.entry.name} on {plan.schedule} failed at {plan.calls} calls: {short(error)}")
                     continue
                 facts = {"calls": cell.calls, "seconds": cell.seconds, "stochastic": cell.stochastic}
                 self._store.put(plan.key, facts, {"distances": cell.distances, "first": cell.first})
@@ -353,7 +353,8 @@ class Measurement:
         return Cell(*which, calls, float(plan.sigmas[0]), plan.stochastic, distances, first, plan.sigmas, seconds)
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
+    """The message of an error in one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
 

@@ -48,8 +48,8 @@ def run(pack, host, folders, monkeypatch):
     for node in inputs:
         monkeypatch.setattr(pack[node], "hidden", None)
 
-    def run(node):
-        return pack[node].execute(*inputs[node]())
+    def run(node, **more):
+        return pack[node].execute(*inputs[node](), **more)
 
     run.calls = calls
     return run
@@ -128,6 +128,30 @@ def test_a_calibration_that_cannot_be_saved_is_returned_all_the_same(run, folder
     latent = pack["RESToyLatent"].execute("digits", 2).result[0]
     samples = SamplerCustom.execute(model, True, 0, 1.0, nothing, nothing, sampler, sigmas, latent).result[0]["samples"]
     assert samples.isfinite().all()
+
+
+def test_a_fit_that_its_file_has_no_room_for_is_returned_all_the_same(run, folders, monkeypatch, caplog, pack):
+    """A weight above a million: calls are made, so SAMPLER, SIGMAS and report are given, and no file is."""
+    of_files = sys.modules[pack["RESLabCalibrate"].__module__.rpartition(".nodes")[0] + ".samplers.lab.calibration.file"]
+    monkeypatch.setattr(of_files, "_MAX_NUMBER", 20.0)  # which the first sigma is below, and the weights are not
+    monkeypatch.setattr(of_files, "number", lambda weight: 1e3 * weight)
+    output = run("RESLabCalibrate")
+    sampler, sigmas, text, picture = output.result
+    [shown] = output.ui["text"]
+    assert run.calls and callable(sampler.sampler_function) and torch.equal(sigmas, _SIGMAS) and picture.isfinite().all()
+    assert "Warning: the calibration 'mine' could not be written (stages[0].scale must be a number between" in shown
+    assert "could not be written" in caplog.text and "test seeds" in text and "File:" not in text
+    assert not list((folders / "calibrations").iterdir())
+
+
+def test_a_vae_that_fails_costs_the_colours_only(run, caplog):
+    class OfAnotherModel:
+        def decode(self, latent):
+            raise RuntimeError("expected 16 channels")
+
+    output = run("RESLabMeasure", vae=OfAnotherModel())
+    assert all(value is not None for value in output.result) and output.result[3].isfinite().all()
+    assert "Warning: vae cannot decode the latent (expected 16 channels)" in _told(output) and "vae cannot" in caplog.text
 
 
 @pytest.mark.parametrize("node", ["RESLabCalibrate", "RESLabMeasure", "RESSigmasPlot"])

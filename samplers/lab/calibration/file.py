@@ -15,7 +15,7 @@ import torch
 from ... import disk
 from ...grid import grid_steps, read_sigmas
 from ...loop import run
-from ...plan import Plan, Stage, step_count
+from ...plan import Plan, Stage, number, step_count
 from ...signature import Callback, Denoiser, ExtraArgs, Sigmas
 from ...time_maps import FLOW, VE, TimeMap
 
@@ -49,14 +49,9 @@ class CalibrationFile:
 
     @classmethod
     def of(cls, plan: Plan, sigmas: Sigmas, provenance: dict[str, Any]) -> "CalibrationFile":
-        """Of a plan made for a grid.
-
-        Raises:
-            ValueError: a plan that does not fit the format.
-        """
-        stages = [{"scale": s.scale, "outputs": s.weights, "states": s.states} for s in plan.stages]
-        data = {"format": FORMAT, "version": VERSION, "time": plan.time.name, "sigmas": read_sigmas(sigmas), "stages": stages}
-        return _parsed({**data, "provenance": provenance})
+        """A plan made for a grid. Whether it fits the format is checked where it is written, as it can be sampled with anyway."""
+        stages = tuple((number(stage.scale), stage.weights, stage.states) for stage in plan.stages)
+        return cls(plan.time.name, tuple(read_sigmas(sigmas)), stages, provenance)
 
     @property
     def plan(self) -> Plan:
@@ -255,11 +250,13 @@ def write(calibration: CalibrationFile, folder: str | os.PathLike[str], name: st
     """A new file of the name in a folder, numbered so that none is overwritten.
 
     Raises:
-        ValueError: the name cannot be one, see `check_name`.
+        ValueError: the name cannot be one, see `check_name`, or the calibration does not fit the format.
         OSError: it cannot be written.
     """
     check_name(name)
-    data = calibration.to_json().encode()
+    text = calibration.to_json()
+    CalibrationFile.from_json(text)  # a file that cannot be read again is worth nothing
+    data = text.encode()
     Path(folder).mkdir(parents=True, exist_ok=True)
     for number in range(1, 100000):
         path = Path(folder) / f"{name}_{number:05d}.json"
