@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from samplers.lab.calibration.budget import CAREFUL, QUICK, Settings
 
-from . import calibrated_elsewhere, host, pages
+from . import calibrated_elsewhere, host_samplers, pages
 from .calibrating import Found, Maker, calibrate, digits_case, network_case
 
 PAGE, PARTS, MINUTES = "docs/calibration.md", ("summary",), 10
@@ -101,7 +101,7 @@ def summary(results: dict[Row, dict[str, Found]]) -> str:
 
 def report(quick: bool = False) -> pages.Report:
     """docs/calibration.md; the part is the summary."""
-    host.load()
+    host_samplers.load()
     rows = SMOOTH[:1] if quick else (*SMOOTH, *ROUGH)
     results = measure(rows)
     homes = [(row.make, results[row]["careful"]) for row in (SMOOTH[:1] if quick else ELSEWHERE)]
@@ -117,4 +117,4 @@ def report(quick: bool = False) -> pages.Report:
         "it never learned, where both errors are large.",
         calibrated_elsewhere.table(homes, 4 if quick else 48, 4),
     ]
-    return {"": pages.page("calibrated", "Calibrated solvers", *sections), **parts}
+    return {"": pages.page("benchmarks calibrated", "Calibrated solvers", *sections), **parts}

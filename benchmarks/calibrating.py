@@ -17,7 +17,7 @@ from samplers.schedules import SigmaRange
 from samplers.time_maps import FLOW, VE
 from training import networks
 
-from . import host
+from . import host_samplers
 from .cases import Case, MixtureCase, NetworkCase, grids
 
 FIT_SEED = 31000
@@ -113,7 +113,7 @@ def calibrate(make: Maker, grid: str, calls: int, settings: Settings) -> Found:
     case, batch = make(1, FIT_SEED), settings.pilots
     sampling, problem = case.model_sampling, CaseProblem(make, batch)
     floor = reference_floor(SigmaRange(float(sampling.sigma_min), float(sampling.sigma_max)), time_of(case))
-    rivals = host.pack("lab_calibrate").rivals()
+    rivals = host_samplers.pack("lab_calibrate").rivals()
     calibration = Calibration(problem, grids(case)[grid](calls), time_of(case), floor, FIT_SEED, batch, settings, rivals)
     started = time.process_time()
     found = calibration.run()

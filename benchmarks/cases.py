@@ -16,7 +16,7 @@ from samplers.tableaus import res_3s
 from samplers.time_maps import FLOW, VE
 from training import networks
 
-from . import host
+from . import host_samplers
 
 BATCH = 64
 CONVERGING = 400
@@ -117,7 +117,7 @@ class MixtureCase(Case):
 
     @cached_property
     def model(self):
-        return host.pack("toy_model").mixture_model(self.mixture, self.kind, 3.0, self.shape[0])
+        return host_samplers.pack("toy_model").mixture_model(self.mixture, self.kind, 3.0, self.shape[0])
 
     @cached_property
     def class_weights(self) -> torch.Tensor:

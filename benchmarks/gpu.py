@@ -13,9 +13,10 @@ import samplers.noise
 from samplers.finite import FiniteCheck
 from samplers.res import METHODS
 
-from . import host, overhead, pages
+from . import host_samplers, overhead, pages
 
 PAGE, PARTS, MINUTES = None, ("loop", "time"), 3
+TIMES = True
 HOSTS = ("euler", "dpmpp_2m", "res_multistep", "uni_pc", "dpmpp_2m_sde")
 TIMED = (*HOSTS, "exp_res", "exp_res_2mc", "exp_res_2m", "exp_res_2s", "exp_res_3s", "exp_res_sde")
 _SIZE = (4, 4, 32, 32)
@@ -64,7 +65,7 @@ def _ours(name: str, **options):
 
 
 def _hosts(name: str):
-    function = host.sampler(name).sampler_function
+    function = host_samplers.sampler(name).sampler_function
     return lambda model, x: function(overhead.free_denoiser(model), x, overhead.sigmas().to(x.device), {"seed": 1}, disable=True)
 
 
@@ -104,7 +105,7 @@ def unavailable() -> str:
 
 def report(quick: bool = False) -> pages.Report:
     """Both tables; on the CPU where there is no GPU."""
-    host.load()
+    host_samplers.load()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     name = torch.cuda.get_device_name() if device == "cuda" else device
     parts = {"loop": loop_table(device), "time": time_table(device, 0.05 if quick else 2.0)}

@@ -13,12 +13,13 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from dev.in_process import ROOT, TREE
 from dev.package import build, field
+from testbed.paths import ROOT, TREE
 
 from . import pages
 
 PAGE, PARTS, MINUTES = None, (), 2
+TIMES = True
 RUNS = 3
 _LINE = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \| +(.+)$", re.MULTILINE)  # a folder's name may have spaces
 _EMPTY = """

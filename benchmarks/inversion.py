@@ -14,7 +14,7 @@ import torch
 from embedded.digits import digits
 from samplers.lab.distances import relative_distance, spread
 
-from . import host, pages
+from . import host_samplers, pages
 from .cases import MixtureCase, at_most
 
 PAGE, PARTS, MINUTES = "docs/inversion.md", ("flip", "invert"), 5
@@ -26,7 +26,7 @@ SETTINGS = [("eps", 1.0), ("eps", 3.0), ("flow", 1.0), ("flow", 3.0)]
 def round_trips(case: MixtureCase, name: str, start: str, calls: int) -> tuple[float, float] | str:
     """(noise, image) errors, or why there are none."""
     down, up = _grids(case, start)
-    sampler = host.sampler(name)
+    sampler = host_samplers.sampler(name)
     noise = case.model_sampling.noise_scaling(down(2)[0], case.noise.clone(), torch.zeros_like(case.noise), True)
     alpha = 1.0 - down(2)[0] if case.kind == "flow" else 1.0  # the host gives a rising flow latent back divided by it
     image = _first_digits(case)
@@ -96,10 +96,10 @@ def _cell(error: float | str, best: list[float]) -> str:
 
 def report(quick: bool = False) -> pages.Report:
     """docs/inversion.md."""
-    host.load()
+    host_samplers.load()
     calls, batch = (6, 2) if quick else (20, 40)
-    names = [*OURS, *host.DETERMINISTIC]
+    names = [*OURS, *host_samplers.DETERMINISTIC]
     parts = {start: table(start, names, batch, calls) for start in STARTS}
     head = "The way up from the sigma of {!r}, {} calls each way:\n\n{}"
     tables = (head.format(STARTS[start], calls, text) for start, text in parts.items())
-    return {"": pages.page("inversion", "What a round trip loses", *pages.paragraphs(__doc__), *tables), **parts}
+    return {"": pages.page("benchmarks inversion", "What a round trip loses", *pages.paragraphs(__doc__), *tables), **parts}

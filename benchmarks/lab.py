@@ -7,9 +7,10 @@ time that is, with a model that takes 50 ms a call: planning, sampling around th
 import tempfile
 import time
 
-from . import host, pages
+from . import host_samplers, pages
 
 PAGE, PARTS, MINUTES = None, (), 2
+TIMES = True
 SAMPLERS = "exp_res, exp_res_2m, res_multistep, dpmpp_2m, deis, uni_pc"
 BUDGETS = "6, 8, 10, 15, 20"
 ITEMS = 64
@@ -54,7 +55,7 @@ def measure(schedulers: str, kind: str = "eps", sleep: float = 0.0, items: int =
 
 def report(quick: bool = False) -> pages.Report:
     """The table: all time and that in the model, its calls, and the overhead."""
-    host.load()
+    host_samplers.load()
     settings = [("eps", "karras", 0.0), ("flow", "simple", 0.0), ("eps", "karras, logsnr_arctan", 0.0), ("eps", "karras", SLEEP)]
     rows = []
     for kind, schedulers, sleep in settings[: 1 if quick else None]:

@@ -9,10 +9,12 @@ import types
 import torch
 from torch.utils.benchmark import Timer
 
-from . import host, pages
-from .dispatch import count_operations
+from testbed.operations import count_operations
+
+from . import host_samplers, pages
 
 PAGE, PARTS, MINUTES = None, (), 1
+TIMES = True
 LATENTS = {"1x16x128x128": (1, 16, 128, 128), "1x16x21x60x104": (1, 16, 21, 60, 104)}
 SAMPLERS = ("euler", "res_multistep", "exp_res", "exp_res_2m", "exp_res_3m", "exp_res_2mc", "exp_res_2s", "exp_res_3s")
 STEPS = 20
@@ -42,7 +44,7 @@ def sigmas() -> torch.Tensor:
 def time_per_step(name: str, shape: tuple[int, ...], device: str = "cpu", seconds: float = 2.0) -> float:
     """Milliseconds a step, the median of runs that are repeated for so many seconds."""
     denoised, x = torch.zeros(shape, device=device), torch.ones(shape, device=device)
-    run = host.sampler(name).sampler_function
+    run = host_samplers.sampler(name).sampler_function
     model = free_denoiser(lambda x, sigma: denoised)
     arguments = {"run": run, "model": model, "x": x, "sigmas": sigmas().to(device)}
     timer = Timer("run(model, x, sigmas, {}, disable=True)", globals=arguments)
@@ -50,15 +52,15 @@ def time_per_step(name: str, shape: tuple[int, ...], device: str = "cpu", second
 
 
 def counts(name: str):
-    """Operations, host reads and buffers of a whole run, see `dispatch.Counts`."""
+    """Operations, host reads and buffers of a whole run, see `testbed.operations.Counts`."""
     x = torch.ones(1, 4, 64, 64)
-    run = host.sampler(name).sampler_function
+    run = host_samplers.sampler(name).sampler_function
     return count_operations(lambda model: run(free_denoiser(model), x, sigmas(), extra_args={}, disable=True), x.numel())
 
 
 def report(quick: bool = False) -> pages.Report:
     """The table, one row a sampler."""
-    host.load()
+    host_samplers.load()
     rows = []
     for name in SAMPLERS:
         count = counts(name)

@@ -8,8 +8,8 @@ import re
 import sys
 from pathlib import Path
 
-from .in_process import load
-from .setup import ROOT
+from testbed.in_process import load
+from testbed.paths import ROOT
 
 NODE_DEFS = ROOT / "locales" / "en" / "nodeDefs.json"
 PAGES = ROOT / "web" / "docs"

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.process_cases import DigitsProcess, median_distance
 from embedded import digits, emoji
 from embedded.mixture import GaussianMixture, ring
 from samplers.adaptive import sample_exp_res_adaptive
@@ -32,6 +31,7 @@ from samplers.schedules import logsnr_grid
 from samplers.spacings import SPACINGS
 from samplers.stochastic import sample_res_churn
 from samplers.time_maps import VE
+from testbed.digits_process import DigitsProcess, median_distance
 
 SD = stable_diffusion()
 _STEPS = 16

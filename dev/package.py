@@ -9,9 +9,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-from .setup import ROOT, SetupError
+from testbed.paths import OUTPUT, ROOT
 
-OUTPUT = ROOT / "output"
+from .setup import SetupError
+
 _FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip knows
 
 

@@ -22,8 +22,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-HOST = ROOT / ".host"
+from testbed.paths import HOST, ROOT
+
 LOG = HOST / "setup.log"
 
 # ComfyUI version -> version of the source distribution that carries its unmodified tree

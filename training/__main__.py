@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import torch
 
-from dev.in_process import OUTPUT, ROOT
 from embedded.cld_checkpoint import DIGITS_CLD
+from testbed.paths import OUTPUT, ROOT
 
 from . import cld, train
 from .networks import NETWORKS

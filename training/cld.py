@@ -20,7 +20,6 @@ import torch
 from torch.nn.functional import one_hot
 from tqdm import tqdm
 
-from dev.in_process import OUTPUT
 from embedded import cld_checkpoint, cld_coordinates
 from embedded.cld_network import CLDNetwork
 from embedded.digits import CLASSES, SHAPE, digits
@@ -28,6 +27,7 @@ from embedded.process_mixture import ProcessMixture
 from samplers import disk
 from samplers.gddim.cld import CLD
 from samplers.gddim.linear_sde import KINDS
+from testbed.paths import OUTPUT
 
 from .train import positive
 

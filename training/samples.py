@@ -6,8 +6,9 @@
 import torch
 from PIL import Image
 
-from dev.in_process import ROOT, load
 from embedded.emoji import CLASSES, emoji
+from testbed.in_process import load
+from testbed.paths import ROOT
 
 from . import networks
 from .networks import NETWORKS

@@ -23,8 +23,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from dev.in_process import OUTPUT, load
 from samplers import disk
+from testbed.in_process import load
+from testbed.paths import OUTPUT
 
 from .networks import NETWORKS, PREFIX, Network, build, conditioning, read, to_latent
 

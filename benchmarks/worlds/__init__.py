@@ -23,12 +23,12 @@ scheduler of its kind of model and every number of calls, and every scheduler me
 
 import time
 
-from .. import host, pages
-from . import stochastic
-from .cases import REPORT_SEED, cases, missing_networks
-from .figure import draw
-from .measure import LEAST, Bench
+from .. import host_samplers, pages
+from . import sde_worlds
+from .bench import LEAST, Bench
 from .scores import Row, comparison, grouped, headline, rows_of, summary, table
+from .world_cases import REPORT_SEED, cases, missing_networks
+from .worlds_figure import draw
 
 PAGE, PARTS, MINUTES = "docs/worlds.md", ("headline", "summary", "comparison", "stochastic"), 40
 RECOMMENDED = "exp_res"
@@ -84,13 +84,13 @@ def _missed(bench: Bench) -> list[str]:
 
 def report(quick: bool = False) -> pages.Report:
     """docs/worlds.md, and its picture in OUTPUT."""
-    host.load()
+    host_samplers.load()
     chosen = cases(REPORT_SEED, ("ring",)) if quick else cases(REPORT_SEED)
     for case in chosen if quick else ():
         case.grids, case.calls = case.grids[:1], (6,)
     bench = Bench()
-    rows = judged(chosen, (*OURS, *host.DETERMINISTIC), bench)
-    drawn = stochastic.rows(REPORT_SEED, ("ring",), (10,)) if quick else stochastic.rows(REPORT_SEED)
+    rows = judged(chosen, (*OURS, *host_samplers.DETERMINISTIC), bench)
+    drawn = sde_worlds.rows(REPORT_SEED, ("ring",), (10,)) if quick else sde_worlds.rows(REPORT_SEED)
     mine = grouped(rows, lambda row: row.sampler)[RECOMMENDED]
     draw(mine, pages.OUTPUT / "worlds.png", f"{RECOMMENDED}: error over the best of ComfyUI's samplers in each row")
     missing = missing_networks()
@@ -112,7 +112,7 @@ def report(quick: bool = False) -> pages.Report:
         table(worst),
         *_missed(bench),
         "## SDE samplers",
-        *pages.paragraphs(stochastic.__doc__),
+        *pages.paragraphs(sde_worlds.__doc__),
         parts["stochastic"],
     ]
-    return {"": pages.page("worlds", "Samplers in many worlds", *pages.paragraphs(__doc__), *sections), **parts}
+    return {"": pages.page("benchmarks worlds", "Samplers in many worlds", *pages.paragraphs(__doc__), *sections), **parts}

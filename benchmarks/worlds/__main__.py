@@ -8,10 +8,10 @@ import argparse
 
 import torch
 
-from .. import host
+from .. import host_samplers
 from . import judged
-from .cases import CALLS, DEVELOPMENT_SEED, REPORT_SEED, cases
 from .scores import comparison, grouped, summary, table
+from .world_cases import CALLS, DEVELOPMENT_SEED, REPORT_SEED, cases
 
 
 def main() -> None:
@@ -31,13 +31,13 @@ def main() -> None:
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    host.load()
+    host_samplers.load()
     try:
         chosen = cases(REPORT_SEED if options.report_seeds else DEVELOPMENT_SEED, tuple(options.cases))
         for name in options.samplers:
-            if not host.known(name):
+            if not host_samplers.known(name):
                 raise ValueError(
-                    f"samplers must be registered with ComfyUI or one of {', '.join(host.DETERMINISTIC)}, got {name!r}."
+                    f"samplers must be registered with ComfyUI or one of {', '.join(host_samplers.DETERMINISTIC)}, got {name!r}."
                 )
         for case in chosen:
             case.grids = tuple(options.grids) if options.grids else case.grids

@@ -6,7 +6,7 @@ import torch
 
 from samplers.time_maps import TimeMap
 
-from .exact import Exact, Mixture
+from .exact_worlds import Exact, Mixture
 from .solve import EARLIEST, solve
 
 _STEPS = 12  # of the teacher, in a step of the student

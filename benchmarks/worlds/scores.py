@@ -5,9 +5,9 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from .. import host, pages
-from .cases import Case
-from .measure import Bench
+from .. import host_samplers, pages
+from .bench import Bench
+from .world_cases import Case
 
 ABOVE, EULER = 1.5, 1.1
 
@@ -117,9 +117,9 @@ def summary(rows: Sequence[Row]) -> str:
 def headline(rows: Sequence[Row], name: str) -> str:
     """Markdown: what to say first of a sampler, and the same of the host's best single one."""
     groups = grouped(rows, lambda row: row.sampler)
-    found, best = score(groups[name]), min(host.DETERMINISTIC, key=lambda other: score(groups[other]).mean)
+    found, best = score(groups[name]), min(host_samplers.DETERMINISTIC, key=lambda other: score(groups[other]).mean)
     theirs = score(groups[best])
-    count = len(host.DETERMINISTIC)
+    count = len(host_samplers.DETERMINISTIC)
     return (
         f"Over {found.rows} rows `{name}` has {found.mean:.2f} times the error of the best of ComfyUI's {count} deterministic "
         f"samplers, chosen row by row. {found.above:.0%} of the rows are above {ABOVE}, the worst is {found.worst:.1f}, and "

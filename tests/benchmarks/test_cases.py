@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import host
+from benchmarks import host_samplers
 from benchmarks.cases import at_most, grids, network_cases, standard_cases
 
 
@@ -30,8 +30,8 @@ def test_every_sampler_keeps_its_budget_and_converges(cases):
     """At 60 calls every deterministic sampler is near the reference, so all are run as what they are."""
     case = cases[2]
     grid = grids(case)["karras"]
-    for name in (*host.DETERMINISTIC, "exp_res_2m", "exp_res_3m", "exp_res_2s", "exp_res_3s"):
-        samples, calls = at_most(case, host.sampler(name), grid, 60)
+    for name in (*host_samplers.DETERMINISTIC, "exp_res_2m", "exp_res_3m", "exp_res_2s", "exp_res_3s"):
+        samples, calls = at_most(case, host_samplers.sampler(name), grid, 60)
         assert 57 <= calls <= 60, name
         assert float(case.defect(samples).median()) < 0.05, name
 
@@ -39,4 +39,4 @@ def test_every_sampler_keeps_its_budget_and_converges(cases):
 @pytest.mark.parametrize("budget, calls", [(9, 9), (10, 9), (5, 5)])
 def test_two_stage_methods_use_odd_budgets_exactly(cases, budget, calls):
     case = cases[2]
-    assert at_most(case, host.sampler("exp_res_2s"), grids(case)["karras"], budget)[1] == calls
+    assert at_most(case, host_samplers.sampler("exp_res_2s"), grids(case)["karras"], budget)[1] == calls

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from benchmarks.__main__ import run
+from benchmarks.runner import run
 
 
 def test_every_sampler_has_a_row(pack, monkeypatch):
@@ -20,4 +20,4 @@ def test_every_sampler_has_a_row(pack, monkeypatch):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so():
     with pytest.raises(SystemExit, match="gpu: there is no GPU that torch can use; --quick"):
-        run("gpu", quick=False)
+        run("benchmarks", "gpu", quick=False)

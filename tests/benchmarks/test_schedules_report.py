@@ -2,10 +2,10 @@
 
 import pytest
 
-from benchmarks import host, schedules
-from benchmarks.schedules import Measured
-from benchmarks.worlds.cases import exact_cases
-from benchmarks.worlds.measure import Bench
+from benchmarks import host_samplers, schedule_pairs
+from benchmarks.schedule_pairs import Measured
+from benchmarks.worlds.bench import Bench
+from benchmarks.worlds.world_cases import exact_cases
 from samplers.lab.store import Store
 
 ERRORS = {
@@ -25,24 +25,24 @@ def test_the_best_pair_is_comfyuis_on_its_own_schedulers():
 
 
 def test_verdicts_follow_the_numbers():
-    assert schedules.verdict([0.5, 0.6], 0.6, 1.2) == "met"
-    assert schedules.verdict([0.1, 1.3], 0.6, 1.2) == "missed: worst row 1.30 above 1.2"
-    assert schedules.verdict([1.0, 4.0], 0.8, 1.3) == "missed: geometric mean 2.00 above 0.8, worst row 4.00 above 1.3"
-    lines = schedules.targets([row()], [row()]).splitlines()[2:]
+    assert schedule_pairs.verdict([0.5, 0.6], 0.6, 1.2) == "met"
+    assert schedule_pairs.verdict([0.1, 1.3], 0.6, 1.2) == "missed: worst row 1.30 above 1.2"
+    assert schedule_pairs.verdict([1.0, 4.0], 0.8, 1.3) == "missed: geometric mean 2.00 above 0.8, worst row 4.00 above 1.3"
+    lines = schedule_pairs.targets([row()], [row()]).splitlines()[2:]
     assert [line.split(" | ")[2] for line in lines] == ["0.50", "0.10", "0.80", "0.50"]
     assert [line.endswith("| met |") for line in lines] == [True, True, False, True]
 
 
 def test_the_samplers_take_one_call_a_step(pack):
-    names = schedules.single_call("flow")
-    assert "euler" in names and "uni_pc" in names and "heun" not in names and set(names) < set(host.DETERMINISTIC)
+    names = schedule_pairs.single_call("flow")
+    assert "euler" in names and "uni_pc" in names and "heun" not in names and set(names) < set(host_samplers.DETERMINISTIC)
 
 
 def test_a_quick_report(pack, monkeypatch, tmp_path):
-    monkeypatch.setattr(schedules, "Bench", lambda: Bench(Store(tmp_path)))
-    monkeypatch.setattr(schedules, "single_call", lambda kind: ["euler", "dpmpp_2m"])
-    monkeypatch.setattr(schedules, "FLOW", ("ring flow",))
-    monkeypatch.setattr(schedules, "EPS", ("", "ring eps"))
-    report = schedules.report(quick=True)
-    assert set(report) == set(schedules.PARTS) and all(report.values())
+    monkeypatch.setattr(schedule_pairs, "Bench", lambda: Bench(Store(tmp_path)))
+    monkeypatch.setattr(schedule_pairs, "single_call", lambda kind: ["euler", "dpmpp_2m"])
+    monkeypatch.setattr(schedule_pairs, "FLOW", ("ring flow",))
+    monkeypatch.setattr(schedule_pairs, "EPS", ("", "ring eps"))
+    report = schedule_pairs.report(quick=True)
+    assert set(report) == set(schedule_pairs.PARTS) and all(report.values())
     assert report["flow"].count("\n") == 2, "a row a case and number of calls"

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
-from benchmarks import host
-from benchmarks.worlds import exact, measure, network
-from benchmarks.worlds.cases import CALLS, LTX, SCHEDULERS, Case, cases, distilled_cases, exact_cases, image_cases
+from benchmarks import host_samplers
+from benchmarks.worlds import bench, exact_worlds, network
+from benchmarks.worlds.bench import Bench, sampled, steps_for
 from benchmarks.worlds.code import code_digest
-from benchmarks.worlds.measure import Bench, sampled, steps_for
+from benchmarks.worlds.world_cases import CALLS, LTX, SCHEDULERS, Case, cases, distilled_cases, exact_cases, image_cases
 from embedded.mixture import ring
 from samplers.lab.store import Store
 
@@ -30,7 +30,7 @@ def guided(everything, of_class, guidance):
 
 @pytest.mark.parametrize("sigma, alpha", [(3.0, 1.0), (0.2, 1.0), (0.6, 0.4)])
 def test_photo_is_the_posterior_mean_of_full_covariances(sigma, alpha):
-    world, asked = exact.photo(), torch.tensor([0, 3, 4])
+    world, asked = exact_worlds.photo(), torch.tensor([0, 3, 4])
     generator = torch.Generator().manual_seed(1)
     x = alpha * world.draw(asked, generator)
     x = x + sigma * torch.randn(x.shape, dtype=torch.float64, generator=generator)
@@ -56,7 +56,7 @@ def test_photo_is_the_posterior_mean_of_full_covariances(sigma, alpha):
 
 @pytest.mark.parametrize("sigma, alpha", [(5.0, 1.0), (0.3, 1.0), (0.7, 0.3)])
 def test_latent_is_tweedies_formula(sigma, alpha):
-    world, asked = exact.Latent(8, channels=1, classes=3), torch.tensor([0, 2])
+    world, asked = exact_worlds.Latent(8, channels=1, classes=3), torch.tensor([0, 2])
     x = alpha * world.draw(asked, torch.Generator().manual_seed(2))
     x = x + sigma * torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
@@ -81,7 +81,9 @@ def test_latent_is_tweedies_formula(sigma, alpha):
 
 
 @pytest.mark.parametrize(
-    "world", [exact.photo, lambda: exact.Latent(16), exact.digit_mixture, exact.ring], ids=["photo", "latent", "digits", "ring"]
+    "world",
+    [exact_worlds.photo, lambda: exact_worlds.Latent(16), exact_worlds.digit_mixture, exact_worlds.ring],
+    ids=["photo", "latent", "digits", "ring"],
 )
 def test_draws_have_the_mean_and_the_variance_that_the_denoiser_knows(world):
     """At alpha 0 it answers with the mean; at small noise a draw is where the denoiser moves it little."""
@@ -167,7 +169,7 @@ def test_steps_are_counted(pack):
 
 def ring_case(radius=1.0, seed=1):
     def make():
-        return exact.Mixture(ring(radius=radius), (2, 1, 1))
+        return exact_worlds.Mixture(ring(radius=radius), (2, 1, 1))
 
     return Case("ring", "a ring", "eps", 1.0, 8, make, grids=("karras",), calls=(4,), seed=seed)
 
@@ -188,21 +190,21 @@ def test_what_was_measured_is_kept_until_it_changes(pack, tmp_path, monkeypatch)
         assert judged[3:] == ["euler", "heun", "deis"]
         del judged[3:]
     for digest in ("a", "a", "b"):
-        monkeypatch.setattr(measure, "code_digest", lambda name, digest=digest: digest)
+        monkeypatch.setattr(bench, "code_digest", lambda name, digest=digest: digest)
         Bench(Store(tmp_path)).errors(ring_case(), "karras", ("exp_res_2m",))
     assert judged[3:] == ["exp_res_2m"] * 2, "when the sampler changes"
 
 
 @pytest.mark.parametrize("cap, missed", [(48, True), (1536, False)])
 def test_errors_far_below_that_of_a_solution_that_missed_its_tolerance_count_as_its(pack, tmp_path, monkeypatch, cap, missed):
-    monkeypatch.setattr(measure, "LEAST", 500.0)
+    monkeypatch.setattr(bench, "LEAST", 500.0)
 
-    def bench():
+    def new_bench():
         return Bench(Store(tmp_path / str(cap)))
 
     case = ring_case()
     case.tolerance, case.cap, case.calls = 1e-6, cap, (20,)
-    first, again = bench(), bench()
+    first, again = new_bench(), new_bench()
     error = first.errors(case, "karras", ["deis"])[20, "deis"]
     assert again.errors(case, "karras", ["deis"])[20, "deis"] == error and again.missed == first.missed, "kept with the errors"
     if missed:
@@ -257,7 +259,7 @@ def test_a_sampler_is_measured_again_when_what_it_reaches_changes(tmp_path, modu
 
 
 def test_the_samplers_of_the_pack_are_found_by_name(pack):
-    names = list(host.pack("registry").SAMPLERS)
+    names = list(host_samplers.pack("registry").SAMPLERS)
     assert len({code_digest(name) for name in names}) == len(names) > 5
 
 
@@ -270,4 +272,4 @@ def test_missing_weights_and_unknown_words_are_named(pack, monkeypatch, tmp_path
     with pytest.raises(ValueError, match="cases must be words of photo, latent, .*, got 'fotos'"):
         cases(words=("fotos",))
     with pytest.raises(FileNotFoundError, match=r"nowhere.npz is missing"):
-        exact.Photo(tmp_path / "nowhere.npz")
+        exact_worlds.Photo(tmp_path / "nowhere.npz")

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from benchmarks import host, worlds
-from benchmarks.worlds import figure, stochastic
-from benchmarks.worlds.cases import exact_cases
-from benchmarks.worlds.measure import Bench
+from benchmarks import host_samplers, worlds
+from benchmarks.worlds import sde_worlds, worlds_figure
+from benchmarks.worlds.bench import Bench
 from benchmarks.worlds.scores import GROUPS, Row, comparison, rows_of, score, summary, table
+from benchmarks.worlds.world_cases import exact_cases
 from samplers.lab.store import Store
 
 
@@ -40,31 +40,31 @@ def test_tables_have_every_group():
 def test_rows_are_against_the_best_of_the_row(pack, tmp_path):
     case = next(case for case in exact_cases(seed=3) if case.name.startswith("ring eps"))
     case.calls = (4, 6)
-    found = rows_of(Bench(Store(tmp_path)), case, "karras", ("exp_res_2m", *host.DETERMINISTIC))
+    found = rows_of(Bench(Store(tmp_path)), case, "karras", ("exp_res_2m", *host_samplers.DETERMINISTIC))
     for calls in case.calls:
         cell = {r.sampler: r for r in found if r.calls == calls}
-        theirs = {name: cell[name].error for name in host.DETERMINISTIC if name in cell}
+        theirs = {name: cell[name].error for name in host_samplers.DETERMINISTIC if name in cell}
         best = min(theirs.values())
         assert all(r.best_error == best == theirs[r.best] and r.euler_error == theirs["euler"] for r in cell.values())
         assert min(cell[name].ratio for name in theirs) == 1.0 and not math.isnan(cell["exp_res_2m"].ratio)
 
 
 def test_a_heat_map_is_drawn(tmp_path):
-    figure.draw([row(1.0, 2.0), row(9.0, 1.0, calls=30, world="image to image")], tmp_path / "map.png", "title")
+    worlds_figure.draw([row(1.0, 2.0), row(9.0, 1.0, calls=30, world="image to image")], tmp_path / "map.png", "title")
     assert (tmp_path / "map.png").stat().st_size > 5000
 
 
 def test_distributions_of_sde_samplers(pack, tmp_path):
     """No sampler is nearer to the data than their own draws by much; one with a tenth of the steps is further away."""
-    bench = stochastic.Distributions(Store(tmp_path))
-    case = next(case for case in stochastic.cases(3) if case.world == "ring")
+    bench = sde_worlds.Distributions(Store(tmp_path))
+    case = next(case for case in sde_worlds.cases(3) if case.world == "ring")
     case.batch = 400
     few, many, draws = (
         bench.judge(name, case, "karras", calls)
-        for name, calls in (("dpmpp_2m_sde", 4), ("dpmpp_2m_sde", 40), (stochastic.DRAWS, 4))
+        for name, calls in (("dpmpp_2m_sde", 4), ("dpmpp_2m_sde", 40), (sde_worlds.DRAWS, 4))
     )
     assert 0.0 < 0.5 * draws < many < few
-    assert bench.contenders({stochastic.DRAWS: 0.1, "er_sde": 0.2}) == {"er_sde": 0.2}
+    assert bench.contenders({sde_worlds.DRAWS: 0.1, "er_sde": 0.2}) == {"er_sde": 0.2}
 
 
 def test_a_quick_report(pack, monkeypatch, tmp_path):

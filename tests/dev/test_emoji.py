@@ -7,7 +7,7 @@ import tarfile
 import pytest
 from PIL import Image
 
-from dev import emoji
+from dev import emoji_sheet
 from embedded.emoji import CLASSES, PER_CLASS
 
 
@@ -25,22 +25,22 @@ def package(tmp_path):
 
 
 def test_there_are_as_many_in_every_class_and_none_twice():
-    rows = [emoji._ROWS[name].split() for name in CLASSES]
+    rows = [emoji_sheet._ROWS[name].split() for name in CLASSES]
     assert {len(row) for row in rows} == {PER_CLASS}
     assert len({item for row in rows for item in row}) == PER_CLASS * len(CLASSES)
 
 
 def test_what_is_transparent_becomes_white(package):
     with tarfile.open(package) as archive:
-        image = emoji.picture(archive, "😀")
+        image = emoji_sheet.picture(archive, "😀")
     assert image.size == (32, 32) and image.getpixel((16, 16)) == (255, 127, 127)
 
 
 @pytest.mark.parametrize("argument, message", [("package.tgz", "has no 😁 (1f601.webp)"), ("none.tgz", "No such file")])
 def test_another_package_is_refused_in_one_line(package, monkeypatch, capsys, argument, message):
     monkeypatch.setattr(sys, "argv", ["emoji", str(package.with_name(argument))])
-    before = emoji.FILE.read_bytes()
-    assert emoji.main() == 1
+    before = emoji_sheet.FILE.read_bytes()
+    assert emoji_sheet.main() == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
-    assert emoji.FILE.read_bytes() == before
+    assert emoji_sheet.FILE.read_bytes() == before

@@ -8,11 +8,11 @@ import pytest
 import torch
 from exact import CountingModel
 
-from benchmarks.dispatch import count_operations
 from embedded.digits import digits
 from samplers.adaptive import ADAPTIVE_SAMPLERS, C2, C3, sample_exp_res_adaptive
 from samplers.res import METHODS, sample_exp_res_3s
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
+from testbed.operations import count_operations
 
 ENDS = {VE: [14.6, 0.03], FLOW_LOG_SIGMA: [1.0, 0.011]}
 TIMES = pytest.mark.parametrize("time", ENDS, ids=lambda time: time.name)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from exact import grid, noisy, paired, without_cfg_pp
 
-from benchmarks.dispatch import count_operations
 from embedded.mixture import ring
 from samplers.cfg_pp import cfg_pp
 from samplers.loop import run
@@ -17,6 +16,7 @@ from samplers.res import METHODS
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
+from testbed.operations import count_operations
 
 CFG_PP = [name for name, sampler in METHODS.items() if sampler.cfg_pp]
 RING = ring(components=8, std=0.3)

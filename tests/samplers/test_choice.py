@@ -7,7 +7,6 @@ import pytest
 import torch
 from exact import CountingModel, denoiser, noisy
 
-from benchmarks.dispatch import count_operations
 from samplers.choice import DIFFERENCES, MOST_GAIN, Choice
 from samplers.churn import Churn
 from samplers.grid import GridStep
@@ -16,6 +15,7 @@ from samplers.multistep import choice_plan, rule_plan
 from samplers.res import EXP_RES, sample_exp_res, sample_exp_res_2m
 from samplers.rule import Node, correct, predict
 from samplers.time_maps import FLOW, VE
+from testbed.operations import count_operations
 
 
 def karras(n, low=0.03, high=14.6):

@@ -11,7 +11,6 @@ import pytest
 import torch
 from exact import DETERMINISTIC, CountingModel, denoiser
 
-from benchmarks.dispatch import count_operations
 from samplers.churn import Churn
 from samplers.interpolation import InAlpha
 from samplers.loop import run
@@ -22,6 +21,7 @@ from samplers.single_step import single_step_plan
 from samplers.stochastic import SOLVERS, sample_res_churn
 from samplers.tableaus import RES_1, res_2s, res_3s
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
+from testbed.operations import count_operations
 
 MEAN, STD = torch.tensor([0.4], dtype=torch.float64), torch.tensor([[0.7]], dtype=torch.float64)
 # name -> (order in distribution, planner)

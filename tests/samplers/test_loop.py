@@ -6,7 +6,6 @@ import pytest
 import torch
 from exact import DETERMINISTIC, MIXTURE, CountingModel, calls_per_step, denoiser, grid
 
-from benchmarks.dispatch import count_operations
 from samplers.interpolation import InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
@@ -15,6 +14,7 @@ from samplers.res import METHODS, sample_res_multistep
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
 from samplers.time_maps import FLOW, VE
+from testbed.operations import count_operations
 
 CALLS_PER_STEP = {name: calls_per_step(name) for name in METHODS}
 # denoised outputs and earlier states that an update combines, at most

@@ -1,0 +1,93 @@
+"""Adaptive step sizes against fixed grids and against the host's dpm_adaptive, on the digits.
+
+Everything is measured at the last sigma above 0: the step from there to 0 is the same for all, and would hide what the steps
+before it are worth. The defect is the relative distance to the converged solution there, its median over the items and in
+brackets its 0.9 quantile; calls are counted at the model. The fixed grids have the same ends as the adaptive runs, those
+of logsnr_uniform, and the most steps of the same RES-3S whose calls are not above exp_res_adaptive's.
+"""
+
+import torch
+
+from embedded.digits import digits
+from samplers.adaptive import C2, C3
+from samplers.lab.distances import relative_distance
+
+from . import host_samplers, pages
+from .cases import Case, MixtureCase, grids, network_cases
+
+PAGE, PARTS, MINUTES = None, ("digits", "networks"), 9
+RTOLS = (0.2, 0.1, 0.05, 0.02, 0.01)
+SETTINGS = [("eps", 1.0), ("eps", 5.0), ("flow", 1.0), ("flow", 5.0)]
+ATOL_PER_RTOL = 0.0078 / 0.05  # of the defaults, ours and the host's
+
+
+def digits_cases(batch: int) -> list[Case]:
+    """Digits as eps and flow models, with and without CFG 5."""
+    mixture = digits(dtype=torch.float64)
+    return [MixtureCase(f"digits {kind} CFG {cfg:g}", (1, 8, 8), kind, cfg, batch, mixture=mixture) for kind, cfg in SETTINGS]
+
+
+def adaptive_sampler(name: str, rtol: float):
+    """RES Adaptive or the host's dpm_adaptive at a tolerance."""
+    import comfy.samplers
+
+    import nodes
+
+    if name == "exp_res_adaptive":
+        return nodes.NODE_CLASS_MAPPINGS["RESAdaptive"].execute(rtol, ATOL_PER_RTOL * rtol, 10_000).result[0]
+    return comfy.samplers.ksampler(name, {"rtol": rtol, "atol": ATOL_PER_RTOL * rtol})
+
+
+def fixed_sampler():
+    """RES Adaptive's method on the grid it is given."""
+    import nodes
+
+    return nodes.NODE_CLASS_MAPPINGS["RESSingleStep"].execute({"stages": "3", "c2": C2, "c3": C3}, "auto").result[0]
+
+
+def fixed_grids(case: Case) -> dict:
+    """name -> function from a step count to SIGMAS without the last step to 0, all with the ends of logsnr_uniform."""
+    from comfy.k_diffusion.sampling import get_sigmas_karras
+
+    logsnr = grids(case)["logsnr_uniform"]
+    first, last = (float(s) for s in logsnr(20)[[0, -2]])
+    return {
+        "logsnr_uniform": lambda n: logsnr(n + 1)[:-1],
+        "karras": lambda n: get_sigmas_karras(n + 1, last, first)[:-1],
+        "uniform sigma": lambda n: torch.linspace(first, last, n + 1),
+    }
+
+
+def converged(case: Case, steps: int = 200) -> torch.Tensor:
+    """The solution at the last sigma above 0, through the host, with its rounding of timesteps in it."""
+    return case.sample(host_samplers.sampler("exp_res_3s"), fixed_grids(case)["logsnr_uniform"](steps))[0]
+
+
+def table(case: Case, rtols=RTOLS) -> str:
+    """Markdown: calls and defects at every tolerance."""
+    fixed = fixed_grids(case)
+    ends = fixed["logsnr_uniform"](20)[[0, -1]]
+    truth = converged(case)
+
+    def defect(samples):
+        error = relative_distance(samples, truth)
+        return f"{float(error.median()):.5f} ({float(error.quantile(0.9)):.4f})"
+
+    res_3s, rows = fixed_sampler(), []
+    for rtol in rtols:
+        samples, calls = case.sample(adaptive_sampler("exp_res_adaptive", rtol), ends)
+        cells = [f"{rtol:g}", str(calls), defect(samples)]
+        cells += [defect(case.sample(res_3s, grid(calls // 3))[0]) for grid in fixed.values()]
+        samples, calls = case.sample(adaptive_sampler("dpm_adaptive", rtol), ends)
+        rows.append([*cells, str(calls), defect(samples)])
+    head = ["rtol", "calls", "exp_res_adaptive", *(f"RES-3S, {name}" for name in fixed), "calls", "dpm_adaptive"]
+    pages.say(f"{case.name} done")
+    return f"**{case.name}**, sigma {ends[0]:.4g} to {ends[1]:.3g}\n\n{pages.table(head, rows, 0)}"
+
+
+def report(quick: bool = False) -> pages.Report:
+    """A table a case; the trained networks with and without CFG 3."""
+    host_samplers.load()
+    suites = {"digits": digits_cases(4 if quick else 64), "networks": network_cases(2 if quick else 12)}
+    rtols = RTOLS[:1] if quick else RTOLS
+    return {name: "\n\n".join(table(case, rtols) for case in cases) for name, cases in suites.items()}

@@ -1,0 +1,150 @@
+"""Pairs of a sampler and a scheduler: `exp_res` on `logsnr_arctan` against all of ComfyUI's, and who else may take that grid.
+
+Cases of `python -m benchmarks worlds` at 6, 10 and 20 calls, with its errors and its seeds, which chose no setting. On flow
+models the latent of 64x64 at shift 3 and 8, CFG 1 and 4; on eps models photo at CFG 1, 4 and 7 and that latent at CFG 1
+and 4. ComfyUI's pairs are its deterministic samplers of one call per step times its schedulers for the
+kind of model; those of two and three calls per step take no part, as they have few steps at such numbers of calls.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from . import host_samplers, pages
+from .worlds.bench import Bench, steps_for
+from .worlds.world_cases import OURS, REPORT_SEED, Case, cases, missing_networks
+
+PAGE, PARTS, MINUTES = None, ("targets", "flow", "eps", "samplers"), 6
+CALLS = (6, 10, 20)
+SAMPLER, GRID, TEMPLATE = "exp_res", "logsnr_arctan", ("euler", "simple")
+FLOW = ("latent 64 flow shift 3", "latent 64 flow shift 8")
+EPS = ("photo eps CFG", "latent 64 eps")
+_OTHERS = ("exp_res", "euler", "dpmpp_2m")
+_GRIDS = ("simple", "normal", "karras", GRID)
+Pair = tuple[str, str]  # sampler, scheduler
+
+
+class Measured(NamedTuple):
+    """A case at a number of calls.
+
+    Attributes:
+        case, calls: see Case.
+        errors: of every pair.
+    """
+
+    case: Case
+    calls: int
+    errors: dict[Pair, float]
+
+    def best(self, scheduler: str | None = None) -> Pair:
+        """Of ComfyUI's pairs, or of those on a scheduler."""
+        theirs = [
+            pair
+            for pair in self.errors
+            if pair[0] in host_samplers.DETERMINISTIC and pair[1] not in OURS and scheduler in (None, pair[1])
+        ]
+        return min(theirs, key=self.errors.get)
+
+    def ratio(self, pair: Pair, other: Pair) -> float:
+        """Of two errors."""
+        return self.errors[pair] / self.errors[other]
+
+
+def single_call(kind: str) -> list[str]:
+    """ComfyUI's deterministic samplers that take as many steps as calls."""
+    return [name for name in host_samplers.DETERMINISTIC if steps_for(name, kind, CALLS[0]) == CALLS[0]]
+
+
+def measured(bench: Bench, words: Sequence[str], calls: Iterable[int] = CALLS) -> list[Measured]:
+    """All pairs in the cases whose names begin with one of the words; networks without weights are left out."""
+    found, missing = [], missing_networks()
+    for case in cases(REPORT_SEED, tuple(words)):
+        if not case.name.startswith(tuple(words)) or case.denoise < 1.0 or case.world in missing:
+            continue
+        case.every, case.calls, names = 1, tuple(calls), (SAMPLER, *single_call(case.kind))
+        errors: dict[int, dict[Pair, float]] = {n: {} for n in case.calls}
+        for scheduler in (*(name for name in case.grids if name not in OURS), GRID):
+            for (n, name), error in bench.errors(case, scheduler, names).items():
+                errors[n][name, scheduler] = error
+        found += [Measured(case, n, errors[n]) for n in case.calls]
+        pages.say(f"{case.name} done, all pairs")
+    return found
+
+
+def verdict(ratios: Sequence[float], mean: float, worst: float = math.inf) -> str:
+    """What a target says of numbers: "met", or which of its limits is missed."""
+    reached = {"geometric mean": (statistics.geometric_mean(ratios), mean), "worst row": (max(ratios), worst)}
+    missed = [f"{name} {found:.2f} above {limit:g}" for name, (found, limit) in reached.items() if found > limit]
+    return f"missed: {', '.join(missed)}" if missed else "met"
+
+
+def targets(flow: Sequence[Measured], eps: Sequence[Measured]) -> str:
+    """Markdown: what was aimed at, what was reached."""
+    ours, simple = (SAMPLER, GRID), (SAMPLER, "simple")
+    aims = [
+        (f"flow: `{GRID}` / best pair", [row.ratio(ours, row.best()) for row in flow], 0.6, 1.2),
+        (f"flow: `{GRID}` / `euler` on `simple`", [row.ratio(ours, TEMPLATE) for row in flow], 0.15, math.inf),
+        ("flow: `simple` / best on `simple`", [row.ratio(simple, row.best("simple")) for row in flow], 0.5, math.inf),
+        (f"eps: `{GRID}` / best pair", [row.ratio(ours, row.best()) for row in eps], 0.8, 1.3),
+    ]
+    lines = [
+        [
+            name, str(len(ratios)), f"{statistics.geometric_mean(ratios):.2f}", f"{max(ratios):.2f}",
+            f"mean {mean:g}" + (f", worst {worst:g}" if math.isfinite(worst) else ""), verdict(ratios, mean, worst),
+        ]
+        for name, ratios, mean, worst in aims
+    ]  # fmt: skip
+    return pages.table(
+        [f"`{SAMPLER}` on / pair of ComfyUI's", "rows", "geometric mean", "worst row", "target", "verdict"], lines, (0, 4, 5)
+    )
+
+
+def against_best(rows: Sequence[Measured]) -> str:
+    """Markdown: the recommended pair in every row, and the best of ComfyUI's beside it."""
+    ours, lines = (SAMPLER, GRID), []
+    for row in rows:
+        best = row.best()
+        lines.append(
+            [
+                row.case.name, str(row.calls), f"{row.errors[ours]:.4f}", f"`{best[0]}`, `{best[1]}`", f"{row.errors[best]:.4f}",
+                f"{row.ratio(ours, best):.2f}", f"{row.ratio(ours, TEMPLATE):.2f}",
+            ]
+        )  # fmt: skip
+    head = ["case", "calls", f"`{SAMPLER}`, `{GRID}`", "best pair of ComfyUI's", "its error", "/ best", "/ `euler`, `simple`"]
+    return pages.table(head, lines, (0, 3))
+
+
+def by_sampler(rows: Sequence[Measured]) -> str:
+    """Markdown: samplers by grid, geometric mean of the errors over the cases of a kind of model; the best of a line is bold."""
+    lines = []
+    for kind in dict.fromkeys(row.case.kind for row in rows):
+        for name in _OTHERS:
+            for calls in dict.fromkeys(row.calls for row in rows):
+                cells = {}
+                for grid in _GRIDS:
+                    errors = [
+                        row.errors[name, grid]
+                        for row in rows
+                        if (row.case.kind, row.calls) == (kind, calls) and (name, grid) in row.errors
+                    ]
+                    cells[grid] = statistics.geometric_mean(errors) if errors else math.inf
+                shown = [
+                    "" if cell == math.inf else pages.bold(f"{cell:.4f}", cell == min(cells.values())) for cell in cells.values()
+                ]
+                lines.append([kind, f"`{name}`", str(calls), *shown])
+    return pages.table(["", "sampler", "calls", *(f"`{grid}`" for grid in _GRIDS)], lines, 2)
+
+
+def report(quick: bool = False) -> pages.Report:
+    """The blocks of docs/schedules.md."""
+    host_samplers.load()
+    bench = Bench()
+    flow = measured(bench, FLOW[:1] if quick else FLOW, CALLS[:1] if quick else CALLS)
+    eps = measured(bench, EPS[1:2] if quick else EPS, CALLS[:1] if quick else CALLS)
+    return {
+        "targets": targets(flow, eps),
+        "flow": against_best(flow),
+        "eps": against_best(eps),
+        "samplers": by_sampler([*flow, *eps]),
+    }

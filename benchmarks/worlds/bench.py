@@ -1,0 +1,186 @@
+"""Runs samplers on cases at equal calls, and keeps what does not change."""
+
+import math
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from types import SimpleNamespace
+
+import torch
+
+from samplers.lab.distances import spread
+from samplers.lab.fingerprint import fingerprint
+from samplers.lab.measure import same_start
+from samplers.lab.steps import most_steps
+from samplers.lab.store import Store
+
+from .. import host_samplers, pages
+from .code import code_digest
+from .world_cases import CALLS, Case
+
+MOST = 9.0  # errors beyond it, and those of runs that ended in NaN, count as this
+LEAST = 3.0  # errors below so many times that of a solution which missed its tolerance count as this
+STORE = pages.OUTPUT / "worlds"
+
+
+class Model:
+    """What the host hands to a sampler: the denoiser, with the model's sigmas where samplers look for them.
+
+    Attributes:
+        calls: made so far.
+    """
+
+    def __init__(self, denoised, model_sampling):
+        self._denoised, self.calls = denoised, 0
+        inner = SimpleNamespace(model_sampling=model_sampling)
+        patcher = SimpleNamespace(get_model_object=lambda name: model_sampling, model=inner, model_options={})
+        self.inner_model = SimpleNamespace(
+            inner_model=inner, model_patcher=patcher, model_sampling=model_sampling, model_options={}, cfg=1.0
+        )
+
+    def __call__(self, x, sigma, **kwargs):
+        self.calls += 1
+        return self._denoised(x, float(sigma.reshape(-1)[0])).to(x.dtype)
+
+
+def sampled(name: str, case: Case, sigmas: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Latents, and how often the model was called."""
+    model = Model(case.denoised, case.model_sampling)
+    return _call(name, model, case.start(float(sigmas[0])), sigmas), model.calls
+
+
+def _call(name: str, model: Model, x: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
+    sampler = _sampler(name)
+    options = {"extra_args": {"seed": 1, "model_options": {}}, "callback": None, "disable": True}
+    return sampler.sampler_function(model, x, sigmas.clone(), **options, **sampler.extra_options)  # some write into the sigmas
+
+
+_sampler = cache(host_samplers.sampler)
+
+
+@cache
+def steps_for(name: str, kind: str, calls: int) -> int:
+    """The most steps of a sampler that fit, counted on a model that costs nothing; 0 where fewer than two fit."""
+    case = next(case for case in _trial_cases() if case.kind == kind)
+
+    def calls_of(steps):
+        model = Model(lambda x, sigma: torch.zeros_like(x), case.model_sampling)
+        _call(name, model, torch.ones(1, 1, 1, 1), case.grid("simple", steps))
+        return model.calls
+
+    return most_steps(calls_of, calls, least=2)
+
+
+@lru_cache(maxsize=1)
+def _trial_cases() -> list[Case]:
+    return [Case("", "", kind, 1.0, 1, lambda: None) for kind in ("eps", "ddpm", "flow")]
+
+
+class Bench:
+    """Measures errors; solutions and errors are kept on the disk, by content.
+
+    Args:
+        store: where.
+
+    Attributes:
+        theirs: names of the host's samplers.
+        baseline: the one that all are compared with too.
+        measured: a name for what is measured, as results are kept by it.
+        missed: case -> by how much its worst solution missed, of the cases that were measured and have such a one.
+    """
+
+    theirs, baseline, measured = tuple(host_samplers.DETERMINISTIC), "euler", "host"
+
+    def __init__(self, store: Store | None = None):
+        self._store = store or Store(STORE)
+        self._solutions: dict[str, list[tuple[float, torch.Tensor, float]]] = {}
+        self.missed: dict[str, float] = {}
+
+    def solution(self, case: Case, start: float) -> tuple[torch.Tensor | None, float]:
+        """The solution from a start, and how far its two finest levels are apart where that is more than its tolerance, else 0.
+
+        None where something else is right.
+        """
+        if not case.has_solution:
+            return None, 0.0
+        known = self._solutions.setdefault(case.key, [])
+        for sigma, *found in known:
+            if same_start(start, sigma):
+                return found
+        key = fingerprint("solution", case.key, start)
+        if record := self._store.get(key, tensors={"solution": None}, finite=True):
+            found = record.tensors["solution"], record.facts.get("missed", 0.0)
+        else:
+            solved = case.solution(start)
+            found = solved.samples, 0.0 if solved.converged else solved.agreement
+            self._store.put(key, {"case": case.name, "missed": found[1]}, {"solution": found[0]})
+        known.append((start, *found))
+        return found
+
+    def run(self, name: str, case: Case, scheduler: str, calls: int) -> tuple[torch.Tensor, float] | None:
+        """Samples of the run with the most steps that fit, and the sigma where it began; None where none does."""
+        steps = steps_for(name, case.kind, calls)
+        if not steps:
+            return None
+        sigmas = case.grid(scheduler, steps)
+        samples, made = sampled(name, case, sigmas)
+        if made > calls:
+            raise ValueError(f"{name} made {made} calls in {steps} steps of {scheduler}, but {calls} were allowed.")
+        return samples, float(sigmas[0])
+
+    def judge(self, name: str, case: Case, scheduler: str, calls: int) -> float:
+        """Median relative error of a sampler; NaN where too few steps fit."""
+        try:
+            run = self.run(name, case, scheduler, calls)
+        except FloatingPointError:  # our samplers tell of NaN
+            return MOST
+        if run is None:
+            return math.nan
+        samples, start = run
+        solution, missed = self.solution(case, start)
+        if missed:
+            self.missed[case.name] = max(missed, self.missed.get(case.name, 0.0))
+        return min(max(spread(case.error(samples, solution)).median, LEAST * missed), MOST)
+
+    def contenders(self, cell: dict[str, float]) -> dict[str, float]:
+        """Errors of the samplers that the best is taken from."""
+        return cell
+
+    def errors(self, case: Case, scheduler: str, names: Iterable[str]) -> dict[tuple[int, str], float]:
+        """(calls, sampler) -> error; of the host's samplers and the pack's, what is on the disk is not measured again."""
+        found, keys = {}, self._keys(case, scheduler, names)
+        for key, some in keys.items():
+            found |= self._kept(key, case, scheduler, some)
+        others = [name for name in names if not any(name in some for some in keys.values())]
+        return found | {(n, name): self.judge(name, case, scheduler, n) for n in case.calls_on(scheduler) for name in others}
+
+    def missing(self, case: Case, scheduler: str, names: Iterable[str]) -> int:
+        """Model calls of what is not on the disk, about."""
+        known = {entry for key in self._keys(case, scheduler, names) for entry in self._facts(key)["errors"]}
+        return sum(n for n in case.calls_on(scheduler) for name in names if f"{n} {name}" not in known)
+
+    def _keys(self, case: Case, scheduler: str, names: Iterable[str]) -> dict[str, list[str]]:
+        """Key of a record -> samplers whose errors it holds: one for the host's, and one for each of the pack's."""
+        from comfyui_version import __version__
+
+        grids = [case.grid(scheduler, steps) for steps in range(2, max(CALLS) + 1)]
+        key = fingerprint(self.measured, __version__, torch.__version__, case.key, grids)
+        ours = [name for name in names if name in host_samplers.pack("samplers").METHODS]
+        return {key: [name for name in names if name in self.theirs]} | {
+            fingerprint(key, code_digest(name)): [name] for name in ours if name not in self.theirs
+        }
+
+    def _facts(self, key: str) -> dict[str, dict]:
+        record = self._store.get(key)
+        return {"errors": {}, "missed": {}} | (record.facts if record else {})
+
+    def _kept(self, key: str, case: Case, scheduler: str, names: list[str]) -> dict[tuple[int, str], float]:
+        facts, wanted = self._facts(key), [(calls, name) for calls in case.calls_on(scheduler) for name in names]
+        known, before = facts["errors"], len(facts["errors"])
+        self.missed |= {name: max(missed, self.missed.get(name, 0.0)) for name, missed in facts["missed"].items()}
+        for n, name in wanted:
+            if f"{n} {name}" not in known:
+                known[f"{n} {name}"] = self.judge(name, case, scheduler, n)
+        if len(known) > before:
+            missed = {name: missed for name, missed in self.missed.items() if name == case.name}
+            self._store.put(key, {"case": case.name, "grid": scheduler, "errors": known, "missed": missed}, {})
+        return {(n, name): known[f"{n} {name}"] for n, name in wanted}

@@ -1,0 +1,10 @@
+"""Runs studies, which were made once, and writes what they report into the documentation.
+
+.host/venv/bin/python -m studies              # what there is, what it writes, how long it takes
+.host/venv/bin/python -m studies paper gddim  # runs these
+"""
+
+from benchmarks.runner import main
+
+if __name__ == "__main__":
+    main(__package__, __doc__)

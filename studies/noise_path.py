@@ -1,0 +1,90 @@
+"""What Brownian noise is for, and what it costs.
+
+First table: how far the same seeds move when the steps are doubled. Median over 128 digits of width 0.2, root mean square over
+the pixels, whose standard deviation in the data is 0.78; and the share of items that end at the same digit. Second table: the
+noise alone on a latent of 1x16x128x128, beside torchsde's Brownian tree as ComfyUI's samplers use it. Pure core: no host.
+"""
+
+import resource
+import time
+
+import torch
+
+from benchmarks import pages
+from embedded.digits import digits
+from samplers.brownian import BrownianNoise
+from samplers.noise import ItemNoise
+from samplers.res import METHODS, NOISES
+from samplers.schedules import SigmaRange, logsnr_grid
+from samplers.time_maps import FLOW, VE
+
+PAGE, PARTS, MINUTES = None, ("steps", "cost"), 5
+ITEMS = 128
+STEPS = (20, 40, 80)
+NAMES = [name for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp]
+DIGITS = digits(0.2)
+SD = SigmaRange(0.0291675, 14.614642)
+FLUX = SigmaRange(0.0003, 1.0)
+
+
+def sample(name: str, flow: bool, noise: str, steps: int, karras: bool = False, items: int = ITEMS) -> torch.Tensor:
+    """(items, 64) digits from the same seed and initial noise."""
+    time_map = FLOW if flow else VE
+    if karras:
+        sigmas = torch.cat([torch.linspace(SD.sigma_max ** (1 / 7), SD.sigma_min ** (1 / 7), steps) ** 7, torch.zeros(1)])
+    else:
+        sigmas = logsnr_grid(steps, FLUX if flow else SD, time_map, "uniform")
+    initial = torch.randn(items, 64, generator=torch.Generator().manual_seed(0))
+
+    def model(x, sigma, seed=None):
+        return DIGITS.denoise(x, sigma, time_map.alpha(float(sigma[0])))
+
+    model.noise = initial
+    x = initial * sigmas[0]
+    return METHODS[name].sample(model, x, sigmas, {"seed": 1}, disable=True, noise=noise, time=time_map)
+
+
+def _moved(a, b) -> str:
+    distance = (a - b).square().mean(dim=1).sqrt().median()
+    same = (torch.cdist(a, DIGITS.means).argmin(dim=1) == torch.cdist(b, DIGITS.means).argmin(dim=1)).double().mean()
+    return f"{distance:.3f}, {same:.0%}"
+
+
+def steps_table(items: int = ITEMS, steps=STEPS, names=NAMES) -> str:
+    """Markdown: median distance and share of equal digits between runs of n and 2n steps."""
+    pairs, rows = list(zip(steps, steps[1:])), []
+    for name in names:
+        for label, flow, karras in (("eps, karras", False, True), ("flow, logsnr_uniform", True, False)):
+            for noise in NOISES:
+                results = {n: sample(name, flow, noise, n, karras, items) for n in steps}
+                rows.append([f"`{name}`", label, noise, *(_moved(results[a], results[b]) for a, b in pairs)])
+    return pages.table(["sampler", "grid", "noise", *(f"{a} to {b} steps" for a, b in pairs)], rows, 3)
+
+
+def _cost(noise, steps: int) -> list[str]:
+    sigmas = torch.linspace(SD.sigma_max ** (1 / 7), SD.sigma_min ** (1 / 7), steps, dtype=torch.float64) ** 7
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    for a, b in zip(sigmas, sigmas[1:]):
+        noise(a, b)
+    elapsed = time.process_time() - start
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return [f"{elapsed / (steps - 1) * 1e3:.1f}", f"{max(grown, 0.0):.0f}"]
+
+
+def cost_table(steps: int = 30) -> str:
+    """Markdown: CPU milliseconds a step, and the growth of the process in MB (in rising order, since it never shrinks)."""
+    x = torch.zeros(1, 16, 128, 128)
+    noises = {"independent": ItemNoise([5], x), "brownian": BrownianNoise([5], x, VE, 1.0)}
+    try:
+        import torchsde
+    except ImportError:
+        pass
+    else:
+        tree = torchsde.BrownianTree(torch.tensor(SD.sigma_min / 2), x, torch.tensor(SD.sigma_max * 2), entropy=5)
+        noises["torchsde.BrownianTree in sigma"] = lambda a, b: tree(b, a)
+    return pages.table(["noise", "ms/step", "MB"], [[name, *_cost(noise, steps)] for name, noise in noises.items()])
+
+
+def report(quick: bool = False) -> pages.Report:
+    """Both tables."""
+    return {"steps": steps_table(*((8, STEPS[:2]) if quick else ())), "cost": cost_table()}

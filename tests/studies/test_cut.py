@@ -1,0 +1,24 @@
+"""The cost of a cut: none for a single-step method, about its own defect for a multistep one."""
+
+import pytest
+
+from benchmarks import host_samplers
+from benchmarks.cases import grids, standard_cases
+from studies import cut
+
+
+@pytest.fixture(scope="module")
+def cases(pack):
+    return [case for case in standard_cases(batch=8) if case.name in cut.GRIDS]
+
+
+def test_every_sampler_on_every_case(cases):
+    for case in cases:
+        sigmas = grids(case)[cut.GRIDS[case.name]](20)
+        for name in cut.SAMPLERS:
+            distance, whole, parts = cut.cut(case, host_samplers.sampler(name), sigmas, 10)
+            assert max(whole, parts) < 0.025, name
+            if name in ("exp_res_2s", "exp_res_3s"):
+                assert distance < 2e-5
+            else:
+                assert 1e-4 < distance < 0.01, "a method with a history can tell"

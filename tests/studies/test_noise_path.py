@@ -1,0 +1,20 @@
+"""What Brownian noise is for, on few items: a path that runs with more steps follow too."""
+
+from studies import noise_path
+
+NAMES = ("exp_res_sde", "exp_gddim_sde")
+
+
+def test_a_path_is_kept_when_the_steps_are_doubled():
+    table = noise_path.steps_table(8, (10, 20), NAMES)
+    cells = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    moved = {tuple(row[:3]): float(row[3].split(",")[0]) for row in cells}
+    assert len(moved) == 2 * 2 * len(noise_path.NOISES)
+    for name, grid, noise in moved:
+        assert moved[name, grid, "brownian"] < 0.8 * moved[name, grid, "independent"], (name, grid, noise)
+
+
+def test_costs_are_measured_for_every_noise():
+    rows = [line.split("|")[1:-1] for line in noise_path.cost_table(steps=3).splitlines()[2:]]
+    assert [name.strip() for name, *_ in rows][:2] == ["independent", "brownian"]
+    assert all(float(ms) >= 0.0 and float(megabytes) >= 0.0 for _, ms, megabytes in rows)

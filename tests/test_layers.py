@@ -1,0 +1,87 @@
+"""The order of the folders, names that occur once, and documents that name only what exists."""
+
+import ast
+import re
+import subprocess
+from collections import Counter
+from pathlib import PurePosixPath
+
+import pytest
+from conftest import ROOT
+
+# Each folder may import the folders to its left, and itself.
+LAYERS = ("samplers", "embedded", "nodes", "testbed", "training", "dev", "benchmarks", "studies", "tests")
+TO_BE_RENAMED = {
+    f"{name}.py"
+    for name in (
+        "adaptive",
+        "cfg_pp",
+        "cld",
+        "model_kinds",
+        "plan",
+        "processes",
+        "report",
+        "res",
+        "reshaping",
+        "schedules",
+        "size_shift",
+        "stochastic",
+        "gddim",
+        "host",
+    )
+}
+TRACKED = subprocess.run(
+    ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"],
+    cwd=ROOT, capture_output=True, text=True, check=True,
+).stdout.splitlines()  # fmt: skip
+FILES = [name for name in TRACKED if (ROOT / name).is_file()]
+MODULES = [PurePosixPath(name) for name in FILES if name.endswith(".py")]
+DOCUMENTS = [name for name in FILES if re.fullmatch(r"[A-Z]+\.md|docs/\w+\.md|web/docs/.*\.md|tests/README\.md", name)]
+
+
+def imported(module):
+    """The folders of this repository that a module imports, itself included where it imports relatively."""
+    above = module.parts[:-1]
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = above[: len(above) - node.level + 1]
+            names = [*base, *(node.module or "").split(".")] if node.module else [*base, node.names[0].name]
+            yield names[0]
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.split(".")[0]
+        elif isinstance(node, ast.Import):
+            yield from (name.name.split(".")[0] for name in node.names)
+
+
+@pytest.mark.parametrize("folder", LAYERS)
+def test_a_folder_imports_only_those_below_it(folder):
+    allowed = LAYERS[: LAYERS.index(folder) + 1]
+    for module in MODULES:
+        if module.parts[0] == folder:
+            above = {name for name in imported(module) if name in LAYERS and name not in allowed}
+            assert not above, f"{module} imports {above}"
+
+
+def test_no_two_modules_share_a_name():
+    counts = Counter(module.name for module in MODULES)
+    shared = {name for name, count in counts.items() if count > 1} - {"__init__.py", "__main__.py"}
+    assert not shared - TO_BE_RENAMED
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_name_only_files_that_exist(document):
+    """Files in backticks, whole or as the end of a path, commands of this repository, and links."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    if document == "CHANGELOG.md":  # older versions had other files
+        text = text.partition("\n## ")[2].partition("\n## ")[0]
+    known = [*FILES, *{f"{parent}/" for name in FILES for parent in PurePosixPath(name).parents}]
+    named = re.findall(r"`([\w./*-]+(?:\.(?:py|js|md|json|npz|png|safetensors)|/))`", text)
+    missing = [name for name in named if not any(PurePosixPath(file).match(name.rstrip("/")) for file in known)]
+    for module in re.findall(r"python3? -m ([\w.]+)", text):
+        path = module.replace(".", "/")
+        if path.split("/")[0] in LAYERS and not {f"{path}.py", f"{path}/__main__.py"} & set(FILES):
+            missing.append(module)
+    for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text):
+        if not (ROOT / document).parent.joinpath(link).exists():
+            missing.append(link)
+    assert not missing
