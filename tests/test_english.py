@@ -1,0 +1,133 @@
+"""The prose is plain English: phrases that once made it a dialect stay out of everything that a person reads.
+
+python tests/test_english.py prints what it finds, by file.
+"""
+
+import ast
+import io
+import json
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+_MADE = {".host", ".git", "output", "__pycache__"}
+_PER = r"an? (?:step|item|seed|row|run|stage|term|batch|pixel|side|topic|widget|file|latent)"
+
+# phrase -> what to write instead. A blank stands for any white space, also for the end of a line; the group named right is an exception.
+EVERYWHERE = {
+    r"\banew\b": "again",
+    r"\bin (?:the|its|their) place of\b": "instead of",
+    r"\bin (?:its|their) place\b": "instead",
+    r"\bbesides?\b": "as well as, apart from, next to, compared with",
+    r"\bas many (?:again|more)\b": "the same number",
+    r"\b(?P<right>(?:leave|leaves|left|leaving|let|stand|stands|run|runs|is|are|sampled) )?alone\b": "only, by itself",
+    r"\bthat of\b[^.;:|]*\bthat of\b": "name the thing a second time",
+    rf"\b(?:\d+|one|two|three|four|five|calls?|ms|seconds?|operations?|reads?|numbers?|terms?) {_PER}\b": "per",
+    r"\btold\b": "given, named, said; told apart: distinguished",
+    r"\b(?:go|goes|going|went) on\b": "continue",
+    r"\bbut for\b": "except",
+    r"\bshall\b": "should, must",
+    r"\bfor want of\b": "because there is no",
+    r"\bfree of charge\b": "at no extra cost",
+    r"(?:\A|[.:;!?|] |\n\n)Of ": "a whole sentence, subject first",
+    r"\bTo which\b|\bFor which\b|\bBy which\b": "a whole sentence, subject first",
+    r"\bwhatever (?:batch|it)\b": "regardless of",
+}
+# For those who know the host as ComfyUI, and defects as errors.
+FOR_USERS = {r"\b[Tt]he host(?:'s)?\b": "ComfyUI", r"\b[Dd]efects?\b": "error"}
+FROM_PAPERS = ("docs/results.md", "docs/gddim_results.md", "docs/calibration_format.md")
+
+
+def files(*endings: str) -> list[Path]:
+    """The repository's files, without those that the set-up, a run or a tool made."""
+    found = (file for end in endings for file in ROOT.rglob(f"*{end}"))
+    return sorted(file for file in found if not _MADE & set(file.relative_to(ROOT).parts) and file != Path(__file__).resolve())
+
+
+def python(text: str) -> Iterator[tuple[int, str]]:
+    """(line, text) of docstrings and other strings, and of comments, consecutive ones as one text."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+    last, comment = -1, []
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            line = token.start[0]
+            if line != last + 1 and comment:
+                yield last - len(comment) + 1, "\n".join(comment)
+                comment = []
+            comment.append(token.string.lstrip("# "))
+            last = line
+    if comment:
+        yield last - len(comment) + 1, "\n".join(comment)
+
+
+def javascript(text: str) -> Iterator[tuple[int, str]]:
+    """(line, text) of comments and strings."""
+    for match in re.finditer(r"//.*|/\*[\s\S]*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`", text):
+        yield text.count("\n", 0, match.start()) + 1, re.sub(r"^\s*(?://|/?\*+/?)\s?|[\"'`]", "", match[0], flags=re.MULTILINE)
+
+
+def markdown(text: str) -> Iterator[tuple[int, str]]:
+    """(1, the page without its code)."""
+    yield 1, re.sub(r"^```.*?^```$", lambda m: "\n" * m[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL)
+
+
+def strings(text: str) -> Iterator[tuple[int, str]]:
+    """(line, text) of a JSON file's strings: words of a locale, notes and titles of a workflow."""
+
+    def walk(value: object) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list):
+            for inner in value.values() if isinstance(value, dict) else value:
+                yield from walk(inner)
+
+    lines = text.splitlines()
+    for value in walk(json.loads(text)):
+        if " " in value:
+            start = json.dumps(value, ensure_ascii=False)[1:40].rstrip('"')
+            yield next((number for number, line in enumerate(lines, 1) if start in line), 1), value
+
+
+def prose() -> Iterator[tuple[str, bool, int, str]]:
+    """(file, whether it is for users, line, text) of everything that a person reads."""
+    readers = {".py": python, ".js": javascript, ".md": markdown, ".json": strings, "NOTICE": markdown}
+    for ending, read in readers.items():
+        for file in files(ending):
+            name = file.relative_to(ROOT).as_posix()
+            if ending == ".json" and not name.startswith(("locales/en/", "example_workflows/")):
+                continue
+            for_users = ending in (".md", ".json") and not name.startswith(("tests/", "CONTRIBUTING")) and name not in FROM_PAPERS
+            for line, text in read(file.read_text(encoding="utf-8")):
+                yield name, for_users, line, text
+
+
+def offences() -> Iterator[str]:
+    """Every forbidden phrase, as 'file:line: phrase (write ...): where it stands'."""
+    compiled = [
+        (re.compile(pattern.replace(" ", r"\s+")), remedy, only_users)
+        for patterns, only_users in ((EVERYWHERE, False), (FOR_USERS, True))
+        for pattern, remedy in patterns.items()
+    ]
+    for name, for_users, line, text in prose():
+        for pattern, remedy, only_users in compiled:
+            if only_users and not for_users:
+                continue
+            for match in pattern.finditer(text):
+                if match.groupdict().get("right"):
+                    continue
+                around = " ".join(text[max(0, match.start() - 30) : match.end() + 30].split())
+                yield f"{name}:{line + text.count(chr(10), 0, match.start())}: {match[0].strip()!r} (write: {remedy}): ... {around} ..."
+
+
+def test_no_dialect():
+    found = list(offences())
+    assert not found, "\n" + "\n".join(found)
+
+
+if __name__ == "__main__":
+    sys.stdout.write("".join(line + "\n" for line in offences()))
