@@ -37,7 +37,7 @@ EVERYWHERE = {
     r"\bwhatever (?:batch|it)\b": "regardless of",
 }
 # For those who know the host as ComfyUI, and defects as errors.
-FOR_USERS = {r"\b[Tt]he host(?:'s)?\b": "ComfyUI", r"\b[Dd]efects?\b": "error"}
+FOR_USERS = {r"\b[Tt]he host(?:'s)?\b": "ComfyUI", r"(?P<right>numerical )?\b[Dd]efects?\b": "error"}
 FROM_PAPERS = ("docs/results.md", "docs/gddim_results.md", "docs/calibration_format.md")
 
 
