@@ -14,17 +14,17 @@ from embedded import digits, emoji
 from embedded.mixture import GaussianMixture, ring
 from samplers.adaptive import sample_exp_res_adaptive
 from samplers.curve import read_curve
-from samplers.gddim.blurring import Blurring
-from samplers.gddim.cld import CLD
-from samplers.gddim.isotropic import sample_exp_gddim
-from samplers.gddim.plan import gddim_on
-from samplers.gddim.res import res_on
+from samplers.gddim_rule import sample_exp_gddim
 from samplers.lab.calibration.budget import Settings
 from samplers.lab.calibration.calibration import Calibration
 from samplers.lab.measure import Dry, Entry, Measurement, Schedule
 from samplers.lab.store import Store
 from samplers.lab.trace import Trace
 from samplers.model_kinds import stable_diffusion
+from samplers.processes.blurring import Blurring
+from samplers.processes.cld import CLD
+from samplers.processes.gddim_planner import gddim_on
+from samplers.processes.res_planner import res_on
 from samplers.res import METHODS, sample_res_multistep
 from samplers.reshaping import blend, resample, split
 from samplers.schedules import logsnr_grid

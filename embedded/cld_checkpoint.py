@@ -19,7 +19,7 @@ from .cld_coordinates import LABEL_SCALE, T_MAX, table
 from .cld_network import CLDNetwork
 
 if TYPE_CHECKING:
-    from samplers.gddim.cld import CLD  # noqa: TID251 (for the type checker)
+    from samplers.processes.cld import CLD  # noqa: TID251 (for the type checker)
 
 DIGITS_CLD = Path(__file__).with_name("digits_cld.safetensors")  # the network of the digits
 KINDS = ("R", "L")
@@ -28,7 +28,7 @@ _SIZES = ("channels", "height", "width", "features", "classes")
 _LARGEST = 65536
 MAX_HEADER = 10_000_000  # bytes; those of the largest models have a tenth
 _TYPES = ("F16", "BF16", "F32")  # of weights, as safetensors calls them
-_RETRAIN = "Train or convert it with training/cld.py of the pack's repository."
+_RETRAIN = "Train or convert it with training/cld_training.py of the pack's repository."
 
 
 class Checkpoint(NamedTuple):
@@ -68,7 +68,7 @@ def load(path: str | os.PathLike[str], process: Callable[..., "CLD"]) -> Checkpo
 
     Args:
         path: of the file.
-        process: makes the process of its constants: `samplers.gddim.cld.CLD`.
+        process: makes the process of its constants: `samplers.processes.cld.CLD`.
 
     Raises:
         ValueError: the file is no safetensors file, its metadata are missing or not those of a critically-damped CLD, or its

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from samplers.gddim.cld import CLD  # noqa: TID251 (for the type checker)
+    from samplers.processes.cld import CLD  # noqa: TID251 (for the type checker)
 
 LABEL_SCALE = 999.0  # label = 999 t, as the published CLD checkpoints have it
 T_MAX = 1.0

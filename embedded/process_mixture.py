@@ -8,7 +8,7 @@ import torch
 from .mixture import GaussianMixture
 
 if TYPE_CHECKING:
-    from samplers.gddim.linear_sde import LinearSDE  # noqa: TID251 (for the type checker)
+    from samplers.processes.linear_sde import LinearSDE  # noqa: TID251 (for the type checker)
 
 
 class ProcessMixture:

@@ -13,7 +13,7 @@ from .lab_calibrated import RESCalibrated
 from .lab_measure import RESLabMeasure
 from .lab_trace import RESLabTrace
 from .plot import RESSigmasPlot
-from .processes import RESGDDIMSample, RESGDDIMTimes, RESLoadCLD
+from .processes.process_nodes import DigitsProcessModel, RESGDDIMSample, RESGDDIMTimes, RESLoadCLD
 from .registry import register_again_at_start, register_all
 from .reshaping import RESSigmasBlend, RESSigmasResample, RESSigmasSplit
 from .samplers import RESMultistep, RESSingleStep
@@ -21,7 +21,7 @@ from .schedule_route import register_routes
 from .schedules import RESLogSNRCurve, RESLogSNRSchedule
 from .size_shift import RESShiftForSize
 from .stochastic import RESSDE, RESStochasticChurn
-from .toy import DigitsProcessModel, ToyCondition, ToyDecode, ToyLatent, ToyModel
+from .toy import ToyCondition, ToyDecode, ToyLatent, ToyModel
 
 
 class RESExtension(ComfyExtension):

@@ -3,7 +3,7 @@
 import comfy.samplers
 from comfy_api.v0_0_2 import io
 
-from ..samplers.gddim.isotropic import CORRECTOR, CORRECTORS, DEGREE, MAX_DEGREE, eta_of
+from ..samplers.gddim_rule import CORRECTOR, CORRECTORS, DEGREE, MAX_DEGREE, eta_of
 from ..samplers.res import SAMPLERS
 from .inputs import checked, number, s_noise_input
 from .registry import for_host

@@ -7,12 +7,27 @@ import comfy.model_sampling as ms
 from ..samplers.model_kinds import of_table
 from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE, TimeMap
-from .process_model import ProcessSampling
 
 # Classes that newer hosts add are looked up by name.
 _VE_KINDS = tuple(
     getattr(ms, name) for name in ("EPS", "V_PREDICTION_DDPM", "COSMOS_RFLOW", "IMG_TO_IMG_FLOW") if hasattr(ms, name)
 )
+
+
+class OtherProcess:
+    """Base of a model_sampling whose noise is not the same in every direction: it has no sigma, and brings its own samplers."""
+
+    def sample(self, name: str, model, x, sigmas, extra_args, callback, disable, **options):
+        """The sampler of this name on the process; other arguments as in `loop.run`.
+
+        Raises:
+            ValueError: there is no such sampler on the process.
+        """
+        raise NotImplementedError
+
+    def no_sigma(self) -> str:
+        """Why a schedule or sampler for other models is of no use, and what to take instead."""
+        raise NotImplementedError
 
 
 def prompt_server():
@@ -47,12 +62,8 @@ def time_map(model_sampling) -> TimeMap:
     Raises:
         ValueError: a kind of model_sampling this pack does not know, or noise of size 0.
     """
-    if isinstance(model_sampling, ProcessSampling):
-        raise ValueError(
-            f"model is a {model_sampling.sde.name} model: its noise is not the same in every direction, so it has no sigma. Use "
-            "gDDIM Times as schedule, and gDDIM Sample or, by name, exp_gddim, exp_gddim_sde, exp_res_2m, exp_res_2s and "
-            "exp_res_3s, or RES Multistep in lambda at order 2 or 3 to sample."
-        )
+    if isinstance(model_sampling, OtherProcess):
+        raise ValueError(model_sampling.no_sigma())
     if isinstance(model_sampling, _VE_KINDS):
         return VE
     if isinstance(model_sampling, ms.CONST):

@@ -20,6 +20,7 @@ from ..samplers.schedules import logsnr_grid
 from ..samplers.time_maps import VE
 from .cfg_pp import GuidedAndUnconditional
 from .host import (
+    OtherProcess,
     check_answers_for_one_sigma,
     check_holds_noise,
     check_no_cache,
@@ -29,8 +30,6 @@ from .host import (
     time_map,
 )
 from .planning import watched_by_host
-from .process_model import ProcessSampling
-from .process_sampling import sample_process
 
 _MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
 _DEPTH = 10  # wrappers around a function that are looked through
@@ -43,18 +42,17 @@ def for_host(sampler: Sampler):
 
     One for CFG++ is given the unconditional output too.
     """
+    name = getattr(sampler.sample, "__name__", "").removeprefix("sample_")
 
     @functools.wraps(sampler.sample)
     @watched_by_host()
     def host_sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
         sampling = model_sampling_of(model)
-        if isinstance(sampling, ProcessSampling) and sampler.on_process is not None:
-            return sample_process(
-                model, x, sigmas, extra_args, _once_a_step(callback), disable, planner=sampler.on_process, **options
-            )
+        if isinstance(sampling, OtherProcess):
+            return sampling.sample(name, model, x, sigmas, extra_args, _once_a_step(callback), disable, **options)
         check_answers_for_one_sigma(model)
         if sampler in ADAPTIVE_SAMPLERS.values():
-            check_no_cache(sampler.sample.__name__.removeprefix("sample_"), extra_args or {})
+            check_no_cache(name, extra_args or {})
         time = time_map(sampling)
         if doubt := made_for_flow(sigmas, time, float(sampling.sigma_max)):
             logging.warning("ComfyUI-RES: %s", doubt)

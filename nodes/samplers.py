@@ -25,8 +25,6 @@ from .registry import for_host
 
 _ORDERS = {"auto": None, "1": 1, "2": 2, "3": 3, "4": 4}
 _FLOW_TIMES = {"logsnr": FLOW, "log_sigma": FLOW_LOG_SIGMA}
-# What the paper's multistep methods have in common, which CLD and blurring diffusion have too.
-_PAPER = {"start": "low order", "interpolation": "lambda", "last_step": "denoised"}
 # stages -> registered name, tableau, its nodes
 _SINGLE_STEP = {"2": ("exp_res_2s", res_2s, ("c2",)), "3": ("exp_res_3s", res_3s, ("c2", "c3"))}
 
@@ -152,9 +150,6 @@ class RESMultistep(io.ComfyNode):
         options = {"order": order, "start": start, **interpolation}
         check_multistep_options(**options)  # raises before anything is sampled
         sampler = Sampler(sample_res_multistep, FLOW, cfg_pp=cfg_pp)
-        name = f"exp_res_{order}m" + "c" * corrector
-        if name in METHODS and options == {"order": order, **_PAPER} and not cfg_pp:
-            sampler = sampler._replace(on_process=METHODS[name].on_process)
         return _sampler(sampler, flow_variable, cfg_pp=cfg_pp, corrector=corrector, **options)
 
 
@@ -193,5 +188,5 @@ class RESSingleStep(io.ComfyNode):
         name, tableau, nodes = _SINGLE_STEP[stages["stages"]]
         options = {node: stages[node] for node in nodes}
         tableau(**options)  # raises before anything is sampled
-        sampler = METHODS[name]._replace(on_process=None, cfg_pp=cfg_pp)
+        sampler = METHODS[name]._replace(cfg_pp=cfg_pp)
         return _sampler(sampler, flow_variable, cfg_pp=cfg_pp, **options)

@@ -9,11 +9,7 @@ from comfy_api.v0_0_2 import io
 
 from ..embedded import digits, emoji
 from ..embedded.mixture import GaussianMixture
-from ..samplers.gddim.blurring import Blurring
-from ..samplers.gddim.cld import CLD
-from ..samplers.gddim.linear_sde import KINDS as PROCESS_KINDS
 from .inputs import checked, number
-from .process_model import mixture_process_model
 from .toy_model import KINDS, mixture_model
 
 _CATEGORY = "RES/toy models"
@@ -79,46 +75,6 @@ class ToyModel(io.ComfyNode):
         """A MODEL for latents of the data's shape; `kind` holds the choice and a flow model's shift."""
         chosen = _DATA[data]
         return io.NodeOutput(mixture_model(chosen.mixture(width), kind["kind"], kind.get("shift", 1.0), chosen.shape[0]))
-
-
-class DigitsProcessModel(io.ComfyNode):
-    """The digits under a process, as a MODEL."""
-
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(
-            node_id="RESDigitsProcessModel",
-            display_name="Digits Process Model",
-            category=_CATEGORY,
-            description="The exact eps of the handwritten digits under critically-damped Langevin or blurring diffusion, as a "
-            "MODEL for gDDIM Sample: no weights, and every error in a picture is the sampler's.",
-            search_aliases=[*_ALIASES, "gddim", "cld", "langevin", "blurring"],
-            inputs=[
-                io.DynamicCombo.Input(
-                    "process",
-                    options=[
-                        io.DynamicCombo.Option("CLD", [_kind_input()]),
-                        io.DynamicCombo.Option("blurring", [_blur_input()]),
-                    ],
-                    tooltip="CLD: every pixel has a velocity, and noise reaches it through that alone. blurring: an image is "
-                    "blurred while noise is added.",
-                ),
-                number(
-                    "width", digits.DEFAULT_WIDTH, 0.01, 1.0, 0.01,
-                    "Standard deviation of the noise around each digit; pixels run from -1 to 1.",
-                ),
-            ],
-            outputs=[io.Model.Output()],
-        )  # fmt: skip
-
-    @classmethod
-    @checked
-    def execute(cls, process, width) -> io.NodeOutput:
-        """A MODEL for latents of shape (batch, 1, 8, 8); `process` holds the choice and its parameters."""
-        mixture = digits.digits(width)
-        if process["process"] == "CLD":
-            return io.NodeOutput(mixture_process_model(CLD(), mixture, digits.SHAPE, process["kind"]))
-        return io.NodeOutput(mixture_process_model(Blurring(*digits.SHAPE[1:], blur=process["blur"]), mixture, digits.SHAPE))
 
 
 class ToyCondition(io.ComfyNode):
@@ -246,18 +202,3 @@ def _data_input(tooltip: str):
 
 def _class_input(data: _Data):
     return io.Combo.Input("class", options=[_ANY, *data.classes], default=_ANY, tooltip="The class of pictures to draw, or any.")
-
-
-def _kind_input():
-    return io.Combo.Input(
-        "kind",
-        options=list(PROCESS_KINDS),
-        default="R",
-        tooltip="Which eps the model gives: R_t's, which hardly changes along a sample's path and is what gDDIM is about, or "
-        "that of the Cholesky factor L_t, for comparison.",
-        advanced=True,
-    )
-
-
-def _blur_input():
-    return number("blur", 10.0, 0.0, 100.0, 0.5, "Strength of the blur at t = 1, in pixels. 0: no blur, a VP process.")

@@ -12,7 +12,7 @@ A plan is a method as numbers, ready for `run`; print one to see it.
 
 from .adaptive import ADAPTIVE_SAMPLERS, sample_exp_res_adaptive
 from .churn import Churn
-from .gddim.isotropic import gddim_plan, sample_exp_gddim
+from .gddim_rule import gddim_plan, sample_exp_gddim
 from .interpolation import IN_LAMBDA, InAlpha
 from .kriging import Kriging
 from .loop import run

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from .grid import read_sigmas
-from .plan import Plan, Stage, number
+from .plan import Plan, Stage
 from .signature import Sigmas
 from .time_maps import FLOW_LOG_SIGMA
 
@@ -55,7 +55,7 @@ def cfg_pp(plan: Plan, sigmas: Sigmas) -> Plan:
             stages.append(stage)
             continue
         guided = _guided(start, values[stage.step + 1], plan.time.alpha)
-        weights = {j: number(w) for j, w in stage.weights}
+        weights = dict(stage.weights)
         weights[call] = weights.get(call, 0.0) - guided
         stages.append(replace(stage, weights=tuple((j, w) for j, w in weights.items() if w != 0.0), guided=guided))
     return replace(plan, method=f"{plan.method} with CFG++", stages=tuple(stages), cfg_pp=True)

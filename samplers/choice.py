@@ -17,14 +17,12 @@ followed the trend of those before, between 0 and `MOST_GAIN`, and by less where
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
-from .operators import PerItem
 from .signature import OnShares
 
 if TYPE_CHECKING:
@@ -72,10 +70,25 @@ class Choice:
         self.weights = state.new_zeros(len(state), len(alternatives[0].steps))
         self.weights[:, alternatives[0].opening] = 1.0
 
-    def settled(self, call: int, denoised: Mapping[int, torch.Tensor]) -> "Stage":
-        """The stage with numbers for every item, once the output of its call is known."""
-        of, table = self._stages[call].alternatives, self._tables[call]
+    def update(
+        self, call: int, anchor: torch.Tensor, denoised: Mapping[int, torch.Tensor], states: Mapping[int, torch.Tensor]
+    ) -> torch.Tensor:
+        """The next state, as `Stage.update` with factors of its own for every item."""
+        of = self._stages[call].alternatives
         assert of is not None  # as in every stage of such a plan
+        weights = self.settled(call, denoised).view(self._shape).unbind(1)
+        of_outputs, (of_anchor, *of_states) = weights[: len(of.outputs)], weights[len(of.outputs) :]
+        state = anchor * of_anchor
+        for earlier, weight in zip(of.outputs, of_outputs):
+            state.addcmul_(denoised[earlier], weight)
+        for earlier, weight in zip(of.states[1:], of_states):
+            state.addcmul_(states[earlier], weight)
+        return state
+
+    def settled(self, call: int, denoised: Mapping[int, torch.Tensor]) -> torch.Tensor:
+        """Factors for every item once the output of the call is known, (batch, columns of `Alternatives`)."""
+        of, table = self._stages[call].alternatives, self._tables[call]
+        assert of is not None
         if call:
             self._remember(call, denoised[call], denoised[call - 1])
         gram, previous = self._gram.view(-1, 1, DIFFERENCES**2), self.weights
@@ -96,7 +109,7 @@ class Choice:
             gain = gain * _certainty(followed, expected, seen)
             numbers = numbers * gain[:, None]
             numbers[:, 0] += 1.0 - gain  # the newest output
-        return self._with(self._stages[call], numbers)
+        return numbers
 
     def _trust(self, change: torch.Tensor, newest: torch.Tensor) -> torch.Tensor:
         """How much of a correction is made, (batch,): all of it, unless it is large beside the output that it rests on."""
@@ -115,13 +128,6 @@ class Choice:
         products = _inner(kept, difference).T
         self._gram[:, place] = products
         self._gram[:, :, place] = products
-
-    def _with(self, stage: "Stage", numbers: torch.Tensor) -> "Stage":
-        of = stage.alternatives
-        assert of is not None
-        items = [PerItem(column) for column in numbers.view(self._shape).unbind(1)]
-        states = tuple(zip(of.states, items[len(of.outputs) :]))
-        return replace(stage, scale=states[0][1], weights=tuple(zip(of.outputs, items)), states=states[1:])
 
 
 class _Table(NamedTuple):

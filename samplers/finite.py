@@ -16,13 +16,12 @@ class FiniteCheck:
     Args:
         stages: of the plan, to name where it happened.
         state: the first state, for its device and dtype.
-        clock: what the plan calls its time.
     """
 
     _PENDING = -1.0  # flags are 0, or NaN
 
-    def __init__(self, stages: tuple[Stage, ...], state: torch.Tensor, clock: str = "sigma"):
-        self._stages, self._clock = stages, clock
+    def __init__(self, stages: tuple[Stage, ...], state: torch.Tensor):
+        self._stages = stages
         pinned = state.device.type == "cuda"  # elsewhere there is no pinned memory, and copies may block
         self._flags = torch.full((len(stages),), self._PENDING, dtype=state.dtype, pin_memory=pinned)
         self._arrived = self._flags.numpy()  # the same memory, read without a dispatch
@@ -51,7 +50,7 @@ class FiniteCheck:
             if math.isnan(self._arrived[self._seen]):
                 stage = self._stages[self._seen]
                 raise FloatingPointError(
-                    f"the latent holds NaN or infinity after the model call at {self._clock} {stage.sigma:g} in step "
+                    f"the latent holds NaN or infinity after the model call at sigma {stage.sigma:g} in step "
                     f"{stage.step + 1}. Most often a model in half precision has overflowed: load it in bfloat16 or float32, or "
                     "lower the guidance scale. At the first call the latent given may hold it already."
                 )

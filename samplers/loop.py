@@ -6,15 +6,13 @@ never written to again, so wrappers may keep views of it.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
 
 import torch
 from tqdm.auto import tqdm
 
 from .choice import Choice
 from .finite import FiniteCheck
-from .operators import Operator
-from .plan import Plan, Renoising, Stage
+from .plan import Plan, Renoising
 from .signature import Callback, ExtraArgs, Model, NoiseSampler, OnShares, Sigmas
 
 
@@ -58,7 +56,6 @@ def run(
     extra_args = {} if extra_args is None else extra_args
     dtype = torch.promote_types(x.dtype, torch.float32)
     state = anchor = _opened(plan.opening, x.to(dtype), noise_sampler)
-    plan = plan.on(state)
     # one row per call, made and moved to the device together; float64 never leaves the CPU unless x is float64
     call_sigmas = torch.tensor([stage.sigma for stage in plan.stages], dtype=dtype).to(x.device)
     batch_sigmas = call_sigmas[:, None].repeat(1, x.shape[0])
@@ -66,7 +63,7 @@ def run(
     denoised: dict[int, torch.Tensor] = {}
     states: dict[int, torch.Tensor] = {}
     noises: list[torch.Tensor] = []
-    check = FiniteCheck(plan.stages, state, plan.clock)
+    check = FiniteCheck(plan.stages, state)
     choice = Choice(plan.stages, state, on_shares) if plan.chooses else None
     with tqdm(total=plan.calls, disable=disable) as progress:
         for call, stage in enumerate(plan.stages):
@@ -81,8 +78,10 @@ def run(
                 noises.append(_unit_noise(noise_sampler, stage.segment))
             if call in last_state_use:
                 states[call] = state
-            settled = stage if choice is None else choice.settled(call, denoised)
-            state = _update(anchor, settled, denoised, states, noises, guided)
+            if choice is None:
+                state = stage.update(anchor, denoised, states, noises, guided)
+            else:
+                state = choice.update(call, anchor, denoised, states)
             check.note(state)
             del guided
             denoised = {j: d for j, d in denoised.items() if last_use.get(j, -1) > call}
@@ -113,27 +112,3 @@ def _outputs(output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], pair: boo
         wanted = "(guided, unconditional) for a sampler with CFG++" if pair else "one denoised output"
         raise ValueError(f"model must return {wanted}, got a {type(output).__name__}.")
     return output if isinstance(output, tuple) else (output, output)
-
-
-def _update(
-    anchor: torch.Tensor,
-    stage: Stage,
-    denoised: Mapping[int, torch.Tensor],
-    states: Mapping[int, torch.Tensor],
-    noises: Sequence[torch.Tensor],
-    guided: torch.Tensor,
-) -> torch.Tensor:
-    """scale * anchor + weights . denoised + states + guided + noise . noises, as one fused multiply-add per term."""
-    terms = [(denoised[call], weight) for call, weight in stage.weights] + list(zip(noises, stage.noise))
-    terms += [(states[call], weight) for call, weight in stage.states]
-    if stage.guided:
-        terms.append((guided, stage.guided))
-    if stage.scale == 0.0 and len(terms) == 1 and terms[0][1] == 1.0:
-        return terms[0][0]  # a first-order step to sigma = 0 is the denoised output itself
-    state = stage.scale.times(anchor) if isinstance(stage.scale, Operator) else anchor * stage.scale
-    for tensor, weight in terms:
-        if isinstance(weight, Operator):
-            weight.add_to(state, tensor)
-        else:
-            state.add_(tensor, alpha=weight)
-    return state

@@ -8,22 +8,18 @@ where `anchor` is the state at the beginning of the step, x_j the states that ea
 interpolate eps), and n_k are the unit noises drawn in this step. With CFG++ the denoised outputs are the unconditional ones,
 and guided * the newest guided output is added.
 Single-step and multistep methods, correctors and SDE forms differ only in these numbers, so one loop
-(`loop.py`) executes them all, and printing a plan shows the whole method. Where parts of the state diffuse differently the
-numbers are matrices (`operators.py`), and the process has a time t in the place of sigma.
+(`loop.py`) executes them all, and printing a plan shows the whole method.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 
-from .operators import Operator, moved
 from .signature import Sigmas
 from .time_maps import VE, TimeMap
-
-Weight = float | Operator
 
 
 class Alternatives(NamedTuple):
@@ -64,7 +60,7 @@ class Stage:
 
     Attributes:
         step: index in SIGMAS of the step the call belongs to.
-        sigma: where the model is called; t for processes that have one.
+        sigma: where the model is called.
         h: step size in lambda of the update's step; inf for a step to sigma = 0.
         scale: factor of the anchor.
         weights: pairs (model call, weight) over the denoised outputs so far.
@@ -79,31 +75,52 @@ class Stage:
     step: int
     sigma: float
     h: float
-    scale: Weight
-    weights: tuple[tuple[int, Weight], ...]
+    scale: float
+    weights: tuple[tuple[int, float], ...]
     closes_step: bool
-    noise: tuple[Weight, ...] = ()
+    noise: tuple[float, ...] = ()
     segment: tuple[float, float] | None = None
     guided: float = 0.0
-    states: tuple[tuple[int, Weight], ...] = ()
+    states: tuple[tuple[int, float], ...] = ()
     alternatives: Alternatives | None = None
 
     def __post_init__(self) -> None:
-        weights = [self.scale, *(w for _, w in (*self.weights, *self.states)), *self.noise, self.guided]
-        numbers = [weight for weight in weights if not isinstance(weight, Operator)]  # which are finite
+        numbers = [self.scale, *(w for _, w in (*self.weights, *self.states)), *self.noise, self.guided]
         if not all(map(math.isfinite, numbers)):
             raise ArithmeticError(f"plan has a non-finite weight at step {self.step}, sigma {self.sigma:g}: {numbers}")
 
+    def update(
+        self,
+        anchor: torch.Tensor,
+        denoised: Mapping[int, torch.Tensor],
+        states: Mapping[int, torch.Tensor],
+        noises: Sequence[torch.Tensor],
+        guided: torch.Tensor,
+    ) -> torch.Tensor:
+        """The next state as a new tensor, by one fused multiply-add per term.
 
-def number(weight: Weight) -> float:
-    """A weight that is a number, as all are where the whole state diffuses alike.
+        Args:
+            anchor: the state at the beginning of the step.
+            denoised, states: by model call; those that the stage takes, and maybe more.
+            noises: unit noises of the step so far.
+            guided: this call's guided output.
+        """
+        terms = [(denoised[call], weight) for call, weight in self.weights] + list(zip(noises, self.noise))
+        terms += [(states[call], weight) for call, weight in self.states]
+        if self.guided:
+            terms.append((guided, self.guided))
+        if self.scale == 0.0 and len(terms) == 1 and terms[0][1] == 1.0:
+            return terms[0][0]  # a first-order step to sigma = 0 is the denoised output itself
+        state = anchor * self.scale
+        for tensor, weight in terms:
+            state.add_(tensor, alpha=weight)
+        return state
 
-    Raises:
-        TypeError: it is an operator.
-    """
-    if isinstance(weight, Operator):
-        raise TypeError(f"plan has a matrix, {weight:.3g}, where a number is needed; it is one of a linear diffusion.")
-    return weight
+    def table_row(self) -> str:
+        """The factors, for a printed plan."""
+        terms = [f"{call}: {w:+.9f}" for call, w in self.weights] + [f"x{call}: {w:+.9f}" for call, w in self.states]
+        terms += [f"guided: {self.guided:+.9f}"] if self.guided else []
+        return f"{self.scale:12.9f}  " + "  ".join(terms + [f"n{k}: {w:+.6f}" for k, w in enumerate(self.noise)])
 
 
 def consistent(stage: Stage, alpha_from: float, alpha_to: float, alphas: Mapping[int, float] = {}) -> Stage:
@@ -117,8 +134,8 @@ def consistent(stage: Stage, alpha_from: float, alpha_to: float, alphas: Mapping
         alpha_to: where it ends.
         alphas: of the states it takes, by model call.
     """
-    of_states = (number(w) * alphas[call] for call, w in stage.states)
-    terms = [number(stage.scale) * alpha_from, *(number(w) for _, w in stage.weights), *of_states]
+    of_states = (w * alphas[call] for call, w in stage.states)
+    terms = [stage.scale * alpha_from, *(w for _, w in stage.weights), *of_states]
     residual = math.fsum([-alpha_to, *terms])
     if abs(residual) > 1e-10 * (1.0 + math.fsum(map(abs, terms))):
         raise ArithmeticError(f"plan is inconsistent by {residual:.1e} at step {stage.step}, sigma {stage.sigma:g}: {stage}")
@@ -151,9 +168,9 @@ def renoised(stage: Stage, after: Renoising | None) -> Stage:
         raise ValueError("s_churn must be 0 for a sampler with eta above 0; a step takes noise of one kind.")
     return replace(
         stage,
-        scale=after.scale * number(stage.scale),
-        weights=tuple((call, after.scale * number(weight)) for call, weight in stage.weights),
-        states=tuple((call, after.scale * number(weight)) for call, weight in stage.states),
+        scale=after.scale * stage.scale,
+        weights=tuple((call, after.scale * weight) for call, weight in stage.weights),
+        states=tuple((call, after.scale * weight) for call, weight in stage.states),
         noise=(after.noise,),
         segment=after.segment,
     )
@@ -170,7 +187,6 @@ class Plan:
         stages: one per model call.
         opening: what happens before the first call; None for nothing.
         cfg_pp: whether the model must return (guided, unconditional) instead of one denoised output.
-        clock: what the sigmas of its stages are.
     """
 
     method: str
@@ -179,7 +195,6 @@ class Plan:
     stages: tuple[Stage, ...]
     opening: Renoising | None = None
     cfg_pp: bool = False
-    clock: str = "sigma"
 
     @property
     def calls(self) -> int:
@@ -196,26 +211,6 @@ class Plan:
         """Whether its weights are settled in the run, see `choice.py`."""
         return any(stage.alternatives for stage in self.stages)
 
-    def on(self, state: torch.Tensor) -> "Plan":
-        """The plan with its operators on the device and in the dtype of a state; itself where there are none."""
-        weights = (w for s in self.stages for w in (s.scale, *s.noise, *(w for _, w in (*s.weights, *s.states))))
-        operators = [w for w in weights if isinstance(w, Operator)]
-        if not operators:
-            return self
-        there: dict[int, Weight] = dict(zip(map(id, operators), moved(operators, state)))
-
-        def of(weight: Weight) -> Weight:
-            return there.get(id(weight), weight)
-
-        def pairs(weights: tuple[tuple[int, Weight], ...]) -> tuple[tuple[int, Weight], ...]:
-            return tuple((call, of(weight)) for call, weight in weights)
-
-        stages = (
-            replace(s, scale=of(s.scale), weights=pairs(s.weights), states=pairs(s.states), noise=tuple(map(of, s.noise)))
-            for s in self.stages
-        )
-        return replace(self, stages=tuple(stages))
-
     def last_use(self) -> dict[int, int]:
         """For every model call, the last stage that reads its output."""
         return {call: index for index, stage in enumerate(self.stages) for call, _ in stage.weights}
@@ -227,18 +222,14 @@ class Plan:
     def __str__(self) -> str:
         lines = [
             f"{self.method} in {self.time.name} time: {self.steps} steps, {self.calls} model calls",
-            f"{'call':>4} {'step':>4} {self.clock:>12} {'lambda':>9} {'h':>9} {'scale':>12}  weights (call: weight)",
+            f"{'call':>4} {'step':>4} {'sigma':>12} {'lambda':>9} {'h':>9} {'scale':>12}  weights (call: weight)",
         ]
         if self.opening is not None:
             lines.append(f"before the first call: scale {self.opening.scale:.9f}  n0: {self.opening.noise:+.6f}")
         for index, s in enumerate(self.stages):
-            weights = "  ".join(f"{call}: {w:+.9f}" for call, w in s.weights)
-            weights += "".join(f"  x{call}: {w:+.9f}" for call, w in s.states)
-            weights += f"  guided: {s.guided:+.9f}" if s.guided else ""
-            noise = "".join(f"  n{k}: {w:+.6f}" for k, w in enumerate(s.noise))
             lam = round(self.time.lam(s.sigma), 5) + 0.0  # no -0.00000
-            row = f"{index:4d} {s.step:4d} {s.sigma:12.6g} {lam:9.5f} {s.h:9.5f} {s.scale:12.9f}  "
-            lines.append(row + weights + noise + ("" if s.closes_step else "  (stage)"))
+            row = f"{index:4d} {s.step:4d} {s.sigma:12.6g} {lam:9.5f} {s.h:9.5f} {s.table_row()}"
+            lines.append(row + ("" if s.closes_step else "  (stage)"))
             lines += _rows_of_alternatives(s)
         return "\n".join(lines)
 

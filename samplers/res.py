@@ -9,16 +9,15 @@ the others with `cfg_pp`, take a model that returns (guided, unconditional), see
 SAMPLERS those that ComfyUI offers by name.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from .brownian import brownian_noise_sampler
 from .cfg_pp import cfg_pp as with_cfg_pp
-from .gddim.isotropic import CORRECTOR, DEGREE, sample_exp_gddim
+from .gddim_rule import sample_exp_gddim
 from .interpolation import IN_LAMBDA, InAlpha
 from .loop import run
 from .multistep import choice_plan, kriging_rule, multistep_plan, rule_plan
@@ -28,9 +27,6 @@ from .signature import Callback, Denoiser, ExtraArgs, Model, NoiseSampler, OnSha
 from .single_step import single_step_plan
 from .tableaus import RES_1, res_2s, res_3s
 from .time_maps import FLOW, FLOW_LOG_SIGMA, VE, TimeMap
-
-if TYPE_CHECKING:
-    from .gddim.linear_sde import LinearSDE
 
 # The single-step starts that keep a multistep method's asymptotic order.
 _FULL_ORDER_START = {1: RES_1, 2: res_2s(), 3: res_3s()}
@@ -342,7 +338,6 @@ class Sampler(NamedTuple):
         stochastic: it adds noise and takes eta, s_noise, noise and noise_sampler.
         cfg_pp: its model returns (guided, unconditional).
         stages: model calls of a step; the last step, to sigma 0, is one call.
-        on_process: the method on a linear diffusion, (sde, sigmas, kind, **options) -> Plan; None where it has none there.
     """
 
     sample: Callable[..., Any]
@@ -350,45 +345,22 @@ class Sampler(NamedTuple):
     stochastic: bool = False
     cfg_pp: bool = False
     stages: int = 1
-    on_process: Callable[..., Plan] | None = None
-
-
-def _res_on(method: str) -> Callable[..., Plan]:
-    def plan(sde: "LinearSDE", sigmas: Sigmas, kind: str, **_: object) -> Plan:
-        from .gddim.res import res_on  # noqa: PLC0415 (SciPy's solvers are slow to import)
-
-        return res_on(sde, sigmas, method, kind)
-
-    return plan
-
-
-def _gddim_on(sde: "LinearSDE", sigmas: Sigmas, kind: str, degree: int = DEGREE, corrector: str = CORRECTOR) -> Plan:
-    from .gddim.plan import gddim_on  # noqa: PLC0415 (SciPy's solvers are slow to import)
-
-    return gddim_on(sde, sigmas, degree, corrector, kind=kind)
-
-
-def _gddim_sde_on(sde: "LinearSDE", sigmas: Sigmas, kind: str, eta: float = 1.0, s_noise: float = 1.0) -> Plan:
-    from .gddim.plan import gddim_on  # noqa: PLC0415 (SciPy's solvers are slow to import)
-
-    noise = _noise(eta, s_noise)
-    return gddim_on(sde, sigmas, 0, lam=math.sqrt(noise.eta), kind=kind, s_noise=noise.s_noise)
 
 
 METHODS = {
     "exp_res": Sampler(sample_exp_res, FLOW),
-    "exp_res_2m": Sampler(sample_exp_res_2m, FLOW, on_process=_res_on("2M")),
-    "exp_res_3m": Sampler(sample_exp_res_3m, FLOW, on_process=_res_on("3M")),
-    "exp_res_2mc": Sampler(sample_exp_res_2mc, FLOW, on_process=_res_on("2MC")),
-    "exp_res_3mc": Sampler(sample_exp_res_3mc, FLOW, on_process=_res_on("3MC")),
-    "exp_res_2s": Sampler(sample_exp_res_2s, FLOW_LOG_SIGMA, stages=2, on_process=_res_on("2S")),
-    "exp_res_3s": Sampler(sample_exp_res_3s, FLOW_LOG_SIGMA, stages=3, on_process=_res_on("3S")),
+    "exp_res_2m": Sampler(sample_exp_res_2m, FLOW),
+    "exp_res_3m": Sampler(sample_exp_res_3m, FLOW),
+    "exp_res_2mc": Sampler(sample_exp_res_2mc, FLOW),
+    "exp_res_3mc": Sampler(sample_exp_res_3mc, FLOW),
+    "exp_res_2s": Sampler(sample_exp_res_2s, FLOW_LOG_SIGMA, stages=2),
+    "exp_res_3s": Sampler(sample_exp_res_3s, FLOW_LOG_SIGMA, stages=3),
     "exp_res_sde": Sampler(_sde, FLOW, stochastic=True),
     "exp_res_2m_sde": Sampler(_sde_2m, FLOW, stochastic=True),
     "exp_res_2s_sde": Sampler(_sde_2s, FLOW, stochastic=True, stages=2),
     "exp_res_3s_sde": Sampler(_sde_3s, FLOW, stochastic=True, stages=3),
-    "exp_gddim": Sampler(sample_exp_gddim, FLOW, on_process=_gddim_on),
-    "exp_gddim_sde": Sampler(_gddim_sde, FLOW, stochastic=True, on_process=_gddim_sde_on),
+    "exp_gddim": Sampler(sample_exp_gddim, FLOW),
+    "exp_gddim_sde": Sampler(_gddim_sde, FLOW, stochastic=True),
     "exp_res_cfg_pp": Sampler(_exp_res_cfg_pp, FLOW, cfg_pp=True),
     "exp_res_sde_cfg_pp": Sampler(_sde_cfg_pp, FLOW, stochastic=True, cfg_pp=True),
 }

@@ -1,8 +1,8 @@
 """What gDDIM is compared with on CLD: Euler-Maruyama, SSCS and the probability-flow ODE by an adaptive Runge-Kutta method.
 
 States have the shape (batch, 2 channels, height, width), all positions before all velocities. A model is `model(u, t) -> eps`,
-t of shape (batch,), and score = -K^-T eps. Every sampler ends with the step of `samplers.gddim.plan`, to the mean of u0 by
-Tweedie's formula, which needs one more call. Results are (samples, model calls).
+t of shape (batch,), and score = -K^-T eps. Every sampler ends with the step of gDDIM, to the mean of u0 by Tweedie's formula,
+which needs one more call. Results are (samples, model calls).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from scipy.integrate import solve_ivp
 
-from samplers.gddim.cld import CLD
-from samplers.gddim.coefficients import last_weight
+from samplers.processes.cld import CLD
+from samplers.processes.coefficients import last_weight
 
 Model = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Noise = Callable[[torch.Tensor], torch.Tensor]

@@ -11,8 +11,8 @@ import torch
 
 from embedded.mixture import GaussianMixture
 from embedded.process_mixture import ProcessMixture
-from samplers.gddim.cld import CLD
-from samplers.gddim.sample import sample_gddim
+from samplers.processes.cld import CLD
+from samplers.processes.process_sampler import sample_gddim
 
 from .cld_baselines import mapped
 from .gddim_models import DigitsModel, euler_maruyama, gddim, times
@@ -85,7 +85,7 @@ def noise_strengths(models: Sequence[DigitsModel], fine: int, calls: int, file: 
     line, u = line_model(), _line_starts(8)
     for lam, axis in zip(_LAMBDAS, axes[0]):
         torch.manual_seed(2)
-        times, states, _ = path(line, u, fine, degree=0, lam=lam)
+        times, states, _ = path(line, u, fine, degree=0, noise_level=lam)
         axis.plot(times, states[:, :, 0, 0, 0], linewidth=0.8)
         axis.set(title=f"lambda = {lam:g}", xlabel="t", ylim=(-3, 3))
     axes[0, 0].set_ylabel(f"x, {fine} calls")

@@ -15,11 +15,10 @@ from embedded.cld_checkpoint import DIGITS_CLD, load
 from embedded.cld_coordinates import LABEL_SCALE
 from embedded.digits import SHAPE, digits
 from embedded.process_mixture import ProcessMixture
-from samplers.gddim.cld import CLD
-from samplers.gddim.res import res_on
-from samplers.gddim.sample import sample_gddim
-from samplers.gddim.times import time_grid
-from samplers.loop import run
+from samplers.processes.cld import CLD
+from samplers.processes.process_sampler import run_on, sample_gddim
+from samplers.processes.process_times import time_grid
+from samplers.processes.res_planner import res_on
 
 from . import cld_baselines
 
@@ -85,7 +84,7 @@ def times(model: DigitsModel, calls: int) -> torch.Tensor:
 def gddim(model: DigitsModel, u, calls: int, degree: int = 2, corrector: str = "none", kind: str = "R", lam: float = 0.0):
     """gDDIM; where it diverges, samples are infinite."""
     grid = times(model, 1 + (calls - 1) // (2 if corrector == "PECE" else 1))
-    options = {"sde": model.sde, "degree": degree, "corrector": corrector, "kind": kind, "lam": lam}
+    options = {"sde": model.sde, "degree": degree, "corrector": corrector, "kind": kind, "noise_level": lam}
     draw = lambda s, t: torch.randn_like(u)  # noqa: E731
     eps = partial(model.eps, kind=kind)
     try:
@@ -97,7 +96,7 @@ def gddim(model: DigitsModel, u, calls: int, degree: int = 2, corrector: str = "
 def res_3mc(model: DigitsModel, u, calls: int):
     """RES of third order with the corrector."""
     grid = times(model, calls)
-    return positions(run(res_on(model.sde, grid, "3MC"), model.eps, u, grid, disable=True))
+    return positions(run_on(res_on(model.sde, grid, "3MC"), model.eps, u, grid, disable=True))
 
 
 def euler_maruyama(model: DigitsModel, u, calls: int, lam: float):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from samplers.gddim.isotropic import MAX_DEGREE
+from samplers.gddim_rule import MAX_DEGREE
 
 from .gddim_metrics import Bench, Cell, interval, smaller
 from .gddim_models import COMPARED, euler_maruyama, gddim, rk45

@@ -6,11 +6,11 @@ from functools import partial
 import torch
 
 from benchmarks import pages
-from samplers.gddim.blurring import Blurring
-from samplers.gddim.cld import CLD
-from samplers.gddim.linear_sde import LinearSDE
-from samplers.gddim.plan import gddim_on
-from samplers.gddim.res import res_on
+from samplers.processes.blurring import Blurring
+from samplers.processes.cld import CLD
+from samplers.processes.gddim_planner import gddim_on
+from samplers.processes.linear_sde import LinearSDE
+from samplers.processes.res_planner import res_on
 from testbed.digits_process import DigitsProcess, median_distance
 
 from .gddim_metrics import Size, interval, smaller
@@ -58,9 +58,9 @@ def section(size: Size) -> tuple[str, str]:
     """Markdown: defects on both processes, and who wins; and of it the table of SHORT."""
     about = (
         "RES's order conditions carry over to data prediction on any linear diffusion, with matrices for phi functions "
-        "(`samplers/gddim/res.py`): those on the sum of the weights and their first moment exactly, that on the second at h = 0. "
+        "(`samplers/processes/`): those on the sum of the weights and their first moment exactly, that on the second at h = 0. "
         "The orders of 2M, 3M, 2S and 3S are 2, 3, 2 and 3 on CLD and on blurring diffusion, one more with the corrector (C), "
-        "tested in `tests/samplers/gddim/test_res_on_processes.py`. Of first order it is gDDIM of degree 0. Defect on the exact "
+        "tested in `tests/samplers/processes/`. Of first order it is gDDIM of degree 0. Defect on the exact "
         f"digits by calls, on times uniform in t^(1/2) and t^(1/3); {size.seeds} seeds of {size.solved} items, 95 % confidence "
         "intervals. Bold as above."
     )

@@ -25,8 +25,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import pages
-from samplers.gddim.isotropic import CORRECTORS
-from samplers.gddim.linear_sde import KINDS
+from samplers.gddim_rule import CORRECTORS
+from samplers.processes.linear_sde import KINDS
 
 from . import gddim_figures, gddim_res
 from .gddim_metrics import Bench, Cell, HeldData, Size, interval, smaller

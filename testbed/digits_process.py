@@ -7,12 +7,12 @@ import torch
 from embedded.digits import SHAPE, digits
 from embedded.mixture import GaussianMixture
 from embedded.process_mixture import ProcessMixture
-from samplers.gddim.coordinates import Coordinates
-from samplers.gddim.linear_sde import LinearSDE
-from samplers.gddim.times import time_grid
 from samplers.lab.distances import relative_distance
-from samplers.loop import run
 from samplers.plan import Plan
+from samplers.processes.coordinates import Coordinates
+from samplers.processes.linear_sde import LinearSDE
+from samplers.processes.process_sampler import run_on
+from samplers.processes.process_times import time_grid
 
 
 class DigitsProcess:
@@ -46,7 +46,7 @@ class DigitsProcess:
         """
         times = time_grid(self._sde, steps, power)
         eps = lambda u, t: self._exact.eps(u, float(t[0]))  # noqa: E731
-        return run(plan(self._sde, times), eps, start, torch.tensor(times), disable=True)[:, :1]
+        return run_on(plan(self._sde, times), eps, start, torch.tensor(times), disable=True)[:, :1]
 
 
 def median_distance(samples: torch.Tensor, exact: torch.Tensor) -> float:

@@ -15,7 +15,7 @@ import torch
 from embedded.cld_checkpoint import DIGITS_CLD
 from testbed.paths import OUTPUT, ROOT
 
-from . import cld, train
+from . import cld_training, train
 from .networks import NETWORKS
 
 
@@ -41,7 +41,7 @@ RECIPES = {
     "emoji_flow": Recipe("the same as flow, from emoji_sd", 11, NETWORKS["emoji_flow"].file, train),
     "sd3": Recipe("Stable Diffusion 3's transformer, flow", 5, NETWORKS["sd3"].file, train),
     "unet": Recipe("Stable Diffusion 1.5's UNet, eps", 7, NETWORKS["unet"].file, train),
-    "cld": Recipe("a UNet for critically-damped Langevin diffusion", 12, DIGITS_CLD, cld),
+    "cld": Recipe("a UNet for critically-damped Langevin diffusion", 12, DIGITS_CLD, cld_training),
 }
 
 

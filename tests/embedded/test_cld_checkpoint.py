@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from embedded import cld_checkpoint, cld_coordinates
 from embedded.cld_network import CLDNetwork
-from samplers.gddim.cld import CLD
+from samplers.processes.cld import CLD
 
 SDE = CLD(beta=3.0, mass=0.5, velocity_share=0.1, jitter=1e-5)
 
@@ -71,14 +71,14 @@ def test_metadata_are_those_of_the_process(file):
 def test_refuses_a_file_without_metadata(network, tmp_path):
     path = tmp_path / "bare.safetensors"
     safetensors.torch.save_file(network.state_dict(), path)
-    with pytest.raises(ValueError, match="bare.safetensors: it has no metadata.*training/cld.py"):
+    with pytest.raises(ValueError, match="bare.safetensors: it has no metadata.*training/cld_training.py"):
         cld_checkpoint.load(path, CLD)
 
 
 def test_refuses_another_format(tmp_path):
     path = tmp_path / "weights.safetensors"
     torch.save({"weight": torch.zeros(3)}, path)
-    with pytest.raises(ValueError, match="weights.safetensors is not a safetensors file.*training/cld.py"):
+    with pytest.raises(ValueError, match="weights.safetensors is not a safetensors file.*training/cld_training.py"):
         cld_checkpoint.load(path, CLD)
 
 
@@ -89,7 +89,7 @@ SIZES = ("channels", "height", "width", "features", "classes")
 @pytest.mark.parametrize("key", (*KEYS, *SIZES, "checksum"))
 def test_refuses_a_missing_key(file, key):
     rewrite(file, without=[key])
-    with pytest.raises(ValueError, match=f"tiny.safetensors: metadata '{key}' is missing.*training/cld.py"):
+    with pytest.raises(ValueError, match=f"tiny.safetensors: metadata '{key}' is missing.*training/cld_training.py"):
         cld_checkpoint.load(file, CLD)
 
 
@@ -97,7 +97,9 @@ def test_refuses_a_missing_key(file, key):
 @pytest.mark.parametrize("key", (*KEYS[2:], *SIZES))
 def test_refuses_what_is_no_number_above_zero(file, key, text):
     rewrite(file, {key: text})
-    with pytest.raises(ValueError, match=f"metadata '{key}' is '{text}', but must be a finite number above 0.*training/cld.py"):
+    with pytest.raises(
+        ValueError, match=f"metadata '{key}' is '{text}', but must be a finite number above 0.*training/cld_training.py"
+    ):
         cld_checkpoint.load(file, CLD)
 
 
@@ -105,15 +107,15 @@ def test_refuses_what_is_no_number_above_zero(file, key, text):
     "entries, message",
     [
         ({"process": "VP"}, "metadata 'process' is 'VP', but only 'CLD'.*Choose a CLD checkpoint"),
-        ({"kind": "eps"}, "metadata 'kind' is 'eps', but must be 'R' or 'L'.*training/cld.py"),
+        ({"kind": "eps"}, "metadata 'kind' is 'eps', but must be 'R' or 'L'.*training/cld_training.py"),
         ({"friction": "1.0"}, "metadata 'friction' is 1, but critical damping of 'mass' 0.5 needs 1.41421.*Choose"),
         ({"mass": "0.25"}, "metadata 'friction' is 1.41421, but critical damping of 'mass' 0.25 needs 1.*Choose"),
-        ({"label_scale": "1000"}, "metadata 'label_scale' is 1000, but must be 999.*training/cld.py"),
-        ({"t_max": "0.9"}, "metadata 't_max' is 0.9, but must be 1: sampling starts.*training/cld.py"),
-        ({"channels": "1.5"}, "metadata 'channels' is '1.5', but must be a whole number.*training/cld.py"),
-        ({"width": "1e300"}, "metadata 'width' is '1e300', but must be a whole number up to 65536.*training/cld.py"),
-        ({"height": "6"}, "metadata 'height' is 6, but must be a multiple of 4.*training/cld.py"),
-        ({"features": "12"}, "metadata 'features' is 12, but must be a multiple of 8.*training/cld.py"),
+        ({"label_scale": "1000"}, "metadata 'label_scale' is 1000, but must be 999.*training/cld_training.py"),
+        ({"t_max": "0.9"}, "metadata 't_max' is 0.9, but must be 1: sampling starts.*training/cld_training.py"),
+        ({"channels": "1.5"}, "metadata 'channels' is '1.5', but must be a whole number.*training/cld_training.py"),
+        ({"width": "1e300"}, "metadata 'width' is '1e300', but must be a whole number up to 65536.*training/cld_training.py"),
+        ({"height": "6"}, "metadata 'height' is 6, but must be a multiple of 4.*training/cld_training.py"),
+        ({"features": "12"}, "metadata 'features' is 12, but must be a multiple of 8.*training/cld_training.py"),
     ],
     ids=str,
 )
@@ -136,7 +138,7 @@ def test_refuses_weights_that_do_not_fit(file):
     ):
         file.write_bytes(original)
         rewrite(file, **change)
-        with pytest.raises(ValueError, match=f"tiny.safetensors: {message}.*training/cld.py"):
+        with pytest.raises(ValueError, match=f"tiny.safetensors: {message}.*training/cld_training.py"):
             cld_checkpoint.load(file, CLD)
 
 
@@ -155,7 +157,9 @@ def test_refuses_weights_of_other_types(file, dtype):
     """Nothing is converted silently."""
     name = "unet.enter.weight"
     rewrite(file, tensors={name: torch.ones(8, 2, 3, 3).to(dtype)})
-    with pytest.raises(ValueError, match=f"tiny.safetensors: tensor '{name}' is of type .*, not F16, BF16, F32.*training/cld.py"):
+    with pytest.raises(
+        ValueError, match=f"tiny.safetensors: tensor '{name}' is of type .*, not F16, BF16, F32.*training/cld_training.py"
+    ):
         cld_checkpoint.load(file, CLD)
 
 

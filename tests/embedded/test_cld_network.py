@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from processes import state
+from process_examples import state
 
 from embedded import cld_coordinates
 from embedded.cld_network import CLDNetwork
 from embedded.mixture import GaussianMixture
 from embedded.process_mixture import ProcessMixture
-from samplers.gddim.cld import CLD
+from samplers.processes.cld import CLD
 
 TIMES = np.linspace(1e-3**0.5, 1.0, 40) ** 2
 

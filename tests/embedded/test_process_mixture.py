@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from processes import PROCESSES, WIDTH, data, state
+from process_examples import PROCESSES, WIDTH, data, state
 
 from embedded.process_mixture import ProcessMixture
 

@@ -7,7 +7,7 @@ import torch
 from exact import denoiser, noisy
 
 from samplers.churn import Churn
-from samplers.gddim.isotropic import gddim_rule
+from samplers.gddim_rule import gddim_rule
 from samplers.grid import GridStep
 from samplers.interpolation import IN_RHO, InAlpha
 from samplers.loop import run

@@ -3,13 +3,13 @@
 import pytest
 
 from samplers.churn import Churn
-from samplers.gddim.blurring import Blurring
-from samplers.gddim.cld import CLD
-from samplers.gddim.isotropic import gddim_plan
-from samplers.gddim.plan import gddim_on
-from samplers.gddim.res import METHODS, res_on
-from samplers.gddim.times import time_grid
+from samplers.gddim_rule import gddim_plan
 from samplers.multistep import multistep_plan
+from samplers.processes.blurring import Blurring
+from samplers.processes.cld import CLD
+from samplers.processes.gddim_planner import gddim_on
+from samplers.processes.process_times import time_grid
+from samplers.processes.res_planner import METHODS, res_on
 from samplers.res import SOLVERS
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.tableaus import res_3s
@@ -28,7 +28,7 @@ def _planners():
     for sde in (CLD(), Blurring(2, 2)):
         grid = time_grid(sde, _STEPS)
         yield f"gddim on {sde.name}", lambda _, sde=sde, grid=grid: gddim_on(sde, grid, 2, "PEC")
-        yield f"noisy gddim on {sde.name}", lambda _, sde=sde, grid=grid: gddim_on(sde, grid, 0, lam=1.0)
+        yield f"noisy gddim on {sde.name}", lambda _, sde=sde, grid=grid: gddim_on(sde, grid, 0, noise_level=1.0)
         for method in METHODS:
             yield f"{method} on {sde.name}", lambda _, sde=sde, grid=grid, method=method: res_on(sde, grid, method)
 
@@ -39,9 +39,9 @@ _PLANNERS = dict(_planners())
 @pytest.fixture(autouse=True)
 def nothing_is_kept():
     from samplers import multistep
-    from samplers.gddim import plan, res
+    from samplers.processes import gddim_planner, res_planner
 
-    for kept in (multistep._choice_plan, plan._planned, res._planned):
+    for kept in (multistep._choice_plan, gddim_planner._planned, res_planner._planned):
         kept.cache_clear()
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from exact import denoiser, noisy
 
-from samplers.gddim.isotropic import gddim_plan
+from samplers.gddim_rule import gddim_plan
 from samplers.loop import run
 from studies import choices
 from studies.choices import VARIABLES, _by_polynomials

@@ -8,8 +8,8 @@ import torch
 
 from embedded.mixture import GaussianMixture
 from embedded.process_mixture import ProcessMixture
-from samplers.gddim.cld import CLD
-from samplers.gddim.sample import sample_gddim
+from samplers.processes.cld import CLD
+from samplers.processes.process_sampler import sample_gddim
 from studies.cld_baselines import analytic_half_step, euler_maruyama, probability_flow_rk45, sscs
 
 SDE = CLD()

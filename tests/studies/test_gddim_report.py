@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from samplers.gddim.cld import CLD
+from samplers.processes.cld import CLD
 from studies import gddim_metrics, gddim_models, gddim_patterns
 from studies import gddim_tables as report
 from studies.gddim_metrics import Cell, HeldData, interval, smaller

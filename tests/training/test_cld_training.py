@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from embedded import cld_checkpoint
-from samplers.gddim.cld import CLD
+from samplers.processes.cld import CLD
 from training import __main__, cld
 
 

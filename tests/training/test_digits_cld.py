@@ -6,8 +6,8 @@ from conftest import ROOT
 
 from embedded import cld_checkpoint, cld_coordinates
 from embedded.digits import digits
-from samplers.gddim.cld import CLD
-from samplers.gddim.sample import sample_gddim
+from samplers.processes.cld import CLD
+from samplers.processes.process_sampler import sample_gddim
 from training import cld
 
 COMMITTED = ROOT / "embedded" / "digits_cld.safetensors"

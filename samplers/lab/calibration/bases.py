@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from ...gddim.isotropic import gddim_plan
+from ...gddim_rule import gddim_plan
 from ...interpolation import IN_RHO, InAlpha, InLambda, lagrange
 from ...multistep import END_APART, multistep_plan, rule_plan
 from ...plan import Plan

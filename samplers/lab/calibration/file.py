@@ -15,7 +15,7 @@ import torch
 from ... import disk
 from ...grid import grid_steps, read_sigmas
 from ...loop import run
-from ...plan import Plan, Stage, number, step_count
+from ...plan import Plan, Stage, step_count
 from ...signature import Callback, Denoiser, ExtraArgs, Sigmas
 from ...time_maps import FLOW, VE, TimeMap
 
@@ -50,7 +50,7 @@ class CalibrationFile:
     @classmethod
     def of(cls, plan: Plan, sigmas: Sigmas, provenance: dict[str, Any]) -> "CalibrationFile":
         """A plan made for a grid. Whether it fits the format is checked where it is written, as it can be sampled with anyway."""
-        stages = tuple((number(stage.scale), stage.weights, stage.states) for stage in plan.stages)
+        stages = tuple((stage.scale, stage.weights, stage.states) for stage in plan.stages)
         return cls(plan.time.name, tuple(read_sigmas(sigmas)), stages, provenance)
 
     @property

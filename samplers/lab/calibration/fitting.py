@@ -21,8 +21,7 @@ from typing import NamedTuple
 
 import torch
 
-from ...operators import Operator
-from ...plan import Plan, Stage, number
+from ...plan import Plan, Stage
 from ...time_maps import TimeMap
 
 # Residuals above this multiple of the median count less and less, and this often the weights follow the residuals.
@@ -90,8 +89,8 @@ def fit(
         states.append(x)
         outputs.append(denoise(x, stage).double())
         nothing = torch.zeros_like(x)
-        end = number(stage.scale) * x + sum((number(weight) * outputs[j] for j, weight in stage.weights), nothing)
-        end = end + sum((number(weight) * states[j] for j, weight in stage.states), nothing)
+        end = stage.scale * x + sum((weight * outputs[j] for j, weight in stage.weights), nothing)
+        end = end + sum((weight * states[j] for j, weight in stage.states), nothing)
         if not end.isfinite().all():
             raise FloatingPointError(f"the pilots came to hold NaN or infinity at step {stage.step}, sigma {stage.sigma:g}.")
         fitted = stage
@@ -107,8 +106,8 @@ def fit(
 
 
 def check_base(base: Plan) -> None:
-    """Raise a ValueError for a plan with noise, CFG++, operators or several calls a step."""
-    plain = all(stage.closes_step and not stage.noise and not isinstance(stage.scale, Operator) for stage in base.stages)
+    """Raise a ValueError for a plan with noise, CFG++, more than numbers or several calls a step."""
+    plain = all(type(stage) is Stage and stage.closes_step and not stage.noise for stage in base.stages)
     if base.draws_noise or base.cfg_pp or not plain:
         raise ValueError(f"{base.method} cannot be calibrated: only deterministic methods of one call a step can.")
 
@@ -161,8 +160,8 @@ def _combined(term: dict[int, float], x: torch.Tensor, outputs: Sequence[torch.T
 
 def _with(stage: Stage, terms: Sequence[dict[int, float]], coefficients: Sequence[float]) -> Stage:
     """The stage with multiples of regressors added."""
-    weights = {call: number(weight) for call, weight in stage.weights}
-    scale = number(stage.scale)
+    weights = dict(stage.weights)
+    scale = stage.scale
     for term, coefficient in zip(terms, coefficients):
         for call, weight in term.items():
             if call == _STATE:

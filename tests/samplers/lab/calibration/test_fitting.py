@@ -6,11 +6,11 @@ import pytest
 import torch
 from calibration_data import TIMES, Gaussian, grid_of
 
-from samplers.gddim.cld import CLD
-from samplers.gddim.plan import gddim_on
 from samplers.lab.calibration.bases import BASES, bases
 from samplers.lab.calibration.fitting import Fitting, fit, ridge_fit
 from samplers.loop import run
+from samplers.processes.cld import CLD
+from samplers.processes.gddim_planner import gddim_on
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s
 from samplers.time_maps import VE

@@ -7,20 +7,22 @@ output is eps, and a model of CLD takes and gives positions and velocities, twic
 import comfy.model_base
 import torch
 
-from ..embedded.cld_coordinates import LABEL_SCALE
-from ..embedded.mixture import GaussianMixture
-from ..embedded.process_mixture import ProcessMixture
-from ..samplers.gddim.blurring import Blurring
-from ..samplers.gddim.cld import CLD
-from ..samplers.gddim.coordinates import Coordinates
-from ..samplers.gddim.linear_sde import LinearSDE
-from .network_model import Network, as_model, model_config
+from ...embedded.cld_coordinates import LABEL_SCALE
+from ...embedded.mixture import GaussianMixture
+from ...embedded.process_mixture import ProcessMixture
+from ...samplers.processes.blurring import Blurring
+from ...samplers.processes.cld import CLD
+from ...samplers.processes.coordinates import Coordinates
+from ...samplers.processes.linear_sde import LinearSDE
+from ...samplers.processes.process_sampler import planner_of
+from ..host import OtherProcess
+from ..network_model import Network, as_model, model_config
+from .process_sampling import GDDIM, sample_process
 
-GDDIM = "comfyui_res_gddim"  # in transformer_options: the sampler knows what this model gives
 _TABLE = 1000
 
 
-class ProcessSampling(torch.nn.Module):
+class ProcessSampling(torch.nn.Module, OtherProcess):
     """The host's model_sampling for a linear diffusion.
 
     Args:
@@ -61,7 +63,7 @@ class ProcessSampling(torch.nn.Module):
 
     def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
         """The data part of the state at t = sigma; the sampler adds the rest."""
-        check_shape(self, latent_image.shape)
+        self.check_shape(latent_image.shape)
         t = min(float(sigma), self.sde.t_max)
         return Coordinates(self.sde, latent_image).noised(t, latent_image, noise)
 
@@ -70,15 +72,26 @@ class ProcessSampling(torch.nn.Module):
         t = min(float(sigma), self.sde.t_max)
         return latent if t == 0.0 else Coordinates(self.sde, latent).unscaled(t, latent)
 
+    def check_shape(self, shape: torch.Size) -> None:
+        """Raise a ValueError for latents that the model is not made for."""
+        if len(shape) != 1 + len(self.shape) or any(w is not None and w != n for w, n in zip(self.shape, shape[1:])):
+            sizes = " x ".join("any" if w is None else str(w) for w in self.shape)
+            raise ValueError(
+                f"latent_image has items of shape {tuple(shape[1:])}, but this {self.sde.name} model is made for {sizes} "
+                "(channels x height x width). For the digits, set data of Toy Latent to digits."
+            )
 
-def check_shape(sampling: ProcessSampling, shape: torch.Size) -> None:
-    """Raise a ValueError for latents that the model is not made for."""
-    wanted = sampling.shape
-    if len(shape) != 1 + len(wanted) or any(w is not None and w != n for w, n in zip(wanted, shape[1:])):
-        sizes = " x ".join("any" if w is None else str(w) for w in wanted)
-        raise ValueError(
-            f"latent_image has items of shape {tuple(shape[1:])}, but this {sampling.sde.name} model is made for {sizes} "
-            "(channels x height x width). For the digits, set data of Toy Latent to digits."
+    def sample(self, name, model, x, sigmas, extra_args, callback, disable, **options):
+        planner = planner_of(name)
+        if planner is None:
+            raise ValueError(self.no_sigma())
+        return sample_process(self, planner, model, x, sigmas, extra_args or {}, callback, disable, **options)
+
+    def no_sigma(self):
+        return (
+            f"model is a {self.sde.name} model: its noise is not the same in every direction, so it has no sigma. Use gDDIM "
+            "Times as schedule, and gDDIM Sample or, by name, exp_gddim, exp_gddim_sde, exp_res_2m, exp_res_2s and exp_res_3s, "
+            "or RES Multistep in lambda to sample."
         )
 
 

@@ -5,12 +5,12 @@ import time
 
 import numpy as np
 import pytest
-from processes import PROCESSES
+from process_examples import PROCESSES
 
-from samplers.gddim.coefficients import along_steps, contraction, lagrange_slope, noise_factor, step_weights
-from samplers.gddim.linear_sde import transposed
-from samplers.gddim.plan import _planned, gddim_on
 from samplers.interpolation import lagrange
+from samplers.processes.coefficients import along_steps, contraction, lagrange_slope, noise_factor, step_weights
+from samplers.processes.gddim_planner import _planned, gddim_on
+from samplers.processes.linear_sde import transposed
 
 NODES = [0.5, 0.62, 0.71, 0.9]
 STEPS = [(0.5, 0.4), (0.05, 0.02), (1e-2, 1e-3)]
@@ -108,7 +108,7 @@ def test_steps_of_noise_compose():
     )
 
 
-@pytest.mark.parametrize("options", [{"degree": 3, "corrector": "PECE"}, {"degree": 0, "lam": 0.5}], ids=str)
+@pytest.mark.parametrize("options", [{"degree": 3, "corrector": "PECE"}, {"degree": 0, "noise_level": 0.5}], ids=str)
 @pytest.mark.parametrize("name", PROCESSES)
 def test_coefficients_of_50_steps_take_less_than_a_second_and_are_kept(name, options):
     sde = PROCESSES[name]

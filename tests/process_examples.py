@@ -5,10 +5,10 @@ import dataclasses
 import torch
 
 from embedded.mixture import GaussianMixture
-from samplers.gddim.blurring import Blurring
-from samplers.gddim.cld import CLD
-from samplers.gddim.linear_sde import LinearSDE
-from samplers.gddim.vp import VP
+from samplers.processes.blurring import Blurring
+from samplers.processes.cld import CLD
+from samplers.processes.linear_sde import LinearSDE
+from samplers.processes.vp import VP
 
 PROCESSES = {"VP": VP(), "CLD": CLD(), "blurring": Blurring(3, 2)}
 WIDTH = 0.6

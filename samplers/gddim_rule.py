@@ -14,13 +14,13 @@ import math
 
 import torch
 
-from ..interpolation import IN_LOG_RHO, IN_RHO
-from ..loop import run
-from ..multistep import END_APART, END_ORDER, rule_plan
-from ..plan import MAX_STRENGTH, Plan
-from ..rule import CORRECTORS, Rule
-from ..signature import Callback, Denoiser, ExtraArgs, Sigmas
-from ..time_maps import VE, TimeMap
+from .interpolation import IN_LOG_RHO, IN_RHO
+from .loop import run
+from .multistep import END_APART, END_ORDER, rule_plan
+from .plan import MAX_STRENGTH, Plan
+from .rule import CORRECTORS, Rule
+from .signature import Callback, Denoiser, ExtraArgs, Sigmas
+from .time_maps import VE, TimeMap
 
 MAX_DEGREE = 3
 MAX_LAMBDA = math.sqrt(MAX_STRENGTH)  # eta is its square

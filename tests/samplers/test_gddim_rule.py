@@ -8,7 +8,7 @@ import torch
 from exact import MIXTURE, CountingModel, denoiser, grid, noisy
 
 from embedded.mixture import GaussianMixture
-from samplers.gddim.isotropic import CORRECTORS, MAX_DEGREE, eta_of, gddim_plan
+from samplers.gddim_rule import CORRECTORS, MAX_DEGREE, eta_of, gddim_plan
 from samplers.interpolation import IN_LOG_RHO, IN_RHO
 from samplers.loop import run
 from samplers.multistep import multistep_plan

@@ -142,16 +142,16 @@ def lagrange_slope(nodes: Sequence[float], j: int, t: np.ndarray) -> np.ndarray:
     return slope
 
 
-def contraction(sde: LinearSDE, s: Sequence[float], t: Sequence[float], lam: float) -> np.ndarray:
+def contraction(sde: LinearSDE, s: Sequence[float], t: Sequence[float], noise_level: float) -> np.ndarray:
     """Q of every step, with Psihat(t, s) = R_t Q R_s^-1.
 
-    Q' = lam^2 / 2 R^-1 G G^T R^-T Q, Q = 1 at s. The matrix in front of Q is positive semidefinite and t runs downwards, so Q
+    Q' = lambda^2 / 2 R^-1 G G^T R^-T Q, Q = 1 at s. The matrix in front of Q is positive semidefinite and t runs downwards, so Q
     never stretches anything, and P = R_t (1 - Q Q^T) R_t^T is symmetric and positive semidefinite by construction.
 
     Args:
         sde: the process.
         s, t: starts and ends of steps, each of the same length, s > t > 0.
-        lam: 0 gives Q = 1 exactly, and with it the deterministic step; 1 is the reverse SDE.
+        noise_level: the paper's lambda; 0 gives Q = 1 exactly, and with it the deterministic step; 1 is the reverse SDE.
 
     Returns:
         (steps, *grid, size, size).
@@ -159,12 +159,12 @@ def contraction(sde: LinearSDE, s: Sequence[float], t: Sequence[float], lam: flo
     start, end = np.asarray(s, dtype=np.float64), np.asarray(t, dtype=np.float64)
     shape = (len(start), *sde.grid, sde.size, sde.size)
     unit = np.broadcast_to(np.eye(sde.size), shape)
-    if lam == 0.0 or len(start) == 0:
+    if noise_level == 0.0 or len(start) == 0:
         return unit.copy()
-    if sde.size == 1:  # numbers commute: the lam = 1 of the closed form, to a power
+    if sde.size == 1:  # numbers commute: the noise level 1 of the closed form, to a power
         ratio = np.log(sde.root(end)) - np.log(sde.root(start)) - np.log(sde.transition(end, start))
-        return np.exp(lam**2 * ratio)
-    if lam == 1.0:
+        return np.exp(noise_level**2 * ratio)
+    if noise_level == 1.0:
         return transposed(np.linalg.solve(sde.root(start), np.linalg.solve(sde.transition(end, start), sde.root(end))))
     from scipy.integrate import solve_ivp  # noqa: PLC0415 (slow to import)
 
@@ -174,7 +174,7 @@ def contraction(sde: LinearSDE, s: Sequence[float], t: Sequence[float], lam: flo
         tau = start + u * (end - start)
         inverse = np.linalg.inv(sde.root(tau))
         speed = inverse @ sde.diffusion(tau) @ transposed(inverse)
-        return (0.5 * lam**2 * length * (speed @ flat.reshape(shape))).ravel()
+        return (0.5 * noise_level**2 * length * (speed @ flat.reshape(shape))).ravel()
 
     solved = solve_ivp(slope, (0.0, 1.0), unit.ravel(), method="DOP853", rtol=1e-10, atol=1e-12)
     if not solved.success:

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..gddim_rule import MAX_LAMBDA, check_degree_and_corrector
 from ..grid import GridStep, grid_steps, read_sigmas
-from ..operators import Block, Diagonal
-from ..plan import MAX_STRENGTH, Plan, Stage, Weight, step_count
+from ..plan import MAX_STRENGTH, Plan, Stage, step_count
 from ..signature import Sigmas
 from ..time_maps import TimeMap
 from ..watch import each
 from .coefficients import AlongSteps, along_steps, contraction, last_weight, noise_factor, step_weights, usable
-from .isotropic import MAX_LAMBDA, check_degree_and_corrector
 from .linear_sde import KINDS, LinearSDE
+from .operators import process_stage
 
 _LEAST = 1e-8  # the smallest time above 0
 _HALVINGS = 56  # of an interval of 20 in log t, after which it is shorter than a rounding
@@ -41,7 +41,7 @@ def gddim_on(
     sigmas: Sigmas,
     degree: int = 2,
     corrector: str = "none",
-    lam: float = 0.0,
+    noise_level: float = 0.0,
     kind: str = "R",
     s_noise: float = 1.0,
 ) -> Plan:
@@ -50,9 +50,9 @@ def gddim_on(
     Args:
         sde: the process.
         sigmas: falling grid of n + 1 times t; 1-D tensor or sequence. A last one of 0 is a step to the mean of u0.
-        degree: q, 0 to 3; the first steps are of lower degree. 0 where lam is above 0.
-        corrector: "none", "PEC" or "PECE", see `isotropic.gddim_plan`. "none" where lam is above 0.
-        lam: strength of the noise, 0 for none, 1 for the reverse SDE.
+        degree: q, 0 to 3; the first steps are of lower degree. 0 where noise_level is above 0.
+        corrector: "none", "PEC" or "PECE", see `gddim_rule.gddim_plan`. "none" where noise_level is above 0.
+        noise_level: the paper's lambda, the strength of the noise: 0 for none, 1 for the reverse SDE.
         kind: "R" or "L", the parameterisation of the model's eps.
         s_noise: factor of the noise alone; 1 is right.
 
@@ -60,29 +60,31 @@ def gddim_on(
         ValueError: an argument is none of these, or the grid is not one to sample on, see `grid_steps`.
     """
     check_degree_and_corrector(degree, corrector)
-    if not 0.0 <= lam <= MAX_LAMBDA:
-        raise ValueError(f"lambda must be between 0 and {MAX_LAMBDA:g}, got {lam:g}; 0 is deterministic, 1 the reverse SDE.")
-    if lam and (degree or corrector != "none"):
+    if not 0.0 <= noise_level <= MAX_LAMBDA:
+        raise ValueError(
+            f"lambda must be between 0 and {MAX_LAMBDA:g}, got {noise_level:g}; 0 is deterministic, 1 the reverse SDE."
+        )
+    if noise_level and (degree or corrector != "none"):
         raise ValueError(f"degree must be 0 and corrector 'none' where lambda is above 0, got {degree} and {corrector!r}.")
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
     if not 0.0 <= s_noise <= MAX_STRENGTH:
         raise ValueError(f"s_noise must be between 0 and {MAX_STRENGTH:g}, got {s_noise!r}.")
-    return _planned(sde, tuple(read_sigmas(sigmas)), degree, corrector, float(lam), float(s_noise), kind)
+    return _planned(sde, tuple(read_sigmas(sigmas)), degree, corrector, float(noise_level), float(s_noise), kind)
 
 
 @lru_cache(maxsize=PLANS_KEPT)
 def _planned(
-    sde: LinearSDE, sigmas: tuple[float, ...], degree: int, corrector: str, lam: float, s_noise: float, kind: str
+    sde: LinearSDE, sigmas: tuple[float, ...], degree: int, corrector: str, noise_level: float, s_noise: float, kind: str
 ) -> Plan:
     time, steps = time_map_of(sde), falling_steps(sde, sigmas)
-    if lam:
-        stages = _stochastic(sde, time, steps, lam, s_noise, kind)
+    if noise_level:
+        stages = _stochastic(sde, time, steps, noise_level, s_noise, kind)
     else:
         stages = _deterministic(sde, time, steps, degree, corrector, kind)
-    name = f"gDDIM with lambda {lam:g}" if lam else f"gDDIM of degree {degree}"
+    name = f"gDDIM with lambda {noise_level:g}" if noise_level else f"gDDIM of degree {degree}"
     name += "" if corrector == "none" else f", {corrector}"
-    return Plan(f"{name}, K = {kind}", time, step_count(sigmas), tuple(stages), clock="t")
+    return Plan(f"{name}, K = {kind}", time, step_count(sigmas), tuple(stages))
 
 
 def falling_steps(sde: LinearSDE, sigmas: Sequence[float]) -> list[GridStep]:
@@ -162,10 +164,12 @@ def _correction(along: AlongSteps, previous: _Step, end: Node) -> list[tuple[Nod
     return [*zip(redone.nodes, redone.weights), *((node, -weight) for node, weight in zip(previous.nodes, previous.weights))]
 
 
-def _stochastic(sde: LinearSDE, time: TimeMap, steps: Sequence[GridStep], lam: float, s_noise: float, kind: str) -> list[Stage]:
+def _stochastic(
+    sde: LinearSDE, time: TimeMap, steps: Sequence[GridStep], noise_level: float, s_noise: float, kind: str
+) -> list[Stage]:
     """Degree 0; a step to t = 0 is deterministic."""
     noisy = [step for step in steps if step.sigma_next > 0.0]
-    contracted = contraction(sde, [step.sigma for step in noisy], [step.sigma_next for step in noisy], lam)
+    contracted = contraction(sde, [step.sigma for step in noisy], [step.sigma_next for step in noisy], noise_level)
     stages = []
     for call, step in enumerate(each(steps)):
         node, s, t = (call, step.sigma), step.sigma, step.sigma_next
@@ -175,25 +179,24 @@ def _stochastic(sde: LinearSDE, time: TimeMap, steps: Sequence[GridStep], lam: f
         # (Psihat - Psi) R_s eps_R = (Psihat - Psi) K_s eps_K
         to_eps = np.linalg.solve(sde.root(s), sde.factor(s, kind))
         weight = (sde.root(t) @ contracted[call] - sde.transition(t, s) @ sde.root(s)) @ to_eps
-        stage = _stage(sde, time, step, s, [(node, weight)], closes_step=True)
-        stages.append(replace(stage, noise=(operator(sde, s_noise * noise_factor(sde, t, contracted[call])),), segment=(s, t)))
+        noise = [s_noise * noise_factor(sde, t, contracted[call])]
+        stages.append(_stage(sde, time, step, s, [(node, weight)], closes_step=True, noise=noise))
     return stages
 
 
 def _stage(
-    sde: LinearSDE, time: TimeMap, step: GridStep, t: float, combined: Sequence[tuple[Node, np.ndarray]], closes_step: bool
+    sde: LinearSDE,
+    time: TimeMap,
+    step: GridStep,
+    t: float,
+    combined: Sequence[tuple[Node, np.ndarray]],
+    closes_step: bool,
+    noise: Sequence[np.ndarray] = (),
 ) -> Stage:
     """The call at t and the update that follows it, from the state at the step's start to its end."""
     weights: dict[int, np.ndarray] = {}
     for (call, _), weight in combined:
         weights[call] = weights.get(call, 0.0) + weight
-    scale = operator(sde, sde.transition(step.sigma_next, step.sigma))
-    terms = tuple((call, operator(sde, weight)) for call, weight in weights.items())
-    return Stage(step.index, t, step.h(time), scale, terms, closes_step)
-
-
-def operator(sde: LinearSDE, matrix: np.ndarray) -> Weight:
-    """A matrix of the process as a weight of a stage."""
-    if sde.grid:
-        return Diagonal(matrix[..., 0, 0])  # of blocks of one number
-    return Block(matrix) if sde.size > 1 else float(matrix[0, 0])
+    segment = (step.sigma, step.sigma_next) if noise else None
+    stage = Stage(step.index, t, step.h(time), 0.0, (), closes_step, segment=segment)
+    return process_stage(sde, stage, weights, {}, sde.transition(step.sigma_next, step.sigma), noise)

@@ -5,14 +5,16 @@ import torch
 from comfy_api.v0_0_2 import io
 from comfy_extras.nodes_custom_sampler import SamplerCustom
 
-from ..embedded import cld_checkpoint
-from ..embedded.cld_checkpoint import DIGITS_CLD
-from ..samplers.gddim.cld import CLD
-from ..samplers.gddim.times import time_grid
-from ..samplers.schedules import denoise_tail
-from .gddim import mode_input, sampler_of
-from .inputs import checked, denoise_input, number, steps_input
-from .process_model import ProcessSampling, check_unpatched, process_model
+from ...embedded import cld_checkpoint, digits
+from ...embedded.cld_checkpoint import DIGITS_CLD
+from ...samplers.processes.blurring import Blurring
+from ...samplers.processes.cld import CLD
+from ...samplers.processes.linear_sde import KINDS
+from ...samplers.processes.process_times import time_grid
+from ...samplers.schedules import denoise_tail
+from ..gddim import mode_input, sampler_of
+from ..inputs import checked, denoise_input, number, steps_input
+from .process_model import ProcessSampling, check_unpatched, mixture_process_model, process_model
 
 _CATEGORY = "RES/gDDIM"
 _FOLDER = "diffusion_models"
@@ -128,7 +130,7 @@ class RESLoadCLD(io.ComfyNode):
                     options=[_EMBEDDED, *_files()],
                     default=_EMBEDDED,
                     tooltip="digits (embedded) comes with the pack; the others are those of models/diffusion_models, which "
-                    "training/cld.py of the pack's repository writes.",
+                    "training/cld_training.py of the pack's repository writes.",
                 )
             ],
             outputs=[io.Model.Output()],
@@ -146,3 +148,58 @@ class RESLoadCLD(io.ComfyNode):
 
 def _files() -> list[str]:
     return [name for name in folder_paths.get_filename_list(_FOLDER) if name.endswith(".safetensors")]
+
+
+class DigitsProcessModel(io.ComfyNode):
+    """The digits under a process, as a MODEL."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RESDigitsProcessModel",
+            display_name="Digits Process Model",
+            category="RES/toy models",
+            description="The exact eps of the handwritten digits under critically-damped Langevin or blurring diffusion, as a "
+            "MODEL for gDDIM Sample: no weights, and every error in a picture is the sampler's.",
+            search_aliases=["res", "toy", "digits", "example", "test", "exact", "gddim", "cld", "langevin", "blurring"],
+            inputs=[
+                io.DynamicCombo.Input(
+                    "process",
+                    options=[
+                        io.DynamicCombo.Option("CLD", [_kind_input()]),
+                        io.DynamicCombo.Option("blurring", [_blur_input()]),
+                    ],
+                    tooltip="CLD: every pixel has a velocity, and noise reaches it through that alone. blurring: an image is "
+                    "blurred while noise is added.",
+                ),
+                number(
+                    "width", digits.DEFAULT_WIDTH, 0.01, 1.0, 0.01,
+                    "Standard deviation of the noise around each digit; pixels run from -1 to 1.",
+                ),
+            ],
+            outputs=[io.Model.Output()],
+        )  # fmt: skip
+
+    @classmethod
+    @checked
+    def execute(cls, process, width) -> io.NodeOutput:
+        """A MODEL for latents of shape (batch, 1, 8, 8); `process` holds the choice and its parameters."""
+        mixture = digits.digits(width)
+        if process["process"] == "CLD":
+            return io.NodeOutput(mixture_process_model(CLD(), mixture, digits.SHAPE, process["kind"]))
+        return io.NodeOutput(mixture_process_model(Blurring(*digits.SHAPE[1:], blur=process["blur"]), mixture, digits.SHAPE))
+
+
+def _kind_input():
+    return io.Combo.Input(
+        "kind",
+        options=list(KINDS),
+        default="R",
+        tooltip="Which eps the model gives: R_t's, which hardly changes along a sample's path and is what gDDIM is about, or "
+        "that of the Cholesky factor L_t, for comparison.",
+        advanced=True,
+    )
+
+
+def _blur_input():
+    return number("blur", 10.0, 0.0, 100.0, 0.5, "Strength of the blur at t = 1, in pixels. 0: no blur, a VP process.")

@@ -100,7 +100,7 @@ def test_an_interrupt_stops_at_once(server, where):
 def test_nan_is_named_by_its_time(server):
     run, graph = graph_of("CLD", 10, nan_from=3)
     error = failure(lambda: report(server, run, graph, ["sample", 0]))["execution_error"]
-    assert "holds NaN or infinity after the model call at t 0." in error["exception_message"]
+    assert "holds NaN or infinity after the model call at sigma 0." in error["exception_message"]
 
 
 def test_errors(server):

@@ -25,8 +25,8 @@ from embedded.cld_network import CLDNetwork
 from embedded.digits import CLASSES, SHAPE, digits
 from embedded.process_mixture import ProcessMixture
 from samplers import disk
-from samplers.gddim.cld import CLD
-from samplers.gddim.linear_sde import KINDS
+from samplers.processes.cld import CLD
+from samplers.processes.linear_sde import KINDS
 from testbed.paths import OUTPUT
 
 from .train import positive

@@ -26,8 +26,9 @@ from ..plan import Plan, Stage, step_count
 from ..signature import Sigmas
 from ..watch import each
 from .coefficients import AlongSteps, last_weight, usable
+from .gddim_planner import PLANS_KEPT, Node, falling_steps, half_log_snr, time_map_of, times_at
 from .linear_sde import LinearSDE, transposed
-from .plan import PLANS_KEPT, Node, falling_steps, half_log_snr, operator, time_map_of, times_at
+from .operators import process_stage
 
 _MISSED = 1e-5
 METHODS = ("1", "2M", "2MC", "3M", "3MC", "4M", "4MC", "2S", "3S")
@@ -64,7 +65,7 @@ def _planned(sde: LinearSDE, sigmas: tuple[float, ...], method: str, kind: str) 
         builder.single_step([used for _, used in _STAGES[method]])
     else:
         builder.multistep(int(method[0]), corrector=method.endswith("C"))
-    return Plan(f"RES-{method}, K = {kind}", time_map_of(sde), step_count(sigmas), tuple(builder.stages), clock="t")
+    return Plan(f"RES-{method}, K = {kind}", time_map_of(sde), step_count(sigmas), tuple(builder.stages))
 
 
 def _stage_ends(sde: LinearSDE, steps: Sequence[GridStep], fractions: Sequence[float]) -> list[list[float]]:
@@ -201,8 +202,7 @@ class _Builder:
             outputs[index] = outputs.get(index, 0.0) - of_state @ self._at(at).factor
         if t == 0.0:
             outputs[call] = outputs.get(call, 0.0) + last_weight(self._sde, s, self._kind)
-        scale = operator(self._sde, states.pop(anchor))
+        scale, called = states.pop(anchor), s if called is None else called
         h = math.inf if t == 0.0 else self._at(t).clock - self._at(s).clock
-        of_outputs, of_states = (tuple((i, operator(self._sde, w)) for i, w in terms.items()) for terms in (outputs, states))
-        called = s if called is None else called
-        self.stages.append(Stage(step.index, called, h, scale, of_outputs, closes, states=of_states))
+        stage = Stage(step.index, called, h, 0.0, (), closes)
+        self.stages.append(process_stage(self._sde, stage, outputs, states, scale))

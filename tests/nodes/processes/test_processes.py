@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from samplers.gddim.cld import CLD
-from samplers.gddim.coordinates import Coordinates
-from samplers.gddim.plan import gddim_on
-from samplers.loop import run
+from samplers.processes.cld import CLD
+from samplers.processes.coordinates import Coordinates
+from samplers.processes.gddim_planner import gddim_on
+from samplers.processes.process_sampler import planner_of, run_on
 from samplers.res import SAMPLERS
 
 PROCESSES = {
@@ -76,7 +76,7 @@ def test_the_host_s_path_is_the_core_s(cld, sample):
     # the velocity is the pack's own noise: from the state that the host's path began with
     begun = _first_state(cld, sample, times)
     torch.testing.assert_close(begun[:, :1], noise * float(np.sqrt(CLD().covariance(1.0)[0, 0])), rtol=1e-6, atol=1e-6)
-    end = run(gddim_on(sampling.sde, times), eps, begun, times, disable=True)
+    end = run_on(gddim_on(sampling.sde, times), eps, begun, times, disable=True)
     torch.testing.assert_close(ours, end[:, :1], rtol=1e-4, atol=1e-4)
 
 
@@ -121,7 +121,7 @@ def test_both_parameterisations_are_one_model(pack, sample):
     torch.testing.assert_close(*(sample(m, STOCHASTIC) for m in models), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", [name for name, sampler in SAMPLERS.items() if sampler.on_process])
+@pytest.mark.parametrize("name", list(filter(planner_of, SAMPLERS)))
 @pytest.mark.parametrize("scheduler", ["simple", "normal"])
 def test_registered_samplers_in_ksampler(host, pack, model, name, scheduler):
     positive, negative = (pack["RESToyCondition"].execute({"data": "digits", "class": d}).result[0] for d in ("3", "any"))
@@ -354,7 +354,7 @@ def test_conditioning_that_does_not_fit(host, pack, model, sample):
 
 def test_previews_of_more_channels(pack):
     """One factor a channel, whatever the network was trained on."""
-    from samplers.gddim.cld import CLD as Process
+    from samplers.processes.cld import CLD as Process
 
     process_model = sys.modules[pack["RESGDDIMSample"].__module__].process_model
     model = process_model(Process(), "R", (3, 8, 8), torch.nn.Identity())

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from processes import PROCESSES, state
+from process_examples import PROCESSES, state
 
-from samplers.gddim.coordinates import Coordinates, DenoisedData
-from samplers.gddim.times import time_grid
+from samplers.processes.coordinates import Coordinates, DenoisedData
+from samplers.processes.process_times import time_grid
 
 NAMES = list(PROCESSES)
 

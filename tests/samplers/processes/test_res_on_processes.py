@@ -7,17 +7,18 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
-from processes import PROCESSES, data, state
+from process_examples import PROCESSES, data, state
 
 from embedded.mixture import ring
 from embedded.process_mixture import ProcessMixture
-from samplers.gddim.blurring import Blurring
-from samplers.gddim.cld import CLD
-from samplers.gddim.plan import gddim_on, time_map_of
-from samplers.gddim.res import METHODS, DataWeights, res_on
-from samplers.gddim.times import time_grid
 from samplers.loop import run
 from samplers.multistep import multistep_plan
+from samplers.processes.blurring import Blurring
+from samplers.processes.cld import CLD
+from samplers.processes.gddim_planner import gddim_on, time_map_of
+from samplers.processes.process_sampler import run_on
+from samplers.processes.process_times import time_grid
+from samplers.processes.res_planner import METHODS, DataWeights, res_on
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s, res_3s
 
@@ -44,7 +45,7 @@ def converged(name, steps):
 
 
 def solve(plan, model, u, times):
-    return run(plan, model, u, torch.tensor(times, dtype=torch.float64), disable=True)
+    return run_on(plan, model, u, torch.tensor(times, dtype=torch.float64), disable=True)
 
 
 def _distance(a, b):

@@ -5,24 +5,25 @@ from collections.abc import Callable
 
 import torch
 
-from ..samplers.gddim.coordinates import Coordinates, DenoisedData
-from ..samplers.loop import run
-from ..samplers.noise import ItemNoise, run_keys
-from ..samplers.plan import Plan
-from .host import model_sampling_of
-from .process_model import GDDIM, check_shape
+from ...samplers.noise import ItemNoise, run_keys
+from ...samplers.plan import Plan
+from ...samplers.processes.coordinates import Coordinates, DenoisedData
+from ...samplers.processes.process_sampler import run_on
+
+GDDIM = "comfyui_res_gddim"  # in transformer_options: the sampler knows what this model gives
 
 
-def sample_process(model, x, sigmas, extra_args, callback, disable, *, planner: Callable[..., Plan], **options):
+def sample_process(sampling, planner: Callable[..., Plan], model, x, sigmas, extra_args, callback, disable, **options):
     """Sample the data part of a state: what the host's sampling nodes see is a latent.
 
     The rest of the state, CLD's velocity, is drawn from its prior: item by item, from the seed and the item's own noise.
 
     Args:
+        sampling: the model's `ProcessSampling`.
+        planner: (sde, sigmas, kind, **options) -> Plan.
         model: the host's denoiser, which gives eps here.
         x: (batch, channels, ...) data part at sigmas[0], as `ProcessSampling.noise_scaling` makes it.
         sigmas, extra_args, callback, disable: as in `loop.run`.
-        planner: (sde, sigmas, kind, **options) -> Plan.
         options: of the planner.
 
     Returns:
@@ -32,9 +33,8 @@ def sample_process(model, x, sigmas, extra_args, callback, disable, *, planner: 
         ValueError: from the planner or `check_shape`, the latent has a noise mask, or a state that a latent cannot hold would
             have to go in or out; before the first call.
     """
-    extra_args, sampling = extra_args or {}, model_sampling_of(model)
     sde = sampling.sde
-    check_shape(sampling, x.shape)
+    sampling.check_shape(x.shape)
     if extra_args.get("denoise_mask") is not None:
         raise ValueError(
             f"latent_image has a noise_mask, which a {sde.name} model cannot follow: its state is not the latent's. "
@@ -54,7 +54,7 @@ def sample_process(model, x, sigmas, extra_args, callback, disable, *, planner: 
 
     previews = DenoisedData(sde, sampling.kind, coordinates, [stage.sigma for stage in plan.stages], state)
     shown = callback and _of_data(callback, coordinates, previews)
-    return coordinates.data(run(plan, eps, state, sigmas, _announced(extra_args), shown, disable, noise))
+    return coordinates.data(run_on(plan, eps, state, sigmas, _announced(extra_args), shown, disable, noise))
 
 
 def _check_whole(model, sde, sigmas) -> None:

@@ -6,16 +6,17 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
-from processes import FITTED, PROCESSES, WIDTH, data, state
+from process_examples import FITTED, PROCESSES, WIDTH, data, state
 
 from embedded.mixture import GaussianMixture, ring
 from embedded.process_mixture import ProcessMixture
-from samplers.gddim.coefficients import along_steps, step_weights
-from samplers.gddim.isotropic import CORRECTORS, gddim_plan
-from samplers.gddim.linear_sde import transposed
-from samplers.gddim.plan import gddim_on, time_map_of
-from samplers.gddim.sample import sample_gddim
+from samplers.gddim_rule import CORRECTORS, gddim_plan
 from samplers.loop import run
+from samplers.processes.coefficients import along_steps, step_weights
+from samplers.processes.gddim_planner import gddim_on, time_map_of
+from samplers.processes.linear_sde import transposed
+from samplers.processes.operators import MatrixStage
+from samplers.processes.process_sampler import sample_gddim
 
 DEGREES = range(4)
 
@@ -154,7 +155,7 @@ def test_theorem_1(lam):
     sde, s, t = PROCESSES["VP"], 0.6, 0.2
     a_s, a_t = (math.exp(float(sde.log_alpha_bar(x))) for x in (s, t))
     variance = (1 - a_t) * (1 - (((1 - a_t) * a_s) / ((1 - a_s) * a_t)) ** lam**2)
-    [stage] = gddim_on(sde, [s, t], 0, lam=lam).stages
+    [stage] = gddim_on(sde, [s, t], 0, noise_level=lam).stages
     assert stage.scale == pytest.approx(math.sqrt(a_t / a_s), rel=1e-12)
     of_eps = math.sqrt(1 - a_t - variance) - math.sqrt(a_t / a_s) * math.sqrt(1 - a_s)
     assert stage.weights[0][1] == pytest.approx(of_eps, rel=1e-12)
@@ -171,9 +172,9 @@ def test_without_noise_the_stochastic_form_is_the_deterministic_one(name):
     def distance(lam):
         generator = torch.Generator().manual_seed(5)
         draw = lambda a, b: torch.randn(u.shape, generator=generator, dtype=u.dtype)  # noqa: E731
-        return float((solve(sde, model, u, sigmas, degree=0, lam=lam, noise_sampler=draw) - deterministic).abs().max())
+        return float((solve(sde, model, u, sigmas, degree=0, noise_level=lam, noise_sampler=draw) - deterministic).abs().max())
 
-    assert not gddim_on(sde, sigmas, 0, lam=0.0).draws_noise
+    assert not gddim_on(sde, sigmas, 0, noise_level=0.0).draws_noise
     assert distance(1e-2) < 0.5
     assert distance(1e-3) < distance(1e-2) / 8
 
@@ -186,13 +187,13 @@ def test_moments_of_gaussian_data_converge(name, lam):
 
     def error(steps):
         times = power_grid(sde, steps, last=1e-3).tolist()
-        plan = gddim_on(sde, times, 0, lam=lam)
+        plan = gddim_on(sde, times, 0, noise_level=lam)
         covariance = _truth(sde, times[0])
         for stage, t in zip(plan.stages, times):
             # eps = K^T V^-1 u
             to_eps = transposed(sde.root(t)) @ np.linalg.inv(_truth(sde, t))
-            step = _matrix(sde, stage.scale) + _matrix(sde, stage.weights[0][1]) @ to_eps
-            noise = _matrix(sde, stage.noise[0]) if stage.noise else np.zeros_like(step)
+            scale, weight, noise = _matrices(sde, stage)
+            step = scale + weight @ to_eps
             covariance = step @ covariance @ transposed(step) + noise @ transposed(noise)
         return np.abs(covariance / _truth(sde, times[-1]) - 1.0)[..., 0, 0].max()
 
@@ -207,10 +208,14 @@ def _truth(sde, t):
     return WIDTH**2 * signal @ transposed(signal) + sde.covariance(t)
 
 
-def _matrix(sde, weight):
-    if isinstance(weight, float):
-        return np.array([[weight]])
-    return weight.matrix.numpy()[..., None, None] if sde.grid else weight.matrix.numpy()
+def _matrices(sde, stage):
+    """Of the start, of eps and of the noise."""
+    if not isinstance(stage, MatrixStage):
+        return (np.array([[number]]) for number in (stage.scale, stage.weights[0][1], *(stage.noise or (0.0,))))
+    matrices = stage.matrices
+    of = (matrix.matrix.numpy() for matrix in (matrices.scale, matrices.weights[0], *matrices.noise))
+    found = [matrix[..., None, None] if sde.grid else matrix for matrix in of]
+    return found if matrices.noise else [*found, np.zeros_like(found[0])]
 
 
 def test_the_time_map_is_monotone_and_inverted():
@@ -226,9 +231,9 @@ def test_the_time_map_is_monotone_and_inverted():
     [
         ({"degree": 4}, "degree must be 0, 1, 2 or 3, got 4"),
         ({"corrector": "pc"}, "corrector must be one of 'none', 'PEC', 'PECE', got 'pc'"),
-        ({"degree": 0, "lam": -0.1}, "lambda must be between 0 and 10, got -0.1"),
-        ({"degree": 0, "lam": math.nan}, "lambda must be between 0 and 10, got nan"),
-        ({"degree": 1, "lam": 0.5}, "degree must be 0 and corrector 'none' where lambda is above 0, got 1"),
+        ({"degree": 0, "noise_level": -0.1}, "lambda must be between 0 and 10, got -0.1"),
+        ({"degree": 0, "noise_level": math.nan}, "lambda must be between 0 and 10, got nan"),
+        ({"degree": 1, "noise_level": 0.5}, "degree must be 0 and corrector 'none' where lambda is above 0, got 1"),
         ({"kind": "K"}, "kind must be one of 'R', 'L', got 'K'"),
         ({"sigmas": [1.5, 0.5]}, r"sigmas\[0\] is 1.5, but a CLD model ends at sigma 1"),
         ({"sigmas": [0.5, 0.6, 0.1]}, r"sigmas\[1\] is 0.6, above sigmas\[0\] = 0.5"),
