@@ -5,13 +5,13 @@ import torch
 
 from embedded import cld_checkpoint
 from samplers.processes.cld import CLD
-from training import __main__, cld
+from training import __main__, cld_training
 
 
 @pytest.fixture
 def small(monkeypatch):
     """Batches of 4 images."""
-    monkeypatch.setattr(cld, "BATCH", 4)
+    monkeypatch.setattr(cld_training, "BATCH", 4)
 
 
 def perturbations(eps):
@@ -27,17 +27,17 @@ def perturbations(eps):
 @pytest.mark.parametrize("t", [0.02, 0.2])
 def test_the_optimum_of_the_loss_is_the_exact_eps(t, kind):
     """Every other eps costs its squared distance more: E|f - z|^2 = E|eps - z|^2 + E|f - eps|^2."""
-    exact, times = cld.exact(kind), torch.full((1024,), t, dtype=torch.float64)
+    exact, times = cld_training.exact(kind), torch.full((1024,), t, dtype=torch.float64)
 
     def loss_of(eps):
         generator = torch.Generator().manual_seed(3)
-        return float(cld.loss(eps, *cld.draw_data(1024, generator), times, kind, generator))
+        return float(cld_training.loss(eps, *cld_training.draw_data(1024, generator), times, kind, generator))
 
     best = loss_of(exact)
     for name, other in perturbations(exact).items():
         generator = torch.Generator().manual_seed(3)
-        clean, context = cld.draw_data(1024, generator)
-        u, _ = cld.diffused(clean, times, kind, generator)
+        clean, context = cld_training.draw_data(1024, generator)
+        u, _ = cld_training.diffused(clean, times, kind, generator)
         labels = (999 * times).float()
         distance = float((other(u, labels, context) - exact(u, labels, context)).square().mean())
         assert distance > 1e-4, name
@@ -49,7 +49,9 @@ def test_states_have_the_moments_of_the_process(kind):
     """Of point data, with v_0 averaged over."""
     sde, generator = CLD(), torch.Generator().manual_seed(4)
     for t in (1e-3, 0.05, 0.8):
-        u, z = cld.diffused(torch.full((4000, 1, 8, 8), 0.7), torch.full((4000,), t, dtype=torch.float64), kind, generator)
+        u, z = cld_training.diffused(
+            torch.full((4000, 1, 8, 8), 0.7), torch.full((4000,), t, dtype=torch.float64), kind, generator
+        )
         pairs = u.double().flatten(2).transpose(0, 1).flatten(1)
         expected = torch.from_numpy(sde.covariance(t))
         torch.testing.assert_close(torch.cov(pairs), expected, rtol=0.02, atol=0.02 * float(expected.diagonal().prod().sqrt()))
@@ -58,14 +60,14 @@ def test_states_have_the_moments_of_the_process(kind):
 
 
 def test_times_are_uniform_in_their_root():
-    t = cld.draw_times(20000, torch.Generator().manual_seed(5))
+    t = cld_training.draw_times(20000, torch.Generator().manual_seed(5))
     assert t.min() >= 1e-3 and t.max() <= 1.0
     quantiles = torch.quantile(t.sqrt(), torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
     torch.testing.assert_close(quantiles, torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), rtol=0, atol=0.02 + 1e-3**0.5)
 
 
 def test_one_class_in_eight_is_dropped():
-    _, context = cld.draw_data(4000, torch.Generator().manual_seed(6), cld.DROP_CLASS)
+    _, context = cld_training.draw_data(4000, torch.Generator().manual_seed(6), cld_training.DROP_CLASS)
     assert context.shape == (4000, 1, 10)
     assert float((context.sum(dim=(1, 2)) == 0).float().mean()) == pytest.approx(0.125, abs=0.02)
 
@@ -73,20 +75,20 @@ def test_one_class_in_eight_is_dropped():
 def test_it_begins_at_the_best_gaussian():
     """In units of the process and the data: by far nearer than no eps at all."""
     for kind in ("R", "L"):
-        network = cld.begin(kind, 1).network
-        assert cld.compare(network, kind, 1.0, batch=64)[2] < 2e-3
-        assert cld.compare(network, kind, 1e-3, batch=64)[2] < 0.02
+        network = cld_training.begin(kind, 1).network
+        assert cld_training.compare(network, kind, 1.0, batch=64)[2] < 2e-3
+        assert cld_training.compare(network, kind, 1e-3, batch=64)[2] < 0.02
 
 
 @pytest.mark.parametrize("kind", ["R", "L"])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(small, tmp_path, kind):
-    whole = cld.begin(kind, 6)
-    cld.train(whole)
+    whole = cld_training.begin(kind, 6)
+    cld_training.train(whole)
     file = tmp_path / "folder" / "run.pt"
-    cld.train(cld.begin(kind, 6), until=2, state=file)
+    cld_training.train(cld_training.begin(kind, 6), until=2, state=file)
     for until in (5, None):
-        resumed = cld.load_state(file)
-        cld.train(resumed, until, file)
+        resumed = cld_training.load_state(file)
+        cld_training.train(resumed, until, file)
     assert (resumed.kind, resumed.steps, resumed.step) == (kind, 6, 6)
     assert not list(file.parent.glob("*.part"))
     torch.testing.assert_close(resumed.generator.get_state(), whole.generator.get_state())
@@ -97,17 +99,17 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(small, tmp_path, kind):
 
 
 def test_training_lowers_the_loss(monkeypatch):
-    monkeypatch.setattr(cld, "BATCH", 16)
-    monkeypatch.setattr(cld, "WARM_UP", 5)
-    run = cld.begin("R", 25)
-    before = cld.compare(run.network, "R", 0.1)[0]
-    cld.train(run)
-    assert cld.compare(run.average, "R", 0.1)[0] < before - 0.01
+    monkeypatch.setattr(cld_training, "BATCH", 16)
+    monkeypatch.setattr(cld_training, "WARM_UP", 5)
+    run = cld_training.begin("R", 25)
+    before = cld_training.compare(run.network, "R", 0.1)[0]
+    cld_training.train(run)
+    assert cld_training.compare(run.average, "R", 0.1)[0] < before - 0.01
 
 
 def test_the_command_trains_and_resumes(small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cld, "OUTPUT", tmp_path)
-    monkeypatch.setattr(cld, "report", lambda network, kind: f"the losses of {kind}")
+    monkeypatch.setattr(cld_training, "OUTPUT", tmp_path)
+    monkeypatch.setattr(cld_training, "report", lambda network, kind: f"the losses of {kind}")
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
 
     def command(*arguments):

@@ -8,7 +8,7 @@ from embedded import cld_checkpoint, cld_coordinates
 from embedded.digits import digits
 from samplers.processes.cld import CLD
 from samplers.processes.process_sampler import sample_gddim
-from training import cld
+from training import cld_training
 
 COMMITTED = ROOT / "embedded" / "digits_cld.safetensors"
 
@@ -32,7 +32,7 @@ def test_it_is_of_the_process_of_the_papers(checkpoint):
     "t, bound", [(1e-3, 0.03), (0.01, 0.13), (0.03, 0.37), (0.1, 0.34), (0.2, 0.12), (0.3, 0.04), (0.5, 0.01), (1.0, 0.002)]
 )
 def test_it_is_near_the_exact_eps(checkpoint, t, bound):
-    loss, best, distance = cld.compare(checkpoint.network, "R", t, batch=256)
+    loss, best, distance = cld_training.compare(checkpoint.network, "R", t, batch=256)
     assert distance < bound
     assert best - 0.01 < loss < best + 0.1
 
@@ -40,9 +40,9 @@ def test_it_is_near_the_exact_eps(checkpoint, t, bound):
 def test_it_knows_the_class(checkpoint):
     """Told wrongly or not at all it is worse where the image is being decided on."""
     network = checkpoint.network
-    right = cld.compare(network, "R", 0.2)[0]
-    wrong = cld.compare(lambda u, labels, context: network(u, labels, context.roll(1, dims=2)), "R", 0.2)[0]
-    untold = cld.compare(lambda u, labels, context: network(u, labels), "R", 0.2)[0]
+    right = cld_training.compare(network, "R", 0.2)[0]
+    wrong = cld_training.compare(lambda u, labels, context: network(u, labels, context.roll(1, dims=2)), "R", 0.2)[0]
+    untold = cld_training.compare(lambda u, labels, context: network(u, labels), "R", 0.2)[0]
     assert right < untold < wrong
 
 
