@@ -16,12 +16,8 @@ TO_BE_RENAMED = {
     for name in (
         "adaptive",
         "cfg_pp",
-        "cld",
         "model_kinds",
-        "plan",
-        "processes",
         "report",
-        "res",
         "reshaping",
         "schedules",
         "size_shift",
@@ -60,6 +56,19 @@ def test_a_folder_imports_only_those_below_it(folder):
         if module.parts[0] == folder:
             above = {name for name in imported(module) if name in LAYERS and name not in allowed}
             assert not above, f"{module} imports {above}"
+
+
+@pytest.mark.parametrize("folder", ["samplers", "nodes"])
+def test_the_core_does_not_import_the_wing(folder):
+    """`processes/` imports what is beside it, and nothing imports `processes/` but the list of the pack's nodes."""
+    importing = set()
+    for module in MODULES:
+        if module.parts[0] == folder and "processes" not in module.parts:
+            tree = ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8")))
+            imports = [node for node in tree if isinstance(node, ast.Import | ast.ImportFrom)]
+            if any("processes" in re.split(r"[\s.,]+", ast.unparse(node)) for node in imports):
+                importing.add(module.as_posix())
+    assert importing <= {"nodes/__init__.py"}
 
 
 def test_no_two_modules_share_a_name():
