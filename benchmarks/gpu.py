@@ -1,101 +1,52 @@
-"""What only a GPU can show: that the loop does not wait for it, that noise is the CPU's, and the time beside the model.
+"""Samplers on a GPU: what waits for it, whether noise and latents are the CPU's, and the cost beside networks of real size.
 
-The model is free, and every sampler runs. In the loop `torch.cuda.set_sync_debug_mode("error")` makes each wait for the GPU
-an error; it is on from the first model call to the last update.
+The page that it writes names the card, the driver and the versions. A part that fails leaves its reason in the page, and the
+other parts run.
 """
 
-from unittest.mock import patch
+import os
+import time
+from collections.abc import Callable
 
 import torch
 
-import samplers.brownian
-import samplers.noise
-from samplers.finite import FiniteCheck
-from samplers.res import METHODS
+from testbed.in_process import load
+from testbed.paths import OUTPUT
 
-from . import host_samplers, overhead, pages
+from . import gpu_checks, gpu_models, pages
 
-PAGE, PARTS, MINUTES = None, ("loop", "time"), 3
+PAGE, PARTS, MINUTES = "docs/gpu.md", ("loop", "latents", "time", "share", "stops", "lab", "graph"), 4
 TIMES = True
-HOSTS = ("euler", "dpmpp_2m", "res_multistep", "uni_pc", "dpmpp_2m_sde")
-TIMED = (*HOSTS, "exp_res", "exp_res_2mc", "exp_res_2m", "exp_res_2s", "exp_res_3s", "exp_res_sde")
-_SIZE = (4, 4, 32, 32)
 
-
-def waits(run, device: str) -> str:
-    """The first wait for the GPU in the loop of `run(model, x)`, or "none"."""
-
-    def model(x, sigma, **extra):
-        _sync_debug("error", device)
-        return x * 0.5
-
-    try:
-        # ours wait once when the loop is over, to see whether the last latent is finite
-        with patch.object(FiniteCheck, "finish", lambda self: _sync_debug("default", device)):
-            run(model, _start(device))
-    except RuntimeError as error:
-        return str(error).splitlines()[0]
-    finally:
-        _sync_debug("default", device)
-    return "none"
-
-
-def noises(run, device: str) -> list[torch.Tensor]:
-    """All noises that `run(model, x)` adds, as they are on the device."""
-    seen, moved = [], samplers.noise.moved
-
-    def keep(*args):
-        seen.append(moved(*args))
-        return seen[-1]
-
-    with patch.object(samplers.noise, "moved", keep), patch.object(samplers.brownian, "moved", keep):
-        run(lambda x, sigma, **extra: x * 0.5, _start(device))
-    return seen
-
-
-def _ours(name: str, **options):
-    """`run(model, x)` for a sampler of ours."""
-    sampler = METHODS[name]
-
-    def run(model, x):
-        denoise = (lambda x, sigma, **extra: (model(x, sigma), x)) if sampler.cfg_pp else model
-        return sampler.sample(denoise, x, overhead.sigmas().to(x.device), {"seed": 1}, disable=True, **options)
-
-    return run
-
-
-def _hosts(name: str):
-    function = host_samplers.sampler(name).sampler_function
-    return lambda model, x: function(overhead.free_denoiser(model), x, overhead.sigmas().to(x.device), {"seed": 1}, disable=True)
-
-
-def _start(device: str) -> torch.Tensor:
-    return (14.6 * torch.randn(_SIZE, generator=torch.Generator().manual_seed(0))).to(device)
-
-
-def _sync_debug(mode: str, device: str) -> None:
-    if device == "cuda":
-        torch.cuda.set_sync_debug_mode(mode)
-
-
-def loop_table(device: str) -> str:
-    """Markdown: what waits for the GPU, and whether noises are those of the CPU."""
-    rows = []
-    for sampler in (*METHODS, *HOSTS):
-        ours, compared = sampler in METHODS, []
-        for noise in ("independent", "brownian") if ours and METHODS[sampler].stochastic else ():
-            there, here = (noises(_ours(sampler, noise=noise), where) for where in (device, "cpu"))
-            same = len(here) == len(there) and all(torch.equal(a.cpu(), b) for a, b in zip(there, here))
-            compared.append(f"{noise}: {'all' if same else 'NOT'} of {len(here)}")
-        rows.append([sampler, waits(_ours(sampler) if ours else _hosts(sampler), device), ", ".join(compared)])
-    return pages.table(["sampler", "waits in the loop", "noises equal to the CPU's"], rows, 3)
-
-
-def time_table(device: str, seconds: float) -> str:
-    """Markdown: milliseconds a step."""
-    shapes = overhead.LATENTS.values()
-    rows = [[name, *(f"{overhead.time_per_step(name, shape, device, seconds):.3f}" for shape in shapes)] for name in TIMED]
-    return pages.table(["sampler", *(f"ms/step, {label}" for label in overhead.LATENTS)], rows)
+_TEXTS = {
+    "loop": (
+        "Waits and noise",
+        'The model costs nothing. `torch.cuda.set_sync_debug_mode("error")` makes every wait for the GPU an error, from the '
+        "first model call to the last update. Each sampler waits once after that, to see whether the last latent is finite; "
+        "`exp_res_adaptive` reads its error estimate at every step, by design. Noises are compared bit for bit.",
+    ),
+    "latents": (
+        "Latents",
+        "The relative RMS difference between latents of the GPU and of the CPU after eight steps with a model that has no closed "
+        "solution, as the largest of the shapes 1x4x128x128, 1x16x128x128 and 1x16x21x60x104. Bold numbers are above "
+        + ", ".join(f"{limit:g} for {str(dtype).removeprefix('torch.')}" for dtype, limit in gpu_checks.ALLOWED.items())
+        + ". Processes have latents of their own size, in float32.",
+    ),
+    "time": (
+        "Time and memory of the sampler",
+        "The model costs nothing, so the time is that of launching the sampler's kernels, 20 steps in float32. The last column "
+        "is the GPU memory at the peak of a run, above that before it.",
+    ),
+    "share": (
+        "Share of a whole step",
+        "ComfyUI's own classes of SDXL (2.6 billion weights, CFG 5, 20 steps) and of Flux (12 billion, 10 steps) with random "
+        "weights in bfloat16, at 1024x1024 pixels, through ComfyUI's sampling. The share is the time on the GPU between the end of "
+        "a model call and the start of the next one; the faster of two runs. A step of `exp_res_3s` is three model calls.",
+    ),
+    "stops": ("Stopping", ""),
+    "lab": ("Lab", ""),
+    "graph": ("CUDA graphs", ""),
+}
 
 
 def unavailable() -> str:
@@ -103,10 +54,42 @@ def unavailable() -> str:
     return "" if torch.cuda.is_available() else "there is no GPU that torch can use; --quick tries the script itself on the CPU."
 
 
+def parts(device: str, quick: bool) -> dict[str, Callable[[], str]]:
+    """The parts, in the order in which they run; the graph comes last because a failed capture may leave CUDA in disorder."""
+    shapes = ((1, 4, 16, 16), (1, 4, 3, 8, 8)) if quick else gpu_checks.SHAPES
+    return {
+        "loop": lambda: gpu_checks.loop_table(device),
+        "share": lambda: gpu_models.share_table(device, quick),
+        "time": lambda: gpu_models.time_table(device, 0.01 if quick else 0.4, shapes),
+        "stops": lambda: f"{gpu_checks.nan_guard(device)} {gpu_checks.interrupt(device)}",
+        "lab": lambda: gpu_checks.lab(device, quick),
+        "latents": lambda: gpu_checks.latents_table(device, shapes),
+        "graph": lambda: gpu_checks.graph(device),
+    }
+
+
 def report(quick: bool = False) -> pages.Report:
-    """Both tables; on the CPU where there is no GPU."""
-    host_samplers.load()
+    """Every part, written to output/gpu.md as it is done; on the CPU where there is no GPU."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    name = torch.cuda.get_device_name() if device == "cuda" else device
-    parts = {"loop": loop_table(device), "time": time_table(device, 0.05 if quick else 2.0)}
-    return {"": "\n\n".join([f"torch {torch.__version__}, {name}", *parts.values()]) + "\n", **parts}
+    load(cpu=device == "cpu")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads if quick else os.cpu_count() or threads)  # for the CPU's latents
+    done: pages.Report = {}
+    try:
+        for name, part in parts(device, quick).items():
+            started = time.monotonic()
+            done[name] = gpu_checks.told(part)
+            (OUTPUT / "gpu.md").write_text(_page(device, done), encoding="utf-8")
+            pages.say(f"{name}: {time.monotonic() - started:.0f} s")
+    finally:
+        torch.set_num_threads(threads)
+    return {"": _page(device, done), **done}
+
+
+def _page(device: str, done: pages.Report) -> str:
+    texts = [
+        f"## {_TEXTS[name][0]}\n\n{_TEXTS[name][1]}\n\n{done[name]}".replace("\n\n\n\n", "\n\n")
+        for name in _TEXTS
+        if name in done
+    ]
+    return pages.page("gpu", "Samplers on a GPU", f"Measured on {gpu_models.versions(device)}.", *texts)

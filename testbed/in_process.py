@@ -7,8 +7,11 @@ import sys
 from .paths import ROOT, TREE
 
 
-def load() -> None:
-    """Import comfy on the CPU and load the pack into it, as the server would; once.
+def load(cpu: bool = True) -> None:
+    """Import comfy and load the pack into it, as the server would; once.
+
+    Args:
+        cpu: whether ComfyUI is to use the CPU even where there is a GPU.
 
     Raises:
         SystemExit: there is no ComfyUI; the message says how to get one.
@@ -21,7 +24,7 @@ def load() -> None:
         sys.path.insert(0, str(TREE))
     import comfy.cli_args
 
-    comfy.cli_args.args.cpu = True
+    comfy.cli_args.args.cpu = cpu
     logging.getLogger().setLevel(logging.WARNING)
     import nodes
 

@@ -1,8 +1,8 @@
 """How the networks of ComfyUI's own architectures are trained.
 
 The recipe is AdamW with a cosine learning rate, clipped gradients, an exponential moving average of the weights, and a class
-that is dropped in one of eight. The network computes in bfloat16; its weights and the loss are
-float32. A run ends with the loss of the averaged weights when the class is told, withheld or told wrongly.
+that is dropped in one of eight. A CPU computes the network in bfloat16, a GPU in TF32; weights and the loss are float32. A run
+ends with the loss of the averaged weights when the class is told, withheld or told wrongly.
 
 A run takes as long as --minutes says. The learning rate falls to zero by the clock, so a busy machine ends in time with fewer
 steps. The same command continues a run that was stopped, from its state in output/.
@@ -30,9 +30,10 @@ from testbed.paths import OUTPUT
 from .networks import NETWORKS, PREFIX, Network, build, conditioning, read, to_latent
 
 BATCH = {"sd3": 64}
+GPU_BATCH = 256
 LEARNING_RATE = 2e-3
+STARTED_RATE = 1e-3  # of a run that starts from weights
 WARM_UP = 200
-MOST_WEIGHT = 5.0
 DROP_CLASS = 0.125
 AVERAGE = 0.999
 EARLY = 0.2  # share of the training after which <network>_early is written, where there is such a network
@@ -48,6 +49,7 @@ class Training:
         name: key of NETWORKS.
         minutes: of the whole run.
         seconds, step: how much of it is done.
+        started: whether it began with weights of an earlier run.
         model: BaseModel of ComfyUI with the network.
         average: moving average of the network's weights, by name.
         optimizer, generator: with their states.
@@ -57,6 +59,7 @@ class Training:
     minutes: float
     seconds: float
     step: int
+    started: bool
     model: torch.nn.Module
     average: dict[str, torch.Tensor]
     optimizer: torch.optim.Optimizer
@@ -65,6 +68,10 @@ class Training:
     @property
     def network(self) -> Network:
         return NETWORKS[self.name]
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.model_sampling.sigmas.device
 
     @property
     def done(self) -> float:
@@ -87,11 +94,14 @@ def begin(name: str, minutes: float, start: Path | None = None, seed: int = 0) -
     model = build(NETWORKS[name], seed)
     if start is not None:
         model.load_model_weights(read(start, model), PREFIX)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cuda.matmul.allow_tf32 = True
+    model.to(device)
     weights = model.diffusion_model.train().requires_grad_(True).state_dict()
     optimizer = torch.optim.AdamW(model.diffusion_model.parameters(), LEARNING_RATE, weight_decay=1e-3, fused=True)
     average = {key: weight.detach().clone() for key, weight in weights.items()}
-    return Training(name, minutes, 0.0, 0, model, average, optimizer, torch.Generator().manual_seed(seed))
+    generator = torch.Generator(device).manual_seed(seed)
+    return Training(name, minutes, 0.0, 0, start is not None, model, average, optimizer, generator)
 
 
 def train(run: Training, state: Path, until: float = 1.0, clock=time.monotonic, early: Path | None = None) -> None:
@@ -102,10 +112,10 @@ def train(run: Training, state: Path, until: float = 1.0, clock=time.monotonic, 
         state: file that holds the run every minute and in the end.
         until: share of the run to stop at.
         clock: gives the seconds since some moment.
-        early: file for the averaged weights after EARLY of the run, None for none.
+        early: file for the averaged weights after EARLY of the run, None for none; a run that began with weights writes none.
     """
     mixture = run.network.data.mixture()
-    data = to_latent(mixture.means, run.network), mixture.labels
+    data = to_latent(mixture.means, run.network).to(run.device), mixture.labels.to(run.device)
     mean, saved, now = math.nan, run.seconds, clock()
     with tqdm(initial=run.seconds, total=60 * run.minutes, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}") as progress:
         while run.done < until:
@@ -116,7 +126,7 @@ def train(run: Training, state: Path, until: float = 1.0, clock=time.monotonic, 
             run.seconds += now - earlier
             progress.update(min(run.seconds, progress.total) - progress.n)
             progress.set_postfix(step=run.step, loss=f"{mean:.4f}", refresh=False)
-            if early is not None and before < EARLY <= run.done:
+            if early is not None and not run.started and before < EARLY <= run.done:
                 save_weights(run, early)
             if run.seconds - saved >= STATE_EVERY:
                 save_state(run, state)
@@ -125,12 +135,14 @@ def train(run: Training, state: Path, until: float = 1.0, clock=time.monotonic, 
 
 
 def _optimize(run: Training, data: tuple[torch.Tensor, torch.Tensor]) -> float:
-    rate = LEARNING_RATE * min(1.0, (run.step + 1) / WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * run.done))
+    rate = STARTED_RATE if run.started else LEARNING_RATE
+    rate *= min(1.0, (run.step + 1) / WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * run.done))
     for group in run.optimizer.param_groups:
         group["lr"] = rate
-    net, batch, generator = run.model.diffusion_model, BATCH.get(run.name, 32), run.generator
-    index = torch.randint(len(data[0]), (batch,), generator=generator)
-    dropped = torch.rand(batch, generator=generator) < DROP_CLASS
+    net, generator, device = run.model.diffusion_model, run.generator, run.device
+    batch = GPU_BATCH if device.type == "cuda" else BATCH.get(run.name, 32)
+    index = torch.randint(len(data[0]), (batch,), generator=generator, device=device)
+    dropped = torch.rand(batch, generator=generator, device=device) < DROP_CLASS
     clean, classes = data[0][index], torch.where(dropped, run.network.no_class, data[1][index])
     value = loss(run.network, run.model, clean, classes, generator)
     run.optimizer.zero_grad(set_to_none=True)
@@ -145,21 +157,22 @@ def _optimize(run: Training, data: tuple[torch.Tensor, torch.Tensor]) -> float:
 
 
 def loss(network: Network, model, clean: torch.Tensor, classes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Mean squared error of the network's output; for eps it is weighted with sigma, between 1 and MOST_WEIGHT.
+    """Mean squared error of the network's output; for eps it is weighted with sigma where sigma is above 1.
 
-    An error of eps is sigma times larger in the picture, and large sigmas decide what the picture shows.
+    An error of eps is sigma times larger in the picture, and large sigmas decide what the picture shows. In bfloat16 eps is
+    rounded by up to 0.4 %, which at DDPM's largest sigma is more than the picture; so a GPU computes in TF32.
 
     Args:
         network: it.
         model: BaseModel of ComfyUI with the network.
         clean: (batch, *network.shape) latents.
         classes: (batch,), one each.
-        generator: for the noise and its levels, on the CPU.
+        generator: for the noise and its levels.
     """
     x, timestep, target, weight = noised(network, model, clean, generator)
     (token, extra), *_ = conditioning(network, classes)
     token, pooled = (None if value is None else value.to(x.device) for value in (token, extra.get("pooled_output")))
-    with torch.autocast(x.device.type, torch.bfloat16):
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cpu"):
         output = model.diffusion_model(x, timestep, context=token, y=pooled)
     return ((output.float() - target).square().mean(dim=(1, 2, 3)) * weight).mean()
 
@@ -167,9 +180,9 @@ def loss(network: Network, model, clean: torch.Tensor, classes: torch.Tensor, ge
 def noised(network: Network, model, clean: torch.Tensor, generator: torch.Generator):
     """Network input, its timestep, the output to learn, and the weight of its error; timesteps are spread evenly."""
     sampling = model.model_sampling
-    noise = torch.randn(clean.shape, generator=generator)
-    u = torch.rand(len(clean), generator=generator)
-    noise, u, clean = (value.to(model.model_sampling.sigmas.device) for value in (noise, u, clean))
+    noise = torch.randn(clean.shape, generator=generator, device=generator.device)
+    u = torch.rand(len(clean), generator=generator, device=generator.device)
+    noise, u, clean = (value.to(sampling.sigmas.device) for value in (noise, u, clean))
     if network.kind == "flow":
         sigma = sampling.sigma(u * sampling.multiplier)
         timestep = sampling.timestep(sigma)
@@ -177,7 +190,7 @@ def noised(network: Network, model, clean: torch.Tensor, generator: torch.Genera
         timestep = (u * len(sampling.sigmas)).long()
         sigma = sampling.sigmas[timestep]
     x = sampling.noise_scaling(sigma[:, None, None, None], noise.clone(), clean)
-    target, weight = (noise - clean, 1.0) if network.kind == "flow" else (noise, sigma.clamp(1.0, MOST_WEIGHT))
+    target, weight = (noise - clean, 1.0) if network.kind == "flow" else (noise, sigma.clamp(min=1.0))
     return sampling.calculate_input(sigma, x), timestep.float(), target, weight
 
 
@@ -185,7 +198,7 @@ def noised(network: Network, model, clean: torch.Tensor, generator: torch.Genera
 def report(run: Training, batch: int = 256) -> str:
     """Loss of the averaged weights with the class known, without it, and with a wrong one."""
     network, mixture = run.network, run.network.data.mixture()
-    model = build(network).to(run.model.model_sampling.sigmas.device)
+    model = build(network).to(run.device)
     model.diffusion_model.load_state_dict(run.average)
     index = torch.randint(len(mixture.means), (batch,), generator=torch.Generator().manual_seed(1))
     clean, labels = to_latent(mixture.means[index], network), mixture.labels[index]
@@ -207,7 +220,7 @@ def save_weights(run: Training, file: Path) -> None:
 
 def save_state(run: Training, file: Path) -> None:
     """Write a run; a run that is stopped meanwhile leaves the file as it was."""
-    content = {name: getattr(run, name) for name in ("name", "minutes", "seconds", "step", "average")}
+    content = {name: getattr(run, name) for name in ("name", "minutes", "seconds", "step", "started", "average")}
     content |= {"generator": run.generator.get_state(), "optimizer": run.optimizer.state_dict()}
     data = io.BytesIO()
     torch.save(content | {"weights": run.model.diffusion_model.state_dict()}, data)
@@ -225,7 +238,7 @@ def load_state(file: Path) -> Training:
     shapes = [{key: value.shape for key, value in weights.items()} for weights in (content["average"], run.average)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"The run in {file} is of another architecture. Start a new one with --again.")
-    run.seconds, run.step = content["seconds"], content["step"]
+    run.seconds, run.step, run.started = content["seconds"], content["step"], content["started"]
     run.generator.set_state(content["generator"])
     run.optimizer.load_state_dict(content["optimizer"])
     run.model.diffusion_model.load_state_dict(content["weights"])
@@ -248,7 +261,7 @@ def add_options(parser) -> None:
 
 def run(options) -> None:
     """Train `options.network` as the command line says."""
-    load()
+    load(cpu=not torch.cuda.is_available())
     name, network = options.network, NETWORKS[options.network]
     state = OUTPUT / f"{network.name}.training.pt"
     output = options.output or OUTPUT / network.file.name

@@ -3,21 +3,47 @@
 import pytest
 import torch
 
-from benchmarks import gpu
-from benchmarks.runner import run
+from benchmarks import gpu, gpu_checks
+from benchmarks.__main__ import run
 
 
-def test_every_sampler_has_a_row(pack, monkeypatch):
-    monkeypatch.setattr(gpu.overhead, "time_per_step", lambda name, shape, device, seconds: 1.0)
-    tables = (gpu.loop_table("cpu"), gpu.time_table("cpu", 0.0))
-    loop, time = ({line.split("|")[1].strip(): line for line in table.splitlines()} for table in tables)
-    for name in gpu.METHODS:
-        assert "| none |" in loop[name] and "NOT" not in loop[name]
-        assert ("independent: all of" in loop[name] and "brownian: all of" in loop[name]) == gpu.METHODS[name].stochastic
-    assert all("| 1.000 | 1.000 |" in time[name] for name in gpu.TIMED)
+def _rows(table):
+    return {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| ")}
+
+
+def test_every_sampler_is_checked_for_waits_and_noise(pack):
+    rows, methods = _rows(gpu_checks.loop_table("cpu")), gpu_checks.host.pack("samplers").METHODS
+    assert {case.name for case in (*gpu_checks.cases(), *gpu_checks.host_cases())} | {"sampler"} == set(rows) >= set(methods)
+    assert not any("failed" in row or "NOT" in row for row in rows.values())
+    for name, method in methods.items():
+        assert "| none |" in rows[name]
+        assert ("independent all of" in rows[name] and "brownian all of" in rows[name]) == method.stochastic
+
+
+def test_latents_that_differ_are_marked(pack, monkeypatch):
+    case, shape = gpu_checks.cases()[0], (1, 4, 8, 8)
+    assert gpu_checks._worst(case, [shape], torch.float32, "cpu") == "0.0e+00"
+    monkeypatch.setattr(gpu_checks, "_curved", lambda x, sigma: 0.5 * x * torch.rand(()))
+    assert gpu_checks._worst(case, [shape], torch.float32, "cpu").startswith("**")
+
+
+def test_a_nan_and_an_interrupt_stop_a_run_at_once(pack):
+    assert "the run stops after 5 calls" in gpu_checks.nan_guard("cpu")
+    assert gpu_checks.interrupt("cpu").endswith("stops after 5.")
+
+
+def test_a_part_that_fails_leaves_its_reason_and_the_others_run(pack, monkeypatch, tmp_path):
+    def fails():
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(gpu, "OUTPUT", tmp_path)
+    monkeypatch.setattr(gpu, "parts", lambda device, quick: {"share": fails, "stops": lambda: "It stops."})
+    report = gpu.report(quick=True)
+    assert report["share"] == "**failed:** RuntimeError: out of memory" and report["stops"] == "It stops."
+    assert report[""] == (tmp_path / "gpu.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so():
     with pytest.raises(SystemExit, match="gpu: there is no GPU that torch can use; --quick"):
-        run("benchmarks", "gpu", quick=False)
+        run("gpu", quick=False)

@@ -1,0 +1,309 @@
+"""Checks of the samplers on a GPU with a model that costs nothing: waits, noise, latents, and what stops a run."""
+
+import sys
+import tempfile
+import time
+import traceback
+import types
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import torch
+
+from . import host_samplers as host
+from . import overhead, pages
+
+HOSTS = ("euler", "dpmpp_2m", "res_multistep", "uni_pc", "dpmpp_2m_sde")
+SHAPES = ((1, 4, 128, 128), (1, 16, 128, 128), (1, 16, 21, 60, 104))
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+ALLOWED = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}  # relative RMS of the difference
+_SMALL, _FEW_STEPS = (4, 4, 32, 32), 8
+
+
+class Case(NamedTuple):
+    """A sampler with what it is run on.
+
+    Attributes:
+        name: in tables.
+        sampler: SAMPLER of ComfyUI.
+        stochastic: whether it draws noise.
+        process: MODEL of a process, with latents of its own; None for a model like Stable Diffusion.
+    """
+
+    name: str
+    sampler: Any
+    stochastic: bool = False
+    process: Any = None
+
+    def run(self, answer: Callable, x: torch.Tensor, steps: int = overhead.STEPS, callback=None) -> torch.Tensor:
+        """Sample x with `answer(x, sigma)` in the model's place."""
+        grid = torch.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), steps + 1) ** 7
+        if self.process is not None:
+            grid = _node("RESGDDIMTimes", self.process, steps, 1.0, 2.0, 0.0)
+        model, options = _Model(answer, self.process), self.sampler.extra_options
+        return self.sampler.sampler_function(model, x, grid.to(x.device), {"seed": 1}, callback, disable=True, **options)
+
+    def start(self, device: str, shape: tuple[int, ...] = _SMALL, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """What the run starts from: the same numbers on every device."""
+        shape, scale = (shape, 14.6) if self.process is None else ((4, 1, 8, 8), 1.0)
+        return (scale * torch.randn(shape, generator=torch.Generator().manual_seed(0))).to(dtype).to(device)
+
+
+class _Model:
+    """A denoiser as samplers of ComfyUI see it; it tells post-CFG functions an unconditional output, as CFG++ needs."""
+
+    def __init__(self, answer: Callable, process: Any = None):
+        guider = types.SimpleNamespace(model_patcher=process) if process else overhead.free_denoiser(answer).inner_model
+        guider.conds = {"negative": [None]}
+        self.inner_model, self._answer = guider, answer
+
+    def __call__(self, x, sigma, model_options=types.MappingProxyType({}), **extra_args):
+        denoised = self._answer(x, sigma)
+        for tell in model_options.get("sampler_post_cfg_function", ()):
+            tell({"denoised": denoised, "uncond_denoised": 0.9 * denoised, "uncond": True})
+        return denoised
+
+
+def cases() -> list[Case]:
+    """Every sampler of the pack: those with a name, and what the nodes make."""
+    import comfy.samplers
+
+    registry, single = host.pack("registry"), {"stages": "3", "c2": 0.4, "c3": 0.75}
+    named = host.pack("samplers").METHODS | registry.ADAPTIVE_SAMPLERS
+    made = [Case(name, comfy.samplers.KSAMPLER(registry.for_host(s)), s.stochastic) for name, s in named.items()]
+    alpha = {"interpolation": "alpha", "data_scale": 6.0, "power": 1.5, "eps_share": 0.33}
+    line = {"interpolation": "lambda", "last_step": "extrapolated"}
+    gddim = {"mode": "deterministic", "degree": 2, "corrector": "PECE"}
+    by_node = [
+        ("RES Multistep, alpha", "RESMultistep", ("4", True, alpha, "low order", "auto"), False),
+        ("RES Multistep, lambda", "RESMultistep", ("3", False, line, "single step", "auto"), False),
+        ("RES Multistep, CFG++", "RESMultistep", ("4", True, alpha, "low order", "auto", True), False),
+        ("RES Single-step, CFG++", "RESSingleStep", (single, "auto", True), False),
+        ("RES Stochastic (churn)", "RESStochasticChurn", ("exp_res", 6.0, 0.0, 999.0, 1.0), True),
+        ("gDDIM, PECE", "RESGDDIM", (gddim,), False),
+    ]
+    for label, node, arguments, stochastic in by_node:
+        made.append(Case(label, _node(node, *arguments), stochastic))
+    ours = {case.name: case.sampler for case in made}
+    for process in ({"process": "CLD", "kind": "R"}, {"process": "blurring", "blur": 20.0}):
+        model = _node("RESDigitsProcessModel", process, 0.1)
+        for name in ("exp_gddim", "exp_gddim_sde", "exp_res_2m"):
+            # the velocity of CLD is drawn too
+            made.append(Case(f"{name} on {process['process']}", ours[name], True, model))
+    return made
+
+
+def _node(name: str, *arguments, outputs: bool = False):
+    """The first output of a node of the pack, or all of them."""
+    import nodes
+
+    result = nodes.NODE_CLASS_MAPPINGS[name].execute(*arguments).result
+    return result if outputs else result[0]
+
+
+def told(part: Callable[..., str], *args) -> str:
+    """What a part of the report says, or why it failed: the other parts are to run."""
+    try:
+        return part(*args)
+    except Exception as error:
+        traceback.print_exc()
+        return f"**failed:** {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def host_cases() -> list[Case]:
+    """Samplers of ComfyUI beside them."""
+    return [Case(name, host.sampler(name)) for name in HOSTS]
+
+
+def pack_module(name: str) -> types.ModuleType:
+    """A module such as "samplers.loop" of the pack as ComfyUI has loaded it."""
+    host.load()
+    return next(module for found, module in sys.modules.items() if found.endswith(f".{name}"))
+
+
+def waits(case: Case, device: str) -> str:
+    """The first wait for the GPU between the first model call and the last update, or "none"."""
+
+    def answer(x, sigma):
+        _sync_debug("error", device)
+        return x * 0.5
+
+    try:
+        # the samplers wait once when the loop is over, to see whether the last latent is finite
+        check = pack_module("samplers.finite").FiniteCheck
+        with patch.object(check, "finish", lambda self: _sync_debug("default", device)):
+            case.run(answer, case.start(device))
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    finally:
+        _sync_debug("default", device)
+    return "none"
+
+
+def _sync_debug(mode: str, device: str) -> None:
+    if device == "cuda":
+        torch.cuda.set_sync_debug_mode(mode)
+
+
+def noises(case: Case, device: str, **options) -> list[torch.Tensor]:
+    """All noises that a run adds, as they are on the device."""
+    import comfy.samplers
+
+    seen, moved = [], pack_module("samplers.noise").moved
+
+    def keep(*args):
+        seen.append(moved(*args))
+        return seen[-1]
+
+    sampler = comfy.samplers.KSAMPLER(case.sampler.sampler_function, {**case.sampler.extra_options, **options})
+    case = case._replace(sampler=sampler)
+    with (
+        patch.object(pack_module("samplers.noise"), "moved", keep),
+        patch.object(pack_module("samplers.brownian"), "moved", keep),
+    ):
+        case.run(lambda x, sigma: x * 0.5, case.start(device))
+    return seen
+
+
+def loop_table(device: str) -> str:
+    """Markdown: what waits for the GPU, and whether noises are those of the CPU."""
+    rows = []
+    for case in (*cases(), *host_cases()):
+        kinds = ("independent", "brownian") if "noise" in _options_of(case) else ("",)
+        compared = [told(_compared, case, device, kind) for kind in kinds if case.stochastic]
+        rows.append([case.name, told(waits, case, device), ", ".join(compared)])
+    return pages.table(["sampler", "waits in the loop", "noises equal to the CPU's"], rows, 3)
+
+
+def _compared(case: Case, device: str, kind: str) -> str:
+    """Whether the noises of a run on the GPU are those of the CPU, bit for bit."""
+    there, here = (noises(case, where, **({"noise": kind} if kind else {})) for where in (device, "cpu"))
+    same = len(here) == len(there) > 0 and all(torch.equal(a.cpu(), b) for a, b in zip(there, here))
+    return f"{kind} {'all' if same else '**NOT**'} of {len(here)}".strip()
+
+
+def _options_of(case: Case) -> tuple[str, ...]:
+    """Names of the options that the function behind a sampler of the pack takes; none on a process."""
+    function = getattr(case.sampler.sampler_function, "__wrapped__", None)
+    return () if function is None or case.process is not None else tuple(function.__kwdefaults__ or {})
+
+
+def latents_table(device: str, shapes=SHAPES) -> str:
+    """Markdown: how far latents of the GPU are from the CPU's, by dtype; the largest over the shapes."""
+    rows = []
+    for case in cases():
+        few = case.process is not None  # a process has one shape and float32
+        texts = [told(_worst, case, shapes[:1] if few else shapes, dtype, device) for dtype in DTYPES[: 1 if few else None]]
+        rows.append([case.name, *texts, *["-"] * (len(DTYPES) - len(texts))])
+    return pages.table(["sampler", *(str(dtype).removeprefix("torch.") for dtype in DTYPES)], rows)
+
+
+def _worst(case: Case, shapes, dtype: torch.dtype, device: str) -> str:
+    worst = max(_distance(case, shape, dtype, device) for shape in shapes)
+    return f"{worst:.1e}" if worst <= ALLOWED[dtype] else f"**{worst:.1e}**"
+
+
+def _distance(case: Case, shape: tuple[int, ...], dtype: torch.dtype, device: str) -> float:
+    there, here = (case.run(_curved, case.start(where, shape, dtype), _FEW_STEPS).cpu().float() for where in (device, "cpu"))
+    return float((there - here).norm() / here.norm())
+
+
+def _curved(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """A denoiser without a closed solution, of operations that hardly differ between devices."""
+    sigma = sigma.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+    return x / (1.0 + sigma * sigma) + 0.5 * torch.tanh(x / (1.0 + sigma))
+
+
+def nan_guard(device: str) -> str:
+    """What happens when the fifth model call answers with NaN."""
+    case, calls = _exp_res(), 0
+
+    def answer(x, sigma):
+        nonlocal calls
+        calls += 1
+        return x * (float("nan") if calls == 5 else 0.5)
+
+    try:
+        case.run(answer, case.start(device, SHAPES[0]))
+    except FloatingPointError as error:
+        return (
+            f"The fifth of 20 model calls answers with NaN: the run stops after {calls} calls with «{str(error).split('. ')[0]}»."
+        )
+    return "**The fifth of 20 model calls answers with NaN, and the run does not stop.**"
+
+
+def interrupt(device: str) -> str:
+    """How many more model calls are made after a prompt was interrupted."""
+    import comfy.model_management
+
+    case, calls = _exp_res(), 0
+
+    def answer(x, sigma):
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            comfy.model_management.interrupt_current_processing(True)
+        return x * 0.5
+
+    try:
+        case.run(answer, case.start(device))
+    except comfy.model_management.InterruptProcessingException:
+        return f"A prompt that is interrupted during the fifth of 20 model calls stops after {calls}."
+    finally:
+        comfy.model_management.interrupt_current_processing(False)
+    return "**A prompt that is interrupted does not stop.**"
+
+
+def _exp_res() -> Case:
+    return next(case for case in cases() if case.name == "exp_res")
+
+
+def lab(device: str, quick: bool) -> str:
+    """What *RES Lab: Measure* and *RES Lab: Trace* say of the emoji, whose exact denoiser runs on the GPU."""
+    import comfy.model_management
+    import folder_paths
+    from comfy_extras.nodes_custom_sampler import CFGGuider
+
+    batch, names = 2 if quick else 16, "exp_res, dpmpp_2m, euler, res_multistep, uni_pc, exp_res_2m"
+    model = _node("RESToyModel", "emoji", {"kind": "flow", "shift": 3.0}, 0.1)
+    conditions = [_node("RESToyCondition", {"data": "emoji", "class": name}) for name in ("animals", "any")]
+    guider = CFGGuider.execute(model, *conditions, 3.0).result[0]
+    latent = _node("RESToyLatent", "emoji", batch)
+    inputs = ("exp_res, euler", "simple", "4, 6") if quick else (names, "simple", "6, 8, 10, 15, 20")
+    before = folder_paths.output_directory, folder_paths.user_directory
+    with tempfile.TemporaryDirectory() as folder:
+        folder_paths.output_directory = folder_paths.user_directory = folder
+        try:
+            started = time.perf_counter()
+            sampler, sigmas, *_, verdict = _node("RESLabMeasure", guider, latent, 1, *inputs, outputs=True)
+            seconds = time.perf_counter() - started
+            _node("RESLabTrace", guider, latent, 1, sampler, sigmas, "res_lab/trace")
+        finally:
+            folder_paths.output_directory, folder_paths.user_directory = before
+    assert comfy.model_management.get_torch_device().type == device
+    return (
+        f"*RES Lab: Measure* on {batch} emoji, {inputs[0].count(',') + 1} samplers at budgets {inputs[2]}, took {seconds:.1f} s; "
+        f"it says «{verdict}» *RES Lab: Trace* then ran once."
+    )
+
+
+def graph(device: str) -> str:
+    """Whether a CUDA graph can hold a whole run of exp_res, and what it gives."""
+    if device != "cuda":
+        return "CUDA graphs need a GPU."
+    case = _exp_res()
+    x = case.start(device, SHAPES[1])
+    run = partial(case.run, lambda x, sigma: x * 0.5, x)
+    expected, captured = run(), torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    try:
+        with torch.cuda.graph(captured):
+            result = run()
+    except Exception as error:
+        return f"A whole run of `exp_res` cannot be captured in a CUDA graph: «{str(error).splitlines()[0]}»."
+    captured.replay()
+    torch.cuda.synchronize()
+    repeats = "repeats" if torch.equal(result, expected) else "**changes**"
+    return f"A whole run of `exp_res` can be captured in a CUDA graph; replayed, it {repeats} the latent."
