@@ -40,8 +40,8 @@ _TEXTS = {
     "share": (
         "Share of a whole step",
         "ComfyUI's own classes of SDXL (2.6 billion weights, CFG 5, 20 steps) and of Flux (12 billion, 10 steps) with random "
-        "weights in bfloat16, at 1024x1024 pixels, through ComfyUI's sampling. The share is the time on the GPU between the end of "
-        "a model call and the start of the next one; the faster of two runs. A step of `exp_res_3s` is three model calls.",
+        "weights in bfloat16, at 1024x1024 pixels, through ComfyUI's sampling. The share is the time on the GPU between the "
+        "end of a model call and the start of the next one; the faster of two runs. A step of `exp_res_3s` is three model calls.",
     ),
     "stops": ("Stopping", ""),
     "lab": ("Lab", ""),
