@@ -75,8 +75,8 @@ def javascript(text: str) -> Iterator[tuple[int, str]]:
 
 
 def markdown(text: str) -> Iterator[tuple[int, str]]:
-    """(1, the page without its code)."""
-    yield 1, re.sub(r"^```.*?^```$", lambda m: "\n" * m[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL)
+    """(1, the page without its code and without quotations)."""
+    yield 1, re.sub(r"^```.*?^```$|^>.*$", lambda m: "\n" * m[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL)
 
 
 def strings(text: str) -> Iterator[tuple[int, str]]:

@@ -123,32 +123,32 @@ def _runnable(editor, kind="flow"):
 def test_the_range_of_the_model_after_a_run(editor):
     model, schedule = _runnable(editor)
     picture = Picture(editor)
-    picture.wait_for("the model wired: flow, shift 3, by Toy Model")
+    picture.wait_for("connected model: flow, shift 3, from Toy Model")
     select = picture.root.locator("select").nth(0)
     assert "from the graph" in select.locator("option").nth(0).inner_text()
     editor.run()
-    picture.wait_for("the model wired: sigma 0.003 to 1")
-    assert "of the model wired" in select.locator("option").nth(0).inner_text()
+    picture.wait_for("connected model: sigma 0.003 to 1")
+    assert "the connected model" in select.locator("option").nth(0).inner_text()
     editor.open(editor.saved())
     picture = Picture(editor)
-    picture.wait_for("the model wired: sigma 0.003 to 1")
+    picture.wait_for("connected model: sigma 0.003 to 1")
     other = editor.add("RESToyModel", 40, 400)
     editor.wire(other, 0, schedule, "model")
-    picture.wait_for("the model wired: eps, by Toy Model")
+    picture.wait_for("connected model: eps, from Toy Model")
 
 
 def test_no_model_wired(editor):
     """The picture says so and follows the kind chosen in the node, which then runs without one."""
     schedule = editor.add("RESLogSNRSchedule", 400, 60, spacing="beta")
     picture = Picture(editor)
-    picture.wait_for("no model wired: drawn for SD 1.5, SDXL")
-    assert "no model wired" in picture.root.locator("select").nth(0).locator("option").nth(0).inner_text()
+    picture.wait_for("no model connected: drawn for SD 1.5, SDXL")
+    assert "no model connected" in picture.root.locator("select").nth(0).locator("option").nth(0).inner_text()
     picture.changes(lambda: editor.write(schedule, "without_model", "flow"))
-    picture.wait_for("no model wired: flow, as chosen in without_model")
+    picture.wait_for("no model connected: flow, as chosen in without_model")
     picture.changes(lambda: editor.write(schedule, "without_model.shift", 8.0))
     plot = editor.add("RESSigmasPlot", 820, 60, {"sigmas": (schedule, 0)})
     assert editor.run()[plot]["images"]
-    picture.wait_for("no model wired: flow")
+    picture.wait_for("no model connected: flow")
 
 
 def test_what_the_graph_tells_of_the_model(editor):
@@ -157,12 +157,12 @@ def test_what_the_graph_tells_of_the_model(editor):
     sampling = editor.add("ModelSamplingSD3", 40, 260, {"model": (loader, 0)}, shift=8.0)
     schedule = editor.add("RESLogSNRSchedule", 400, 60, {"model": (loader, 0)})
     picture = Picture(editor)
-    picture.wait_for("the model wired is known after a run; typical: SD 1.5")
+    picture.wait_for("the connected model is known after a run; typical: SD 1.5")
     code = "(id) => { app.graph.getNodeById(+id).widgets.find((w) => w.name === 'unet_name').value = 'flux1-dev.safetensors'; }"
     picture.changes(lambda: editor.js(code, loader))
-    picture.wait_for("the model wired: flow, shift 3, by flux1-dev.safetensors")
+    picture.wait_for("connected model: flow, shift 3, from flux1-dev.safetensors")
     editor.wire(sampling, 0, schedule, "model")
-    picture.wait_for("the model wired: flow, shift 8, by ModelSamplingSD3")
+    picture.wait_for("connected model: flow, shift 8, from ModelSamplingSD3")
     editor.errors[:] = [error for error in editor.errors if "flux1-dev" not in error]
 
 
@@ -171,13 +171,13 @@ def test_a_linked_input_shows_what_it_was_in_the_last_run(editor):
     number = editor.add("PrimitiveInt", 40, 400, value=13)
     editor.wire(number, 0, schedule, "steps")
     picture = Picture(editor)
-    picture.wait_for("steps is wired: not known before a run")
+    picture.wait_for("steps is connected: unknown before a run")
     editor.run()
     picture.wait_for("13 steps")
-    picture.wait_for("steps: as in the last run")
+    picture.wait_for("steps: value of the last run")
     other = editor.add("PrimitiveInt", 40, 600, value=9)
     editor.wire(other, 0, schedule, "steps")
-    picture.wait_for("not known before a run")
+    picture.wait_for("unknown before a run")
 
 
 def test_errors_are_said_in_the_node(editor):
