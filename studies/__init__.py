@@ -1,6 +1,7 @@
-"""Studies that were made once, with the pages that they wrote; `python -m studies` lists and runs them.
+"""Studies that were made once; `python -m studies` lists and runs them.
 
-A study is a module as `benchmarks` describes it, named in NAMES. Its page is made again only where what it measured has changed.
+A study is a module as `benchmarks` describes it, named in NAMES. The code of the larger ones is frozen: it is in the history of
+this repository, at the commit that made their pages, and `frozen` runs it from there.
 """
 
 NAMES = {

@@ -14,7 +14,7 @@ from samplers.lab.steps import most_steps
 from samplers.lab.store import Store
 
 from .. import host_samplers, pages
-from .code import code_digest
+from . import exact_worlds
 from .world_cases import CALLS, Case
 
 MOST = 9.0  # errors beyond it, and those of runs that ended in NaN, count as this
@@ -73,6 +73,14 @@ def steps_for(name: str, kind: str, calls: int) -> int:
 @lru_cache(maxsize=1)
 def _trial_cases() -> list[Case]:
     return [Case("", "", kind, 1.0, 1, lambda: None) for kind in ("eps", "ddpm", "flow")]
+
+
+@cache
+def behaviour(name: str) -> str:
+    """Digest of what a sampler does: its results on a small model of every kind, on short and long grids."""
+    probes = [Case("", "", kind, 1.0, 2, exact_worlds.ring) for kind in ("eps", "flow")]
+    runs = ((case, case.grid(scheduler, steps)) for case in probes for scheduler in case.grids[:4] for steps in (2, 5, 12, 30))
+    return fingerprint(*(sampled(name, case, sigmas)[0] for case, sigmas in runs))
 
 
 class Bench:
@@ -166,7 +174,7 @@ class Bench:
         key = fingerprint(self.measured, __version__, torch.__version__, case.key, grids)
         ours = [name for name in names if name in host_samplers.pack("samplers").METHODS]
         return {key: [name for name in names if name in self.theirs]} | {
-            fingerprint(key, code_digest(name)): [name] for name in ours if name not in self.theirs
+            fingerprint(key, behaviour(name)): [name] for name in ours if name not in self.theirs
         }
 
     def _facts(self, key: str) -> dict[str, dict]:

@@ -1,0 +1,36 @@
+"""Frozen studies run the code of their commit and report what it reported."""
+
+import subprocess
+
+import pytest
+
+from studies import cut, frozen, paper
+
+NEEDS_COMMIT = pytest.mark.skipif(bool(frozen.unavailable()), reason=frozen.unavailable())
+
+
+@NEEDS_COMMIT
+def test_the_code_is_that_of_the_commit(tmp_path, monkeypatch):
+    """A benchmark of the commit that is quick to run, beside the page's note on where its code is."""
+    monkeypatch.setattr(frozen, "OUTPUT", tmp_path)
+    report = frozen.report("cut", quick=True)
+    assert report.keys() == {""} and report[""].count("\n") == len(cut.SAMPLERS) + 1
+    [tree] = tmp_path.iterdir()
+    assert (tree / "benchmarks" / "paper_claims.py").is_file() and tree.name == f"frozen-{frozen.COMMIT[:9]}"
+
+
+@NEEDS_COMMIT
+@pytest.mark.long
+def test_a_page_says_which_code_made_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(frozen, "OUTPUT", tmp_path)
+    text = paper.report(quick=True)[""]
+    assert f"python -m studies paper`, which runs the code of commit {frozen.COMMIT[:9]}." in text
+    assert (tmp_path / "results_orders.png").stat().st_size > 5_000
+
+
+def test_a_clone_without_the_commit_says_what_to_do(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    monkeypatch.setattr(frozen, "ROOT", tmp_path)
+    monkeypatch.setattr(frozen, "OUTPUT", tmp_path)
+    with pytest.raises(SystemExit, match="which this clone does not have; run git fetch --unshallow"):
+        frozen.report("paper", quick=True)
