@@ -79,7 +79,7 @@ def _trial_cases() -> list[Case]:
 def behaviour(name: str) -> str:
     """Digest of what a sampler does: its results on a small model of every kind, on short and long grids."""
     probes = [Case("", "", kind, 1.0, 2, exact_worlds.ring) for kind in ("eps", "flow")]
-    runs = ((case, case.grid(scheduler, steps)) for case in probes for scheduler in case.grids[:4] for steps in (2, 5, 12, 30))
+    runs = ((case, case.grid(scheduler, steps)) for case in probes for scheduler in case.grids[::4] for steps in (2, 6, 20))
     return fingerprint(*(sampled(name, case, sigmas)[0] for case, sigmas in runs))
 
 

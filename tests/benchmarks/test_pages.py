@@ -59,7 +59,9 @@ def test_numbers_in_sentences_are_those_of_the_pages(page, sentence, source, row
 def test_every_module_with_a_report_is_a_benchmark():
     for package in runner.PACKAGES:
         files = [file for pattern in ("*.py", "*/__init__.py") for file in (ROOT / package).glob(pattern)]
-        reporting = [file for file in files if re.search(r"^(def report\(|report = )", file.read_text(encoding="utf-8"), re.MULTILINE)]
+        reporting = [
+            file for file in files if re.search(r"^(def report\(|report = )", file.read_text(encoding="utf-8"), re.MULTILINE)
+        ]
         reporting = [file for file in reporting if file.stem != "frozen"]
         modules = {file.parent.name if file.stem == "__init__" else file.stem for file in reporting}
         assert modules == set(runner.names_of(package).values())

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
-from benchmarks import host_samplers
 from benchmarks.worlds import bench, exact_worlds, network
 from benchmarks.worlds.bench import Bench, sampled, steps_for
 from benchmarks.worlds.world_cases import CALLS, LTX, SCHEDULERS, Case, cases, distilled_cases, exact_cases, image_cases
@@ -221,7 +220,6 @@ def test_a_sampler_is_measured_again_when_it_behaves_differently(pack, monkeypat
     real = bench.sampled
     monkeypatch.setattr(bench, "sampled", lambda *args: (real(*args)[0] * (1.0 + 1e-6), 0))
     assert bench.behaviour.__wrapped__("exp_res_2m") != digests["exp_res_2m"]
-
 
 
 def test_missing_weights_and_unknown_words_are_named(pack, monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from conftest import ROOT
 
 from studies import cut, frozen, paper
 
@@ -10,6 +11,15 @@ NEEDS_COMMIT = pytest.mark.skipif(bool(frozen.unavailable()), reason=frozen.unav
 
 
 @NEEDS_COMMIT
+@pytest.mark.parametrize("name", ["paper", "gddim", "choices"])
+def test_the_commit_has_the_study(name):
+    subprocess.run(
+        ["git", "-c", "safe.directory=*", "cat-file", "-e", f"{frozen.COMMIT}:benchmarks/{name}.py"], cwd=ROOT, check=True
+    )
+
+
+@NEEDS_COMMIT
+@pytest.mark.long
 def test_the_code_is_that_of_the_commit(tmp_path, monkeypatch):
     """A benchmark of the commit that is quick to run, beside the page's note on where its code is."""
     monkeypatch.setattr(frozen, "OUTPUT", tmp_path)
