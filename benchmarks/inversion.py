@@ -1,12 +1,12 @@
-"""Round trips between noise and image: what is lost on the way there and back, by every deterministic sampler of fixed steps.
+"""Round trips between noise and image: what each deterministic sampler with fixed steps loses on the way there and back.
 
-On the digits, as eps and flow models, without guidance and with CFG 3, at 20 calls each way. The way up is a rising grid: the
-logsnr_uniform one flipped, from sigma 0.0001 as Flip Sigmas gives it, or from a third of the smallest sigma as the direction
-"invert" of RES LogSNR Schedule gives it. Flow grids end at sigma 0.999. Numbers are medians over the items of
-the relative distance between what was put in and what came back:
+The digits are sampled as eps and flow models, with CFG 1 and CFG 3, at 20 calls each way. The way from the image to the noise
+is a rising grid. It is the grid logsnr_uniform in reverse, and it starts at sigma 0.0001 as Flip Sigmas gives it, or at a third
+of the smallest sigma as the direction "invert" of RES LogSNR Schedule gives it. Flow grids end at sigma 0.999. The numbers are
+medians over the items of the relative distance between the input and what came back:
 
-noise    noise -> image -> noise, from the noise that the host samples from
-image    image -> noise -> image, from digits of the data, in their class where there is guidance
+noise    noise -> image -> noise, from the noise that ComfyUI samples from
+image    image -> noise -> image, from digits of the data; with guidance, in their own class
 """
 
 import torch
@@ -100,6 +100,6 @@ def report(quick: bool = False) -> pages.Report:
     calls, batch = (6, 2) if quick else (20, 40)
     names = [*OURS, *host_samplers.DETERMINISTIC]
     parts = {start: table(start, names, batch, calls) for start in STARTS}
-    head = "The way up from the sigma of {!r}, {} calls each way:\n\n{}"
+    head = "Rising grid from the sigma of {!r}, {} calls each way:\n\n{}"
     tables = (head.format(STARTS[start], calls, text) for start, text in parts.items())
     return {"": pages.page("benchmarks inversion", "What a round trip loses", *pages.paragraphs(__doc__), *tables), **parts}

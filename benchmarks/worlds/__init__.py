@@ -1,24 +1,28 @@
 """Samplers where users sample: photographs, latents, networks, image to image, distilled models; every grid, 4 to 30 calls.
 
-A row is a case, a scheduler and a number of model calls. Every sampler starts from the same noise; one that cannot use the
-calls exactly takes the most steps that fit. The error is the median relative distance to the converged solution. Each row's
-error is divided by that of the best of ComfyUI's deterministic samplers *in that row*, a different one from row to row (below 1
-the row is won), and by Euler's. ComfyUI's SDE samplers take part with their noise switched off. Errors above 9, and
-runs that end in NaN, count as 9. The seeds differ from those that settings were chosen on.
+A row is one case, one scheduler and one number of model calls. Every sampler starts from the same noise. A sampler that cannot
+use exactly this number of calls takes the most steps that fit. The error is the median relative distance to the converged
+solution. Each row's error is divided by the error of the best of ComfyUI's deterministic samplers *in that row* and by Euler's
+error. The best sampler differs from row to row; below 1 the row is won. ComfyUI's SDE samplers take part with their noise
+switched off. Errors above 9, and runs that end in NaN, count as 9. These seeds were not used for choosing any setting.
 
-*photo*: fifteen Gaussians with full covariances, fitted to 12x12 patches of photographs. *latent*: the spectrum of FLUX.2
-latents of photographs, 64x64 and 128x128. *digits* and *ring*: isotropic mixtures. These four have a formula for a denoiser, so
-every error is the sampler's. *emoji_*: small networks that were trained here (eps on Stable Diffusion's sigmas, eps on DDPM's
-linear betas, an early checkpoint of that, flow). *image to image*: part of the schedule, from data of one class, with the
-prompt of that class or of another one. *distilled*: models for which Euler is exact on the grid that they were made for, in 4 or
-8 steps, LTX's grid among them, and a model whose every answer is a picture; there an error below half a percent counts as half
-a percent, because nobody sees it.
+- *photo*: fifteen Gaussians with full covariances, fitted to 12x12 patches of photographs.
+- *latent*: Gaussians with the spectrum of FLUX.2 latents of photographs, 64x64 and 128x128.
+- *digits* and *ring*: isotropic mixtures. Like *photo* and *latent* they have a formula for the denoiser, so every error is the
+  sampler's.
+- *emoji_*: small networks, trained in this repository: eps on Stable Diffusion's sigmas, eps on DDPM's linear betas, an early
+  checkpoint of the latter, and flow.
+- *image to image*: a part of the schedule, from data of one class, with the prompt of that class or of another class.
+- *distilled*: models for which Euler is exact on the grid that they were made for, in 4 or 8 steps (one of them on LTX's grid),
+  and a model whose every output is a final image. There an error below half a percent counts as half a percent, because nobody
+  sees it.
 
-Ring is measured on every pair of a scheduler and a number of calls; photo and digits on half of the pairs, latent on a quarter,
-networks on an eighth, image to image on a fourteenth: those whose places in the lists of both and the number of the case have a
-sum that 2, 4, 8 or 14 divides. So the cases of a world share the pairs among them: every world but distilled meets every
-scheduler of its kind of model and every number of calls, and every scheduler meets every number of calls. One more sampler takes
-87 seconds of one core's time (measured for `exp_res`, solutions known).
+*Ring* is measured on every pair of a scheduler and a number of calls. The other worlds are measured on a part of the pairs:
+*photo* and *digits* on half, *latent* on a quarter, the networks on an eighth and *image to image* on a fourteenth. A pair is
+taken if the sum of its two positions and of the case's number is divisible by 2, 4, 8 or 14. The cases of a world thus share
+the pairs: every world except *distilled* meets every scheduler of its kind of model and every number of calls, and every
+scheduler meets every number of calls. One more sampler takes 87 seconds on one core (measured for `exp_res`, with the solutions
+known).
 """
 
 import time
@@ -77,7 +81,8 @@ def _missed(bench: Bench) -> list[str]:
     cells = [[name, f"{missed:.4f}"] for name, missed in sorted(bench.missed.items(), key=lambda item: -item[1])]
     text = (
         f"The solutions of {len(cells)} cases missed their tolerance of half a percent in some rows: doubling the steps still "
-        f"moved them by as much as below. In such a row errors smaller than {LEAST:g} times that count as this much."
+        f"moved the solutions by the amounts below. In such a row, errors smaller than {LEAST:g} times this amount count as "
+        f"{LEAST:g} times this amount."
     )
     return ["## Solutions that are not exact", text, pages.table(["case", "moved by"], cells)]
 

@@ -1,9 +1,9 @@
 """SDE samplers in the same worlds, as distributions: how far many samples are from as many draws of the data.
 
-An SDE has no single solution to compare with, but it should draw from the data. The distance is the sliced Wasserstein distance
-of samples and draws, relative to the spread of the data along the same directions, in quadratic mean over 128 directions. Two
-sets of draws have a distance too, which no sampler can be expected to fall below: the line *draws of the data*. All of these
-worlds have a formula for a denoiser and no guidance.
+An SDE has no single solution to compare with, but its samples should follow the distribution of the data. The table gives the
+sliced Wasserstein distance between samples and draws of the data, relative to the spread of the data along the same directions,
+as the quadratic mean over 128 directions. Two sets of draws also have a distance, and no sampler can be expected to be below
+it: this is the row *draws of the data*. All of these worlds have a formula for the denoiser and no guidance.
 """
 
 import math
