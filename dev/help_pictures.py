@@ -23,8 +23,7 @@ from samplers.lab.trace import Trace
 from samplers.model_kinds import stable_diffusion
 from samplers.processes.blurring import Blurring
 from samplers.processes.cld import CLD
-from samplers.processes.gddim_planner import gddim_on
-from samplers.processes.res_planner import res_on
+from samplers.processes.process_planner import gddim_on, res_on
 from samplers.res import METHODS, sample_res_multistep
 from samplers.reshaping import blend, resample, split
 from samplers.schedules import logsnr_grid

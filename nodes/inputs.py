@@ -18,9 +18,9 @@ def number(name: str, default: float, low: float, high: float, step: float, tool
     return io.Float.Input(name, default=default, min=low, max=high, step=step, round=False, tooltip=tooltip, **more)
 
 
-def steps_input(tooltip: str) -> io.Int.Input:
+def steps_input(tooltip: str, most: int = 10000) -> io.Int.Input:
     """Steps of SIGMAS to build."""
-    return io.Int.Input("steps", default=20, min=1, max=10000, tooltip=tooltip)
+    return io.Int.Input("steps", default=20, min=1, max=most, tooltip=tooltip)
 
 
 def denoise_input() -> io.Float.Input:

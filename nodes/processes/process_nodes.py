@@ -19,6 +19,7 @@ from .process_model import ProcessSampling, check_unpatched, mixture_process_mod
 _CATEGORY = "RES/gDDIM"
 _FOLDER = "diffusion_models"
 _EMBEDDED = "digits (embedded)"
+MOST_STEPS = 2000
 
 
 def process_sampling_of(model) -> ProcessSampling:
@@ -43,6 +44,10 @@ class RESGDDIMTimes(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         power = "2 is the paper's grid. Larger: more of the steps near the image. 1: uniform in t."
+        steps = (
+            f"Number of steps, at most {MOST_STEPS}: more change nothing that can be seen. Each step makes one model call, or "
+            "two with the corrector PECE."
+        )
         t_min = "The last time above 0. 0 is the process's own: 0.001 for CLD, 0.00001 for blurring diffusion."
         return io.Schema(
             node_id="RESGDDIMTimes",
@@ -52,7 +57,7 @@ class RESGDDIMTimes(io.ComfyNode):
             search_aliases=["res", "gddim", "cld", "blurring", "scheduler", "sigmas"],
             inputs=[
                 io.Model.Input("model", tooltip="A model of CLD or blurring diffusion."),
-                steps_input("Steps, each one model call, or two with corrector PECE."),
+                steps_input(steps, MOST_STEPS),
                 denoise_input(),
                 number("power", 2.0, 0.1, 20.0, 0.1, power, advanced=True),
                 number("t_min", 0.0, 0.0, 0.5, 0.0001, t_min, advanced=True),

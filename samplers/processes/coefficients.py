@@ -1,26 +1,16 @@
-"""What one gDDIM step is made of, as matrices in float64 (arXiv 2206.05564, eq. 19 to 22 and 45 to 47).
-
-A deterministic step from s to t with the polynomial through values of eps at some nodes is
-
-    u_t = Psi(t, s) u_s + sum_j C_j eps_j,    C_j = int_s^t Psi(t, tau) 1/2 G G^T K^-T l_j dtau
-
-and a stochastic one
-
-    u_t = Psi(t, s) u_s + (Psihat - Psi) K_s eps_s + P^(1/2) n,    P = Sigma_t - Psihat Sigma_s Psihat^T
-"""
+"""Integrals over steps of a linear diffusion, as matrices in float64 (arXiv 2206.05564, eq. 19 to 22 and 45 to 47)."""
 
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..interpolation import apart, lagrange
+from ..interpolation import lagrange
 from .linear_sde import LinearSDE, transposed
 
 # In log(tau + 1e-4), in which R and its inverse are smooth down to t = 0, in pieces no longer than 1.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _LOG_SHIFT, _PIECE = 1e-4, 1.0
-_APART = 0.2
 _TOGETHER = 2**16  # numbers of matrices that are computed at once
 
 
@@ -108,14 +98,6 @@ def step_weights(along: AlongSteps, nodes: Sequence[float], s: float, t: float) 
             for j in range(len(nodes))
         ]
     return [_sum(weights * lagrange(nodes, j, tau), parts) for j in range(len(nodes))]
-
-
-def usable(nodes: Sequence[tuple[int, float]], s: float, t: float, count: int) -> list[tuple[int, float]]:
-    """The first `count` of (model call, time) that are not too near to each other for a step from s to t.
-
-    Weights grow as nodes close up; nearer than a fifth of the step, in sqrt(t), older nodes are taken instead.
-    """
-    return apart(nodes, lambda node: math.sqrt(node[1]), _APART * abs(math.sqrt(s) - math.sqrt(t)), count)
 
 
 def last_weight(sde: LinearSDE, s: float, kind: str = "R") -> np.ndarray:

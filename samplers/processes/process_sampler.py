@@ -10,10 +10,9 @@ from ..loop import run
 from ..noise import default_noise_sampler
 from ..plan import MAX_STRENGTH, Plan
 from ..signature import Callback, Denoiser, ExtraArgs, NoiseSampler, Sigmas
-from .gddim_planner import gddim_on
 from .linear_sde import LinearSDE
 from .operators import on
-from .res_planner import res_on
+from .process_planner import gddim_on, res_on
 
 
 def run_on(

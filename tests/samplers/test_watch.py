@@ -7,9 +7,8 @@ from samplers.gddim_rule import gddim_plan
 from samplers.multistep import multistep_plan
 from samplers.processes.blurring import Blurring
 from samplers.processes.cld import CLD
-from samplers.processes.gddim_planner import gddim_on
+from samplers.processes.process_planner import METHODS, gddim_on, res_on
 from samplers.processes.process_times import time_grid
-from samplers.processes.res_planner import METHODS, res_on
 from samplers.res import SOLVERS
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.tableaus import res_3s
@@ -39,9 +38,9 @@ _PLANNERS = dict(_planners())
 @pytest.fixture(autouse=True)
 def nothing_is_kept():
     from samplers import multistep
-    from samplers.processes import gddim_planner, res_planner
+    from samplers.processes import process_planner
 
-    for kept in (multistep._choice_plan, gddim_planner._planned, res_planner._planned):
+    for kept in (multistep._choice_plan, process_planner._planned):
         kept.cache_clear()
 
 

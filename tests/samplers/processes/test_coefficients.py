@@ -9,8 +9,8 @@ from process_examples import PROCESSES
 
 from samplers.interpolation import lagrange
 from samplers.processes.coefficients import along_steps, contraction, lagrange_slope, noise_factor, step_weights
-from samplers.processes.gddim_planner import _planned, gddim_on
 from samplers.processes.linear_sde import transposed
+from samplers.processes.process_planner import _planned, gddim_on
 
 NODES = [0.5, 0.62, 0.71, 0.9]
 STEPS = [(0.5, 0.4), (0.05, 0.02), (1e-2, 1e-3)]

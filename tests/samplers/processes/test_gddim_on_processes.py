@@ -13,10 +13,11 @@ from embedded.process_mixture import ProcessMixture
 from samplers.gddim_rule import CORRECTORS, gddim_plan
 from samplers.loop import run
 from samplers.processes.coefficients import along_steps, step_weights
-from samplers.processes.gddim_planner import gddim_on, time_map_of
 from samplers.processes.linear_sde import transposed
 from samplers.processes.operators import MatrixStage
+from samplers.processes.process_planner import gddim_on
 from samplers.processes.process_sampler import sample_gddim
+from samplers.processes.process_times import time_map_of
 
 DEGREES = range(4)
 

@@ -15,10 +15,10 @@ from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.processes.blurring import Blurring
 from samplers.processes.cld import CLD
-from samplers.processes.gddim_planner import gddim_on, time_map_of
+from samplers.processes.process_forms import InData
+from samplers.processes.process_planner import METHODS, gddim_on, res_on
 from samplers.processes.process_sampler import run_on
-from samplers.processes.process_times import time_grid
-from samplers.processes.res_planner import METHODS, DataWeights, res_on
+from samplers.processes.process_times import time_grid, time_map_of
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s, res_3s
 
@@ -134,8 +134,8 @@ def test_weights_sum_to_what_a_constant_d_needs(name, s, t):
     """Psi(t, 0) - R_t R_s^-1 Psi(s, 0), for steps of any length."""
     sde = PROCESSES[name]
     expected = sde.transition(t, 0.0) - sde.root(t) @ np.linalg.solve(sde.root(s), sde.transition(s, 0.0))
-    nodes = [s, 1.0 if name == "CLD" else sde.t_max]
-    found = sum(DataWeights(sde, "R", [(s, t)], nodes)(nodes, s, t))
+    start = 1.0 if name == "CLD" else sde.t_max
+    found = sum(InData(sde, "R", [(start, s), (s, t)]).weights([s, start], s, t))
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 

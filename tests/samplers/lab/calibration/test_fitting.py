@@ -10,7 +10,7 @@ from samplers.lab.calibration.bases import BASES, bases
 from samplers.lab.calibration.fitting import Fitting, fit, ridge_fit
 from samplers.loop import run
 from samplers.processes.cld import CLD
-from samplers.processes.gddim_planner import gddim_on
+from samplers.processes.process_planner import gddim_on
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s
 from samplers.time_maps import VE

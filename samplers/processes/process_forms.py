@@ -1,0 +1,198 @@
+"""Exact forms of a step on a linear diffusion, as matrices in float64: what of the start is kept, and what outputs add.
+
+In eps (arXiv 2206.05564, eq. 19), with the polynomial through values of eps at some nodes:
+
+    u_t = Psi(t, s) u_s + sum_j C_j eps_j,    C_j = int_s^t Psi(t, tau) 1/2 G G^T K^-T l_j dtau
+
+With noise (eq. 20 to 22 and 45 to 47):
+
+    u_t = Psi(t, s) u_s + (Psihat - Psi) K_s eps_s + P^(1/2) n,    P = Sigma_t - Psihat Sigma_s Psihat^T
+
+In data: with D the mean of u0 given u_t, the probability-flow ODE is linear but for D,
+
+    du/dt = (F + 1/2 G G^T Sigma^-1) u - 1/2 G G^T Sigma^-1 Psi(t, 0) D
+
+R solves its linear part, so that with A = R^-1 Psi(t, 0), where A^T A is the signal-to-noise ratio,
+
+    u_t = R_t R_s^-1 u_s + R_t int_s^t D dA
+
+On isotropic noise A is alpha / sigma = e^lambda, and this is what RES (arXiv 2308.02157) integrates. Here its phi_k are moments
+of dA in half the logSNR of a block's first number.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..interpolation import lagrange
+from ..rule import Node
+from .coefficients import AlongSteps, along_steps, contraction, last_weight, noise_factor, step_weights
+from .linear_sde import LinearSDE, transposed
+from .process_times import half_log_snr
+
+_MISSED = 1e-5
+Span = tuple[float, float]  # (s, t), t_max >= s > t > 0
+
+
+class Terms(NamedTuple):
+    """A combination of values of eps and of the states they were computed at, {model call: matrix} each."""
+
+    outputs: dict[int, np.ndarray]
+    states: dict[int, np.ndarray]
+
+    def plus(self, other: "Terms", factor: np.ndarray) -> "Terms":
+        """self + factor * other."""
+
+        def add(mine: dict[int, np.ndarray], others: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+            return {**mine, **{call: mine.get(call, 0.0) + factor @ matrix for call, matrix in others.items()}}
+
+        return Terms(add(self.outputs, other.outputs), add(self.states, other.states))
+
+
+class Form(ABC):
+    """A form of the ODE or SDE of a process. A step to t = 0 ends at the mean of u0 in all of them.
+
+    Args:
+        sde: the process.
+        kind: "R" or "L", the parameterisation of the model's eps.
+        spans: of steps and their stages, in the order in which they are asked for.
+    """
+
+    def __init__(self, sde: LinearSDE, kind: str, spans: Sequence[Span]):
+        self.sde, self.kind = sde, kind
+        times = np.unique(np.array([time for span in spans for time in span]))
+        self._half_log_snr = dict(zip(times.tolist(), half_log_snr(sde, times).tolist()))
+
+    def h(self, s: float, t: float) -> float:
+        """The step's size in half the logSNR."""
+        return math.inf if t == 0.0 else self._half_log_snr[t] - self._half_log_snr[s]
+
+    @abstractmethod
+    def linear(self, s: float, t: float) -> np.ndarray:
+        """The factor of the state at s."""
+
+    @abstractmethod
+    def added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
+        """What outputs at the nodes add to it, the newest first; in a step to t = 0 the newest only."""
+
+    def noise(self, s: float, t: float) -> list[np.ndarray]:
+        """The factor of the unit noise; none in an ODE."""
+        return []
+
+    def _last(self, node: Node) -> Terms:
+        return Terms({node.call: last_weight(self.sde, node.sigma, self.kind)}, {})
+
+
+class InEps(Form):
+    """The polynomial through values of eps, in t."""
+
+    def __init__(self, sde: LinearSDE, kind: str, spans: Sequence[Span]):
+        super().__init__(sde, kind, spans)
+        self._along = along_steps(sde, spans, kind)
+
+    def linear(self, s: float, t: float) -> np.ndarray:
+        """Psi(t, s)."""
+        return self.sde.transition(t, s)
+
+    def added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
+        """sum_j C_j eps_j."""
+        if t == 0.0:
+            return self._last(nodes[0])
+        weights = step_weights(self._along, [node.sigma for node in nodes], s, t)
+        return Terms({node.call: weight for node, weight in zip(nodes, weights)}, {})
+
+
+class WithNoise(Form):
+    """The stochastic form, for one value of eps; a step to t = 0 has no noise.
+
+    Args:
+        sde, kind, spans: as in `Form`.
+        noise_level: the paper's lambda.
+        s_noise: factor of the noise.
+    """
+
+    def __init__(self, sde: LinearSDE, kind: str, spans: Sequence[Span], noise_level: float, s_noise: float):
+        super().__init__(sde, kind, spans)
+        starts, ends = ([span[i] for span in spans] for i in (0, 1))
+        self._contracted, self._s_noise = dict(zip(spans, contraction(sde, starts, ends, noise_level))), s_noise
+
+    def linear(self, s: float, t: float) -> np.ndarray:
+        """Psi(t, s)."""
+        return self.sde.transition(t, s)
+
+    def added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
+        """(Psihat - Psi) K_s eps_s."""
+        if t == 0.0:
+            return self._last(nodes[0])
+        sde = self.sde
+        psihat_root = sde.root(t) @ self._contracted[s, t]
+        # (Psihat - Psi) R_s eps_R = (Psihat - Psi) K_s eps_K
+        to_eps = np.linalg.solve(sde.root(s), sde.factor(s, self.kind))
+        return Terms({nodes[0].call: (psihat_root - sde.transition(t, s) @ sde.root(s)) @ to_eps}, {})
+
+    def noise(self, s: float, t: float) -> list[np.ndarray]:
+        """P^(1/2)."""
+        return [self._s_noise * noise_factor(self.sde, t, self._contracted[s, t])] if t > 0.0 else []
+
+
+class At(NamedTuple):
+    """A process at a time t: R, R^-1, Psi(t, 0), Psi(0, t) and K."""
+
+    root: np.ndarray
+    inverse: np.ndarray
+    onto: np.ndarray
+    back: np.ndarray
+    factor: np.ndarray
+
+
+class InData(Form):
+    """The polynomial through values of D in half the logSNR, with D = Psi(0, t) (u - K eps) a combination of state and eps."""
+
+    def __init__(self, sde: LinearSDE, kind: str, spans: Sequence[Span]):
+        super().__init__(sde, kind, spans)
+        times = np.array(list(self._half_log_snr))
+        root = sde.root(times)
+        matrices = root, np.linalg.inv(root), sde.transition(times, 0.0), sde.transition(0.0, times), sde.factor(times, kind)
+        self._at = {t: At(*of_time) for t, *of_time in zip(times.tolist(), *matrices)}
+        self._along = AlongSteps(sde, kind, spans, self._slope)
+
+    def linear(self, s: float, t: float) -> np.ndarray:
+        """R_t R_s^-1."""
+        return self.sde.transition(0.0, s) if t == 0.0 else self._at[t].root @ self._at[s].inverse
+
+    def added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
+        """R_t int_s^t D dA."""
+        if t == 0.0:
+            return self._last(nodes[0])
+        total = Terms({}, {})
+        for node, weight in zip(nodes, self.weights([node.sigma for node in nodes], s, t)):
+            of_state = weight @ self._at[node.sigma].back
+            total.states[node.call], total.outputs[node.call] = of_state, -of_state @ self._at[node.sigma].factor
+        return total
+
+    def weights(self, nodes: Sequence[float], s: float, t: float) -> list[np.ndarray]:
+        """R_t int_s^t l_j dA for values of D at these times.
+
+        Raises:
+            ArithmeticError: the step is so long that the weights miss their sum.
+        """
+        start, end = self._at[s], self._at[t]
+        clock, weights, slope = self._along(s, t)
+        clock, slope = clock[:-2], slope[:-2]
+        moved = end.onto - end.root @ start.inverse @ start.onto
+        missed = np.abs(end.root @ np.tensordot(weights, slope, axes=1) - moved).max() / (np.abs(moved).max() + 1e-12)
+        if missed > _MISSED:
+            raise ArithmeticError(
+                f"the weights of a step from t {s:g} to {t:g} miss their sum by {missed:.0e}; take shorter steps."
+            )
+        at = [self._half_log_snr[node] for node in nodes]
+        return [end.root @ np.tensordot(weights * lagrange(at, j, clock), slope, axes=1) for j in range(len(nodes))]
+
+    def _slope(self, tau: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Half the logSNR, and dA / dtau."""
+        inverse = np.linalg.inv(self.sde.root(tau))
+        slope = -0.5 * inverse @ self.sde.diffusion(tau) @ transposed(inverse) @ inverse @ self.sde.transition(tau, 0.0)
+        return half_log_snr(self.sde, tau), slope
