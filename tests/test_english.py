@@ -28,7 +28,7 @@ EVERYWHERE = {
     r"\bas many (?:again|more)\b": "the same number",
     r"\b(?P<right>(?:leave|leaves|left|leaving|let|stand|stands|run|runs|is|are|sampled) )?alone\b": "only, by itself",
     r"\bthat of\b[^.;:|]*\bthat of\b": "name the thing a second time",
-    rf"\b(?:\d+|one|two|three|four|five|calls?|ms|seconds?|operations?|reads?|numbers?|terms?) {_PER}\b": "per",
+    rf"\b(?:\d+|one|two|three|four|five|calls?|ms|(?:milli)?seconds?|operations?|reads?|numbers?|terms?) {_PER}\b": "per",
     r"\btold\b": "given, named, said; told apart: distinguished",
     r"\b(?:go|goes|going|went) on\b": "continue",
     r"\bbut for\b": "except",
@@ -38,6 +38,12 @@ EVERYWHERE = {
     r"(?:\A|[.:;!?|] |\n\n)Of ": "a whole sentence, subject first",
     r"\bTo which\b|\bFor which\b|\bBy which\b": "a whole sentence, subject first",
     r"\bwhatever (?:batch|it)\b": "regardless of",
+    r"\b(?P<right>infinitely )?so many\b": "a given number of",
+    r"\bnine (?:items )?(?:of|in) ten\b": "90 %",
+    r"\bnear to\b": "close to",
+    r"\b(?:is|are|be|stays?) theirs\b": "belongs to them",
+    r"\bat no call\b": "at no extra call",
+    r"\bturns? that round\b": "reverses",
 }
 # For those who know the host as ComfyUI, and defects as errors.
 FOR_USERS = {r"\b[Tt]he host(?:'s)?\b": "ComfyUI", r"(?P<right>numerical )?\b[Dd]efects?\b": "error"}
