@@ -22,8 +22,8 @@ _TEXTS = {
     "loop": (
         "Waits and noise",
         'The model costs nothing. `torch.cuda.set_sync_debug_mode("error")` makes every wait for the GPU an error, from the '
-        "first model call to the last update. Each sampler waits once after that, to see whether the last latent is finite; "
-        "`exp_res_adaptive` reads its error estimate at every step, by design. Noises are compared bit for bit.",
+        "first model call to the last update. Each sampler waits once after that, to see whether the last latent is finite. "
+        "`exp_res_adaptive` is such a run for every step that it tries. Noises are compared bit for bit.",
     ),
     "latents": (
         "Latents",
@@ -45,7 +45,11 @@ _TEXTS = {
     ),
     "stops": ("Stopping", ""),
     "lab": ("Lab", ""),
-    "graph": ("CUDA graphs", ""),
+    "graph": (
+        "CUDA graphs",
+        "The loop copies its sigmas to the GPU before the first model call, and looks at the GPU for NaN after the last one. A "
+        "graph of the network, which the samplers do not see, is not affected.",
+    ),
 }
 
 
@@ -92,4 +96,4 @@ def _page(device: str, done: pages.Report) -> str:
         for name in _TEXTS
         if name in done
     ]
-    return pages.page("gpu", "Samplers on a GPU", f"Measured on {gpu_models.versions(device)}.", *texts)
+    return pages.page("benchmarks gpu", "Samplers on a GPU", f"Measured on {gpu_models.versions(device)}.", *texts)

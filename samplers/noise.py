@@ -61,14 +61,16 @@ class ItemNoise:
     def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
         """Unit noise like the latent; the sigmas do not matter."""
         # always drawn in float32, so that every dtype sees the same numbers
-        draws = torch.stack([torch.randn(self._shape, generator=g) for g in self._generators])
+        draws = torch.empty(len(self._generators), *self._shape, pin_memory=self._device.type == "cuda")
+        for draw, generator in zip(draws, self._generators):
+            draw.normal_(generator=generator)
         return moved(draws, self._device, self._dtype)
 
 
 def moved(draws: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """Numbers drawn on the CPU, on a device; the host does not wait for the copy."""
     if device.type == "cuda":
-        draws = draws.pin_memory()
+        draws = draws.pin_memory()  # itself, where it is pinned
     return draws.to(device, dtype, non_blocking=True)
 
 
