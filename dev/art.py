@@ -20,7 +20,7 @@ from .setup import ROOT
 ICON, BANNER = (400, 400), (1680, 720)
 _DPI = 100
 _RANGE = SigmaRange(0.08, 12.0)
-_NIGHT, _CHALK = "#10131f", "#f4f1ea"
+NIGHT, CHALK = "#10131f", "#f4f1ea"
 _COLOURS = LinearSegmentedColormap.from_list("peaks", ["#ff6b6b", "#ffd166", "#4cc9f0"])
 
 
@@ -37,10 +37,10 @@ def paths(items: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _canvas(pixels: tuple[int, int]) -> Figure:
-    return Figure(figsize=(pixels[0] / _DPI, pixels[1] / _DPI), dpi=_DPI, facecolor=_NIGHT)
+    return Figure(figsize=(pixels[0] / _DPI, pixels[1] / _DPI), dpi=_DPI, facecolor=NIGHT)
 
 
-def _draw_paths(axes, items: int, grid: int, width: float, dots: float) -> None:
+def draw_paths(axes, items: int, grid: int, width: float, dots: float) -> None:
     """Paths as lines, and the states on a coarse grid as dots; both coloured by where they end."""
     logsnr, fine = paths(items, 160)
     ends = (fine[-1] - fine[-1].min()) / np.ptp(fine[-1])
@@ -56,17 +56,17 @@ def _draw_paths(axes, items: int, grid: int, width: float, dots: float) -> None:
 def icon() -> Figure:
     """The paths, and three letters below."""
     figure = _canvas(ICON)
-    _draw_paths(figure.add_axes((0.0, 0.4, 1.0, 0.56)), 13, 9, 2.4, 26.0)
-    figure.text(0.5, 0.2, "RES", size=92, ha="center", va="center", color=_CHALK, weight="bold")
+    draw_paths(figure.add_axes((0.0, 0.4, 1.0, 0.56)), 13, 9, 2.4, 26.0)
+    figure.text(0.5, 0.2, "RES", size=92, ha="center", va="center", color=CHALK, weight="bold")
     return figure
 
 
 def banner() -> Figure:
-    """The name, and the paths beside it."""
+    """The name, and the paths next to it."""
     figure = _canvas(BANNER)
-    _draw_paths(figure.add_axes((0.4, 0.06, 0.6, 0.88)), 31, 13, 2.0, 26.0)
-    figure.text(0.05, 0.57, "RES", size=150, va="center", color=_CHALK, weight="bold")
-    figure.text(0.055, 0.36, "exponential samplers", size=32, va="center", color=_CHALK)
+    draw_paths(figure.add_axes((0.4, 0.06, 0.6, 0.88)), 31, 13, 2.0, 26.0)
+    figure.text(0.05, 0.57, "RES", size=150, va="center", color=CHALK, weight="bold")
+    figure.text(0.055, 0.36, "exponential samplers", size=32, va="center", color=CHALK)
     return figure
 
 

@@ -14,9 +14,8 @@ from embedded.emoji import SHAPE, emoji
 from samplers.model_kinds import stable_diffusion
 from samplers.schedules import logsnr_grid
 from samplers.time_maps import VE
-
-from .in_process import load
-from .setup import ROOT
+from testbed.in_process import load
+from testbed.paths import ROOT
 
 PICTURE = ROOT / "docs" / "few_calls.png"
 SCHEDULER, SAMPLERS, CALLS = "karras", ("euler", "dpmpp_2m", "exp_res"), (6, 10, 20)

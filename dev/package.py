@@ -1,4 +1,4 @@
-"""Builds the archive that the registry gets: what git tracks, but for .comfyignore. `comfy node publish` takes the same files.
+"""Builds the archive that the registry gets: what git tracks, without the files in .comfyignore. `comfy node publish` takes the same files.
 
 python3 -m dev.package   # output/<name>-<version>.zip
 """
@@ -42,6 +42,11 @@ def field(name: str) -> str:
     return re.search(rf'^{name} = "(.*)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
 
 
+def placeholders() -> list[str]:
+    """Names of the fields of pyproject.toml that still have no value of their own."""
+    return re.findall(r"^(\w+) = .*PLACEHOLDER", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+
+
 def build(folder: Path = OUTPUT) -> Path:
     """Write the archive into a folder: the same bytes for the same files."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +61,9 @@ def build(folder: Path = OUTPUT) -> Path:
 
 def main() -> int:
     """0 with the archive's path and size on stdout, or 1 with one line on stderr."""
+    if names := placeholders():
+        print(f"package: replace PLACEHOLDER in {', '.join(names)} of pyproject.toml before a release.", file=sys.stderr)
+        return 1
     try:
         path = build()
     except (SetupError, OSError) as error:

@@ -12,9 +12,9 @@ from .server import Client, PromptError, server
 from .setup import HOST, ROOT, Host, SetupError, exit_on_signals
 from .workflow import to_prompt
 
-EXAMPLE = ROOT / "example_workflows" / "emoji_res_3s.json"
+EXAMPLE = ROOT / "example_workflows" / "01_start_here-exp_res_in_KSampler.json"
 OUTPUT = ROOT / "output"
-_NEXT = "Next: ./demo --ui, and the template emoji_which_sampler_is_best, which measures this pack beside the host's samplers"
+_NEXT = "Next: ./demo --ui, and the template 02_which_sampler_is_best, which compares this pack with ComfyUI's samplers"
 
 
 def main() -> int:
@@ -34,7 +34,8 @@ def main() -> int:
             if not options.ui:
                 print(_NEXT, file=sys.stderr)
             else:
-                print(f"ComfyUI is running at {client.url} (Ctrl-C ends it)", flush=True)
+                [pack] = client.get("/workflow_templates")
+                print(f"ComfyUI is running (Ctrl-C ends it): {client.url}/?template={EXAMPLE.stem}&source={pack}", flush=True)
                 client.process.wait()
     except KeyboardInterrupt:
         return 0 if options.ui else 130
@@ -64,8 +65,8 @@ async def sample(client: Client) -> Path:
     print(file=sys.stderr)
     [image] = [image for node in client.wait(prompt_id).values() for image in node.get("images", [])]
     OUTPUT.mkdir(exist_ok=True)
-    picture = OUTPUT / image["filename"]
-    shutil.copy(client.base / "output" / image["subfolder"] / image["filename"], picture)
+    picture = OUTPUT / f"{EXAMPLE.stem}.png"
+    shutil.copy(client.base / image["type"] / image["subfolder"] / image["filename"], picture)
     return picture
 
 

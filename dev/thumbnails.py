@@ -1,45 +1,74 @@
-"""Runs the examples that need no checkpoint, and keeps their pictures as the thumbnails of the template browser.
+"""Makes the thumbnails of the template browser: pictures of examples that were run, and cards for those that want a checkpoint.
 
 .host/venv/bin/python -m dev.thumbnails [NAME ...]   # example_workflows/*.jpg
 """
 
+import io
 import json
 import sys
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from PIL import Image
 
+from testbed.paths import ROOT
+
+from .art import CHALK, NIGHT, draw_paths
 from .server import Client, server
-from .setup import ROOT, ensure_host
+from .setup import ensure_host
 from .workflow import to_prompt
 
-# Per example, the nodes whose pictures stand beside each other.
+EXAMPLES = ROOT / "example_workflows"
+# The nodes of an example whose pictures stand next to each other.
 PICTURES = {
-    "emoji_calibrate_and_use": [7],
-    "emoji_compare_schedules": [16, 17, 18],
-    "emoji_edit_by_inversion": [16, 18],
-    "emoji_exp_gddim": [9],
-    "emoji_flow_stochastic": [9],
-    "emoji_inpainting": [13, 15],
-    "emoji_ksampler": [7],
-    "emoji_res_3s": [9],
-    "emoji_which_sampler_is_best": [7],
-    "digits_gddim_blurring": [8],
-    "digits_gddim_cld": [9],
+    "01_start_here-exp_res_in_KSampler": [7],
+    "02_which_sampler_is_best": [7],
+    "03_compare_schedules": [16, 17, 18],
+    "04_calibrate_a_solver": [7],
+    "05_RES-3S_by_nodes": [9],
+    "06_stochastic_sampling": [9],
+    "07_inpainting": [13, 15],
+    "08_edit_by_inversion": [16, 18],
+    "09_gDDIM": [9],
+    "15_Langevin_diffusion": [9],
+    "16_blurring_diffusion": [8],
+}
+# The model that an example wants, and what the example does with it.
+CARDS = {
+    "10_SDXL": ("SDXL", "20 steps of exp_res"),
+    "11_Flux_dev": ("Flux.1 dev", "20 steps of exp_res"),
+    "12_Qwen_Image": ("Qwen-Image", "20 steps of exp_res"),
+    "13_Z-Image-Turbo_8_steps": ("Z-Image-Turbo", "8 steps of exp_res_2m"),
+    "14_Wan22_two_models": ("Wan 2.2", "one schedule, two models"),
 }
 _LONGEST, _GAP = 640, 16
 
 
-def pictures(client: Client, name: str) -> list[Image.Image]:
-    """What the example's nodes show after a run."""
-    workflow = json.loads((ROOT / "example_workflows" / f"{name}.json").read_text("utf-8"))
-    outputs = client.run(to_prompt(workflow))
+def workflow(name: str) -> dict:
+    """An example as the editor saved it."""
+    return json.loads((EXAMPLES / f"{name}.json").read_text("utf-8"))
+
+
+def card(name: str) -> Image.Image:
+    """The model's name, what is done with it, and the first file that the example wants, over paths from noise to picture."""
+    title, words = CARDS[name]
+    values = [value for node in workflow(name)["nodes"] for value in node.get("widgets_values") or []]
+    file = next(value for value in values if str(value).endswith(".safetensors"))
+    figure = Figure(figsize=(6.4, 4.0), dpi=100, facecolor=NIGHT)
+    draw_paths(figure.add_axes((0.0, 0.5, 1.0, 0.47)), 31, 13, 1.6, 14.0)
+    figure.text(0.06, 0.34, title, size=38, va="center", color=CHALK, weight="bold")
+    figure.text(0.06, 0.19, words, size=21, va="center", color=CHALK)
+    figure.text(0.06, 0.08, f"wants {file}", size=12, va="center", color="#9aa3b8")
+    drawn = io.BytesIO()
+    figure.savefig(drawn)
+    return Image.open(drawn).convert("RGB")
+
+
+def pictures(client: Client, name: str) -> Image.Image:
+    """What the example's nodes show after a run, in a row of at most _LONGEST pixels."""
+    outputs = client.run(to_prompt(workflow(name)))
     files = [outputs[str(node)]["images"][0] for node in PICTURES[name]]
-    return [Image.open(client.base / file["type"] / file["subfolder"] / file["filename"]).convert("RGB") for file in files]
-
-
-def beside(images: list[Image.Image]) -> Image.Image:
-    """One row, at most _LONGEST pixels long."""
+    images = [Image.open(client.base / file["type"] / file["subfolder"] / file["filename"]).convert("RGB") for file in files]
     width = sum(image.width + _GAP for image in images) - _GAP
     row = Image.new("RGB", (width, max(image.height for image in images)), "white")
     for index, image in enumerate(images):
@@ -48,13 +77,23 @@ def beside(images: list[Image.Image]) -> Image.Image:
     return row
 
 
+def _save(image: Image.Image, name: str) -> Path:
+    path = EXAMPLES / f"{name}.jpg"
+    image.save(path, quality=88, optimize=True)
+    print(path)
+    return path
+
+
 def main() -> None:
     """Write the thumbnails of all examples, or of those named."""
-    with server(ensure_host()) as client:
-        for name in sys.argv[1:] or PICTURES:
-            path = Path(ROOT / "example_workflows" / f"{name}.jpg")
-            beside(pictures(client, name)).save(path, quality=88, optimize=True)
-            print(path)
+    names = sys.argv[1:] or [*CARDS, *PICTURES]
+    for name in names:
+        if name in CARDS:
+            _save(card(name), name)
+    if run := [name for name in names if name in PICTURES]:
+        with server(ensure_host()) as client:
+            for name in run:
+                _save(pictures(client, name), name)
 
 
 if __name__ == "__main__":

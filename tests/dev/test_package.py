@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT, TREE
 
 from benchmarks.import_time import empty_pack, imports, own, unpack
-from dev import run_example
+from dev import package, run_example
 from dev.package import build, field, packed_files
 from dev.server import server
 from dev.setup import OLDEST, Host
@@ -120,11 +120,18 @@ def test_two_builds_are_the_same_bytes(archive, tmp_path):
     assert build(tmp_path).read_bytes() == archive.read_bytes()
 
 
+def test_no_release_is_built_with_placeholders(monkeypatch, capsys, tmp_path):
+    (tmp_path / "pyproject.toml").write_text('version = "1.2.3"\nname = "a"\nPublisherId = "PLACEHOLDER"\n')
+    monkeypatch.setattr(package, "ROOT", tmp_path)
+    assert package.main() == 1
+    assert capsys.readouterr().err == "package: replace PLACEHOLDER in PublisherId of pyproject.toml before a release.\n"
+
+
 def test_it_holds_what_runs_and_nothing_else(archive):
     names = zipfile.ZipFile(archive).namelist()
     assert names == sorted(names) == packed_files()
     folders = {name.partition("/")[0] for name in names if "/" in name}
-    assert folders == {"embedded", "example_workflows", "locales", "nodes", "samplers", "web"}
+    assert folders == {"embedded", "example_workflows", "locales", "nodes", "samplers", "subgraphs", "web"}
     files = {
         "LICENSE",
         "NOTICE",

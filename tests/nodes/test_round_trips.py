@@ -131,7 +131,7 @@ def test_the_example_comes_back_and_edits(server):
     """Its three pictures: the faces, the faces after the way there and back, the edited ones."""
     from PIL import Image
 
-    workflow = json.loads((ROOT / "example_workflows" / "emoji_edit_by_inversion.json").read_text())
+    workflow = json.loads((ROOT / "example_workflows" / "08_edit_by_inversion.json").read_text())
     outputs = server.run(to_prompt(workflow))
     titles = {str(node["id"]): node.get("title") for node in workflow["nodes"]}
     pictures = {}

@@ -1,12 +1,25 @@
 """Every example, from the template browser: loaded without a missing node, and those that need no checkpoint run."""
 
 import json
+import re
 
 import pytest
 
 from dev.setup import ROOT
 
 EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
+
+
+def notes_of(example):
+    """The texts of an example's notes."""
+    nodes = json.loads(example.read_text())["nodes"]
+    return [node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote"]
+
+
+def wanted_files(example):
+    """Names of the checkpoints that an example wants."""
+    values = [value for node in json.loads(example.read_text())["nodes"] for value in node.get("widgets_values") or []]
+    return [value for value in values if str(value).endswith(".safetensors")]
 
 
 # Titles of nodes that lie over each other, in pairs; a title is above its node.
@@ -26,17 +39,25 @@ def test_there_are_enough_with_thumbnails():
 
 def test_those_that_want_a_checkpoint_name_it():
     for example in EXAMPLES:
-        nodes = json.loads(example.read_text())["nodes"]
-        files = [value for node in nodes for value in node.get("widgets_values") or [] if str(value).endswith(".safetensors")]
-        notes = " ".join(str(node["widgets_values"]) for node in nodes if node["type"] == "MarkdownNote")
-        assert example.stem.startswith(("emoji", "digits")) or files
-        assert all(file in notes for file in files), example.stem
+        notes = " ".join(notes_of(example))
+        assert all(file in notes for file in wanted_files(example)), example.stem
+
+
+def test_they_are_numbered():
+    """The browser shows file names in their order, and a link takes names of letters, digits, points and dashes only."""
+    assert [int(example.stem[:2]) for example in EXAMPLES] == list(range(1, len(EXAMPLES) + 1))
+    assert all(re.fullmatch(r"[\w.-]+", example.stem) for example in EXAMPLES)
+
+
+def test_notes_have_no_code():
+    """Nodes 2.0 shows it unreadably."""
+    assert not [example.stem for example in EXAMPLES for note in notes_of(example) if "`" in note]
 
 
 def test_each_says_what_it_shows():
     for example in EXAMPLES:
-        notes = [node for node in json.loads(example.read_text())["nodes"] if node["type"] == "MarkdownNote"]
-        assert len(notes) == 1 and len(notes[0]["widgets_values"][0]) > 60, example.stem
+        [note] = notes_of(example)
+        assert len(note) > 60, example.stem
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
@@ -57,6 +78,6 @@ def test_loaded_from_the_template_browser(editor, example):
     page.keyboard.press("Escape")
     page.wait_for_timeout(500)  # Nodes 2.0 gives nodes their size as it draws them
     assert editor.js(_OVERLAPS) == []
-    if example.stem.startswith(("emoji", "digits")):
+    if not wanted_files(example):
         outputs = editor.run()
         assert any(output.get("images") for output in outputs.values())
