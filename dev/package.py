@@ -1,4 +1,6 @@
-"""Builds the archive that the registry gets: what git tracks, without the files in .comfyignore. `comfy node publish` takes the same files.
+"""Builds the archive that the registry gets: the files that git tracks, without those in .comfyignore.
+
+`comfy node publish` takes the same files.
 
 python3 -m dev.package   # output/<name>-<version>.zip
 """
