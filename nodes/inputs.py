@@ -31,14 +31,14 @@ def denoise_input() -> io.Float.Input:
         min=0.0,
         max=1.0,
         step=0.01,
-        tooltip="Below 1 only the last steps of a grid of steps / denoise are kept, to start from a given latent, as in "
-        "BasicScheduler.",
+        tooltip="Below 1 the schedule keeps only the last steps of a schedule with steps / denoise steps, to start from a given"
+        " latent, as in BasicScheduler.",
     )
 
 
 def s_noise_input() -> io.Float.Input:
     """How strong the noise is that a sampler adds."""
-    tooltip = "Factor of the added noise. 1 is right; above adds detail and grain, below smooths."
+    tooltip = "Factor of the added noise. 1 is correct; larger values add detail and grain, smaller values smooth."
     return number("s_noise", 1.0, 0.0, 10.0, 0.01, tooltip, advanced=True)
 
 
@@ -48,8 +48,8 @@ def cfg_pp_input(more: str = "") -> io.Boolean.Input:
         "cfg_pp",
         default=False,
         optional=True,  # prompts saved before it existed stay valid
-        tooltip="Guide by CFG++. CFG is then 0.5 to 1.5 instead of 3 to 10, and a negative conditioning must be connected."
-        f"{more}",
+        tooltip="Use CFG++ for guidance. CFG is then 0.5 to 1.5 instead of 3 to 10, and a negative conditioning must be "
+        f"connected.{more}",
         advanced=True,
     )
 

@@ -19,12 +19,10 @@ def without_model_input() -> io.DynamicCombo.Input:
     """What to build for where the input `model` is not wired."""
     of_edm = [
         number("sigma_min", 0.002, 1e-5, 1.0, 0.001, "The model's smallest sigma."),
-        number(
-            "sigma_max", 80.0, 1.1, 1e4, 1.0, "The model's largest sigma; 80 for EDM's own, 120 for Playground 2.5, 700 for SVD."
-        ),
+        number("sigma_max", 80.0, 1.1, 1e4, 1.0, "Largest sigma of the model: 80 for EDM, 120 for Playground 2.5, 700 for SVD."),
     ]
     shift = number(
-        "shift", 3.0, 0.01, 100.0, 0.01, "1 for none (Flux schnell); 3 for SD3.5, Qwen-Image, Z-Image; 5 to 8 for Wan."
+        "shift", 3.0, 0.01, 100.0, 0.01, "Shift: 1 for none (Flux schnell); 3 for SD3.5, Qwen-Image, Z-Image; 5 to 8 for Wan."
     )
     return io.DynamicCombo.Input(
         "without_model",
@@ -35,8 +33,8 @@ def without_model_input() -> io.DynamicCombo.Input:
             io.DynamicCombo.Option(FLOWS, [shift]),
         ],
         optional=True,
-        tooltip="The kind of model to build for while none is wired. A wired model comes first. SD, SDXL: eps and v models. "
-        "flow: Flux, SD3, Qwen-Image, Wan and most models since 2024.",
+        tooltip="The kind of model to use if no model is connected; a connected model takes precedence. SD, SDXL: eps and v "
+        "models. flow: Flux, SD3, Qwen-Image, Wan and most models since 2024.",
     )
 
 

@@ -27,21 +27,23 @@ class RESSigmasPlot(io.ComfyNode):
             node_id="RESSigmasPlot",
             display_name="RES Sigmas Plot",
             category="RES/sigmas",
-            description="Draws up to four SIGMAS over each other: logSNR or sigma over the steps, and the size of every step.",
+            description="Draws up to four SIGMAS in one picture: logSNR or sigma over the steps, and the size of every step.",
             search_aliases=["res", "sigmas", "graph", "preview", "visualize", "compare", "schedule"],
             is_output_node=True,
             inputs=[
-                io.Sigmas.Input("sigmas", tooltip="Falling or rising."),
-                *(io.Sigmas.Input(name, optional=True, tooltip="Another one, to compare.") for name in _OTHERS),
+                io.Sigmas.Input("sigmas", tooltip="Falling or rising SIGMAS."),
+                *(io.Sigmas.Input(name, optional=True, tooltip="Another schedule to compare.") for name in _OTHERS),
                 io.Model.Input(
-                    "model", optional=True, tooltip="The model the SIGMAS are for; without one there is no logSNR, only sigma."
+                    "model",
+                    optional=True,
+                    tooltip="The model that the SIGMAS are for. Without a model the picture shows sigma instead of logSNR.",
                 ),
                 io.Combo.Input(
                     "axis",
                     options=list(_AXES),
                     default=_AXES[0],
-                    tooltip="auto: logSNR with a model, sigma without. Step sizes are in lambda, half the logSNR, with a model, "
-                    "and in log sigma without.",
+                    tooltip="auto: logSNR with a model, sigma without one. Step sizes are in lambda (half the logSNR) with a "
+                    "model and in log sigma without one.",
                 ),
             ],
             outputs=[io.Image.Output()],

@@ -6,7 +6,7 @@ from ..samplers.reshaping import blend, resample, split
 from .host import time_map
 from .inputs import checked, number, steps_input
 
-_MODEL_TOOLTIP = "The model the SIGMAS are for. Only its kind counts: logSNR is another function of sigma on flow models."
+_MODEL_TOOLTIP = "The model that the SIGMAS are for. Only its kind matters: on flow models logSNR is another function of sigma."
 
 
 def _time(model):
@@ -22,14 +22,16 @@ class RESSigmasBlend(io.ComfyNode):
             node_id="RESSigmasBlend",
             display_name="RES Sigmas Blend",
             category="RES/sigmas",
-            description="Something between two schedules: their weighted mean in logSNR, step by step. A mean in sigma would not "
-            "feel the difference near the image.",
+            description="A schedule between two schedules: their weighted mean in logSNR, step by step. Averaging sigma would "
+            "hide differences near the image.",
             search_aliases=["res", "sigmas", "mix", "merge", "schedule"],
             inputs=[
                 io.Model.Input("model", tooltip=_MODEL_TOOLTIP),
-                io.Sigmas.Input("sigmas_a", tooltip="Gives the number of steps."),
-                io.Sigmas.Input("sigmas_b", tooltip="Resampled to the steps of sigmas_a where it has others."),
-                number("weight", 0.5, 0.0, 1.0, 0.01, "Of sigmas_b: 0 is sigmas_a, 1 is sigmas_b."),
+                io.Sigmas.Input("sigmas_a", tooltip="The first schedule, which sets the number of steps."),
+                io.Sigmas.Input(
+                    "sigmas_b", tooltip="The second schedule. It is resampled if its number of steps differs from sigmas_a."
+                ),
+                number("weight", 0.5, 0.0, 1.0, 0.01, "Weight of sigmas_b: 0 gives sigmas_a, 1 gives sigmas_b."),
             ],
             outputs=[io.Sigmas.Output()],
         )
@@ -50,13 +52,13 @@ class RESSigmasResample(io.ComfyNode):
             node_id="RESSigmasResample",
             display_name="RES Sigmas Resample",
             category="RES/sigmas",
-            description="The same schedule in more steps or fewer: a monotone curve through its logSNR, read at other places. "
-            "Its ends stay.",
+            description="The same schedule with more or fewer steps: a monotone curve through its logSNR, read at new "
+            "positions. The ends stay.",
             search_aliases=["res", "sigmas", "steps", "interpolate", "schedule"],
             inputs=[
                 io.Model.Input("model", tooltip=_MODEL_TOOLTIP),
-                io.Sigmas.Input("sigmas", tooltip="Falling or rising, of two sigmas or more."),
-                steps_input("Steps of the new SIGMAS."),
+                io.Sigmas.Input("sigmas", tooltip="Falling or rising SIGMAS with at least two values."),
+                steps_input("Number of steps of the new SIGMAS."),
             ],
             outputs=[io.Sigmas.Output()],
         )
@@ -70,10 +72,10 @@ class RESSigmasResample(io.ComfyNode):
 
 def _places():
     """Ways to name a noise level."""
-    logsnr = "log(alpha^2 / sigma^2), twice lambda; 0: as much noise as image."
-    percent = "Of the model's timesteps, as start_percent of Apply ControlNet."
+    logsnr = "The logSNR to cut at, log(alpha^2 / sigma^2). At 0 there is as much noise as image."
+    percent = "Percentage of the model's timesteps, like start_percent of Apply ControlNet."
     return {
-        "sigma": number("sigma", 0.875, 0.0, 1e5, 0.005, "As in SIGMAS."),
+        "sigma": number("sigma", 0.875, 0.0, 1e5, 0.005, "The sigma to cut at."),
         "logSNR": number("logsnr", 0.0, -40.0, 40.0, 0.1, logsnr),
         "percent": number("percent", 0.5, 0.0, 1.0, 0.01, percent),
     }
@@ -88,13 +90,13 @@ class RESSigmasSplit(io.ComfyNode):
             node_id="RESSigmasSplit",
             display_name="RES Sigmas Split",
             category="RES/sigmas",
-            description="Cuts SIGMAS in two at a noise level, for a second model, sampler or guidance: Wan 2.2 hands over from "
-            "its high-noise to its low-noise model at sigma 0.875 (0.9 for image to video). The cut is at the entry nearest in "
-            "logSNR: no step is added, and the two parts together are the whole.",
+            description="Cuts SIGMAS in two at a noise level, for a second model, sampler or guidance. Wan 2.2 switches from "
+            "its high-noise to its low-noise model at sigma 0.875 (0.9 for image to video). The cut is at the entry nearest in"
+            " logSNR, so no step is added and the two parts together make the whole.",
             search_aliases=["res", "sigmas", "split", "wan", "high noise", "low noise", "boundary", "handover"],
             inputs=[
-                io.Model.Input("model", tooltip=_MODEL_TOOLTIP + " A percentage is of its own sigmas."),
-                io.Sigmas.Input("sigmas", tooltip="Falling or rising."),
+                io.Model.Input("model", tooltip=_MODEL_TOOLTIP + " A percentage refers to this model's sigmas."),
+                io.Sigmas.Input("sigmas", tooltip="Falling or rising SIGMAS."),
                 io.DynamicCombo.Input(
                     "at",
                     options=[io.DynamicCombo.Option(name, [value]) for name, value in _places().items()],
@@ -102,8 +104,8 @@ class RESSigmasSplit(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Sigmas.Output("first", tooltip="From the first of sigmas to the cut; sampled with add_noise on."),
-                io.Sigmas.Output("second", tooltip="From the cut to the last; sampled with add_noise off."),
+                io.Sigmas.Output("first", tooltip="From the first sigma to the cut; sample it with add_noise on."),
+                io.Sigmas.Output("second", tooltip="From the cut to the last sigma; sample it with add_noise off."),
             ],
         )
 

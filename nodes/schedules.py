@@ -17,18 +17,25 @@ _FIRST = {"spacing": next(iter(SPACINGS))}  # with its defaults
 _PARAMETERS = {
     "stretch": (
         0.05,
-        "1 is ComfyUI's simple scheduler on flow models. Larger values begin in more noise and end in finer detail, with larger "
-        "steps between.",
+        "1 is ComfyUI's simple scheduler on flow models. Larger values begin in more noise and end in finer detail, with larger"
+        " steps in between.",
     ),
-    "power": (0.05, "Below 1: large steps in the noise, fine steps near the image. Above 1: the reverse. 1 is uniform."),
-    "rho": (0.1, "7 is EDM's and Karras'. Larger values approach uniform, smaller ones spend more steps in the noise."),
-    "weight": (0.05, "0 is uniform, 1 the arctan grid alone, which is kl_optimal on eps models with turn 1."),
+    "power": (0.05, "Below 1 steps are large in the noise and fine near the image; above 1 it is the reverse. 1 is uniform."),
+    "rho": (
+        0.1,
+        "7 is the value of EDM and of the karras scheduler. Larger values approach uniform; smaller values spend more "
+        "steps in the noise.",
+    ),
+    "weight": (
+        0.05,
+        "Weight of the arctan grid. 0 is uniform; 1 is the pure arctan grid, which with turn 1 is kl_optimal on eps models.",
+    ),
     "turn": (0.1, "The sigma / alpha around which the arctan part is finest."),
-    "alpha": (0.05, "0.6 is the host's beta scheduler, 0.5 that of beta57. Smaller: finer steps near the image."),
-    "beta": (0.05, "0.6 is the host's beta scheduler, 0.7 that of beta57. Smaller: finer steps in the noise."),
-    "pivot": (0.05, "The share of the steps that goes down to the level in the middle."),
+    "alpha": (0.05, "0.6 is ComfyUI's beta scheduler, 0.5 is beta57. Smaller values take finer steps near the image."),
+    "beta": (0.05, "0.6 is ComfyUI's beta scheduler, 0.7 is beta57. Smaller values take finer steps in the noise."),
+    "pivot": (0.05, "Fraction of the steps spent above the level in the middle."),
     "slope": (0.05, "How sharply steps grow towards the level in the middle; 0.2 is bong_tangent."),
-    "middle": (0.05, "The level where the two arcs meet, of sigma / (alpha + sigma), which is sigma on flow models."),
+    "middle": (0.05, "The value of sigma / (alpha + sigma) where the two arcs meet; on flow models this is sigma."),
 }
 
 
@@ -41,18 +48,18 @@ def _spacing_option(name):
 
 
 def _length_inputs():
-    tooltip = "Steps, not model calls: a single-step sampler of k stages makes k (steps - 1) + 1 calls."
+    tooltip = "Number of steps, not of model calls: a single-step sampler with k stages makes k (steps - 1) + 1 calls."
     return [steps_input(tooltip), denoise_input()]
 
 
 def _further_inputs():
     composition = (
-        "The share of the steps after which the grid is where it would otherwise be half way. Above 0.5: more steps in the "
-        "noise, for the composition. Below: more for the details."
+        "Fraction of the steps spent on the first half of the grid. Above 0.5 there are more steps in the noise, for the "
+        "composition; below 0.5 there are more steps for the details."
     )
     ends = [
-        number("start_logsnr", -5.0, -40.0, 40.0, 0.1, "Of the first sigma; SDXL begins at -5.36."),
-        number("end_logsnr", 7.0, -40.0, 40.0, 0.1, "Of the last sigma above 0; SDXL ends at 7.07."),
+        number("start_logsnr", -5.0, -40.0, 40.0, 0.1, "logSNR of the first sigma; SDXL begins at -5.36."),
+        number("end_logsnr", 7.0, -40.0, 40.0, 0.1, "logSNR of the last sigma above 0; SDXL ends at 7.07."),
     ]
     return [
         io.Combo.Input(
@@ -60,9 +67,9 @@ def _further_inputs():
             options=list(DIRECTIONS),
             default=DIRECTIONS[0],
             optional=True,
-            tooltip="invert: rising SIGMAS, on which a deterministic sampler turns an image into the noise it comes from, with "
-            "add_noise off. denoise inverted: the way back, with add_noise off. It differs from denoise on flow models alone, "
-            "where it starts at sigma 0.999 because at 1 nothing of a latent is left.",
+            tooltip="invert: rising SIGMAS, on which a deterministic sampler turns an image into its noise, with add_noise off."
+            " denoise inverted: the way back, with add_noise off. It differs from denoise only on flow models, where it starts"
+            " at sigma 0.999 because at sigma 1 nothing of the latent is left.",
             advanced=True,
         ),
         number("composition", 0.5, 0.1, 0.9, 0.01, composition, optional=True, advanced=True),
@@ -70,16 +77,16 @@ def _further_inputs():
             "range",
             options=[io.DynamicCombo.Option("model", []), io.DynamicCombo.Option("logSNR", ends)],
             optional=True,
-            tooltip="model: from the model's largest sigma. logSNR: between two values of log(alpha^2 / sigma^2).",
+            tooltip="model: start at the model's largest sigma. logSNR: run between two values of log(alpha^2 / sigma^2).",
         ),
         without_model_input(),
         io.Boolean.Input(
             "follow_shift",
             default=True,
             optional=True,
-            tooltip="On flow models (Flux, SD3, Wan, Qwen): move the grid to where the model's shift puts the noise, as "
-            "ComfyUI's own schedulers do. A larger shift spends more steps at high noise. Does nothing on models without a "
-            "shift, with the spacings beta and tangent, and where range sets the ends.",
+            tooltip="On flow models (Flux, SD3, Wan, Qwen), multiply the noise levels by the model's shift, as ComfyUI's own "
+            "schedulers do. A larger shift spends more steps at high noise. It has no effect on models without a shift, with "
+            "the spacings beta and tangent, and if range sets the ends.",
             advanced=True,
         ),
     ]
@@ -148,8 +155,8 @@ class RESLogSNRSchedule(_Schedule):
             node_id="RESLogSNRSchedule",
             display_name="RES LogSNR Schedule",
             category="RES/sigmas",
-            description="A time grid built in logSNR, from the model's largest sigma to 0, for eps, v, EDM and flow models. "
-            "Also offered as the schedulers logsnr_arctan and logsnr_uniform.",
+            description="A schedule built in logSNR, from the model's largest sigma to 0, for eps, v, EDM and flow models. Two "
+            "of its settings are also the schedulers logsnr_arctan and logsnr_uniform.",
             search_aliases=["res", "scheduler", "sigmas", "logsnr", "karras", "lambda"],
             inputs=[
                 io.Model.Input("model", optional=True, tooltip="The model whose sigmas the grid spans."),
@@ -157,10 +164,10 @@ class RESLogSNRSchedule(_Schedule):
                 io.DynamicCombo.Input(
                     "spacing",
                     options=[_spacing_option(name) for name in SPACINGS],
-                    tooltip="logit: logSNR follows the logit of the step; the best measured with exp_res. uniform: equal steps "
+                    tooltip="logit: logSNR follows the logit of the step; it measured best with exp_res. uniform: equal steps "
                     "in logSNR. power: fine steps at one end. edm_rho: the EDM (Karras) grid. arctan: between uniform and "
-                    "kl_optimal. beta: the host's beta scheduler with alpha and beta free; 0.5 and 0.7 are beta57. tangent: "
-                    "bong_tangent, fine at both ends of sigma on flow models.",
+                    "kl_optimal. beta: ComfyUI's beta scheduler with free alpha and beta; 0.5 and 0.7 give beta57. tangent: "
+                    "bong_tangent, which is fine at both ends of sigma on flow models.",
                 ),
                 *_further_inputs(),
             ],
@@ -192,8 +199,8 @@ class RESLogSNRCurve(_Schedule):
             node_id="RESLogSNRCurve",
             display_name="RES LogSNR Curve",
             category="RES/sigmas",
-            description="A time grid drawn by hand: drag points of a monotone curve from noise to image. A straight line is "
-            "uniform in logSNR; where the curve is flat the steps are small.",
+            description="A schedule drawn by hand: drag the points of a monotone curve from noise to image. A straight line is "
+            "uniform in logSNR; steps are small where the curve is flat.",
             search_aliases=["res", "scheduler", "sigmas", "logsnr", "draw", "editor", "custom", "manual"],
             inputs=[
                 io.Model.Input("model", optional=True, tooltip="The model whose sigmas the curve spans."),
@@ -201,7 +208,7 @@ class RESLogSNRCurve(_Schedule):
                 io.String.Input(
                     "curve",
                     default=STRAIGHT,
-                    tooltip="JSON: points [share of the steps, share of the logSNR range], from [0, 0] to [1, 1]. "
+                    tooltip="JSON list of points [fraction of the steps, fraction of the logSNR range], from [0, 0] to [1, 1]. "
                     "The picture below edits it.",
                 ),
                 *_further_inputs(),

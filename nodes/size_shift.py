@@ -12,13 +12,13 @@ class RESShiftForSize(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        size = {"default": 1024, "min": 16, "max": 16384, "step": 8, "tooltip": "The picture's size in pixels."}
+        size = {"default": 1024, "min": 16, "max": 16384, "step": 8, "tooltip": "Size of the image in pixels."}
         return io.Schema(
             node_id="RESShiftForSize",
             display_name="RES Shift for Size",
             category="RES/sigmas",
-            description="The shift of a flow model that fits a picture's size, for ModelSamplingSD3 or ModelSamplingAuraFlow. "
-            "Larger pictures need a larger shift: their coarse parts are drawn at more noise.",
+            description="The shift of a flow model that fits an image's size, for ModelSamplingSD3 or ModelSamplingAuraFlow. "
+            "Larger images need a larger shift because their coarse parts are drawn at higher noise.",
             search_aliases=["res", "shift", "resolution", "flow", "sd3", "auraflow", "timestep shift", "size"],
             is_output_node=True,
             inputs=[
@@ -32,7 +32,7 @@ class RESShiftForSize(io.ComfyNode):
             ],
             outputs=[
                 io.Float.Output("shift", tooltip="The shift. Connect it to ModelSamplingSD3 or ModelSamplingAuraFlow."),
-                io.String.Output("text", tooltip="The same in words, as shown in the node."),
+                io.String.Output("text", tooltip="The result in words, as shown in the node."),
             ],
             hidden=[io.Hidden.unique_id],
         )  # fmt: skip

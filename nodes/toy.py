@@ -147,7 +147,7 @@ class ToyDecode(io.ComfyNode):
             description="Shows the latents of Toy Model as one image: a grid of enlarged emoji or digits.",
             search_aliases=[*_ALIASES, "vae decode", "image"],
             inputs=[
-                io.Latent.Input("samples", tooltip="Latents of Toy Model. Their shape tells which data they are."),
+                io.Latent.Input("samples", tooltip="Latents of Toy Model. Their shape determines the data."),
                 io.Int.Input("columns", default=8, min=1, max=64, tooltip="Number of pictures in a row."),
                 io.Int.Input(
                     "size",
