@@ -1,13 +1,13 @@
 """gDDIM where noise is the same in every direction: eps, v, EDM and flow models.
 
-With y = x / alpha and rho = sigma / alpha the ODE is dy = eps drho, eps = (y - D) / rho. Degree q puts the polynomial in log rho
-through the last q + 1 values of eps in the place of eps, and every step is then exact in everything else:
+With y = x / alpha and rho = sigma / alpha the ODE is dy = eps drho, eps = (y - D) / rho. Degree q replaces eps
+by the polynomial in log rho through the last q + 1 values of eps, and every step is exact otherwise:
 
     y_t = y_s + sum_j C_j eps_j,    C_j = int_s^t l_j drho        (arXiv 2206.05564, eq. 19, for K = R = sigma)
 
-Degree 0 is DDIM, exact in one step for data in one point. The paper's polynomials are in t; in rho they are DEIS (arXiv
-2204.13902). In log rho, half the logSNR, they have about half of the error in rho on digits at degrees 1 and 2, and more at 3. To
-sigma = 0, where that is not finite, and upwards, polynomials are in rho.
+Degree 0 is DDIM, which is exact for data in one point. The paper's polynomials are in t; in rho they are DEIS (arXiv
+2204.13902). In log rho, half the logSNR, the error on digits is about half of the error in rho at degrees 1 and 2, and larger at
+degree 3. Steps to sigma = 0, where log rho is infinite, and rising steps use polynomials in rho.
 """
 
 import math
@@ -23,8 +23,8 @@ from .signature import Callback, Denoiser, ExtraArgs, Sigmas
 from .time_maps import VE, TimeMap
 
 MAX_DEGREE = 3
-MAX_LAMBDA = math.sqrt(MAX_STRENGTH)  # eta is its square
-# The paper's headline. Correctors gain little on top of degree 2 in log rho, and overshoot below 8 steps and at high CFG.
+MAX_LAMBDA = math.sqrt(MAX_STRENGTH)  # eta is the square of lambda
+# The paper's main method. Correctors improve degree 2 in log rho little, and overshoot below 8 steps and at high CFG.
 DEGREE, CORRECTOR = 2, "none"
 _MIN_LAMBDA = 1e-4  # below it eta is too small to matter
 
@@ -78,8 +78,8 @@ def gddim_rule(degree: int = DEGREE, corrector: str = CORRECTOR) -> Rule:
     """Deterministic gDDIM as a rule.
 
     Args:
-        degree: q, 0 to 3; q + 1 values of eps are combined, at most two in a rising step and in that to sigma = 0.
-        corrector: see `Rule`; "PECE" is the paper's.
+        degree: q, 0 to 3. A step combines q + 1 values of eps; a rising step and the step to sigma = 0 combine at most two.
+        corrector: see `Rule`; the paper uses "PECE".
 
     Raises:
         ValueError: degree or corrector is unknown.
@@ -94,8 +94,8 @@ def gddim_rule(degree: int = DEGREE, corrector: str = CORRECTOR) -> Rule:
 def gddim_plan(sigmas: Sigmas, degree: int = 2, time: TimeMap = VE, corrector: str = "none") -> Plan:
     """The plan of deterministic gDDIM.
 
-    The first steps are of lower degree, as far as the history reaches; so are the step from a flow model's sigma 1, where rho is
-    infinite, steps much longer than those before them, and the step to sigma 0, at most of degree 1.
+    These steps are of lower degree: the first ones, which have less history; the step from a flow model's sigma 1, where rho is
+    infinite; steps that are much longer than the steps before them; and the step to sigma 0, which has at most degree 1.
 
     Args:
         sigmas: falling grid, or rising for inversion; 1-D tensor or sequence of n + 1 sigmas.
@@ -103,6 +103,6 @@ def gddim_plan(sigmas: Sigmas, degree: int = 2, time: TimeMap = VE, corrector: s
         degree, corrector: see `gddim_rule`.
 
     Raises:
-        ValueError: degree or corrector is unknown, or the grid is not one to sample on, see `grid_steps`.
+        ValueError: degree or corrector is unknown, or the grid cannot be sampled on, see `grid_steps`.
     """
     return rule_plan(sigmas, gddim_rule(degree, corrector), time)

@@ -1,6 +1,6 @@
 """Blurring diffusion (arXiv 2209.05557): heat dissipation and noise, diagonal in the frequencies of the DCT.
 
-With y the orthonormal 2-D DCT-II of the image, eps white, and a_t falling faster at high frequencies:
+Here y is the orthonormal 2-D DCT-II of the image, eps is white noise, and a_t falls faster at high frequencies:
 
     y_t = a_t y_0 + sigma_t eps
 """
@@ -13,8 +13,8 @@ import numpy as np
 
 from .linear_sde import LinearSDE, Times, scalar
 
-_OFFSET = 0.004  # of the cosine schedule, so that noise does not start at 0
-_LEAST = 0.001  # what blur leaves of a frequency
+_OFFSET = 0.004  # offset of the cosine schedule, so that noise does not start at 0
+_LEAST = 0.001  # the share of a frequency that the strongest blur leaves
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,10 @@ class Blurring(LinearSDE):
     """Blurring diffusion with a cosine schedule of the noise.
 
     Attributes:
-        height, width: of the image.
-        blur: strength of the blur at the end, in pixels.
-        initial_variance: of data around y0; with the data's own one step of degree 0 is exact for Gaussian data.
+        height, width: the size of the image.
+        blur: strength of the blur at t = 1, in pixels.
+        initial_variance: variance of the data around y0. With the variance of Gaussian data, one step of degree 0 is exact for
+            them.
     """
 
     height: int
@@ -33,7 +34,7 @@ class Blurring(LinearSDE):
     initial_variance: float = 0.0
     name = "blurring diffusion"
     t_min = 1e-5
-    t_max = 0.99598  # later alpha is so small that y0 = (y - sigma eps) / a is lost
+    t_max = 0.99598  # at later times a is so small that y0 = (y - sigma eps) / a is lost
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1 or not 0.0 <= self.blur < inf:
@@ -41,12 +42,12 @@ class Blurring(LinearSDE):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """A block a frequency: (height, width)."""
+        """One block per frequency: (height, width)."""
         return (self.height, self.width)
 
     @cached_property
     def first(self) -> "Blurring":
-        """That of the mean of the image, which is not blurred."""
+        """The process of the mean of the image, which is not blurred."""
         return Blurring(1, 1, self.blur, self.initial_variance)
 
     def drift(self, t: Times) -> np.ndarray:
@@ -104,9 +105,9 @@ class Blurring(LinearSDE):
         return np.log(np.cos(phase)) + np.log(_LEAST + (1.0 - _LEAST) * self._blur(t)[0])
 
 
-@lru_cache(maxsize=4)  # an exact model asks for those of its latents at every call
+@lru_cache(maxsize=4)  # an exact model needs the same matrices at every call
 def dct_matrix(n: int) -> np.ndarray:
-    """The orthonormal DCT-II of n numbers as a matrix, not to be written into; its transpose is the inverse."""
+    """The orthonormal DCT-II of n numbers as a matrix, whose transpose is the inverse. Callers must not write into it."""
     from scipy.fft import dct  # noqa: PLC0415 (slow to import)
 
     return dct(np.eye(n), axis=0, norm="ortho")

@@ -1,4 +1,4 @@
-"""Critically-damped Langevin diffusion (CLD, arXiv 2112.07068): a position and a velocity for every number of the data.
+"""Critically-damped Langevin diffusion (CLD, arXiv 2112.07068): every number of the data has a position and a velocity.
 
     dx = beta v / M dt,    dv = -beta x dt - beta Gamma v / M dt + sqrt(2 Gamma beta) dw,    Gamma^2 = 4 M
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from .linear_sde import LinearSDE, Times, transposed
 
-_LOG_SHIFT = 1e-4  # the angle is smooth in log(t + this)
+_LOG_SHIFT = 1e-4  # the angle is a smooth function of log(t + this)
 _INTERVALS = 256
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
@@ -23,11 +23,12 @@ class CLD(LinearSDE):
     """CLD with the constants of its paper.
 
     Attributes:
-        beta: rate of time.
+        beta: the rate at which time runs.
         mass: M, the variance of the velocity in equilibrium.
         velocity_share: variance of the velocity at t = 0, as a share of M.
         jitter: added to both variances at t = 0.
-        position_variance: of data around u0; with the data's own one step of degree 0 is exact for Gaussian data.
+        position_variance: variance of the data around u0. With the variance of Gaussian data, one step of degree 0 is exact for
+            them.
     """
 
     beta: float = 4.0
@@ -75,7 +76,7 @@ class CLD(LinearSDE):
         from scipy.special import gammainc  # noqa: PLC0415 (slow to import)
 
         transition, y = self.transition(t, 0.0), 2.0 * self._clock(t)
-        # S - Psi S Psi^T without its cancellation at small t: gammainc(3, y) = 1 - e^-y (1 + y + y^2 / 2)
+        # S - Psi S Psi^T without the cancellation at small t: gammainc(3, y) = 1 - e^-y (1 + y + y^2 / 2)
         gained, cross = gammainc(3.0, y), 0.5 * y**2 * np.exp(-y)
         unit = sqrt(self.mass)
         added = _matrix(gained, unit * cross, unit * cross, self.mass * (gained + 2.0 * y * np.exp(-y)))
@@ -95,7 +96,7 @@ class CLD(LinearSDE):
         return _matrix(xx, xv / sqrt(self.mass), vx * sqrt(self.mass), vv)
 
     def _angle(self, t: Times) -> np.ndarray:
-        """Of the rotation between L and R: theta' = -(beta / M) L22 / L11, theta(0) = 0, by quadrature in log(t + 1e-4)."""
+        """The angle between L and R: theta' = -(beta / M) L22 / L11, theta(0) = 0, by quadrature in log(t + 1e-4)."""
         edges, angles = self._angles
         u = np.log(np.asarray(t, dtype=np.float64) + _LOG_SHIFT)
         below = np.clip(np.searchsorted(edges, u, side="right") - 1, 0, len(edges) - 2)

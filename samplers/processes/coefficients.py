@@ -8,21 +8,21 @@ import numpy as np
 from ..interpolation import lagrange
 from .linear_sde import LinearSDE, transposed
 
-# In log(tau + 1e-4), in which R and its inverse are smooth down to t = 0, in pieces no longer than 1.
+# Quadratures are in log(tau + 1e-4), in which R and its inverse are smooth down to t = 0. Their pieces are no longer than 1.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _LOG_SHIFT, _PIECE = 1e-4, 1.0
-_TOGETHER = 2**16  # numbers of matrices that are computed at once
+_TOGETHER = 2**16  # numbers that are computed at once
 
 
 class AlongSteps:
-    """What is integrated over steps, at the nodes of their quadratures. Many steps are computed together, in a tenth of the time.
+    """Integrands of steps at the nodes of their quadratures. Many steps are computed together, which takes a tenth of the time.
 
     Args:
         sde: the process.
         kind: "R" or "L", the parameterisation of eps.
         steps: (s, t) of the steps in the order in which they are asked for, t_max >= s > t >= 0.
-        integrand: integrand(tau, ends), for times (n,) and the ends of their steps, gives a clock (n,) and matrices
-            (n, *grid, size, size).
+        integrand: integrand(tau, ends) takes times (n,) and the ends of their steps, and gives the variable of interpolation
+            (n,) and matrices (n, *grid, size, size).
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class AlongSteps:
         self._known: dict[tuple[float, float], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
     def __call__(self, s: float, t: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Clock (n + 2,), weights (n,) and matrices (n + 2, ...), the last two at s and t themselves."""
+        """The variable (n + 2,), weights (n,) and matrices (n + 2, ...); the last two entries are at s and t themselves."""
         if (s, t) not in self._known:
             self._compute(self._places[s, t])
         return self._known[s, t]
@@ -58,12 +58,12 @@ class AlongSteps:
         )
         splits = np.cumsum(counts)[:-1]
         parts = zip(steps, np.split(clock, splits), np.split(matrices, splits))
-        before = dict(list(self._known.items())[-1:])  # a corrector asks for the step before once more
+        before = dict(list(self._known.items())[-1:])  # a corrector asks for the previous step again
         self._known = before | {step: (clock, weights, matrices) for (step, _, weights), clock, matrices in parts}
 
 
 def along_steps(sde: LinearSDE, steps: Sequence[tuple[float, float]], kind: str = "R") -> AlongSteps:
-    """Psi(t, tau) R_tau for R, Psi(t, tau) 1/2 G G^T K^-T for L; the clock is tau."""
+    """The integrand is Psi(t, tau) R_tau for R and Psi(t, tau) 1/2 G G^T K^-T for L; the variable is tau."""
 
     def integrand(tau: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         between = sde.transition(ends, tau)
@@ -75,19 +75,19 @@ def along_steps(sde: LinearSDE, steps: Sequence[tuple[float, float]], kind: str 
 
 
 def _by_parts(sde: LinearSDE, kind: str) -> bool:
-    return kind == "R" or sde.size == 1  # of numbers L is R
+    return kind == "R" or sde.size == 1  # L and R are the same for blocks of one number
 
 
 def step_weights(along: AlongSteps, nodes: Sequence[float], s: float, t: float) -> list[np.ndarray]:
     """C_j of every node, for a step from s down to t.
 
-    For R they are, since 1/2 G G^T R^-T = R' - F R, by parts and without an inverse:
+    For R, 1/2 G G^T R^-T = R' - F R, so that integration by parts avoids the inverse:
 
         C_j = l_j(t) R_t - l_j(s) Psi(t, s) R_s - int_s^t l_j'(tau) Psi(t, tau) R_tau dtau,    sum_j C_j = R_t - Psi R_s
 
     Args:
-        along: `along_steps` of the process, the step among its steps.
-        nodes: times of the values of eps, all different; s may or may not be among them.
+        along: `along_steps` of the process; the step is one of its steps.
+        nodes: times of the values of eps, all different. They need not contain s.
         s, t: where the step starts and ends.
     """
     tau, weights, matrices = along(s, t)
@@ -101,7 +101,7 @@ def step_weights(along: AlongSteps, nodes: Sequence[float], s: float, t: float) 
 
 
 def last_weight(sde: LinearSDE, s: float, kind: str = "R") -> np.ndarray:
-    """-Psi(0, s) K_s, of eps in a step from s to the mean of u0 given u_s, by Tweedie's formula: the same for every K."""
+    """-Psi(0, s) K_s, the factor of eps in a step from s to the mean of u0 given u_s, by Tweedie's formula."""
     return -sde.transition(0.0, s) @ sde.factor(s, kind)
 
 
@@ -127,13 +127,13 @@ def lagrange_slope(nodes: Sequence[float], j: int, t: np.ndarray) -> np.ndarray:
 def contraction(sde: LinearSDE, s: Sequence[float], t: Sequence[float], noise_level: float) -> np.ndarray:
     """Q of every step, with Psihat(t, s) = R_t Q R_s^-1.
 
-    Q' = lambda^2 / 2 R^-1 G G^T R^-T Q, Q = 1 at s. The matrix in front of Q is positive semidefinite and t runs downwards, so Q
-    never stretches anything, and P = R_t (1 - Q Q^T) R_t^T is symmetric and positive semidefinite by construction.
+    Q' = lambda^2 / 2 R^-1 G G^T R^-T Q, Q = 1 at s. The matrix in front of Q is positive semidefinite and t falls, so Q never
+    stretches anything, and P = R_t (1 - Q Q^T) R_t^T is symmetric and positive semidefinite by construction.
 
     Args:
         sde: the process.
-        s, t: starts and ends of steps, each of the same length, s > t > 0.
-        noise_level: the paper's lambda; 0 gives Q = 1 exactly, and with it the deterministic step; 1 is the reverse SDE.
+        s, t: starts and ends of steps, as many starts as ends, s > t > 0.
+        noise_level: the paper's lambda; 0 gives Q = 1 exactly, which is the deterministic step; 1 is the reverse SDE.
 
     Returns:
         (steps, *grid, size, size).
@@ -143,7 +143,7 @@ def contraction(sde: LinearSDE, s: Sequence[float], t: Sequence[float], noise_le
     unit = np.broadcast_to(np.eye(sde.size), shape)
     if noise_level == 0.0 or len(start) == 0:
         return unit.copy()
-    if sde.size == 1:  # numbers commute: the noise level 1 of the closed form, to a power
+    if sde.size == 1:  # numbers commute, so that Q is a power of the closed form for noise level 1
         ratio = np.log(sde.root(end)) - np.log(sde.root(start)) - np.log(sde.transition(end, start))
         return np.exp(noise_level**2 * ratio)
     if noise_level == 1.0:
@@ -165,9 +165,9 @@ def contraction(sde: LinearSDE, s: Sequence[float], t: Sequence[float], noise_le
 
 
 def noise_factor(sde: LinearSDE, t: float, contracted: np.ndarray) -> np.ndarray:
-    """R_t (1 - Q Q^T)^(1/2), which times itself transposed is P.
+    """R_t (1 - Q Q^T)^(1/2), whose product with its transpose is P.
 
-    The symmetric root is the one that no library's choice of eigenvectors changes.
+    The symmetric root does not depend on a library's choice of eigenvectors.
     """
     missing = np.eye(sde.size) - contracted @ transposed(contracted)
     values, vectors = np.linalg.eigh(0.5 * (missing + transposed(missing)))

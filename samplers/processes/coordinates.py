@@ -1,6 +1,6 @@
-"""Between the data that a network sees and the state that a process moves.
+"""From the data that a network sees to the state that a process moves, and back.
 
-The position of CLD is the data, its velocity something of the process's own; blurring diffusion moves the frequencies of an
+The data are the position of CLD, whose velocity belongs to the process only; blurring diffusion moves the frequencies of an
 image.
 """
 
@@ -14,11 +14,11 @@ from .linear_sde import LinearSDE
 
 
 class Coordinates:
-    """The state of a process in the data's terms.
+    """Maps between the state of a process and data.
 
     Args:
         sde: the process.
-        like: data, (batch, channels, ...), for their device and dtype; of the size that `sde` is for.
+        like: data, (batch, channels, ...), whose device and dtype are used; their size is the one that `sde` is made for.
     """
 
     def __init__(self, sde: LinearSDE, like: torch.Tensor):
@@ -28,7 +28,7 @@ class Coordinates:
             self._dct = tuple(_like(dct_matrix(n), like) for n in sde.grid)
 
     def to_state(self, seen: torch.Tensor) -> torch.Tensor:
-        """From what the network sees, or answers, to the state's coordinates."""
+        """What the network takes or gives, in the state's coordinates."""
         if self._dct is None:
             return seen
         down, across = self._dct
@@ -42,11 +42,11 @@ class Coordinates:
         return down.mT @ state @ across
 
     def data(self, state: torch.Tensor) -> torch.Tensor:
-        """The part of a state that is data: the position, as the network sees it."""
+        """The part of a state that is data, as the network sees it: the position."""
         return self.to_seen(state)[:, : self._channels]
 
     def noised(self, t: float, data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """The data part of a state at t: of Psi(t, 0) (data, 0) + L_t noise.
+        """The data part of a state at t, Psi(t, 0) (data, 0) + L_t noise.
 
         Args:
             t: 0 to t_max.
@@ -57,17 +57,17 @@ class Coordinates:
         return self.to_seen(signal * self.to_state(data) + spread * self.to_state(noise))
 
     def unscaled(self, t: float, noisy: torch.Tensor) -> torch.Tensor:
-        """The data of which `noised` makes `noisy` where there is no noise: divided by what t leaves of them."""
+        """The data from which `noised` would make `noisy` without noise: it divides by what is left of data at t."""
         return self.to_seen(self.to_state(noisy) / self._first_column(self._sde.transition(t, 0.0), noisy)[0])
 
     def started(self, t: float, noisy: torch.Tensor, data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """The whole state at t whose data part is `noisy`.
+        """The whole state at t for a data part.
 
         Args:
-            t: above 0, up to t_max, where it is nearly a draw of the prior.
-            noisy: from `noised`.
-            data: the data of it.
-            noise: unit noise like the state, for the rest of it; its data part is not used.
+            t: above 0 and at most t_max, where the state is nearly a draw from the prior.
+            noisy: the data part, from `noised`.
+            data: the data in it.
+            noise: unit noise like the state, for the rest of the state; its data part is not used.
         """
         position = self.to_state(noisy)
         if self._sde.size == 1:
@@ -87,13 +87,13 @@ class Coordinates:
 
 
 class DenoisedData:
-    """The data part of the mean of u0, for previews: of Psi(0, t) (u - K_t eps).
+    """The data part of the mean of u0, Psi(0, t) (u - K_t eps), for previews.
 
     Args:
         sde, kind: as in `gddim_on`.
-        coordinates: of the states.
-        times: at which it will be asked for.
-        like: a state.
+        coordinates: those of the states.
+        times: the times at which it is needed.
+        like: a state, whose device and dtype are used.
     """
 
     def __init__(self, sde: LinearSDE, kind: str, coordinates: Coordinates, times: list[float], like: torch.Tensor):
@@ -104,7 +104,7 @@ class DenoisedData:
         self._size = sde.size
 
     def at(self, call: int, state: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
-        """(batch, channels, ...) data, for the time with this index."""
+        """The data, (batch, channels, ...), for the time with this index."""
         weights = (weight for row in self._rows[call] for weight in row.unbind(dim=-1))
         parts = (part for tensor in (state, eps) for part in tensor.chunk(self._size, dim=1))
         return self._coordinates.to_seen(reduce(torch.add, (part * weight for part, weight in zip(parts, weights))))

@@ -1,9 +1,9 @@
-"""Linear diffusions: what gDDIM needs to know of one.
+"""Linear diffusions, as gDDIM describes them.
 
     du = F(t) u dt + G(t) dw,    u(0) = u0 + sqrt(Sigma_0) n,    t from 0 to t_max      (arXiv 2206.05564, eq. 1 and 4)
 
-A state is a grid of independent blocks of `size` numbers: one block for all pixels where every pixel diffuses alike, one for each
-frequency in blurring diffusion. Every matrix has the shape (*t.shape, *grid, size, size), float64.
+A state is a grid of independent blocks of `size` numbers. There is one block for all pixels where every pixel diffuses alike, and
+one block for each frequency in blurring diffusion. Every matrix has the shape (*t.shape, *grid, size, size), float64.
 """
 
 from abc import ABC, abstractmethod
@@ -14,20 +14,20 @@ import numpy as np
 
 Times = float | np.ndarray
 KINDS = ("R", "L")
-# Of the solver for processes that have no closed form.
+# tolerances of the solver for processes that have no closed form
 _RTOL, _ATOL = 1e-12, 1e-14
 
 
 class LinearSDE(ABC):
     """A linear diffusion. Subclasses are frozen dataclasses of their constants, so that they can be keys of a cache.
 
-    F, GG^T and Sigma_0 suffice; the rest is then solved for, once. A subclass that knows its closed forms gives them instead, and
-    must where Sigma_0 is singular.
+    F, GG^T and Sigma_0 suffice: the other matrices are then solved for, once. A subclass that knows its closed forms gives them
+    instead, and must do so where Sigma_0 is singular.
 
     Attributes:
-        name: how plans and errors call it.
+        name: the name in plans and errors.
         t_max: where sampling starts.
-        t_min: the last time above 0 that it is sampled at.
+        t_min: the last time above 0 at which the model is called.
         size: numbers in a block.
     """
 
@@ -43,7 +43,7 @@ class LinearSDE(ABC):
 
     @property
     def first(self) -> "LinearSDE":
-        """The process of the first block, whose numbers are the clock of all of them."""
+        """The process of the first block, whose logSNR is the variable of interpolation for all blocks."""
         return self
 
     @abstractmethod
@@ -56,10 +56,10 @@ class LinearSDE(ABC):
 
     @abstractmethod
     def initial_covariance(self) -> np.ndarray:
-        """Sigma_0, of the state around u0 at t = 0."""
+        """Sigma_0, the covariance of the state around u0 at t = 0."""
 
     def prior_covariance(self) -> np.ndarray:
-        """Of the state that sampling starts from."""
+        """The covariance of the state that sampling starts from."""
         return self.covariance(self.t_max)
 
     def transition(self, t: Times, s: Times) -> np.ndarray:
@@ -67,7 +67,7 @@ class LinearSDE(ABC):
         return self._solved(t)[0] @ np.linalg.inv(self._solved(s)[0])
 
     def covariance(self, t: Times) -> np.ndarray:
-        """Sigma_t, of the state given u0."""
+        """Sigma_t, the covariance of the state given u0."""
         root = self.root(t)
         return root @ transposed(root)
 
@@ -91,7 +91,7 @@ class LinearSDE(ABC):
         return self.root(t) if kind == "R" else self.cholesky(t)
 
     def _solved(self, t: Times) -> np.ndarray:
-        """Psi(t, 0) and R_t, one after the other, by `solve_ivp`."""
+        """Psi(t, 0) and R_t, stacked, by `solve_ivp`."""
         t = np.asarray(t, dtype=np.float64)
         values = self._solution(t.ravel()).T.reshape(*t.shape, 2, *self.grid, self.size, self.size)
         return np.moveaxis(values, t.ndim, 0)
@@ -132,5 +132,5 @@ def scalar(value: float | np.ndarray) -> np.ndarray:
 
 
 def transposed(matrix: np.ndarray) -> np.ndarray:
-    """Its matrices transposed; `.mT` is newer than the oldest numpy that hosts bring."""
+    """Matrices transposed; `.mT` is newer than the oldest numpy of a supported ComfyUI."""
     return np.swapaxes(matrix, -1, -2)

@@ -1,4 +1,4 @@
-"""Plans whose weights are matrices: how a process moves the parts of a state that do not diffuse alike."""
+"""Plans whose factors are matrices, for processes in which the parts of a state diffuse differently."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +16,8 @@ class Operator:
     """A linear map of states.
 
     Args:
-        matrix: (size, size) for a state whose channels are `size` groups of equal length, each group after the other;
-            (height, width) of factors for one whose last two axes are frequencies.
+        matrix: (size, size) for a state whose channels are `size` groups of equal length, one group after the other;
+            (height, width) factors for a state whose last two axes are frequencies.
 
     Raises:
         ArithmeticError: the matrix is not finite.
@@ -38,7 +38,7 @@ class Operator:
 
     def __format__(self, spec: str) -> str:
         values = self.matrix.double().cpu().flatten().tolist()
-        if len(values) > 4:  # factors of frequencies, from the mean of the image to the finest detail
+        if len(values) > 4:  # frequencies, from the mean of the image to the finest detail
             return f"[{values[0]:{spec}} .. {values[-1]:{spec}}]"
         return "[" + " ".join(f"{value:{spec}}" for value in values) + "]"
 
@@ -51,7 +51,7 @@ class Block(Operator):
         return torch.matmul(self.matrix, self._grouped(state)).reshape(state.shape)
 
     def add_to(self, result: torch.Tensor, state: torch.Tensor) -> None:
-        """Add that to `result`, by one fused call."""
+        """Add the map of a state to `result`, by one fused call."""
         size = len(self.matrix)
         self._grouped(result).baddbmm_(self.matrix.expand(len(state), size, size), self._grouped(state.to(result.dtype)))
 
@@ -67,13 +67,13 @@ class Diagonal(Operator):
         return state * self.matrix
 
     def add_to(self, result: torch.Tensor, state: torch.Tensor) -> None:
-        """Add that to `result`, by one fused call."""
+        """Add the map of a state to `result`, by one fused call."""
         result.addcmul_(state, self.matrix)
 
 
 def operator(sde: LinearSDE, matrix: np.ndarray) -> Operator:
     """A matrix of the process as a map of its states."""
-    return Diagonal(matrix[..., 0, 0]) if sde.grid else Block(matrix)  # a frequency is a block of one number
+    return Diagonal(matrix[..., 0, 0]) if sde.grid else Block(matrix)  # each frequency is a block of one number
 
 
 class Matrices(NamedTuple):
@@ -87,7 +87,7 @@ class Matrices(NamedTuple):
 
 @dataclass(frozen=True)
 class MatrixStage(Stage):
-    """A stage whose factors are matrices; its numbers are how the first number of a block acts on itself.
+    """A stage whose factors are matrices. Its numbers are the first entries of the matrices: how position acts on position.
 
     Attributes:
         matrices: the factors.
@@ -126,7 +126,7 @@ def process_stage(
     scale: np.ndarray,
     noise: Sequence[np.ndarray] = (),
 ) -> Stage:
-    """A stage with factors that are matrices of the process, or numbers where it has no others.
+    """A stage whose factors are matrices of the process, or numbers where all matrices are numbers.
 
     Args:
         sde: the process.
@@ -160,7 +160,7 @@ def on(plan: Plan, dtype: torch.dtype, device: torch.device) -> Plan:
     moved = iter(torch.stack([factor.matrix for factor in flat]).to(dtype).to(device))
 
     def there(factor: Operator) -> Operator:
-        result = object.__new__(type(factor))  # without looking at the numbers again: that would wait for the device
+        result = object.__new__(type(factor))  # without the check of the numbers, which would wait for the device
         result.matrix = next(moved)
         return result
 

@@ -1,4 +1,4 @@
-"""Exact forms of a step on a linear diffusion, as matrices in float64: what of the start is kept, and what outputs add.
+"""Exact forms of a step on a linear diffusion, as matrices in float64.
 
 In eps (arXiv 2206.05564, eq. 19), with the polynomial through values of eps at some nodes:
 
@@ -8,11 +8,11 @@ With noise (eq. 20 to 22 and 45 to 47):
 
     u_t = Psi(t, s) u_s + (Psihat - Psi) K_s eps_s + P^(1/2) n,    P = Sigma_t - Psihat Sigma_s Psihat^T
 
-In data: with D the mean of u0 given u_t, the probability-flow ODE is linear but for D,
+In data: with D the mean of u0 given u_t, the probability-flow ODE is
 
     du/dt = (F + 1/2 G G^T Sigma^-1) u - 1/2 G G^T Sigma^-1 Psi(t, 0) D
 
-R solves its linear part, so that with A = R^-1 Psi(t, 0), where A^T A is the signal-to-noise ratio,
+R solves the part that is linear in u, so that with A = R^-1 Psi(t, 0), where A^T A is the signal-to-noise ratio,
 
     u_t = R_t R_s^-1 u_s + R_t int_s^t D dA
 
@@ -53,12 +53,12 @@ class Terms(NamedTuple):
 
 
 class Form(ABC):
-    """A form of the ODE or SDE of a process. A step to t = 0 ends at the mean of u0 in all of them.
+    """A form of the ODE or SDE of a process. In every form a step to t = 0 ends at the mean of u0.
 
     Args:
         sde: the process.
         kind: "R" or "L", the parameterisation of the model's eps.
-        spans: of steps and their stages, in the order in which they are asked for.
+        spans: those of the steps and of their stages, in the order in which they are used.
     """
 
     def __init__(self, sde: LinearSDE, kind: str, spans: Sequence[Span]):
@@ -76,10 +76,10 @@ class Form(ABC):
 
     @abstractmethod
     def added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
-        """What outputs at the nodes add to it, the newest first; in a step to t = 0 the newest only."""
+        """What outputs at the nodes, newest first, add to the state at s; a step to t = 0 takes the newest output only."""
 
     def noise(self, s: float, t: float) -> list[np.ndarray]:
-        """The factor of the unit noise; none in an ODE."""
+        """The factors of unit noises; an ODE has none."""
         return []
 
     def _last(self, node: Node) -> Terms:

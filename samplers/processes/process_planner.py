@@ -25,10 +25,10 @@ from .process_forms import Form, InData, InEps, Terms, WithNoise
 from .process_times import falling_steps, half_log_snr, time_map_of, times_at
 
 METHODS = ("1", "2M", "2MC", "3M", "3MC", "4M", "4MC", "2S", "3S")
-# Plans of blurring diffusion hold matrices of the image's size: 24 MiB for 50 steps of degree 2 on 128 x 128, 49 MiB of RES-3MC.
-# What comes again is the plan of the run before, or of the few that are compared.
+# Plans of blurring diffusion hold matrices of the image's size: on 128 x 128, 50 steps of degree 2 take 24 MiB, and 50 steps of
+# RES-3MC 49 MiB. A plan is needed again in the next run, or when a few methods are compared.
 _PLANS_KEPT = 4
-_MIN_GAP = 0.2  # of nodes in sqrt(t), as a share of the step: weights grow as nodes close up
+_MIN_GAP = 0.2  # of nodes, in sqrt(t), as a share of the step: weights grow as nodes come closer to each other
 
 # For every stage: where it ends, as a fraction of the step in half the logSNR, and which of the step's outputs it interpolates.
 StageEnds = tuple[tuple[float, tuple[int, ...]], ...]
@@ -39,7 +39,7 @@ _SINGLE_STEP: dict[str, StageEnds] = {
 
 
 class _Method(NamedTuple):
-    """A method on any process.
+    """A method for any process.
 
     Attributes:
         name: for plans.
@@ -68,11 +68,11 @@ def gddim_on(
     kind: str = "R",
     s_noise: float = 1.0,
 ) -> Plan:
-    """The plan of gDDIM on a linear diffusion, for a model that gives eps; kept for the next call with the same arguments.
+    """The plan of gDDIM on a linear diffusion, for a model that gives eps; kept for further calls with the same arguments.
 
     Args:
         sde: the process.
-        sigmas: falling grid of n + 1 times t; 1-D tensor or sequence. A last one of 0 is a step to the mean of u0.
+        sigmas: falling grid of n + 1 times t; 1-D tensor or sequence. A step to t = 0 ends at the mean of u0.
         degree: q, 0 to 3; the first steps are of lower degree. It must be 0 where noise_level is above 0.
         corrector: "none", "PEC" or "PECE", see `Rule`. It must be "none" where noise_level is above 0.
         noise_level: the paper's lambda, the strength of the noise: 0 for none, 1 for the reverse SDE.
@@ -80,7 +80,7 @@ def gddim_on(
         s_noise: factor of the noise; 1 is right.
 
     Raises:
-        ValueError: an argument is none of these, or the grid is not one to sample on, see `grid_steps`.
+        ValueError: an argument is none of these, or the grid cannot be sampled on, see `grid_steps`.
     """
     check_degree_and_corrector(degree, corrector)
     if not 0.0 <= noise_level <= MAX_LAMBDA:
@@ -98,16 +98,16 @@ def gddim_on(
 
 
 def res_on(sde: LinearSDE, sigmas: Sigmas, method: str = "3MC", kind: str = "R") -> Plan:
-    """The plan of a RES method on a linear diffusion, for a model that gives eps; kept for the next call.
+    """The plan of a RES method on a linear diffusion, for a model that gives eps; kept for further calls with the same arguments.
 
     Args:
         sde: the process.
-        sigmas: falling grid of n + 1 times t; a last one of 0 is a step to the mean of u0.
+        sigmas: falling grid of n + 1 times t; a step to t = 0 ends at the mean of u0.
         method: the order, then M for multistep, MC for multistep with the free corrector, S for single-step; "1" is DDIM.
         kind: "R" or "L", the parameterisation of the model's eps; the result is the same.
 
     Raises:
-        ValueError: method is none of these, or the grid is not one to sample on, see `grid_steps`.
+        ValueError: method is none of these, or the grid cannot be sampled on, see `grid_steps`.
         ArithmeticError: a step is so long that the weights miss their sum.
     """
     if method not in METHODS:
@@ -135,7 +135,7 @@ def _planned(sde: LinearSDE, sigmas: tuple[float, ...], method: _Method, kind: s
 
 
 def _stage_ends(sde: LinearSDE, steps: Sequence[GridStep], fractions: Sequence[float]) -> list[list[float]]:
-    """Where the stages of every step end, the last one where the step does; none for a step to 0."""
+    """Where the stages of every step end. The last stage ends where the step does; a step to 0 has no stages."""
     noisy = [step for step in steps if step.sigma_next > 0.0]
     start, end = (half_log_snr(sde, np.array(times)) for times in ([s.sigma for s in noisy], [s.sigma_next for s in noisy]))
     inner = [times_at(sde, start + fraction * (end - start)).tolist() for fraction in fractions[:-1]]
@@ -144,7 +144,7 @@ def _stage_ends(sde: LinearSDE, steps: Sequence[GridStep], fractions: Sequence[f
 
 
 def _multistep(form: Form, steps: Sequence[GridStep], order: int, corrector: str) -> list[Stage]:
-    """The first steps are of lower order."""
+    """Stages of a multistep method. The first steps are of lower order."""
     stages: list[Stage] = []
     history: list[Node] = []  # newest first
     previous: tuple[float, list[Node], Terms] | None = None
@@ -167,14 +167,14 @@ def _multistep(form: Form, steps: Sequence[GridStep], order: int, corrector: str
 
 
 def _selected(history: Sequence[Node], s: float, t: float, count: int) -> list[Node]:
-    """The newest nodes that are not too near to each other for a step from s to t."""
+    """The newest nodes that are far enough from each other for a step from s to t."""
     return apart(history, lambda node: math.sqrt(node.sigma), _MIN_GAP * abs(math.sqrt(s) - math.sqrt(t)), count)
 
 
 def _single_step(
     form: Form, steps: Sequence[GridStep], ends: Sequence[Sequence[float]], outputs: Sequence[tuple[int, ...]]
 ) -> list[Stage]:
-    """The last step, to t = 0, takes one call."""
+    """Stages of a single-step method. A step to t = 0 makes one call."""
     stages: list[Stage] = []
     for step, own in zip(each(steps), ends):
         call, s = len(stages), step.sigma

@@ -1,4 +1,4 @@
-"""Sampling a state of a linear diffusion, with k-diffusion's signature, and the samplers of the pack that exist on one."""
+"""Sampling on a linear diffusion with k-diffusion's signature, and which of the pack's samplers work there."""
 
 import math
 from collections.abc import Callable
@@ -49,7 +49,8 @@ def sample_gddim(
 
     Args:
         model: `model(u, t, **extra_args) -> eps`, both shaped like x; t has shape (batch,).
-        x: states at sigmas[0]: `sde.size` groups of channels, each after the other; frequencies in the last two axes.
+        x: states at sigmas[0]: `sde.size` groups of channels, one group after the other. The last two axes of
+            blurring diffusion are frequencies.
         sigmas, extra_args, callback, disable: as in `loop.run`; sigmas are times t, and "denoised" is eps.
         sde, degree, corrector, noise_level, kind: see `gddim_on`.
         noise_sampler: as in `loop.run`; None for `noise.default_noise_sampler`.
@@ -77,7 +78,7 @@ def planner_of(name: str) -> Callable[..., Plan] | None:
 
 
 def _res(method: str, **only: float) -> Callable[..., Plan]:
-    """A RES method, with options that have one value on a process."""
+    """A RES method; `only` are options that have one possible value on a process."""
 
     def plan(sde: LinearSDE, sigmas: Sigmas, kind: str, **options: object) -> Plan:
         _check_options(sde, options, {"cfg_pp": False, **only})
@@ -104,12 +105,12 @@ def _gddim_sde(sde: LinearSDE, sigmas: Sigmas, kind: str, eta: float = 1.0, s_no
 
 
 def _check_options(sde: LinearSDE, options: dict[str, object], allowed: dict[str, object]) -> None:
-    """Raise a ValueError that names the first option of another value than the one that a process allows."""
-    for name, value in options.items():
-        if name not in allowed:
-            raise ValueError(f"{name} is no option of this sampler on a {sde.name} model. Remove it.")
-        if value != allowed[name]:
-            raise ValueError(f"{name} must be {allowed[name]!r} on a {sde.name} model, got {value!r}.")
+    """Raise a ValueError that names the first option whose value a process does not allow."""
+    for name, only in allowed.items():
+        if options.get(name, only) != only:
+            raise ValueError(f"{name} must be {only!r} on a {sde.name} model, got {options[name]!r}.")
+    for name in options.keys() - allowed.keys():
+        raise ValueError(f"{name} is not an option of this sampler on a {sde.name} model. Remove it.")
 
 
 _PLANNERS: dict[str, Callable[..., Plan]] = {

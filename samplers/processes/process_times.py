@@ -1,4 +1,4 @@
-"""Times of linear diffusions: grids of them, and half the logSNR, in which they compare with other models."""
+"""Times of linear diffusions: grids of times, and half the logSNR, which relates them to sigmas of other models."""
 
 import math
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from ..time_maps import TimeMap
 from .linear_sde import LinearSDE
 
 _LEAST = 1e-8  # the smallest time above 0
-_HALVINGS = 56  # of an interval of 20 in log t, after which it is shorter than a rounding
+_HALVINGS = 56  # after which an interval of length 20 in log t is shorter than a rounding
 
 
 def time_grid(sde: LinearSDE, steps: int, power: float = 2.0, last: float | None = None) -> list[float]:
-    """Times uniform in t^(1 / power) from t_max, and 0.
+    """Times that are uniform in t^(1 / power) from t_max to `last`, followed by 0.
 
     Args:
-        sde: the process, for the ends.
-        steps: model calls, at least 1; the last goes from `last` to 0.
-        power: 2 is the paper's grid; larger ones spend more of the steps near the data.
-        last: the last time above 0; None for the process's own.
+        sde: the process, which gives t_max and the default of `last`.
+        steps: number of steps, at least 1; the last step goes from `last` to 0.
+        power: 2 is the paper's grid; larger powers put more of the steps near the data.
+        last: the last time above 0; None for the t_min of the process.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -42,18 +42,18 @@ def falling_steps(sde: LinearSDE, sigmas: Sequence[float]) -> list[GridStep]:
     """The steps of a grid of times.
 
     Raises:
-        ValueError: as `grid_steps`, or a time above 0 is too small to tell from it.
+        ValueError: as `grid_steps`, or a time above 0 is too small to be distinguished from 0.
     """
     for i, t in enumerate(sigmas):
         if 0.0 < t < _LEAST:
-            raise ValueError(f"sigmas[{i}] is {t:g}, a time too small to tell from 0 for {sde.name}. Set it to 0.")
+            raise ValueError(f"sigmas[{i}] is {t:g}, a time too small to differ from 0 for {sde.name}. Set it to 0.")
     steps = grid_steps(sigmas, time_map_of(sde), rising=False)
     return [replace(step, sigma=min(step.sigma, sde.t_max)) for step in steps]
 
 
 @lru_cache(maxsize=16)
 def time_map_of(sde: LinearSDE) -> TimeMap:
-    """t -> the mean of the first number of a state that started at 1, and lambda, half its logSNR."""
+    """t -> alpha, the mean of the first number of a state that started at 1, and lambda, half the logSNR of that number."""
     return TimeMap(
         name=sde.name,
         sigma_limit=sde.t_max,

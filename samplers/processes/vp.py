@@ -1,4 +1,4 @@
-"""VP (DDPM in continuous time) as a linear diffusion: what gDDIM generalises, and what it must agree with."""
+"""VP (DDPM in continuous time) as a linear diffusion. gDDIM generalises DDIM from it, and must agree with DDIM on it."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,8 @@ class VP(LinearSDE):
 
     Attributes:
         beta_min, beta_max: beta at t = 0 and t = 1.
-        initial_variance: of data around u0; with the data's own one step of degree 0 is exact for Gaussian data.
+        initial_variance: variance of the data around u0. With the variance of Gaussian data, one step of degree 0 is exact for
+            them.
     """
 
     beta_min: float = 0.1
@@ -22,7 +23,7 @@ class VP(LinearSDE):
     name = "VP"
 
     def log_alpha_bar(self, t: Times) -> np.ndarray:
-        """Log of the factor of the data's variance."""
+        """The logarithm of the factor of the data's variance."""
         t = np.asarray(t, dtype=np.float64)
         return -t * (self.beta_min + 0.5 * t * (self.beta_max - self.beta_min))
 

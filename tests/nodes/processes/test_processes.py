@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from samplers.processes.cld import CLD
-from samplers.processes.coordinates import Coordinates
 from samplers.processes.process_planner import gddim_on
 from samplers.processes.process_sampler import planner_of, run_on
-from samplers.res import SAMPLERS
+from samplers.res import METHODS, SAMPLERS
 
 PROCESSES = {
     "CLD": {"process": "CLD", "kind": "R"},
@@ -33,15 +32,37 @@ def cld(pack):
 
 
 @pytest.fixture
-def sample(pack):
+def condition(pack):
+    """condition(digit) -> CONDITIONING."""
+    return lambda digit="3": pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0]
+
+
+@pytest.fixture
+def latent(pack):
+    """latent(batch) -> an empty LATENT."""
+    return lambda batch=BATCH: pack["RESToyLatent"].execute("digits", batch).result[0]
+
+
+@pytest.fixture
+def ksampler(host, condition, latent):
+    """ksampler(model, name, steps, ...) -> samples of KSampler."""
+
+    def ksampler(model, name, steps=4, seed=5, cfg=1.0, scheduler="simple"):
+        arguments = condition(), condition("any"), latent()
+        return host.KSampler().sample(model, seed, steps, cfg, name, scheduler, *arguments)[0]["samples"]
+
+    return ksampler
+
+
+@pytest.fixture
+def sample(pack, condition, latent):
     """sample(model, mode, steps, ...) -> samples of gDDIM Sample on gDDIM Times."""
 
-    def sample(model, mode, steps=20, batch=BATCH, cfg=1.0, digit="3", seed=3, latent=None, denoise=1.0, sigmas=None):
-        positive, negative = (pack["RESToyCondition"].execute({"data": "digits", "class": d}).result[0] for d in (digit, "any"))
-        latent = pack["RESToyLatent"].execute("digits", batch).result[0] if latent is None else latent
+    def sample(model, mode, steps=20, batch=BATCH, cfg=1.0, digit="3", seed=3, start=None, denoise=1.0, sigmas=None):
         if sigmas is None:
             sigmas = pack["RESGDDIMTimes"].execute(model, steps, denoise, 2.0, 0.0).result[0]
-        return pack["RESGDDIMSample"].execute(model, seed, cfg, positive, negative, sigmas, latent, mode).result[0]["samples"]
+        arguments = condition(digit), condition("any"), sigmas, start or latent(batch), mode
+        return pack["RESGDDIMSample"].execute(model, seed, cfg, *arguments).result[0]["samples"]
 
     return sample
 
@@ -106,11 +127,10 @@ def test_the_velocity_is_a_draw_of_its_prior(cld, sample):
 
 
 @pytest.mark.parametrize("mode", [DETERMINISTIC, STOCHASTIC], ids=["deterministic", "stochastic"])
-def test_an_item_is_the_same_in_any_batch(pack, cld, sample, mode):
+def test_an_item_is_the_same_in_any_batch(cld, sample, latent, mode):
     """The seed and the item's own noise make its velocity and every other noise."""
-    latent = pack["RESToyLatent"].execute("digits", 1).result[0]
     for item in (0, 3):
-        alone = sample(cld, mode, latent={**latent, "batch_index": [item]})
+        alone = sample(cld, mode, start={**latent(1), "batch_index": [item]})
         torch.testing.assert_close(alone, sample(cld, mode)[item : item + 1], rtol=1e-4, atol=1e-4)
     assert (sample(cld, mode)[0] - sample(cld, mode, seed=4)[0]).abs().max() > 0.1
 
@@ -123,57 +143,77 @@ def test_both_parameterisations_are_one_model(pack, sample):
 
 @pytest.mark.parametrize("name", list(filter(planner_of, SAMPLERS)))
 @pytest.mark.parametrize("scheduler", ["simple", "normal"])
-def test_registered_samplers_in_ksampler(host, pack, model, name, scheduler):
-    positive, negative = (pack["RESToyCondition"].execute({"data": "digits", "class": d}).result[0] for d in ("3", "any"))
-    latent = pack["RESToyLatent"].execute("digits", BATCH).result[0]
-    samples = host.KSampler().sample(model, 5, 40, 2.0, name, scheduler, positive, negative, latent)[0]["samples"]
+def test_registered_samplers_in_ksampler(ksampler, model, name, scheduler):
+    samples = ksampler(model, name, 40, cfg=2.0, scheduler=scheduler)
     assert samples.shape == (BATCH, 1, 8, 8)
     assert 0.6 < samples.std() < 1.0
 
 
-@pytest.mark.parametrize("order, corrector", [(2, False), (3, False), (2, True), (3, True)])
-def test_res_multistep_in_lambda_has_the_papers_methods_on_a_process(host, pack, model, order, corrector):
-    from comfy.samplers import calculate_sigmas
+def _by_node(pack, model, node, name, *inputs):
+    """Whether a node's SAMPLER makes the picture of a registered sampler, bit by bit."""
+    import comfy.samplers
     from comfy_extras.nodes_custom_sampler import SamplerCustom
 
-    positive, negative = (pack["RESToyCondition"].execute({"data": "digits", "class": d}).result[0] for d in ("3", "any"))
-    latent = pack["RESToyLatent"].execute("digits", BATCH).result[0]
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 9)
+    condition, latent = [[None, {}]], pack["RESToyLatent"].execute("digits", 2).result[0]
+    samplers = pack[node].execute(*inputs).result[0], comfy.samplers.KSAMPLER(registry(pack).for_host(METHODS[name]))
+    runs = (SamplerCustom.execute(model, True, 5, 1.0, condition, condition, s, sigmas, latent).result[0] for s in samplers)
+    return torch.equal(*(run["samples"] for run in runs))
+
+
+def registry(pack):
+    return sys.modules[pack["RESMultistep"].__module__.rpartition(".")[0] + ".registry"]
+
+
+@pytest.mark.parametrize("order, corrector, name", [(2, False, "2m"), (3, False, "3m"), (2, True, "2mc"), (3, True, "3mc")])
+def test_res_multistep_in_lambda_has_the_papers_methods_on_a_process(pack, cld, order, corrector, name):
     in_lambda = {"interpolation": "lambda", "last_step": "denoised"}
-    sampler = pack["RESMultistep"].execute(order, corrector, in_lambda, "low order", "auto").result[0]
-    sigmas = calculate_sigmas(model.get_model_object("model_sampling"), "simple", 40)
-    samples = SamplerCustom.execute(model, True, 5, 2.0, positive, negative, sampler, sigmas, latent).result[0]["samples"]
-    assert 0.6 < samples.std() < 1.0
+    assert _by_node(pack, cld, "RESMultistep", f"exp_res_{name}", str(order), corrector, in_lambda, "low order", "auto")
 
 
-def test_exp_gddim_is_gddim_sample(host, pack, model, sample):
+def test_options_that_a_process_has_not_are_named(pack, cld):
+    for node, inputs, message in (
+        (
+            "RESMultistep",
+            ("2", False, {"interpolation": "lambda", "last_step": "extrapolated"}, "low order", "auto"),
+            "last_step",
+        ),
+        (
+            "RESMultistep",
+            ("2", False, {"interpolation": "alpha"}, "low order", "auto"),
+            "interpolation must be 'lambda' on a CLD",
+        ),
+        ("RESSingleStep", ({"stages": "2", "c2": 0.7}, "auto"), "c2 must be 0.5 on a CLD model, got 0.7"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _by_node(pack, cld, node, "exp_res_2m", *inputs)
+    assert _by_node(pack, cld, "RESSingleStep", "exp_res_2s", {"stages": "2", "c2": 0.5}, "auto")
+
+
+def test_exp_gddim_is_gddim_sample(ksampler, model, sample):
     """The same seed, the same bits."""
-    positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
-    latent = pack["RESToyLatent"].execute("digits", BATCH).result[0]
     from comfy.samplers import calculate_sigmas
 
     sigmas = calculate_sigmas(model.get_model_object("model_sampling"), "simple", 12)
-    theirs = host.KSampler().sample(model, 3, 12, 1.0, "exp_gddim", "simple", positive, positive, latent)[0]["samples"]
-    assert torch.equal(theirs, sample(model, DETERMINISTIC, sigmas=sigmas))
+    assert torch.equal(ksampler(model, "exp_gddim", 12, seed=3), sample(model, DETERMINISTIC, sigmas=sigmas))
 
 
-def test_from_a_latent(pack, model, sample):
+def test_from_a_latent(model, sample):
     """Half of the times keep the digit, all of them do not."""
     start = sample(model, DETERMINISTIC, 60, batch=16, digit="8")
-    latent = {"samples": start}
-    near = sample(model, DETERMINISTIC, 60, latent=latent, denoise=0.3, digit="8", seed=4)
-    far = sample(model, DETERMINISTIC, 60, latent=latent, digit="8", seed=4)
+    again = {"start": {"samples": start}, "digit": "8", "seed": 4}
+    near, far = (sample(model, DETERMINISTIC, 60, denoise=denoise, **again) for denoise in (0.3, 1.0))
     change = [float((end - start).flatten(1).norm(dim=1).median()) for end in (near, far)]
     assert change[0] < 0.7 * change[1]
 
 
-def test_previews_are_data(model, pack):
+def test_previews_are_data(model, pack, condition):
     """After every call: the mean of the data, which becomes the result."""
     import comfy.sample
 
     seen = []
     times = pack["RESGDDIMTimes"].execute(model, 30, 1.0, 2.0, 0.0).result[0]
-    positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
-    latent = torch.zeros(BATCH, 1, 8, 8)
+    positive, latent = condition(), torch.zeros(BATCH, 1, 8, 8)
     sampler = pack["RESGDDIM"].execute(DETERMINISTIC).result[0]
     samples = comfy.sample.sample_custom(
         model, comfy.sample.prepare_noise(latent, 1), 1.0, sampler, times, positive, positive, latent,
@@ -184,31 +224,21 @@ def test_previews_are_data(model, pack):
     torch.testing.assert_close(seen[-1][1], samples, rtol=1e-3, atol=1e-3)
 
 
-def test_blurring_without_blur_is_vp(pack, sample):
-    """No frequency is treated apart: white noise and pixels commute with everything."""
-    model = pack["RESDigitsProcessModel"].execute({"process": "blurring", "blur": 0.0}, 0.1).result[0]
-    sde = model.get_model_object("model_sampling").sde
-    scale = sde.transition(0.3, 0.0)[..., 0, 0]
-    np.testing.assert_allclose(scale, scale[0, 0])
-    coordinates, x = Coordinates(sde, torch.zeros(1, 1, 8, 8)), torch.randn(1, 1, 8, 8)
-    torch.testing.assert_close(coordinates.to_seen(coordinates.to_state(x)), x)
-
-
 @pytest.mark.parametrize(
     "change, message",
     [
         (
-            {"latent": {"samples": torch.ones(1, 4, 8, 8)}},
+            {"start": {"samples": torch.ones(1, 4, 8, 8)}},
             r"items of shape \(4, 8, 8\), but this CLD model is made for 1 x 8 x 8",
         ),
-        ({"latent": {"samples": torch.zeros(1, 1, 16, 16)}}, r"items of shape \(1, 16, 16\), but this CLD model"),
+        ({"start": {"samples": torch.zeros(1, 1, 16, 16)}}, r"items of shape \(1, 16, 16\), but this CLD model"),
         ({"sigmas": torch.tensor([14.6, 1.0, 0.0])}, r"sigmas\[0\] is 14.6\d*, but a CLD model ends at sigma 1"),
         ({"sigmas": torch.tensor([1.0, -0.1])}, r"sigmas\[1\] is -0.1"),
         ({"sigmas": torch.tensor([0.1, 0.5])}, "sigmas rise from 0.1 to 0.5"),
         ({"mode": {**STOCHASTIC, "lambda": -0.5}}, "mode.lambda must be a number from 0 to 3, got -0.5"),
         ({"mode": {**STOCHASTIC, "s_noise": -0.5}}, "mode.s_noise must be a number from 0 to 10, got -0.5"),
         ({"mode": {**DETERMINISTIC, "degree": 4}}, "mode.degree must be a whole number from 0 to 3, got 4"),
-        ({"latent": {"samples": torch.zeros(1, 1, 8, 8), "noise_mask": torch.ones(1, 8, 8)}}, "latent_image has a noise_mask"),
+        ({"start": {"samples": torch.zeros(1, 1, 8, 8), "noise_mask": torch.ones(1, 8, 8)}}, "latent_image has a noise_mask"),
     ],
     ids=lambda value: "" if isinstance(value, dict) else value,
 )
@@ -233,12 +263,10 @@ def test_other_models_are_refused(pack, sample):
 
 
 @pytest.mark.parametrize("name", ["euler", "dpmpp_2m", "exp_res", "exp_res_sde"])
-def test_other_samplers_are_refused(host, pack, model, name):
+def test_other_samplers_are_refused(ksampler, model, name):
     """They would take eps for a denoised output."""
-    positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
-    latent = pack["RESToyLatent"].execute("digits", 1).result[0]
     with pytest.raises(ValueError, match="model is a (CLD|blurring diffusion) model"):
-        host.KSampler().sample(model, 5, 4, 1.0, name, "simple", positive, positive, latent)
+        ksampler(model, name)
 
 
 def test_other_schedules_are_refused(pack, cld):
@@ -261,15 +289,9 @@ def test_bad_times(pack, cld, arguments, message):
         pack["RESGDDIMTimes"].execute(cld, *arguments)
 
 
-def test_times_are_uniform_in_a_power(pack, model):
-    sde = model.get_model_object("model_sampling").sde
-    times = pack["RESGDDIMTimes"].execute(model, 10, 1.0, 3.0, 0.0).result[0]
-    assert len(times) == 11 and times[-1] == 0.0
-    assert float(times[0]) == pytest.approx(sde.t_max) and float(times[-2]) == pytest.approx(sde.t_min, rel=1e-4)
-    gaps = (times[:-1] ** (1 / 3)).diff()
-    torch.testing.assert_close(gaps, gaps.mean().expand_as(gaps), rtol=1e-4, atol=1e-6)
-    whole = pack["RESGDDIMTimes"].execute(model, 20, 1.0, 3.0, 0.0).result[0]
-    assert torch.equal(pack["RESGDDIMTimes"].execute(model, 10, 0.5, 3.0, 0.0).result[0], whole[-11:])
+def test_times_of_a_partial_denoising_are_the_last_of_a_longer_grid(pack, model):
+    times, whole = (pack["RESGDDIMTimes"].execute(model, *some, 3.0, 0.0).result[0] for some in ((10, 0.5), (20, 1.0)))
+    assert torch.equal(times, whole[-11:]) and times[-1] == 0.0
 
 
 def test_an_interrupt_stops_at_once(cld, sample):
@@ -290,73 +312,61 @@ def test_an_interrupt_stops_at_once(cld, sample):
     assert len(calls) == 3
 
 
-def _cut(host, pack, model, name, at, steps=20):
-    """The last latent of KSampler (Advanced), whole or in two runs."""
-    positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
+@pytest.fixture
+def advanced(host, condition, latent):
+    """advanced(model, name, *parts) -> the last latent of KSampler (Advanced) on these parts of 20 steps, one after the other."""
 
-    def part(latent, first, start, end):
-        noise = "enable" if first else "disable"
-        rest = "disable" if end == steps else "enable"
-        common = steps, 1.0, name, "simple", positive, positive, latent, start, end, rest
-        return host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample(model, noise, 5, *common)[0]
+    def advanced(model, name, *parts):
+        result = latent()
+        for start, end in parts:
+            noise, rest = "disable" if start else "enable", "disable" if end == 20 else "enable"
+            common = 20, 1.0, name, "simple", condition(), condition(), result, start, end, rest
+            result = host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample(model, noise, 5, *common)[0]
+        return result["samples"]
 
-    latent = pack["RESToyLatent"].execute("digits", BATCH).result[0]
-    if at is None:
-        return part(latent, True, 0, steps)["samples"]
-    return part(part(latent, True, 0, at), False, at, steps)["samples"]
+    return advanced
 
 
 @pytest.mark.parametrize("at", [1, 8, 15])
 @pytest.mark.parametrize("name", ["exp_res_2s", "exp_res_3s"])
-def test_a_schedule_of_blurring_cut_in_two(host, pack, name, at):
+def test_a_schedule_of_blurring_cut_in_two(pack, advanced, name, at):
     """A single-step sampler goes on where the first part ended."""
     model = pack["RESDigitsProcessModel"].execute(PROCESSES["blurring"], 0.1).result[0]
-    whole, parts = (_cut(host, pack, model, name, where) for where in (None, at))
+    whole, parts = advanced(model, name, (0, 20)), advanced(model, name, (0, at), (at, 20))
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-3)
 
 
-def test_a_schedule_of_cld_cannot_be_cut(host, pack, cld):
+def test_a_schedule_of_cld_cannot_be_cut(cld, advanced):
     """A latent would lose the velocity; either part says so."""
     with pytest.raises(ValueError, match="sigmas end at 0.*, where a CLD model's state has a velocity"):
-        _cut(host, pack, cld, "exp_res_2s", 8)
+        advanced(cld, "exp_res_2s", (0, 8))
     with pytest.raises(ValueError, match="add_noise is off, but the latent holds only a part"):
-        positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
-        latent = pack["RESToyLatent"].execute("digits", 1).result[0]
-        advanced = host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample
-        advanced(cld, "disable", 5, 4, 1.0, "exp_gddim", "simple", positive, positive, latent, 0, 4, "disable")
+        advanced(cld, "exp_gddim", (1, 20))
 
 
 @pytest.mark.parametrize("name", ["exp_gddim", "euler"])
-def test_a_model_sampling_node_on_the_way_is_named(host, pack, model, name):
-    import comfy_extras.nodes_model_advanced as advanced
+def test_a_model_sampling_node_on_the_way_is_named(pack, ksampler, model, name):
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-    patched = advanced.ModelSamplingSD3().patch(model, 3.0)[0]
-    positive = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
-    latent = pack["RESToyLatent"].execute("digits", 1).result[0]
+    patched = ModelSamplingSD3().patch(model, 3.0)[0]
     message = "but a node has replaced its model_sampling .* Remove that Model Sampling node"
     with pytest.raises(ValueError, match=message):
-        host.KSampler().sample(patched, 5, 4, 1.0, name, "simple", positive, positive, latent)
+        ksampler(patched, name)
     with pytest.raises(ValueError, match=message):
         pack["RESGDDIMTimes"].execute(patched, 10, 1.0, 2.0, 0.0)
 
 
-def test_conditioning_that_does_not_fit(host, pack, model, sample):
+def test_conditioning_that_does_not_fit(host, pack, model, condition, latent):
     """An area of a digit, and a prompt of another model."""
-    condition = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
-    times, latent = (
-        pack["RESGDDIMTimes"].execute(model, 4, 1.0, 2.0, 0.0).result[0],
-        pack["RESToyLatent"].execute("digits", 1).result[0],
-    )
-    area = host.NODE_CLASS_MAPPINGS["ConditioningSetArea"]().append(condition, 32, 32, 0, 0, 1.0)[0]
+    times = pack["RESGDDIMTimes"].execute(model, 4, 1.0, 2.0, 0.0).result[0]
+    area = host.NODE_CLASS_MAPPINGS["ConditioningSetArea"]().append(condition(), 32, 32, 0, 0, 1.0)[0]
     for positive, message in ((area, "Remove the area"), ([[torch.zeros(1, 77, 768), {}]], "tokens of length 768")):
         with pytest.raises(ValueError, match=message):
-            pack["RESGDDIMSample"].execute(model, 3, 1.0, positive, condition, times, latent, DETERMINISTIC)
+            pack["RESGDDIMSample"].execute(model, 3, 1.0, positive, condition(), times, latent(1), DETERMINISTIC)
 
 
 def test_previews_of_more_channels(pack):
     """One factor a channel, whatever the network was trained on."""
-    from samplers.processes.cld import CLD as Process
-
     process_model = sys.modules[pack["RESGDDIMSample"].__module__].process_model
-    model = process_model(Process(), "R", (3, 8, 8), torch.nn.Identity())
+    model = process_model(CLD(), "R", (3, 8, 8), torch.nn.Identity())
     assert len(model.model.latent_format.latent_rgb_factors) == 3

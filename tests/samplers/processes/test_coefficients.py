@@ -1,8 +1,5 @@
 """Coefficients of gDDIM: against their definitions, by other roads."""
 
-import math
-import time
-
 import numpy as np
 import pytest
 from process_examples import PROCESSES
@@ -10,7 +7,6 @@ from process_examples import PROCESSES
 from samplers.interpolation import lagrange
 from samplers.processes.coefficients import along_steps, contraction, lagrange_slope, noise_factor, step_weights
 from samplers.processes.linear_sde import transposed
-from samplers.processes.process_planner import _planned, gddim_on
 
 NODES = [0.5, 0.62, 0.71, 0.9]
 STEPS = [(0.5, 0.4), (0.05, 0.02), (1e-2, 1e-3)]
@@ -106,16 +102,3 @@ def test_steps_of_noise_compose():
     np.testing.assert_allclose(
         contraction(sde, [0.5], [0.2], 0.7)[0] @ contraction(sde, [0.8], [0.5], 0.7)[0], whole, rtol=1e-8, atol=1e-9
     )
-
-
-@pytest.mark.parametrize("options", [{"degree": 3, "corrector": "PECE"}, {"degree": 0, "noise_level": 0.5}], ids=str)
-@pytest.mark.parametrize("name", PROCESSES)
-def test_coefficients_of_50_steps_take_less_than_a_second_and_are_kept(name, options):
-    sde = PROCESSES[name]
-    times = [*np.linspace(sde.t_max**0.5, math.sqrt(1e-3), 50) ** 2, 0.0]
-    _planned.cache_clear()
-    started = time.process_time()
-    plan = gddim_on(sde, times, **options)
-    assert time.process_time() - started < 1.0
-    assert gddim_on(sde, times, **options) is plan
-    assert len(str(plan).splitlines()) == plan.calls + 2

@@ -6,10 +6,9 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
-from process_examples import FITTED, PROCESSES, WIDTH, data, state
+from process_examples import FITTED, PROCESSES, WIDTH, data, distance, eps_of, state
 
 from embedded.mixture import GaussianMixture, ring
-from embedded.process_mixture import ProcessMixture
 from samplers.gddim_rule import CORRECTORS, gddim_plan
 from samplers.loop import run
 from samplers.processes.coefficients import along_steps, step_weights
@@ -24,12 +23,6 @@ DEGREES = range(4)
 
 def power_grid(sde, steps, last=1e-2, k=2.0):
     return torch.tensor(np.linspace(sde.t_max ** (1 / k), last ** (1 / k), steps + 1) ** k)
-
-
-def model_of(sde, mixture, kind="R", on=None):
-    """Exact eps of the mixture under `on`, a process with R of its own, or under the one sampled with."""
-    exact = ProcessMixture(on or sde, mixture)
-    return lambda u, t: exact.eps(u, float(t[0]), kind)
 
 
 def solve(sde, model, u, sigmas, **options):
@@ -72,29 +65,25 @@ def test_one_step_is_exact_for_gaussian_data_when_r_knows_their_covariance(name)
     wide = GaussianMixture(point.means, WIDTH)
     u, end = state(fitted), torch.tensor([0.9, 0.05], dtype=torch.float64)
     fine = torch.linspace(0.9, 0.05, 301, dtype=torch.float64)
-    exact = solve(plain, model_of(plain, wide), u, fine, degree=3)
-    one = solve(fitted, model_of(fitted, point), u, end, degree=0)
-    ddim = solve(plain, model_of(plain, wide), u, end, degree=0)
-    assert _distance(one, exact) < 1e-5
-    assert _distance(ddim, exact) > 0.2
-
-
-def _distance(a, b):
-    return float(((a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)).median())
+    exact = solve(plain, eps_of(plain, wide), u, fine, degree=3)
+    one = solve(fitted, eps_of(fitted, point), u, end, degree=0)
+    ddim = solve(plain, eps_of(plain, wide), u, end, degree=0)
+    assert distance(one, exact) < 1e-5
+    assert distance(ddim, exact) > 0.2
 
 
 @lru_cache
 def converged(name):
     """At t = 0.01, on PROCESSES[name] from `state`."""
     sde = PROCESSES[name]
-    return solve(sde, model_of(sde, data()), state(sde), power_grid(sde, 400), degree=3, corrector="PECE")
+    return solve(sde, eps_of(sde, data()), state(sde), power_grid(sde, 400), degree=3, corrector="PECE")
 
 
 @pytest.mark.parametrize("degree", DEGREES)
 @pytest.mark.parametrize("name", PROCESSES)
 def test_order(name, degree):
     """Degree q has order q + 1 on a grid uniform in sqrt(t), where the first q states are exact."""
-    sde, model, u = PROCESSES[name], model_of(PROCESSES[name], data()), state(PROCESSES[name])
+    sde, model, u = PROCESSES[name], eps_of(PROCESSES[name], data()), state(PROCESSES[name])
     fine = {"degree": 3, "corrector": "PECE"}
 
     def error(steps):
@@ -109,7 +98,7 @@ def test_order(name, degree):
             weights = step_weights(along_steps(sde, [(s, t)]), [node for node, _ in nodes], s, t)
             v = _apply(sde, sde.transition(t, s), v) + sum(_apply(sde, w, e) for w, (_, e) in zip(weights, nodes))
             eps.append((t, model(v, times[i + 1][None])))
-        return _distance(v, converged(name))
+        return distance(v, converged(name))
 
     assert math.log2(error(60) / error(120)) == pytest.approx(degree + 1, abs=0.3)
 
@@ -117,10 +106,10 @@ def test_order(name, degree):
 @pytest.mark.parametrize("corrector", ["PEC", "PECE"])
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_corrector_gains_an_order(name, corrector):
-    sde, model, u = PROCESSES[name], model_of(PROCESSES[name], data()), state(PROCESSES[name])
+    sde, model, u = PROCESSES[name], eps_of(PROCESSES[name], data()), state(PROCESSES[name])
 
     def error(n):
-        return _distance(solve(sde, model, u, power_grid(sde, n), degree=1, corrector=corrector), converged(name))
+        return distance(solve(sde, model, u, power_grid(sde, n), degree=1, corrector=corrector), converged(name))
 
     assert math.log2(error(80) / error(160)) > 2.6
 
@@ -129,8 +118,7 @@ def test_both_parameterisations_have_one_limit_and_r_is_nearer_to_it():
     sde, u = PROCESSES["CLD"], state(PROCESSES["CLD"])
     errors = {
         kind: [
-            _distance(solve(sde, model_of(sde, data(), kind), u, power_grid(sde, n), kind=kind), converged("CLD"))
-            for n in (20, 320)
+            distance(solve(sde, eps_of(sde, data(), kind), u, power_grid(sde, n), kind=kind), converged("CLD")) for n in (20, 320)
         ]
         for kind in ("R", "L")
     }
@@ -145,7 +133,7 @@ def test_vp_is_the_isotropic_plan():
     alpha = torch.tensor([time_map_of(sde).alpha(float(t)) for t in times], dtype=torch.float64)
     sigmas = (1 - alpha**2).sqrt() / alpha
     u = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    ours = solve(sde, model_of(sde, mixture), u, times, degree=0)
+    ours = solve(sde, eps_of(sde, mixture), u, times, degree=0)
     ddim = run(gddim_plan(sigmas, 0), mixture.denoise, u / alpha[0], sigmas, disable=True)
     torch.testing.assert_close(ours, ddim * alpha[-1], rtol=1e-9, atol=1e-9)
 
@@ -167,7 +155,7 @@ def test_theorem_1(lam):
 def test_without_noise_the_stochastic_form_is_the_deterministic_one(name):
     """Proposition 7: the difference vanishes with lambda, and at 0 nothing is drawn."""
     sde, u = PROCESSES[name], state(PROCESSES[name])
-    model, sigmas = model_of(sde, data()), power_grid(sde, 15)
+    model, sigmas = eps_of(sde, data()), power_grid(sde, 15)
     deterministic = solve(sde, model, u, sigmas, degree=0)
 
     def distance(lam):
@@ -275,8 +263,8 @@ def test_half_precision_states(name, dtype):
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_nearly_repeated_time_changes_little(name, near, options):
     """Its value of eps is passed over, so that no weight grows."""
-    sde, model, u = PROCESSES[name], model_of(PROCESSES[name], data()), state(PROCESSES[name])
+    sde, model, u = PROCESSES[name], eps_of(PROCESSES[name], data()), state(PROCESSES[name])
     times = power_grid(sde, 80)
     twice = torch.cat([times[:41], times[40:41] * (1.0 - near), times[41:]])
-    change = _distance(solve(sde, model, u, twice, **options), solve(sde, model, u, times, **options))
+    change = distance(solve(sde, model, u, twice, **options), solve(sde, model, u, times, **options))
     assert change < 5e-3

@@ -89,6 +89,11 @@ def test_blurring_forgets_fine_detail_first():
     np.testing.assert_allclose(kept[0, 0], np.cos(0.504 / 1.008 * np.pi / 2) / np.cos(0.004 / 1.008 * np.pi / 2))
 
 
+def test_without_blur_all_frequencies_diffuse_alike():
+    kept = Blurring(8, 8, blur=0.0).transition(0.3, 0.0)
+    np.testing.assert_allclose(kept, np.broadcast_to(kept[0, 0], kept.shape))
+
+
 def test_the_dct_is_orthonormal():
     matrix = dct_matrix(7)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(7), atol=1e-14)
