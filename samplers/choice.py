@@ -32,9 +32,7 @@ DIFFERENCES = 4  # of outputs that are remembered
 MOST_GAIN = 1.2
 ALL_TREND, ALL_NOISE = 0.5, 1.0  # share of the newest difference off the trend, up to which it is trusted fully, and not at all
 FEW_CALLS, MANY_CALLS = 4, 6
-# In runs of long steps a correction is made in full up to this share of the output that it rests on, and less beyond: there
-# guidance turns outputs so sharply that the one at a wrong point misleads.
-LARGE_CHANGE, DISTRUST = 0.5, 8.0
+DISTRUST = 8.0  # of the part of a change beyond its bound
 _PIECES, _PART = 8, 32
 _ROUND = _PIECES * _PART  # latents are kept in multiples of it, so that all pieces are alike
 _LEAST_MISS = 1e-6  # of the largest, squared: below it rounding decides
@@ -96,13 +94,17 @@ class Choice:
             self.weights = _weights((gram * table.misses).sum(-1).clamp_(min=0.0))
         if self._on_shares is not None:
             self._on_shares(self.weights)
-        steps, redone = _mixed(self.weights, table.after).tensor_split(table.split, 1)
+        numbers, redone = _mixed(self.weights, table.after).tensor_split(table.split, 1)
         before = _mixed(previous, table.before)
         correction = redone - before
         if of.changes:
+            extrapolated, numbers = numbers.tensor_split((DIFFERENCES,), 1)
             change, correction = correction.tensor_split((DIFFERENCES,), 1)
-            correction = correction * self._trust(change, denoised[call])[:, None]
-        numbers = steps + correction
+            output = denoised[call].reshape(len(change), -1).to(change.dtype)
+            size = _inner(output, output)
+            numbers = table.first_order + self._trust(extrapolated, size, of.bounds[1]) * (numbers - table.first_order)
+            correction = correction * self._trust(change, size, of.bounds[0])
+        numbers = numbers + correction
         if of.trend:
             followed, expected, seen = (gram * table.trend).sum(-1).unbind(1)
             gain = (followed / (expected + torch.finfo(expected.dtype).tiny)).clamp(0.0, MOST_GAIN) * of.reach
@@ -111,12 +113,11 @@ class Choice:
             numbers[:, 0] += 1.0 - gain  # the newest output
         return numbers
 
-    def _trust(self, change: torch.Tensor, newest: torch.Tensor) -> torch.Tensor:
-        """How much of a correction is made, (batch,): all of it, unless it is large beside the output that it rests on."""
+    def _trust(self, change: torch.Tensor, output: torch.Tensor, bound: float) -> torch.Tensor:
+        """How much of a change is made, (batch, 1): all of it up to a share of the newest output, whose squared size is given."""
         size = (change[:, :, None] * change[:, None, :] * self._gram).flatten(1).sum(-1).clamp_(min=0.0)
-        output = newest.reshape(len(newest), -1).to(size.dtype)
-        ratio = (size / (_inner(output, output) + torch.finfo(size.dtype).tiny)).sqrt_()
-        return 1.0 / (1.0 + DISTRUST * (ratio - LARGE_CHANGE).clamp_(min=0.0))
+        ratio = (size / (output + torch.finfo(size.dtype).tiny)).sqrt_()
+        return 1.0 / (1.0 + DISTRUST * (ratio - bound).clamp_(min=0.0))[:, None]
 
     def _remember(self, call: int, newest: torch.Tensor, before: torch.Tensor) -> None:
         """A new difference where the oldest was, and its inner products with those that are kept."""
@@ -138,6 +139,7 @@ class _Table(NamedTuple):
         trend: of how far the newest output followed the trend, of how far it should have, and of how far it went.
         after: what is weighted as now: weights of the step, from column `split` on of the step before redone.
         before: what is weighted as before: of the step before as it was.
+        first_order: the step without extrapolation.
         split: a column of `after`.
     """
 
@@ -145,6 +147,7 @@ class _Table(NamedTuple):
     trend: torch.Tensor
     after: tuple[torch.Tensor, ...]
     before: tuple[torch.Tensor, ...]
+    first_order: torch.Tensor
     split: tuple[int]
 
 
@@ -154,25 +157,25 @@ def _tables(alternatives: tuple["Alternatives", ...], dtype: torch.dtype, device
     arrays = [array for call, of in enumerate(alternatives) for array in _arrays(call, of)]
     numbers = torch.from_numpy(np.concatenate([array.ravel() for array in arrays])).to(dtype).to(device)
     there = [part.view(array.shape) for part, array in zip(numbers.split([array.size for array in arrays]), arrays)]
-    parts = zip(alternatives, there[::4], there[1::4], there[2::4], there[3::4])
+    parts = zip(*(there[i::5] for i in range(5)))
     return tuple(
-        _Table(misses, trend, after.unbind(0), before.unbind(0), (len(of.steps[0]),))
-        for of, misses, trend, after, before in parts
+        _Table(misses, trend, after.unbind(0), before.unbind(0), first_order, (after.shape[1] - before.shape[1],))
+        for misses, trend, after, before, first_order in parts
     )
 
 
 def _arrays(call: int, of: "Alternatives") -> tuple[np.ndarray, ...]:
-    """Misses, trend, after and before of a `_Table`."""
+    """Misses, trend, after, before and first order of a `_Table`."""
     by_place = [(call - place) % DIFFERENCES for place in range(DIFFERENCES)]  # ages of differences, see `Choice._remember`
     miss = np.array(of.misses).reshape(-1, DIFFERENCES)[:, by_place]
     pair = np.array([np.eye(DIFFERENCES)[0], of.trend])[:, by_place] if of.trend else np.zeros((2, DIFFERENCES))
-    changes = np.array(of.changes).reshape(2, len(of.steps), -1)
-    changes = changes[:, :, by_place] if of.changes else changes
+    redone, before, extrapolated = np.array(of.changes).reshape(3, len(of.steps), -1)[:, :, by_place if of.changes else ()]
     return (
         (miss[:, :, None] * miss[:, None, :]).reshape(-1, DIFFERENCES**2),
         (pair[[0, 1, 0], :, None] * pair[[1, 1, 0], None, :]).reshape(3, DIFFERENCES**2),
-        np.hstack([of.steps, changes[0], of.redone]),
-        np.hstack([changes[1], of.before]),
+        np.hstack([extrapolated, of.steps, redone, of.redone]),
+        np.hstack([before, of.before]),
+        np.array(of.first_order),
     )
 
 

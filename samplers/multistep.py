@@ -11,6 +11,7 @@ node, and the next step starts from the corrected point, as in UniPC (arXiv 2302
 combination of denoised outputs, so it only changes the next step's weights.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -34,6 +35,10 @@ END_ORDER, END_APART = 2, 0.7
 _ALL_NOISE = 50.0  # s above which an output says nothing of the next, so that a large change is to be expected
 _NEAR_IMAGE = 2.0  # s of a start from a latent rather than from noise
 _LONG_STEPS = 10  # steps of a grid, up to which they are long
+# In runs of long steps guidance can turn outputs so sharply that those at wrong points mislead, and runs then leave the data.
+# So a correction (the first one, later ones) and what a step extrapolates are made in full up to these shares of the newest
+# output, and in part beyond.
+_FIRST_CORRECTION, _CORRECTION, _EXTRAPOLATION = 0.5, 0.2, 0.2
 _CHARGED = 0.06  # of a lower order's squared miss at the first comparison
 _PLANS_KEPT = 64  # of choices, which take some milliseconds per step to plan
 
@@ -194,8 +199,8 @@ EULER = Rule("Euler", 1, IN_LAMBDA)
 def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn: Churn = NO_CHURN) -> Plan:
     """The plan in which the run chooses among rules, see `choice.py`; with the first one only where a choice has no ground.
 
-    That is on rising grids, and with churn, whose noise is in every difference of outputs. Up to `FEW_CALLS` calls the plan is
-    Euler's: only step-distilled models are run in so few, and Euler is what they were distilled for.
+    That is on rising grids, and with churn, whose noise is in every difference of outputs. Up to `FEW_CALLS` calls from noise the
+    plan is Euler's: only step-distilled models are run in so few, and Euler is what they were distilled for.
 
     Args:
         sigmas, time, churn: as in `rule_plan`.
@@ -207,7 +212,7 @@ def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn
     opening, steps = churned(grid_steps(sigmas, time, rising=not churn.s_churn), churn, time)
     if opening or not steps or steps[0].rising or any(step.after for step in steps):
         return rule_plan(sigmas, rules[0], time, churn=churn)
-    if len(steps) <= FEW_CALLS:
+    if len(steps) == 1 or (len(steps) <= FEW_CALLS and time.s(steps[0].sigma) >= _NEAR_IMAGE):
         return rule_plan(sigmas, EULER, time)
     return _choice_plan(tuple(steps), step_count(sigmas), tuple(rules), time)
 
@@ -235,6 +240,16 @@ def _opening(rules: Sequence[Rule], calls: int, s_start: float) -> int:
         return 0
     most = "roughness" if s_start < _NEAR_IMAGE else "sharpness"
     return max(range(len(rules)), key=lambda i: getattr(rules[i].interpolation, most))
+
+
+def _bounds(call: int, s_start: float) -> tuple[float, float]:
+    """Shares of the newest output up to which a correction and an extrapolation are made in full.
+
+    A run that starts near the image ends before much can go wrong, and a prompt that does not fit the image needs large changes.
+    """
+    if s_start < _NEAR_IMAGE:
+        return _FIRST_CORRECTION, math.inf
+    return _FIRST_CORRECTION if call == 1 else _CORRECTION, _EXTRAPOLATION
 
 
 def _choice(
@@ -265,6 +280,7 @@ def _choice(
     time, last = planned[0].time, planned[0].grid.sigma_next == 0.0
     start = time.s(stages[0].sigma if stages else end.sigma)
     bounded = corrected and calls <= _LONG_STEPS and time.s(previous[0].grid.sigma) < _ALL_NOISE
+    first_order = predict(EULER, planned[0].grid, history, time)
     alternatives = Alternatives(
         tuple(outputs),
         tuple(states),
@@ -275,7 +291,9 @@ def _choice(
         _trend(planned[0].rule, [node.s(time) for node in history]) if last and call else (),
         reach(calls),
         _opening([step.rule for step in planned], calls, start),
-        tuple(_in_data(step, end, time) for step in (*corrected, *previous)) if bounded else (),
+        tuple(_in_data(step, end, time) for step in (*corrected, *previous, *planned)) if bounded else (),
+        _bounds(call, start),
+        row(first_order.sum, first_order.scale) if bounded else (),
     )
     kept, earlier = dict(by_rule[0].weights), dict(by_rule[0].states)
     return replace(

@@ -38,8 +38,10 @@ class Alternatives(NamedTuple):
         trend: for a step to sigma = 0: what the newest output was expected to have moved by, as such weights; () elsewhere.
         reach: for that step, the largest share of what it extrapolates, 0 to 1.
         opening: the rule that is followed until something is known.
-        changes: where corrections are bounded: per rule the step redone, and per rule the step as it was, both in D and as such
-            weights; () elsewhere.
+        changes: where large changes are reduced: per rule the step before redone, per rule the same step as it was, and per rule
+            what the next step extrapolates, all in D and as such weights; () elsewhere.
+        bounds: there, the shares of the newest output up to which a correction and an extrapolation are made in full.
+        first_order: there, the next step without extrapolation.
     """
 
     outputs: tuple[int, ...]
@@ -52,6 +54,8 @@ class Alternatives(NamedTuple):
     reach: float = 1.0
     opening: int = 0
     changes: tuple[tuple[float, ...], ...] = ()
+    bounds: tuple[float, float] = (math.inf, math.inf)
+    first_order: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
