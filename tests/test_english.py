@@ -24,7 +24,7 @@ EVERYWHERE = {
     r"\banew\b": "again",
     r"\bin (?:the|its|their) place of\b": "instead of",
     r"\bin (?:its|their) place\b": "instead",
-    r"\bbesides?\b": "as well as, apart from, next to, compared with",
+    r"\bbesides\b": "as well as, apart from, also",
     r"\bas many (?:again|more)\b": "the same number",
     r"\b(?P<right>(?:leave|leaves|left|leaving|let|stand|stands|run|runs|is|are|sampled) )?alone\b": "only, by itself",
     r"\bthat of\b[^.;:|]*\bthat of\b": "name the thing a second time",

@@ -43,17 +43,21 @@ class RESGDDIMTimes(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        power = "2 is the paper's grid. Larger: more of the steps near the image. 1: uniform in t."
+        power = "2 is the paper's grid. Larger values take more of the steps near the image. 1 is uniform in t."
         steps = (
             f"Number of steps, at most {MOST_STEPS}: more change nothing that can be seen. Each step makes one model call, or "
             "two with the corrector PECE."
         )
-        t_min = "The last time above 0. 0 is the process's own: 0.001 for CLD, 0.00001 for blurring diffusion."
+        t_min = (
+            "The last time above 0. The value 0 selects the default of the process: 0.001 for CLD and 0.00001 for blurring "
+            "diffusion."
+        )
         return io.Schema(
             node_id="RESGDDIMTimes",
             display_name="gDDIM Times",
             category=_CATEGORY,
-            description="SIGMAS for models of CLD and blurring diffusion: times t, uniform in t^(1/power), and 0 at the end.",
+            description="SIGMAS for models of CLD and blurring diffusion: times t that are uniform in t^(1/power), with 0 at "
+            "the end.",
             search_aliases=["res", "gddim", "cld", "blurring", "scheduler", "sigmas"],
             inputs=[
                 io.Model.Input("model", tooltip="A model of CLD or blurring diffusion."),
@@ -84,9 +88,9 @@ class RESGDDIMSample(io.ComfyNode):
             node_id="RESGDDIMSample",
             display_name="gDDIM Sample",
             category=_CATEGORY,
-            description="Samples a model of CLD or blurring diffusion with gDDIM, from an ordinary latent to an ordinary latent: "
-            "what the process has besides, as the velocity of CLD, is drawn from its prior by the seed, item by item. The "
-            "samplers exp_gddim, exp_gddim_sde and the RES samplers do the same in KSampler.",
+            description="Samples a model of CLD or blurring diffusion with gDDIM, from an ordinary latent to an ordinary "
+            "latent. Extra state such as CLD's velocity is drawn from its prior by the seed, item by item. The samplers "
+            "exp_gddim, exp_gddim_sde and the RES samplers do the same in KSampler.",
             search_aliases=["res", "gddim", "cld", "langevin", "blurring", "sampler"],
             inputs=[
                 io.Model.Input("model", tooltip="A model of CLD or blurring diffusion."),
@@ -96,16 +100,20 @@ class RESGDDIMSample(io.ComfyNode):
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
                     control_after_generate=True,
-                    tooltip="Of the noise, the velocity and whatever noise the method adds.",
+                    tooltip="Seed for all noise, including the initial velocity.",
                 ),
-                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance; 1 is none."),
-                io.Conditioning.Input("positive", tooltip="As in KSampler."),
-                io.Conditioning.Input("negative", tooltip="As in KSampler; not used where cfg is 1."),
-                io.Sigmas.Input("sigmas", tooltip="Times, from gDDIM Times."),
-                io.Latent.Input("latent_image", tooltip="An empty latent, or one to start from where sigmas begin later."),
+                io.Float.Input(
+                    "cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance scale; 1 means no guidance."
+                ),
+                io.Conditioning.Input("positive", tooltip="Same as in KSampler."),
+                io.Conditioning.Input("negative", tooltip="Same as in KSampler; unused if cfg is 1."),
+                io.Sigmas.Input("sigmas", tooltip="Times from gDDIM Times."),
+                io.Latent.Input(
+                    "latent_image", tooltip="An empty latent, or the latent to start from if sigmas begin at a later time."
+                ),
                 mode_input("On CLD PEC diverges below some 40 calls, with degree 3 later; none is the steady choice."),
             ],
-            outputs=[io.Latent.Output(tooltip="The data alone, without the velocity.")],
+            outputs=[io.Latent.Output(tooltip="The data, without the velocity.")],
         )
 
     @classmethod
@@ -126,8 +134,9 @@ class RESLoadCLD(io.ComfyNode):
             node_id="RESLoadCLD",
             display_name="Load CLD Model",
             category=_CATEGORY,
-            description="A score network of critically-damped Langevin diffusion as a MODEL for gDDIM Sample: that of the digits "
-            "which comes with the pack, or a file from models/diffusion_models. Its metadata must name its process.",
+            description="A score network of critically-damped Langevin diffusion as a MODEL for gDDIM Sample: the network of "
+            "the digits that comes with the pack, or a file from models/diffusion_models. The file's metadata must name its "
+            "process.",
             search_aliases=["res", "gddim", "cld", "langevin", "checkpoint"],
             inputs=[
                 io.Combo.Input(
@@ -165,7 +174,7 @@ class DigitsProcessModel(io.ComfyNode):
             display_name="Digits Process Model",
             category="RES/toy models",
             description="The exact eps of the handwritten digits under critically-damped Langevin or blurring diffusion, as a "
-            "MODEL for gDDIM Sample: no weights, and every error in a picture is the sampler's.",
+            "MODEL for gDDIM Sample. It has no weights, and every error in a picture is the sampler's.",
             search_aliases=["res", "toy", "digits", "example", "test", "exact", "gddim", "cld", "langevin", "blurring"],
             inputs=[
                 io.DynamicCombo.Input(
@@ -174,8 +183,8 @@ class DigitsProcessModel(io.ComfyNode):
                         io.DynamicCombo.Option("CLD", [_kind_input()]),
                         io.DynamicCombo.Option("blurring", [_blur_input()]),
                     ],
-                    tooltip="CLD: every pixel has a velocity, and noise reaches it through that alone. blurring: an image is "
-                    "blurred while noise is added.",
+                    tooltip="CLD: every pixel has a velocity, and noise reaches the pixel only through its velocity. blurring: "
+                    "the image is blurred while noise is added.",
                 ),
                 number(
                     "width", digits.DEFAULT_WIDTH, 0.01, 1.0, 0.01,
@@ -200,11 +209,13 @@ def _kind_input():
         "kind",
         options=list(KINDS),
         default="R",
-        tooltip="Which eps the model gives: R_t's, which hardly changes along a sample's path and is what gDDIM is about, or "
-        "that of the Cholesky factor L_t, for comparison.",
+        tooltip="Which eps the model gives. R: the eps of R_t, which hardly changes along a sample's path and is the idea of "
+        "gDDIM. L: the eps of the Cholesky factor L_t, for comparison.",
         advanced=True,
     )
 
 
 def _blur_input():
-    return number("blur", 10.0, 0.0, 100.0, 0.5, "Strength of the blur at t = 1, in pixels. 0: no blur, a VP process.")
+    return number(
+        "blur", 10.0, 0.0, 100.0, 0.5, "Strength of the blur at t = 1, in pixels. 0 means no blur, which is a VP process."
+    )
