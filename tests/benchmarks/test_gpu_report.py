@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import gpu, gpu_checks
-from benchmarks.__main__ import run
+from benchmarks.runner import run
 
 
 def _rows(table):
@@ -46,4 +46,4 @@ def test_a_part_that_fails_leaves_its_reason_and_the_others_run(pack, monkeypatc
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so():
     with pytest.raises(SystemExit, match="gpu: there is no GPU that torch can use; --quick"):
-        run("gpu", quick=False)
+        run("benchmarks", "gpu", quick=False)
