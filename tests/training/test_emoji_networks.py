@@ -10,7 +10,7 @@ from training.samples import NAMES, sample
 
 PER_CLASS = 4
 # share of pictures whose nearest emoji has the class asked for
-EXPECTED = {"emoji_sd": 0.45, "emoji_ddpm": 0.3, "emoji_flow": 0.45}  # measured: 0.59, 0.44, 0.59
+EXPECTED = {"emoji_sd": 0.7, "emoji_ddpm": 0.65, "emoji_flow": 0.8}  # measured: 0.81, 0.78, 0.94
 
 
 def test_files_are_small():
@@ -48,7 +48,7 @@ def test_networks_draw_the_class_they_are_asked_for(pack, name):
 
 
 def test_guidance_is_real(pack):
-    """Asked for no class, a network rarely draws the class; guidance brings it nearer to the class (measured: 0.22, 0.59)."""
+    """Asked for no class, a network rarely draws the class; guidance brings it nearer to the class (measured: 0.19, 0.81)."""
     classes = torch.arange(len(CLASSES)).repeat_interleave(PER_CLASS)
     none = sample("emoji_sd", torch.full_like(classes, NETWORKS["emoji_sd"].no_class), cfg=1.0)
-    assert right(none, classes) + 0.2 < right(sample("emoji_sd", classes), classes)
+    assert right(none, classes) + 0.4 < right(sample("emoji_sd", classes), classes)
