@@ -20,7 +20,7 @@ class RESGDDIM(io.ComfyNode):
             category="RES/samplers",
             description="Generalised DDIM for eps, v, EDM and flow models: DDIM made more accurate by a polynomial in the noise, "
             "or DDIM with noise. At the defaults these are the samplers exp_gddim and exp_gddim_sde.",
-            search_aliases=["res", "gddim", "ddim", "deis", "ddpm", "sampler"],
+            search_aliases=["res", "gddim", "ddim", "deis", "ddpm", "sampler", "exp_gddim"],
             inputs=[mode_input()],
             outputs=[io.Sampler.Output()],
         )

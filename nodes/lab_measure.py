@@ -95,7 +95,18 @@ class RESLabMeasure(io.ComfyNode):
             description="Which sampler is best for this model? Solves one ODE from one noise to convergence, runs every "
             "sampler on every schedule at equal model calls, and says how far each ends from the solution. Finished work is kept "
             "on the disk: after an interrupt it goes on where it stopped.",
-            search_aliases=["res", "lab", "measure", "compare", "benchmark", "xy plot", "sampler", "scheduler"],
+            search_aliases=[
+                "res",
+                "lab",
+                "measure",
+                "compare",
+                "benchmark",
+                "xy plot",
+                "sampler",
+                "scheduler",
+                "compare samplers",
+                "sampler comparison",
+            ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             inputs=[*subject_inputs(), *_choices(), *_advanced()],

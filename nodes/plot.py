@@ -28,7 +28,17 @@ class RESSigmasPlot(io.ComfyNode):
             display_name="RES Sigmas Plot",
             category="RES/sigmas",
             description="Draws up to four SIGMAS in one picture: logSNR or sigma over the steps, and the size of every step.",
-            search_aliases=["res", "sigmas", "graph", "preview", "visualize", "compare", "schedule"],
+            search_aliases=[
+                "res",
+                "sigmas",
+                "graph",
+                "preview",
+                "visualize",
+                "compare",
+                "schedule",
+                "preview sigmas",
+                "sigmas preview",
+            ],
             is_output_node=True,
             inputs=[
                 io.Sigmas.Input("sigmas", tooltip="Falling or rising SIGMAS."),

@@ -101,7 +101,7 @@ class RESMultistep(io.ComfyNode):
             "The defaults are a fixed rule: order 4 in alpha, a third of it in eps, with the corrector. Order auto is the "
             "sampler exp_res, which chooses its rule during the run. Interpolation lambda at order 2 without the corrector is "
             "the RES paper's RES-2M, the sampler exp_res_2m; at order 3 it is RES-3M.",
-            search_aliases=["res", "res_2m", "res_3m", "exponential", "sampler"],
+            search_aliases=["res", "res_2m", "res_3m", "exponential", "sampler", "exp_res", "exp_res_2m", "res4lyf", "cfg++"],
             inputs=[
                 io.Combo.Input(
                     "order",
@@ -165,7 +165,7 @@ class RESSingleStep(io.ComfyNode):
             description="Refined exponential single-step solver (RES-2S, RES-3S), deterministic. It calls the model `stages` "
             "times a step, once in the last step to sigma 0: 7 steps of RES-3S are 19 calls. Compare samplers at "
             "equal calls, not at equal steps. The defaults are the samplers exp_res_2s and exp_res_3s.",
-            search_aliases=["res", "res_2s", "res_3s", "exponential", "sampler"],
+            search_aliases=["res", "res_2s", "res_3s", "exponential", "sampler", "exp_res_2s", "exp_res_3s", "res4lyf"],
             inputs=[
                 io.DynamicCombo.Input(
                     "stages",

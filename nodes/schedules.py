@@ -157,7 +157,19 @@ class RESLogSNRSchedule(_Schedule):
             category="RES/sigmas",
             description="A schedule built in logSNR, from the model's largest sigma to 0, for eps, v, EDM and flow models. Two "
             "of its settings are also the schedulers logsnr_arctan and logsnr_uniform.",
-            search_aliases=["res", "scheduler", "sigmas", "logsnr", "karras", "lambda"],
+            search_aliases=[
+                "res",
+                "scheduler",
+                "sigmas",
+                "logsnr",
+                "karras",
+                "lambda",
+                "inversion",
+                "unsample",
+                "unsampling",
+                "beta57",
+                "bong_tangent",
+            ],
             inputs=[
                 io.Model.Input("model", optional=True, tooltip="The model whose sigmas the grid spans."),
                 *_length_inputs(),

@@ -36,7 +36,18 @@ class RESSDE(io.ComfyNode):
             description="RES for the reverse SDE: it exchanges noise on the way, and is right on eps, v, EDM and flow models. An "
             "item's noise depends on the seed and that item alone, whatever batch it is in. At the defaults these are the "
             "samplers exp_res_sde, exp_res_2m_sde and exp_res_3s_sde.",
-            search_aliases=["res", "stochastic", "ancestral", "exponential", "sampler"],
+            search_aliases=[
+                "res",
+                "stochastic",
+                "ancestral",
+                "exponential",
+                "sampler",
+                "exp_res_sde",
+                "res4lyf",
+                "noise injection",
+                "eta",
+                "ancestral",
+            ],
             inputs=[
                 io.Combo.Input(
                     "method",
