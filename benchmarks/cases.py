@@ -74,7 +74,7 @@ class Case:
         Args:
             sampler: a SAMPLER.
             sigmas: the grid.
-            latent: to go on from, as a run to sigmas[0] left it; None to start from the noise.
+            latent: to continue from, as a run to sigmas[0] left it; None to start from the noise.
             callback: of the host's sampling, `callback(step, denoised, x, steps)`.
         """
         import comfy.patcher_extension

@@ -65,7 +65,7 @@ SIZES = {
 
 
 class Cost(NamedTuple):
-    """Of a run: milliseconds of a whole step, and the share of the run between model calls, 0 to 1."""
+    """The cost of a run: milliseconds of a whole step, and the share of the run between model calls, 0 to 1."""
 
     step: float
     share: float
@@ -124,7 +124,7 @@ def network(size: Size, device: str, quick: bool):
 
 
 def cost(size: Size, model, name: str, device: str, quick: bool) -> Cost:
-    """Of one run with a sampler through ComfyUI, prompts and CFG included."""
+    """The cost of one run with a sampler through ComfyUI, including prompts and CFG."""
     import comfy.sample
     import comfy.samplers
 

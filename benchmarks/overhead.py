@@ -1,4 +1,4 @@
-"""What a sampler costs besides the model: time, operations, host reads and buffers per step.
+"""What a sampler costs in addition to the model: time, operations, host reads and buffers per step.
 
 The model is free (it returns a ready tensor), so the time is the sampler's own. Host samplers run beside
 ours in the same process, on SDXL-sized (1x16x128x128) and Wan-sized (1x16x21x60x104) latents.
@@ -42,7 +42,7 @@ def sigmas() -> torch.Tensor:
 
 
 def time_per_step(name: str, shape: tuple[int, ...], device: str = "cpu", seconds: float = 2.0) -> float:
-    """Milliseconds a step, the median of runs that are repeated for so many seconds."""
+    """Milliseconds per step: the median of runs that are repeated for a number of seconds."""
     denoised, x = torch.zeros(shape, device=device), torch.ones(shape, device=device)
     run = host_samplers.sampler(name).sampler_function
     model = free_denoiser(lambda x, sigma: denoised)

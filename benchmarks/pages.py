@@ -60,7 +60,7 @@ def page(command: str, title: str, *parts: str) -> str:
 
 
 def paragraphs(docstring: str) -> list[str]:
-    """Of a module's docstring, all but the first."""
+    """All paragraphs of a module's docstring except the first."""
     return docstring.strip().split("\n\n")[1:]
 
 

@@ -38,7 +38,7 @@ class Measured(NamedTuple):
     errors: dict[Pair, float]
 
     def best(self, scheduler: str | None = None) -> Pair:
-        """Of ComfyUI's pairs, or of those on a scheduler."""
+        """The best of ComfyUI's pairs, or of its pairs on one scheduler."""
         theirs = [
             pair
             for pair in self.errors
@@ -47,7 +47,7 @@ class Measured(NamedTuple):
         return min(theirs, key=self.errors.get)
 
     def ratio(self, pair: Pair, other: Pair) -> float:
-        """Of two errors."""
+        """The ratio of two pairs' errors."""
         return self.errors[pair] / self.errors[other]
 
 

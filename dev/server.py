@@ -47,7 +47,7 @@ def server(host: Host, base: Path | None = None, port: int | None = None, extra_
         host: from `setup.ensure_host`.
         base: the host's --base-directory; a temporary folder if None.
         port: loopback port; a free one if None.
-        extra_packs: folders to link into custom_nodes besides this pack.
+        extra_packs: folders to link into custom_nodes in addition to this pack.
         arguments: more arguments for main.py.
         pack: the pack's folder, as ComfyUI-RES if it is this checkout; another is linked by its own name, or lies there already.
 
@@ -118,7 +118,7 @@ def _wait(process: subprocess.Popen, port: int, log: Path, ours: bool) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            remedy = "Run again, or delete .host to set it up anew." if ours else "Start it by hand to see more."
+            remedy = "Run again, or delete .host to set it up again." if ours else "Start it by hand to see more."
             raise SetupError(f"ComfyUI ended while starting: {_reason(log)} {remedy}")
         with contextlib.suppress(OSError):
             _OPENER.open(f"http://127.0.0.1:{port}/system_stats", timeout=5).close()
@@ -138,7 +138,7 @@ def _reason(log: Path) -> str:
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """End the server and whatever it started, at once: what it keeps is in files that are whole at any time."""
+    """End the server and everything it started, at once: its files are complete at any time."""
     if os.name == "nt":  # without groups of processes
         process.kill()
     else:

@@ -1,8 +1,8 @@
-"""Sets up ComfyUI from the package index, with the standard library alone.
+"""Sets up ComfyUI from the package index, with nothing but the standard library.
 
     .host/ComfyUI           the newest tested version's tree; older ones beside it as ComfyUI-<version>
     .host/venv              its environment
-    .host/tools-*           what the tests need besides, kept apart from every environment
+    .host/tools-*           what else the tests need, kept apart from every environment
     .host/pycache           the bytecode of all that runs
 
 COMFYUI_PATH (and COMFYUI_PYTHON) name an existing ComfyUI to use instead; nothing in it is changed. Every

@@ -1,7 +1,7 @@
 """./test: set up, then pytest on the newest host and the in-process tests on the oldest.
 
 --long adds what takes long, the in-process and server tests on every host version, and those in a browser on the oldest, each
-with its own editor. Other arguments go to pytest, which then runs on the newest host alone, with --long on all.
+with its own editor. Other arguments go to pytest, which then runs only on the newest host, with --long on all.
 """
 
 import os

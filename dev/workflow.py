@@ -9,7 +9,7 @@ def to_prompt(workflow: dict) -> dict:
     """API-format prompt of a workflow without subgraphs.
 
     Relies on what the editor saves: every input of a node in order, widgets named, with their values in `widgets_values` in
-    the same order, but for choices and their options.
+    the same order, except for choices and their options.
 
     Raises:
         ValueError: a node is muted or bypassed, or its values do not fit its inputs.

@@ -1,6 +1,6 @@
 """Gaussian mixtures: data whose exact denoiser is known.
 
-A solver's error on a network cannot be told from the network's own. On a mixture the denoiser
+A solver's error on a network cannot be distinguished from the network's own. On a mixture the denoiser
 D(x) = E[x0 | x] is a closed form, so every difference from the converged solution is the solver's.
 """
 
@@ -43,7 +43,7 @@ class GaussianMixture:
         """E[x0 | alpha x0 + sigma n = x], exactly.
 
         Args:
-            x: (batch, ...) with dim numbers an item.
+            x: (batch, ...) with dim numbers per item.
             sigma, alpha: floats, or (batch,) tensors.
             class_weights: (batch, classes) weights of the classes, >= 0; None for the mixture itself. Rows
                 need not be normalised; a row of zeros counts as None.

@@ -1,4 +1,4 @@
-"""RES Lab: Trace: one sampling run, measured step by step while it goes on."""
+"""RES Lab: Trace: one sampling run, measured step by step while it runs."""
 
 import json
 
@@ -38,7 +38,7 @@ class RESLabTrace(io.ComfyNode):
                 *subject_inputs(),
                 io.Sampler.Input("sampler", tooltip="Any: of this pack, the host or another pack."),
                 io.Sigmas.Input("sigmas", tooltip="Falling, or rising for inversion; two or more."),
-                filename_input("res_lab/trace", "Of the CSV file in the output folder, as in Save Image."),
+                filename_input("res_lab/trace", "Prefix for the CSV file in the output folder, as in Save Image."),
             ],
             outputs=[
                 io.Latent.Output(display_name="output", tooltip="What SamplerCustomAdvanced gives, to the bit."),

@@ -2,7 +2,7 @@
 
 The host's BaseModel does everything it does for a network: it scales the input, calls `diffusion_model`
 through the wrappers, and turns its output into a denoised latent. Only the network is a formula, and it is
-told the true sigma where the host would round it to a timestep.
+given the true sigma where the host would round it to a timestep.
 """
 
 import comfy.model_base
@@ -22,7 +22,7 @@ _TRUE_SIGMA = "comfyui_res_true_sigma"
 
 
 class MixtureNet(Network):
-    """The exact denoiser in the place of a network: answers with what `calculate_denoised` turns into D."""
+    """The exact denoiser instead of a network: answers with what `calculate_denoised` turns into D."""
 
     def __init__(self, mixture: GaussianMixture):
         super().__init__()
@@ -74,7 +74,7 @@ def mixture_model(mixture: GaussianMixture, kind: str, shift: float = 1.0, chann
     """A MODEL whose denoiser is the mixture's.
 
     Args:
-        mixture: over channels * height * width numbers an item.
+        mixture: over channels * height * width numbers per item.
         kind: one of KINDS.
         shift: timestep shift of a flow model, > 0.
         channels: latent channels.

@@ -1,4 +1,4 @@
-"""Noise along one path an item: runs that differ in their steps alone follow the same noise.
+"""Noise along one path per item: runs that differ only in their steps follow the same noise.
 
 What the exponential SDE adds between lambda_s and lambda_t is the gain of an Ornstein-Uhlenbeck process of rate eta,
 
@@ -35,7 +35,7 @@ class BrownianNoise:
     latents of normal numbers on the CPU and holds five.
 
     Args:
-        keys: from `noise.item_keys`; the item's path depends on its key, the shape of an item and eta alone.
+        keys: from `noise.item_keys`; the item's path depends only on its key, the shape of an item and eta.
         like: latent whose shape, dtype and device the noise gets.
         time: the time map the sampler works in.
         eta: of the sampler, above 0.
@@ -89,7 +89,7 @@ class BrownianNoise:
     def _bridge(
         self, low: float, at_low: torch.Tensor, high: float, at_high: torch.Tensor, lam: float, draw: torch.Tensor
     ) -> torch.Tensor:
-        """The process at lam, given its values at low and high: their weighted mean plus a normal `draw`, made in its place."""
+        """The process at lam, given its values at low and high: their weighted mean plus a normal `draw`, written into `draw`."""
         before, after, whole = (self._variance(h) for h in (lam - low, high - lam, high - low))
         draw.mul_(math.sqrt(before * after / whole))
         draw.add_(at_low, alpha=self._decay(lam - low) * after / whole)

@@ -10,7 +10,7 @@ and every miss is a combination of the newest differences of outputs, so that al
 differences: one new row of inner products per call. Nothing is read back from the device, and an item's numbers do not depend on
 its batch, because sums are taken of few numbers at a time, in an order that depends on nothing else.
 
-The step to sigma = 0 extrapolates. That is right where outputs go on moving as they did, and wrong where each output is meant
+The step to sigma = 0 extrapolates. That is right where outputs keep moving as they did, and wrong where each output is meant
 as the answer, as those of step-distilled models are. So the part beyond the last output is multiplied by how far that output
 followed the trend of those before, between 0 and `MOST_GAIN`, and by less where it also moved otherwise than the trend.
 """
@@ -39,7 +39,7 @@ _LEAST_MISS = 1e-6  # of the largest, squared: below it rounding decides
 
 
 def reach(calls: int) -> float:
-    """The largest share of the last step's extrapolation in a run of so many calls: 0 to `FEW_CALLS`, 1 from `MANY_CALLS` on."""
+    """The largest share of the last step's extrapolation in a run of `calls` calls: 0 to `FEW_CALLS`, 1 from `MANY_CALLS` on."""
     return min(max((calls - FEW_CALLS) / (MANY_CALLS - FEW_CALLS), 0.0), 1.0)
 
 
@@ -54,7 +54,7 @@ class Choice:
     Args:
         stages: of the plan, each with alternatives.
         state: the first state, for its shape, dtype and device.
-        on_shares: told the weights of the rules after every call.
+        on_shares: receives the weights of the rules after every call.
     """
 
     def __init__(self, stages: Sequence["Stage"], state: torch.Tensor, on_shares: OnShares = None):

@@ -4,7 +4,7 @@ In VE variables y = x / alpha, s = sigma / alpha a churned step starts from s_ha
 
     y_hat = y + s_noise sqrt(s_hat^2 - s^2) n,        eta = min(s_churn / steps, sqrt(2) - 1),
 
-and a deterministic solver goes on from there. Back in x this multiplies by alpha_hat / alpha, which on flow models is not 1:
+and a deterministic solver continues from there. Back in x this multiplies by alpha_hat / alpha, which on flow models is not 1:
 a flow latent at a higher sigma holds less signal. Data that are right at s are right at s_hat, so churn is right on every model
 and at every strength, and a single-step solver keeps its order in distribution. A multistep one keeps two orders, because its
 history is placed as `rule.Node.s` says.
@@ -27,7 +27,7 @@ class Churn:
     Attributes:
         s_churn: total strength, spread over the steps of the grid; 0 is the deterministic sampler.
         s_tmin, s_tmax: a step is churned if its s lies between them, both included.
-        s_noise: factor of the noise alone; 1 is right.
+        s_noise: factor of the noise only; 1 is right.
         sigma_max: the model's; no step starts above it.
 
     Raises:

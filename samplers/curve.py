@@ -25,7 +25,7 @@ class Curve(NamedTuple):
     points: tuple[tuple[float, float], ...]
 
     def share(self, u: np.ndarray) -> np.ndarray:
-        """Of the range of logSNR that is done after the share u of the steps."""
+        """The share of the logSNR range that is covered after the share u of the steps."""
         from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 (slow to import)
 
         return PchipInterpolator(*zip(*self.points))(u)
@@ -87,7 +87,7 @@ def _written(point: Sequence[float]) -> str:
 
 
 def _found(point: object) -> str:
-    """What stands in the place of a point, short."""
+    """A short description of what stands where a point should be."""
     nested = isinstance(point, list) and any(isinstance(value, (list, dict)) for value in point)
     if nested or isinstance(point, dict):
         return "a list of lists" if nested else "an object"

@@ -11,7 +11,7 @@ class FiniteCheck:
     """A flag for the state after every model call, read as it arrives.
 
     It is computed on the device and copied to the CPU without blocking. What has not arrived yet, some calls' worth on a
-    GPU, is looked at after the next call, and waited for at the end alone.
+    GPU, is looked at after the next call, and only the end of the run waits for it.
 
     Args:
         stages: of the plan, to name where it happened.

@@ -128,7 +128,7 @@ class InAlpha:
 
     @property
     def last(self) -> "InAlpha":
-        """Of power 2, as D is even in sigma near 0."""
+        """The interpolation of the last step: power 2, as D is even in sigma near 0."""
         return replace(self, power=2.0)
 
     def share(self, s: float) -> float:

@@ -1,8 +1,8 @@
 """Noise that belongs to an item, not to a batch.
 
 An item's noise depends on the seed, on the item's own initial noise and on the sigma the run starts at, and on nothing
-else: it is the same alone, in a batch, at another position of it, or in a batch split over several machines, and the same
-on every device, because it is drawn on the CPU. The sigma is there for runs that go on where another one of the same seed
+else: it is the same by itself, in a batch, at another position of it, or in a batch split over several machines, and the same
+on every device, because it is drawn on the CPU. The sigma is there for runs that continue where another one of the same seed
 ended: with the same noises again their variances would not add up.
 
 Where an item's initial noise is switched off (all zeros, as in the second part of a schedule that was cut in two), it

@@ -255,7 +255,7 @@ class Noise(NamedTuple):
 
     Attributes:
         eta: strength; 0 is the ODE, 1 the reverse SDE (DDPM at first order).
-        s_noise: factor of the noise alone; 1 is right, other values are a matter of taste.
+        s_noise: factor of the noise only; 1 is right, other values are a matter of taste.
     """
 
     eta: float = 0.0

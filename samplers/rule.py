@@ -34,8 +34,8 @@ class Rule:
         apart: nodes nearer to each other than this fraction of the step, in the variable, are skipped for older ones. Weights
             grow as nodes close up, and with them what is not smooth in the outputs: half precision, timesteps rounded by the
             host, masks and conditions that switch.
-        corrector: "none"; "PEC": each step is redone with the output at its end as an additional node, at no call; "PECE": the
-            model is called at the corrected point too, two calls per step but for the last.
+        corrector: "none"; "PEC": each step is redone with the output at its end as an additional node, at no extra call; "PECE":
+            the model is called at the corrected point too, two calls per step except the last.
         last: the rule of the step to sigma = 0. None: the last output is the result.
         rising: the rule of rising steps. None: this one.
     """

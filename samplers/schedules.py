@@ -11,7 +11,7 @@ from .spacings import SHIFTED, SPACINGS, Ends, spaced
 from .time_maps import FLOW, TimeMap
 
 # Where the finite part of a flow grid lies, in lambda at shift 1: sigma / alpha from 100 to 0.02. Spacings without own ends
-# take all of it. Of 12 intervals, from 10 to 300 and down to 0.01 to 0.04, uniform has the least error on it with exp_res, on
+# take all of it. Among 12 intervals, from 10 to 300 and down to 0.01 to 0.04, uniform has the least error on it with exp_res, on
 # spectra of latents of 64x64 and 128x128, of videos of 21 frames, and on photographs, at shifts of 3 and 8.
 FLOW_INTERIOR = (-4.6, 3.9)
 # sigma / alpha where half of the steps of the spacing logit are taken on models without a shift, which are eps and v models: the
@@ -58,7 +58,7 @@ def logsnr_grid(
 ) -> torch.Tensor:
     """A descending grid of `steps` steps that ends at 0.
 
-    Where sigma_max has no signal at all (flow at sigma = 1, lambda = -inf) the grid starts there and goes on
+    Where sigma_max has no signal at all (flow at sigma = 1, lambda = -inf) the grid starts there and continues
     from a finite logSNR.
 
     Args:
@@ -69,7 +69,7 @@ def logsnr_grid(
         parameters: of the spacing, by name; its defaults for those left out.
         composition: share of the steps, 0.1 to 0.9, after which the grid is where it would otherwise be half way. Above 0.5 more
             steps are spent in the noise, where the composition is decided, below on the details.
-        logsnr_range: logSNR (2 lambda) of the first sigma and of the last one above 0, in the place of the model's.
+        logsnr_range: logSNR (2 lambda) of the first sigma and of the last one above 0, instead of the model's.
         follow_shift: move the whole grid of a flow model by -log(shift) in lambda, unless `logsnr_range` sets its ends.
 
     Returns:
@@ -139,8 +139,8 @@ def directed(grid: torch.Tensor, time: TimeMap, direction: str) -> torch.Tensor:
         time: the model's time map, `VE` or `FLOW`.
         direction: "denoise" is the grid itself. "invert" rises through the same sigmas, from the image to the noise. The image
             is at sigma 0, where no model can be called; it is taken to be at a fraction of the smallest sigma above 0, see
-            INVERSION_START. "denoise inverted" falls from where that ends, which differs from "denoise" on flow models
-            alone: see FLOW_INVERSION_END.
+            INVERSION_START. "denoise inverted" falls from where that ends, which differs from "denoise" only on flow
+            models: see FLOW_INVERSION_END.
 
     Raises:
         ValueError: an unknown direction, or a single step to invert.

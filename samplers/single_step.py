@@ -14,7 +14,7 @@ from .watch import each
 def single_step_plan(
     sigmas: Sigmas, tableau: Tableau, time: TimeMap = VE, noise: Noise = NO_NOISE, churn: Churn = NO_CHURN
 ) -> Plan:
-    """The plan of a single-step method: `tableau.stages` calls a step, one for a step to sigma = 0.
+    """The plan of a single-step method: `tableau.stages` calls per step, one for a step to sigma = 0.
 
     With noise it is the exponential SDE form: h becomes (1 + eta) h in the weights, and the noise of a step's stages
     is one Brownian path. A step from lambda = -inf (flow at sigma = 1) stays deterministic: the state is all noise.

@@ -5,7 +5,7 @@ With u from 0 (noise) to 1 (image) and lambda, half the logSNR, from lambda_0 to
 logit         lambda = lambda_m + stretch log(u / (1 - u)), of which the part between the ends is taken. On flow models sigma /
               alpha is shift ((1 - u) / u)^stretch: the host's `simple` with stretch 1; larger ones reach further both ways
 uniform       lambda = lambda_0 + u (lambda_1 - lambda_0)
-power         with u^power in the place of u; below 1 the fine steps are near the image
+power         with u^power instead of u; below 1 the fine steps are near the image
 edm_rho       e^(-lambda / rho) uniform in u: the EDM grid (arXiv 2206.00364, eq. 5) in s = sigma / alpha
 arctan        (1 - weight) of uniform and weight of a grid with arctan(s / turn) uniform in u, which may start at s = inf. Weight
               1 and turn 1 are Align Your Steps' optimum for Gaussian data (arXiv 2404.14507), the host's kl_optimal on eps models
@@ -25,7 +25,7 @@ from .time_maps import FLOW
 
 
 class Parameter(NamedTuple):
-    """Of a spacing: its default and its range."""
+    """A parameter of a spacing: its default and its range."""
 
     default: float
     low: float
@@ -47,7 +47,7 @@ class Spacing(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """Of a grid, in lambda.
+    """The ends of a grid, in lambda.
 
     Attributes:
         start: its first sigma; -inf for one without signal.

@@ -50,5 +50,5 @@ class DigitsProcess:
 
 
 def median_distance(samples: torch.Tensor, exact: torch.Tensor) -> float:
-    """Of the items, relative to the exact ones."""
+    """The median distance of the items, relative to the exact ones."""
     return float(relative_distance(samples, exact).median())

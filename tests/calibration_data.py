@@ -30,7 +30,7 @@ class Gaussian:
         return x * (alpha * STD**2 / self.variance(sigma))
 
     def variance(self, sigma):
-        """Of x at sigma."""
+        """The variance of x at sigma."""
         return (self.time.alpha(sigma) * STD) ** 2 + sigma**2
 
     def solution(self, x, start, end):

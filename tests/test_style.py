@@ -17,7 +17,7 @@ def test_ruff(command):
 
 
 def test_types():
-    """Of the core, as pyproject.toml has it."""
+    """The core is typed, as pyproject.toml has it."""
     done = subprocess.run([sys.executable, "-m", "mypy", "--no-incremental"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -210,7 +210,7 @@ def load_state(path: Path) -> Training:
 
 
 def add_options(parser) -> None:
-    """Of the command line."""
+    """Add the options of the command line."""
     parser.add_argument("--kind", choices=KINDS, help="K of eps = -K^T score; R unless given")
     parser.add_argument("--steps", type=positive, help=f"optimizer steps, {STEPS} unless given")
     parser.add_argument("--output", type=Path, help="file of the weights; output/digits_cld_<kind>.safetensors unless given")

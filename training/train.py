@@ -2,7 +2,7 @@
 
 The recipe is AdamW with a cosine learning rate, clipped gradients, an exponential moving average of the weights, and a class
 that is dropped in one of eight. A CPU computes the network in bfloat16, a GPU in TF32; weights and the loss are float32. A run
-ends with the loss of the averaged weights when the class is told, withheld or told wrongly.
+ends with the loss of the averaged weights when the class is given, withheld or wrong.
 
 A run takes as long as --minutes says. The learning rate falls to zero by the clock, so a busy machine ends in time with fewer
 steps. The same command continues a run that was stopped, from its state in output/.
@@ -85,7 +85,7 @@ def begin(name: str, minutes: float, start: Path | None = None, seed: int = 0) -
 
     Args:
         name: key of NETWORKS.
-        minutes: how long it shall be.
+        minutes: length of the run.
         start: file of weights to start from, None for random ones.
         seed: for the weights and everything that is drawn.
 
@@ -249,7 +249,7 @@ def load_state(file: Path) -> Training:
 
 
 def add_options(parser) -> None:
-    """Of the command line."""
+    """Add the options of the command line."""
     parser.add_argument("--minutes", type=positive, help="length of the run; of the pack's own weights unless given")
     parser.add_argument("--output", type=Path, help="file of the weights; in output/ under the network's name unless given")
     parser.add_argument(

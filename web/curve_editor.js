@@ -162,7 +162,7 @@ export class CurveEditor {
         event.stopPropagation(); // the editor of workflows would delete the node
     }
 
-    // Of the steps and of the range, where an event happened.
+    // The shares of the steps and of the range at which an event happened.
     shares(event) {
         const { left, top, width, height } = this.canvas.getBoundingClientRect();
         return [between((event.clientX - left) / width, 0, 1), between(1 - (event.clientY - top) / height, 0, 1)];

@@ -27,7 +27,7 @@ export function chain(object, name, after) {
     };
 }
 
-// A node's place, which it keeps when undo makes it anew.
+// A node's place, which it keeps when undo makes it again.
 export function place({ graph, id }) {
     return `${graph?.rootGraph?.id} ${graph?.id} ${id}`;
 }
@@ -82,7 +82,7 @@ export class NodePicture {
         this.canvas.setAttribute("aria-label", text);
     }
 
-    // Undo makes the node anew under its old id, and Nodes 2.0 goes on showing the element of the one that is gone.
+    // Undo makes the node again under its old id, and Nodes 2.0 still shows the element of the one that is gone.
     takePlace() {
         if (this.root.isConnected) return;
         document.querySelector(`[data-node-id="${CSS.escape(this.node.id)}"] .res-picture`)?.replaceWith(this.root);

@@ -125,7 +125,7 @@ class SchedulePicture extends NodePicture {
         return values;
     }
 
-    // Asks for the grid anew where anything it depends on has changed.
+    // Asks for the grid again if anything it depends on has changed.
     refresh() {
         this.takePlace();
         const properties = this.node.properties;
@@ -142,7 +142,7 @@ class SchedulePicture extends NodePicture {
         this.request(body);
     }
 
-    // The model to draw for: what the server is to be told of it, what is said of it, and the words of the choice "auto".
+    // The model to draw for: what the server gets to know of it, what is said of it, and the words of the choice "auto".
     model(chosen, last, inputs) {
         const wired = this.origin("model") !== "";
         const told = wired ? toldModel(this.node) : null;

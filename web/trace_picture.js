@@ -49,7 +49,7 @@ class TracePicture extends NodePicture {
         return traces.get(place(this.node)) ?? { rows: [], steps: 0 };
     }
 
-    // Draws anew where it was not told of a change.
+    // Draws again after a change that it did not hear of.
     refresh() {
         this.takePlace();
         const { rows, file, warning } = this.trace();
@@ -80,7 +80,7 @@ function summary(row) {
     return word("trace_step", { ...Object.fromEntries(known), lambda }) + (shares && word("trace_chose", { shares }));
 }
 
-// A step has ended, or the run has and is saved. The first step of a run, or of one told anew, takes the place of all.
+// A step has ended, or the run has and is saved. The first step of a run, or of one that is sent again, replaces all.
 function receive({ node: id, workflow, row, steps, file, warning }) {
     const node = nodeOf(id, workflow);
     if (!node) return;

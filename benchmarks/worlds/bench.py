@@ -18,7 +18,7 @@ from . import exact_worlds
 from .world_cases import CALLS, Case
 
 MOST = 9.0  # errors beyond it, and those of runs that ended in NaN, count as this
-LEAST = 3.0  # errors below so many times that of a solution which missed its tolerance count as this
+LEAST = 3.0  # errors below this multiple of the error of a solution that missed its tolerance count as this multiple
 STORE = pages.OUTPUT / "worlds"
 
 

@@ -57,7 +57,7 @@ class Exact:
         return other
 
     def shares(self, logits: torch.Tensor) -> torch.Tensor:
-        """Of the components in D, which is linear in them; (batch, components). Guidance makes some of them negative."""
+        """Weights of the components in D, which is linear in them; (batch, components). Guidance makes some of them negative."""
         everything = logits.softmax(1)
         if self.asked is None:
             return everything

@@ -6,9 +6,9 @@ scikit-image ships the photographs; scikit-learn fits. Neither belongs to the pa
     /tmp/fit/bin/python benchmarks/worlds/photo_fit.py
 
 astronaut is NASA's, rocket SpaceX's, hubble_deep_field NASA's and ESA's, all in the public domain; chelsea (Stefan van der Walt)
-and coffee (Rachel Michetti) are CC0. A photograph is a class of three Gaussians. Of each covariance the HALF largest principal
-components are kept, and the rest of its variance is spread evenly over the other directions. The directions are rounded to
-bytes; whoever loads the file makes them orthonormal again, and the result is the data.
+and coffee (Rachel Michetti) are CC0. A photograph is a class of three Gaussians. The HALF largest principal
+components of each covariance are kept, and the rest of its variance is spread evenly over the other directions. The directions
+are rounded to bytes; whoever loads the file makes them orthonormal again, and the result is the data.
 """
 
 from pathlib import Path

@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Of some rows: geometric mean and worst of the ratio, the share above ABOVE, the rows above EULER times Euler's error."""
+    """Scores of rows: geometric mean and worst of the ratio, the share above ABOVE, the rows above EULER times Euler's error."""
 
     rows: int
     mean: float
@@ -65,7 +65,7 @@ def score(rows: Sequence[Row]) -> Score:
 
 
 def rows_of(bench: Bench, case: Case, scheduler: str, samplers: Iterable[str]) -> list[Row]:
-    """Of samplers, the host's among them, on a grid."""
+    """The rows of samplers, including the host's, on a grid."""
     errors = bench.errors(case, scheduler, dict.fromkeys((*bench.theirs, *samplers)))
     found = []
     for calls in case.calls_on(scheduler):

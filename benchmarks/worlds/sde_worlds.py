@@ -37,7 +37,7 @@ class Distributions(Bench):
     measured = "distributions"
 
     def distance(self, case: Case, samples: torch.Tensor) -> float:
-        """Of samples to draws of the data; arguments as of `sliced_distance`."""
+        """The distance of samples to draws of the data; arguments as in `sliced_distance`."""
         draws = case.denoiser.draw_any(len(samples), torch.Generator().manual_seed(case.seed + 2))
         return float(sliced_distance(samples, draws).square().mean().sqrt())
 
@@ -74,7 +74,7 @@ def cases(seed: int) -> list[Case]:
 
 
 def rows(seed: int, words: tuple[str, ...] = (), calls: tuple[int, ...] = CALLS, bench: Bench | None = None) -> list[Row]:
-    """Of our SDE samplers and all of the host's, in all worlds or those of some words."""
+    """The rows of our SDE samplers and of all the host's, in all worlds or in those that contain some words."""
     bench, found = bench or Distributions(), []
     for case in cases(seed):
         if words and case.world not in words:

@@ -149,7 +149,7 @@ class Case:
 
     @cached_property
     def key(self) -> str:
-        """Of all that its results depend on but the grid and the sampler, answers of the model among it."""
+        """A hash of everything that its results depend on except the grid and the sampler, including outputs of the model."""
         answers = [self.denoised(self.start(sigma), sigma) for sigma in self.grid(self.grids[0], 3)[:-1].tolist()]
         settings = self.kind, self.denoise, self.tolerance, self.cap, self.floor
         return fingerprint(settings, self.model_sampling.sigmas, self.noise, self.latent, answers)
@@ -230,7 +230,7 @@ def image_cases(seed: int, **common) -> Iterator[Case]:
         )  # fmt: skip
 
 
-# Of models that were made for few steps: data, kind, scheduler and shift of the grid that each was made for.
+# Models that were made for few steps: data, kind, and the scheduler and shift of the grid that each was made for.
 _STUDENTS = (
     ("digits", "flow", "simple", 1.0), ("digits", "flow", "simple", 3.0), ("digits", "flow", "simple", 8.0),
     ("digits", "flow", "beta", 3.0), ("digits", "flow", LTX, 1.0), ("digits", "eps", "sgm_uniform", 1.0),

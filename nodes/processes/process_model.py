@@ -96,7 +96,7 @@ class ProcessSampling(torch.nn.Module, OtherProcess):
 
 
 class ProcessMixtureNet(torch.nn.Module):
-    """The exact eps of a mixture in the place of a network."""
+    """The exact eps of a mixture instead of a network."""
 
     def __init__(self, sde: LinearSDE, mixture: GaussianMixture, kind: str, shape: tuple[int, int, int]):
         super().__init__()

@@ -16,7 +16,7 @@ class Spread(NamedTuple):
 
 
 def spread(values: torch.Tensor) -> Spread:
-    """Of values of any shape; infinite where they are NaN."""
+    """The spread of values of any shape; NaN counts as infinite."""
     values = values.double().flatten().nan_to_num(nan=float("inf"), posinf=float("inf"))
     ordered = values.sort().values
     return Spread(*(_quantile(ordered, share) for share in (0.5, 0.25, 0.75)))

@@ -2,7 +2,7 @@
 
 Numbers, text and tensors count whole, a model's weights and what is patched onto them by shapes and a few of their values,
 functions by their code, the files beside it, what they close over, and the module globals that they read, other objects by those,
-their class and attributes. Of globals the data count (numbers, text, tensors, and lists and dictionaries of them), functions of
+their class and attributes. Global data count (numbers, text, tensors, and lists and dictionaries of them), functions of
 the same file and what those read, and numbers and text in modules of other packs. A global that is an object of another kind does
 not count, nor does what lies too deep or in a compiled extension: `unseen` names what it can of those. A fingerprint never
 depends on an address or on time.
@@ -23,10 +23,10 @@ import torch
 
 _DEPTH = 32  # a chain of a dozen ControlNets
 _SAMPLED, _CHUNK = 4096, 2**22  # elements of a tensor
-_VOLATILE = {"uuid", "patches_uuid"}  # drawn anew by every session
+_VOLATILE = {"uuid", "patches_uuid"}  # drawn again by every session
 # What the host writes onto a model or a layer of it while it loads it.
 _OF_LOADING = re.compile(r"_|training$|model_|lowvram_|current_|device|comfy_|weight_|bias_|prev_comfy")
-# What counts of a host's ModelPatcher besides its weights; the rest is kept there while it loads and samples.
+# What counts of a host's ModelPatcher in addition to its weights; the rest is kept there while it loads and samples.
 _OF_PATCHER = (
     "object_patches", "weight_wrapper_patches", "model_options", "wrappers", "callbacks", "injections", "additional_models",
     "attachments",
@@ -49,7 +49,7 @@ def fingerprint(*things: object, whole: bool = True) -> str:
 
 
 def model_fingerprint(patcher: Any) -> str:
-    """Of a host's ModelPatcher: its weights as they were loaded, what is patched onto them, and every option of its sampling."""
+    """The fingerprint of a host's ModelPatcher: its weights as loaded, the patches on them, and every option of its sampling."""
     return fingerprint(_parts_of_patcher(patcher))
 
 
@@ -62,7 +62,7 @@ def unseen(patcher: Any) -> list[str]:
 
 
 def weights_fingerprint(named_tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
-    """Of a model's weights: every tensor by name, shape, type and a few of its values.
+    """The fingerprint of a model's weights: every tensor by name, shape, type and a few of its values.
 
     Args:
         named_tensors: pairs (name, tensor), on any device.
@@ -85,7 +85,7 @@ def _file_digest(path: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _source_digest(path: str) -> str:
-    """Of a Python file and those beside it, which it may call."""
+    """The digest of a Python file and the files next to it, which it may call."""
     files = sorted(Path(path).parent.glob("*.py")) if path.endswith(".py") else []
     return fingerprint([_file_digest(str(file)) for file in files])
 
@@ -95,7 +95,7 @@ def _file_of(kind: type) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """Of the Python files in a folder and below it."""
+    """The digest of the Python files in a folder and below it."""
     files = sorted(folder.rglob("*.py"))
     return fingerprint([(str(path.relative_to(folder).as_posix()), _file_digest(str(path))) for path in files])
 
@@ -118,7 +118,7 @@ class _Reader:
     def __init__(self, whole: bool):
         self._whole = whole
         self.unseen: set[str] = set()
-        self._known: dict[int, tuple[object, bytes]] = {}  # with the things, so that their ids stay theirs
+        self._known: dict[int, tuple[object, bytes]] = {}  # with the things, so that no other thing gets their ids
 
     def read(self, thing: object, depth: int) -> bytes:
         if isinstance(thing, _PLAIN):
@@ -215,7 +215,7 @@ def _parts_of_module(module: torch.nn.Module) -> list[Any]:
 
 
 def _settings_below(module: torch.nn.Module) -> list[Any]:
-    """Of a network's modules; of the host's and torch's own, the weights tell."""
+    """The settings of a network's modules; for the host's and torch's own the weights say enough."""
     parts = module.named_modules()
     return [_settings(name, part) for name, part in parts if type(part).__module__.partition(".")[0] not in ("comfy", "torch")]
 
@@ -251,7 +251,7 @@ def _parts_of_function(function: types.FunctionType) -> list[Any]:
 
 
 def _names(code: types.CodeType) -> set[str]:
-    """Of globals and attributes that a code and those inside it use."""
+    """The names of globals and attributes that a code object and those inside it use."""
     return set(code.co_names).union(*(_names(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
 
 

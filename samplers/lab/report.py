@@ -80,7 +80,7 @@ def _reference(start: float, found: Reference) -> str:
 def _chance(reference: Reference) -> str:
     apart = apart_by_chance(reference)
     if apart is None:
-        return "Of so few items such a distance says nothing; take a batch of 32 or more."
+        return "With so few items such a distance says nothing; take a batch of 32 or more."
     return f"Two batches of {len(reference.samples)} items drawn from one distribution are about {apart:.2g} apart by chance."
 
 

@@ -17,6 +17,6 @@ def most_steps(calls_of: Callable[[int], int], budget: int, least: int = 1) -> i
         calls = calls_of(steps)
         if calls <= budget:
             return steps
-        # a method of k calls a step needs about k times fewer steps
+        # a method of k calls per step needs about k times fewer steps
         steps = min(steps - 1, max(least, math.ceil(steps * budget / calls))) if steps > least else 0
     return 0

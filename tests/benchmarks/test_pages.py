@@ -132,7 +132,7 @@ def test_what_was_measured_quickly_is_not_published(monkeypatch, capsys):
 
 @pytest.mark.parametrize("times", [False, True])
 def test_a_check_shows_what_would_change_and_writes_nothing(monkeypatch, capsys, times):
-    """Of a benchmark that measures times only the words are compared."""
+    """Only the words of a benchmark that measures times are compared."""
     module = MODULES["studies", "cut"]
     monkeypatch.setattr(runner.torch, "set_num_threads", lambda threads: None)
     monkeypatch.setattr(module, "TIMES", times, raising=False)

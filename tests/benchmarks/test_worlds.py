@@ -140,7 +140,7 @@ def test_text_to_image_starts_as_the_host_does(pack):
 
 
 def test_every_pair_is_measured(pack):
-    """Of a world and a kind of model with a scheduler and with a number of calls, and of the last two."""
+    """Pairs of a world and a kind of model with a scheduler, of both with a number of calls, and of the last two."""
     found, of_cases = defaultdict(set), defaultdict(set)
     for case in (case for case in cases(seed=1) if case.world != "distilled"):
         pairs = {(scheduler, n) for scheduler in case.grids for n in case.calls_on(scheduler)}

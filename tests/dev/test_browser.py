@@ -45,7 +45,7 @@ def test_one_on_the_path(path, name):
 
 
 def test_installed_as_root(path, tmp_path):
-    """By the command that others are told to run."""
+    """The command is the one that others are asked to run."""
     path("apt-get", f'echo "$@" >> {tmp_path}/calls; [ "$1" = update ] || /bin/cp {tmp_path}/bin/sh {tmp_path}/bin/chromium')
     assert browser.ensure_chromium() == tmp_path / "bin" / "chromium"
     assert "install --yes --no-install-recommends chromium" in (tmp_path / "calls").read_text()

@@ -18,7 +18,7 @@ CALLS: dict[str, int] = {}
 
 
 class CountCalls(io.ComfyNode):
-    """A MODEL whose denoiser calls are counted under `run`; a new `run` also makes the server run everything anew.
+    """A MODEL whose denoiser calls are counted under `run`; a new `run` also makes the server run everything again.
 
     In its call number `wait_in` it waits for the server's interrupt, and from call number `nan_from` on it answers with NaN.
     """

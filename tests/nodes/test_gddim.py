@@ -20,7 +20,7 @@ def _stochastic(strength=1.0):
 @pytest.mark.parametrize("corrector", ["none", "PEC", "PECE"])
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_deterministic(server, degree, corrector, kind):
-    """PECE takes two calls a step but for the last, and on flow models the first, which has no eps to correct."""
+    """PECE makes two calls per step except in the last, and on flow models the first, which has no eps to correct."""
     calls = 10 if corrector != "PECE" else 19 - (kind == "flow")
     check_good(custom(server, _deterministic(degree, corrector), schedule(10), kind), calls)
 

@@ -6,7 +6,7 @@ import torch
 
 @pytest.fixture
 def named(pack, host):
-    """named(**changes) -> the fingerprint of a subject, made anew from nodes."""
+    """named(**changes) -> the fingerprint of a subject that is made by nodes again."""
     import sys
 
     import comfy.samplers

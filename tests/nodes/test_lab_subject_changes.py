@@ -98,7 +98,7 @@ def test_changes(made, change):
 
 
 def test_a_flow_models_timesteps_count(made):
-    """Of two patches with equal sigmas, the one multiplies the timestep by 1000."""
+    """One of two patches with equal sigmas multiplies the timestep by 1000."""
     names = ("ModelSamplingSD3", "patch"), ("ModelSamplingAuraFlow", "patch_aura")
     first, second = (made(kind="flow", change=_node(*name, 1.73)) for name in names)
     assert first != second

@@ -84,7 +84,7 @@ def test_a_batch_split_in_two_is_the_batch(noise_of, digits, nodes_of):
 
 
 def test_equal_initial_noise_is_equal_noise(noise_of, digits, nodes_of):
-    """LatentBatchSeedBehavior `fixed` gives all items the initial noise of the first; two batches put together start anew."""
+    """LatentBatchSeedBehavior `fixed` gives all items the initial noise of the first; two batches put together start again."""
     latent = digits[2]
     whole = noise_of(latent)
     fixed = _value(nodes_of("LatentBatchSeedBehavior").execute(latent, "fixed"))
@@ -101,7 +101,7 @@ def test_with_noise_off_the_position_in_the_batch_decides(noise_of, digits, node
     off = noise_of(latent, add_noise=False)
     assert len({row.numpy().tobytes() for row in off}) == BATCH and not torch.equal(off, noise_of(latent))
     assert torch.equal(noise_of({"samples": torch.randn(BATCH, 1, 8, 8)}, add_noise=False), off)
-    assert torch.equal(noise_of(_pick(nodes_of, latent, 2), add_noise=False), off[:1]), "alone every item is the first"
+    assert torch.equal(noise_of(_pick(nodes_of, latent, 2), add_noise=False), off[:1]), "by itself every item is the first"
     assert not torch.equal(noise_of(latent, seed=6, add_noise=False), off)
 
 

@@ -25,7 +25,7 @@ def _sample(pack, model, latent, name, steps):
 
 @pytest.mark.parametrize("name", ["exp_res_3s", "exp_gddim", "exp_gddim_sde"])
 def test_an_interrupt_ends_the_planning(pack, model, monkeypatch, name):
-    """Of 1,000 steps, which take seconds; the model is not called."""
+    """Planning 1,000 steps takes seconds; the model is not called."""
     import comfy.model_management
     import comfy.patcher_extension
 

@@ -1,4 +1,4 @@
-"""Strangers at the real server: prompts, requests and pages that mean harm, and who is told what."""
+"""Strangers at the real server: prompts, requests and pages that mean harm, and who hears what."""
 
 import asyncio
 import gzip
@@ -127,7 +127,7 @@ def test_many_slow_clients_keep_nobody_waiting(server):
 
 
 async def _told(server, asks: bool) -> dict[str, list]:
-    """What two pages are told of a trace that the first, or nobody, asks for: events of the pack, and texts on nodes."""
+    """What two pages hear of a trace that the first, or nobody, asks for: events of the pack, and texts on nodes."""
     told, graph = {"first": [], "second": []}, trace()[1]
 
     async def listen(name, socket):

@@ -44,7 +44,7 @@ def test_english_is_what_the_nodes_say(pack):
 
 
 def test_words_of_the_pictures():
-    """Those that web/ asks for, all of them and no others, but for those of which one is chosen."""
+    """The words are those that web/ asks for and no others, except for those of which one is chosen."""
     used = {word for file in (ROOT / "web").glob("*.js") for word in _USED.findall(file.read_text())}
     words = set(read("en", "main.json")["resPicture"])
     assert used | {name for name in words if name.startswith(_CHOSEN)} == words

@@ -24,7 +24,7 @@ def test_a_straight_line_is_uniform(model):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_grid_passes_through_the_points(model):
-    """Of 11 sigmas above 0 the third has a fifth of the steps behind it."""
+    """The third of 11 sigmas above 0 has a fifth of the steps behind it."""
     points = [[0, 0], [0.2, 0.5], [0.6, 0.7], [1, 1]]
     sigmas = logsnr_grid(11, *MODELS[model], read_curve(json.dumps(points))).double()
     time = MODELS[model][1]

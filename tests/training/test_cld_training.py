@@ -18,7 +18,7 @@ def perturbations(eps):
     return {
         "smaller": lambda *arguments: 0.9 * eps(*arguments),
         "bent": lambda u, *rest: eps(u, *rest) + 0.1 * torch.tanh(u),
-        "of v alone": lambda u, *rest: eps(u, *rest) + torch.tensor([0.0, 0.1])[None, :, None, None] * u,
+        "of v only": lambda u, *rest: eps(u, *rest) + torch.tensor([0.0, 0.1])[None, :, None, None] * u,
         "of another class": lambda u, labels, context: eps(u, labels, context.roll(1, dims=2)),
     }
 
@@ -46,7 +46,7 @@ def test_the_optimum_of_the_loss_is_the_exact_eps(t, kind):
 
 @pytest.mark.parametrize("kind", ["R", "L"])
 def test_states_have_the_moments_of_the_process(kind):
-    """Of point data, with v_0 averaged over."""
+    """The states are those of point data, averaged over v_0."""
     sde, generator = CLD(), torch.Generator().manual_seed(4)
     for t in (1e-3, 0.05, 0.8):
         u, z = cld_training.diffused(

@@ -135,14 +135,14 @@ def test_undone(curve):
     curve.editor.until(lambda: curve.points() == json.loads(START), "the old curve")
     curve.find()
     curve.drag((0.4, 0.6), (0.7, 0.8))
-    assert curve.points()[1] == pytest.approx([0.7, 0.8], abs=0.02), "and it goes on"
+    assert curve.points()[1] == pytest.approx([0.7, 0.8], abs=0.02), "and it still works"
 
 
 def test_saved_and_loaded(curve):
     curve.drag((0.4, 0.6), (0.6, 0.3))
     text = curve.editor.read(curve.node, "curve")
     workflow = curve.editor.saved()
-    curve.editor.load()  # the page, anew
+    curve.editor.load()  # the page again
     curve.editor.open(workflow)
     assert curve.editor.read(curve.node, "curve") == text
     curve.find()

@@ -219,7 +219,7 @@ def test_undone(editor):
 
 
 def test_inside_a_subgraph(editor):
-    """It is made anew there, follows widgets, and is told of runs by the longer id that nodes have inside."""
+    """It is made again there, follows widgets, and hears of runs by the longer id that nodes have inside."""
     _, schedule = _runnable(editor)
     Picture(editor)
     code = """(id) => {
@@ -281,7 +281,7 @@ def test_running_is_no_edit(editor):
 
 
 def test_nothing_stays_behind(editor):
-    """Of nodes that are copied, reloaded, inside a subgraph or not, and deleted: no timer is set for any of them."""
+    """No timer stays for nodes that are copied, reloaded, inside a subgraph or not, and deleted."""
     code = """() => {
         window.timers = 0;
         const set = window.setInterval;

@@ -1,11 +1,11 @@
-"""The picture in RES Lab: Trace: it shows the steps as they end, and goes on showing them."""
+"""The picture in RES Lab: Trace: it shows the steps as they end, and keeps showing them."""
 
 import itertools
 
 import pytest
 
 HINT = "Run the graph"
-_seeds = itertools.count()  # so that the host computes every run anew
+_seeds = itertools.count()  # so that the host computes every run again
 
 
 class Traced:
@@ -44,14 +44,14 @@ class Traced:
 
 
 def listen(editor):
-    """Keep the rows and the ends of nodes as the browser is told of them."""
+    """Keep the rows and the ends of nodes as the browser receives them."""
     code = """async () => {
         const { api } = await import("/scripts/api.js");
-        const before = window.told;
-        window.told = [];
+        const before = window.heard;
+        window.heard = [];
         if (before) return; // listening since an earlier test
-        api.addEventListener("comfyui_res.trace", ({ detail }) => told.push(detail.row?.step ?? "saved"));
-        api.addEventListener("executed", ({ detail }) => told.push(detail.output?.res_trace ? "end" : "other"));
+        api.addEventListener("comfyui_res.trace", ({ detail }) => heard.push(detail.row?.step ?? "saved"));
+        api.addEventListener("executed", ({ detail }) => heard.push(detail.output?.res_trace ? "end" : "other"));
     }"""
     editor.js(code)
 
@@ -63,7 +63,7 @@ def test_every_step_is_drawn_as_it_ends(editor):
     listen(editor)
     outputs = editor.run()
     traced.wait_for("step 11: sigma 0.02917")
-    assert editor.js("() => told") == [*range(12), "saved", "end"], "every row came before the node had ended"
+    assert editor.js("() => heard") == [*range(12), "saved", "end"], "every row came before the node had ended"
     assert traced.pixels() != empty
     saved = traced.root.locator(".res-trace-file").inner_text()
     assert outputs[traced.id]["text"][0] in saved and "res_lab/trace_0" in saved
@@ -180,7 +180,7 @@ def test_steps_of_another_workflow_are_not_taken(editor):
 
 
 def test_inside_a_subgraph(editor):
-    """The rows are told under the longer id that nodes have inside."""
+    """The rows arrive under the longer id that nodes have inside."""
     traced = Traced(editor)
     code = """(id) => {
         const made = app.graph.convertToSubgraph(new Set([app.graph.getNodeById(+id)]));
@@ -192,4 +192,4 @@ def test_inside_a_subgraph(editor):
     editor.run()
     traced.find()
     traced.wait_for("step 11")
-    assert editor.js("() => told")[:12] == list(range(12))
+    assert editor.js("() => heard")[:12] == list(range(12))

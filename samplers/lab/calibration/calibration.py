@@ -284,7 +284,7 @@ class Calibration:
             disable: bool | None = None,
         ) -> torch.Tensor:
             ends.append(run(plan, model, x, fine, extra_args, recorder, True))
-            return ends[0].clone()  # ComfyUI goes on with it in place
+            return ends[0].clone()  # ComfyUI continues with it in place
 
         samples = self._problem(sample, fine, seed)
         return recorder.trajectory(ends[0].float(), float(fine[-1])), samples

@@ -38,7 +38,7 @@ def graph_of(name, steps=20, mode=DETERMINISTIC, digit="3", **counter):
 @pytest.mark.parametrize("mode", [DETERMINISTIC, {**DETERMINISTIC, "mode.corrector": "PECE"}, STOCHASTIC], ids=str)
 @pytest.mark.parametrize("name", MODELS)
 def test_calls(server, name, mode):
-    """One a step, with PECE two but for the last."""
+    """One call per step, with PECE two except for the last."""
     run, graph = graph_of(name, 40, mode)
     check_good(report(server, run, graph, ["sample", 0]), 79 if mode.get("mode.corrector") == "PECE" else 40)
 
@@ -57,7 +57,7 @@ def test_in_ksampler(server, name, sampler):
 
 @pytest.mark.parametrize("name", ["CLD", "blurring"])
 def test_an_interrupt_ends_the_planning_of_many_steps(server, name):
-    """Of 2,000 steps of three stages, which takes seconds; the server answers meanwhile, and the model is not called."""
+    """Planning 2,000 steps of three stages takes seconds; the server answers meanwhile, and the model is not called."""
     run, graph = graph_of(name, 2000)
     wires = {key: graph["sample"]["inputs"][key] for key in ("model", "positive", "negative", "sigmas", "latent_image")}
     settings = {"add_noise": True, "noise_seed": 3, "cfg": 1.0, "sampler": ["sampler", 0]}

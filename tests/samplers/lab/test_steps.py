@@ -9,7 +9,7 @@ from samplers.lab.steps import most_steps
 @pytest.mark.parametrize("last", [0, 1])
 @pytest.mark.parametrize("budget", [1, 4, 5, 10, 30])
 def test_the_most_steps_that_fit(per_step, last, budget):
-    """Of methods whose last step takes one call, and of those without such a step."""
+    """Methods whose last step takes one call, and methods without such a step."""
     asked = []
 
     def calls_of(steps):

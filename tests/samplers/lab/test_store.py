@@ -154,7 +154,7 @@ def _used_as_it_was_or_not_at_all(kept, content):
 
 
 def test_a_record_with_one_bit_changed_is_used_as_it_was_or_not_at_all(kept):
-    """Every bit of the numbers counts, and zeros in their place do."""
+    """Every bit of the numbers counts, and so do zeros instead of them."""
     content = kept[2]
     numbers = sum(tensor.nbytes for tensor in _TENSORS.values())
     for place in range(len(content)):

@@ -198,7 +198,7 @@ def _truth(sde, t):
 
 
 def _matrices(sde, stage):
-    """Of the start, of eps and of the noise."""
+    """The matrices of the start, of eps and of the noise."""
     if not isinstance(stage, MatrixStage):
         return (np.array([[number]]) for number in (stage.scale, stage.weights[0][1], *(stage.noise or (0.0,))))
     matrices = stage.matrices

@@ -19,7 +19,7 @@ def _positive(sde):
 
 @pytest.mark.parametrize("sde", filter(_positive, ALL), ids=str)
 def test_closed_forms_are_the_solutions(sde):
-    """Of the equations for Psi and R, by a solver that knows F, G G^T and Sigma_0 alone."""
+    """They solve the equations for Psi and R, as a solver does that knows only F, G G^T and Sigma_0."""
     solved = solved_numerically(sde)
     np.testing.assert_allclose(sde.root(TIMES), solved.root(TIMES), atol=1e-11)
     np.testing.assert_allclose(sde.covariance(TIMES), solved.covariance(TIMES), atol=1e-11)

@@ -1,4 +1,4 @@
-"""RES on linear diffusions: the methods of isotropic noise, with matrices in the place of phi functions."""
+"""RES on linear diffusions: the methods of isotropic noise, with matrices instead of phi functions."""
 
 import math
 import time
@@ -63,7 +63,7 @@ def test_order_of_blurring(method):
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_first_order_is_ddim(name):
-    """gDDIM of degree 0, from a constant D in the place of a constant eps."""
+    """gDDIM of degree 0, from a constant D instead of a constant eps."""
     sde, u, times = PROCESSES[name], state(PROCESSES[name]), [0.9, 0.6, 0.2, 0.01, 0.0]
     model = eps_of(sde, data())
     ours = solve(res_on(sde, times, "1"), model, u, times)
@@ -81,7 +81,7 @@ def test_first_order_is_ddim(name):
     ],
 )
 def test_on_vp_they_are_the_samplers_of_the_pack(method, plan):
-    """In sigma = sqrt((1 - a) / a), with phi functions in the place of quadrature."""
+    """In sigma = sqrt((1 - a) / a), with phi functions instead of quadrature."""
     sde, mixture = PROCESSES["VP"], ring(components=3, radius=1.0, std=0.5)
     times = [1.0, 0.8, 0.5, 0.3, 0.1, 0.02]
     alpha = torch.tensor([time_map_of(sde).alpha(t) for t in times], dtype=torch.float64)
