@@ -6,4 +6,4 @@ from . import frozen
 
 PAGE, PARTS, MINUTES = "docs/gddim_results.md", ("short",), 25
 unavailable = frozen.unavailable
-report = partial(frozen.report, "gddim")
+report = partial(frozen.page, "gddim", PAGE)

@@ -6,4 +6,4 @@ from . import frozen
 
 PAGE, PARTS, MINUTES = "docs/results.md", ("short",), 10
 unavailable = frozen.unavailable
-report = partial(frozen.report, "paper")
+report = partial(frozen.page, "paper", PAGE)

@@ -9,7 +9,7 @@ from studies import cut
 
 @pytest.fixture(scope="module")
 def cases(pack):
-    return [case for case in standard_cases(batch=8) if case.name in cut.GRIDS]
+    return [case for case in standard_cases(batch=4, converging=200) if case.name in cut.GRIDS]
 
 
 def test_every_sampler_on_every_case(cases):

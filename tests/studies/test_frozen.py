@@ -44,3 +44,13 @@ def test_a_clone_without_the_commit_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(frozen, "OUTPUT", tmp_path)
     with pytest.raises(SystemExit, match="which this clone does not have; run git fetch --unshallow"):
         frozen.report("paper", quick=True)
+
+
+def test_a_page_keeps_its_text_and_gets_new_numbers():
+    made = "Old words.\n\n- A below B: **Holds.** 0.5 [0.4, 0.6].\n\n| a | b |\n|---|--:|\n| x | 2 |\n\nMore.\n"
+    page = "New words.\n\n- A is below B: **Not decided.** 0.9 [0.8, 1.1].\n\n| a | b |\n|---|--:|\n| x | 1 |\n\nThe end.\n"
+    expected = page.replace("**Not decided.** 0.9 [0.8, 1.1].", "**Holds.** 0.5 [0.4, 0.6].").replace("| x | 1 |", "| x | 2 |")
+    assert frozen.renumbered(page, made) == expected
+    assert frozen.renumbered(expected, made) == expected
+    with pytest.raises(ValueError, match="the page has 0 verdicts, but the study makes 1; edit the page"):
+        frozen.renumbered("| a |\n", made)
