@@ -30,7 +30,8 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.browser)
         if {"pack", "servers", "lasting_servers", "editor"} & set(item.fixturenames):
             item.add_marker(pytest.mark.host)
-        if "long" in item.keywords and not config.getoption("--long"):
+        other = "one_renderer" in item.keywords and item.callspec.params["page_of_renderer"] != "classic"
+        if ("long" in item.keywords or other) and not config.getoption("--long"):
             item.add_marker(skip)
 
 

@@ -27,6 +27,18 @@ def _node(variable):
     return f"(app.graph.getNodeById({variable}) ?? app.graph.getNodeById(+{variable}))"
 
 
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Remember that a test failed, for the picture that the fixture `editor` takes after it."""
+    report = yield
+    if report.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report
+
+
 class Editor:
     """A page with the editor of a server.
 
@@ -181,8 +193,12 @@ def page_of_renderer(request, chromium, server_of_editor):
 
 @pytest.fixture
 def editor(page_of_renderer, request):
-    """The page with an empty graph. The console must stay free of errors, and the end of every test is kept as a picture."""
+    """The page with an empty graph. The console must stay free of errors; the end of a failed test is kept as a picture.
+
+    With --long the end of every test is kept.
+    """
     page_of_renderer.start()
     yield page_of_renderer
-    page_of_renderer.screenshot(request.node.name)
+    if request.config.getoption("--long") or page_of_renderer.errors or request.node.stash.get(_FAILED, False):
+        page_of_renderer.screenshot(request.node.name)
     assert page_of_renderer.errors == []

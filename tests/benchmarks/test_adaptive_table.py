@@ -8,7 +8,7 @@ from benchmarks.adaptive_steps import adaptive_sampler, converged, digits_cases,
 
 @pytest.fixture(scope="module")
 def cases(pack):
-    return digits_cases(8)[1:3]  # eps with guidance, flow without; networks take minutes
+    return digits_cases(4)[1:3]  # eps with guidance, flow without; networks take minutes
 
 
 def test_every_run_converges_to_the_reference(cases):

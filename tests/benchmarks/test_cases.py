@@ -8,12 +8,12 @@ from benchmarks.cases import at_most, grids, network_cases, standard_cases
 
 @pytest.fixture(scope="module")
 def cases(pack):
-    return standard_cases(batch=16)
+    return standard_cases(batch=8, converging=200)
 
 
 def test_references_are_converged(cases):
     for case in cases:
-        coarse = case.converge(case.start, float(case.model_sampling.sigma_max), 200)
+        coarse = case.converge(case.start, float(case.model_sampling.sigma_max), 100)
         assert float(case.defect(coarse).median()) < 1e-4
 
 
@@ -21,7 +21,7 @@ def test_references_are_converged(cases):
 @pytest.mark.parametrize("index", [0, 2, *(pytest.param(index, marks=pytest.mark.long) for index in (1, 3))])
 def test_references_of_networks_are_converged(pack, index):
     """Two step sizes agree as far as the host's rounding of timesteps and float32 let them."""
-    case = network_cases(batch=4)[index]
+    case = network_cases(batch=2)[index]
     case.reference = case.converge(150)
     assert float(case.defect(case.converge(75)).median()) < 1.5e-3
 

@@ -88,7 +88,7 @@ def test_churn_gives_the_datas_mean_and_spread_and_stays_below_sigma_max(family,
     model = family(name, **_settings(name))
     sampling, data, called = model.get_model_object("model_sampling"), digits(0.2).means, []
     model.add_wrapper("predict_noise", lambda executor, x, sigma, *rest: called.append(sigma) or executor(x, sigma, *rest))
-    for solver in SOLVERS:
+    for solver in SOLVERS if name in ("EPS", "FLOW") else ("exp_res", "exp_res_2s"):  # what differs is the model, not the solver
         result = _sample(model, _churn(pack, solver), 60, batch=256)
         assert float(result.mean()) == pytest.approx(float(data.mean()), abs=0.03), solver
         assert float(result.std()) == pytest.approx((float(data.var()) + 0.04) ** 0.5, abs=0.03), solver

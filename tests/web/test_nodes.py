@@ -80,6 +80,7 @@ def _search_box(editor):
     raise AssertionError("no search box opens")
 
 
+@pytest.mark.one_renderer
 @pytest.mark.parametrize("node", NAMES)
 def test_added_from_the_search_box(editor, node):
     field = _search_box(editor)
@@ -93,6 +94,7 @@ def test_added_from_the_search_box(editor, node):
     assert size[0] > 100 and size[1] > 30
 
 
+@pytest.mark.one_renderer
 @pytest.mark.parametrize("node", NAMES)
 def test_help_page(editor, node):
     """Its text and its picture, in the editor's panel."""

@@ -111,7 +111,7 @@ _common = {"deadline": None, "suppress_health_check": list(HealthCheck), "derand
 contents = mutated().map(str.encode) | mutated().map(str.encode) | json_values.map(lambda v: json.dumps(v).encode()) | st.binary()
 
 
-@settings(max_examples=400, **_common)
+@settings(max_examples=150, **_common)
 @given(contents)
 def test_a_plan_or_a_reason(tmp_path_factory, content):
     check(content, tmp_path_factory.getbasetemp())
