@@ -258,8 +258,8 @@ def write(calibration: CalibrationFile, folder: str | os.PathLike[str], name: st
     CalibrationFile.from_json(text)  # a file that cannot be read again is worth nothing
     data = text.encode()
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for number in range(1, 100000):
-        path = Path(folder) / f"{name}_{number:05d}.json"
+    for count in range(1, 100000):
+        path = Path(folder) / f"{name}_{count:05d}.json"
         if not os.path.lexists(path):
             with contextlib.suppress(FileExistsError):  # another process was faster
                 disk.write_new(path, data)
