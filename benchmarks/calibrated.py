@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from samplers.lab.calibration.budget import CAREFUL, QUICK, Settings
+from samplers.lab.calibration.results import CAREFUL, QUICK, Settings
 
 from . import calibrated_elsewhere, host_samplers, pages
 from .calibrating import Found, Maker, calibrate, digits_case, network_case
@@ -41,7 +41,7 @@ _GUIDED = (("emoji_ddpm_early", 7.0), ("emoji_sd", 4.0), ("emoji_flow", 4.0))
 _EMOJI = tuple(partial(network_case, name, cfg=cfg) for name, cfg in _GUIDED)
 SMOOTH = tuple(Row(make, grid, calls) for make, grid in ((_EPS, "karras"), (_FLOW, "simple")) for calls in (6, 10, 20))
 ROUGH = tuple(Row(make, grid, 10, 8) for make, grid in zip(_EMOJI, ("karras", "karras", "simple")))
-ELSEWHERE = (SMOOTH[1], SMOOTH[4], *ROUGH[1:])
+ELSEWHERE = (SMOOTH[1], SMOOTH[4], *ROUGH)
 
 
 def settings_of(row: Row) -> dict[str, Settings]:

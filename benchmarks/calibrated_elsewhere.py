@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from samplers.lab.calibration.bases import bases
-from samplers.lab.calibration.calibration import function_of
+from samplers.lab.calibration.calibrate import function_of
+from samplers.lab.calibration.fitting import bases
 
 from . import pages
 from .calibrating import Found, Maker, as_sampler, time_of

@@ -9,9 +9,8 @@ import torch
 
 from embedded.digits import digits
 from embedded.mixture import GaussianMixture
-from samplers.lab.calibration.budget import Cost, Settings
-from samplers.lab.calibration.calibration import Calibration
-from samplers.lab.calibration.results import Calibrated
+from samplers.lab.calibration.calibrate import Calibration
+from samplers.lab.calibration.results import Calibrated, Cost, Settings
 from samplers.lab.reference import reference_floor
 from samplers.schedules import SigmaRange
 from samplers.time_maps import FLOW, VE

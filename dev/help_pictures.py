@@ -15,9 +15,9 @@ from embedded.mixture import GaussianMixture, ring
 from samplers.adaptive import sample_exp_res_adaptive
 from samplers.curve import read_curve
 from samplers.gddim_rule import sample_exp_gddim
-from samplers.lab.calibration.budget import Settings
-from samplers.lab.calibration.calibration import Calibration
-from samplers.lab.measure import Dry, Entry, Measurement, Schedule
+from samplers.lab.calibration.calibrate import Calibration
+from samplers.lab.calibration.results import Settings
+from samplers.lab.measure import DryRun, Entry, Measurement, Schedule
 from samplers.lab.store import Store
 from samplers.lab.trace import Trace
 from samplers.model_kinds import stable_diffusion
@@ -239,7 +239,7 @@ class _Digits:
         return SimpleNamespace(samples=samples, calls=next(calls), seconds=0.0)
 
     def dry(self, sampler, sigmas):
-        return Dry(self.run(sampler, sigmas).calls, stochastic=False)
+        return DryRun(self.run(sampler, sigmas).calls, stochastic=False)
 
 
 def measure():

@@ -15,11 +15,9 @@ import torch
 from comfy.model_management import InterruptProcessingException
 from comfy_api.v0_0_2 import io
 
-from ..samplers.lab.calibration import file as files
-from ..samplers.lab.calibration.budget import CAREFUL, QUICK, Cost, Settings
-from ..samplers.lab.calibration.calibration import Calibration
-from ..samplers.lab.calibration.report import picture, report
-from ..samplers.lab.calibration.results import Calibrated
+from ..samplers.lab.calibration import calibration_file as files
+from ..samplers.lab.calibration.calibrate import Calibration
+from ..samplers.lab.calibration.results import CAREFUL, QUICK, Calibrated, Cost, Settings, picture, report
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.lab.reference import reference_floor
 from .figures import as_image, check_matplotlib
@@ -118,17 +116,17 @@ class RESLabCalibrate(io.ComfyNode):
         fatal = (InterruptProcessingException, torch.cuda.OutOfMemoryError)
         calibration = Calibration(problem, sigmas, kind, floor, seed, subject.batch, settings, rivals(), fatal)
         problem.announce(lambda: calibration.expected, calibration.cost, sigmas)
-        found = calibration.run()
-        kept = files.CalibrationFile.of(found.plan, found.sigmas, {**made_for, **_provenance(found, settings)})
+        result = calibration.run()
+        kept = files.CalibrationFile.of(result.plan, result.sigmas, {**made_for, **_provenance(result, settings)})
         saving = Saving("RES Lab: Calibrate")
         path = saving(f"the calibration {name!r}", files.write, kept, folder, name)
-        text = report(found, len(found.seeds.test) * subject.batch)
+        text = report(result, len(result.seeds.test) * subject.batch)
         text += f"\nCalls: {problem.calls}, announced as {_range(calibration.cost)}, {duration(problem.seconds)}."
         text += f" File: {path.name}." if path else ""
-        image = as_image(picture(found))
+        image = as_image(picture(result))
         shown = {**saving.preview(image, cls), **saving.shown(text)}
         send_text("\n".join([text, *saving.warnings]), node_id(cls))
-        return io.NodeOutput(sampler_of(kept, name), found.sigmas, text, image, ui=shown)
+        return io.NodeOutput(sampler_of(kept, name), result.sigmas, text, image, ui=shown)
 
 
 class _Problem:
@@ -219,19 +217,19 @@ def _made_for(subject: Subject) -> dict:
     }
 
 
-def _provenance(found: Calibrated, settings: Settings) -> dict:
+def _provenance(result: Calibrated, settings: Settings) -> dict:
     return {
-        "steps": len(found.sigmas) - 1,
+        "steps": len(result.sigmas) - 1,
         "pilots": settings.pilots,
-        "seeds": {name: [seeds[0], seeds[-1]] for name, seeds in found.seeds._asdict().items()},
-        "base": found.base,
-        "kept": found.kept,
-        "ridge": found.how.ridge if found.how else "none, the analytic plan was not beaten",
-        "history": found.how.history if found.how else 0,
-        "moved_grid": found.moved,
-        "reference_steps": found.reference.steps,
-        "reference_moved": found.reference.moved,
-        "test_errors": {name: _finite(errors.median) for name, errors in found.test.items()},
+        "seeds": {name: [seeds[0], seeds[-1]] for name, seeds in result.seeds._asdict().items()},
+        "base": result.base,
+        "kept": result.kept,
+        "ridge": result.fitting.ridge if result.fitting else "none, the analytic plan was not beaten",
+        "history": result.fitting.history if result.fitting else 0,
+        "moved_grid": result.moved,
+        "reference_steps": result.reference.steps,
+        "reference_moved": result.reference.moved,
+        "test_errors": {name: _finite(errors.median) for name, errors in result.test.items()},
     }
 
 

@@ -9,8 +9,8 @@ import folder_paths
 import torch
 from comfy_api.v0_0_2 import io, ui
 
-from ..samplers.lab.calibration import file as files
-from ..samplers.lab.calibration.transfer import Setting, warnings
+from ..samplers.lab.calibration import calibration_file as files
+from ..samplers.lab.calibration.calibration_file import Setting, warnings
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.res import Sampler
 from ..samplers.time_maps import FLOW
@@ -109,11 +109,11 @@ def _sample(kept, name, node, model, x, *args, **options) -> torch.Tensor:
 
 def warn(kept: files.CalibrationFile, name: str, node: str | None, used: Setting) -> None:
     """Say in the log and on the node what differs from what the calibration was made for."""
-    found = warnings(Setting.of(kept.provenance), used)
-    for text in found:
+    texts = warnings(Setting.of(kept.provenance), used)
+    for text in texts:
         logging.warning("RES Calibrated: %s: %s", name, text)
-    if found:
-        send_text("\n".join(["Warning:", *found]), node)
+    if texts:
+        send_text("\n".join(["Warning:", *texts]), node)
 
 
 def cfg_of(model) -> float | None:

@@ -2,11 +2,15 @@
 
 import difflib
 import fnmatch
+import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import comfy.samplers
 import torch
+
+import nodes
 
 from ..samplers.grid import grid_steps, read_sigmas
 from ..samplers.lab.measure import MAX_BUDGET, Entry, Schedule
@@ -16,6 +20,37 @@ from ..samplers.time_maps import TimeMap
 _CFG_PP = "_cfg_pp"
 MAX_TEXT = 10_000  # characters
 MAX_NAME = 200  # characters; a pattern can take the square of it
+BY_HAND = "by hand"
+
+
+class Preset(NamedTuple):
+    """Values that a preset gives to the inputs of RES Lab: Measure.
+
+    Attributes:
+        budgets: the input of this name.
+        tolerance: the input of this name.
+        items: the least batch; a smaller latent is repeated.
+    """
+
+    budgets: str
+    tolerance: float
+    items: int
+
+
+PRESETS = {
+    "quick look": Preset("6, 10, 20", 5e-3, 4),
+    "careful": Preset("6, 8, 10, 15, 20, 30", 1e-3, 16),
+}
+
+
+def with_preset(name: str, latent: dict, budgets: str, tolerance: float) -> tuple[dict, str, float]:
+    """The LATENT, budgets and tolerance that a preset stands for; those that are given where the preset is BY_HAND."""
+    if name == BY_HAND:
+        return latent, budgets, tolerance
+    preset, samples = PRESETS[name], latent["samples"]
+    if not getattr(samples, "is_nested", False) and len(samples) < preset.items:
+        [latent] = nodes.RepeatLatentBatch().repeat(latent, math.ceil(preset.items / len(samples)))
+    return latent, preset.budgets, preset.tolerance
 
 
 def sampler_entries(text: str, wired: Mapping[str, object], titles: Mapping[str, str] | None = None) -> list[Entry]:
@@ -69,10 +104,10 @@ def schedules(
     Raises:
         ValueError: an unknown name, or SIGMAS that do not fall to 0.
     """
-    found = [_named(name, sampling, time) for name in _chosen("schedulers", text, comfy.samplers.SCHEDULER_NAMES)]
+    by_name = [_named(name, sampling, time) for name in _chosen("schedulers", text, comfy.samplers.SCHEDULER_NAMES)]
     given = {name: sigmas for name, sigmas in wired.items() if sigmas is not None}
     shown = _distinct({name: (titles or {}).get(name, name) for name in given}, comfy.samplers.SCHEDULER_NAMES)
-    return found + [_wired(name, shown[name], sigmas, time) for name, sigmas in given.items()]
+    return by_name + [_wired(name, shown[name], sigmas, time) for name, sigmas in given.items()]
 
 
 def _named(name: str, sampling, time: TimeMap) -> Schedule:
@@ -173,12 +208,12 @@ def _chosen(label: str, text: str, names: Sequence[str], leave_out: str = "\0") 
         if len(word) > MAX_NAME:
             raise ValueError(f"{label} has a name of {len(word)} characters, {word[:40]!r}; {MAX_NAME} are the most.")
         if any(sign in word for sign in "*?["):
-            found = [name for name in fnmatch.filter(names, word) if not name.endswith(leave_out)]
+            matches = [name for name in fnmatch.filter(names, word) if not name.endswith(leave_out)]
         else:
-            found = [word] if word in names else []
-        if not found:
+            matches = [word] if word in names else []
+        if not matches:
             near = difflib.get_close_matches(word, names, 3, 0.5)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise ValueError(f"{label} has {word[:60]!r}, and there is none of that name.{hint}")
-        chosen.update(dict.fromkeys(found))
+        chosen.update(dict.fromkeys(matches))
     return list(chosen)

@@ -39,7 +39,7 @@ def output_stem(filename_prefix: str) -> Path:
         if fault := disk.fault_of_name(part):
             raise ValueError(f"filename_prefix {filename_prefix!r}: {part!r} {fault}. Choose a name that every system allows.")
     try:
-        found = folder_paths.get_save_image_path(filename_prefix, folder)
+        place = folder_paths.get_save_image_path(filename_prefix, folder)
     except OSError as error:  # the folder is a file, or may not be read or made
         raise ValueError(
             f"filename_prefix {filename_prefix!r}: its folder in the output folder cannot be used ({_cause(error)}). Choose "
@@ -47,7 +47,7 @@ def output_stem(filename_prefix: str) -> Path:
         ) from None
     except Exception:  # the host's own check, whose kind differs from version to version; it has the cause in the log
         raise ValueError(f"filename_prefix {filename_prefix!r} is no place in the output folder. Choose a name in it.") from None
-    path = Path(found[0]) / f"{found[1]}_{found[2]:05}_"
+    path = Path(place[0]) / f"{place[1]}_{place[2]:05}_"
     if not path.resolve().is_relative_to(Path(folder).resolve()):
         raise ValueError(f"filename_prefix {filename_prefix!r} leads out of the output folder.")
     return path

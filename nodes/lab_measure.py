@@ -7,15 +7,15 @@ from comfy_api.v0_0_2 import io
 
 from ..samplers.lab.measure import Cell, Measurement, short
 from ..samplers.lab.measure_picture import picture
+from ..samplers.lab.measure_report import csv_rows, table
 from ..samplers.lab.reference import CAP, FIRST, TOLERANCE
-from ..samplers.lab.report import csv_rows, table
 from ..samplers.lab.strip import strip
 from ..samplers.lab.verdict import Verdict, judge
 from ..samplers.res import METHODS
 from .figures import as_image, check_matplotlib
 from .host import sigma_range, time_map
 from .inputs import checked
-from .lab_entries import baseline_pair, sampler_entries, schedules
+from .lab_entries import BY_HAND, PRESETS, baseline_pair, sampler_entries, schedules, with_preset
 from .lab_entries import best_at as read_best_at
 from .lab_entries import budgets as read_budgets
 from .lab_files import Saving, check_writable, output_stem, store, write_csv, write_text
@@ -25,6 +25,7 @@ from .lab_subject import CATEGORY, NeedsPrompt, Subject, filename_input, subject
 from .registry import for_host
 
 _WIRED = (1, 2, 3)
+_PRESET = next(iter(PRESETS.values()))  # a new node's
 _FATAL = (comfy.model_management.InterruptProcessingException, torch.cuda.OutOfMemoryError, NeedsPrompt)
 
 
@@ -37,7 +38,7 @@ def _choices() -> list:
         ),
         io.String.Input("schedulers", multiline=True, default="simple, logsnr_arctan", tooltip=names + "logsnr_*."),
         io.String.Input(
-            "budgets", default="6, 8, 10, 15, 20",
+            "budgets", default=_PRESET.budgets,
             tooltip="Model calls allowed. Every pair takes the most steps that fit: half as many where a step makes two calls.",
         ),
         io.Int.Input(
@@ -59,9 +60,9 @@ def _choices() -> list:
 def _advanced() -> list:
     return [
         io.Float.Input(
-            "tolerance", default=TOLERANCE, min=1e-6, max=0.1, step=1e-6, round=False,
+            "tolerance", default=_PRESET.tolerance, min=1e-6, max=0.1, step=1e-6, round=False,
             tooltip="How closely the reference should match a run with half the steps, for 90 % of the items. Where it does not "
-            "within reference_calls, defects below three times the difference are not ranked.",
+            "within reference_calls, errors below three times the difference are not ranked.",
             advanced=True,
         ),
         io.Int.Input(
@@ -80,11 +81,17 @@ def _advanced() -> list:
             tooltip="What the best pair is compared with: a sampler, or a pair such as dpmpp_2m + karras. Empty is the first "
             "sampler; without a scheduler it is the first of the schedulers.",
         ),
+        io.Combo.Input(
+            "preset", options=[*PRESETS, BY_HAND], default=next(iter(PRESETS)), optional=True,
+            tooltip="Sets budgets and tolerance, and repeats the latent to at least 4 items for a quick look and 16 for careful. "
+            "By hand uses the inputs as they are.",
+            extra_dict={"presets": {name: {"budgets": of.budgets, "tolerance": of.tolerance} for name, of in PRESETS.items()}},
+        ),
     ]  # fmt: skip
 
 
 class RESLabMeasure(io.ComfyNode):
-    """Defects at equal model calls."""
+    """Errors at equal model calls."""
 
     @classmethod
     def define_schema(cls):
@@ -113,7 +120,7 @@ class RESLabMeasure(io.ComfyNode):
             outputs=[
                 io.Sampler.Output(tooltip="The sampler of the best pair."),
                 io.Sigmas.Output(tooltip="The SIGMAS of the best pair."),
-                io.Image.Output(display_name="picture", tooltip="Defect against model calls, with a line for every pair."),
+                io.Image.Output(display_name="picture", tooltip="Error against model calls, with a line for every pair."),
                 io.Image.Output(
                     display_name="strip", tooltip="The first item as a grid, pairs by model calls, beside the converged one."
                 ),
@@ -126,7 +133,7 @@ class RESLabMeasure(io.ComfyNode):
     @checked
     def execute(
         cls, model, latent_image, seed, samplers, schedulers, budgets, best_at=0, tolerance=TOLERANCE, reference_calls=CAP,
-        filename_prefix="res_lab/measure", fresh=False, vae=None, baseline="", **wired,
+        filename_prefix="res_lab/measure", fresh=False, vae=None, baseline="", preset=BY_HAND, **wired,
     ) -> io.NodeOutput:  # fmt: skip
         """(SAMPLER, SIGMAS, picture, strip, table, verdict).
 
@@ -136,6 +143,7 @@ class RESLabMeasure(io.ComfyNode):
                 a reference that is not finite; results that cannot be told apart.
         """
         check_matplotlib("RES Lab: Measure")
+        latent_image, budgets, tolerance = with_preset(preset, latent_image, budgets, tolerance)
         subject = Subject(model, latent_image, seed)
         time = time_map(subject.model_sampling)
         titles = titles_of_inputs(cls)
@@ -146,8 +154,8 @@ class RESLabMeasure(io.ComfyNode):
         check_writable(stem.parent, "the output folder")
         within, against = read_best_at(best_at, calls), baseline_pair(baseline, entries, grids)
         reference_sampler = comfy.samplers.KSAMPLER(for_host(METHODS["exp_res_3mc"]))
-        kept, of_model = store(), sigma_range(subject.model_sampling)
-        measurement = Measurement(subject, reference_sampler, time, of_model, kept, tolerance, reference_calls, _FATAL, fresh)
+        kept, span = store(), sigma_range(subject.model_sampling)
+        measurement = Measurement(subject, reference_sampler, time, span, kept, tolerance, reference_calls, _FATAL, fresh)
         unseen = [subject.unseen] if subject.unseen else []
         measurement.notes += unseen
         send_text("counting the model calls of every sampler", node_id(cls))
@@ -161,21 +169,21 @@ class RESLabMeasure(io.ComfyNode):
                 progress.show(f"{len(cells)} of {len(planned)} cells", cell.first)
             verdict = judge(cells, measurement.references, within, against, measurement.notes)
         finally:
-            text = _told(measurement, cells, kept, verdict)
+            text = _table(measurement, cells, kept, verdict)
             if cells:
                 saving("the CSV file", write_csv, stem.with_name(stem.name + ".csv"), csv_rows(cells, measurement.references))
                 saving("the table", write_text, stem.with_name(stem.name + ".md"), text)
         sampler = next(entry.sampler for entry in entries if entry.name == verdict.best.sampler)
         images = _pictures(cells, measurement, subject.guider.model_patcher, vae, verdict, saving)
         preview = saving.preview(images[0], cls)
-        said = [verdict.sentence, *verdict.remarks, *unseen, *saving.warnings]
+        lines = [verdict.sentence, *verdict.remarks, *unseen, *saving.warnings]
         progress.finish()
         return io.NodeOutput(
-            sampler, verdict.best.sigmas.clone(), *images, text, verdict.sentence, ui={**preview, "res_verdict": said}
+            sampler, verdict.best.sigmas.clone(), *images, text, verdict.sentence, ui={**preview, "res_verdict": lines}
         )
 
 
-def _told(measurement: Measurement, cells: list[Cell], kept, verdict: Verdict | None) -> str:
+def _table(measurement: Measurement, cells: list[Cell], kept, verdict: Verdict | None) -> str:
     notes = [*measurement.notes, *([kept.trouble] if kept.trouble else [])]
     return table(cells, measurement.references, notes, verdict)
 

@@ -55,7 +55,7 @@ class CallProgress:
     def __init__(self, node, total: int, guider):
         self._node, self._total, self._done = node, max(total, 1), 0
         self._bar = comfy.utils.ProgressBar(self._total)
-        self._started, self._told = time.monotonic(), 0.0
+        self._started, self._shown_at = time.monotonic(), 0.0
         patcher = guider.model_patcher
         self._previewer = latent_preview.get_previewer(patcher.load_device, patcher.model.latent_format)
         self._what = ""
@@ -65,9 +65,9 @@ class CallProgress:
         self._done += 1
         self._total = max(self._total, self._done + 1)
         now = time.monotonic()
-        if now - self._told >= _EVERY:
+        if now - self._shown_at >= _EVERY:
             self._bar.update_absolute(self._done, self._total)
-            self._tell(now)
+            self._show(now)
 
     def expect(self, total: int) -> None:
         """What is expected by now."""
@@ -80,7 +80,7 @@ class CallProgress:
         if self._previewer is not None and latent is not None:
             image = self._previewer.decode_latent_to_preview_image("JPEG", latent[None])
         self._bar.update_absolute(self._done, self._total, image)
-        self._tell(time.monotonic())
+        self._show(time.monotonic())
 
     def finish(self) -> None:
         """All calls were made: nothing is left."""
@@ -88,8 +88,8 @@ class CallProgress:
         text = f"{self._done} model calls"
         send_text(f"{self._what}; {text}" if self._what else text, self._node)
 
-    def _tell(self, now: float) -> None:
-        self._told = now
+    def _show(self, now: float) -> None:
+        self._shown_at = now
         left = (now - self._started) / max(self._done, 1) * (self._total - self._done)
         text = f"{self._done} of {self._total} model calls, {duration(left)} left"
         send_text(f"{self._what}; {text}" if self._what else text, self._node)

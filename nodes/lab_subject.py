@@ -16,7 +16,7 @@ from comfy_api.v0_0_2 import io
 from comfyui_version import __version__ as HOST_VERSION
 
 from ..samplers.lab.fingerprint import fingerprint, folder_digest, model_fingerprint, unseen
-from ..samplers.lab.measure import Dry
+from ..samplers.lab.measure import DryRun
 from .host import time_map
 
 CATEGORY = "RES/lab"
@@ -119,9 +119,9 @@ class Subject:
 
     @property
     def unseen(self) -> str:
-        """What a change of would leave the fingerprint as it is, in a sentence; "" where there is nothing."""
-        found = unseen(self.guider.model_patcher)
-        return f"Changes of patches of the model are not all seen ({'; '.join(found)}); turn fresh on after one." if found else ""
+        """A sentence that names what the fingerprint does not see of the model's patches; "" where it sees all."""
+        names = unseen(self.guider.model_patcher)
+        return f"Changes of patches of the model are not all seen ({'; '.join(names)}); turn fresh on after one." if names else ""
 
     def noise(self, seed: int) -> torch.Tensor:
         """The starting noise, as the host's nodes draw it."""
@@ -151,11 +151,11 @@ class Subject:
         samples = self.guider.model_patcher.model.process_latent_in(samples.float().cpu())
         return Run(samples, counted.calls, counted.seconds, seconds, latent)
 
-    def dry(self, sampler, sigmas: torch.Tensor) -> Dry:
+    def dry(self, sampler, sigmas: torch.Tensor) -> DryRun:
         """Calls of a sampler on a grid, and whether it draws noise: two runs of it on a denoiser that is a formula."""
-        dry = _DryRun(sampler)
+        dry = _DryRunSampler(sampler)
         self._sample(dry, sigmas, self.seed)
-        return Dry(dry.calls, dry.stochastic)
+        return DryRun(dry.calls, dry.stochastic)
 
     def _sample(self, sampler: "_Between", sigmas: torch.Tensor, seed: int, callback=None) -> torch.Tensor:
         try:
@@ -245,7 +245,7 @@ class _Counted(_Between):
         return denoised
 
 
-class _DryRun(_Between):
+class _DryRunSampler(_Between):
     """Answers in the model's place, and runs the sampler with two seeds.
 
     Attributes:

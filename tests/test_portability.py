@@ -101,7 +101,7 @@ def test_names_of_the_files_are_legal_everywhere(tracked):
 
 def test_the_lab_keeps_its_files_under_short_legal_names():
     """Cells by a hash; calibrations by a name that the user gives, and a number."""
-    from samplers.lab.calibration.file import check_name
+    from samplers.lab.calibration.calibration_file import check_name
     from samplers.lab.fingerprint import fingerprint
 
     assert re.fullmatch(r"[0-9a-f]{1,64}", fingerprint(["anything"]))

@@ -1,4 +1,4 @@
-"""Defects of samplers and schedules at equal model calls, against the converged solution of the same ODE from the same noise."""
+"""Errors of samplers and schedules at equal model calls, against the converged solution of the same ODE from the same noise."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,14 +40,14 @@ class Schedule(NamedTuple):
     grid: Callable[[int], torch.Tensor]
 
 
-class Dry(NamedTuple):
+class DryRun(NamedTuple):
     """What a sampler does on a grid: its model calls, and whether it draws noise."""
 
     calls: int
     stochastic: bool
 
 
-class _Habits(NamedTuple):
+class Traits(NamedTuple):
     """Of a sampler: whether it draws noise, and whether it chooses its own steps, of the grid using the ends alone."""
 
     stochastic: bool
@@ -88,12 +88,12 @@ class Runner(Protocol):
     def run(self, sampler: Any, sigmas: torch.Tensor) -> Run:
         """Sample."""
 
-    def dry(self, sampler: Any, sigmas: torch.Tensor) -> Dry:
+    def dry(self, sampler: Any, sigmas: torch.Tensor) -> DryRun:
         """The same without the model."""
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedCell:
     """A cell to measure, or, with a `note`, why it cannot be.
 
     Attributes:
@@ -159,7 +159,7 @@ class Measurement:
         runner: samples.
         reference_sampler: third order, one model call a step.
         time: the model's time map.
-        of_model: its range of sigmas.
+        sigma_range: its range of sigmas.
         store: keeps what is finished.
         tolerance, cap: of the reference, see `converge`.
         fatal: exceptions that end the work; others end a cell, with a note.
@@ -175,21 +175,21 @@ class Measurement:
         runner: Runner,
         reference_sampler: Any,
         time: TimeMap,
-        of_model: SigmaRange,
+        sigma_range: SigmaRange,
         store: Store,
         tolerance: float = TOLERANCE,
         cap: int = CAP,
         fatal: tuple[type[BaseException], ...] = (),
         fresh: bool = False,
     ):
-        self._runner, self._reference_sampler, self._time, self._of_model = runner, reference_sampler, time, of_model
+        self._runner, self._reference_sampler, self._time, self._sigma_range = runner, reference_sampler, time, sigma_range
         self._store, self._tolerance, self._cap, self._fatal, self._fresh = store, tolerance, cap, fatal, fresh
         self._subject = fingerprint(runner.fingerprint, runner.seed)
         self._dry: dict[tuple[str, str, int], int] = {}
         self.references: dict[float, Reference] = {}
         self.notes: list[str] = []
 
-    def plan(self, entries: Sequence[Entry], schedules: Sequence[Schedule], budgets: Sequence[int]) -> list[Planned]:
+    def plan(self, entries: Sequence[Entry], schedules: Sequence[Schedule], budgets: Sequence[int]) -> list[PlannedCell]:
         """What will be run: for every pair and budget the most steps that fit, found without the model.
 
         Raises:
@@ -207,20 +207,20 @@ class Measurement:
         planned = []
         for entry in entries:
             try:
-                habits = self._habits(entry, schedules)
+                traits = self._traits(entry, schedules)
             except self._fatal:
                 raise
             except Exception as error:  # of another pack's code: anything
                 self.notes.append(f"{entry.name} cannot run: {short(error)}")
                 continue
-            if habits.stochastic and self._runner.shape[0] < 2:
+            if traits.stochastic and self._runner.shape[0] < 2:
                 self.notes.append(
                     f"{entry.name} draws noise, and of one item there is no distribution; take a batch of 32 or more"
                 )
                 continue
             for schedule in schedules:
-                wanted = budgets[-1:] if habits.adaptive else budgets
-                planned += [self._fit(entry, habits, schedule, budget) for budget in wanted]
+                wanted = budgets[-1:] if traits.adaptive else budgets
+                planned += [self._fit(entry, traits, schedule, budget) for budget in wanted]
         self.notes += dict.fromkeys(plan.note for plan in planned if plan.note)
         cells = {(plan.entry.name, plan.schedule, plan.budget, plan.key): plan for plan in planned if not plan.note}
         if not cells:
@@ -232,7 +232,7 @@ class Measurement:
             raise ValueError(f"samplers has no ODE sampler, so there is no best pair; add one, such as exp_res.{reasons}")
         return sorted(cells.values(), key=lambda plan: plan.calls)
 
-    def _habits(self, entry: Entry, schedules: Sequence[Schedule]) -> _Habits:
+    def _traits(self, entry: Entry, schedules: Sequence[Schedule]) -> Traits:
         """What a sampler does on a grid of some steps, and on one with the same ends and nothing between."""
         sigmas = schedules[0].grid(_TRIAL_STEPS)
         dry = self._runner.dry(entry.sampler, sigmas)
@@ -242,16 +242,16 @@ class Measurement:
             raise
         except Exception:  # it wants more steps, so it counts them
             ends = 0
-        return _Habits(dry.stochastic, adaptive=dry.calls == ends)
+        return Traits(dry.stochastic, adaptive=dry.calls == ends)
 
-    def _fit(self, entry: Entry, habits: _Habits, schedule: Schedule, budget: int) -> Planned:
+    def _fit(self, entry: Entry, traits: Traits, schedule: Schedule, budget: int) -> PlannedCell:
         tried = budget
 
         def calls_of(steps: int) -> int:
             nonlocal tried
             tried = steps
             calls = self._calls(entry, schedule, schedule.grid(steps))
-            return 0 if habits.adaptive else calls
+            return 0 if traits.adaptive else calls
 
         try:
             steps = most_steps(calls_of, budget)
@@ -259,15 +259,15 @@ class Measurement:
             raise
         except Exception as error:  # of another pack's code: anything
             note = f"{entry.name} on {schedule.name} cannot run in {tried} steps: {short(error)}"
-            return Planned(entry, schedule.name, budget, torch.empty(0), note=note)
+            return PlannedCell(entry, schedule.name, budget, torch.empty(0), note=note)
         if not steps:
             note = f"{entry.name} on {schedule.name} needs more than {budget} model calls for a single step"
-            return Planned(entry, schedule.name, budget, torch.empty(0), note=note)
+            return PlannedCell(entry, schedule.name, budget, torch.empty(0), note=note)
         sigmas = schedule.grid(steps)
         key = fingerprint(self._subject, entry.sampler, sigmas, self._tolerance, self._cap)
-        allowed = 0 if habits.adaptive else budget
+        allowed = 0 if traits.adaptive else budget
         calls = self._calls(entry, schedule, sigmas)
-        return Planned(entry, schedule.name, allowed, sigmas, calls, habits.stochastic, key=key)
+        return PlannedCell(entry, schedule.name, allowed, sigmas, calls, traits.stochastic, key=key)
 
     def _calls(self, entry: Entry, schedule: Schedule, sigmas: torch.Tensor) -> int:
         known = entry.name, schedule.name, len(sigmas)
@@ -275,7 +275,7 @@ class Measurement:
             self._dry[known] = self._runner.dry(entry.sampler, sigmas).calls
         return self._dry[known]
 
-    def remaining(self, planned: Sequence[Planned]) -> int:
+    def remaining(self, planned: Sequence[PlannedCell]) -> int:
         """Model calls of the cells that are not in the store; without the references."""
         once = {plan.key: plan for plan in planned}.values()
         return sum(plan.calls for plan in once if self._fresh or self._kept(plan) is None)
@@ -295,7 +295,7 @@ class Measurement:
 
     def _solve(self, start: float, steps: int) -> torch.Tensor:
         """A level of the reference; each is kept, as they are the longest runs of all."""
-        sigmas = reference_grid(steps, start, reference_floor(self._of_model, self._time), self._time)
+        sigmas = reference_grid(steps, start, reference_floor(self._sigma_range, self._time), self._time)
         key = fingerprint("reference", self._subject, self._reference_sampler, sigmas)
         record = None if self._fresh else self._store.get(key, tensors={"samples": self._runner.shape}, finite=True)
         if record is None:
@@ -304,7 +304,7 @@ class Measurement:
             return samples
         return record.tensors["samples"]
 
-    def cells(self, planned: Sequence[Planned]) -> Iterator[Cell]:
+    def cells(self, planned: Sequence[PlannedCell]) -> Iterator[Cell]:
         """Measure; every cell is in the store before the next one starts. What fails leaves a note.
 
         Raises:
@@ -333,22 +333,22 @@ class Measurement:
             done[plan.key] = cell
             yield cell
 
-    def _measured(self, plan: Planned, run: Run, reference: Reference) -> Cell:
+    def _measured(self, plan: PlannedCell, run: Run, reference: Reference) -> Cell:
         distance = sliced_distance if plan.stochastic else relative_distance
         return self._cell(plan, run.calls, run.seconds, distance(run.samples, reference.samples), run.samples[0].clone())
 
-    def _kept(self, plan: Planned) -> Record | None:
+    def _kept(self, plan: PlannedCell) -> Record | None:
         shapes = {"distances": (DIRECTIONS if plan.stochastic else self._runner.shape[0],), "first": self._runner.shape[1:]}
         return self._store.get(plan.key, {"calls": int, "seconds": float}, shapes)
 
-    def _from_store(self, plan: Planned) -> Cell | None:
+    def _from_store(self, plan: PlannedCell) -> Cell | None:
         record = self._kept(plan)
         if record is None:
             return None
         facts, tensors = record
         return self._cell(plan, facts["calls"], facts["seconds"], tensors["distances"], tensors["first"])._replace(cached=True)
 
-    def _cell(self, plan: Planned, calls: int, seconds: float, distances: torch.Tensor, first: torch.Tensor) -> Cell:
+    def _cell(self, plan: PlannedCell, calls: int, seconds: float, distances: torch.Tensor, first: torch.Tensor) -> Cell:
         which = plan.entry.name, plan.schedule, plan.budget, len(plan.sigmas) - 1
         return Cell(*which, calls, float(plan.sigmas[0]), plan.stochastic, distances, first, plan.sigmas, seconds)
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..figure import new_figure, pixels
 from .measure import Cell
+from .measure_report import apart_by_chance
 from .reference import Reference
-from .report import apart_by_chance
 from .verdict import Verdict, comparable, equal_lines, lines, log, reference_of
 
 if TYPE_CHECKING:
@@ -72,15 +72,15 @@ def _write_at(axes: "Axes", height: float, text: str) -> None:
 def _draw(axes: "Axes", cells: Sequence[Cell], label: str, best: str, baseline: str) -> None:
     from matplotlib.ticker import NullLocator  # noqa: PLC0415 (slow to import)
 
-    found = lines(cells)
+    by_pair = lines(cells)
     equal = {pair: group for group in equal_lines(cells) for pair in group}
-    mean = {pair: float(np.mean([log(cell.spread.median) for cell in line])) for pair, line in found.items()}
-    pairs = sorted(found, key=lambda pair: (pair != best, pair != baseline, mean[pair]))
+    mean = {pair: float(np.mean([log(cell.spread.median) for cell in line])) for pair, line in by_pair.items()}
+    pairs = sorted(by_pair, key=lambda pair: (pair != best, pair != baseline, mean[pair]))
     pairs = [pair for place, pair in enumerate(pairs) if not set(pairs[:place]) & set(equal.get(pair, []))]
     for rank, pair in enumerate(pairs):
         _draw_line(
             axes,
-            found[pair],
+            by_pair[pair],
             " = ".join([pair, *(other for other in equal.get(pair, []) if other != pair)]),
             rank,
             best,
@@ -88,6 +88,7 @@ def _draw(axes: "Axes", cells: Sequence[Cell], label: str, best: str, baseline: 
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.margins(y=0.18)  # with room for the label below the best line
     ticks = sorted({cell.budget or cell.calls for cell in cells})
     axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
     axes.tick_params(labelsize=15, which="both")

@@ -88,9 +88,9 @@ def agreement(distances: torch.Tensor) -> Agreement:
     return Agreement(float(ordered[count]), float(ordered[0]), tuple(items[:count].tolist()))
 
 
-def reference_floor(of_model: SigmaRange, time: TimeMap) -> float:
+def reference_floor(sigma_range: SigmaRange, time: TimeMap) -> float:
     """The sigma from which the lab's references step to 0."""
-    return time.sigma(time.lam(of_model.sigma_min) + _BEYOND)
+    return time.sigma(time.lam(sigma_range.sigma_min) + _BEYOND)
 
 
 def reference_grid(steps: int, start: float, floor: float, time: TimeMap, earliest: float = EARLIEST) -> torch.Tensor:
@@ -139,13 +139,13 @@ def converge(solve: Callable[[int], torch.Tensor], tolerance: float = TOLERANCE,
         samples = solve(steps)
         calls += steps
         distance = relative_distance(coarse, samples)
-        found = agreement(distance)
-        if found.most > tolerance and 2 * steps <= cap:
+        agreed = agreement(distance)
+        if agreed.most > tolerance and 2 * steps <= cap:
             continue
-        if found.most == math.inf:
+        if agreed.most == math.inf:
             raise NotConverged(
                 f"the reference came to hold NaN or infinity in {steps // 2} or {steps} steps, so there is nothing to measure "
                 "against. Look at a picture of the model with dpmpp_2m first; half precision that overflows is the usual cause."
             )
-        parted = tuple(item for item in found.left_out if not distance[item] <= max(tolerance, found.most))
-        return Reference(samples, steps, found.most, found.worst, calls, parted, tolerance)
+        parted = tuple(item for item in agreed.left_out if not distance[item] <= max(tolerance, agreed.most))
+        return Reference(samples, steps, agreed.most, agreed.worst, calls, parted, tolerance)

@@ -96,13 +96,13 @@ class Store:
 
     def _make_room(self, newest: Path) -> None:
         """Remove what was used longest ago until the rest may stay. What another process removes or reads is passed over."""
-        found = []
+        records = []
         for path in self._folder.glob("*.safetensors"):
             with contextlib.suppress(OSError):
                 stat = path.stat()
-                found.append((stat.st_mtime_ns, stat.st_size, path))
-        excess = sum(size for _, size, _ in found) - self._most_bytes
-        for _, size, path in sorted(found):
+                records.append((stat.st_mtime_ns, stat.st_size, path))
+        excess = sum(size for _, size, _ in records) - self._most_bytes
+        for _, size, path in sorted(records):
             if excess > 0 and path != newest:
                 with contextlib.suppress(OSError):
                     path.unlink()

@@ -15,7 +15,8 @@ from .verdict import Verdict, ranked
 _ROWS, _COLUMNS = 10, 6
 _WIDTH = 9.0  # inches, 1080 pixels: readable on a phone held upright
 _NAMES, _HEADER, _GAP, _LINE = 200, 40, 6, 22  # pixels: the names of rows, those of columns, between tiles, a line below a tile
-_LETTERS = 17  # of a name, a line
+_LETTERS = 18  # of a name, a line
+_MARGIN, _TITLE, _TITLE_LINE = 8, 70, 32  # pixels, letters of the title in a line, pixels of such a line
 
 
 def strip(
@@ -27,37 +28,44 @@ def strip(
 ) -> np.ndarray:
     """A grid of pictures of the first item: a row for every pair, the best one on top, a column for every number of calls.
 
-    The converged solution is at the end of each row, and below each picture the item's own defect.
+    The converged solution is at the end of each row, and below each picture the item's own error.
 
     Args:
         cells: measured.
         references: by start.
         image_of: of a cell, (height, width, 3) in [0, 1]; asked for those shown, one by one, as a VAE takes its time.
         truth: of the reference.
-        verdict: whose pair comes first.
+        verdict: its sentence is the title, its pair the first row and its baseline the second.
 
     Returns:
         (height, width, 3), float32 in [0, 1].
     """
-    found: dict[str, dict[int, Cell]] = {}
+    by_pair: dict[str, dict[int, Cell]] = {}
     for cell in cells:
-        found.setdefault(cell.pair, {})[cell.budget or cell.calls] = cell
-    first = [] if verdict is None else [verdict.best]
-    order = list(dict.fromkeys(cell.pair for cell in [*first, *ranked(cells, references), *cells]))[:_ROWS]
+        by_pair.setdefault(cell.pair, {})[cell.budget or cell.calls] = cell
+    first = [] if verdict is None else [verdict.best.pair, verdict.baseline]
+    others = (cell.pair for cell in [*ranked(cells, references), *cells])
+    order = [pair for pair in dict.fromkeys([*first, *others]) if pair in by_pair][:_ROWS]
     columns = sorted({cell.budget or cell.calls for cell in cells if cell.pair in order})
     columns = [columns[round(i)] for i in np.linspace(0, len(columns) - 1, min(len(columns), _COLUMNS))]
     width = round(_WIDTH * DPI)
     side = (width - _NAMES) // (len(columns) + 1) - _GAP
     size = side, max(1, round(side * truth.shape[0] / truth.shape[1]))
     row_height = size[1] + _LINE + _GAP
-    sheet = np.ones((_HEADER + len(order) * row_height, width, 3), np.float32)
+    title = [] if verdict is None else textwrap.wrap(verdict.sentence, _TITLE)
+    header = _MARGIN + _TITLE_LINE * len(title) + _HEADER
+    sheet = np.ones((header + len(order) * row_height, width, 3), np.float32)
     names = [f"{calls} calls" for calls in columns] + ["converged"]
-    texts = [_Text(_NAMES + i * (side + _GAP) + side / 2, 8, name, 14, "center", True) for i, name in enumerate(names)]
+    texts = [_Text(_MARGIN, _MARGIN, "\n".join(title), 15, "left", True)]
+    texts.append(_Text(_MARGIN, header - _HEADER + 12, "numbers: error", 11, "left", False))
+    for column, name in enumerate(names):
+        texts.append(_Text(_NAMES + column * (side + _GAP) + side / 2, header - _HEADER + 8, name, 14, "center", True))
     for row, pair in enumerate(order):
-        top = _HEADER + row * row_height
+        top = header + row * row_height
         is_best = verdict is not None and pair == verdict.best.pair
-        texts.append(_Text(4, top + 4, "\n".join(textwrap.wrap(pair, _LETTERS)), 12, "left", is_best))
-        shown = [found[pair].get(calls) for calls in columns]
+        name = "\n".join(line for part in pair.split(" + ") for line in textwrap.wrap(part, _LETTERS))
+        texts.append(_Text(_MARGIN, top + 4, name, 12, "left", is_best))
+        shown = [by_pair[pair].get(calls) for calls in columns]
         images = [None if cell is None else image_of(cell) for cell in shown] + [truth]
         below = ["" if cell is None else _below(cell, column) for cell, column in zip(shown, columns)] + [""]
         for column, (image, text) in enumerate(zip(images, below)):
@@ -78,7 +86,7 @@ class _Text(NamedTuple):
 
 
 def _below(cell: Cell, column: int) -> str:
-    """The item's own defect, and the calls where they are not the column's."""
+    """The item's own error, and the calls where they are not the column's."""
     parts = [] if cell.stochastic else [f"{float(cell.distances[0]):.2g}"]
     return ", ".join([*parts, *([f"{cell.calls} calls"] if cell.calls != column else [])])
 

@@ -233,7 +233,7 @@ class Trace:
         self._by_sigma = _Division(grid, time)
         self._by_step = None if own_grid else _Division(grid, time)
         self._on_row = on_row
-        self._told = 0  # rows
+        self._reported = 0  # rows
         self._newest: _Call | None = None
         self._pending: _Call | None = None  # the newest, until it is known whether the sampler names a step after it
         self._named_first = False  # whether it named one after the first
@@ -271,7 +271,7 @@ class Trace:
         for division in (self._by_step, self._by_sigma):
             if division is not None:
                 division.end()
-        self._tell()
+        self._report()
 
     def _settle(self, named: int | None) -> None:
         call, self._pending = self._pending, None
@@ -282,8 +282,8 @@ class Trace:
         else:
             self._by_sigma.add(call)
         if self._by_step is not None and not self._divided_by_step(self._by_step, call, named):
-            self._by_step, self._told = None, 0
-        self._tell()
+            self._by_step, self._reported = None, 0
+        self._report()
 
     def _divided_by_step(self, steps: _Division, call: _Call, named: int | None) -> bool:
         """Gives a call to a step of the grid; False where the sampler turns out to have a grid of its own."""
@@ -312,11 +312,11 @@ class Trace:
         rising = self._grid[-1] > self._grid[0]
         return not self._is(sigma, other) and (sigma > other) == rising
 
-    def _tell(self) -> None:
-        for row in self.rows[self._told :]:
+    def _report(self) -> None:
+        for row in self.rows[self._reported :]:
             if self._on_row is not None:
                 self._on_row(row)
-        self._told = len(self.rows)
+        self._reported = len(self.rows)
 
 
 def trapezoid(time: TimeMap, sigma: float, end: float) -> tuple[float, float]:

@@ -67,10 +67,10 @@ def ranked(cells: Sequence[Cell], references: Mapping[float, Reference]) -> list
 
 def lines(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     """The cells of every pair, fewest calls first."""
-    found: dict[str, list[Cell]] = {}
+    by_pair: dict[str, list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: cell.calls):
-        found.setdefault(cell.pair, []).append(cell)
-    return found
+        by_pair.setdefault(cell.pair, []).append(cell)
+    return by_pair
 
 
 def ahead(cell: Cell, other: Cell) -> bool:
@@ -85,9 +85,9 @@ def ahead(cell: Cell, other: Cell) -> bool:
 def equal_lines(cells: Sequence[Cell]) -> list[list[str]]:
     """Groups of pairs whose medians are the same at every number of calls, up to 1 %."""
     groups: list[list[str]] = []
-    found = lines(cells)
-    for pair, line in found.items():
-        group = next((group for group in groups if _equal(found[group[0]], line)), None)
+    by_pair = lines(cells)
+    for pair, line in by_pair.items():
+        group = next((group for group in groups if _equal(by_pair[group[0]], line)), None)
         if group is None:
             groups.append([pair])
         else:
@@ -136,7 +136,7 @@ def judge(
     reference = reference_of(odes[0], references)
     if not reference.converged and not ranked(cells, references):
         raise NotConverged(
-            f"every defect is within three times {reference.agreement:.2g}, to which {reference.steps} and "
+            f"every error is within three times {reference.agreement:.2g}, to which {reference.steps} and "
             f"{reference.steps // 2} steps of the reference agree, so no sampler can be told from another. Raise "
             "reference_calls; a model that adds noise of its own cannot be measured."
         )
@@ -149,9 +149,9 @@ class _Judge:
         self._lines = lines(cells)
         self._columns = sorted({cell.budget or cell.calls for cell in cells})
         within = {pair: [cell for cell in line if cell.calls <= calls] for pair, line in self._lines.items()}
-        self._nearest = {pair: min(found, key=_median) for pair, found in within.items() if found}
+        self._nearest = {pair: min(cells, key=_median) for pair, cells in within.items() if cells}
         self._first = min(self._nearest.values(), key=_median)  # the nearest of all
-        self._floor = [cell for found in within.values() for cell in found if _median(cell) <= reference.floor]
+        self._floor = [cell for cells in within.values() for cell in cells if _median(cell) <= reference.floor]
 
     def verdict(self) -> Verdict:
         if self._floor:
@@ -177,10 +177,10 @@ class _Judge:
         weights = {i: 1.0 if i == place else 0.5 for i in (place - 1, place, place + 1) if 0 <= i < len(self._columns)}
         total, weight = 0.0, 0.0
         for i, share in weights.items():
-            found = {name: cell for name in self._nearest if (cell := self._at(name, self._columns[i])) is not None}
-            if pair in found:
-                least = min(map(_median, found.values()))
-                total, weight = total + share * (log(_median(found[pair])) - log(least)), weight + share
+            cells = {name: cell for name in self._nearest if (cell := self._at(name, self._columns[i])) is not None}
+            if pair in cells:
+                least = min(map(_median, cells.values()))
+                total, weight = total + share * (log(_median(cells[pair])) - log(least)), weight + share
         return total / weight
 
     def _sentence(self, best: Cell, tied: Sequence[str]) -> str:
@@ -189,7 +189,7 @@ class _Judge:
             also = f", as {_named(tied)}," if tied else ""
             return f"At {best.calls} calls {best.pair}{also} is as near to the solution as this reference can tell{saving}."
         if len(self._nearest) == 1:
-            return f"{best.pair} is the only pair: its defect is {_median(best):.2g} at {best.calls} calls."
+            return f"{best.pair} is the only pair: its error is {_median(best):.2g} at {best.calls} calls."
         if tied:
             return (
                 f"No clear winner at {self._calls} calls: {_named([best.pair, *tied])} cannot be told apart on "
@@ -218,14 +218,14 @@ class _Judge:
         enough = calls_to_reach(self._lines[best.pair], _median(other))
         if enough is not None and math.ceil(enough) < other.calls:
             return f": with {math.ceil(enough)} calls it is as near as {pair} with {other.calls}"
-        return f": its defect is {_median(best):.2g}, that of {pair} {_median(other):.2g}"
+        return f": its error is {_median(best):.2g}, that of {pair} {_median(other):.2g}"
 
     def _remarks(self, best: Cell) -> list[str]:
         remarks = [f"The verdict rests on {_items(best)}."]
         if len(best.distances) < _FEW:
             remarks[0] += f" The best of many pairs on fewer than {_FEW} items is often not the best on others."
         if self._baseline and self._baseline not in self._nearest:
-            remarks.append(f"The baseline {self._baseline} has no defect to compare with.")
+            remarks.append(f"The baseline {self._baseline} has no error to compare with.")
         if best.pair != self._first.pair and not self._floor:
             remarks.append(
                 f"{self._first.pair} has the smaller median, {_median(self._first):.3g} against {_median(best):.3g}, but by no "
@@ -239,13 +239,13 @@ class _Judge:
 
     def _falls_back(self, pair: str) -> list[str]:
         """Where the best pair is among the worse half."""
-        said = []
+        places = []
         for column in self._columns:
-            found = [cell for name in self._lines if (cell := self._at(name, column)) is not None]
+            others = [cell for name in self._lines if (cell := self._at(name, column)) is not None]
             own = self._at(pair, column)
-            if own is not None and (place := sorted(map(_median, found)).index(_median(own)) + 1) > (len(found) + 1) / 2:
-                said.append(f"number {place} of {len(found)} at {column}")
-        return [f"By number of calls {pair} is {', '.join(said)}."] if said else []
+            if own is not None and (place := sorted(map(_median, others)).index(_median(own)) + 1) > (len(others) + 1) / 2:
+                places.append(f"number {place} of {len(others)} at {column}")
+        return [f"By number of calls {pair} is {', '.join(places)}."] if places else []
 
     def _not_monotone(self, best: str) -> list[str]:
         """Pairs that more calls make clearly worse, the best one in detail."""
@@ -259,20 +259,20 @@ class _Judge:
         if best in worse:
             before, after = worse.pop(best)
             remarks.append(
-                f"{best} is not monotone: its defect is {_median(before):.2g} at {before.calls} calls and {_median(after):.2g} "
+                f"{best} is not monotone: its error is {_median(before):.2g} at {before.calls} calls and {_median(after):.2g} "
                 f"at {after.calls}."
             )
         if worse:
-            remarks.append(f"More calls make the defect clearly larger somewhere: {_named(list(worse))}.")
+            remarks.append(f"More calls make the error clearly larger somewhere: {_named(list(worse))}.")
         return remarks
 
     def _of_the_reference(self) -> list[str]:
-        found = self._reference
-        if found.converged:
+        reference = self._reference
+        if reference.converged:
             return []
         return [
-            f"The reference agrees to {found.agreement:.1e} only, not to {found.tolerance:g}; defects up to {found.floor:.1e}, "
-            "three times that, are not ranked."
+            f"The reference agrees only to {reference.agreement:.1e}, not to {reference.tolerance:g}. Errors up to "
+            f"{reference.floor:.1e}, three times that, are not ranked."
         ]
 
 

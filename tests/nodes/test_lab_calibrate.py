@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from samplers.lab.calibration import file as files
+from samplers.lab.calibration import calibration_file as files
 
 
 @pytest.fixture

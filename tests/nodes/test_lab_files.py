@@ -1,5 +1,6 @@
 """Disks that refuse, in the real host: a hopeless destination is found before the first call, a later failure costs no output."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -131,10 +132,17 @@ def test_a_calibration_that_cannot_be_saved_is_returned_all_the_same(run, folder
 
 
 def test_a_fit_that_its_file_has_no_room_for_is_returned_all_the_same(run, folders, monkeypatch, caplog, pack):
-    """A weight above a million: calls are made, so SAMPLER, SIGMAS and report are given, and no file is."""
-    of_files = sys.modules[pack["RESLabCalibrate"].__module__.rpartition(".nodes")[0] + ".samplers.lab.calibration.file"]
-    monkeypatch.setattr(of_files, "_MAX_NUMBER", 20.0)  # which the first sigma is below, and the weights are not
-    monkeypatch.setattr(of_files, "number", lambda weight: 1e3 * weight)
+    """A weight above a million: SAMPLER, SIGMAS and report are returned with a warning, and no file is written."""
+    name = pack["RESLabCalibrate"].__module__.rpartition(".nodes")[0] + ".samplers.lab.calibration.calibrate"
+    calibration, fit = sys.modules[name].Calibration, sys.modules[name].Calibration.run
+
+    def with_a_large_weight(self):
+        result = fit(self)
+        first, *others = result.plan.stages
+        result.plan = dataclasses.replace(result.plan, stages=(dataclasses.replace(first, scale=2e6), *others))
+        return result
+
+    monkeypatch.setattr(calibration, "run", with_a_large_weight)
     output = run("RESLabCalibrate")
     sampler, sigmas, text, picture = output.result
     [shown] = output.ui["text"]

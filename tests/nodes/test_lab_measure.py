@@ -1,4 +1,4 @@
-"""RES Lab: Measure in the real host: names, counted calls, true defects, files, errors."""
+"""RES Lab: Measure in the real host: names, counted calls, true errors, files, errors."""
 
 import csv
 import math
@@ -71,9 +71,9 @@ def test_defects_are_those_of_the_hosts_own_sampling(parts, measure, tmp_path, k
 
     truth = sample("exp_res_3s", 250, "logsnr_uniform")
     for name in ("dpmpp_2m", "exp_res"):
-        defect = (sample(name, 10, "karras") - truth).norm(dim=1) / truth.norm(dim=1)
+        error = (sample(name, 10, "karras") - truth).norm(dim=1) / truth.norm(dim=1)
         row = next(row for row in rows if row["sampler"] == name and row["budget"] == "10")
-        assert float(row["median"]) == pytest.approx(float(defect.quantile(0.5)), rel=0.03, abs=2e-4)
+        assert float(row["median"]) == pytest.approx(float(error.quantile(0.5)), rel=0.03, abs=2e-4)
     best = rows[0]
     assert sampler.sampler_function.__name__ == f"sample_{best['sampler']}" and len(sigmas) == int(best["steps"]) + 1
     assert verdict.startswith((f"{best['sampler']} + karras is the best of 3 pairs at 10 calls", "No clear winner at 10 calls: "))
@@ -110,15 +110,15 @@ def test_a_model_alone_wired_samplers_and_sigmas(parts, measure, pack, tmp_path)
     measure(model, latent, sampler_2=sampler, sigmas_1=sigmas, samplers="", schedulers="")
     rows = _rows(tmp_path)
     assert {row["sampler"] for row in rows} == {"seeds_2 (sampler_2)"} and {row["schedule"] for row in rows} == {"sigmas_1"}
-    assert {row["calls"] for row in rows} == {"5", "9"} and {row["kind"] for row in rows} == {"defect"}
+    assert {row["calls"] for row in rows} == {"5", "9"} and {row["kind"] for row in rows} == {"error"}
 
 
 def test_sde_and_adaptive_samplers(parts, measure, tmp_path):
     table = measure(*parts(), samplers="exp_res_sde, euler_ancestral, exp_res_adaptive, euler, lcm")[4]
     kinds = {(row["sampler"], row["kind"].split()[0]) for row in _rows(tmp_path)}
     assert kinds == {
-        ("exp_res_sde", "distance"), ("euler_ancestral", "distance"), ("lcm", "distance"), ("exp_res_adaptive", "defect"),
-        ("euler", "defect"),
+        ("exp_res_sde", "distance"), ("euler_ancestral", "distance"), ("lcm", "distance"), ("exp_res_adaptive", "error"),
+        ("euler", "error"),
     }  # fmt: skip
     assert sum(row["sampler"] == "exp_res_adaptive" for row in _rows(tmp_path)) == 1 and "never ranked" in table
 
@@ -196,7 +196,7 @@ def test_noise_beside_a_mask_is_noise(parts, measure, tmp_path):
     mask[:, :4] = 1.0
     measure(guider, {**latent, "noise_mask": mask}, samplers="ddim, euler", budgets="6", sampler_1=Diverging())
     kinds = {row["sampler"]: row["kind"].split()[0] for row in _rows(tmp_path)}
-    assert kinds == {"ddim": "distance", "euler": "defect", "Diverging": "defect"}
+    assert kinds == {"ddim": "distance", "euler": "error", "Diverging": "error"}
 
 
 def test_a_reference_that_misses_its_tolerance_is_told_and_used(parts, measure, tmp_path):
@@ -270,6 +270,16 @@ def test_a_process_model_and_nested_latents_are_refused(pack, measure, host):
     model = pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
     with pytest.raises(ValueError, match="CLD"):
         measure(model, pack["RESToyLatent"].execute("digits", 2).result[0])
+
+
+@pytest.mark.parametrize("preset, budgets, items, tolerance", [("quick look", [6, 10, 20], 4, 5e-3), ("by hand", [7], 1, 0.05)])
+def test_a_preset_sets_budgets_batch_and_tolerance(parts, measure, tmp_path, preset, budgets, items, tolerance):
+    guider, latent = parts(batch=1)
+    latent = {**latent, "batch_index": [5]}
+    table = measure(guider, latent, samplers="euler", budgets="7", tolerance=0.05, preset=preset)[4]
+    assert sorted(int(row["budget"]) for row in _rows(tmp_path)) == budgets
+    assert f"{items} of {items} item" in table and f"rests on {items} item" in table
+    assert float(_rows(tmp_path)[0]["agreement"]) < tolerance
 
 
 def test_tables_stay_in_the_output_folder(parts, measure, tmp_path):

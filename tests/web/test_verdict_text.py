@@ -1,4 +1,4 @@
-"""RES Lab: Measure says its verdict in the node, in bold."""
+"""RES Lab: Measure in the editor: its verdict in bold, and its presets."""
 
 
 def test_the_verdict_is_in_the_node(editor):
@@ -12,3 +12,23 @@ def test_the_verdict_is_in_the_node(editor):
     assert [line.strip() for line in verdict.inner_text().splitlines() if line.strip()] == [sentence, *remarks]
     editor.screenshot("verdict")
     assert "res_verdict" not in str(editor.saved()), "it is no part of the workflow"
+
+
+def test_a_preset_writes_its_values_and_an_edit_leaves_it(editor):
+    lab = editor.add("RESLabMeasure", 400, 60)
+
+    def shown():
+        return [editor.read(lab, name) for name in ("preset", "budgets", "tolerance")]
+
+    assert shown() == ["quick look", "6, 10, 20", 0.005]
+    editor.write(lab, "preset", "careful")
+    assert shown() == ["careful", "6, 8, 10, 15, 20, 30", 0.001]
+    editor.open(editor.saved())
+    assert shown() == ["careful", "6, 8, 10, 15, 20, 30", 0.001]
+    editor.write(lab, "budgets", "7")
+    assert shown() == ["by hand", "7", 0.001]
+    saved = editor.saved()
+    [node] = saved["nodes"]
+    node["widgets_values"] = [value for value in node["widgets_values"] if value != "by hand"]
+    editor.open(saved)
+    assert shown() == ["by hand", "7", 0.001], "a workflow from before there were presets"

@@ -14,15 +14,162 @@ therefore weighted 1 / (1 + (e / c)^2) by their own residual e, c a multiple of 
 a minimum of the mean of log(1 + (e / c)^2). `benchmarks/calibrated.py` measures what it is worth.
 """
 
+import bisect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 
+from ...gddim_rule import gddim_plan
+from ...grid import MIN_STEP, read_sigmas
+from ...interpolation import IN_RHO, InAlpha, InLambda, lagrange
+from ...multistep import END_APART, multistep_plan, rule_plan
 from ...plan import Plan, Stage
+from ...res import EXP_RES
+from ...rule import Rule
+from ...signature import Sigmas
 from ...time_maps import TimeMap
+
+_AS_SIGMA = 1e4  # scale below which InAlpha of power 1 is linear in sigma / alpha
+
+
+@dataclass(frozen=True)
+class AtMidpoint(InLambda):
+    """The outputs' polynomial in lambda, taken at the middle of the step: DPM-Solver++(2M), arXiv 2211.01095, algorithm 2."""
+
+    name: ClassVar[str] = "lambda at the midpoint"
+
+    def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> list[float]:
+        """b_j for values of D at s = nodes, for the step from s_from to s_to, all of them finite and above 0."""
+        points = [self.variable(s) for s in nodes]
+        middle = 0.5 * (self.variable(s_from) + self.variable(s_to))
+        size = -math.expm1((1.0 + eta) * math.log(s_to / s_from))
+        return [size * float(lagrange(points, j, middle)) for j in range(len(points))]
+
+
+_PLANNERS: dict[str, Callable[..., Plan]] = {
+    "exp_res": partial(rule_plan, rule=EXP_RES[0]),
+    "exp_res_2mc": partial(multistep_plan, order=2, corrector=True),
+    "exp_res_1m": partial(multistep_plan, order=1),
+    "exp_gddim": gddim_plan,
+    "dpmpp_2m": partial(rule_plan, rule=Rule("DPM-Solver++ 2M", 2, AtMidpoint())),
+    # eps by a polynomial in rho: DEIS, and with equal steps ipndm
+    "deis_3": partial(rule_plan, rule=Rule("DEIS 3", 3, IN_RHO, 1.0, IN_RHO.apart, last=Rule("", 2, IN_RHO, 1.0, END_APART))),
+    # D by a polynomial in sigma / alpha: what er_sde is without noise
+    "er_ode_3": partial(rule_plan, rule=Rule("ER-ODE 3", 3, InAlpha(_AS_SIGMA, 1.0))),
+}
+BASES = tuple(_PLANNERS)
+
+
+def bases(sigmas: Sigmas, time: TimeMap) -> dict[str, Plan]:
+    """The analytic plans on a grid, by name.
+
+    Raises:
+        ValueError: the grid is not one to sample on.
+    """
+    return {name: planner(sigmas, time=time) for name, planner in _PLANNERS.items()}
+
+
+# lambda at which a flow model's step from pure noise, where it is -inf, counts as begun.
+NEAR_NOISE = -7.0
+
+
+def fine_grid(sigmas: Sequence[float], time: TimeMap, floor: float, steps: int) -> list[float]:
+    """A grid that holds every sigma of another one and is nearly uniform in logSNR in between.
+
+    Args:
+        sigmas: falling, from sigmas[0] to a last one that may be 0.
+        time: the time map.
+        floor: where a grid to 0 takes its last step, if it is below the last sigma above 0.
+        steps: to cover it with; the number made is a little larger, as every given sigma is met.
+
+    Returns:
+        sigmas, each a float32 number.
+    """
+    points = [s for s in sigmas if s > 0.0]
+    if sigmas[-1] == 0.0 and floor < points[-1] * (1.0 - MIN_STEP):
+        points.append(float(np.float32(floor)))
+    lam = [max(time.lam(s), NEAR_NOISE) for s in points]
+    most = (lam[-1] - lam[0]) / steps
+    fine = [points[0]]
+    for start, end, sigma in zip(lam, lam[1:], points[1:]):
+        parts = max(math.ceil((end - start) / most - 1e-9), 1)
+        between = [float(np.float32(time.sigma(start + (end - start) * k / parts))) for k in range(1, parts)]
+        fine += [s for s in between if sigma < s < fine[-1]] + [sigma]
+    return fine + [0.0] * (sigmas[-1] == 0.0)
+
+
+@dataclass
+class Trajectory:
+    """A solution of the ODE at falling sigmas, of some items.
+
+    Attributes:
+        sigmas: where it is known, without the end.
+        x: states there, (items, ...) each.
+        denoised: outputs there.
+        end: the state at the end.
+        last: sigma of the end.
+    """
+
+    sigmas: list[float]
+    x: list[torch.Tensor]
+    denoised: list[torch.Tensor]
+    end: torch.Tensor
+    last: float
+
+    def at(self, sigma: float) -> torch.Tensor:
+        """The state at a sigma: one that is known, or by the cubic through the two about it, with dx/dsigma = (x - D) / sigma.
+
+        Raises:
+            ValueError: sigma lies outside of it.
+        """
+        if sigma == self.last:
+            return self.end
+        right = bisect.bisect_left([-s for s in self.sigmas], -sigma)
+        if right < len(self.sigmas) and self.sigmas[right] == sigma:
+            return self.x[right]
+        if not 0 < right < len(self.sigmas):
+            raise ValueError(f"sigma {sigma:g} is not on the trajectory, from {self.sigmas[0]:g} to {self.sigmas[-1]:g}.")
+        s0, s1 = self.sigmas[right - 1 : right + 1]
+        x0, x1 = (x.double() for x in self.x[right - 1 : right + 1])
+        d0, d1 = self.denoised[right - 1 : right + 1]
+        u, h = (sigma - s0) / (s1 - s0), s1 - s0
+        slope0, slope1 = (x0 - d0) / s0, (x1 - d1) / s1
+        at_ends = (1.0 + 2.0 * u) * (1.0 - u) ** 2 * x0 + u**2 * (3.0 - 2.0 * u) * x1
+        return at_ends + h * u * (1.0 - u) * ((1.0 - u) * slope0 - u * slope1)
+
+
+def joined(parts: Sequence[Trajectory]) -> Trajectory:
+    """Trajectories over the same sigmas as one of all their items."""
+    x, denoised = ([torch.cat(tensors) for tensors in zip(*(getattr(p, name) for p in parts))] for name in ("x", "denoised"))
+    return Trajectory(parts[0].sigmas, x, denoised, torch.cat([p.end for p in parts]), parts[0].last)
+
+
+class Recorder:
+    """A sampler's callback that keeps the states at some sigmas; all of its steps' starts with sigmas None."""
+
+    def __init__(self, sigmas: Sigmas | None = None):
+        self._wanted = None if sigmas is None else set(read_sigmas(sigmas))
+        self._found: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def __call__(self, info: dict[str, Any]) -> None:
+        """Keep the state of a call that starts a step, if it is wanted."""
+        sigma = float(info["sigma_hat"])
+        if sigma == float(info["sigma"]) and (self._wanted is None or sigma in self._wanted):
+            x, denoised = (info[name].detach().float().cpu().clone() for name in ("x", "denoised"))
+            self._found.setdefault(sigma, (x, denoised))
+
+    def trajectory(self, end: torch.Tensor, last: float) -> Trajectory:
+        """What was kept, with the end."""
+        sigmas = sorted(self._found, reverse=True)
+        return Trajectory(
+            sigmas, [self._found[s][0] for s in sigmas], [self._found[s][1] for s in sigmas], end.detach().cpu(), last
+        )
+
 
 # Residuals above this multiple of the median count less and less, and this often the weights follow the residuals.
 _OUTLYING, _ROUNDS = 1.5, 8
@@ -64,7 +211,7 @@ def fit(
     x: torch.Tensor,
     targets: Sequence[torch.Tensor],
     time: TimeMap,
-    how: Fitting,
+    options: Fitting,
 ) -> Fitted:
     """The base's plan with the scalars that bring the pilots to the targets.
 
@@ -74,7 +221,7 @@ def fit(
         x: the pilots at the first call, (items, ...).
         targets: for every stage where the reference is after it, shaped like x.
         time: the time map of the model.
-        how: what is chosen.
+        options: what is chosen.
 
     Raises:
         ValueError: a base that cannot be fitted.
@@ -94,10 +241,10 @@ def fit(
         if not end.isfinite().all():
             raise FloatingPointError(f"the pilots came to hold NaN or infinity at step {stage.step}, sigma {stage.sigma:g}.")
         fitted = stage
-        if math.isfinite(how.ridge):
-            terms = regressors(call, time.alpha(stage.sigma), how.history)
+        if math.isfinite(options.ridge):
+            terms = regressors(call, time.alpha(stage.sigma), options.history)
             values = torch.stack([_combined(term, x, outputs).flatten(1) for term in terms])
-            c = ridge_fit(values, (target.double() - end).flatten(1), how.ridge, how.robust)
+            c = ridge_fit(values, (target.double() - end).flatten(1), options.ridge, options.robust)
             fitted = _with(stage, terms, c.tolist())
             end = end + torch.einsum("k,kid->id", c, values).reshape(x.shape)
         stages.append(fitted)

@@ -1,15 +1,119 @@
-"""What a calibration finds, and the distances it is judged by."""
+"""What a calibration spends and finds: its settings, seeds and model calls, and its errors as numbers, text and picture."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
+from ...figure import new_figure, pixels
 from ...plan import Plan
 from ..distances import relative_distance
-from .budget import Seeds
-from .fitting import Fitting
+from .fitting import BASES, Fitting
+from .grid_search import TRIALS
+
+RIDGES = (3e-3, 3e-2, 3e-1, 3e-4)
+HISTORIES = (4, 6)
+MAX_ITEMS = 10_000  # of each kind; their seeds are listed, and their samples kept
+_SEEDS = 0xFFFFFFFFFFFFFFFF + 1  # that ComfyUI has
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is spent.
+
+    Attributes:
+        pilots, selection, test: items to fit on, to choose on and to report on (0: no report); each rounded up to whole batches.
+        share: the reference agrees when its last doubling moved the samples by no more than this share of the best base's error,
+            both in the median over the pilots.
+        first, levels: steps of the coarsest reference, at least twice the grid's, and how often that may be doubled, and one.
+        ridges: that are tried.
+        thorough: whether the second best base is tried too, and a longer history with the base and ridge that did best.
+        noise: a fit is given where its mean log error on the selection items is below the base's by so many standard errors.
+        move_grid: whether to search for a better grid too.
+        robust: whether outlying pilots are weighted down, see `fitting.py`.
+    """
+
+    pilots: int = 16
+    selection: int = 16
+    test: int = 16
+    share: float = 0.2
+    first: int = 32
+    levels: int = 4
+    ridges: tuple[float, ...] = RIDGES
+    thorough: bool = True
+    noise: float = 2.0
+    move_grid: bool = False
+    robust: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (("pilots", 2), ("selection", 2), ("test", 0)):
+            if not least <= getattr(self, name) <= MAX_ITEMS:
+                raise ValueError(f"{name} must be between {least} and {MAX_ITEMS}, got {getattr(self, name)}.")
+        if self.levels < 2:
+            raise ValueError(f"levels must be 2 or more, got {self.levels}: references are compared.")
+
+    def references(self, steps: int) -> list[int]:
+        """Steps of the references for a grid of so many steps, the coarsest first."""
+        first = max(self.first, 2 * steps)
+        return [first * 2**k for k in range(self.levels)]
+
+    @property
+    def candidates(self) -> int:
+        """Fits that are tried, at most."""
+        return len(self.ridges) * (1 + self.thorough) + self.thorough
+
+
+CAREFUL = Settings()
+QUICK = Settings(4, 4, 4, first=16, levels=2, ridges=(3e-3, 3e-1), thorough=False)
+
+
+class Seeds(NamedTuple):
+    """Three sets of seeds without a common one, a batch each."""
+
+    pilot: list[int]
+    selection: list[int]
+    test: list[int]
+
+
+def split_seeds(seed: int, settings: Settings, batch: int) -> Seeds:
+    """Consecutive seeds from `seed`, as many of each kind as give the items asked for, in batches of `batch`."""
+    counts = [math.ceil(count / batch) for count in (settings.pilots, settings.selection, settings.test)]
+    every = [(seed + k) % _SEEDS for k in range(sum(counts))]
+    return Seeds(every[: counts[0]], every[counts[0] : sum(counts[:2])], every[sum(counts[:2]) :])
+
+
+class Cost(NamedTuple):
+    """Model calls of a calibration, each of a whole batch.
+
+    Attributes:
+        least: if the second reference agrees with the first.
+        most: if the finest reference is needed.
+    """
+
+    least: int
+    most: int
+
+
+def calls(settings: Settings, seeds: Seeds, steps: int, references: Sequence[int], probes: int, rivals: int) -> int:
+    """Model calls of a calibration. A candidate that runs away, or a grid that is not one, saves some of them.
+
+    Args:
+        settings, seeds: of the calibration.
+        steps: of the grid.
+        references: calls of every level of the reference that is solved, the coarsest first.
+        probes: fits made to see whether a finer reference changes the fit.
+        rivals: samplers of one call per step that are compared with on the test seeds.
+    """
+    pilot, selection, test = map(len, seeds)
+    candidates = settings.candidates
+    runs = (len(BASES) + probes + candidates) * pilot + (1 + settings.thorough + candidates) * selection + (2 + rivals) * test
+    if settings.move_grid:
+        runs += (TRIALS + 2) * pilot + selection
+    return runs * steps + sum(references) * pilot + references[-1] * (selection + test)
+
 
 # Relative distances below are rounding, those above are all lost; their logarithms say nothing.
 LEAST, MOST = 1e-7, 1e3
@@ -66,13 +170,13 @@ class Settled(NamedTuple):
 
 @dataclass
 class Calibrated:
-    """What a calibration found.
+    """What a calibration result.
 
     Attributes:
         sigmas: the grid, moved or as given.
         plan: on it.
         analytic: the base of the least error, which the plan is compared with.
-        base, how: what the plan was made from; `how` is None where the analytic plan is kept.
+        base, fitting: what the plan was made from; `fitting` is None where the analytic plan is kept.
         seeds: used.
         reference: how good it is.
         moved: whether the grid was.
@@ -85,7 +189,7 @@ class Calibrated:
     plan: Plan
     analytic: str
     base: str
-    how: Fitting | None
+    fitting: Fitting | None
     seeds: Seeds
     reference: Settled
     moved: bool = False
@@ -96,4 +200,80 @@ class Calibrated:
     @property
     def kept(self) -> bool:
         """Whether the analytic plan on the given grid is all there is to give."""
-        return self.how is None and not self.moved
+        return self.fitting is None and not self.moved
+
+
+_WIDTH, _BAR = 7.0, 0.26  # inches
+_OURS = ("base", "calibrated")
+
+
+def report(result: Calibrated, items: int) -> str:
+    """The errors on test seeds, of so many items, what was chosen, and how good the reference is."""
+    lines = [f"Relative distance to the converged solution, for {items} items of test seeds: median, and mean of logs."]
+    lines += [f"  {name}: {errors.median:.5f}, {errors.log_mean:.5f}" for name, errors in _named(result).items()]
+    rivals = {name: errors for name, errors in result.test.items() if name not in _OURS}
+    if rivals:
+        best = min(rivals, key=lambda name: rivals[name].median)
+        ratio = result.test["calibrated"].median / rivals[best].median
+        lines.append(
+            f"calibrated has {ratio:.2f} of the error of {best}, the best of {len(rivals)} other samplers on these items."
+        )
+    lines.append(_choice(result))
+    lines.append(_reference(result.reference))
+    return "\n".join(lines)
+
+
+def _choice(result: Calibrated) -> str:
+    if result.reference.coarse:
+        return (
+            f"Kept: {result.analytic} as it is. The reference is no better than it, so there was nothing to fit to. Effort "
+            "careful has a finer one; less guidance helps too."
+        )
+    if result.kept:
+        return (
+            f"Kept: {result.analytic} as it is. No fit was better on the selection items by more than their noise, so the "
+            "SAMPLER and the file hold this analytic plan."
+        )
+    fit = f"{result.base}, ridge {result.fitting.ridge:g}, history {result.fitting.history}" if result.fitting else result.base
+    grid = "moved" if result.moved else "as given"
+    gain = result.selection["calibrated"].log_mean / result.selection["base"].log_mean
+    return f"Fitted: {fit}; grid {grid}. On the selection items it has {gain:.2f} of the error of {result.analytic}."
+
+
+def _reference(settled: Settled) -> str:
+    text = (
+        f"Reference: {settled.steps} steps. Its last doubling moved the pilots by {settled.moved:.1e} (median), "
+        f"{settled.share:.2f} of the error of the best analytic plan."
+    )
+    if settled.why == "no gain":
+        return f"{text} More steps would not improve the fit by more than its standard error."
+    if settled.why == "cap":
+        return f"{text} That is more than was asked for: all errors here are uncertain by about {settled.moved:.1e}."
+    return text
+
+
+def _named(result: Calibrated) -> dict[str, Errors]:
+    """The errors on test seeds by what they are called, rivals first, the worst of them on top."""
+    rivals = sorted((name for name in result.test if name not in _OURS), key=lambda name: -result.test[name].median)
+    names = {name: name for name in rivals} | {
+        "base": f"{result.analytic}, analytic",
+        "calibrated": "calibrated (kept)" if result.kept else "calibrated",
+    }
+    return {text: result.test[name] for name, text in names.items() if name in result.test}
+
+
+def picture(result: Calibrated) -> np.ndarray:
+    """The errors on test seeds as bars: (height, width, 3), float32 in [0, 1]."""
+    from matplotlib.ticker import NullFormatter  # noqa: PLC0415 (slow to import)
+
+    errors = _named(result)
+    figure = new_figure(_WIDTH, 0.9 + _BAR * max(len(errors), 3))
+    axes = figure.subplots()
+    bars = axes.barh(list(errors), [e.median for e in errors.values()], color=["C7"] * (len(errors) - 1) + ["C0"])
+    axes.bar_label(bars, fmt="%.4f", padding=3)
+    axes.set_xscale("log")
+    axes.margins(x=0.2)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.invert_yaxis()
+    axes.set_xlabel("median distance to the converged solution, test seeds")
+    return pixels(figure)

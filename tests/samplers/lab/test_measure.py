@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from samplers import res
-from samplers.lab.measure import Dry, Entry, Measurement, Schedule
+from samplers.lab.measure import DryRun, Entry, Measurement, Schedule
 from samplers.lab.measure_picture import picture
+from samplers.lab.measure_report import csv_rows, table
 from samplers.lab.reference import NotConverged
-from samplers.lab.report import csv_rows, table
 from samplers.lab.store import Store
 from samplers.lab.strip import strip
 from samplers.lab.verdict import judge, ranked
@@ -61,7 +61,7 @@ class _Gaussian:
     def dry(self, sampler, sigmas):
         calls = self.run(sampler, sigmas).calls
         self.runs.pop()
-        return Dry(calls, stochastic=getattr(sampler, "__name__", "").endswith("sde"))
+        return DryRun(calls, stochastic=getattr(sampler, "__name__", "").endswith("sde"))
 
 
 def _schedule(spacing="uniform"):
@@ -226,7 +226,7 @@ def test_what_has_no_place_in_the_plan_costs_no_model_call(store):
     for batch, entries, reason in ((1, ENTRIES[:1], "of one item there is no distribution"), (8, [], "no ODE sampler")):
         runner = _Gaussian(batch=batch)
         sde = Entry("sde", functools.partial(res.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3}))
-        runner.dry = lambda sampler, sigmas, runner=runner, sde=sde: Dry(
+        runner.dry = lambda sampler, sigmas, runner=runner, sde=sde: DryRun(
             _Gaussian.dry(runner, sampler, sigmas).calls, sampler is sde.sampler
         )
         measurement = _measurement(runner, store)
@@ -255,7 +255,7 @@ def test_all_cells_failed(store):
         return ENTRIES[0].sampler(model, x, sigmas, **options)
 
     runner = _Gaussian()
-    runner.dry = lambda sampler, sigmas: Dry(len(sigmas) - 1, False)
+    runner.dry = lambda sampler, sigmas: DryRun(len(sigmas) - 1, False)
     measurement = _measurement(runner, store)
     cells = list(measurement.cells(measurement.plan([Entry("fails", fails)], [_schedule()], [10])))
     with pytest.raises(ValueError, match="no best pair: fails on uniform failed at 10 calls: of another pack"):
@@ -291,7 +291,7 @@ def test_a_reference_that_misses_its_tolerance_is_used_all_the_same(store):
     assert 0 < len(kept) < len(cells)
     assert all((cell in kept) == (cell.spread.median > 3.0 * reference.agreement) for cell in cells if cell.budget < 40)
     verdict = judge(cells, measurement.references, 5)
-    assert f"The reference agrees to {reference.agreement:.1e} only, not to 0.001" in verdict.text
+    assert f"The reference agrees only to {reference.agreement:.1e}, not to 0.001" in verdict.text
     text = table(cells, measurement.references, [], verdict)
     assert "They were to agree to 0.001; raise reference_calls" in text and "| ≈ " in text
     unranked = [row for row in csv_rows(cells, measurement.references) if row["rank"] == ""]
@@ -302,7 +302,7 @@ def test_a_reference_that_misses_its_tolerance_is_used_all_the_same(store):
 def test_it_refuses_where_nothing_can_be_told_apart(store):
     measurement = _measurement(_Rough(0.5), store, cap=100)
     cells = list(measurement.cells(measurement.plan(ENTRIES[:1], [_schedule()], [20])))
-    with pytest.raises(NotConverged, match="every defect is within three times .* Raise reference_calls"):
+    with pytest.raises(NotConverged, match="every error is within three times .* Raise reference_calls"):
         judge(cells, measurement.references, 20)
 
 
@@ -317,13 +317,13 @@ def test_sde_samplers_are_apart(store):
     sde = functools.partial(res.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3})
     sde.__name__ = "sde"
     measurement = _measurement(runner, store)
-    runner.dry = lambda sampler, sigmas: Dry(_Gaussian.dry(runner, sampler, sigmas).calls, sampler is sde)
+    runner.dry = lambda sampler, sigmas: DryRun(_Gaussian.dry(runner, sampler, sigmas).calls, sampler is sde)
     cells = list(measurement.cells(measurement.plan([ENTRIES[0], Entry("sde", sde)], [_schedule()], [10, 20])))
     assert {cell.sampler for cell in ranked(cells, measurement.references)} == {"2m"}
     assert judge(cells, measurement.references, 20).best.sampler == "2m"
     text = table(cells, measurement.references, [])
     assert "never ranked" in text and "apart by chance" in text
-    assert {row["kind"] for row in csv_rows(cells, measurement.references)} == {"defect", "distance of distributions"}
+    assert {row["kind"] for row in csv_rows(cells, measurement.references)} == {"error", "distance of distributions"}
     only = [cell for cell in cells if cell.stochastic]
     with pytest.raises(ValueError, match="no ODE sampler"):
         judge(only, measurement.references, 20)

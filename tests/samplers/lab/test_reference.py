@@ -34,14 +34,14 @@ def test_it_is_the_exact_solution():
     assert found.agreement <= 1e-5 and found.calls == 2 * found.steps - 48
 
 
-@pytest.mark.parametrize("time, start, of_model", [(VE, 14.6, _RANGE), (VE, 1e5, _RANGE), (FLOW, 1.0, SigmaRange(0.003, 1.0))])
-def test_the_grid_falls_evenly_in_logsnr(time, start, of_model):
-    floor = reference_floor(of_model, time)
+@pytest.mark.parametrize("time, start, sigma_range", [(VE, 14.6, _RANGE), (VE, 1e5, _RANGE), (FLOW, 1.0, SigmaRange(0.003, 1.0))])
+def test_the_grid_falls_evenly_in_logsnr(time, start, sigma_range):
+    floor = reference_floor(sigma_range, time)
     grid = reference_grid(20, start, floor, time)
     lam = torch.tensor([time.lam(float(sigma)) for sigma in grid[1:-1]], dtype=torch.float64)
     assert len(grid) == 21 and grid[0] == start and grid[-1] == 0.0 and (grid.diff() < 0.0).all()
     assert torch.allclose(lam.diff(), lam.diff()[0].expand(18), rtol=1e-3)
-    assert float(grid[-2]) == pytest.approx(floor, rel=1e-6) and floor < of_model.sigma_min
+    assert float(grid[-2]) == pytest.approx(floor, rel=1e-6) and floor < sigma_range.sigma_min
 
 
 def test_a_tenth_of_the_items_may_part():

@@ -7,8 +7,8 @@ import torch
 
 from samplers.lab import measure_picture
 from samplers.lab.measure import Cell
+from samplers.lab.measure_report import table
 from samplers.lab.reference import Reference
-from samplers.lab.report import table
 
 pytest.importorskip("matplotlib")
 

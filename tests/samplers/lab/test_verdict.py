@@ -95,7 +95,7 @@ def test_pairs_that_more_calls_make_worse_are_named():
     jumpy = _line("jumpy", {6: 0.3, 10: 0.05, 20: 0.08})
     others = [cell for name in ("a", "b") for cell in _line(name, {6: 0.3, 10: 0.4, 20: 0.2})]
     text = judge([*jumpy, *others], _reference(), 20).text
-    assert "jumpy + karras is not monotone: its defect is 0.05 at 10 calls and 0.08 at 20." in text
+    assert "jumpy + karras is not monotone: its error is 0.05 at 10 calls and 0.08 at 20." in text
     assert "clearly larger somewhere: a + karras and b + karras." in text
     assert judge([*jumpy, *others], _reference(), 20).best is jumpy[1], "the nearest within 20 calls is the one with 10"
 
@@ -123,4 +123,4 @@ def test_at_the_floor_the_fewest_calls_win():
 
 def test_a_baseline_that_was_not_measured():
     text = judge(_line("a", {6: 0.3}) + _line("b", {6: 0.4}), _reference(), 6, "c + karras").text
-    assert "The baseline c + karras has no defect to compare with." in text
+    assert "The baseline c + karras has no error to compare with." in text

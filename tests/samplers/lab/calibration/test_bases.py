@@ -5,8 +5,7 @@ import math
 import pytest
 from calibration_data import TIMES, Gaussian, grid_of
 
-from samplers.lab.calibration.bases import BASES, bases
-from samplers.lab.calibration.fitting import check_base
+from samplers.lab.calibration.fitting import BASES, bases, check_base
 from samplers.loop import run
 from samplers.time_maps import VE
 

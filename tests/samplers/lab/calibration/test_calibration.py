@@ -7,12 +7,20 @@ import torch
 from calibration_data import TIMES, Gaussian, grid_of
 
 from embedded.mixture import ring
-from samplers.lab.calibration.bases import bases
-from samplers.lab.calibration.budget import CAREFUL, QUICK, Settings, split_seeds
-from samplers.lab.calibration.calibration import Calibration, function_of
-from samplers.lab.calibration.report import picture, report
-from samplers.lab.calibration.results import Errors, clearly_less, distances
-from samplers.lab.calibration.search import TRIALS, GridCurve, search
+from samplers.lab.calibration.calibrate import Calibration, function_of
+from samplers.lab.calibration.fitting import bases
+from samplers.lab.calibration.grid_search import TRIALS, GridCurve, search
+from samplers.lab.calibration.results import (
+    CAREFUL,
+    QUICK,
+    Errors,
+    Settings,
+    clearly_less,
+    distances,
+    picture,
+    report,
+    split_seeds,
+)
 from samplers.lab.reference import NotConverged
 from samplers.time_maps import FLOW, VE
 

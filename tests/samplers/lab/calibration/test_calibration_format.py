@@ -10,8 +10,8 @@ import torch
 from calibration_data import TIMES, Gaussian, grid_of
 from conftest import ROOT
 
-from samplers.lab.calibration.bases import BASES, bases
-from samplers.lab.calibration.file import MAX_BYTES, MAX_CALLS, MAX_PROVENANCE, CalibrationFile
+from samplers.lab.calibration.calibration_file import MAX_BYTES, MAX_CALLS, MAX_PROVENANCE, CalibrationFile
+from samplers.lab.calibration.fitting import BASES, bases
 
 PAGE = (ROOT / "docs" / "calibration_format.md").read_text(encoding="utf-8")
 

@@ -14,8 +14,8 @@ from calibration_data import grid_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from samplers.lab.calibration.bases import bases
-from samplers.lab.calibration.file import MAX_PROVENANCE, CalibrationFile, check_name, checksum, read, write
+from samplers.lab.calibration.calibration_file import MAX_PROVENANCE, CalibrationFile, check_name, checksum, read, write
+from samplers.lab.calibration.fitting import bases
 from samplers.time_maps import FLOW, VE
 
 _TIMES = {time.name: time for time in (VE, FLOW)}

@@ -6,8 +6,7 @@ import pytest
 import torch
 from calibration_data import TIMES, Gaussian, grid_of
 
-from samplers.lab.calibration.bases import BASES, bases
-from samplers.lab.calibration.fitting import Fitting, fit, ridge_fit
+from samplers.lab.calibration.fitting import BASES, Fitting, bases, fit, ridge_fit
 from samplers.loop import run
 from samplers.processes.cld import CLD
 from samplers.processes.process_planner import gddim_on

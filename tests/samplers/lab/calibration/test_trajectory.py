@@ -4,7 +4,7 @@ import pytest
 import torch
 from calibration_data import TIMES, Gaussian, grid_of
 
-from samplers.lab.calibration.trajectory import Recorder, fine_grid, joined
+from samplers.lab.calibration.fitting import Recorder, fine_grid, joined
 from samplers.loop import run
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s

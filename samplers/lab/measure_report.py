@@ -22,7 +22,7 @@ def csv_rows(cells: Sequence[Cell], references: Mapping[float, Reference]) -> li
     order = ranked(cells, references)
     rows = []
     for cell in [*order, *(cell for cell in cells if not _among(cell, order))]:
-        kind = "distance of distributions" if cell.stochastic else "defect"
+        kind = "distance of distributions" if cell.stochastic else "error"
         values = (cell.sampler, cell.schedule, cell.budget or "", cell.calls, cell.steps, cell.start, kind, *cell.spread)
         rank = next((place for place, other in enumerate(order, 1) if other is cell), "")
         agreement = reference_of(cell, references).agreement
@@ -37,43 +37,43 @@ def _among(cell: Cell, cells: Sequence[Cell]) -> bool:
 def table(
     cells: Sequence[Cell], references: Mapping[float, Reference], notes: Sequence[str], verdict: Verdict | None = None
 ) -> str:
-    """Markdown: the verdict, defects by pair and calls, SDE samplers apart, then all there is to know about the numbers."""
+    """Markdown: the verdict, errors by pair and calls, SDE samplers apart, then all there is to know about the numbers."""
     order = comparable(cells)
     common = order[0].start if order else math.nan
     parts = [] if verdict is None else [f"**{verdict.sentence}**", " ".join(verdict.remarks)]
-    said = len(parts)
+    opening = len(parts)
     for start in references:
         group = [cell for cell in cells if not cell.stochastic and same_start(cell.start, start)]
-        title = "Defect: relative distance to the converged solution, median over items [quartiles]"
+        title = "Error: relative distance to the converged solution, median over items [quartiles]"
         if not same_start(start, common):
             title = f"Not ranked, as it starts at sigma {start:.6g} and not at {common:.6g}: an ODE of its own. {title}"
         if group:
-            parts.insert(said if same_start(start, common) else len(parts), f"{title}\n\n{_grid(group, references)}")
+            parts.insert(opening if same_start(start, common) else len(parts), f"{title}\n\n{_grid(group, references)}")
     if stochastic := [cell for cell in cells if cell.stochastic]:
         title = (
             "SDE samplers, never ranked with the others: distance of their distribution over the batch to that of the converged "
             "solution, along random directions, in standard deviations, median [quartiles]"
         )
         parts.append(f"{title}\n\n{_grid(stochastic, references)}\n\n{_chance(next(iter(references.values())))}")
-    for start, found in references.items():
-        parts.append(_reference(start, found))
+    for start, reference in references.items():
+        parts.append(_reference(start, reference))
     return "\n\n".join([*parts, *(f"- {note}" for note in notes)])
 
 
-def _reference(start: float, found: Reference) -> str:
-    items, parted = len(found.samples), found.parted
-    text = f"Reference from sigma {start:.6g}: order 3, {found.steps} steps. "
-    text += f"{items - len(parted)} of {items} items agree with a run of half as many steps to {found.agreement:.1e}"
+def _reference(start: float, reference: Reference) -> str:
+    items, parted = len(reference.samples), reference.parted
+    text = f"Reference from sigma {start:.6g}: order 3, {reference.steps} steps. "
+    text += f"{items - len(parted)} of {items} items agree with a run of half as many steps to {reference.agreement:.1e}"
     if parted:
         names = f"item{'s' * (len(parted) > 1)} {', '.join(map(str, parted))} (counted from 0)"
-        text += f"; {names} do{'es' * (len(parted) == 1)} not, by {found.worst:.1e} at most. "
+        text += f"; {names} do{'es' * (len(parted) == 1)} not, by {reference.worst:.1e} at most. "
     else:
-        text += f", all of them to {found.worst:.1e}. "
-    if not found.converged:
-        text += f"**They were to agree to {found.tolerance:g}; raise reference_calls for that.** "
+        text += f", all of them to {reference.worst:.1e}. "
+    if not reference.converged:
+        text += f"**They were to agree to {reference.tolerance:g}; raise reference_calls for that.** "
     return (
-        f"{text}Defects up to {found.floor:.1e}, three times that agreement, are marked {_AT_FLOOR} and not ranked: below it the "
-        "reference's own error decides."
+        f"{text}Errors up to {reference.floor:.1e}, three times that agreement, are marked {_AT_FLOOR} and not ranked, because "
+        "the reference's own error decides there."
     )
 
 
@@ -107,15 +107,15 @@ def _grid(cells: Sequence[Cell], references: Mapping[float, Reference]) -> str:
     }
     lines = ["| sampler + schedule | " + " | ".join(f"{column} calls" for column in columns) + " |"]
     lines.append("|---|" + "--:|" * len(columns))
-    for pair, found in sorted(pairs.items(), key=lambda item: _order_of(item[1], best)):
-        entries = [_entry(found.get(column), column, best[column], references) for column in columns]
+    for pair, row in sorted(pairs.items(), key=lambda item: _order_of(item[1], best)):
+        entries = [_entry(row.get(column), column, best[column], references) for column in columns]
         lines.append(f"| {pair} | {' | '.join(entries)} |")
     return "\n".join(lines)
 
 
-def _order_of(found: Mapping[int, Cell], best: Mapping[int, float]) -> float:
+def _order_of(row: Mapping[int, Cell], best: Mapping[int, float]) -> float:
     """Mean log distance above the best of every column."""
-    return float(np.mean([log(cell.spread.median) - log(best[column]) for column, cell in found.items()]))
+    return float(np.mean([log(cell.spread.median) - log(best[column]) for column, cell in row.items()]))
 
 
 def _entry(cell: Cell | None, column: int, best: float, references: Mapping[float, Reference]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from ...grid import read_sigmas
 from ...signature import Sigmas
 from ...time_maps import TimeMap
-from .trajectory import NEAR_NOISE
+from .fitting import NEAR_NOISE
 
 KNOTS = 5
 # Rounds of the search, each tries every distance between knots longer and shorter by a factor that shrinks.
@@ -74,7 +74,7 @@ def search(curve: GridCurve, error: Callable[[list[float]], float], start: float
     Returns:
         A grid, or None where none was better.
     """
-    best, found = start, None
+    best, best_grid = start, None
     distances = np.diff(curve.knots)
     for factor in _FACTORS:
         for index in range(KNOTS - 1):
@@ -86,6 +86,6 @@ def search(curve: GridCurve, error: Callable[[list[float]], float], start: float
                     continue
                 value = error(grid)
                 if math.isfinite(value) and value < best:
-                    best, found, distances = value, grid, trial
+                    best, best_grid, distances = value, grid, trial
                     break  # the other way is back
-    return found
+    return best_grid

@@ -14,13 +14,24 @@ from ...plan import Plan, Stage
 from ...signature import Callback, Denoiser, ExtraArgs, Sigmas
 from ...time_maps import TimeMap
 from ..reference import NotConverged
-from .bases import bases
-from .budget import CAREFUL, HISTORIES, RIDGES, Cost, Settings, calls, split_seeds
-from .file import MAX_CALLS
-from .fitting import Fitted, Fitting, fit
-from .results import LEAST, Calibrated, Errors, Settled, clearly_less, distances
-from .search import GridCurve, search
-from .trajectory import Recorder, Trajectory, fine_grid, joined
+from .calibration_file import MAX_CALLS
+from .fitting import Fitted, Fitting, Recorder, Trajectory, bases, fine_grid, fit, joined
+from .grid_search import GridCurve, search
+from .results import (
+    CAREFUL,
+    HISTORIES,
+    LEAST,
+    RIDGES,
+    Calibrated,
+    Cost,
+    Errors,
+    Settings,
+    Settled,
+    calls,
+    clearly_less,
+    distances,
+    split_seeds,
+)
 
 # Solutions that differ by more have nothing in common.
 _NO_SOLUTION = 0.5
@@ -122,55 +133,55 @@ class Calibration:
         fitted = list(names)[: 1 + self._settings.thorough]
         analytic = {name: measured(self._bases[name]) for name in fitted}
         base = min(analytic, key=lambda name: Errors.of(analytic[name]).log_mean)
-        found = Calibrated(self._sigmas, self._bases[base], base, base, None, self._seeds, reference, pilots=names)
-        found.selection = {"base": Errors.of(analytic[base]), "calibrated": Errors.of(analytic[base])}
+        result = Calibrated(self._sigmas, self._bases[base], base, base, None, self._seeds, reference, pilots=names)
+        result.selection = {"base": Errors.of(analytic[base]), "calibrated": Errors.of(analytic[base])}
         if reference.coarse:  # nothing to fit to
-            self._test(found)
-            return found
+            self._test(result)
+            return result
         best, chosen = self._best_fit(fitted, trajectory, measured), analytic[base]
         if best is not None and clearly_less(best.distances, analytic[base], self._settings.noise):
-            found.plan, found.base, found.how, chosen = best.plan, best.base, best.how, best.distances
-            found.selection["calibrated"] = Errors.of(chosen)
+            result.plan, result.base, result.fitting, chosen = best.plan, best.base, best.fitting, best.distances
+            result.selection["calibrated"] = Errors.of(chosen)
         if self._settings.move_grid:
-            self._move_grid(found, trajectory, measured, chosen)
-        self._test(found)
-        return found
+            self._move_grid(result, trajectory, measured, chosen)
+        self._test(result)
+        return result
 
     def _best_fit(
         self, names: Sequence[str], trajectory: Trajectory, measured: Callable[[Plan], torch.Tensor]
     ) -> "_Candidate | None":
         """The candidate of the least error on the selection seeds: base and ridge first, then the history."""
-        found: list[_Candidate] = []
+        candidates: list[_Candidate] = []
 
         def best() -> _Candidate:
-            return min(found, key=lambda candidate: Errors.of(candidate.distances).log_mean)
+            return min(candidates, key=lambda candidate: Errors.of(candidate.distances).log_mean)
 
         def attempt(name: str, ridge: float, history: int) -> None:
-            how = Fitting(ridge, history, self._settings.robust)
+            options = Fitting(ridge, history, self._settings.robust)
             try:
-                plan = self._fitted(self._bases[name], self._sigmas, trajectory, how).plan
+                plan = self._fitted(self._bases[name], self._sigmas, trajectory, options).plan
             except FloatingPointError:  # of a fit that runs away
                 return
-            found.append(_Candidate(plan, name, how, measured(plan)))
+            candidates.append(_Candidate(plan, name, options, measured(plan)))
 
         for name in names:
             for ridge in self._settings.ridges:
                 attempt(name, ridge, HISTORIES[0])
-        if found and self._settings.thorough:
-            attempt(best().base, best().how.ridge, HISTORIES[1])
-        return best() if found else None
+        if candidates and self._settings.thorough:
+            attempt(best().base, best().fitting.ridge, HISTORIES[1])
+        return best() if candidates else None
 
     def _move_grid(
-        self, found: Calibrated, trajectory: Trajectory, measured: Callable[..., torch.Tensor], chosen: torch.Tensor
+        self, result: Calibrated, trajectory: Trajectory, measured: Callable[..., torch.Tensor], chosen: torch.Tensor
     ) -> None:
         """Search on the pilots, with what was chosen; kept if it wins on the selection seeds, where that has errors `chosen`."""
-        curve, how = GridCurve(self._sigmas, self._time, self._floor), found.how or Fitting(RIDGES[-1])
+        curve, options = GridCurve(self._sigmas, self._time, self._floor), result.fitting or Fitting(RIDGES[-1])
         if not curve.movable:
             return
 
         def fitted(grid: list[float]) -> Fitted:
             sigmas = torch.tensor(grid, dtype=torch.float32)
-            return self._fitted(bases(sigmas, self._time)[found.base], sigmas, trajectory, how)
+            return self._fitted(bases(sigmas, self._time)[result.base], sigmas, trajectory, options)
 
         def pilot_error(grid: list[float]) -> float:
             try:
@@ -184,25 +195,25 @@ class Calibration:
         sigmas, plan = torch.tensor(grid, dtype=torch.float32), fitted(grid).plan
         moved = measured(plan, sigmas)
         if clearly_less(moved, chosen, self._settings.noise):
-            found.sigmas, found.plan, found.how, found.moved = sigmas, plan, how, True
-            found.selection["calibrated"] = Errors.of(moved)
+            result.sigmas, result.plan, result.fitting, result.moved = sigmas, plan, options, True
+            result.selection["calibrated"] = Errors.of(moved)
 
-    def _test(self, found: Calibrated) -> None:
+    def _test(self, result: Calibrated) -> None:
         seeds = self._seeds.test
         if not seeds:
             return
         ends = self._ends(seeds)
-        found.test["base"] = Errors.of(self._distances(function_of(self._bases[found.analytic]), self._sigmas, seeds, ends))
+        result.test["base"] = Errors.of(self._distances(function_of(self._bases[result.analytic]), self._sigmas, seeds, ends))
         for name, rival in self._rivals.items():
             try:
-                found.test[name] = Errors.of(self._distances(rival, self._sigmas, seeds, ends))
+                result.test[name] = Errors.of(self._distances(rival, self._sigmas, seeds, ends))
             except self._fatal:
                 raise
             except Exception as error:  # another's code: anything
                 logging.getLogger(__name__).warning("%s is left out of the comparison: %s", name, error)
-        plan = function_of(found.plan)
-        found.test["calibrated"] = (
-            found.test["base"] if found.kept else Errors.of(self._distances(plan, found.sigmas, seeds, ends))
+        plan = function_of(result.plan)
+        result.test["calibrated"] = (
+            result.test["base"] if result.kept else Errors.of(self._distances(plan, result.sigmas, seeds, ends))
         )
 
     def _reference(self) -> tuple[Trajectory, dict[str, Errors], Settled]:
@@ -300,7 +311,7 @@ class Calibration:
             return torch.full((len(ends),), math.inf)
         return distances(samples, ends)
 
-    def _fitted(self, base: Plan, sigmas: torch.Tensor, trajectory: Trajectory, how: Fitting) -> Fitted:
+    def _fitted(self, base: Plan, sigmas: torch.Tensor, trajectory: Trajectory, options: Fitting) -> Fitted:
         """The base fitted to the pilots, all of them in step."""
 
         def denoise(x: torch.Tensor, stage: Stage) -> torch.Tensor:
@@ -309,7 +320,7 @@ class Calibration:
 
         values = read_sigmas(sigmas)
         targets = [trajectory.at(values[stage.step + 1]) for stage in base.stages]
-        return fit(base, denoise, trajectory.at(values[0]), targets, self._time, how)
+        return fit(base, denoise, trajectory.at(values[0]), targets, self._time, options)
 
     def _ask(self, x: torch.Tensor, sigma: float, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
         """The model's answer for a batch of pilots, through all of ComfyUI's sampling."""
@@ -336,5 +347,5 @@ class _Candidate(NamedTuple):
 
     plan: Plan
     base: str
-    how: Fitting
+    fitting: Fitting
     distances: torch.Tensor
