@@ -1,6 +1,6 @@
-"""Checkpoints of CLD networks: safetensors whose metadata say which process the weights were trained for.
+"""Checkpoints of CLD networks: safetensors files whose metadata describe the process that the weights were trained for.
 
-A network of eps means nothing without its process and K, so a file that does not name them all is refused.
+A network of eps is useless without its process and K, so a file that does not describe both is refused.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ KINDS = ("R", "L")
 _CONSTANTS = ("beta", "mass", "velocity_share", "jitter")
 _SIZES = ("channels", "height", "width", "features", "classes")
 _LARGEST = 65536
-MAX_HEADER = 10_000_000  # bytes; those of the largest models have a tenth
-_TYPES = ("F16", "BF16", "F32")  # of weights, as safetensors calls them
+MAX_HEADER = 10_000_000  # bytes; the headers of the largest models have a tenth of it
+_TYPES = ("F16", "BF16", "F32")  # types of weights, as safetensors names them
 _RETRAIN = "Train or convert it with training/cld_training.py of the pack's repository."
 
 
 class Checkpoint(NamedTuple):
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         sde: the process.
@@ -68,7 +68,7 @@ def load(path: str | os.PathLike[str], process: Callable[..., "CLD"]) -> Checkpo
 
     Args:
         path: of the file.
-        process: makes the process of its constants: `samplers.processes.cld.CLD`.
+        process: makes the process from its constants: `samplers.processes.cld.CLD`.
 
     Raises:
         ValueError: the file is no safetensors file, its metadata are missing or not those of a critically-damped CLD, or its
@@ -92,7 +92,7 @@ def load(path: str | os.PathLike[str], process: Callable[..., "CLD"]) -> Checkpo
 
 
 def _checkpoint(file: safetensors.safe_open, process: Callable[..., Any]) -> Checkpoint:
-    """Of an open file."""
+    """The checkpoint in an open file."""
     metadata = file.metadata()
     if not metadata:
         raise ValueError(f"it has no metadata, so its process is unknown. {_RETRAIN}")
@@ -105,7 +105,7 @@ def _checkpoint(file: safetensors.safe_open, process: Callable[..., Any]) -> Che
 
 
 def _checksum(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> str:
-    """64 hexadecimal digits for metadata, less the checksum itself, and weights."""
+    """64 hexadecimal digits for the weights and for the metadata without the checksum."""
     digest = hashlib.sha256(repr(sorted((key, text) for key, text in metadata.items() if key != "checksum")).encode())
     for name in sorted(tensors):
         digest.update(name.encode() + tensors[name].float().contiguous().numpy().tobytes())
@@ -113,7 +113,7 @@ def _checksum(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> str
 
 
 def _check_coordinates(network: CLDNetwork, sde: "CLD", kind: str, constants: dict[str, float]) -> None:
-    """The weights know their process by its coordinates."""
+    """Raise a ValueError where the coordinates among the weights are not those of the process in the metadata."""
     with np.errstate(all="ignore"):
         try:
             expected = table(sde, kind)
@@ -150,12 +150,12 @@ def _constants(metadata: dict[str, str]) -> dict[str, float]:
 
 
 def _network(metadata: dict[str, str], file: safetensors.safe_open) -> CLDNetwork:
-    """The network of the sizes in the metadata, with the weights of an open file, of which none is read before all fit."""
+    """The network of the sizes in the metadata with the weights of an open file. No weight is read before all of them fit."""
     sizes = {key: _whole(metadata, key) for key in _SIZES}
     for key, divisor in (("height", 4), ("width", 4), ("features", 8)):
         if sizes[key] % divisor:
             raise ValueError(f"metadata {key!r} is {sizes[key]}, but must be a multiple of {divisor}. {_RETRAIN}")
-    with torch.device("meta"):  # whatever sizes a file claims, no memory is asked for before they are known to be true
+    with torch.device("meta"):  # no memory is allocated before the sizes that a file claims are checked
         network = CLDNetwork(**sizes)
     expected = network.state_dict()
     present = set(file.keys())

@@ -1,4 +1,4 @@
-"""Coordinates in which a CLD state splits into a noisy image and pure noise.
+"""Coordinates that split a CLD state into a noisy image and pure noise.
 
 Given the image x0, the block (x, v) of every pixel is u = p x0 + K z with p = Psi(t, 0) (1, 0) and z ~ N(0, 1). With the unit
 vector q along K^-1 p, and SNR = |K^-1 p|^2,
@@ -6,8 +6,8 @@ vector q along K^-1 p, and SNR = |K^-1 p|^2,
     q . K^-1 u = sqrt(SNR) x0 + n,      n = q . z       all that u tells of x0
     r . K^-1 u = r . z,                 r = q turned    noise, independent of x0 and of n
 
-so that eps = E[z | u] = r (r . K^-1 u) + q E[n | q . K^-1 u]: half of it is known, and the other half is the noise of an ordinary
-image of one noise level. R and L differ in the angle of q alone.
+so that eps = E[z | u] = r (r . K^-1 u) + q E[n | q . K^-1 u]. Half of eps is known, and the other half is the noise of an
+ordinary image at one noise level. R and L differ only in the angle of q.
 """
 
 import math
@@ -61,12 +61,12 @@ def table(sde: "CLD", kind: str) -> torch.Tensor:
 
 
 def empty_table() -> torch.Tensor:
-    """Its place, for weights that are loaded afterwards."""
+    """A table of zeros, to be replaced by loaded weights."""
     return torch.zeros(NODES, _COLUMNS)
 
 
 def split(nodes: torch.Tensor, labels: torch.Tensor) -> Split:
-    """A `table` read at labels 999 t, (batch,), by the cubic through four nodes: to 1e-5. Beyond its ends it stays as there."""
+    """A `table` interpolated at labels 999 t, (batch,), by the cubic through four nodes, to 1e-5; constant beyond its ends."""
     t = (labels.float() / LABEL_SCALE).clamp(0.0, T_MAX)
     first, last = math.log(_SHIFT), math.log(T_MAX + _SHIFT)
     place = ((t + _SHIFT).log() - first) * ((NODES - 1) / (last - first))

@@ -1,13 +1,13 @@
 """A small network of eps for critically-damped Langevin diffusion on images of 8x8.
 
-The process is known, so the network learns only what is not: eps is split as in `cld_coordinates`, the noise of the image is that
-of the best Gaussian of independent pixels, and a UNet corrects it in units of what the Gaussian leaves open:
+The network learns only what the process leaves unknown. `cld_coordinates` splits eps into a known part and the noise of an image.
+This noise is first estimated by the best Gaussian of independent pixels, and a UNet corrects the estimate in units of its error:
 
     w = (sqrt(SNR) (x0 - mean) + n) / sqrt(1 + a^2),    a = std sqrt(SNR)
     E[n | w] = (w - a UNet(w, SNR, class)) / sqrt(1 + a^2)
 
 This is the preconditioning of EDM (arXiv 2206.00364, table 1) with a mean. Inputs and targets of the UNet have unit variance at
-every t, and eps has none of the UNet's error in the half that is known.
+every t, and the UNet adds no error to the known half of eps.
 """
 
 import torch
@@ -21,9 +21,9 @@ _GROUPS = 8
 
 
 class CLDNetwork(nn.Module):
-    """eps of a CLD state, with the contract of the published CLD checkpoints.
+    """eps of a CLD state, with the same inputs and outputs as the published CLD checkpoints.
 
-    Weights stay in float32: a state near t = 0 has a resolution that half precision has not.
+    Weights stay in float32, because half precision cannot resolve states near t = 0.
 
     Args:
         channels: C of the images; a state has 2C, all of x before all of v.
@@ -50,7 +50,7 @@ class CLDNetwork(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights; the host asks for it."""
+        """The dtype of the weights, which the host asks for."""
         return self.mean.dtype
 
     def forward(
@@ -67,8 +67,8 @@ class CLDNetwork(nn.Module):
         Args:
             x: (batch, 2C, height, width).
             timesteps: (batch,) labels 999 t.
-            context: (batch, tokens, classes) weights of the classes, >= 0, added up over tokens; None, or zeros, for no class.
-            control, transformer_options, kwargs: the host's; not used.
+            context: (batch, tokens, classes) weights of the classes, >= 0, summed over tokens; None or zeros for no class.
+            control, transformer_options, kwargs: given by the host and not used.
 
         Raises:
             ValueError: x or context has another shape.
@@ -91,7 +91,7 @@ class CLDNetwork(nn.Module):
         return torch.cat([cos * unknown - sin * known, sin * unknown + cos * known], dim=1).to(x.dtype)
 
     def class_shares(self, context: torch.Tensor | None, batch: int) -> torch.Tensor:
-        """(batch, classes) shares that sum to 1, equal ones for no class."""
+        """Shares of the classes that sum to 1, (batch, classes); they are equal for no class."""
         if context is None:
             return self.mean.new_full((batch, self.classes), 1.0 / self.classes)
         if context.shape[-1] != self.classes:
@@ -102,10 +102,10 @@ class CLDNetwork(nn.Module):
 
 
 class UNet(nn.Module):
-    """Three resolutions with a residual block each, way down and up.
+    """A UNet of three resolutions, with one residual block per resolution on the way down and on the way up.
 
     `forward(images, half_log_snr, shares)` takes (batch, channels, height, width), (batch,) and (batch, classes), and gives
-    something shaped like the images.
+    a tensor shaped like the images.
     """
 
     def __init__(self, channels: int, features: int, classes: int):
@@ -129,7 +129,7 @@ class UNet(nn.Module):
             nn.init.zeros_(weight)  # training starts at the best Gaussian
 
     def forward(self, images: torch.Tensor, half_log_snr: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-        """What is left for the images' pixels, see the module."""
+        """The correction of the Gaussian's estimate, see the module."""
         e = self.embed(functional.silu(self.level(_waves(half_log_snr)) + self.label(shares)))
         fine = self.fine_down(self.enter(images), e)
         middle = self.middle_down(self.halve(fine), e)
@@ -160,6 +160,6 @@ def _project(vector: torch.Tensor, blocks: torch.Tensor) -> torch.Tensor:
 
 def _waves(level: torch.Tensor) -> torch.Tensor:
     """Sines and cosines of (batch,) levels between -6 and 7, of periods from 60 down to 1."""
-    frequencies = torch.logspace(-1.0, 0.8, _FREQUENCIES, dtype=level.dtype)  # on the CPU: Apple's devices have no logspace
+    frequencies = torch.logspace(-1.0, 0.8, _FREQUENCIES, dtype=level.dtype)  # on the CPU, as Apple's devices have no logspace
     angles = level[:, None] * frequencies.to(level.device)
     return torch.cat([angles.sin(), angles.cos()], dim=1)

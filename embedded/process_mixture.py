@@ -1,4 +1,4 @@
-"""The exact eps of a Gaussian mixture under a linear diffusion, the answer of a perfect network."""
+"""The exact eps of a Gaussian mixture under a linear diffusion, which a perfect network would give."""
 
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,8 @@ class ProcessMixture:
     """A mixture that diffuses.
 
     Args:
-        sde: the process. The first number of its blocks is the data's.
-        mixture: over as many numbers as the process moves, in its coordinates: for blurring diffusion those of the DCT.
+        sde: the process. The first number of its blocks is data.
+        mixture: the data in the coordinates of the process, which are DCT coefficients for blurring diffusion.
     """
 
     def __init__(self, sde: "LinearSDE", mixture: GaussianMixture):
@@ -32,14 +32,14 @@ class ProcessMixture:
             class_weights: as in `GaussianMixture.denoise`.
         """
         sde = self._sde
-        signal = sde.transition(t, 0.0)[..., :1]  # of the data's number in a block
+        signal = sde.transition(t, 0.0)[..., :1]  # how data enter a block
         covariance = self._mixture.std**2 * signal @ np.swapaxes(signal, -1, -2) + sde.covariance(t)
         gain = np.linalg.solve(covariance, signal)
         blocks = u.reshape(len(u), sde.size, -1).transpose(1, 2)  # (batch, numbers of the data, size)
         to_eps = self._spread(np.swapaxes(np.linalg.solve(covariance, sde.factor(t, kind)), -1, -2), blocks)
         information = self._spread((np.swapaxes(signal, -1, -2) @ gain)[..., 0], blocks)
         means = self._mixture.means.to(blocks)
-        # log N(u; signal mean, covariance), without what the components have in common
+        # log N(u; signal mean, covariance), without the terms that all components share
         projected = (blocks * self._spread(gain[..., 0], blocks)).sum(dim=2)
         logits = projected @ means.T - 0.5 * (means.square() * information[:, 0]).sum(dim=1)
         posterior = (logits + self._mixture.class_logits(class_weights)).softmax(dim=1)
@@ -47,7 +47,7 @@ class ProcessMixture:
         return torch.matmul(to_eps, centred[..., None])[..., 0].transpose(1, 2).reshape(u.shape)
 
     def _spread(self, matrix: np.ndarray, blocks: torch.Tensor) -> torch.Tensor:
-        """Matrices of the process's grid as (numbers of the data or 1, ...)."""
+        """Matrices on the grid of the process as (numbers of the data or 1, ...)."""
         rest = matrix.shape[len(self._sde.grid) :]
         flat = torch.from_numpy(np.ascontiguousarray(matrix)).to(blocks).reshape(-1, *rest)
         return flat if len(flat) == 1 else flat.repeat(blocks.shape[1] // len(flat), *[1] * len(rest))

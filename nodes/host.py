@@ -15,7 +15,7 @@ _VE_KINDS = tuple(
 
 
 class OtherProcess:
-    """Base of a model_sampling whose noise is not the same in every direction: it has no sigma, and brings its own samplers."""
+    """Base of a model_sampling whose noise is not the same in every direction. It has no sigma, and has samplers of its own."""
 
     def sample(self, name: str, model, x, sigmas, extra_args, callback, disable, **options):
         """The sampler of this name on the process; other arguments as in `loop.run`.
@@ -26,7 +26,7 @@ class OtherProcess:
         raise NotImplementedError
 
     def no_sigma(self) -> str:
-        """Why a schedule or sampler for other models is of no use, and what to take instead."""
+        """Why schedules and samplers for other models do not work, and what to use instead."""
         raise NotImplementedError
 
 

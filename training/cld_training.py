@@ -1,12 +1,13 @@
-"""How the CLD network is trained on the digits.
+"""Training of the CLD network on the digits.
 
-Hybrid score matching (arXiv 2112.07068, section 3.2): the velocity at t = 0 is averaged over, so that
+It uses hybrid score matching (arXiv 2112.07068, section 3.2), which averages over the velocity at t = 0:
 
     u_t = Psi(t, 0) (x0, 0) + K_t z,    loss = mean |eps(u_t, t) - z|^2
 
-AdamW, cosine learning rate, gradients clipped, exponential moving average of the weights, class dropped in one of eight. The data
-are the mixture of `embedded.digits`, so the optimum is known: it ends with the loss and eps of the averaged weights beside the
-exact ones. A run that was stopped goes on with --resume, to the same weights bit by bit on the same CPU.
+The optimizer is AdamW with a cosine learning rate and clipped gradients. The result is an exponential moving average of the
+weights. One class in eight is dropped. The data are the mixture of `embedded.digits`, so the optimum is known: a run ends with
+the loss and the eps of the averaged weights, compared with the exact ones. A run that was stopped continues with --resume, and
+ends with the same weights bit by bit on the same CPU.
 """
 
 import copy
@@ -37,20 +38,20 @@ LEARNING_RATE = 2e-3
 WARM_UP = 200
 DROP_CLASS = 0.125
 AVERAGE = 0.998
-T_MIN = 1e-3  # where sampling makes its last call
+T_MIN = 1e-3  # where sampling makes the last call
 STATE_EVERY = 500
 
 
 @dataclass
 class Training:
-    """A run, as far as it got.
+    """The state of a run.
 
     Attributes:
         kind: "R" or "L".
-        steps: of the whole run; the learning rate depends on it.
-        step: how many are done.
-        network, average: its weights and their moving average.
-        optimizer, generator: with their states.
+        steps: number of steps of the whole run, on which the learning rate depends.
+        step: number of steps done.
+        network, average: the weights and their moving average.
+        optimizer, generator: these hold their states.
     """
 
     kind: str
@@ -63,7 +64,7 @@ class Training:
 
 
 def begin(kind: str, steps: int, seed: int = 0) -> Training:
-    """A run of which nothing is done."""
+    """A run at its beginning."""
     mixture = digits()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -77,12 +78,12 @@ def begin(kind: str, steps: int, seed: int = 0) -> Training:
 
 
 def train(run: Training, until: int | None = None, state: Path | None = None) -> None:
-    """Go on with a run.
+    """Continue a run.
 
     Args:
-        run: it.
-        until: the step to stop after, None for the last.
-        state: file that holds the run every STATE_EVERY steps and in the end.
+        run: the run.
+        until: the step to stop after; None for the last.
+        state: file to save the run in, every STATE_EVERY steps and at the end.
     """
     until = run.steps if until is None else min(until, run.steps)
     mean = math.nan
@@ -107,7 +108,9 @@ def _optimize(run: Training) -> float:
     torch.nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
     run.optimizer.step()
     run.step += 1
-    decay = min(AVERAGE, run.step / (run.step + 9))  # early on, of fewer steps: no weight for where it began
+    decay = min(
+        AVERAGE, run.step / (run.step + 9)
+    )  # an average over fewer steps at first, so that the initial weights do not count
     with torch.no_grad():
         for mean, weight in zip(run.average.parameters(), run.network.parameters()):
             mean.lerp_(weight, 1.0 - decay)
@@ -115,17 +118,17 @@ def _optimize(run: Training) -> float:
 
 
 def draw_data(batch: int, generator: torch.Generator, drop_class: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (batch, 1, 8, 8) of the mixture, and a context (batch, 1, 10) that names the class, or is zero for none."""
+    """Images (batch, 1, 8, 8) of the mixture, and a context (batch, 1, 10) that names the class or is zero for no class."""
     mixture = digits()
     index = torch.randint(len(mixture.means), (batch,), generator=generator)
     noise = torch.randn(batch, *SHAPE, generator=generator)
-    told = torch.rand(batch, generator=generator) >= drop_class
-    context = one_hot(mixture.labels[index], CLASSES) * told[:, None]
+    named = torch.rand(batch, generator=generator) >= drop_class
+    context = one_hot(mixture.labels[index], CLASSES) * named[:, None]
     return mixture.means[index].reshape(batch, *SHAPE) + mixture.std * noise, context[:, None].float()
 
 
 def draw_times(batch: int, generator: torch.Generator) -> torch.Tensor:
-    """(batch,) float64 times, uniform in sqrt(t) as the grid of sampling."""
+    """Times (batch,) in float64, uniform in sqrt(t) like the grid of sampling."""
     low = math.sqrt(T_MIN)
     return (low + (math.sqrt(CLD().t_max) - low) * torch.rand(batch, generator=generator, dtype=torch.float64)).square()
 
@@ -143,21 +146,21 @@ def diffused(clean: torch.Tensor, t: torch.Tensor, kind: str, generator: torch.G
 
 
 def loss(eps, clean, context, t, kind: str, generator: torch.Generator) -> torch.Tensor:
-    """Mean |eps - z|^2 over both parts of the state; its optimum in eps is -K^T score.
+    """Mean |eps - z|^2 over both parts of the state, which is minimal for eps = -K^T score.
 
     Args:
         eps: `eps(u, labels, context)`, a network or another function.
         clean, context: as `draw_data` gives them.
         t: (batch,) times.
         kind: "R" or "L".
-        generator: of the noise.
+        generator: draws the noise.
     """
     u, z = diffused(clean, t, kind, generator)
     return (eps(u, (cld_coordinates.LABEL_SCALE * t).float(), context) - z).square().mean()
 
 
 def exact(kind: str):
-    """The optimum as a function `eps(u, labels, context)`, for labels that are all equal."""
+    """The optimum as a function `eps(u, labels, context)`; all labels must be equal."""
     mixture = ProcessMixture(CLD(), digits(dtype=torch.float64))
 
     def eps(u, labels, context):
@@ -169,7 +172,7 @@ def exact(kind: str):
 
 @torch.no_grad()
 def compare(network, kind: str, t: float, batch: int = 512, seed: int = 1) -> tuple[float, float, float]:
-    """At one time, the class told: the network's loss, the exact one, and the relative distance of the network's eps."""
+    """The network's loss at one time with the class given, the exact loss, and the relative distance of the network's eps."""
     generator = torch.Generator().manual_seed(seed)
     clean, context = draw_data(batch, generator)
     u, z = diffused(clean, torch.full((batch,), t, dtype=torch.float64), kind, generator)
@@ -180,17 +183,17 @@ def compare(network, kind: str, t: float, batch: int = 512, seed: int = 1) -> tu
 
 
 def report(network, kind: str) -> str:
-    """The losses over the grid of sampling, and `compare` at several times."""
+    """The losses, averaged over the grid of sampling and at several times."""
     grid = np.linspace(math.sqrt(T_MIN), 1.0, 33) ** 2
     found, best, _ = np.mean([compare(network, kind, t) for t in grid], axis=0)
-    lines = [f"loss {found:.4f}, of the exact eps {best:.4f}", "t       loss    exact   distance of eps"]
+    lines = [f"loss {found:.4f}, with the exact eps {best:.4f}", "t       loss    exact   distance of eps"]
     for t in (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0):
         lines.append("{:<7g} {:.4f}  {:.4f}  {:.4f}".format(t, *compare(network, kind, t)))
     return "\n".join(lines)
 
 
 def save_state(run: Training, path: Path) -> None:
-    """Write a run; a run that is stopped meanwhile leaves the file as it was."""
+    """Write a run. A process that is killed meanwhile leaves the file as it was."""
     content = {"kind": run.kind, "steps": run.steps, "step": run.step, "generator": run.generator.get_state()}
     content |= {name: getattr(run, name).state_dict() for name in ("network", "average", "optimizer")}
     data = io.BytesIO()
@@ -214,17 +217,19 @@ def add_options(parser) -> None:
     parser.add_argument("--kind", choices=KINDS, help="K of eps = -K^T score; R unless given")
     parser.add_argument("--steps", type=positive, help=f"optimizer steps, {STEPS} unless given")
     parser.add_argument("--output", type=Path, help="file of the weights; output/digits_cld_<kind>.safetensors unless given")
-    parser.add_argument("--resume", type=Path, metavar="STATE", help="go on with the run in this file, written every 500 steps")
+    parser.add_argument(
+        "--resume", type=Path, metavar="STATE", help="continue the run in this file, which is written every 500 steps"
+    )
 
 
 def run(options) -> None:
     """Train as the command line says.
 
     Raises:
-        SystemExit: options of a new run beside one that is resumed.
+        SystemExit: options of a new run are given together with --resume.
     """
     if options.resume and (options.kind or options.steps):
-        raise SystemExit("--kind and --steps are those of the run that is resumed; leave them out.")
+        raise SystemExit("--kind and --steps are set by the run that is resumed; leave them out.")
     training = load_state(options.resume) if options.resume else begin(options.kind or "R", options.steps or STEPS)
     state = options.resume or OUTPUT / f"digits_cld_{training.kind}.training.pt"
     output = options.output or OUTPUT / f"digits_cld_{training.kind}.safetensors"

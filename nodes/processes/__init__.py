@@ -1,1 +1,1 @@
-"""Models whose noise is not the same in every direction, in the graph; the rest of `nodes/` knows nothing of them."""
+"""Nodes for models whose noise is not the same in every direction. Nothing else in `nodes/` depends on them."""

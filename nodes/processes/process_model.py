@@ -1,7 +1,7 @@
 """MODELs whose noise is not the same in every direction: critically-damped Langevin and blurring diffusion.
 
-The host's BaseModel does for them what it does for every network. Their sigma is the time t of the process, their "denoised"
-output is eps, and a model of CLD takes and gives positions and velocities, twice the channels of a latent.
+They are BaseModels of the host. Their sigma is the time t of the process, and their "denoised" output is eps. A model of CLD
+takes and gives positions and velocities, which have twice the channels of a latent.
 """
 
 import comfy.model_base
@@ -26,15 +26,15 @@ class ProcessSampling(torch.nn.Module, OtherProcess):
     """The host's model_sampling for a linear diffusion.
 
     Args:
-        sde: the process; `Blurring` for the size of image in `shape`.
+        sde: the process; a `Blurring` must have the size of image in `shape`.
         kind: "R" or "L", the parameterisation of the model's eps.
-        shape: (channels, height, width) of the latents it is made for; None for a length that is free.
+        shape: (channels, height, width) of the latents that the model is made for; None for a length that is free.
     """
 
     def __init__(self, sde: LinearSDE, kind: str, shape: tuple[int | None, ...]):
         super().__init__()
         self.sde, self.kind, self.shape = sde, kind, shape
-        # uniform in sqrt(t), so that schedulers which pick from it give the paper's grid
+        # uniform in sqrt(t), so that schedulers that select from this table give the paper's grid
         root = torch.linspace(sde.t_min**0.5, sde.t_max**0.5, _TABLE, dtype=torch.float64)
         self.register_buffer("sigmas", root.square().float())
 
@@ -68,7 +68,7 @@ class ProcessSampling(torch.nn.Module, OtherProcess):
         return Coordinates(self.sde, latent_image).noised(t, latent_image, noise)
 
     def inverse_noise_scaling(self, sigma, latent):
-        """The latent of which `noise_scaling` without noise makes this one."""
+        """The latent from which `noise_scaling` without noise makes this one."""
         t = min(float(sigma), self.sde.t_max)
         return latent if t == 0.0 else Coordinates(self.sde, latent).unscaled(t, latent)
 
@@ -96,7 +96,7 @@ class ProcessSampling(torch.nn.Module, OtherProcess):
 
 
 class ProcessMixtureNet(torch.nn.Module):
-    """The exact eps of a mixture instead of a network."""
+    """The exact eps of a mixture, used as a network."""
 
     def __init__(self, sde: LinearSDE, mixture: GaussianMixture, kind: str, shape: tuple[int, int, int]):
         super().__init__()
@@ -124,14 +124,14 @@ class ProcessMixtureNet(torch.nn.Module):
         weights = None if context is None else context.sum(dim=1)
         state, times = coordinates.to_state(x), timesteps.cpu().double().numpy() / LABEL_SCALE
         eps = torch.empty_like(state)
-        for t in set(times.tolist()):  # one, but for batches of several prompts
+        for t in set(times.tolist()):  # one time, except in batches of several prompts
             here = torch.from_numpy(times == t).to(x.device)
             eps[here] = exact.eps(state[here], t, self.kind, None if weights is None else weights[here])
         return coordinates.to_seen(eps)
 
 
 class _Wrapped(Network):
-    """Any network of eps."""
+    """A network of eps, called like the host's own networks."""
 
     def __init__(self, network: torch.nn.Module):
         super().__init__()
@@ -151,7 +151,7 @@ class ProcessModel(comfy.model_base.BaseModel):
 
     def _apply_model(self, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs):
         check_unpatched(self, self.model_sampling)
-        if not transformer_options.get(GDDIM):  # the sampler takes eps for a denoised output, and t for a sigma
+        if not transformer_options.get(GDDIM):  # the sampler would take eps for a denoised output and t for a sigma
             raise ValueError(
                 f"model is a {self.process.sde.name} model, which this sampler is not for: its noise is not the same in every "
                 "direction. Use exp_gddim, exp_gddim_sde or gDDIM Sample."

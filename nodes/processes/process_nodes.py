@@ -45,8 +45,8 @@ class RESGDDIMTimes(io.ComfyNode):
     def define_schema(cls):
         power = "2 is the paper's grid. Larger values take more of the steps near the image. 1 is uniform in t."
         steps = (
-            f"Number of steps, at most {MOST_STEPS}: more change nothing that can be seen. Each step makes one model call, or "
-            "two with the corrector PECE."
+            f"Number of steps, at most {MOST_STEPS}, because more steps make no visible difference. Each step makes one model "
+            "call, or two with the corrector PECE."
         )
         t_min = (
             "The last time above 0. The value 0 selects the default of the process: 0.001 for CLD and 0.00001 for blurring "
@@ -80,7 +80,7 @@ class RESGDDIMTimes(io.ComfyNode):
 
 
 class RESGDDIMSample(io.ComfyNode):
-    """GDDIM as a sampling node, for models of a process."""
+    """Samples models of a process with gDDIM."""
 
     @classmethod
     def define_schema(cls):
@@ -90,7 +90,7 @@ class RESGDDIMSample(io.ComfyNode):
             category=_CATEGORY,
             description="Samples a model of CLD or blurring diffusion with gDDIM, from an ordinary latent to an ordinary "
             "latent. Extra state such as CLD's velocity is drawn from its prior by the seed, item by item. The samplers "
-            "exp_gddim, exp_gddim_sde and the RES samplers do the same in KSampler.",
+            "exp_gddim, exp_gddim_sde and several RES samplers do the same in KSampler.",
             search_aliases=["res", "gddim", "cld", "langevin", "blurring", "sampler"],
             inputs=[
                 io.Model.Input("model", tooltip="A model of CLD or blurring diffusion."),
@@ -126,7 +126,7 @@ class RESGDDIMSample(io.ComfyNode):
 
 
 class RESLoadCLD(io.ComfyNode):
-    """A network for CLD from a file."""
+    """Loads a network for CLD from a file."""
 
     @classmethod
     def define_schema(cls):
@@ -143,8 +143,8 @@ class RESLoadCLD(io.ComfyNode):
                     "file",
                     options=[_EMBEDDED, *_files()],
                     default=_EMBEDDED,
-                    tooltip="digits (embedded) comes with the pack; the others are those of models/diffusion_models, which "
-                    "training/cld_training.py of the pack's repository writes.",
+                    tooltip="digits (embedded) comes with the pack. The other files are those in models/diffusion_models; "
+                    "training/cld_training.py of the pack's repository writes such files.",
                 )
             ],
             outputs=[io.Model.Output()],

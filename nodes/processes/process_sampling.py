@@ -1,4 +1,4 @@
-"""GDDIM on MODELs of CLD and blurring diffusion, as samplers of the host."""
+"""Sampling MODELs of CLD and blurring diffusion by the host's samplers and sampling nodes."""
 
 import itertools
 from collections.abc import Callable
@@ -10,28 +10,28 @@ from ...samplers.plan import Plan
 from ...samplers.processes.coordinates import Coordinates, DenoisedData
 from ...samplers.processes.process_sampler import run_on
 
-GDDIM = "comfyui_res_gddim"  # in transformer_options: the sampler knows what this model gives
+GDDIM = "comfyui_res_gddim"  # in transformer_options: says that the sampler expects eps from the model
 
 
 def sample_process(sampling, planner: Callable[..., Plan], model, x, sigmas, extra_args, callback, disable, **options):
-    """Sample the data part of a state: what the host's sampling nodes see is a latent.
+    """Sample a state from its data part, the latent that the host's sampling nodes see.
 
-    The rest of the state, CLD's velocity, is drawn from its prior: item by item, from the seed and the item's own noise.
+    The rest of the state, CLD's velocity, is drawn from its prior. It depends on the seed and the item's own noise.
 
     Args:
         sampling: the model's `ProcessSampling`.
         planner: (sde, sigmas, kind, **options) -> Plan.
         model: the host's denoiser, which gives eps here.
-        x: (batch, channels, ...) data part at sigmas[0], as `ProcessSampling.noise_scaling` makes it.
+        x: the data part at sigmas[0], (batch, channels, ...), as `ProcessSampling.noise_scaling` makes it.
         sigmas, extra_args, callback, disable: as in `loop.run`.
-        options: of the planner.
+        options: those of the planner.
 
     Returns:
         The data part at the last time.
 
     Raises:
-        ValueError: from the planner or `check_shape`, the latent has a noise mask, or a state that a latent cannot hold would
-            have to go in or out; before the first call.
+        ValueError: the planner or `check_shape` raises one, the latent has a noise mask, or the schedule starts or ends where a
+            latent cannot hold the state. It is raised before the first call.
     """
     sde = sampling.sde
     sampling.check_shape(x.shape)
@@ -58,7 +58,7 @@ def sample_process(sampling, planner: Callable[..., Plan], model, x, sigmas, ext
 
 
 def _check_whole(model, sde, sigmas) -> None:
-    """The velocity would be lost between the parts of a schedule that is cut in two."""
+    """Raise a ValueError for a part of a schedule: the velocity would be lost between the parts."""
     noise = getattr(model, "noise", None)
     if isinstance(noise, torch.Tensor) and not noise.any():
         raise ValueError(
@@ -73,7 +73,7 @@ def _check_whole(model, sde, sigmas) -> None:
 
 
 def _of_data(callback, coordinates: Coordinates, previews: DenoisedData):
-    """The host's callback, which knows of data only."""
+    """A callback that gives the host's callback the data of states."""
     calls = itertools.count()
 
     def shown(info):
@@ -84,13 +84,13 @@ def _of_data(callback, coordinates: Coordinates, previews: DenoisedData):
 
 
 def _announced(extra_args: dict) -> dict:
-    """The arguments with a word to the model that the sampler knows what it gives."""
+    """The arguments with the mark GDDIM, by which the model recognises a sampler that expects eps."""
     options = extra_args.get("model_options", {})
     transformer_options = {**options.get("transformer_options", {}), GDDIM: True}
     return {**extra_args, "model_options": {**options, "transformer_options": transformer_options}}
 
 
 def _data(model, x: torch.Tensor) -> torch.Tensor:
-    """The latent that the host has noised."""
+    """The latent that the host has added noise to."""
     latent = getattr(model, "latent_image", None)
     return latent.to(x) if isinstance(latent, torch.Tensor) and latent.shape == x.shape else torch.zeros_like(x)

@@ -122,5 +122,5 @@ def test_the_command_trains_and_resumes(small, tmp_path, monkeypatch, capsys):
     one, other = (cld_checkpoint.load(path, CLD) for path in (file, tmp_path / "again.safetensors"))
     assert one.kind == other.kind == "L" and one.sde == other.sde
     torch.testing.assert_close(one.network.state_dict(), other.network.state_dict(), rtol=0, atol=0)
-    with pytest.raises(SystemExit, match="those of the run that is resumed"):
+    with pytest.raises(SystemExit, match="set by the run that is resumed"):
         command("--resume", tmp_path / "digits_cld_L.training.pt", "--steps", 3)
