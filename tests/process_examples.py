@@ -13,7 +13,7 @@ from samplers.processes.vp import VP
 
 PROCESSES = {"VP": VP(), "CLD": CLD(), "blurring": Blurring(3, 2)}
 WIDTH = 0.6
-# R built from the covariance of Gaussian data
+# R is built from the covariance of Gaussian data
 FITTED = {
     "VP": VP(initial_variance=WIDTH**2),
     "CLD": CLD(position_variance=WIDTH**2),
@@ -29,7 +29,7 @@ def solved_numerically(sde: LinearSDE) -> LinearSDE:
 
 
 def state(sde: LinearSDE, batch: int = 16, seed: int = 0) -> torch.Tensor:
-    """Draws of the prior."""
+    """States drawn from the prior."""
     generator = torch.Generator().manual_seed(seed)
     u = torch.randn(batch, sde.size, 3, 2, generator=generator, dtype=torch.float64)
     if sde.size == 2:
@@ -38,7 +38,7 @@ def state(sde: LinearSDE, batch: int = 16, seed: int = 0) -> torch.Tensor:
 
 
 def data(std: float = WIDTH, components: int = 5) -> GaussianMixture:
-    """A mixture over the 6 numbers of an item."""
+    """A mixture of Gaussians over the 6 numbers of an item."""
     means = torch.randn(components, 6, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     return GaussianMixture(means, std)
 

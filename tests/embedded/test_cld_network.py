@@ -1,4 +1,4 @@
-"""The CLD network: its coordinates, its contract, and what it knows before it has learnt anything."""
+"""The CLD network: its coordinates, its inputs and outputs, and its exactness before training."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ TIMES = np.linspace(1e-3**0.5, 1.0, 40) ** 2
 
 
 def network(kind="R", channels=1, std=0.6, **options) -> CLDNetwork:
-    """An untrained one for data of mean 0.3."""
+    """An untrained network for data of mean 0.3."""
     torch.manual_seed(0)
     result = CLDNetwork(channels, 8, 8, features=8, **options).requires_grad_(False)
     result.coordinates.copy_(cld_coordinates.table(CLD(), kind))
@@ -25,7 +25,7 @@ def network(kind="R", channels=1, std=0.6, **options) -> CLDNetwork:
 
 
 def awake(**options) -> CLDNetwork:
-    """One whose correction is not zero."""
+    """A network whose correction is not zero."""
     result = network(**options)
     torch.nn.init.normal_(result.unet.leave.weight)
     return result
@@ -37,7 +37,7 @@ def states(batch=4, channels=1):
 
 @pytest.mark.parametrize("kind", ["R", "L"])
 def test_coordinates_whiten_a_block_and_split_it(kind):
-    """q and r of the table, put together, are K^-1; r sees no signal, and q all of it."""
+    """q and r of the table together are K^-1; all signal is along q and none along r."""
     sde = CLD()
     labels = torch.from_numpy(999 * TIMES).float()
     at = cld_coordinates.split(cld_coordinates.table(sde, kind), labels)
@@ -68,7 +68,7 @@ def test_untrained_it_is_exact_on_a_gaussian(t, kind):
 
 
 def test_channels_are_all_of_x_and_then_all_of_v():
-    """Untrained, every channel goes its own way."""
+    """An untrained network treats every channel separately."""
     u, labels = states(channels=3), torch.full((4,), 300.0)
     together = network(channels=3)(u, labels)
     alone = [network()(u[:, [c, 3 + c]], labels) for c in range(3)]

@@ -1,4 +1,4 @@
-"""The exact eps of a mixture under a process, against automatic differentiation of its density."""
+"""The exact eps of a mixture under a process agrees with automatic differentiation of its density."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_eps_is_minus_k_times_the_score(name, t, kind):
 
 
 def _log_density(sde, mixture, u, t):
-    """log sum_k N(u; Psi(t, 0) (mean_k, 0), covariance), number by number."""
+    """log sum_k N(u; Psi(t, 0) (mean_k, 0), covariance), summed over the numbers of an item."""
     blocks = u.reshape(len(u), sde.size, -1).transpose(1, 2)
     signal = torch.from_numpy(np.ascontiguousarray(sde.transition(t, 0.0)[..., :1].reshape(-1, sde.size, 1)))
     noise = torch.from_numpy(np.ascontiguousarray(sde.covariance(t).reshape(-1, sde.size, sde.size)))
@@ -36,7 +36,7 @@ def _log_density(sde, mixture, u, t):
 
 
 def test_channels_share_the_frequencies():
-    """An item of two channels is two items of one, where the data are."""
+    """Two channels with equal states and equal data have the eps of one channel twice."""
     sde, mixture = PROCESSES["blurring"], data(components=1)
     both = type(mixture)(torch.cat([mixture.means, mixture.means], dim=1), mixture.std)
     u = state(sde)

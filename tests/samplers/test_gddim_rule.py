@@ -1,4 +1,4 @@
-"""gDDIM on isotropic noise: exactness, identities with DDIM, and its orders on the process it was made for."""
+"""gDDIM on isotropic noise: exactness, identities with DDIM, and orders on the paper's process."""
 
 import math
 
@@ -27,7 +27,7 @@ def solve(plan, model, x, sigmas):
 
 @pytest.mark.parametrize("kind", TIMES)
 def test_degree_0_is_ddim(kind):
-    """x_t = alpha_t D + sigma_t eps, step by step, from a flow model's sigma 1 too."""
+    """Each step is x_t = alpha_t D + sigma_t eps, also from a flow model's sigma 1."""
     sigmas, time = FALLING[kind], TIMES[kind]
     x = expected = noisy(sigmas[0], kind == "flow")
     for sigma, following in zip(sigmas, sigmas[1:]):
@@ -44,7 +44,7 @@ def test_degree_0_is_ddim(kind):
 @pytest.mark.parametrize("degree", DEGREES)
 @pytest.mark.parametrize("kind", TIMES)
 def test_exact_for_data_in_one_point(kind, degree, corrector):
-    """eps is constant there, so steps of any size are."""
+    """eps is constant there, so steps of any size are exact."""
     point = torch.tensor([0.3, -1.2], dtype=torch.float64)
     time, sigmas = TIMES[kind], FALLING[kind][:-1] if kind == "ve" else FALLING[kind][1:-1]
     eps = torch.randn(5, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -63,14 +63,14 @@ def test_weights_integrate_polynomials_exactly(degree):
 
 
 def _antiderivative(power, rho):
-    """Of (log rho)^power."""
+    """The antiderivative of (log rho)^power."""
     log = math.log(rho)
     return rho * [1.0, log - 1.0, log**2 - 2.0 * log + 2.0, log**3 - 3.0 * log**2 + 6.0 * log - 6.0][power]
 
 
 @pytest.mark.parametrize("degree", DEGREES)
 def test_weights_of_the_last_step_integrate_polynomials_in_rho(degree):
-    """Where log rho is not finite."""
+    """The last step ends where log rho is infinite."""
     nodes, start = [0.7, 1.3, 2.6, 4.1][: degree + 1], 0.7
     weights = IN_RHO.eps_weights(nodes, start, 0.0)
     for power in range(degree + 1):
@@ -82,7 +82,7 @@ def test_weights_of_the_last_step_integrate_polynomials_in_rho(degree):
 @pytest.mark.parametrize("degree", DEGREES)
 @pytest.mark.parametrize("kind", TIMES)
 def test_calls(kind, degree, corrector):
-    """One a step; PECE two, but one for the step to 0 and from a flow model's sigma 1."""
+    """One per step; with PECE two, except for the step to 0 and the step from a flow model's sigma 1."""
     sigmas, model = FALLING[kind], CountingModel(denoiser(kind == "flow"))
     plan = gddim_plan(sigmas, degree, TIMES[kind], corrector)
     end = solve(plan, model, noisy(sigmas[0], kind == "flow"), sigmas)
@@ -93,14 +93,14 @@ def test_calls(kind, degree, corrector):
 
 
 def vp_sigmas(steps: int) -> np.ndarray:
-    """sigma / alpha on the paper's process and grid: log a = -(0.1 t + 9.95 t^2), t uniform in its square root."""
+    """sigma / alpha on the paper's process and grid: log a = -(0.1 t + 9.95 t^2), with t uniform in sqrt(t)."""
     t = np.linspace(1.0, math.sqrt(1e-3), steps + 1) ** 2
     log_a = -(0.1 * t + 9.95 * t**2)
     return np.exp(0.5 * np.log(-np.expm1(log_a)) - 0.5 * log_a)
 
 
 def _exact_start_error(degree: int, steps: int, exact) -> float:
-    """Of degree q by hand, with the plan's weights, from q exact states."""
+    """The error of degree q from q exact states, computed here with the plan's weights."""
     sigmas, model = vp_sigmas(steps), denoiser(False)
     values = []  # eps, newest first
     for index, (sigma, following) in enumerate(zip(sigmas, sigmas[1:])):
@@ -114,7 +114,7 @@ def _exact_start_error(degree: int, steps: int, exact) -> float:
 
 @pytest.fixture(scope="module")
 def exact():
-    """sigma -> the solution there, by the finest grid between it and the start."""
+    """sigma -> the solution there, by an adaptive solver."""
     x = torch.randn(32, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * vp_sigmas(1)[0]
     from scipy.integrate import solve_ivp
 
@@ -129,7 +129,7 @@ def exact():
 
 @pytest.mark.parametrize("degree", DEGREES)
 def test_order_on_the_papers_process(exact, degree):
-    """q + 1, on its grid and from exact states."""
+    """The order is q + 1 on the paper's grid, from exact states."""
     counts = np.array([120, 170, 240])
     errors = [_exact_start_error(degree, int(n), exact) for n in counts]
     slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
@@ -138,7 +138,7 @@ def test_order_on_the_papers_process(exact, degree):
 
 @pytest.mark.parametrize("degree", DEGREES)
 def test_the_plan_is_what_the_weights_say(degree):
-    """With its start of lower degree, on equal steps in log rho, where no node is passed over."""
+    """The plan agrees with the weights on equal steps in log rho, where no node is skipped, and starts with lower degrees."""
     sigmas, model = np.geomspace(10.0, 0.05, 21).tolist(), denoiser(False)
     x = noisy(sigmas[0], False)
     end, values = x, []
@@ -153,7 +153,7 @@ def test_the_plan_is_what_the_weights_say(degree):
 @pytest.mark.parametrize("corrector", ["PEC", "PECE"])
 @pytest.mark.parametrize("name", ["ve, rho", "flow, rho"])
 def test_correctors_help(name, corrector):
-    """On a grid of 16 steps, degree 1."""
+    """They reduce the error of degree 1 on a grid of 16 steps."""
     flow = name.startswith("flow")
     time, sigmas = FLOW if flow else VE, grid(name, 16)
     x, fine = noisy(float(sigmas[0]), flow), grid(name, 800)
@@ -167,7 +167,7 @@ def test_correctors_help(name, corrector):
 
 @pytest.mark.parametrize("degree", DEGREES)
 def test_up_and_down_again(degree):
-    """A rising grid ends where a falling one began."""
+    """A rising grid ends where a falling grid began."""
     sigmas = np.geomspace(0.05, 10.0, 61).tolist()
     clean = GaussianMixture.sample(MIXTURE, 8, torch.Generator().manual_seed(3)).double()
     up = solve(gddim_plan(sigmas, degree), denoiser(False), clean, sigmas)
@@ -177,7 +177,7 @@ def test_up_and_down_again(degree):
 
 @pytest.mark.parametrize("degree", [1, 2, 3])
 def test_up_to_a_flow_models_noise_and_down_again(degree):
-    """The step to 0.999, a hundred times as long as the one before it, is DDIM: a polynomial would be extrapolated as far."""
+    """The step to 0.999 is a hundred times as long as the one before, so it is DDIM: a polynomial would extrapolate too far."""
     sigmas = [1e-4, *(1.0 / (1.0 + np.exp(np.linspace(4.5, -2.3, 39)))), 0.999]
     clean = GaussianMixture.sample(MIXTURE, 64, torch.Generator().manual_seed(3)).double()
     up = solve(gddim_plan(sigmas, degree, FLOW), denoiser(True), clean, sigmas)
@@ -189,7 +189,7 @@ def test_up_to_a_flow_models_noise_and_down_again(degree):
 @pytest.mark.parametrize("corrector", ["none", "PECE"])
 @pytest.mark.parametrize("degree", DEGREES)
 def test_the_step_to_0_multiplies_no_error_however_many_steps_there_are(degree, corrector):
-    """What is not smooth in the outputs, such as masks and rounding, is multiplied by the sum of the weights."""
+    """Parts of the outputs that are not smooth, such as masks and rounding, are multiplied by the sum of the absolute weights."""
     for steps in (5, 40, 1000):
         *_, last = gddim_plan([*np.geomspace(14.6, 0.03, steps), 0.0], degree, VE, corrector).stages
         assert sum(abs(weight) for _, weight in last.weights) < 2.5
@@ -197,7 +197,7 @@ def test_the_step_to_0_multiplies_no_error_however_many_steps_there_are(degree, 
 
 @pytest.mark.parametrize("strength", [0.0, 0.1, 0.5, 1.0, 1.5])
 def test_theorem_1(strength):
-    """Mean and variance of one step on VP, as printed, with a the paper's bar alpha."""
+    """Mean and variance of one step on VP are as printed in the paper, where a is the paper's bar alpha."""
     time, sigma_from, sigma_to = VE, 3.0, 0.7
     a_from, a_to = (1.0 / (1.0 + sigma**2) for sigma in (sigma_from, sigma_to))
     variance = (1 - a_to) * (1 - (((1 - a_to) * a_from) / ((1 - a_from) * a_to)) ** strength**2)
@@ -230,7 +230,7 @@ def test_without_noise_the_stochastic_form_is_the_deterministic_one():
 
 @pytest.mark.parametrize("strength", [-0.1, -1e-300, 10.1, math.nan, math.inf])
 def test_a_lambda_out_of_range(strength):
-    """A negative one would pass for its square."""
+    """A negative lambda has a valid square, so it must be refused before."""
     with pytest.raises(ValueError, match=f"lambda must be between 0 and 10, got {strength}"):
         eta_of(strength)
 

@@ -26,7 +26,7 @@ def perturbations(eps):
 @pytest.mark.parametrize("kind", ["R", "L"])
 @pytest.mark.parametrize("t", [0.02, 0.2])
 def test_the_optimum_of_the_loss_is_the_exact_eps(t, kind):
-    """Every other eps costs its squared distance more: E|f - z|^2 = E|eps - z|^2 + E|f - eps|^2."""
+    """The loss of another eps is larger by its squared distance: E|f - z|^2 = E|eps - z|^2 + E|f - eps|^2."""
     exact, times = cld_training.exact(kind), torch.full((1024,), t, dtype=torch.float64)
 
     def loss_of(eps):
@@ -46,7 +46,7 @@ def test_the_optimum_of_the_loss_is_the_exact_eps(t, kind):
 
 @pytest.mark.parametrize("kind", ["R", "L"])
 def test_states_have_the_moments_of_the_process(kind):
-    """The states are those of point data, averaged over v_0."""
+    """The states are the states of point data, averaged over v_0."""
     sde, generator = CLD(), torch.Generator().manual_seed(4)
     for t in (1e-3, 0.05, 0.8):
         u, z = cld_training.diffused(
@@ -73,7 +73,7 @@ def test_one_class_in_eight_is_dropped():
 
 
 def test_it_begins_at_the_best_gaussian():
-    """In units of the process and the data: by far nearer than no eps at all."""
+    """Before training, the network's eps is already close to the exact one."""
     for kind in ("R", "L"):
         network = cld_training.begin(kind, 1).network
         assert cld_training.compare(network, kind, 1.0, batch=64)[2] < 2e-3

@@ -1,4 +1,4 @@
-"""The CLD network that comes with the pack, beside the exact eps of the digits it was trained on."""
+"""The CLD network that comes with the pack, compared with the exact eps of the digits it was trained on."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_it_is_near_the_exact_eps(checkpoint, t, bound):
 
 
 def test_it_knows_the_class(checkpoint):
-    """Told wrongly or not at all it is worse where the image is being decided on."""
+    """With a wrong class or no class, eps is worse at the times at which the image is decided."""
     network = checkpoint.network
     right = cld_training.compare(network, "R", 0.2)[0]
     wrong = cld_training.compare(lambda u, labels, context: network(u, labels, context.roll(1, dims=2)), "R", 0.2)[0]

@@ -1,4 +1,4 @@
-"""Load CLD Model, in the real host."""
+"""Load CLD Model in the real host."""
 
 import shutil
 
@@ -12,7 +12,7 @@ from embedded.digits import digits
 
 @pytest.fixture
 def models(host, tmp_path):
-    """A folder of models/diffusion_models."""
+    """A folder that models are loaded from, as models/diffusion_models."""
     import folder_paths
 
     folder_paths.add_model_folder_path("diffusion_models", str(tmp_path))
@@ -23,7 +23,7 @@ def models(host, tmp_path):
 
 @pytest.mark.parametrize("cfg", [1.0, 2.0])
 def test_the_digits_network_draws_the_class(pack, cfg):
-    """Nearest digits of the class asked for, most of them, at the 50 calls of the paper."""
+    """Most samples are nearest to a digit of the chosen class, at the paper's 50 calls."""
     model = pack["RESLoadCLD"].execute("digits (embedded)").result[0]
     seven, anything = (pack["RESToyCondition"].execute({"data": "digits", "class": name}).result[0] for name in ("7", "any"))
     times = pack["RESGDDIMTimes"].execute(model, 50, 1.0, 2.0, 0.0).result[0]
@@ -38,7 +38,7 @@ def test_the_digits_network_draws_the_class(pack, cfg):
 
 
 def test_wrappers_of_other_nodes_see_the_network(pack):
-    """As those of the host's own networks."""
+    """They are called as for the host's own networks."""
     import comfy.patcher_extension
 
     model, calls = pack["RESLoadCLD"].execute("digits (embedded)").result[0], []
@@ -57,7 +57,7 @@ def test_wrappers_of_other_nodes_see_the_network(pack):
 
 
 def test_a_file_of_the_host_s_folder(pack, models):
-    """It is offered, and loads as the embedded one."""
+    """The node offers it, and it loads like the embedded network."""
     shutil.copy(DIGITS_CLD, models / "mine.safetensors")
     [file] = [item for item in pack["RESLoadCLD"].define_schema().inputs if item.id == "file"]
     assert "mine.safetensors" in file.options and file.options[0] == "digits (embedded)"
@@ -67,7 +67,7 @@ def test_a_file_of_the_host_s_folder(pack, models):
 
 
 def test_another_model_s_file(pack, models):
-    """Weights without a word about a process."""
+    """Weights without metadata about a process are refused."""
     save_file({"weight": torch.zeros(2)}, models / "unet.safetensors")
     with pytest.raises(ValueError, match="unet.safetensors: it has no metadata, so its process is unknown"):
         pack["RESLoadCLD"].execute("unet.safetensors")

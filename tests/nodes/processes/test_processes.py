@@ -70,7 +70,7 @@ def sample(pack, condition, latent):
 @pytest.mark.parametrize("mode", [DETERMINISTIC, STOCHASTIC], ids=["deterministic", "stochastic"])
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
 def test_samples_are_digits_of_the_class(pack, model, sample, mode, cfg):
-    """Of the class asked for, as near to one of the 1,797 as the mixture's width lets them be; L needs more steps."""
+    """Samples have the chosen class, and are as close to one of the 1,797 digits as the mixture's width allows."""
     from embedded.digits import digits
 
     samples = sample(model, mode, 60, batch=16, cfg=cfg)
@@ -78,11 +78,11 @@ def test_samples_are_digits_of_the_class(pack, model, sample, mode, cfg):
     mixture = digits()
     distance = torch.cdist(samples.flatten(1), mixture.means)
     assert (mixture.labels[distance.argmin(dim=1)] == 3).float().mean() >= 0.9
-    assert distance.min(dim=1).values.median() < 1.3 * 0.1 * 8  # width times the root of the pixels
+    assert distance.min(dim=1).values.median() < 1.3 * 0.1 * 8  # the width times the square root of the number of pixels
 
 
 def test_the_host_s_path_is_the_core_s(cld, sample):
-    """The latent that comes out is the position of the state that the plan gives, from the same start."""
+    """The latent is the position of the state that the core's plan gives from the same start."""
     sampling = cld.get_model_object("model_sampling")
     network, times = cld.model.diffusion_model, torch.tensor([1.0, 0.5, 0.2, 0.05, 0.001, 0.0])
     ours = sample(cld, DETERMINISTIC, sigmas=times)
@@ -94,7 +94,7 @@ def test_the_host_s_path_is_the_core_s(cld, sample):
         starts.append(u)
         return network(u, 999.0 * t, condition)
 
-    # the velocity is the pack's own noise: from the state that the host's path began with
+    # the pack draws the velocity itself, so both runs start with the state that the host's run started with
     begun = _first_state(cld, sample, times)
     torch.testing.assert_close(begun[:, :1], noise * float(np.sqrt(CLD().covariance(1.0)[0, 0])), rtol=1e-6, atol=1e-6)
     end = run_on(gddim_on(sampling.sde, times), eps, begun, times, disable=True)
@@ -117,7 +117,7 @@ def _first_state(model, sample, times):
 
 
 def test_the_velocity_is_a_draw_of_its_prior(cld, sample):
-    """Variance M, independent of the position and from item to item."""
+    """Its variance is M, and it is independent of the position and of other items."""
     state = _first_state(cld, lambda m, mode, sigmas: sample(m, mode, batch=256, sigmas=sigmas), torch.tensor([1.0, 0.5, 0.0]))
     position, velocity = state[:, 0].flatten(1), state[:, 1].flatten(1)
     assert float(velocity.var()) == pytest.approx(0.25, rel=0.03)
@@ -128,7 +128,7 @@ def test_the_velocity_is_a_draw_of_its_prior(cld, sample):
 
 @pytest.mark.parametrize("mode", [DETERMINISTIC, STOCHASTIC], ids=["deterministic", "stochastic"])
 def test_an_item_is_the_same_in_any_batch(cld, sample, latent, mode):
-    """The seed and the item's own noise make its velocity and every other noise."""
+    """All noise of an item, its velocity too, depends only on the seed and the item's own noise."""
     for item in (0, 3):
         alone = sample(cld, mode, start={**latent(1), "batch_index": [item]})
         torch.testing.assert_close(alone, sample(cld, mode)[item : item + 1], rtol=1e-4, atol=1e-4)
@@ -136,7 +136,7 @@ def test_an_item_is_the_same_in_any_batch(cld, sample, latent, mode):
 
 
 def test_both_parameterisations_are_one_model(pack, sample):
-    """Of a stochastic sampler, which uses eps at one time only, to rounding."""
+    """A stochastic sampler uses eps at one time only, so its samples agree up to rounding."""
     models = [pack["RESDigitsProcessModel"].execute(PROCESSES[name], 0.1).result[0] for name in ("CLD", "CLD, L")]
     torch.testing.assert_close(*(sample(m, STOCHASTIC) for m in models), rtol=1e-3, atol=1e-3)
 
@@ -191,7 +191,7 @@ def test_options_that_a_process_has_not_are_named(pack, cld):
 
 
 def test_exp_gddim_is_gddim_sample(ksampler, model, sample):
-    """The same seed, the same bits."""
+    """The same seed gives the same bits."""
     from comfy.samplers import calculate_sigmas
 
     sigmas = calculate_sigmas(model.get_model_object("model_sampling"), "simple", 12)
@@ -199,7 +199,7 @@ def test_exp_gddim_is_gddim_sample(ksampler, model, sample):
 
 
 def test_from_a_latent(model, sample):
-    """Half of the times keep the digit, all of them do not."""
+    """A part of the schedule keeps the digit better than the whole schedule does."""
     start = sample(model, DETERMINISTIC, 60, batch=16, digit="8")
     again = {"start": {"samples": start}, "digit": "8", "seed": 4}
     near, far = (sample(model, DETERMINISTIC, 60, denoise=denoise, **again) for denoise in (0.3, 1.0))
@@ -208,7 +208,7 @@ def test_from_a_latent(model, sample):
 
 
 def test_previews_are_data(model, pack, condition):
-    """After every call: the mean of the data, which becomes the result."""
+    """After every call the preview is the mean of the data, and the last one is the result."""
     import comfy.sample
 
     seen = []
@@ -243,7 +243,7 @@ def test_previews_are_data(model, pack, condition):
     ids=lambda value: "" if isinstance(value, dict) else value,
 )
 def test_errors_by_name(cld, sample, change, message):
-    """Before the first call."""
+    """Errors come before the first call."""
     import comfy.patcher_extension
 
     calls = []
@@ -330,14 +330,14 @@ def advanced(host, condition, latent):
 @pytest.mark.parametrize("at", [1, 8, 15])
 @pytest.mark.parametrize("name", ["exp_res_2s", "exp_res_3s"])
 def test_a_schedule_of_blurring_cut_in_two(pack, advanced, name, at):
-    """A single-step sampler goes on where the first part ended."""
+    """A single-step sampler continues where the first part ended."""
     model = pack["RESDigitsProcessModel"].execute(PROCESSES["blurring"], 0.1).result[0]
     whole, parts = advanced(model, name, (0, 20)), advanced(model, name, (0, at), (at, 20))
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-3)
 
 
 def test_a_schedule_of_cld_cannot_be_cut(cld, advanced):
-    """A latent would lose the velocity; either part says so."""
+    """A latent would lose the velocity; an error in either part says so."""
     with pytest.raises(ValueError, match="sigmas end at 0.*, where a CLD model's state has a velocity"):
         advanced(cld, "exp_res_2s", (0, 8))
     with pytest.raises(ValueError, match="add_noise is off, but the latent holds only a part"):
@@ -357,7 +357,7 @@ def test_a_model_sampling_node_on_the_way_is_named(pack, ksampler, model, name):
 
 
 def test_conditioning_that_does_not_fit(host, pack, model, condition, latent):
-    """An area of a digit, and a prompt of another model."""
+    """An area of a digit, and a prompt for another model, are refused."""
     times = pack["RESGDDIMTimes"].execute(model, 4, 1.0, 2.0, 0.0).result[0]
     area = host.NODE_CLASS_MAPPINGS["ConditioningSetArea"]().append(condition(), 32, 32, 0, 0, 1.0)[0]
     for positive, message in ((area, "Remove the area"), ([[torch.zeros(1, 77, 768), {}]], "tokens of length 768")):
@@ -366,7 +366,7 @@ def test_conditioning_that_does_not_fit(host, pack, model, condition, latent):
 
 
 def test_previews_of_more_channels(pack):
-    """One factor a channel, whatever the network was trained on."""
+    """There is one colour factor per channel for every number of channels."""
     process_model = sys.modules[pack["RESGDDIMSample"].__module__].process_model
     model = process_model(CLD(), "R", (3, 8, 8), torch.nn.Identity())
     assert len(model.model.latent_format.latent_rgb_factors) == 3

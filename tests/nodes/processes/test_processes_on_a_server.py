@@ -77,7 +77,7 @@ def test_an_interrupt_ends_the_planning_of_many_steps(server, name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_same_seed_gives_the_same_latent(server, name):
-    """In two runs of the model, and another one with another seed."""
+    """Two runs agree, and another seed gives another latent."""
     digests = []
     for seed in (3, 3, 4):
         run, graph = graph_of(name, 10, STOCHASTIC)
@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_latent(server, name):
 
 @pytest.mark.parametrize("where", [1, 5])
 def test_an_interrupt_stops_at_once(server, where):
-    """By the server's button, in a call; the next prompt runs clean."""
+    """The server's button interrupts a call, and the next prompt runs normally."""
     run, graph = graph_of("CLD", 10, wait_in=where)
     graph["report"] = {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}}
     interrupt(server, run, graph)
@@ -104,7 +104,7 @@ def test_nan_is_named_by_its_time(server):
 
 
 def test_errors(server):
-    """Before the first call: another MODEL, SIGMAS of another model, a linked lambda below 0."""
+    """Another MODEL, SIGMAS of another model and a linked lambda below 0 are refused before the first call."""
     run, graph = graph_of("CLD")
     graph["made"] = {"class_type": "RESToyModel", "inputs": {"data": "digits", "kind": "eps", "width": 0.1}}
     assert "not a model of CLD or blurring" in execution_error(server, lambda: report(server, run, graph, ["sample", 0]))

@@ -1,4 +1,4 @@
-"""Coefficients of gDDIM: against their definitions, by other roads."""
+"""The coefficients of gDDIM agree with their definitions, computed in other ways."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def by_definition(sde, nodes, s, t, kind):
 @pytest.mark.parametrize("s, t", STEPS)
 @pytest.mark.parametrize("name", PROCESSES)
 def test_step_weights_are_what_they_are_defined_as(name, s, t, count, kind):
-    """The form without an inverse agrees with the one with it."""
+    """Integration by parts gives the same weights as the definition, which needs an inverse."""
     sde, nodes = PROCESSES[name], [s * x / NODES[0] for x in NODES[:count]]
     for ours, defined in zip(step_weights(along_steps(sde, [(s, t)], kind), nodes, s, t), by_definition(sde, nodes, s, t, kind)):
         np.testing.assert_allclose(ours, defined, rtol=1e-7, atol=2e-9)
@@ -66,7 +66,7 @@ def test_psihat_solves_its_equation(name, lam):
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_the_reverse_sde_in_closed_form(name):
-    """Psihat = Sigma_t Psi^-T Sigma_s^-1 at lambda 1, and close to it the equation's solution."""
+    """At lambda 1, Psihat = Sigma_t Psi^-T Sigma_s^-1; close to 1 the solution of the equation is close to it."""
     sde, s, t = PROCESSES[name], np.array([0.6, 0.01]), np.array([0.35, 0.002])
     closed = sde.covariance(t) @ np.linalg.inv(transposed(sde.transition(t, s))) @ np.linalg.inv(sde.covariance(s))
     for lam in (1.0, 1.0 + 1e-8):
@@ -77,7 +77,7 @@ def test_the_reverse_sde_in_closed_form(name):
 @pytest.mark.parametrize("lam", [0.0, 0.05, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize("name", PROCESSES)
 def test_the_noise_has_the_covariance_it_must(name, lam):
-    """P = Sigma_t - Psihat Sigma_s Psihat^T, symmetric and positive semidefinite; none at lambda 0."""
+    """P = Sigma_t - Psihat Sigma_s Psihat^T is symmetric and positive semidefinite, and zero at lambda 0."""
     sde = PROCESSES[name]
     times = np.linspace(1e-3**0.5, sde.t_max**0.5, 11)[::-1] ** 2
     s, t = times[:-1], times[1:]

@@ -1,4 +1,4 @@
-"""From latents to states of a process and back."""
+"""Latents become states of a process, and states become latents."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_there_and_back(name):
 @pytest.mark.parametrize("t", [0.05, 0.9])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_state_is_the_data_under_the_process(name, t):
-    """Mean Psi (data, 0) and covariance Sigma_t, with channels kept apart."""
+    """Its mean is Psi (data, 0) and its covariance Sigma_t; channels are independent."""
     sde, data = PROCESSES[name], _data()[:1].expand(20000, -1, -1, -1)
     coordinates = Coordinates(sde, data)
     generator = torch.Generator().manual_seed(2)
@@ -52,7 +52,7 @@ def _grid(sde):
 @pytest.mark.parametrize("kind", ["R", "L"])
 @pytest.mark.parametrize("name", NAMES)
 def test_previews_are_the_mean_of_the_data(name, kind):
-    """The data part of Psi(0, t) (u - K eps), which takes exact noise off."""
+    """The data part of Psi(0, t) (u - K eps) removes exact noise."""
     sde, t, data = PROCESSES[name], 0.2, _data(5)
     coordinates, eps = Coordinates(sde, data), torch.cat([state(sde, 5), state(sde, 5, seed=1)], dim=1)
     factor = np.broadcast_to(sde.factor(t, kind), (*_grid(sde), sde.size, sde.size))

@@ -33,7 +33,7 @@ def solve(sde, model, u, sigmas, **options):
 @pytest.mark.parametrize("degree", DEGREES)
 @pytest.mark.parametrize("name", PROCESSES)
 def test_exact_for_data_in_one_point(name, degree, corrector):
-    """u_t = Psi(t, 0) u0 + R_t eps with one eps for all times, in steps of any size, and u0 itself at the end."""
+    """u_t = Psi(t, 0) u0 + R_t eps with the same eps at all times, so steps of any size are exact, and the end is u0."""
     sde, u0, eps = PROCESSES[name], torch.zeros_like(state(PROCESSES[name])), state(PROCESSES[name])
     u0[:, 0] = torch.tensor([[0.3, -1.2], [0.8, 0.1], [-0.5, 0.4]])
     sigmas = torch.tensor([0.9, 0.5, 0.4, 0.1, 0.02, 0.0], dtype=torch.float64)
@@ -59,7 +59,7 @@ def _apply(sde, matrix, u):
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_one_step_is_exact_for_gaussian_data_when_r_knows_their_covariance(name):
-    """And not otherwise: DDIM itself is far off there."""
+    """DDIM, whose R does not know the covariance, has a large error."""
     fitted, plain = FITTED[name], PROCESSES[name]
     point = GaussianMixture(torch.randn(1, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64), 1e-9)
     wide = GaussianMixture(point.means, WIDTH)
@@ -74,7 +74,7 @@ def test_one_step_is_exact_for_gaussian_data_when_r_knows_their_covariance(name)
 
 @lru_cache
 def converged(name):
-    """At t = 0.01, on PROCESSES[name] from `state`."""
+    """The solution at t = 0.01 on PROCESSES[name], from `state`."""
     sde = PROCESSES[name]
     return solve(sde, eps_of(sde, data()), state(sde), power_grid(sde, 400), degree=3, corrector="PECE")
 
@@ -89,7 +89,7 @@ def test_order(name, degree):
     def error(steps):
         times = power_grid(sde, steps)
         states = [u]
-        for start, end in zip(times[:degree], times[1:]):  # far more finely
+        for start, end in zip(times[:degree], times[1:]):  # by 40 smaller steps
             states.append(solve(sde, model, states[-1], torch.linspace(start, end, 41, dtype=torch.float64), **fine))
         eps = [(float(t), model(v, t[None])) for t, v in zip(times, states)]
         v = states[-1]
@@ -140,7 +140,7 @@ def test_vp_is_the_isotropic_plan():
 
 @pytest.mark.parametrize("lam", [0.1, 0.5, 1.0, 1.5])
 def test_theorem_1(lam):
-    """Mean and variance of one stochastic step on VP, as printed."""
+    """Mean and variance of one stochastic step on VP are as printed in the paper."""
     sde, s, t = PROCESSES["VP"], 0.6, 0.2
     a_s, a_t = (math.exp(float(sde.log_alpha_bar(x))) for x in (s, t))
     variance = (1 - a_t) * (1 - (((1 - a_t) * a_s) / ((1 - a_s) * a_t)) ** lam**2)
@@ -153,7 +153,7 @@ def test_theorem_1(lam):
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_without_noise_the_stochastic_form_is_the_deterministic_one(name):
-    """Proposition 7: the difference vanishes with lambda, and at 0 nothing is drawn."""
+    """Proposition 7: the difference vanishes with lambda, and lambda 0 draws no noise."""
     sde, u = PROCESSES[name], state(PROCESSES[name])
     model, sigmas = eps_of(sde, data()), power_grid(sde, 15)
     deterministic = solve(sde, model, u, sigmas, degree=0)
@@ -171,7 +171,7 @@ def test_without_noise_the_stochastic_form_is_the_deterministic_one(name):
 @pytest.mark.parametrize("lam", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("name", PROCESSES)
 def test_moments_of_gaussian_data_converge(name, lam):
-    """Mean and covariance of the samples in closed form, without a random number: eps is linear, so they follow the plan."""
+    """eps is linear, so the covariance of the samples follows from the plan in closed form, without random numbers."""
     sde = PROCESSES[name]
 
     def error(steps):
@@ -192,7 +192,7 @@ def test_moments_of_gaussian_data_converge(name, lam):
 
 
 def _truth(sde, t):
-    """Covariance of Gaussian data of standard deviation WIDTH at t."""
+    """The covariance at t of Gaussian data of standard deviation WIDTH."""
     signal = sde.transition(t, 0.0)[..., :1]
     return WIDTH**2 * signal @ transposed(signal) + sde.covariance(t)
 
@@ -233,7 +233,7 @@ def test_the_time_map_is_monotone_and_inverted():
     ],
 )
 def test_errors_by_name(arguments, message):
-    """Before the first call."""
+    """Errors come before the first call."""
     calls = []
     arguments = {"sigmas": [1.0, 0.5, 0.0], **arguments}
     with pytest.raises(ValueError, match=message):
@@ -242,7 +242,7 @@ def test_errors_by_name(arguments, message):
 
 
 def test_states_of_another_shape_are_refused():
-    """Before the first call."""
+    """Errors come before the first call."""
     for name, shape in (("CLD", (2, 3, 8, 8)), ("blurring", (2, 1, 3, 3))):
         with pytest.raises(ValueError, match=r"x has the shape .*, but states of"):
             sample_gddim(lambda u, t: u, torch.zeros(shape), torch.tensor([0.9, 0.0]), sde=PROCESSES[name], disable=True)
@@ -251,7 +251,7 @@ def test_states_of_another_shape_are_refused():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", PROCESSES)
 def test_half_precision_states(name, dtype):
-    """The state stays in float32, the model sees and gives half precision."""
+    """The state stays in float32; the model takes and gives half precision."""
     sde, seen = PROCESSES[name], []
     model = lambda u, t: (seen.append(u.dtype), 0.1 * u)[1]  # noqa: E731
     end = solve(sde, model, state(sde).to(dtype), torch.tensor([0.9, 0.5, 0.1, 0.0]))
@@ -262,7 +262,7 @@ def test_half_precision_states(name, dtype):
 @pytest.mark.parametrize("near", [1e-3, 1e-5, 2e-6])
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_nearly_repeated_time_changes_little(name, near, options):
-    """Its value of eps is passed over, so that no weight grows."""
+    """Its value of eps is skipped, so that no weight becomes large."""
     sde, model, u = PROCESSES[name], eps_of(PROCESSES[name], data()), state(PROCESSES[name])
     times = power_grid(sde, 80)
     twice = torch.cat([times[:41], times[40:41] * (1.0 - near), times[41:]])

@@ -1,4 +1,4 @@
-"""Linear diffusions: closed forms against the differential equations that define them."""
+"""The closed forms of linear diffusions solve the differential equations that define them."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_roots_and_factors(sde):
 
 @pytest.mark.parametrize("sde", ALL, ids=str)
 def test_the_equation_of_r(sde):
-    """dR/dt = (F + 1/2 G G^T Sigma^-1) R, by differences, also where Sigma_0 is singular."""
+    """dR/dt = (F + 1/2 G G^T Sigma^-1) R holds for differences, also where Sigma_0 is singular."""
     t, h = 0.37, 1e-6
     slope = (sde.root(t + h) - sde.root(t - h)) / (2 * h)
     expected = (sde.drift(t) + 0.5 * sde.diffusion(t) @ np.linalg.inv(sde.covariance(t))) @ sde.root(t)
@@ -57,7 +57,7 @@ def test_the_equations_of_covariance_and_transition(sde):
 
 
 def test_r_of_cld_at_two_times():
-    """Values found by an independent quadrature, which lost nine digits to cancellation at small t."""
+    """The values come from an independent quadrature, which lost nine digits to cancellation at small t."""
     expected = [[0.11275192423531576, -0.45727260537062386], [0.42894760450028385, -0.17821993020108085]]
     np.testing.assert_allclose(CLD().root(0.1), expected, atol=1e-8)
     expected = [[0.9966195979467584, -0.08205697725409579], [0.04103561350087754, 0.4983100986890304]]
@@ -65,7 +65,7 @@ def test_r_of_cld_at_two_times():
 
 
 def test_cld_covariance_keeps_its_digits_near_0():
-    """Against mpmath, where S - Psi S Psi^T cancels."""
+    """The covariance agrees with mpmath where S - Psi S Psi^T cancels."""
     mpmath = pytest.importorskip("mpmath")
     mpmath.mp.dps = 60
     t = mpmath.mpf("1e-5")

@@ -1,4 +1,4 @@
-"""Matrices as weights of a plan."""
+"""Plans whose factors are matrices."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def _x(*shape, seed=0):
 
 
 def _plan():
-    """Two steps of CLD: with noise, and with an earlier output and state."""
+    """Two steps of CLD: one with noise, and one with an earlier output and an earlier state."""
     noisy = Stage(0, 1.0, 1.0, 0.0, (), True, segment=(1.0, 0.5))
     first = process_stage(CLD(), noisy, {0: 0.5 * MATRIX}, {}, MATRIX, [np.eye(2)])
     second = process_stage(CLD(), Stage(1, 0.5, 1.0, 0.0, (), True), {1: MATRIX, 0: 0.5 * MATRIX}, {0: MATRIX}, 0.5 * MATRIX)
@@ -54,7 +54,7 @@ def test_numbers_must_be_finite():
 
 
 def test_the_numbers_of_a_stage_are_those_of_the_first_number_of_a_block():
-    """And all there is where a block is one number."""
+    """Where a block is one number, a stage holds only numbers."""
     first, second = _plan().stages
     assert (second.scale, second.weights, second.states) == (0.15, ((1, 0.3), (0, 0.15)), ((0, 0.3),)) and first.noise == (1.0,)
     plain = process_stage(VP(), EMPTY, {0: np.array([[2.0]])}, {}, np.array([[3.0]]))
@@ -74,7 +74,7 @@ def test_a_plan_takes_the_state_s_dtype():
 
 
 def test_the_loop_runs_them():
-    """A plan of matrices, with noise, without a write to a tensor that was given away."""
+    """A plan of matrices with noise runs, and no tensor that the model was given is written to."""
     plan, x, noise = _plan(), _x(3, 2, 4), _x(3, 2, 4, seed=2)
     sigmas = torch.tensor([1.0, 0.5, 0.1], dtype=torch.float64)
     seen = []

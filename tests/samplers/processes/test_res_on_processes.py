@@ -1,4 +1,4 @@
-"""RES on linear diffusions: the methods of isotropic noise, with matrices instead of phi functions."""
+"""RES on linear diffusions: the methods for isotropic noise with matrices instead of phi functions."""
 
 import math
 import time
@@ -25,7 +25,7 @@ ORDERS = {"1": 1, "2M": 2, "2MC": 3, "3M": 3, "3MC": 4, "4M": 4, "4MC": 5, "2S":
 
 
 def lam_grid(sde, steps, last=0.01):
-    """Uniform in the clock."""
+    """Times that are uniform in half the logSNR."""
     time = time_map_of(sde)
     lams = np.linspace(time.lam(sde.t_max), time.lam(last), steps + 1)
     return [sde.t_max, *map(time.sigma, lams[1:])]
@@ -33,7 +33,7 @@ def lam_grid(sde, steps, last=0.01):
 
 @lru_cache
 def converged(name, steps):
-    """On PROCESSES[name], from `state`."""
+    """The solution on PROCESSES[name], from `state`."""
     sde, fine = PROCESSES[name], lam_grid(PROCESSES[name], steps)
     return solve(gddim_on(sde, fine, 3, "PECE"), eps_of(sde, data()), state(sde), fine)
 
@@ -45,7 +45,7 @@ def solve(plan, model, u, times):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["VP", "CLD"])
 def test_order(name, method):
-    """That of the method on isotropic noise; a corrector gains one."""
+    """The order is the method's order on isotropic noise, and one more with a corrector."""
     sde, u = PROCESSES[name], state(PROCESSES[name])
     model, reference = eps_of(sde, data()), converged(name, 400)
     errors = [distance(solve(res_on(sde, g, method), model, u, g), reference) for g in (lam_grid(sde, 40), lam_grid(sde, 80))]
@@ -54,7 +54,7 @@ def test_order(name, method):
 
 @pytest.mark.parametrize("method", ["2MC", "3MC", "2S", "3S"])
 def test_order_of_blurring(method):
-    """Each frequency has its own clock here, so that orders show later."""
+    """Each frequency has its own logSNR, so orders need more steps to show."""
     sde, u = PROCESSES["blurring"], state(PROCESSES["blurring"])
     model, reference = eps_of(sde, data()), converged("blurring", 500)
     errors = [distance(solve(res_on(sde, g, method), model, u, g), reference) for g in (lam_grid(sde, 80), lam_grid(sde, 160))]
@@ -63,7 +63,7 @@ def test_order_of_blurring(method):
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_first_order_is_ddim(name):
-    """gDDIM of degree 0, from a constant D instead of a constant eps."""
+    """A constant D gives the same step as a constant eps, which is gDDIM of degree 0."""
     sde, u, times = PROCESSES[name], state(PROCESSES[name]), [0.9, 0.6, 0.2, 0.01, 0.0]
     model = eps_of(sde, data())
     ours = solve(res_on(sde, times, "1"), model, u, times)
@@ -81,7 +81,7 @@ def test_first_order_is_ddim(name):
     ],
 )
 def test_on_vp_they_are_the_samplers_of_the_pack(method, plan):
-    """In sigma = sqrt((1 - a) / a), with phi functions instead of quadrature."""
+    """In sigma = sqrt((1 - a) / a) they have phi functions instead of quadratures."""
     sde, mixture = PROCESSES["VP"], ring(components=3, radius=1.0, std=0.5)
     times = [1.0, 0.8, 0.5, 0.3, 0.1, 0.02]
     alpha = torch.tensor([time_map_of(sde).alpha(t) for t in times], dtype=torch.float64)
@@ -95,7 +95,7 @@ def test_on_vp_they_are_the_samplers_of_the_pack(method, plan):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", PROCESSES)
 def test_exact_for_data_in_one_point(name, method):
-    """D is constant there, so steps of any size are."""
+    """D is constant there, so steps of any size are exact."""
     sde, u, times = PROCESSES[name], state(PROCESSES[name]), [0.9, 0.5, 0.4, 0.1, 0.02]
     model = eps_of(sde, type(data())(data().means[:1], 1e-9))
     fine = np.linspace(0.9, 0.02, 30).tolist()
@@ -107,7 +107,7 @@ def test_exact_for_data_in_one_point(name, method):
 
 @pytest.mark.parametrize("method", ["3MC", "3S"])
 def test_the_parameterisation_does_not_matter(method):
-    """D is the same from either eps."""
+    """Both kinds of eps give the same D."""
     sde, u, times = PROCESSES["CLD"], state(PROCESSES["CLD"]), [1.0, 0.7, 0.4, 0.1, 0.01, 0.0]
     ends = [solve(res_on(sde, times, method, kind), eps_of(sde, data(), kind), u, times) for kind in ("R", "L")]
     torch.testing.assert_close(*ends, rtol=1e-7, atol=1e-7)
@@ -121,7 +121,7 @@ def test_an_unknown_method_is_refused():
 @pytest.mark.parametrize("s, t", [(0.99, 0.2), (0.99, 1e-3), (0.99, 1e-5), (2e-3, 1e-7)])
 @pytest.mark.parametrize("name", ["CLD", "blurring"])
 def test_weights_sum_to_what_a_constant_d_needs(name, s, t):
-    """Psi(t, 0) - R_t R_s^-1 Psi(s, 0), for steps of any length."""
+    """The sum is Psi(t, 0) - R_t R_s^-1 Psi(s, 0) for steps of any length."""
     sde = PROCESSES[name]
     expected = sde.transition(t, 0.0) - sde.root(t) @ np.linalg.solve(sde.root(s), sde.transition(s, 0.0))
     start = 1.0 if name == "CLD" else sde.t_max
@@ -139,7 +139,7 @@ PLANNERS = {
 @pytest.mark.parametrize("name", PLANNERS)
 @pytest.mark.parametrize("sde", [CLD(), Blurring(8, 8)], ids=["CLD", "blurring"])
 def test_plans_of_1000_steps_take_seconds_at_most_and_are_kept(sde, name):
-    """0.3 to 1.5 s of a core, as matrices of many steps are computed together; 1,000 steps of 3S took 8 s when they were not."""
+    """They take 0.3 to 1.5 s of a core, as matrices of many steps are computed together; computed one by one, 3S took 8 s."""
     times, begun = time_grid(sde, 1000), time.process_time()
     _planned.cache_clear()
     plan = PLANNERS[name](sde, times)
