@@ -95,7 +95,7 @@ def reshaping():
 
 
 def _errors(sample, steps: list[int]) -> list[float]:
-    """Median relative distance to the converged solution on the ring at the model's last sigma, after so many steps."""
+    """Median relative distance to the converged solution on the ring at the model's last sigma, for each number of steps."""
     mixture = ring()
     x = torch.randn(256, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * SD.sigma_max
 

@@ -111,8 +111,8 @@ def check_no_cache(name: str, extra_args: dict) -> None:
 def check_answers_for_one_sigma(model) -> None:
     """Raise a ValueError for MeanFlow networks (distilled HunyuanImage 2.1 and HunyuanVideo 1.5 SR).
 
-    They are told the next sigma of SIGMAS too and answer with the mean over the step, which makes Euler exact. At sigmas
-    between grid points the host tells them nothing, and combining such means as if they were values adds an error.
+    They also get the next sigma of SIGMAS and answer with the mean over the step, which makes Euler exact. At sigmas
+    between grid points the host gives them none, and combining such means as if they were values adds an error.
 
     Args:
         model: the denoiser a sampler is called with.

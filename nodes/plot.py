@@ -81,7 +81,7 @@ class RESSigmasPlot(io.ComfyNode):
 
 
 def _warning(grids: dict[str, list[float]], model) -> str:
-    """Of grids for another kind of model, also in the log; "" for none."""
+    """A warning about grids for another kind of model, also in the log; "" for none."""
     if model is None:
         return ""
     sampling = model.get_model_object("model_sampling")

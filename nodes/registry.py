@@ -1,7 +1,7 @@
 """Registers samplers and schedulers with the host, by appending names and never by replacing anything.
 
 The host has no API for this; appending in place is the convention that survives other packs doing the same. Packs that load
-later may still put lists of their own in the place of the host's, or reload the module that holds them; so once all packs are
+later may still replace the host's lists by their own, or reload the module that holds them; so once all packs are
 loaded, as the server starts, names that were lost are appended again.
 """
 
@@ -143,7 +143,7 @@ def register_scheduler(name: str, handler) -> bool:
 
 
 def _is_ours(name: str, function) -> bool:
-    """Whether what a name is bound to is this pack's, or was and may wrap it now; the log says what cannot be told."""
+    """Whether what a name is bound to is this pack's, or was and may wrap it now; the log says what cannot be decided."""
     inner, depth = function, 0
     while inner is not None and depth < _DEPTH:
         if hasattr(inner, _MARK):

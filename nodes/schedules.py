@@ -122,7 +122,7 @@ class _Schedule(io.ComfyNode):
 
     @classmethod
     def output(cls, model, without_model, **inputs) -> io.NodeOutput:
-        """SIGMAS; the picture in the node is told the model's kind and range, and the inputs, some of which may be wired."""
+        """SIGMAS; the picture in the node gets the model's kind and range, and the inputs, some of which may be wired."""
         if model is None:
             time, of_model = of_kind(without_model)
         else:

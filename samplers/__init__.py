@@ -1,4 +1,4 @@
-"""Exponential integrators for diffusion sampling: pure torch and numpy, usable with k-diffusion alone.
+"""Exponential integrators for diffusion sampling: pure torch and numpy, usable with only k-diffusion.
 
     from samplers import VE, SigmaRange, logsnr_grid, sample_exp_res
 

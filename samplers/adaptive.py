@@ -34,7 +34,7 @@ from .time_maps import FLOW_LOG_SIGMA, VE, TimeMap
 
 RTOL, ATOL, MAX_CALLS = 0.05, 0.0078, 100  # the tolerances are those of the host's dpm_adaptive
 
-# Of the nodes measured, on the digits and on trained networks, those with the least error at equal calls, well below
+# The measured nodes with the least error at equal calls, on the digits and on trained networks, well below
 # (1/3, 2/3), which are those of exp_res_3s.
 C2, C3 = 0.4, 0.75
 _PAIR = res_3s(C2, C3)
@@ -79,9 +79,9 @@ def sample_exp_res_adaptive(
     return_info: bool = False,
     time: TimeMap = VE,
 ) -> torch.Tensor | tuple[torch.Tensor, AdaptiveInfo]:
-    """RES-3S with step sizes chosen by an error estimate: three model calls a step, two more for a rejected one.
+    """RES-3S with step sizes chosen by an error estimate: three model calls per step, two more for a rejected one.
 
-    Of the grid only the ends are used: the first sigma, the last one above 0, and whether a last step to 0 follows, which
+    Only the ends of the grid are used: the first sigma, the last one above 0, and whether a last step to 0 follows, which
     is the denoised output. Where `max_calls` does not suffice, the rest is done in the shortest steps that reach the end,
     whatever their error, and a warning says from where and by how much. Reads the device once for every step tried.
 
@@ -186,7 +186,7 @@ def _rounded(sigma: float, dtype: torch.dtype) -> float:
 
 
 class _Stepper:
-    """Takes single steps with `loop.run`, in the place of its model.
+    """Takes single steps with `loop.run`, as its model.
 
     Attributes:
         calls: of the model, so far.

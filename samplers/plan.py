@@ -263,7 +263,7 @@ class Noise(NamedTuple):
 
 
 NO_NOISE = Noise()
-# Of eta and s_noise. Both are of order 1; without a limit a large enough number overflows float32 amid sampling.
+# The limit of eta and s_noise. Both are of order 1; without it a large enough number overflows float32 amid sampling.
 MAX_STRENGTH = 100.0
 
 

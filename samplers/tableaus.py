@@ -34,7 +34,7 @@ def _evaluate(weight: Terms, h: float) -> float:
     return math.fsum(term.coefficient * phi(term.k, -term.c * h) for term in weight)
 
 
-# Stages nearer to the step's start than this are told apart from it by rounding alone.
+# Stages nearer to the step's start than this differ from it only by rounding.
 MIN_NODE = 0.01
 # The step sizes at which a new tableau's order conditions are checked.
 _CHECK_STEPS = (0.01, 0.7, 4.0)
@@ -93,7 +93,7 @@ class Tableau:
         return [_evaluate(weight, h) for weight in self.b]
 
     def b_low_weights(self, h: float) -> list[float]:
-        """The embedded weights at step size h, one a stage."""
+        """The embedded weights at step size h, one per stage."""
         low = [_evaluate(weight, h) for weight in self.b_low]
         return low + [0.0] * (self.stages - len(low))
 

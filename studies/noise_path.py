@@ -1,8 +1,8 @@
 """What Brownian noise is for, and what it costs.
 
 First table: how far the same seeds move when the steps are doubled. Median over 128 digits of width 0.2, root mean square over
-the pixels, whose standard deviation in the data is 0.78; and the share of items that end at the same digit. Second table: the
-noise alone on a latent of 1x16x128x128, beside torchsde's Brownian tree as ComfyUI's samplers use it. Pure core: no host.
+the pixels, whose standard deviation in the data is 0.78; and the share of items that end at the same digit. The second table
+measures only the noise, on a latent of 1x16x128x128, beside torchsde's Brownian tree as ComfyUI's samplers use it. Pure core: no host.
 """
 
 import resource
@@ -72,7 +72,7 @@ def _cost(noise, steps: int) -> list[str]:
 
 
 def cost_table(steps: int = 30) -> str:
-    """Markdown: CPU milliseconds a step, and the growth of the process in MB (in rising order, since it never shrinks)."""
+    """Markdown: CPU milliseconds per step, and the growth of the process in MB (in rising order, since it never shrinks)."""
     x = torch.zeros(1, 16, 128, 128)
     noises = {"independent": ItemNoise([5], x), "brownian": BrownianNoise([5], x, VE, 1.0)}
     try:

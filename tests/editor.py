@@ -65,7 +65,7 @@ class Editor:
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30).close()
 
     def load(self):
-        """The page, anew."""
+        """Load the page again."""
         self.page.goto(self.server.url)
         self.page.wait_for_function(_READY, timeout=90_000)
         self.page.wait_for_timeout(1500)  # a new user's default workflow is still being drawn

@@ -29,7 +29,7 @@ def without_cfg_pp(name: str):
 
 
 def calls_per_step(name: str) -> int:
-    """Of a method's name: exp_res_3s and exp_res_3s_sde call the model three times a step, exp_res_3mc once."""
+    """Model calls by a method's name: exp_res_3s and exp_res_3s_sde call the model three times per step, exp_res_3mc once."""
     stages = re.search(r"_(\d)s", name)
     return int(stages[1]) if stages else 1
 

@@ -32,9 +32,9 @@ def transport(x, sigma, sigma_next, flow: bool, mean):
 
 
 class GaussianNet(torch.nn.Module):
-    """The denoiser in the place of a network.
+    """The denoiser instead of a network.
 
-    The mean is the context's, plus that of a ControlNet's middle output. Of channels beyond the latent's, as models for
+    The mean is the context's, plus the mean of a ControlNet's middle output. Among channels beyond the latent's, as models for
     inpainting have, the first is a mask and the others the picture that is known where the mask is 0. `seen` keeps what
     every call was given.
     """

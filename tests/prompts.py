@@ -10,14 +10,14 @@ from dev.server import PromptError
 from samplers.res import METHODS
 
 CALLS_PER_STEP = {name: calls_per_step(name) for name in METHODS}
-# inputs of RES Multistep: those of exp_res_2m, and what exp_res has in their place
+# inputs of RES Multistep: those of exp_res_2m, and what exp_res has instead
 PLAIN = {
     "order": "2", "corrector": False, "interpolation": "lambda", "interpolation.last_step": "denoised",
     "start": "low order", "flow_variable": "auto",
 }  # fmt: skip
 ALPHA = {"interpolation": "alpha", "interpolation.data_scale": 6.0, "interpolation.power": 1.5, "corrector": True}
 ALPHA |= {"interpolation.eps_share": 0.33}
-RUNS = itertools.count()  # numbers every prompt, so that the server computes it anew
+RUNS = itertools.count()  # numbers every prompt, so that the server computes it again
 
 
 def calls_of(name, steps):
@@ -74,7 +74,7 @@ def custom(server, sampler, sigmas, kind="eps", patch=None, cfg=5.0):
 
 
 def check_good(facts, calls, batch=4):
-    """A report on digits, after so many calls."""
+    """The report on digits is good, after the given number of calls."""
     assert facts["finite"] and facts["shape"] == [batch, 1, 8, 8]
     assert facts["calls"] == calls
     assert 0.3 < facts["std"] < 5.0, facts["std"]  # digits have 0.75; few steps at CFG 5 overshoot, most of all with noise

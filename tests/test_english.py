@@ -26,7 +26,7 @@ EVERYWHERE = {
     r"\bin (?:its|their) place\b": "instead",
     r"\bbesides\b": "as well as, apart from, also",
     r"\bas many (?:again|more)\b": "the same number",
-    r"\b(?P<right>(?:leaves?|left|leaving|let) (?:\w+ ){0,2}|(?:stands?|runs?|is|are) )?alone\b": "only, by itself",
+    r"\b(?P<right>(?:leaves?|left|leaving|let) (?:\w+ ){0,2}|(?:stands?|runs?|is|are) )?(?!\Aalone\Z)alone\b(?!:)": "only",
     r"\bthat of\b[^.;:|]*\bthat of\b": "name the thing a second time",
     rf"\b(?:\d+|one|two|three|four|five|calls?|ms|(?:milli)?seconds?|operations?|reads?|numbers?|terms?) {_PER}\b": "per",
     r"\btold\b": "given, named, said; told apart: distinguished",

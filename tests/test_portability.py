@@ -89,7 +89,7 @@ def tracked():
 
 
 def test_names_of_the_files_are_legal_everywhere(tracked):
-    """Also two in a folder that differ in case alone, which Windows and macOS take for one."""
+    """Also two in a folder that differ only in case, which Windows and macOS take for one."""
     for name in tracked:
         parts = PureWindowsPath(name).parts
         assert not re.search(r'[<>:"|?*\\\x00-\x1f]', name) and not any(part[-1] in " ." for part in parts), name

@@ -11,7 +11,7 @@ OF_THE_HOST = ["euler", "heun", "dpm_2", "seeds_2"]
 
 
 def _steps(sampler, kind):
-    """What a callback is told of the steps."""
+    """What a callback hears of the steps."""
     import comfy.sample
     import comfy.samplers
 
@@ -62,7 +62,7 @@ def test_a_sampler_with_its_own_grid_tells_no_step_twice(pack, name, kind):
 
 
 def test_an_interrupt_is_noticed_within_a_step(pack):
-    """After the call in which it came, whatever the callback is told."""
+    """After the call in which it came, regardless of what the callback hears."""
     import comfy.model_management
     import comfy.sample
     import comfy.samplers

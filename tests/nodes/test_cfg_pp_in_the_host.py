@@ -248,7 +248,7 @@ def test_post_cfg_functions_of_others_stay_and_ours_goes(sample, pack):
 
 @pytest.mark.parametrize("name", CFG_PP)
 def test_a_cache_that_skips_the_guider_is_refused(sample, pack, name):
-    """LazyCache answers in the guider's place, with the guided output alone."""
+    """LazyCache answers in the guider's place, with only the guided output."""
     from comfy_extras.nodes_easycache import LazyCacheNode
 
     model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0]

@@ -38,7 +38,7 @@ def _solution(model, sigmas, noise, kind, mean, latent=0.0):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ALL)
 def test_areas_of_different_conditions(node, name, kind):
-    """The left half is told another mean than the right."""
+    """The left half has another mean than the right."""
     model, noise = gaussian_model(kind), noise_like(SHAPE)
     sigmas = schedule(model, steps_of(name))
     halves = [
@@ -196,7 +196,7 @@ def test_a_controlnet_for_a_range_of_timesteps(node, name):
         assert float((result - x).norm() / x.norm()) < 0.03
 
 
-# --- context windows, which the host lays out anew for every step of SIGMAS ---
+# --- context windows, which the host lays out again for every step of SIGMAS ---
 
 
 def _windowed(model, context_schedule):

@@ -191,7 +191,7 @@ def _sample_hunyuan(model, sampler, shape):
 
 @pytest.mark.parametrize("sampler", [*SAMPLERS, *ADAPTIVE_SAMPLERS])
 def test_mean_flow_is_refused(hunyuan, sampler):
-    """A network that is told the next sigma and answers with the mean over the step; the refiner's is not told."""
+    """The network gets the next sigma and answers with the mean over the step; the refiner's network does not."""
     model = hunyuan(refiner=False, mean_flow=True)
     assert _sample_hunyuan(model, "euler", (4, 4)).isfinite().all()
     with pytest.raises(ValueError, match="model is a MeanFlow network.*Use euler"):

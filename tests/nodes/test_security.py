@@ -1,4 +1,4 @@
-"""A stranger's workflow in the real host: it reads and writes in the host's own folders alone, and asks for no more than fits."""
+"""A stranger's workflow in the real host: it reads and writes only in the host's own folders, and asks for no more than fits."""
 
 import ast
 import math

@@ -108,8 +108,8 @@ def test_every_item_has_its_own_choice():
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(name):
-    """Misses as they are by definition: the step in D as it was predicted, minus the step redone with the output at its end, in
-    the place of the oldest of four. The rule of low order is charged for a part of its squared miss at first."""
+    """Misses as they are by definition: the step in D as it was predicted, minus the step redone with the output at its end
+    instead of the oldest of four. The rule of low order is charged for a part of its squared miss at first."""
     time, grid = GRIDS[name]
     sigmas = grid(12)
     plan, choice = choice_plan(sigmas, EXP_RES, time), None

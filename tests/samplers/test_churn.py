@@ -124,7 +124,7 @@ def test_correlated_data_get_their_covariance(method, time):
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("method", PLANNERS)
 def test_point_data_have_the_noise_of_sigma_in_steps_of_any_size(method, time):
-    """D is constant, so the solver is exact and the noise alone decides: its variance is sigma^2, whatever was added."""
+    """D is constant, so the solver is exact and only the noise decides: its variance is sigma^2, whatever was added."""
     sigmas = torch.tensor([0.9, 0.8, 0.3, 0.29, 0.05], dtype=torch.float64)
     error = _error(PLANNERS[method][1], sigmas, time, Churn(100.0), root=torch.zeros(1, 1, dtype=torch.float64))
     assert error < 1e-14
@@ -172,7 +172,7 @@ def _start(batch=3, shape=(2,)):
 
 
 def test_the_solvers_are_the_deterministic_samplers():
-    """Of this paper: gDDIM's values of eps do not stay what they are where noise is added between them."""
+    """They are those of this paper: gDDIM's values of eps do not stay what they are where noise is added between them."""
     assert set(SOLVERS) == set(DETERMINISTIC) - {"exp_gddim"}
 
 

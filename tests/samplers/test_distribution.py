@@ -97,14 +97,14 @@ def _samples(name, time, seed=2, **options):
 
 
 def _p_value(a, b):
-    """Of the hypothesis that a and b, equally many, come from one distribution; 1 / (PERMUTATIONS + 1) at the least."""
+    """The p-value of the hypothesis that a and b, equally many, come from one distribution; at least 1 / (PERMUTATIONS + 1)."""
     generator = torch.Generator().manual_seed(0)
     signs = torch.ones(PERMUTATIONS + 1, 2 * len(a))
     signs[0, : len(a)] = -1.0  # the true labels
     for row in signs[1:]:
         row[torch.randperm(2 * len(a), generator=generator)[: len(a)]] = -1.0
     distances = torch.cdist(torch.cat([a, b]), torch.cat([a, b]))
-    energies = -((signs @ distances) * signs).sum(dim=1)  # the energy distance, but for a factor
+    energies = -((signs @ distances) * signs).sum(dim=1)  # the energy distance, except for a factor
     return float((energies >= energies[0]).double().mean())
 
 

@@ -100,7 +100,7 @@ def test_on_a_slow_device_the_error_comes_late_and_names_the_same_place(monkeypa
         run(plan, model, torch.ones(2, 2), sigmas, disable=True)
     first_bad = 1 + next(i for i, sigma in enumerate(model.sigmas) if float(sigma[0]) <= float(sigmas[4]))
     assert len(model.sigmas) == min(first_bad + lag, plan.calls)
-    assert device.waits == (first_bad + lag > plan.calls), "it waits at the end alone"
+    assert device.waits == (first_bad + lag > plan.calls), "it waits only at the end"
 
 
 def test_a_good_run_waits_once_at_the_end(monkeypatch):

@@ -1,4 +1,4 @@
-"""The samplers run on crowsonkb's k-diffusion alone, without the host."""
+"""The samplers run on crowsonkb's k-diffusion, without the host."""
 
 import importlib.util
 import sys

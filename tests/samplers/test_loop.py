@@ -151,7 +151,7 @@ def test_latents_of_any_dimension(shape):
 
 
 def test_noise_of_a_stage_is_drawn_once_and_carried():
-    """A stage may reuse the noises drawn earlier in its step; the next step starts anew."""
+    """A stage may reuse the noises drawn earlier in its step; the next step starts again."""
     stages = (
         Stage(0, 2.0, 1.0, 0.0, ((0, 0.0),), False, (2.0,), (2.0, 1.5)),
         Stage(0, 1.5, 1.0, 1.0, ((1, 0.0),), True, (3.0, 5.0), (1.5, 1.0)),
