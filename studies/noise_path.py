@@ -2,7 +2,8 @@
 
 First table: how far the same seeds move when the steps are doubled. Median over 128 digits of width 0.2, root mean square over
 the pixels, whose standard deviation in the data is 0.78; and the share of items that end at the same digit. The second table
-measures only the noise, on a latent of 1x16x128x128, beside torchsde's Brownian tree as ComfyUI's samplers use it. Pure core: no host.
+measures only the noise, on a latent of 1x16x128x128, next to torchsde's Brownian tree as ComfyUI's samplers use it. It needs no
+ComfyUI.
 """
 
 import resource
