@@ -17,8 +17,9 @@ from ...samplers.processes.linear_sde import LinearSDE
 from ...samplers.processes.process_sampler import planner_of
 from ..host import OtherProcess
 from ..network_model import Network, as_model, model_config
-from .process_sampling import GDDIM, sample_process
+from .process_sampling import sample_process
 
+GDDIM = "comfyui_res_gddim"  # in transformer_options: says that the sampler expects eps from the model
 _TABLE = 1000
 
 
@@ -85,7 +86,7 @@ class ProcessSampling(torch.nn.Module, OtherProcess):
         planner = planner_of(name)
         if planner is None:
             raise ValueError(self.no_sigma())
-        return sample_process(self, planner, model, x, sigmas, extra_args or {}, callback, disable, **options)
+        return sample_process(self, planner, model, x, sigmas, _announced(extra_args or {}), callback, disable, **options)
 
     def no_sigma(self):
         return (
@@ -93,6 +94,13 @@ class ProcessSampling(torch.nn.Module, OtherProcess):
             "Times as schedule, and gDDIM Sample or, by name, exp_gddim, exp_gddim_sde, exp_res_2m, exp_res_2s and exp_res_3s, "
             "or RES Multistep in lambda to sample."
         )
+
+
+def _announced(extra_args: dict) -> dict:
+    """The arguments with the mark GDDIM, by which the model recognises a sampler that expects eps."""
+    options = extra_args.get("model_options", {})
+    transformer_options = {**options.get("transformer_options", {}), GDDIM: True}
+    return {**extra_args, "model_options": {**options, "transformer_options": transformer_options}}
 
 
 class ProcessMixtureNet(torch.nn.Module):

@@ -10,8 +10,6 @@ from ...samplers.plan import Plan
 from ...samplers.processes.coordinates import Coordinates, DenoisedData
 from ...samplers.processes.process_sampler import run_on
 
-GDDIM = "comfyui_res_gddim"  # in transformer_options: says that the sampler expects eps from the model
-
 
 def sample_process(sampling, planner: Callable[..., Plan], model, x, sigmas, extra_args, callback, disable, **options):
     """Sample a state from its data part, the latent that the host's sampling nodes see.
@@ -54,7 +52,7 @@ def sample_process(sampling, planner: Callable[..., Plan], model, x, sigmas, ext
 
     previews = DenoisedData(sde, sampling.kind, coordinates, [stage.sigma for stage in plan.stages], state)
     shown = callback and _of_data(callback, coordinates, previews)
-    return coordinates.data(run_on(plan, eps, state, sigmas, _announced(extra_args), shown, disable, noise))
+    return coordinates.data(run_on(plan, eps, state, sigmas, extra_args, shown, disable, noise))
 
 
 def _check_whole(model, sde, sigmas) -> None:
@@ -81,13 +79,6 @@ def _of_data(callback, coordinates: Coordinates, previews: DenoisedData):
         callback({**info, "x": coordinates.data(info["x"]), "denoised": denoised})
 
     return shown
-
-
-def _announced(extra_args: dict) -> dict:
-    """The arguments with the mark GDDIM, by which the model recognises a sampler that expects eps."""
-    options = extra_args.get("model_options", {})
-    transformer_options = {**options.get("transformer_options", {}), GDDIM: True}
-    return {**extra_args, "model_options": {**options, "transformer_options": transformer_options}}
 
 
 def _data(model, x: torch.Tensor) -> torch.Tensor:
