@@ -1,9 +1,10 @@
-"""Adaptive step sizes against fixed grids and against the host's dpm_adaptive, on the digits.
+"""Adaptive step sizes compared with fixed grids and with ComfyUI's dpm_adaptive, on the digits.
 
-Everything is measured at the last sigma above 0: the step from there to 0 is the same for all, and would hide what the steps
-before it are worth. The defect is the relative distance to the converged solution there, its median over the items and in
-brackets its 0.9 quantile; calls are counted at the model. The fixed grids have the same ends as the adaptive runs, those
-of logsnr_uniform, and the most steps of the same RES-3S whose calls are not above exp_res_adaptive's.
+Everything is measured at the last sigma above 0, because the step from there to 0 is the same for all and would hide
+differences in the steps before it. The error is the relative distance to the converged solution at that sigma: its median over
+the items, and in brackets its 0.9 quantile. Calls are counted at the model. The fixed grids have the same ends as the adaptive
+runs, namely those of logsnr_uniform, and use the same RES-3S with the most steps that do not exceed the calls of
+exp_res_adaptive.
 """
 
 import torch
@@ -18,7 +19,7 @@ from .cases import Case, MixtureCase, grids, network_cases
 PAGE, PARTS, MINUTES = None, ("digits", "networks"), 9
 RTOLS = (0.2, 0.1, 0.05, 0.02, 0.01)
 SETTINGS = [("eps", 1.0), ("eps", 5.0), ("flow", 1.0), ("flow", 5.0)]
-ATOL_PER_RTOL = 0.0078 / 0.05  # of the defaults, ours and the host's
+ATOL_PER_RTOL = 0.0078 / 0.05  # the ratio of the defaults, in both samplers
 
 
 def digits_cases(batch: int) -> list[Case]:
@@ -28,7 +29,7 @@ def digits_cases(batch: int) -> list[Case]:
 
 
 def adaptive_sampler(name: str, rtol: float):
-    """RES Adaptive or the host's dpm_adaptive at a tolerance."""
+    """exp_res_adaptive or ComfyUI's dpm_adaptive at a tolerance."""
     import comfy.samplers
 
     import nodes
@@ -39,14 +40,14 @@ def adaptive_sampler(name: str, rtol: float):
 
 
 def fixed_sampler():
-    """RES Adaptive's method on the grid it is given."""
+    """The method of exp_res_adaptive on a fixed grid."""
     import nodes
 
     return nodes.NODE_CLASS_MAPPINGS["RESSingleStep"].execute({"stages": "3", "c2": C2, "c3": C3}, "auto").result[0]
 
 
 def fixed_grids(case: Case) -> dict:
-    """name -> function from a step count to SIGMAS without the last step to 0, all with the ends of logsnr_uniform."""
+    """name -> function from a step count to SIGMAS without the last step to 0; all have the ends of logsnr_uniform."""
     from comfy.k_diffusion.sampling import get_sigmas_karras
 
     logsnr = grids(case)["logsnr_uniform"]
@@ -59,12 +60,12 @@ def fixed_grids(case: Case) -> dict:
 
 
 def converged(case: Case, steps: int = 200) -> torch.Tensor:
-    """The solution at the last sigma above 0, through the host, with its rounding of timesteps in it."""
+    """The solution at the last sigma above 0, computed through ComfyUI and thus with its rounding of timesteps."""
     return case.sample(host_samplers.sampler("exp_res_3s"), fixed_grids(case)["logsnr_uniform"](steps))[0]
 
 
 def table(case: Case, rtols=RTOLS) -> str:
-    """Markdown: calls and defects at every tolerance."""
+    """Markdown: calls and errors at every tolerance."""
     fixed = fixed_grids(case)
     ends = fixed["logsnr_uniform"](20)[[0, -1]]
     truth = converged(case)
@@ -86,7 +87,7 @@ def table(case: Case, rtols=RTOLS) -> str:
 
 
 def report(quick: bool = False) -> pages.Report:
-    """A table a case; the trained networks with and without CFG 3."""
+    """One table per case; the trained networks run with and without CFG 3."""
     host_samplers.load()
     suites = {"digits": digits_cases(4 if quick else 64), "networks": network_cases(2 if quick else 12)}
     rtols = RTOLS[:1] if quick else RTOLS

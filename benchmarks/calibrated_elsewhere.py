@@ -1,4 +1,4 @@
-"""What a calibration keeps of its gain where it was not made: another class, guidance scale and resolution."""
+"""This table shows how much of its gain a calibration keeps at another guidance scale and at another resolution."""
 
 from typing import NamedTuple
 
@@ -13,11 +13,11 @@ TEST_SEED = 32000
 
 
 class Place(NamedTuple):
-    """Where a calibration is measured.
+    """A change of setting under which a calibration is measured.
 
     Attributes:
-        name: as printed.
-        change: what differs from home: cfg (added), label, enlarged.
+        name: name in tables.
+        change: what differs from the calibration's own setting: cfg (added), label, enlarged.
     """
 
     name: str
@@ -32,7 +32,7 @@ PLACES = (
 
 
 def table(homes: list[tuple[Maker, Found]], items: int, of_networks: int, places=PLACES) -> str:
-    """Markdown: medians of the best analytic plan and of the calibrated one, over so many items, at home and elsewhere."""
+    """Markdown: median errors of the best analytic plan and of the calibrated plan, over `items` items, at home and elsewhere."""
     rows = []
     for make, found in homes:
         rows += _rows(make, found, of_networks if isinstance(found.case, NetworkCase) else items, places)

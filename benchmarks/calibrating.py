@@ -1,6 +1,5 @@
-"""Cases that solvers are calibrated on: what a calibration samples, and what it finds and spends."""
+"""Cases on which solvers are calibrated, and calibrations with their costs."""
 
-import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
@@ -20,14 +19,14 @@ from . import host_samplers
 from .cases import Case, MixtureCase, NetworkCase, grids
 
 FIT_SEED = 31000
-Maker = Callable[..., Case]  # of (batch, seed), and of what differs: cfg, label, enlarged
+Maker = Callable[..., Case]  # (batch, seed) and optionally cfg, label, enlarged
 
 
 class OneClass(NetworkCase):
-    """A network, of which every item asks for one class.
+    """A network with the same class for every item.
 
     Attributes:
-        label: the class; None for all of them in turn.
+        label: the class; None for all classes in turn.
     """
 
     label: int | None = None
@@ -45,7 +44,7 @@ class OneClass(NetworkCase):
 
 
 def digits_case(kind: str, batch: int, seed: int, cfg: float = 5.0, label: int | None = None, enlarged: int = 1) -> Case:
-    """The digits; their pixels repeated for another resolution."""
+    """The digits, with repeated pixels for another resolution."""
     data = digits(dtype=torch.float64)
     means = data.means.reshape(-1, 8, 8).repeat_interleave(enlarged, 1).repeat_interleave(enlarged, 2).flatten(1)
     mixture = GaussianMixture(means, data.std, data.labels)
@@ -56,7 +55,7 @@ def digits_case(kind: str, batch: int, seed: int, cfg: float = 5.0, label: int |
 
 
 def network_case(name: str, batch: int, seed: int, cfg: float = 4.0, label: int | None = None, enlarged: int = 1) -> Case:
-    """A network; another resolution is a larger latent, which it was never trained on."""
+    """A network; another resolution is a larger latent than it was trained on."""
     network = networks.NETWORKS[name]
     channels, height, width = network.shape
     shape = (channels, height * enlarged, width * enlarged)
@@ -66,11 +65,11 @@ def network_case(name: str, batch: int, seed: int, cfg: float = 4.0, label: int 
 
 
 class CaseProblem:
-    """A case as what a calibration samples: one batch a seed.
+    """A case in the form that a calibration samples: one batch per seed.
 
     Args:
-        make: makes it.
-        batch: items.
+        make: function that makes the case.
+        batch: number of items.
     """
 
     def __init__(self, make: Maker, batch: int):
@@ -86,17 +85,16 @@ class CaseProblem:
 
 
 class Found(NamedTuple):
-    """A calibration of a case, and what it took."""
+    """A calibration of a case, with its model calls and its announced cost."""
 
     case: Case
     calibrated: Calibrated
     calls: int
     cost: Cost
-    seconds: float
 
 
 def as_sampler(sampler):
-    """A SAMPLER, of one or of a function."""
+    """A SAMPLER, from a SAMPLER or from a function."""
     import comfy.samplers
 
     return sampler if isinstance(sampler, comfy.samplers.Sampler) else comfy.samplers.KSAMPLER(sampler)
@@ -108,12 +106,10 @@ def time_of(case: Case):
 
 
 def calibrate(make: Maker, grid: str, calls: int, settings: Settings) -> Found:
-    """A calibration as the node makes it, with all pilots in one batch, and with the node's rivals."""
+    """Calibrate as the node does, with all pilots in one batch and with the node's rivals."""
     case, batch = make(1, FIT_SEED), settings.pilots
     sampling, problem = case.model_sampling, CaseProblem(make, batch)
     floor = reference_floor(SigmaRange(float(sampling.sigma_min), float(sampling.sigma_max)), time_of(case))
     rivals = host_samplers.pack("lab_calibrate").rivals()
     calibration = Calibration(problem, grids(case)[grid](calls), time_of(case), floor, FIT_SEED, batch, settings, rivals)
-    started = time.process_time()
-    found = calibration.run()
-    return Found(case, found, problem.calls, calibration.cost, time.process_time() - started)
+    return Found(case, calibration.run(), problem.calls, calibration.cost)

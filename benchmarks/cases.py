@@ -1,4 +1,4 @@
-"""The problems that solvers are compared on: exact mixtures as models of the host, each with its converged solution."""
+"""The problems on which solvers are compared: exact mixtures as ComfyUI models, each with its converged solution."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,21 +20,21 @@ from . import host_samplers
 
 BATCH = 64
 CONVERGING = 400
-ROUGH = 30  # steps of a solution that is only to be there, to see that a benchmark runs
+ROUGH = 30  # steps of the solution in a trial run, which only shows that a benchmark runs
 
 
 @dataclass
 class Case:
-    """A model of the host, a guidance scale, and the noise to start from.
+    """A ComfyUI model, a guidance scale, and the noise to start from.
 
     Attributes:
-        name: as printed.
-        shape: latent shape of an item.
+        name: name in tables.
+        shape: latent shape of one item.
         kind: "eps" or "flow".
-        cfg: guidance of one class an item over no class; 1 is none.
-        batch: items.
-        seed: of the starting noise.
-        converging: steps of the converged solution.
+        cfg: guidance towards one class per item; 1 means no guidance.
+        batch: number of items.
+        seed: seed for the starting noise.
+        converging: number of steps of the converged solution.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Case:
 
     @property
     def reference(self) -> torch.Tensor:
-        """The converged solution at sigma = 0, from the state the host starts at."""
+        """The converged solution at sigma = 0, from the state at which ComfyUI starts."""
         raise NotImplementedError
 
     @property
@@ -69,13 +69,13 @@ class Case:
         return torch.randn(self.batch, *self.shape, generator=torch.Generator().manual_seed(self.seed))
 
     def sample(self, sampler, sigmas, latent: torch.Tensor | None = None, callback=None) -> tuple[torch.Tensor, int]:
-        """Latents by the host's own sampling, as the model sees them, and how often the denoiser was called.
+        """Sample through ComfyUI; gives latents as the model sees them, and the number of denoiser calls.
 
         Args:
             sampler: a SAMPLER.
             sigmas: the grid.
-            latent: to continue from, as a run to sigmas[0] left it; None to start from the noise.
-            callback: of the host's sampling, `callback(step, denoised, x, steps)`.
+            latent: the result of a run that ended at sigmas[0], to continue from; None to start from the noise.
+            callback: passed to ComfyUI's sampling, `callback(step, denoised, x, steps)`.
         """
         import comfy.patcher_extension
         import comfy.sample
@@ -93,7 +93,7 @@ class Case:
             (self.noise.clone(), torch.zeros_like(self.noise)) if latent is None
             else (torch.zeros_like(self.noise), self.model.model.process_latent_out(latent))
         )  # fmt: skip
-        # clones, because some of the host's samplers write into the sigmas they are given
+        # clones, because some of ComfyUI's samplers write into the sigmas that they get
         options = {"callback": callback, "disable_pbar": True, "seed": self.seed}
         samples = comfy.sample.sample_custom(
             model, noise, self.cfg, sampler, sigmas.clone(), *self.conditioning, latent, **options
@@ -121,7 +121,7 @@ class MixtureCase(Case):
 
     @cached_property
     def class_weights(self) -> torch.Tensor:
-        """One class a item, (batch, classes)."""
+        """One-hot class of each item, (batch, classes)."""
         classes = torch.arange(self.batch) % self.mixture.classes
         return torch.nn.functional.one_hot(classes, self.mixture.classes).float()
 
@@ -141,7 +141,7 @@ class MixtureCase(Case):
 
     @property
     def start(self) -> torch.Tensor:
-        """The state the host starts at."""
+        """The state at which ComfyUI starts."""
         sampling = self.model_sampling
         return sampling.noise_scaling(sampling.sigma_max, self.noise.clone(), torch.zeros_like(self.noise), True).double()
 
@@ -150,9 +150,9 @@ class MixtureCase(Case):
         return self.converge(self.start, float(self.model_sampling.sigma_max), self.converging)
 
     def converge(self, start, sigma_max: float, steps: int) -> torch.Tensor:
-        """RES-3S on `steps` steps of the lab's grid down to where D no longer changes.
+        """RES-3S on `steps` steps of the lab's grid, down to where D no longer changes.
 
-        Their number is given: at CFG 5 trajectories that part at a watershed would have the lab's `converge` ask for ever more.
+        The number of steps is fixed, because the lab's `converge` would not end at CFG 5: some trajectories part at a watershed.
         """
         time = FLOW if self.kind == "flow" else VE
         sigmas = reference_grid(steps, sigma_max, time.sigma(9.0), time).double()
@@ -161,7 +161,7 @@ class MixtureCase(Case):
 
 @dataclass
 class NetworkCase(Case):
-    """A trained network; its solution is converged through the host, so it has the host's rounding of timesteps in it.
+    """A trained network; its solution is computed through ComfyUI and thus includes ComfyUI's rounding of timesteps.
 
     Attributes:
         network: key of training.networks.NETWORKS.
@@ -184,7 +184,7 @@ class NetworkCase(Case):
         return self.converge(self.converging)
 
     def converge(self, steps: int) -> torch.Tensor:
-        """RES-3S on `steps` steps of the lab's grid, as many as are asked for."""
+        """RES-3S on `steps` steps of the lab's grid."""
         import comfy.samplers
 
         sampling = self.model_sampling
@@ -219,7 +219,7 @@ def network_cases(batch: int = BATCH, seed: int = 0, converging: int = CONVERGIN
 
 
 def grids(case: Case) -> dict:
-    """name -> function from a step count to SIGMAS: the paper's three for eps models, what users pick for flow."""
+    """name -> function from a step count to SIGMAS: the paper's three grids for eps models, common schedulers for flow."""
     import comfy.samplers
 
     def by_name(name):
@@ -237,9 +237,9 @@ def uniform_sigma(case: Case):
 
 
 def at_most(case: Case, sampler, grid, budget: int, latent: torch.Tensor | None = None) -> tuple[torch.Tensor, int] | None:
-    """The run with the most steps whose model calls, counted at the model, fit the budget; None if none does.
+    """The run with the most steps whose counted model calls fit the budget; None if no run fits.
 
-    `latent` is what `Case.sample` takes.
+    `latent` is passed to `Case.sample`.
     """
     found = None
 

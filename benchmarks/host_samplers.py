@@ -1,4 +1,4 @@
-"""The real host in this process, and its deterministic samplers by name."""
+"""The real ComfyUI in this process, and its deterministic samplers by name."""
 
 from testbed.in_process import load, loaded
 
@@ -31,19 +31,19 @@ DETERMINISTIC = {
 }
 
 
-# forms of our nodes that have no registered name: (order, corrector, interpolation, start, flow_variable)
+# settings of our nodes that have no registered name: (order, corrector, interpolation, start, flow_variable)
 _VP = {"interpolation": "alpha", "data_scale": 1.5, "power": 2.0, "eps_share": 0.0}
 NODE_FORMS = {"Multistep 4, VP alpha": (4, True, _VP, "low order", "auto")}
 
 
 def pack(module: str):
-    """A module of the pack's `nodes`, as the host knows it."""
+    """A module of the pack's `nodes`, as ComfyUI has loaded it."""
     load()
     return loaded(module)
 
 
 def known(name: str) -> bool:
-    """Whether `sampler` has one of this name."""
+    """Whether `sampler` knows this name."""
     load()
     import comfy.k_diffusion.sampling as k_diffusion_sampling
 
@@ -52,7 +52,7 @@ def known(name: str) -> bool:
 
 
 def sampler(name: str):
-    """A SAMPLER of the host, ours or theirs: a key of DETERMINISTIC, NODE_FORMS or METHODS, or a registered name."""
+    """A SAMPLER by name: a key of DETERMINISTIC, NODE_FORMS or METHODS, or any name that ComfyUI has registered."""
     load()
     import comfy.k_diffusion.sampling as k_diffusion_sampling
     import comfy.samplers

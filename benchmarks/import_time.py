@@ -1,7 +1,7 @@
-"""What the pack adds to the host's start: -X importtime beside a pack that does nothing.
+"""The time that the pack adds to ComfyUI's start, by -X importtime, compared with a pack that does nothing.
 
-The pack is the archive that is published, with bytecode, as at a second start. Times are the modules' own, each the least of the
-runs, as another process can only add to them.
+The pack is the published archive with compiled bytecode, as at a second start. Each time is a module's own time and the
+smallest of the runs, because other processes can only add to it.
 """
 
 import compileall
@@ -56,12 +56,12 @@ def _compiled(folder: Path) -> Path:
 
 
 def imports(log: str) -> dict[str, float]:
-    """Milliseconds that every module of an -X importtime log took itself."""
+    """Each module's own milliseconds in an -X importtime log."""
     return {name: int(microseconds) / 1e3 for microseconds, name in _LINE.findall(log)}
 
 
 def own(name: str) -> bool:
-    """Whether the host named a module by a pack's folder."""
+    """Whether a module belongs to a custom node pack."""
     return "/custom_nodes/" in name
 
 
@@ -76,13 +76,13 @@ def _start(base: Path) -> dict[str, float]:
 
 
 def least(base: Path, runs_made: int) -> dict[str, float]:
-    """The least that every module took in several starts."""
+    """The smallest time of every module over several starts."""
     runs = [_start(base) for _ in range(runs_made)]
     return {name: min(run.get(name, ms) for run in runs) for name, ms in runs[0].items()}
 
 
 def report(quick: bool = False) -> pages.Report:
-    """Modules and milliseconds of each pack."""
+    """The table: modules and milliseconds of each pack."""
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         kinds = ("empty", "empty, with a pyproject.toml", "this pack")

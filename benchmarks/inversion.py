@@ -24,23 +24,23 @@ SETTINGS = [("eps", 1.0), ("eps", 3.0), ("flow", 1.0), ("flow", 3.0)]
 
 
 def round_trips(case: MixtureCase, name: str, start: str, calls: int) -> tuple[float, float] | str:
-    """(noise, image) errors, or why there are none."""
+    """(noise, image) errors, or the reason why there are none."""
     down, up = _grids(case, start)
     sampler = host_samplers.sampler(name)
     noise = case.model_sampling.noise_scaling(down(2)[0], case.noise.clone(), torch.zeros_like(case.noise), True)
-    alpha = 1.0 - down(2)[0] if case.kind == "flow" else 1.0  # the host gives a rising flow latent back divided by it
+    alpha = 1.0 - down(2)[0] if case.kind == "flow" else 1.0  # ComfyUI divides a rising flow latent by it
     image = _first_digits(case)
     try:
         drawn = at_most(case, sampler, down, calls)[0]
         back = at_most(case, sampler, up, calls, drawn)[0] * alpha
         again = at_most(case, sampler, down, calls, at_most(case, sampler, up, calls, image)[0])[0]
-    except Exception as error:  # some of the host's samplers take no rising grid, each failing in a way of its own
+    except Exception as error:  # some of ComfyUI's samplers fail on a rising grid, each in its own way
         return f"fails: {type(error).__name__}"
     return _error(back, noise), _error(again, image)
 
 
 def table(start: str, names, batch: int, calls: int) -> str:
-    """Markdown: one row a sampler; the best two of every column in bold."""
+    """Markdown: one row per sampler; the best two of every column in bold."""
     mixture = digits(dtype=torch.float64)
     cases = [MixtureCase(f"{kind} CFG {cfg:g}", (1, 8, 8), kind, cfg, batch, mixture=mixture) for kind, cfg in SETTINGS]
     rows = {name: [round_trips(case, name, start, calls) for case in cases] for name in names}
@@ -74,7 +74,7 @@ def _grids(case: MixtureCase, start: str):
 
 
 def _first_digits(case: MixtureCase) -> torch.Tensor:
-    """For every item the first digits of its class, blurred as the model's data are."""
+    """The first digits of each item's class, blurred like the model's data."""
     generator = torch.Generator().manual_seed(case.seed)
     mixture = case.mixture
     of_class = [mixture.means[mixture.labels == label] for label in range(mixture.classes)]

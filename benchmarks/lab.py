@@ -1,7 +1,8 @@
-"""What RES Lab: Measure costs: its time on the digits, and what it adds to the calls of a slow model.
+"""The cost of RES Lab: Measure: its time on the digits, and its overhead with a slow model.
 
-The node itself runs, in this process, with an empty cache. "overhead" is all the time that is not spent in the model, over the
-time that is, with a model that takes 50 ms a call: planning, sampling around the calls, distances, files and pictures.
+The node itself runs, in this process, with an empty cache. The overhead is the time outside the
+model divided by the time in the model: planning, sampling between calls, distances, files and pictures. The slow model takes
+50 ms per call.
 """
 
 import tempfile
@@ -21,7 +22,7 @@ def measure(schedulers: str, kind: str = "eps", sleep: float = 0.0, items: int =
     """One run of the node on digits with CFG 5.
 
     Returns:
-        Seconds in all, seconds in the model, and its calls.
+        Total seconds, seconds in the model, and the number of model calls.
     """
     import comfy.patcher_extension
     import folder_paths
@@ -54,7 +55,7 @@ def measure(schedulers: str, kind: str = "eps", sleep: float = 0.0, items: int =
 
 
 def report(quick: bool = False) -> pages.Report:
-    """The table: all time and that in the model, its calls, and the overhead."""
+    """The table: total time, time in the model, model calls, and overhead."""
     host_samplers.load()
     settings = [("eps", "karras", 0.0), ("flow", "simple", 0.0), ("eps", "karras, logsnr_arctan", 0.0), ("eps", "karras", SLEEP)]
     rows = []

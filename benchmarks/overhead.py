@@ -1,7 +1,7 @@
 """What a sampler costs in addition to the model: time, operations, host reads and buffers per step.
 
-The model is free (it returns a ready tensor), so the time is the sampler's own. Host samplers run beside
-ours in the same process, on SDXL-sized (1x16x128x128) and Wan-sized (1x16x21x60x104) latents.
+The model is free (it returns a ready tensor), so all the time is the sampler's. ComfyUI's samplers run in the same process as
+ours, on latents of 1x16x128x128 (Flux at 1024x1024) and 1x16x21x60x104 (Wan).
 """
 
 import types
@@ -21,7 +21,7 @@ STEPS = 20
 
 
 def free_denoiser(answer):
-    """A denoiser with the attributes by which the host's samplers find a model's noise; `answer(x, sigma)` is free."""
+    """A denoiser with the attributes that ComfyUI's samplers read from a model; `answer(x, sigma)` costs nothing."""
     import comfy.model_sampling as ms
 
     sampling = type("Sampling", (ms.ModelSamplingDiscrete, ms.EPS), {})()
@@ -59,7 +59,7 @@ def counts(name: str):
 
 
 def report(quick: bool = False) -> pages.Report:
-    """The table, one row a sampler."""
+    """The table, one row per sampler."""
     host_samplers.load()
     rows = []
     for name in SAMPLERS:

@@ -1,9 +1,10 @@
-"""Pairs of a sampler and a scheduler: `exp_res` on `logsnr_arctan` against all of ComfyUI's, and who else may take that grid.
+"""Pairs of a sampler and a scheduler: `exp_res` on `logsnr_arctan` compared with all of ComfyUI's pairs.
 
-Cases of `python -m benchmarks worlds` at 6, 10 and 20 calls, with its errors and its seeds, which chose no setting. On flow
-models the latent of 64x64 at shift 3 and 8, CFG 1 and 4; on eps models photo at CFG 1, 4 and 7 and that latent at CFG 1
-and 4. ComfyUI's pairs are its deterministic samplers of one call per step times its schedulers for the
-kind of model; those of two and three calls per step take no part, as they have few steps at such numbers of calls.
+The cases are those of `python -m benchmarks worlds` at 6, 10 and 20 calls, with the same errors and with seeds that were not
+used for choosing any setting. Flow models sample the 64x64 latent at shift 3 and 8 with CFG 1 and 4. Eps models sample photo
+with CFG 1, 4 and 7, and the same latent with CFG 1 and 4. ComfyUI's pairs combine its deterministic samplers of one call per
+step with its schedulers for the kind of model. Samplers of two and three calls per step are left out, because they have too few
+steps here.
 """
 
 import math
@@ -30,7 +31,7 @@ class Measured(NamedTuple):
 
     Attributes:
         case, calls: see Case.
-        errors: of every pair.
+        errors: the error of every pair.
     """
 
     case: Case
@@ -73,14 +74,14 @@ def measured(bench: Bench, words: Sequence[str], calls: Iterable[int] = CALLS) -
 
 
 def verdict(ratios: Sequence[float], mean: float, worst: float = math.inf) -> str:
-    """What a target says of numbers: "met", or which of its limits is missed."""
+    """The word "met", or the limits of a target that the ratios miss."""
     reached = {"geometric mean": (statistics.geometric_mean(ratios), mean), "worst row": (max(ratios), worst)}
     missed = [f"{name} {found:.2f} above {limit:g}" for name, (found, limit) in reached.items() if found > limit]
     return f"missed: {', '.join(missed)}" if missed else "met"
 
 
 def targets(flow: Sequence[Measured], eps: Sequence[Measured]) -> str:
-    """Markdown: what was aimed at, what was reached."""
+    """Markdown: the targets and what was reached."""
     ours, simple = (SAMPLER, GRID), (SAMPLER, "simple")
     aims = [
         (f"flow: `{GRID}` / best pair", [row.ratio(ours, row.best()) for row in flow], 0.6, 1.2),
@@ -101,7 +102,7 @@ def targets(flow: Sequence[Measured], eps: Sequence[Measured]) -> str:
 
 
 def against_best(rows: Sequence[Measured]) -> str:
-    """Markdown: the recommended pair in every row, and the best of ComfyUI's beside it."""
+    """Markdown: the recommended pair and the best of ComfyUI's pairs in every row."""
     ours, lines = (SAMPLER, GRID), []
     for row in rows:
         best = row.best()
@@ -116,7 +117,7 @@ def against_best(rows: Sequence[Measured]) -> str:
 
 
 def by_sampler(rows: Sequence[Measured]) -> str:
-    """Markdown: samplers by grid, geometric mean of the errors over the cases of a kind of model; the best of a line is bold."""
+    """Markdown: geometric mean of the errors over the cases, by kind of model, sampler and grid; the best of a line is bold."""
     lines = []
     for kind in dict.fromkeys(row.case.kind for row in rows):
         for name in _OTHERS:

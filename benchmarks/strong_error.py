@@ -1,8 +1,8 @@
-"""Strong error of SDE samplers: ours and the host's on one fixed noise path, against a very fine run on the same path.
+"""Strong error of SDE samplers: ours and ComfyUI's on one fixed noise path, against a very fine run on the same path.
 
-All of them sample the same SDE at the same eta, so on the same path their results may differ by their errors alone. Median
-relative distance over 32 items, geometric mean over exact mixtures (ring and digits, eps and flow, with and without guidance), on
-grids uniform in logSNR; the last step to sigma 0 is not counted, as it is the same for all.
+All of them sample the same SDE at the same eta, so on the same path their results differ only by their errors. The numbers are
+median relative distances over 32 items, averaged geometrically over exact mixtures (ring and digits, eps and flow, with and
+without guidance), on grids uniform in logSNR. The last step to sigma 0 is not counted, because it is the same for all.
 """
 
 import statistics
@@ -21,9 +21,9 @@ from . import host_samplers, pages
 from .cases import standard_cases
 
 PAGE, PARTS, MINUTES = None, (), 2
-# Steps of the path: every grid and the stages between its points are among them.
+# Number of steps of the path, which contains every grid and its intermediate stages.
 FINE = 5040
-# name -> (calls a step, sampler, options); host samplers by name in comfy.k_diffusion.sampling
+# name -> (calls per step, name in comfy.k_diffusion.sampling, options)
 THEIRS = {
     "dpmpp_2m_sde": (1, "dpmpp_2m_sde", {}),
     "dpmpp_2m_sde_heun": (1, "dpmpp_2m_sde", {"solver_type": "heun"}),
@@ -37,8 +37,8 @@ OURS = {"exp_res_sde": 1, "exp_res_2m_sde": 1, "exp_res_2s_sde": 2, "exp_res_3s_
 class FixedPath:
     """A noise_sampler that follows one path of the process, known on a fine grid that contains the coarse ones.
 
-    The noise over a step is what the noises of its fine steps add up to, each decayed to the step's end: the increment of a
-    Brownian motion in the time exp(2 eta lambda), whose values on the fine grid are kept.
+    The noise of a step is the sum of the noises of its fine steps, each decayed to the step's end. It is the increment of a
+    Brownian motion in the time exp(2 eta lambda), whose values on the fine grid are stored.
     """
 
     def __init__(self, lambdas, time, eta: float, like: torch.Tensor, seed: int):
@@ -59,7 +59,7 @@ class FixedPath:
 
 
 class Denoiser:
-    """An exact denoiser with what the host's samplers read from a model."""
+    """An exact denoiser with the attributes that ComfyUI's samplers read from a model."""
 
     def __init__(self, case):
         self.case = case
@@ -70,7 +70,7 @@ class Denoiser:
 
 
 def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[str, int], torch.Tensor]:
-    """(sampler, calls) -> relative distance to the fine run on the path of a seed, per item."""
+    """(sampler, calls) -> relative distance per item to the fine run on the same path."""
     host_samplers.load()
     import comfy.k_diffusion.sampling as k_diffusion_sampling
 
@@ -104,7 +104,7 @@ def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[s
 
 
 def report(quick: bool = False) -> pages.Report:
-    """The table, one row a sampler."""
+    """The table, one row per sampler."""
     batch, calls, etas = (2, (12,), (1.0,)) if quick else (32, (12, 24, 48), (0.5, 1.0))
     found = {eta: [distances(case, eta, calls) for case in standard_cases(batch)] for eta in etas}
     rows = []

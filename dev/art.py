@@ -16,7 +16,7 @@ from samplers.time_maps import VE
 
 from .setup import ROOT
 
-# pixels: what the registry asks for is a square of at most 400, and 21:9
+# pixels: the registry wants a square of at most 400, and 21:9
 ICON, BANNER = (400, 400), (1680, 720)
 _DPI = 100
 _RANGE = SigmaRange(0.08, 12.0)

@@ -1,4 +1,4 @@
-"""Finds the Chromium that the browser tests drive, or installs Debian's."""
+"""Finds the Chromium for the browser tests, or installs Debian's."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ def ensure_chromium() -> Path:
     """A Chromium or Chrome: the one that CHROMIUM names, one on PATH, or Debian's, installed where this runs as root.
 
     Raises:
-        SetupError: there is none, and what to run.
+        SetupError: there is none; the message names the command to run.
     """
     named = os.environ.get("CHROMIUM")
     if named:

@@ -9,7 +9,7 @@ from .setup import ROOT, SetupError, ensure_host, exit_on_signals
 
 
 def main() -> int:
-    """Set up with the Python that runs this, then continue in ComfyUI's own."""
+    """Set up with the current Python, then continue in ComfyUI's Python."""
     parser = argparse.ArgumentParser(prog="./demo", description=__doc__)
     parser.add_argument("--ui", action="store_true", help="leave the server running and print its URL; Ctrl-C ends it")
     parser.add_argument("--port", type=_port, help="loopback port of the server (default: a free one)")

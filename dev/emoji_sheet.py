@@ -1,4 +1,4 @@
-"""Writes the picture with the emoji of the embedded model: a row per class, 64 emoji in each.
+"""Writes the picture with the embedded emoji: one row per class with 64 emoji.
 
 npm pack @lobehub/fluent-emoji-3d@1.1.0
 .host/venv/bin/python -m dev.emoji_sheet lobehub-fluent-emoji-3d-1.1.0.tgz   # embedded/emoji.png
@@ -47,7 +47,7 @@ def picture(archive: tarfile.TarFile, emoji: str) -> Image.Image:
     """One emoji on white.
 
     Raises:
-        ValueError: the archive does not have it.
+        ValueError: the archive does not have this emoji.
     """
     name = "-".join(f"{ord(letter):04x}" for letter in emoji)
     try:
@@ -63,7 +63,7 @@ def picture(archive: tarfile.TarFile, emoji: str) -> Image.Image:
 
 
 def atlas(archive: tarfile.TarFile) -> Image.Image:
-    """All of them: class by class from the top, in the order of CLASSES."""
+    """All emoji: class by class from the top, in the order of CLASSES."""
     rows = [_ROWS[name].split() for name in CLASSES]
     height, width = _SIZE
     image = Image.new("RGB", (width * len(rows[0]), height * len(rows)))

@@ -1,4 +1,6 @@
-"""Writes what follows from the nodes' schemas: English locale, inputs and outputs in help pages; --pictures: and their pictures.
+"""Writes what follows from the nodes' schemas: the English locale, and the inputs and outputs of help pages.
+
+With --pictures it also draws the pictures of the help pages.
 
 .host/venv/bin/python -m dev.generate [--pictures]
 """
@@ -17,13 +19,13 @@ _SECTIONS = re.compile(r"(?<=^## Inputs\n\n).*?(?=^## (?!Outputs))", re.MULTILIN
 
 
 def nodes_of_pack() -> dict[str, type]:
-    """Node id -> class, as the host has loaded it."""
+    """Node id -> class, as ComfyUI has loaded it."""
     load()
     return {name: node for name, node in sys.modules["nodes"].NODE_CLASS_MAPPINGS.items() if name.startswith("RES")}
 
 
 def inputs_of(declared: list, prefix: str = ""):
-    """(name, input) of every input, those of choices by dotted names, each once."""
+    """(name, input) of every input, each once; inputs of options have dotted names."""
     seen = set()
     for item in declared:
         yield prefix + item.id, item
@@ -35,7 +37,7 @@ def inputs_of(declared: list, prefix: str = ""):
 
 
 def node_defs(nodes: dict[str, type]) -> dict:
-    """The locale's nodeDefs.json; the editor looks names with dots up with underscores."""
+    """The locale's nodeDefs.json; the editor looks up dotted names with underscores."""
     result = {}
     for node_id, node in sorted(nodes.items()):
         of = node.define_schema()
@@ -50,7 +52,7 @@ def _words(name: str, item) -> dict[str, str]:
 
 
 def page(text: str, node: type) -> str:
-    """A help page whose sections on inputs, and on outputs that have a tooltip, are the schema's."""
+    """A help page with the sections on inputs, and on outputs that have a tooltip, from the schema."""
     schema = node.define_schema()
     lines = [f"- **{name}**: {item.tooltip or ''}" for name, item in inputs_of(schema.inputs)]
     if outputs := [f"- **{item.display_name or item.get_io_type()}**: {item.tooltip}" for item in schema.outputs if item.tooltip]:

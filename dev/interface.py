@@ -1,4 +1,4 @@
-"""What saved workflows name of the pack, from nodes and their inputs to samplers and schedulers; and what would break them.
+"""The names of the pack on which saved workflows depend, from nodes and inputs to samplers and schedulers, and what breaks them.
 
 python3 -m dev.interface   # records additions in tests/nodes/interface.json; refuses what breaks workflows
 """
@@ -18,7 +18,7 @@ _CHOICE = "COMFY_DYNAMICCOMBO_V3"  # a combo whose options have inputs of their 
 _NUMBERS = {"INT", "FLOAT"}
 _NO_LIMITS = (-math.inf, math.inf)
 _WIDGETS = {*_NUMBERS, "STRING", "BOOLEAN", "COMBO", _CHOICE}
-# The host's lists end with the pack's names, of which these are the first.
+# ComfyUI's lists end with the pack's names; these are the first of them.
 _FIRST_SAMPLER, _FIRST_SCHEDULER = "exp_res", "logsnr_uniform"
 
 
@@ -36,7 +36,7 @@ def interface(object_info: dict) -> dict:
 
 
 def _inputs(declared: dict) -> dict:
-    """name -> type, whether it must be given, and options or limits, in the editor's order."""
+    """name -> type, whether it is required, and options or limits, in the editor's order."""
     result = {}
     for group in ("required", "optional"):
         for name, (kind, more) in declared.get(group, {}).items():
@@ -51,12 +51,12 @@ def _inputs(declared: dict) -> dict:
 
 
 def _of_a_folder(option: str) -> bool:
-    """Whether it stands for what a user's folder holds or lacks."""
+    """Whether an option depends on the files in a user's folder."""
     return option.endswith((".json", ".safetensors")) or option.startswith("(none")
 
 
 def broken(old: dict, new: dict) -> list[str]:
-    """What of saved workflows would break between two snapshots, a line each."""
+    """What would break in saved workflows between two snapshots, one line each."""
     lines = [f"{kind[:-1]} {name} is gone" for kind in ("samplers", "schedulers") for name in old[kind] if name not in new[kind]]
     for name, node in old["nodes"].items():
         now = new["nodes"].get(name)
@@ -66,11 +66,11 @@ def broken(old: dict, new: dict) -> list[str]:
 
 def _broken_node(name: str, old: dict, new: dict) -> Iterator[str]:
     if new["outputs"][: len(old["outputs"])] != old["outputs"]:
-        yield f"{name}'s outputs were {old['outputs']} and begin otherwise now: {new['outputs']}"
+        yield f"{name}'s outputs were {old['outputs']} and now begin differently: {new['outputs']}"
     lines = list(_broken_inputs(name, old["inputs"], new["inputs"]))
     yield from lines
     if not lines and not all(_goes_on(order, new["inputs"]) for order in _widget_orders(old["inputs"])):
-        yield f"{name}'s widgets stand in another order; workflows keep their values by place, so new ones come last"
+        yield f"{name}'s widgets are in another order; workflows store values by position, so new widgets come last"
 
 
 def _broken_inputs(where: str, old: dict, new: dict) -> Iterator[str]:
@@ -99,7 +99,7 @@ def _broken_inputs(where: str, old: dict, new: dict) -> Iterator[str]:
 
 
 def _widget_orders(inputs: dict) -> Iterator[tuple[str, ...]]:
-    """The widgets in their order, once for every way to choose options that have widgets of their own."""
+    """The widgets in order, once for every combination of options that have their own widgets."""
     parts = []
     for name, item in inputs.items():
         if item["type"] == _CHOICE:

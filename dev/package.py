@@ -15,14 +15,14 @@ from testbed.paths import OUTPUT, ROOT
 
 from .setup import SetupError
 
-_FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip knows
+_FIRST_DAY = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip file
 
 
 def packed_files() -> list[str]:
-    """Paths that the archive has, in order, relative to the checkout.
+    """Paths of the files in the archive, in order, relative to the checkout.
 
     Raises:
-        SetupError: this is no git checkout.
+        SetupError: this is not a git checkout.
     """
     return sorted(_listed() - _listed("--cached", "--ignored", "--exclude-from=.comfyignore"))
 
@@ -33,9 +33,9 @@ def _listed(*options: str) -> set[str]:
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     except OSError as error:
-        raise SetupError(f"git cannot be run ({error.strerror}); install it, as it says what belongs to the archive.") from error
+        raise SetupError(f"git cannot be run ({error.strerror}); install it, because it lists the archive's files.") from error
     if done.returncode:
-        raise SetupError(f"{ROOT} is no git checkout ({done.stderr.strip()}); the archive is built from one.")
+        raise SetupError(f"{ROOT} is not a git checkout ({done.stderr.strip()}); the archive is built from one.")
     return set(filter(None, done.stdout.split("\0")))
 
 

@@ -1,4 +1,4 @@
-"""Starts the host, queues an example workflow, shows progress, keeps the picture. Runs in the host's Python."""
+"""Starts ComfyUI, queues an example workflow, shows progress and keeps the picture. Runs in ComfyUI's Python."""
 
 import argparse
 import asyncio

@@ -19,7 +19,7 @@ from pathlib import Path
 from .setup import HOST, ROOT, Host, SetupError
 
 START_TIMEOUT = 180
-# straight to the loopback port, whatever proxy the environment names
+# directly to the loopback port, even if the environment names a proxy
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _FOLDERS = ("custom_nodes", "models", "input", "output", "user", "temp")
 
@@ -33,7 +33,7 @@ class PromptError(Exception):
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """A free loopback port."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
@@ -41,21 +41,21 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def server(host: Host, base: Path | None = None, port: int | None = None, extra_packs=(), arguments=(), pack: Path = ROOT):
-    """Run the host with a base folder of its own; the pack is linked into it, not copied.
+    """Run ComfyUI with its own base folder, into which the pack is linked.
 
     Args:
-        host: from `setup.ensure_host`.
-        base: the host's --base-directory; a temporary folder if None.
+        host: result of `setup.ensure_host`.
+        base: ComfyUI's --base-directory; a temporary folder if None.
         port: loopback port; a free one if None.
         extra_packs: folders to link into custom_nodes in addition to this pack.
         arguments: more arguments for main.py.
-        pack: the pack's folder, as ComfyUI-RES if it is this checkout; another is linked by its own name, or lies there already.
+        pack: the pack's folder; this checkout is linked as ComfyUI-RES, another folder by its own name if it is not there.
 
     Yields:
         Client: ready to take prompts.
 
     Raises:
-        SetupError: the port is taken, or the host dies or does not answer while starting.
+        SetupError: the port is taken, or ComfyUI ends or does not answer while starting.
     """
     with contextlib.ExitStack() as stack:
         if base is None:
@@ -98,7 +98,7 @@ def _link(link: Path, folder: Path) -> None:
 
 
 def _die_with_parent() -> None:
-    """Linux: end with the process that started it, however that one ends."""
+    """On Linux, end with the process that started it."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
@@ -128,7 +128,7 @@ def _wait(process: subprocess.Popen, port: int, log: Path, ours: bool) -> None:
 
 
 def _reason(log: Path) -> str:
-    """The last line of the log, and a copy of the log where it outlives a temporary base folder."""
+    """The last line of the log, and the path of a copy that is kept."""
     lines = [line for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
     kept = HOST / "server.log"
     with contextlib.suppress(OSError):
@@ -138,7 +138,7 @@ def _reason(log: Path) -> str:
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """End the server and everything it started, at once: its files are complete at any time."""
+    """End the server and everything that it started at once; its files are always complete."""
     if os.name == "nt":  # without groups of processes
         process.kill()
     else:

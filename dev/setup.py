@@ -2,11 +2,11 @@
 
     .host/ComfyUI           the newest tested version's tree; older ones beside it as ComfyUI-<version>
     .host/venv              its environment
-    .host/tools-*           what else the tests need, kept apart from every environment
+    .host/tools-*           the tests' own packages, apart from every environment
     .host/pycache           the bytecode of all that runs
 
 COMFYUI_PATH (and COMFYUI_PYTHON) name an existing ComfyUI to use instead; nothing in it is changed. Every
-piece is built under another name and renamed, or stamped, when it is whole: an interrupted set-up is redone.
+part is built under another name and is renamed or stamped when it is complete, so an interrupted set-up starts again.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ ENVIRONMENT_GB = 8
 
 
 class SetupError(Exception):
-    """What went wrong and what to do, in one line."""
+    """The error and its remedy, in one line."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Host:
     ours: bool = True
 
     def environment(self, *extra_paths: Path) -> dict[str, str]:
-        """Variables to run it with: one thread (tiny models are faster), nothing written beside anybody's files."""
+        """Environment variables: one thread (tiny models are faster), and no bytecode written next to the sources."""
         env = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
         env.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode a start takes twice as long
         env["PYTHONPYCACHEPREFIX"] = str(HOST / "pycache")
@@ -65,7 +65,7 @@ class Host:
 
 
 def exit_on_signals() -> None:
-    """End on a kill or a closed terminal as on an error, so that what was started is ended too."""
+    """End on a kill or a closed terminal as on an error, so that started processes end too."""
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
@@ -77,10 +77,10 @@ def python_of(venv: Path) -> Path:
 
 
 def ensure_host(version: str = NEWEST) -> Host:
-    """The ComfyUI to use, installed if need be.
+    """The ComfyUI to use, installed if necessary.
 
     Raises:
-        SetupError: it cannot be had.
+        SetupError: it cannot be installed.
     """
     path = os.environ.get("COMFYUI_PATH")
     if path and version == NEWEST:
@@ -106,7 +106,7 @@ def ensure_tools(host: Host, requirements: Path) -> Path:
 
 
 def ensure_frontend(host: Host) -> Path | None:
-    """The static files of the editor that a tree asks for; None where its environment has that one."""
+    """The static files of the frontend version that a tree requires; None if the environment has this version."""
     if not host.ours:
         return None
     [wanted] = re.findall(r"^comfyui-frontend-package==(\S+)", (host.tree / "requirements.txt").read_text("utf-8"), re.MULTILINE)
@@ -128,7 +128,7 @@ def _existing(tree: Path, python: str | None) -> Host:
     venvs = [python_of(tree / name) for name in ("venv", ".venv")]
     python = Path(python).expanduser() if python else next((p for p in venvs if p.exists()), Path(sys.executable))
     try:
-        # -B: their environment is not to be written into, caches included
+        # -B: write nothing into the user's environment, not even caches
         check = subprocess.run([str(python), "-B", "-c", "import torch, aiohttp"], capture_output=True, text=True)
         reason = (check.stderr.strip().splitlines() or ["it does not run"])[-1]
     except OSError as error:
@@ -172,7 +172,7 @@ def _ensure_tree(version: str) -> Path:
 
 
 def _ensure_pip() -> Path:
-    """A Python with pip of its own: the system's may have none, or refuse to be used."""
+    """A Python with its own pip; the system's Python may have no pip or refuse its use."""
     python = python_of(HOST / "pip")
     if not _runs(python, "import pip"):
         _make_venv(HOST / "pip")
@@ -204,7 +204,7 @@ def _ensure_venv(tree: Path) -> Path:
 
 
 def _install_environment(python: Path, packages: list[str]) -> None:
-    """By uv, which takes a minute; by pip, which reads the user's own index settings, where uv fails."""
+    """Install by uv, which takes a minute; if uv fails, by pip, which reads the user's index settings."""
     if _logged([str(python), "-m", "pip", "install", "uv"]).returncode == 0:
         uv = [str(python), "-m", "uv", "pip", "install", "--python", str(python), *packages]
         if _logged(uv).returncode == 0:

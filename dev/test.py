@@ -1,7 +1,7 @@
-"""./test: set up, then pytest on the newest host and the in-process tests on the oldest.
+"""./test: set up, then run all tests on the newest ComfyUI and the in-process tests on the oldest.
 
---long adds what takes long, the in-process and server tests on every host version, and those in a browser on the oldest, each
-with its own editor. Other arguments go to pytest, which then runs only on the newest host, with --long on all.
+--long adds the slow tests, the in-process and server tests on every ComfyUI version, and the browser tests on the oldest version
+with its own frontend. Other arguments go to pytest, which then runs only on the newest ComfyUI, and with --long on all.
 """
 
 import os
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def _spread() -> list[str]:
-    """All tests: on every core, file by file, as those of a file share servers and pages; each with about 3 GB of memory."""
+    """Run on every core, file by file, because the tests of a file share servers; a worker needs about 3 GB of memory."""
     workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     return ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
 

@@ -1,15 +1,15 @@
 """Turns a workflow, as the editor saves it, into a prompt, as the server takes it."""
 
-# Widgets the editor adds beside an input and saves, but which the server does not know.
+# Widgets that the editor adds to an input and saves, but that the server does not know.
 _CONTROL_VALUES = {"fixed", "increment", "decrement", "randomize"}
 _MUTED, _BYPASSED = 2, 4
 
 
 def to_prompt(workflow: dict) -> dict:
-    """API-format prompt of a workflow without subgraphs.
+    """The API-format prompt of a workflow without subgraphs.
 
-    Relies on what the editor saves: every input of a node in order, widgets named, with their values in `widgets_values` in
-    the same order, except for choices and their options.
+    It relies on the editor's format: a node has its inputs in order with the names of widgets, and `widgets_values` has their
+    values in the same order, except for choices and their options.
 
     Raises:
         ValueError: a node is muted or bypassed, or its values do not fit its inputs.
@@ -20,7 +20,7 @@ def to_prompt(workflow: dict) -> dict:
         if node["type"] in ("Note", "MarkdownNote"):
             continue
         if node.get("mode") in (_MUTED, _BYPASSED):
-            raise ValueError(f"node {node['id']} ({node['type']}) is muted or bypassed; examples run as they are.")
+            raise ValueError(f"node {node['id']} ({node['type']}) is muted or bypassed; examples must run unchanged.")
         inputs = _widget_values(node)
         for slot in node.get("inputs", []):
             if slot.get("link") is not None:

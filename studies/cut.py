@@ -1,6 +1,6 @@
-"""What it costs to cut a schedule in two, as two KSampler (Advanced) nodes do: the second half starts without a history.
+"""The cost of splitting a schedule over two KSampler (Advanced) nodes: the second half starts without a history.
 
-For each sampler the median relative distance between the cut and the whole run, and the defects of both.
+The table gives the median relative distance between the split run and the whole run, and the errors of both.
 """
 
 import torch
@@ -18,7 +18,7 @@ GRIDS = {"digits": "karras", "digits CFG 5": "karras", "digits flow": "logsnr_un
 
 
 def cut(case: Case, sampler, sigmas: torch.Tensor, at: int) -> tuple[float, float, float]:
-    """Medians over items: relative distance of the run cut at step `at` to the whole one, defect of the whole, of the cut."""
+    """Medians over items: distance between the run split at step `at` and the whole run, and the errors of both."""
     whole, _ = case.sample(sampler, sigmas)
     first, _ = case.sample(sampler, sigmas[: at + 1])
     second, _ = case.sample(sampler, sigmas[at:], first)
@@ -27,7 +27,7 @@ def cut(case: Case, sampler, sigmas: torch.Tensor, at: int) -> tuple[float, floa
 
 
 def table(cases: list[Case], steps: int = 20) -> str:
-    """Markdown: every sampler on every case, `steps` steps cut in the middle."""
+    """Markdown: every sampler on every case, `steps` steps split in the middle."""
     rows = []
     for name in SAMPLERS:
         found = (cut(case, host_samplers.sampler(name), grids(case)[GRIDS[case.name]](steps), steps // 2) for case in cases)
@@ -36,6 +36,6 @@ def table(cases: list[Case], steps: int = 20) -> str:
 
 
 def report(quick: bool = False) -> pages.Report:
-    """The table: distance of the cut to the whole run (defect of the whole, of the cut)."""
+    """The table: distance between split and whole run (error of the whole run, error of the split run)."""
     cases = standard_cases(4, converging=ROUGH) if quick else standard_cases()
     return {"": table([case for case in cases if case.name in GRIDS], *[6] * quick)}

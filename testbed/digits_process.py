@@ -1,4 +1,4 @@
-"""The digits under a process whose noise is not the same in every direction. Pure core: no host."""
+"""The digits under a process whose noise differs by direction; without ComfyUI."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from samplers.processes.process_times import time_grid
 
 
 class DigitsProcess:
-    """The digits as a mixture of width 0.1 under a process, whose eps is a formula.
+    """The digits as a mixture of width 0.1 under a process; its eps is a formula.
 
     Args:
         sde: the process, of images of the digits' size.
@@ -37,10 +37,10 @@ class DigitsProcess:
         return u
 
     def solve(self, plan: Callable[..., Plan], start: torch.Tensor, steps: int, power: float = 2.0) -> torch.Tensor:
-        """The data's part of the state at t = 0, of blurring diffusion in frequencies.
+        """The data's part of the state at t = 0 (in frequencies for blurring diffusion).
 
         Args:
-            plan: of (sde, times).
+            plan: function of (sde, times) that makes the plan.
             start: from `start`.
             steps, power: as in `time_grid`.
         """

@@ -8,7 +8,7 @@ from .paths import ROOT, TREE
 
 
 def load(cpu: bool = True) -> None:
-    """Import comfy and load the pack into it, as the server would; once.
+    """Import comfy and load the pack as the server does; once.
 
     Args:
         cpu: whether ComfyUI is to use the CPU even where there is a GPU.

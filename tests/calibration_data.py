@@ -34,9 +34,9 @@ class Gaussian:
         return (self.time.alpha(sigma) * STD) ** 2 + sigma**2
 
     def solution(self, x, start, end):
-        """Where x at sigma `start` is at `end`."""
+        """The solution at `end` from x at sigma `start`."""
         return x * math.sqrt(self.variance(end) / self.variance(start))
 
     def start(self, sigma, seed=0):
-        """Items at sigma."""
+        """Draws of the noisy data at sigma."""
         return math.sqrt(self.variance(sigma)) * torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed)).double()

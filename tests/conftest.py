@@ -1,4 +1,4 @@
-"""Fixtures: the real host in this process, and a real server."""
+"""Fixtures: the real ComfyUI in this process, and a real server."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT))  # after the host's tree, whose `nodes` must win over the pack's
+sys.path.append(str(ROOT))  # after ComfyUI's tree, whose `nodes` must be found before the pack's
 pytest_plugins = ["editor"]
 
-FRONTEND = os.environ.get("COMFYUI_RES_FRONTEND")  # where the host's environment has another one than the host wants
+FRONTEND = os.environ.get("COMFYUI_RES_FRONTEND")  # set if the environment has another frontend than ComfyUI requires
 TREE = Path(os.environ.get("COMFYUI_RES_TREE", ROOT / ".host" / "ComfyUI"))
 
 
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def host(tmp_path_factory):
-    """The real comfy, on the CPU, with a base folder of its own."""
+    """The real comfy, on the CPU, with its own base folder."""
     sys.path.insert(0, str(TREE))
     import comfy.cli_args
 
@@ -50,17 +50,17 @@ def host(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pack(host):
-    """The pack as the host loads it: {node id: class}."""
-    with ThreadPoolExecutor(1) as thread:  # in the main one a browser's event loop may be running
+    """The pack as ComfyUI loads it: {node id: class}."""
+    with ThreadPoolExecutor(1) as thread:  # a browser's event loop may be running in the main thread
         assert thread.submit(asyncio.run, host.load_custom_node(str(ROOT))).result()
     return {name: node for name, node in host.NODE_CLASS_MAPPINGS.items() if name.startswith("RES")}
 
 
 @contextlib.contextmanager
 def _servers(tmp_path_factory):
-    """A function that starts one more server with the pack in it, and a pack for tests that counts model calls; gives its client.
+    """A function that starts one more server with the pack and the pack for tests, and gives its client.
 
-    It takes more arguments for the host's main.py. The servers end with the context.
+    Its arguments are passed to ComfyUI's main.py. The servers end with the context.
     """
     from dev.server import server as run_server
     from dev.setup import Host

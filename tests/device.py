@@ -1,7 +1,7 @@
-"""A second device, as strict as Apple's: it has no float64, and its tensors do not mix with those of the CPU.
+"""A second device, as strict as Apple's: it has no float64, and its tensors do not mix with CPU tensors.
 
-Its tensors say that they are on "mps" and hold their numbers on the CPU. It refuses what PyTorch refuses on such a device. What
-it cannot show is a kernel that is missing or wrong there, so it keeps the names of the operations.
+Its tensors say that they are on "mps" and hold their numbers on the CPU. It refuses what PyTorch refuses on such a device. It
+cannot show that a kernel is missing or wrong there, so it records the names of the operations.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _WIDE = (torch.float64, torch.complex128)
 
 
 class _There(torch.Tensor):
-    """A tensor of the device around the CPU's tensor with its numbers; PyTorch itself takes it for one of "meta"."""
+    """A tensor of the device that wraps a CPU tensor with its numbers; PyTorch treats it as a "meta" tensor."""
 
     device = DEVICE
 
@@ -41,12 +41,12 @@ class _There(torch.Tensor):
 
 
 class _Operations(TorchDispatchMode):
-    """Computes on the CPU what is asked of the device."""
+    """Computes the device's operations on the CPU."""
 
     def __init__(self):
         super().__init__()
         self.names: set[str] = set()
-        self.makes = False  # a tensor of the device, out of nothing
+        self.makes = False  # whether an operation makes a new tensor of the device
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -65,7 +65,7 @@ class _Operations(TorchDispatchMode):
         result = func(*(tree_map_only(_There, lambda tensor: tensor.numbers, part) for part in args), **kwargs)
         if func is torch.ops.aten.copy_.default:
             return args[0]
-        given = {id(tensor.numbers): tensor for tensor in there}  # an operation in place gives the tensor it was given
+        given = {id(tensor.numbers): tensor for tensor in there}  # an operation in place returns its input
         return tree_map_only(torch.Tensor, lambda n: given[id(n)] if id(n) in given else _there(n, func), result)
 
 
@@ -76,7 +76,7 @@ def _there(numbers, func):
 
 
 class _Transfers(TorchFunctionMode):
-    """Moves tensors to the device and back: this PyTorch would look for a real one before any operation."""
+    """Moves tensors to the device and back, because PyTorch would look for a real device before any operation."""
 
     def __init__(self, operations: _Operations):
         super().__init__()
@@ -115,7 +115,7 @@ class _Transfers(TorchFunctionMode):
 
 @contextlib.contextmanager
 def second_device():
-    """While it is entered, DEVICE exists; gives the names of the operations that have run on it."""
+    """In this context DEVICE exists; gives the names of the operations that have run on it."""
     with _Operations() as operations, _Transfers(operations):
         yield operations.names
 
@@ -129,7 +129,7 @@ def _declared() -> dict[str, dict]:
 
 
 def lacks_kernel(name: str) -> bool:
-    """Whether PyTorch has an operation neither for DEVICE nor in terms of other operations."""
+    """Whether PyTorch has no implementation of an operation for DEVICE, nor one composed of other operations."""
     entry = _declared()[name]
     if delegate := entry.get("structured_delegate"):
         return lacks_kernel(f"aten::{delegate}")

@@ -1,4 +1,4 @@
-"""Drives the host's editor in a real browser, as its user does; what has no place on the screen goes through its JavaScript."""
+"""Drives ComfyUI's editor in a real browser as a user does; what is not on the screen goes through its JavaScript."""
 
 import json
 import os
@@ -43,8 +43,8 @@ class Editor:
     """A page with the editor of a server.
 
     Attributes:
-        page: Playwright's.
-        errors: of the console and of scripts, since the test began.
+        page: Playwright's page.
+        errors: errors of the console and of scripts since the test began.
     """
 
     def __init__(self, browser, server, renderer):
@@ -92,7 +92,7 @@ class Editor:
         return self.page.evaluate(code, *arguments)
 
     def add(self, node_type, x=300, y=120, wires=None, **widgets):
-        """Id of a new node; wires: {input name: (id, output slot)}."""
+        """The id of a new node; wires: {input name: (id, output slot)}."""
         node = self.js(
             "([type, pos]) => { const n = LiteGraph.createNode(type); n.pos = pos; app.graph.add(n); return String(n.id); }",
             [node_type, [x, y]],
@@ -110,7 +110,7 @@ class Editor:
         self.js(code, [source, slot, target, name])
 
     def write(self, node, name, value):
-        """Give a widget a value as the user does: with its callback."""
+        """Set a widget's value as a user does, with its callback."""
         code = f"([id, name, value]) => {{ const n = {_node('id')}, w = n.widgets.find((w) => w.name === name); "
         code += "w.value = value; w.callback?.(value, app.canvas, n); }"
         self.js(code, [node, name, value])
@@ -134,7 +134,7 @@ class Editor:
         self.page.wait_for_timeout(500)
 
     def run(self):
-        """Queue the graph; outputs of its nodes once it is done."""
+        """Queue the graph and return the outputs of its nodes when it is done."""
         before = set(self.server.get("/history"))
         self.js("() => app.queuePrompt(0, 1)")
         return self.until(lambda: self._finished(before), "the prompt's end", 120.0)
@@ -155,7 +155,7 @@ class Editor:
         raise AssertionError(f"{what} did not come within {timeout:g} s")
 
     def screenshot(self, name):
-        """Keep what is seen."""
+        """Store a screenshot."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / (re.sub(r"\W+", "-", name).strip("-") + ".png"))
 
@@ -170,7 +170,7 @@ def chromium():
     except SetupError as error:
         pytest.fail(str(error), pytrace=False)
     with sync_playwright() as playwright:
-        # root in a container, where the sandbox cannot work, is a usual case; the page is ours
+        # as root in a container the sandbox does not work; the page is our own
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
@@ -178,7 +178,7 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def server_of_editor(lasting_servers):
-    """A client of the server of all pages, one after the other: the renderer is a setting of the server's."""
+    """A client of the server of all pages, which are used in turn because the renderer is a setting of the server."""
     return lasting_servers()
 
 

@@ -1,4 +1,4 @@
-"""What this process opens, makes, moves and runs, by Python's audit events; what Rust and C open themselves is not seen."""
+"""Records what this process opens, makes, moves and runs, by Python's audit events; code in Rust and C is not seen."""
 
 import contextlib
 import functools
@@ -28,8 +28,8 @@ def _hook():
 
 @contextlib.contextmanager
 def recorded():
-    """Opened, which is filled while the context lasts."""
-    _hook()  # once, as a hook cannot be taken away
+    """An Opened that is filled in this context."""
+    _hook()  # once, because a hook cannot be removed
     opened = Opened([], [], [])
 
     def record(event, arguments):

@@ -1,6 +1,6 @@
-"""Independent Gaussian numbers as a model of the host: an exact denoiser for latents of any shape.
+"""Independent Gaussian numbers as a ComfyUI model: an exact denoiser for latents of any shape.
 
-Every number of the latent is N(mean, STD^2), and a condition says the mean. The denoiser is affine in x and in the
+Every number of the latent is N(mean, STD^2), and a condition gives the mean. The denoiser is affine in x and in the
 mean, so guidance, areas and masks only give another mean, and the probability-flow ODE has a closed-form solution.
 """
 
@@ -78,7 +78,7 @@ def gaussian_model(kind: str, channels: int = 2):
 
     class Model(comfy.model_base.BaseModel):
         def extra_conds(self, **kwargs):
-            """As the host's models for nested latents do."""
+            """The same as in ComfyUI's models for nested latents."""
             shapes = kwargs["latent_shapes"]
             nested = {"latent_shapes": comfy.conds.CONDConstant(shapes)} if len(shapes) > 1 else {}
             return super().extra_conds(**kwargs) | nested
@@ -94,7 +94,7 @@ def gaussian_model(kind: str, channels: int = 2):
 
 
 def condition(mean: float, **options):
-    """CONDITIONING that says the mean."""
+    """CONDITIONING that gives the mean."""
     return [[torch.full((1, 1, 1), float(mean)), options]]
 
 
@@ -105,7 +105,7 @@ def schedule(model, steps: int = 40):
 
 
 def steps_of(name: str, steps: int = 40) -> int:
-    """The steps a sampler takes where others take `steps`, to be held to the same tolerance."""
+    """The number of steps with which a sampler meets the tolerance that others meet with `steps`."""
     return 8 * steps if name == FIRST_ORDER else steps
 
 
@@ -114,7 +114,7 @@ def noise_like(shape, seed: int = 0):
 
 
 def start(model, sigmas, noise, latent=0.0):
-    """The noisy latent a run of the host begins with."""
+    """The noisy latent at which ComfyUI starts a run."""
     import comfy.samplers
 
     sampling = model.get_model_object("model_sampling")
@@ -125,7 +125,7 @@ def start(model, sigmas, noise, latent=0.0):
 
 
 def sample(model, name, sigmas, noise, positive, negative=None, cfg=1.0, latent=None, seed=3, **options):
-    """Latents by the host's own sampling; seed is for the noise a sampler adds."""
+    """Latents by ComfyUI's sampling; the seed is for the noise that a sampler adds."""
     import comfy.sample
     import comfy.samplers
 

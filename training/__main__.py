@@ -23,8 +23,8 @@ class Recipe(NamedTuple):
     """How a network is trained.
 
     Attributes:
-        what: in words.
-        minutes: that it takes.
+        what: description.
+        minutes: duration.
         ours: the file with the pack's own weights.
         module: with `add_options(parser)` and `run(options)`.
     """
@@ -46,7 +46,7 @@ RECIPES = {
 
 
 def listing() -> str:
-    """A network a line, and below it the file of the pack that holds its weights."""
+    """One line per network, and below it the file with the pack's own weights."""
     lines = [__doc__.strip(), ""]
     for name, recipe in RECIPES.items():
         lines.append(f"{name:<11}{recipe.minutes:>3} min  {recipe.what}")

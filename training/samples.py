@@ -22,12 +22,12 @@ GAP = 16
 
 
 def sample(name: str, classes: torch.Tensor, seed: int = 0, sampler: str = "dpmpp_2m", cfg: float = CFG) -> torch.Tensor:
-    """Pictures (batch, 3, 32, 32) in [-1, 1] that a network draws with STEPS steps, on karras or, for flow, simple.
+    """Pictures (batch, 3, 32, 32) in [-1, 1] that a network draws with STEPS steps on karras, or on simple for flow.
 
     Args:
         name: key of NETWORKS.
-        classes: (batch,), one each.
-        seed: for the noise.
+        classes: (batch,), the class of each picture.
+        seed: seed for the noise.
         sampler: name of a sampler that ComfyUI knows.
         cfg: guidance over no class.
     """

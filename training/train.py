@@ -44,16 +44,16 @@ STATE_EVERY = 60.0  # seconds
 
 @dataclass
 class Training:
-    """A run, as far as it got.
+    """The state of a training run.
 
     Attributes:
         name: key of NETWORKS.
-        minutes: of the whole run.
-        seconds, step: how much of it is done.
+        minutes: length of the whole run.
+        seconds, step: progress so far.
         started: whether it began with weights of an earlier run.
         model: BaseModel of ComfyUI with the network.
         average: moving average of the network's weights, by name.
-        optimizer, generator: with their states.
+        optimizer, generator: optimizer and random generator, with their states.
     """
 
     name: str
@@ -81,13 +81,13 @@ class Training:
 
 
 def begin(name: str, minutes: float, start: Path | None = None, seed: int = 0) -> Training:
-    """A run of which nothing is done.
+    """A new run.
 
     Args:
         name: key of NETWORKS.
         minutes: length of the run.
         start: file of weights to start from, None for random ones.
-        seed: for the weights and everything that is drawn.
+        seed: seed for the weights and for all noise.
 
     Raises:
         ValueError: see `networks.read`.
@@ -109,10 +109,10 @@ def train(run: Training, state: Path, until: float = 1.0, clock=time.monotonic, 
     """Continue a run.
 
     Args:
-        run: it.
-        state: file that holds the run every minute and in the end.
+        run: the run to continue.
+        state: file that gets the run's state every minute and at the end.
         until: share of the run to stop at.
-        clock: gives the seconds since some moment.
+        clock: function that gives seconds, such as time.monotonic.
         early: file for the averaged weights after EARLY of the run, None for none; a run that began with weights writes none.
     """
     mixture = run.network.data.mixture()
@@ -164,10 +164,10 @@ def loss(network: Network, model, clean: torch.Tensor, classes: torch.Tensor, ge
     rounded by up to 0.4 %, which at DDPM's largest sigma is more than the picture; so a GPU computes in TF32.
 
     Args:
-        network: it.
+        network: description of the network.
         model: BaseModel of ComfyUI with the network.
         clean: (batch, *network.shape) latents.
-        classes: (batch,), one each.
+        classes: (batch,), the class of each item.
         generator: for the noise and its levels.
     """
     x, timestep, target, weight = noised(network, model, clean, generator)
@@ -220,7 +220,7 @@ def save_weights(run: Training, file: Path) -> None:
 
 
 def save_state(run: Training, file: Path) -> None:
-    """Write a run; a run that is stopped meanwhile leaves the file as it was."""
+    """Write a run; if writing is interrupted, the file stays as it was."""
     content = {name: getattr(run, name) for name in ("name", "minutes", "seconds", "step", "started", "average")}
     content |= {"generator": run.generator.get_state(), "optimizer": run.optimizer.state_dict()}
     data = io.BytesIO()
@@ -229,7 +229,7 @@ def save_state(run: Training, file: Path) -> None:
 
 
 def load_state(file: Path) -> Training:
-    """A run as `save_state` wrote it.
+    """Read a run that `save_state` wrote.
 
     Raises:
         ValueError: the run is of another architecture.
@@ -249,7 +249,7 @@ def load_state(file: Path) -> Training:
 
 
 def add_options(parser) -> None:
-    """Add the options of the command line."""
+    """Add the command-line options."""
     parser.add_argument("--minutes", type=positive, help="length of the run; of the pack's own weights unless given")
     parser.add_argument("--output", type=Path, help="file of the weights; in output/ under the network's name unless given")
     parser.add_argument(

@@ -41,7 +41,7 @@ _WORST = 30
 
 
 def estimate(chosen, bench: Bench, samplers) -> float:
-    """Minutes that the rows will take, without the solutions: model calls that are not on the disk, times what one takes."""
+    """Estimated minutes for the rows, without the solutions: the model calls not yet on disk times the time of one call."""
     seconds = 0.0
     for case in chosen:
         calls = sum(bench.missing(case, scheduler, {*samplers, *bench.theirs}) for scheduler in case.grids)
@@ -54,7 +54,7 @@ def estimate(chosen, bench: Bench, samplers) -> float:
 
 
 def judged(chosen, samplers, bench: Bench | None = None) -> list[Row]:
-    """Rows of samplers on cases; tells how long it will take, and each case as it is done."""
+    """Rows of samplers on cases; prints the expected time, and each case when it is done."""
     bench, rows = bench or Bench(), []
     missing = missing_networks()
     for name in missing:
@@ -75,7 +75,7 @@ def judged(chosen, samplers, bench: Bench | None = None) -> list[Row]:
 
 
 def _missed(bench: Bench) -> list[str]:
-    """Markdown: the solutions that are not as exact as was asked for; nothing where all are."""
+    """Markdown: the solutions that missed their tolerance; empty if there are none."""
     if not bench.missed:
         return []
     cells = [[name, f"{missed:.4f}"] for name, missed in sorted(bench.missed.items(), key=lambda item: -item[1])]

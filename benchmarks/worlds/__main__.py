@@ -1,4 +1,4 @@
-"""Judges samplers while they are being made, on the development seeds.
+"""Measures samplers during development, on the development seeds.
 
 .host/venv/bin/python -m benchmarks.worlds exp_res exp_res_2mc            # any registered names
 .host/venv/bin/python -m benchmarks.worlds exp_res --cases photo "latent 64" --calls 6 10 --rows

@@ -1,4 +1,4 @@
-"""Runs samplers on cases at equal calls, and keeps what does not change."""
+"""Runs samplers on cases at equal calls, and stores results that do not change."""
 
 import math
 from collections.abc import Iterable
@@ -17,16 +17,16 @@ from .. import host_samplers, pages
 from . import exact_worlds
 from .world_cases import CALLS, Case
 
-MOST = 9.0  # errors beyond it, and those of runs that ended in NaN, count as this
+MOST = 9.0  # larger errors, and errors of runs that ended in NaN, count as this
 LEAST = 3.0  # errors below this multiple of the error of a solution that missed its tolerance count as this multiple
 STORE = pages.OUTPUT / "worlds"
 
 
 class Model:
-    """What the host hands to a sampler: the denoiser, with the model's sigmas where samplers look for them.
+    """The model as ComfyUI passes it to a sampler: the denoiser, with the model's sigmas where samplers look for them.
 
     Attributes:
-        calls: made so far.
+        calls: number of calls so far.
     """
 
     def __init__(self, denoised, model_sampling):
@@ -43,7 +43,7 @@ class Model:
 
 
 def sampled(name: str, case: Case, sigmas: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Latents, and how often the model was called."""
+    """Latents, and the number of model calls."""
     model = Model(case.denoised, case.model_sampling)
     return _call(name, model, case.start(float(sigmas[0])), sigmas), model.calls
 
@@ -59,7 +59,7 @@ _sampler = cache(host_samplers.sampler)
 
 @cache
 def steps_for(name: str, kind: str, calls: int) -> int:
-    """The most steps of a sampler that fit, counted on a model that costs nothing; 0 where fewer than two fit."""
+    """The most steps of a sampler that fit the calls, counted on a free model; 0 if fewer than two fit."""
     case = next(case for case in _trial_cases() if case.kind == kind)
 
     def calls_of(steps):
@@ -84,16 +84,16 @@ def behaviour(name: str) -> str:
 
 
 class Bench:
-    """Measures errors; solutions and errors are kept on the disk, by content.
+    """Measures errors; solutions and errors are stored on disk, addressed by content.
 
     Args:
-        store: where.
+        store: where results are stored; None for output/worlds.
 
     Attributes:
-        theirs: names of the host's samplers.
-        baseline: the one that all are compared with too.
-        measured: a name for what is measured, as results are kept by it.
-        missed: case -> by how much its worst solution missed, of the cases that were measured and have such a one.
+        theirs: names of ComfyUI's samplers.
+        baseline: the sampler with which all others are also compared.
+        measured: name of the quantity, which is a part of the key of stored results.
+        missed: case -> by how much its worst solution missed its tolerance, for measured cases with such a solution.
     """
 
     theirs, baseline, measured = tuple(host_samplers.DETERMINISTIC), "euler", "host"
@@ -104,9 +104,9 @@ class Bench:
         self.missed: dict[str, float] = {}
 
     def solution(self, case: Case, start: float) -> tuple[torch.Tensor | None, float]:
-        """The solution from a start, and how far its two finest levels are apart where that is more than its tolerance, else 0.
+        """The solution from a start, and the distance of its two finest levels if it exceeds the tolerance, else 0.
 
-        None where something else is right.
+        None for cases in which the ODE's solution is not the right result.
         """
         if not case.has_solution:
             return None, 0.0
@@ -125,7 +125,7 @@ class Bench:
         return found
 
     def run(self, name: str, case: Case, scheduler: str, calls: int) -> tuple[torch.Tensor, float] | None:
-        """Samples of the run with the most steps that fit, and the sigma where it began; None where none does."""
+        """Samples of the run with the most steps that fit, and its first sigma; None if no run fits."""
         steps = steps_for(name, case.kind, calls)
         if not steps:
             return None
@@ -136,10 +136,10 @@ class Bench:
         return samples, float(sigmas[0])
 
     def judge(self, name: str, case: Case, scheduler: str, calls: int) -> float:
-        """Median relative error of a sampler; NaN where too few steps fit."""
+        """Median relative error of a sampler; NaN if too few steps fit."""
         try:
             run = self.run(name, case, scheduler, calls)
-        except FloatingPointError:  # our samplers tell of NaN
+        except FloatingPointError:  # our samplers raise this on NaN
             return MOST
         if run is None:
             return math.nan
@@ -150,11 +150,11 @@ class Bench:
         return min(max(spread(case.error(samples, solution)).median, LEAST * missed), MOST)
 
     def contenders(self, cell: dict[str, float]) -> dict[str, float]:
-        """Errors of the samplers that the best is taken from."""
+        """Errors of the samplers among which the best is chosen."""
         return cell
 
     def errors(self, case: Case, scheduler: str, names: Iterable[str]) -> dict[tuple[int, str], float]:
-        """(calls, sampler) -> error; of the host's samplers and the pack's, what is on the disk is not measured again."""
+        """(calls, sampler) -> error; stored results of ComfyUI's and the pack's samplers are not measured again."""
         found, keys = {}, self._keys(case, scheduler, names)
         for key, some in keys.items():
             found |= self._kept(key, case, scheduler, some)
@@ -162,12 +162,12 @@ class Bench:
         return found | {(n, name): self.judge(name, case, scheduler, n) for n in case.calls_on(scheduler) for name in others}
 
     def missing(self, case: Case, scheduler: str, names: Iterable[str]) -> int:
-        """Model calls of what is not on the disk, about."""
+        """Approximate number of model calls for results that are not on disk."""
         known = {entry for key in self._keys(case, scheduler, names) for entry in self._facts(key)["errors"]}
         return sum(n for n in case.calls_on(scheduler) for name in names if f"{n} {name}" not in known)
 
     def _keys(self, case: Case, scheduler: str, names: Iterable[str]) -> dict[str, list[str]]:
-        """Key of a record -> samplers whose errors it holds: one for the host's, and one for each of the pack's."""
+        """Key of a record -> samplers whose errors it has: one record for ComfyUI's samplers, and one for each of the pack's."""
         from comfyui_version import __version__
 
         grids = [case.grid(scheduler, steps) for steps in range(2, max(CALLS) + 1)]

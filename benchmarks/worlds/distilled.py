@@ -1,4 +1,4 @@
-"""Step-distilled models, made of exact ones: what they are asked for in one call, a teacher solves in many."""
+"""Step-distilled models made from exact models: one call gives what a teacher solves in many steps."""
 
 import math
 
@@ -9,16 +9,16 @@ from samplers.time_maps import TimeMap
 from .exact_worlds import Exact, Mixture
 from .solve import EARLIEST, solve
 
-_STEPS = 12  # of the teacher, in a step of the student
+_STEPS = 12  # teacher steps per student step
 _FLOOR = 1e-3
 
 
 class Student:
-    """A model for which Euler is exact on one grid: an answer leads to where the teacher is at the next grid point.
+    """A model for which Euler is exact on one grid: each output leads to the teacher's state at the next grid point.
 
     Attributes:
-        shape: of an item.
-        teacher: the denoiser whose solution is right.
+        shape: shape of one item.
+        teacher: the denoiser whose solution is the right result.
 
     Args:
         teacher: the exact denoiser.
@@ -44,9 +44,9 @@ class Student:
 
 
 class FreshDraws:
-    """A model whose every answer is a picture: one of the mixture's, drawn from those that x may be, other ones at every sigma.
+    """A model whose outputs are final pictures of the mixture: draws from the posterior given x, new ones at every sigma.
 
-    Nothing is gained by combining two answers: what is right is any picture as it is.
+    Combining two outputs gains nothing, since any single picture is right.
 
     Attributes:
         shape: of an item.
@@ -57,7 +57,7 @@ class FreshDraws:
         self._std = data.mixture.std
 
     def __call__(self, x: torch.Tensor, sigma: float, alpha: float = 1.0) -> torch.Tensor:
-        """A picture an item."""
+        """One picture per item."""
         flat, variance = x.flatten(1).double(), (alpha * self._std) ** 2 + sigma**2
         logits = (alpha * flat @ self._means.T - 0.5 * alpha**2 * self._means.square().sum(1)) / variance
         uniform = torch.rand(len(self._means), generator=torch.Generator().manual_seed(int(sigma * 1e6)), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Worlds whose denoiser is a formula: D(x) = E[x0 given alpha x0 + sigma n = x], guided towards a class an item.
+"""Worlds whose denoiser is a formula: D(x) = E[x0 given alpha x0 + sigma n = x], with guidance towards one class per item.
 
     photo     fifteen Gaussians with full covariances, fitted to 12x12 RGB patches of five photographs (photo_fit.py); each
               photograph is a class
@@ -6,8 +6,8 @@
               differ in the sixteen lowest frequencies
     mixture   isotropic Gaussians: the digits, and a ring in the plane
 
-Each is called as `world(x, sigma, alpha)` and works in x's dtype, its logits always in float64. Guidance 1 has no class: the data
-are those of all classes. Otherwise D = D_all + guidance (D_class - D_all).
+Each is called as `world(x, sigma, alpha)` and works in x's dtype, its logits always in float64. With guidance 1 there is no
+class: the data are those of all classes. Otherwise D = D_all + guidance (D_class - D_all).
 """
 
 import copy
@@ -23,7 +23,7 @@ from embedded.mixture import GaussianMixture
 
 PHOTO = Path(__file__).with_name("photo.npz")
 # Mean power of orthonormal DCT coefficients of FLUX.2 latents of eight photographs (512x512, latents 64x64, each channel scaled
-# to unit variance) by radial frequency, in half cycles an image. A latent n times as large has n^2 times the power.
+# to unit variance) by radial frequency, in half cycles per image. A latent n times as large has n^2 times the power.
 _CYCLES = (0.3, 1.0, 2.2, 4.2, 8.5, 17.0, 34.0, 64.0)
 _POWER = (396.0, 80.0, 55.0, 14.7, 6.2, 2.0, 0.61, 0.34)
 _MEASURED_SIDE = 64
@@ -32,13 +32,13 @@ _SCALES, _SHARES = (0.2, 1.0, 3.6), (0.5, 0.35, 0.15)
 
 
 class Exact:
-    """Data with classes. Subclasses say how the denoiser follows from the shares of the components, and draw.
+    """Data with classes. Subclasses define the denoiser, given the shares of the components, and draw data.
 
     Attributes:
         shape: of an item.
         labels: (components,) class of every component.
-        guidance: CFG; 1 for none.
-        asked: (batch,) the class an item is guided towards, None for none.
+        guidance: CFG; 1 means no guidance.
+        asked: (batch,) the class of each item, None for no class.
     """
 
     def __init__(self, shape: tuple[int, ...], labels: torch.Tensor):
@@ -47,11 +47,11 @@ class Exact:
 
     @property
     def classes(self) -> int:
-        """Their number."""
+        """Number of classes."""
         return int(self.labels.max()) + 1
 
     def guided(self, guidance: float, asked: torch.Tensor | None = None) -> "Exact":
-        """The same data with guidance towards a class an item."""
+        """The same data with guidance towards one class per item."""
         other = copy.copy(self)
         other.guidance, other.asked = guidance, asked
         return other
@@ -68,11 +68,11 @@ class Exact:
         raise NotImplementedError
 
     def draw(self, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Data of a class an item; (batch, *shape), float64."""
+        """Draws of one class per item; (batch, *shape), float64."""
         raise NotImplementedError
 
     def draw_any(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Data of all classes, as often as they occur."""
+        """Draws of all classes, in proportion to their frequency."""
         return self.draw(self.labels[torch.multinomial(self.frequencies, count, True, generator=generator)], generator)
 
     @property
@@ -81,13 +81,13 @@ class Exact:
         return torch.full((len(self.labels),), 1.0 / len(self.labels), dtype=torch.float64)
 
     def _pick(self, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """A component of its class for every item."""
+        """One component of each item's class."""
         chances = self.frequencies * (labels[:, None] == self.labels[None])
         return torch.multinomial(chances, 1, generator=generator)[:, 0]
 
 
 class Photo(Exact):
-    """Gaussians with principal components of their own, the variance beyond those being the same in every direction."""
+    """Gaussians with their own principal components; the remaining variance is the same in every direction."""
 
     def __init__(self, file: Path = PHOTO):
         if not file.is_file():
@@ -130,7 +130,7 @@ class Photo(Exact):
         return denoised.reshape(x.shape)
 
     def draw(self, labels, generator):
-        """Data of a class an item."""
+        """Draws of one class per item."""
         k = self._pick(labels, generator)
         along = self._directions[k]
         free = torch.randn(len(k), self._means.shape[1], dtype=torch.float64, generator=generator)
@@ -143,7 +143,7 @@ class Photo(Exact):
 class Latent(Exact):
     """Latents of n x n with the spectrum above, coefficient by coefficient."""
 
-    _LOW = 4  # frequencies along an axis that the class decides
+    _LOW = 4  # number of frequencies along an axis that depend on the class
 
     def __init__(self, side: int, channels: int = 2, classes: int = 10, seed: int = 5):
         super().__init__((channels, side, side), torch.arange(classes))
@@ -184,7 +184,7 @@ class Latent(Exact):
         return dct.T @ denoised @ dct
 
     def draw(self, labels, generator):
-        """Data of a class an item."""
+        """Draws of one class per item."""
         shape = (len(labels), *self.shape)
         scale = self._scales[torch.multinomial(self._shares, math.prod(shape), True, generator=generator)].reshape(shape)
         found = torch.randn(shape, dtype=torch.float64, generator=generator) * (scale * self._power).sqrt()
@@ -210,7 +210,7 @@ class Mixture(Exact):
         return denoised.to(x.dtype)
 
     def draw(self, labels, generator):
-        """Data of a class an item."""
+        """Draws of one class per item."""
         means = self.mixture.means[self._pick(labels, generator)]
         noise = torch.randn(means.shape, dtype=torch.float64, generator=generator)
         return (means + self.mixture.std * noise).reshape(-1, *self.shape)
@@ -218,23 +218,23 @@ class Mixture(Exact):
 
 @lru_cache(maxsize=1)
 def photo() -> Photo:
-    """Read once."""
+    """The photo world, read once."""
     return Photo()
 
 
 @lru_cache(maxsize=2)
 def latent(side: int) -> Latent:
-    """Made once."""
+    """A latent world of n x n, made once."""
     return Latent(side)
 
 
 def digit_mixture() -> Mixture:
-    """The digits of the embedded model."""
+    """The digits of the embedded data."""
     return Mixture(digits(dtype=torch.float64), (1, 8, 8))
 
 
 def ring(components: int = 12, radius: float = 1.5, std: float = 0.2, classes: int = 4) -> Mixture:
-    """Gaussians on a ring in the plane, of classes that are neighbours."""
+    """Gaussians on a ring in the plane; neighbours share a class."""
     angle = torch.arange(components, dtype=torch.float64) * (2.0 * math.pi / components)
     means = radius * torch.stack([angle.cos(), angle.sin()], 1)
     return Mixture(GaussianMixture(means, std, torch.arange(components) * classes // components), (2, 1, 1))

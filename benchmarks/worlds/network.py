@@ -1,4 +1,4 @@
-"""The emoji networks of training/ as worlds: rough, as the models that users have."""
+"""The emoji networks of training/ as worlds: as rough as the models of users."""
 
 from functools import lru_cache
 
@@ -8,7 +8,7 @@ from training import networks
 
 
 class Guided:
-    """A network with guidance towards a class an item, called through the host's own model.
+    """A network with guidance towards one class per item, called through ComfyUI's model class.
 
     Attributes:
         shape: of an item.
@@ -40,16 +40,16 @@ class Guided:
 
 
 def null_class(network) -> int:
-    """The class that stands for none."""
+    """The index that means no class."""
     return getattr(network, "no_class", networks.NO_CLASS)
 
 
 @lru_cache(maxsize=1)
 def load(name: str):
-    """A MODEL, ready on the CPU.
+    """A MODEL on the CPU.
 
     Raises:
-        FileNotFoundError: its weights are missing; with the remedy.
+        FileNotFoundError: its weights are missing.
     """
     import comfy.model_management
 

@@ -1,6 +1,6 @@
 """Fits photo.npz: Gaussians with full covariances on patches of photographs in the public domain.
 
-scikit-image ships the photographs; scikit-learn fits. Neither belongs to the pack, so an environment of its own runs this:
+scikit-image has the photographs, and scikit-learn fits. The pack needs neither, so this runs in a separate environment:
 
     python -m venv /tmp/fit && /tmp/fit/bin/pip install scikit-image==0.26.0 scikit-learn
     /tmp/fit/bin/python benchmarks/worlds/photo_fit.py
@@ -8,7 +8,7 @@ scikit-image ships the photographs; scikit-learn fits. Neither belongs to the pa
 astronaut is NASA's, rocket SpaceX's, hubble_deep_field NASA's and ESA's, all in the public domain; chelsea (Stefan van der Walt)
 and coffee (Rachel Michetti) are CC0. A photograph is a class of three Gaussians. The HALF largest principal
 components of each covariance are kept, and the rest of its variance is spread evenly over the other directions. The directions
-are rounded to bytes; whoever loads the file makes them orthonormal again, and the result is the data.
+are rounded to bytes; the loader makes them orthonormal again.
 """
 
 from pathlib import Path

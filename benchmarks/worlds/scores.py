@@ -1,4 +1,4 @@
-"""What errors say: each against the best of ComfyUI's samplers in the same row, and against Euler's."""
+"""Scores: each error divided by the error of the best of ComfyUI's samplers in the same row, and by Euler's error."""
 
 import math
 import statistics
@@ -13,13 +13,13 @@ ABOVE, EULER = 1.5, 1.1
 
 
 class Row(NamedTuple):
-    """A sampler on a case, a grid and a number of calls.
+    """The error of a sampler for one case, grid and number of calls.
 
     Attributes:
-        error: median relative distance to what is right.
-        best, best_error: the best of the host's deterministic samplers in this row.
+        error: median relative distance to the right result.
+        best, best_error: the best of ComfyUI's deterministic samplers in this row.
         euler_error: Euler's.
-        visible: errors below it count as it.
+        visible: smaller errors count as this.
     """
 
     sampler: str
@@ -36,12 +36,12 @@ class Row(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """To the host's best; below 1 the row is won."""
+        """The error over the error of ComfyUI's best; below 1 the row is won."""
         return max(self.error, self.visible) / max(self.best_error, self.visible)
 
     @property
     def over_euler(self) -> float:
-        """To Euler."""
+        """The error over Euler's error."""
         return max(self.error, self.visible) / max(self.euler_error, self.visible)
 
 
@@ -56,7 +56,7 @@ class Score(NamedTuple):
 
 
 def score(rows: Sequence[Row]) -> Score:
-    """See Score; of at least one row."""
+    """The Score of at least one row."""
     ratios = [row.ratio for row in rows]
     return Score(
         len(rows), statistics.geometric_mean(ratios), max(ratios), sum(r > ABOVE for r in ratios) / len(rows),
@@ -89,7 +89,7 @@ GROUPS: dict[str, Callable[[Row], str]] = {
 
 
 def grouped(rows: Sequence[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
-    """The rows of every value of a key, in the order in which the values occur."""
+    """Rows grouped by a key, in the order of first occurrence."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
@@ -115,7 +115,7 @@ def summary(rows: Sequence[Row]) -> str:
 
 
 def headline(rows: Sequence[Row], name: str) -> str:
-    """Markdown: what to say first of a sampler, and the same of the host's best single one."""
+    """Markdown: the summary sentence on a sampler and on ComfyUI's best single sampler."""
     groups = grouped(rows, lambda row: row.sampler)
     found, best = score(groups[name]), min(host_samplers.DETERMINISTIC, key=lambda other: score(groups[other]).mean)
     theirs = score(groups[best])

@@ -1,4 +1,4 @@
-"""SDE samplers in the same worlds, as distributions: how far many samples are from as many draws of the data.
+"""SDE samplers in the same worlds: the distance between the distributions of samples and of the data.
 
 An SDE has no single solution to compare with, but its samples should follow the distribution of the data. The table gives the
 sliced Wasserstein distance between samples and draws of the data, relative to the spread of the data along the same directions,
@@ -46,19 +46,19 @@ class Distributions(Bench):
         if name == DRAWS:
             return self.distance(case, case.denoiser.draw_any(case.batch, torch.Generator().manual_seed(case.seed + 3)))
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="torchsde")  # a rounding of the ends of its interval
+            warnings.filterwarnings("ignore", module="torchsde")  # its noise interval may end one rounding error too early
             run = self.run(name, case, scheduler, calls)
         if run is None:
             return math.nan
         return self.distance(case, run[0].clamp(-1e3, 1e3).nan_to_num(1e3))
 
     def contenders(self, cell: dict[str, float]) -> dict[str, float]:
-        """Those that are samplers."""
+        """All except the row of draws."""
         return {name: error for name, error in cell.items() if name != DRAWS}
 
 
 def cases(seed: int) -> list[Case]:
-    """Many items each, on the grid that most people take for the kind of model, and the digits on ours too."""
+    """Cases with many items, on the usual grid of the kind of model; digits and ring also on ours."""
     found = []
     for label, world, kind, shift, batch, grids in (
         ("photo", exact_worlds.photo, "eps", 1, 192, ("karras",)),
@@ -74,7 +74,7 @@ def cases(seed: int) -> list[Case]:
 
 
 def rows(seed: int, words: tuple[str, ...] = (), calls: tuple[int, ...] = CALLS, bench: Bench | None = None) -> list[Row]:
-    """The rows of our SDE samplers and of all the host's, in all worlds or in those that contain some words."""
+    """The rows of our SDE samplers and of all of ComfyUI's, in all worlds or in those whose names contain one of the words."""
     bench, found = bench or Distributions(), []
     for case in cases(seed):
         if words and case.world not in words:

@@ -1,4 +1,4 @@
-"""What is measured: models, guidance, grids and numbers of calls."""
+"""The measured cases: models, guidance, grids and numbers of calls."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -22,8 +22,8 @@ from .solve import converged
 DEVELOPMENT_SEED, REPORT_SEED = 100, 7000
 CALLS = (4, 6, 8, 10, 15, 20, 30)
 OURS = ("logsnr_arctan", "logsnr_uniform")
-# The schedulers of ComfyUI that its templates and its users take for a kind of model, and ours. On eps logsnr_uniform is
-# exponential. karras and exponential know no flow, and linear_quadratic was made for flow.
+# The schedulers that ComfyUI's templates and users choose for a kind of model, and ours. On eps models logsnr_uniform equals
+# exponential. karras and exponential do not support flow models, and linear_quadratic was made for flow models.
 SCHEDULERS = {
     "eps": ("karras", "exponential", "simple", "sgm_uniform", "normal", "beta", "kl_optimal", "logsnr_arctan"),
     "flow": ("simple", "sgm_uniform", "normal", "beta", "kl_optimal", "linear_quadratic", *OURS),
@@ -32,7 +32,11 @@ SCHEDULERS["ddpm"] = SCHEDULERS["eps"]
 # The grid of eight steps that LTX-2's distilled checkpoints come with; other numbers of steps are read between its points.
 LTX, _LTX = "LTX distilled", (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
 _VISIBLE = 5e-3
-_LOOSE, _FIRST, _FIRST_LOOSE = 1e-3, 24, 12  # from this tolerance on a solution is made in float32, and may begin coarser
+_LOOSE, _FIRST, _FIRST_LOOSE = (
+    1e-3,
+    24,
+    12,
+)  # at this tolerance or above: float32, and a coarser first grid
 _SETTINGS = {
     "eps": ("EPS", {}),
     "ddpm": ("EPS", {"beta_schedule": "sqrt_linear", "linear_start": 1e-4, "linear_end": 0.02}),
@@ -45,23 +49,23 @@ class Case:
     """A model, a guidance and the noise to start from.
 
     Attributes:
-        world: the group that it is counted in.
-        name: in tables.
+        world: the group in which it is counted.
+        name: name in tables.
         kind: "eps" on SD's sigmas, "ddpm" on linear betas, "flow".
         guidance: CFG.
-        batch: items.
-        make: makes the denoiser `f(x, sigma, alpha)`, which has a `shape`.
-        shift: of a flow model.
+        batch: number of items.
+        make: function that makes the denoiser `f(x, sigma, alpha)`, which has a `shape`.
+        shift: shift of a flow model.
         grids, calls: schedulers, and numbers of model calls.
-        every, number: of the pairs of a scheduler and a number of calls one in `every` is measured: those whose places in
-            SCHEDULERS and CALLS and the case's number have a sum that `every` divides. So cases with consecutive numbers
-            share the pairs among them.
-        denoise: share of the schedule that is run, as KSampler has it; below 1 with a latent.
+        every, number: only one in `every` pairs of a scheduler and a number of calls is measured: the pairs whose positions in
+            SCHEDULERS and CALLS, plus the case's number, have a sum that is divisible by `every`. Cases with consecutive
+            numbers thus share the pairs.
+        denoise: KSampler's denoise; below 1 with a latent.
         latent: the image to start from.
-        seed: of the noise.
-        tolerance, cap: of the converged solution.
+        seed: seed for the noise.
+        tolerance, cap: tolerance and most steps of the converged solution.
         floor: the smallest sigma / alpha of the converged solution.
-        visible: relative distance below which nobody sees a difference; smaller errors count as this.
+        visible: invisible relative distance; smaller errors count as this.
     """
 
     world: str
@@ -87,7 +91,7 @@ class Case:
         self.grids = self.grids or SCHEDULERS[self.kind]
 
     def calls_on(self, scheduler: str) -> tuple[int, ...]:
-        """The numbers of calls that are measured on a grid; all of them on one that is not the kind's."""
+        """The numbers of calls that are measured on a grid; all of them on a grid that is not usual for the kind of model."""
         order = SCHEDULERS[self.kind]
         if self.every == 1 or scheduler not in order:
             return self.calls
@@ -106,7 +110,7 @@ class Case:
 
     @cached_property
     def model_sampling(self):
-        """The host's object that knows the model's sigmas."""
+        """ComfyUI's ModelSampling object."""
         if patcher := getattr(self.denoiser, "patcher", None):
             return patcher.get_model_object("model_sampling")
         return _model_sampling(self.kind, self.shift)
@@ -126,7 +130,7 @@ class Case:
         return _grid(self.model_sampling, scheduler, every)[-(steps + 1) :].clone()
 
     def start(self, sigma: float) -> torch.Tensor:
-        """The state that the host starts at, float32."""
+        """The state at which ComfyUI starts, float32."""
         sampling, latent = self.model_sampling, torch.zeros_like(self.noise) if self.latent is None else self.latent
         full = self.denoise == 1.0 and sigma > 0.999 * float(sampling.sigma_max)
         return sampling.noise_scaling(torch.tensor(sigma), self.noise.clone(), latent.float(), full)
@@ -144,7 +148,7 @@ class Case:
 
     @property
     def has_solution(self) -> bool:
-        """Whether the ODE's solution is what is right."""
+        """Whether the ODE's solution is the right result."""
         return not hasattr(self.denoiser, "distance")
 
     @cached_property
@@ -210,7 +214,7 @@ def exact_cases(**common) -> Iterator[Case]:
 def image_cases(seed: int, **common) -> Iterator[Case]:
     """Image to image: a share of the schedule is run on data of one class, with the prompt of that class or of another one.
 
-    Every number of steps has a start of its own, and so a solution of its own, which is dear: a pair in fourteen is measured.
+    Every number of steps has its own start and needs its own solution, which is expensive, so one pair in fourteen is measured.
     """
     settings = itertools.product(
         (("photo", exact_worlds.photo, 6), ("digits", exact_worlds.digit_mixture, 12)),
@@ -265,9 +269,9 @@ NETWORKS = {"emoji_sd": "eps", "emoji_ddpm": "ddpm", "emoji_ddpm_early": "ddpm",
 
 
 def network_cases(**common) -> Iterator[Case]:
-    """The networks of training/ on emoji: a call costs ten times a formula's, so one pair in eight is measured.
+    """The networks trained on emoji. A call costs ten times as much as a formula, so one pair in eight is measured.
 
-    Their solution has ComfyUI's rounding of timesteps in it.
+    Their solutions include ComfyUI's rounding of timesteps.
     """
     for number, ((name, kind), guidance) in enumerate(itertools.product(NETWORKS.items(), (1, 4, 7))):
         asked = _asked(3, 8)
@@ -277,10 +281,10 @@ def network_cases(**common) -> Iterator[Case]:
 
 
 def cases(seed: int = DEVELOPMENT_SEED, words: tuple[str, ...] = ()) -> list[Case]:
-    """All of them, or those whose name or world holds one of the words. Networks that are not in training/ are left out.
+    """All cases, or those whose name or world contains one of the words. Networks that are not in training/ are left out.
 
     Raises:
-        ValueError: a word that no case has; weights that are asked for and missing.
+        ValueError: a word that no case contains, or a requested network without weights.
     """
     found = [*exact_cases(seed=seed), *image_cases(seed=seed), *distilled_cases(seed=seed), *network_cases(seed=seed)]
     for word in words:

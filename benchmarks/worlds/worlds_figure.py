@@ -1,4 +1,4 @@
-"""The heat map of docs/worlds.md: a sampler's error over the best of ComfyUI's in the same row, by case and calls."""
+"""The heat map of docs/worlds.md: a sampler's error over the error of ComfyUI's best in the same row, by case and calls."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _RANGE = 4.0  # colours end at this ratio and its inverse
 
 
 def draw(rows: Sequence[Row], file: Path, title: str) -> None:
-    """A line a world and guidance, a column a number of calls; blue is better than the best of the host, red worse.
+    """One line per world and guidance, one column per number of calls; blue is better than ComfyUI's best, red is worse.
 
     Args:
         rows: of one sampler.

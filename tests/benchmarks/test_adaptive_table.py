@@ -1,4 +1,4 @@
-"""The truth of the adaptive benchmark: all that it compares converge to its reference, itself converged."""
+"""The adaptive benchmark: everything that it compares converges to its reference, which is itself converged."""
 
 import pytest
 

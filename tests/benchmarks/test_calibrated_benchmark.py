@@ -1,4 +1,4 @@
-"""The report on calibrated solvers: its rows, on little, and how it counts them."""
+"""The report on calibrated solvers: its rows on few items, and its counts."""
 
 import pytest
 import torch
@@ -9,12 +9,12 @@ from benchmarks.calibrating import FIT_SEED, digits_case
 
 
 def test_no_test_item_was_fitted_on():
-    """Calibrations take seeds from FIT_SEED on, three or a few more of them."""
+    """Calibrations use three or a few more seeds from FIT_SEED on."""
     assert FIT_SEED + 100 < TEST_SEED
 
 
 def test_the_enlarged_digits_are_the_same_data():
-    """Every pixel four times."""
+    """Every pixel occurs four times."""
     large, small = (digits_case("eps", 4, 0, enlarged=enlarged) for enlarged in (2, 1))
     for corner in ((0, 0), (1, 0), (0, 1), (1, 1)):
         of_corner = large.mixture.means.reshape(-1, 16, 16)[:, corner[0] :: 2, corner[1] :: 2].flatten(1)

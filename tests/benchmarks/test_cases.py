@@ -1,4 +1,4 @@
-"""The benchmark's own truth: its references are converged, its calls are counted, it compares like with like."""
+"""The benchmark cases: references are converged, calls are counted, and samplers are compared at equal calls."""
 
 import pytest
 
@@ -20,14 +20,14 @@ def test_references_are_converged(cases):
 # of each network without guidance, and with --long with it
 @pytest.mark.parametrize("index", [0, 2, *(pytest.param(index, marks=pytest.mark.long) for index in (1, 3))])
 def test_references_of_networks_are_converged(pack, index):
-    """Two step sizes agree as far as the host's rounding of timesteps and float32 let them."""
+    """Two step sizes agree within float32 and ComfyUI's rounding of timesteps."""
     case = network_cases(batch=2)[index]
     case.reference = case.converge(150)
     assert float(case.defect(case.converge(75)).median()) < 1.5e-3
 
 
 def test_every_sampler_keeps_its_budget_and_converges(cases):
-    """At 60 calls every deterministic sampler is near the reference, so all are run as what they are."""
+    """At 60 calls every deterministic sampler is close to the reference, so each name runs the right sampler."""
     case = cases[2]
     grid = grids(case)["karras"]
     for name in (*host_samplers.DETERMINISTIC, "exp_res_2m", "exp_res_3m", "exp_res_2s", "exp_res_3s"):

@@ -1,4 +1,4 @@
-"""The report on round trips: errors that vanish with more calls, and a word where a sampler takes no rising grid."""
+"""The report on round trips: errors vanish with more calls, and samplers without rising grids are marked."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What measuring costs, of one cell: the model's part of the time, and its calls."""
+"""The cost of measuring one cell: the model's share of the time, and its calls."""
 
 from benchmarks import lab
 

@@ -1,4 +1,4 @@
-"""The targets of the overhead table that do not depend on the machine, and the one that does, with room."""
+"""The overhead table's targets that do not depend on the machine, and with a margin the one that does."""
 
 import pytest
 

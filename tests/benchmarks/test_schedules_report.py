@@ -1,4 +1,4 @@
-"""The report on pairs of a sampler and a scheduler: what is compared, and verdicts that follow the numbers."""
+"""The report on pairs of a sampler and a scheduler: the pairs that it compares, and verdicts that follow the numbers."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def row(**errors):
 
 
 def test_the_best_pair_is_comfyuis_on_its_own_schedulers():
-    """A host sampler on our grid is no pair of the host's."""
+    """One of ComfyUI's samplers on our grid is not ComfyUI's pair."""
     assert row().best() == ("deis", "beta") and row().best("simple") == ("dpmpp_2m", "simple")
     assert row().ratio(("exp_res", "logsnr_arctan"), row().best()) == pytest.approx(0.5)
 

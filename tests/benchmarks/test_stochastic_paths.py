@@ -1,4 +1,4 @@
-"""The path that SDE samplers are compared on is one path whatever the steps, and on it every sampler converges."""
+"""SDE samplers are compared on one path for any number of steps, and every sampler converges on it."""
 
 import pytest
 import torch

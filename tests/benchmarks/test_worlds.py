@@ -1,4 +1,4 @@
-"""The worlds: denoisers equal independent formulas, starts and grids are the host's, and what changes is measured again."""
+"""The worlds: denoisers equal independent formulas, starts and grids equal ComfyUI's, and changed samplers are measured again."""
 
 import itertools
 from collections import defaultdict
@@ -84,7 +84,7 @@ def test_latent_is_tweedies_formula(sigma, alpha):
     ids=["photo", "latent", "digits", "ring"],
 )
 def test_draws_have_the_mean_and_the_variance_that_the_denoiser_knows(world):
-    """At alpha 0 it answers with the mean; at small noise a draw is where the denoiser moves it little."""
+    """At alpha 0 the denoiser gives the mean; at small noise it hardly moves a draw."""
     data, generator = world(), torch.Generator().manual_seed(4)
     draws = data.draw_any(500, generator)
     mean, spread = data(draws[:1], 1.0, 0.0)[0], draws.std(0).mean()
@@ -132,7 +132,7 @@ def test_image_to_image_starts_as_the_host_does(pack):
 
 
 def test_text_to_image_starts_as_the_host_does(pack):
-    """From pure noise, of the size that the host gives it."""
+    """From pure noise, scaled as in ComfyUI."""
     for case in exact_cases(seed=1):
         sigmas = case.grid(case.grids[0], 6)
         size = 1.0 if case.kind == "flow" else (1.0 + float(sigmas[0]) ** 2) ** 0.5

@@ -1,4 +1,4 @@
-"""Scores are against the best of the row and against Euler, and the report has all that it says."""
+"""Scores compare with the best of the row and with Euler, and the report is complete."""
 
 import math
 
@@ -55,7 +55,7 @@ def test_a_heat_map_is_drawn(tmp_path):
 
 
 def test_distributions_of_sde_samplers(pack, tmp_path):
-    """No sampler is nearer to the data than their own draws by much; one with a tenth of the steps is further away."""
+    """No sampler is much closer to the data than draws of the data; with a tenth of the steps it is further away."""
     bench = sde_worlds.Distributions(Store(tmp_path))
     case = next(case for case in sde_worlds.cases(3) if case.world == "ring")
     case.batch = 400

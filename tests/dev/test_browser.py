@@ -11,7 +11,7 @@ from dev.setup import SetupError
 
 @pytest.fixture
 def path(tmp_path, monkeypatch):
-    """A PATH with nothing on it but what program(name, script) puts there; this is root."""
+    """A PATH that has only the programs made by program(name, script); the user is root."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("CHROMIUM", raising=False)
@@ -45,7 +45,7 @@ def test_one_on_the_path(path, name):
 
 
 def test_installed_as_root(path, tmp_path):
-    """The command is the one that others are asked to run."""
+    """It runs the command that other users are asked to run."""
     path("apt-get", f'echo "$@" >> {tmp_path}/calls; [ "$1" = update ] || /bin/cp {tmp_path}/bin/sh {tmp_path}/bin/chromium')
     assert browser.ensure_chromium() == tmp_path / "bin" / "chromium"
     assert "install --yes --no-install-recommends chromium" in (tmp_path / "calls").read_text()

@@ -1,4 +1,4 @@
-"""The script that makes the picture with the emoji; its package is not here, so a stand-in of one emoji is."""
+"""The script that makes the picture with the emoji, tried on a stand-in package with one emoji."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""The archive that the registry gets: what is in it, and that it runs, and what its start costs, under whatever name it lies."""
+"""The archive for the registry: its content, that it runs under any folder name, and the cost of its start."""
 
 import asyncio
 import contextlib
@@ -63,7 +63,7 @@ def watch(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start(watch):
-    """start(pack) runs a fresh host with the pack in its custom_nodes, watched; gives its client."""
+    """start(pack) runs a fresh, watched ComfyUI with the pack in its custom_nodes; gives its client."""
     with contextlib.ExitStack() as stack:
 
         def run(pack: Path):
@@ -82,29 +82,29 @@ def start(watch):
 
 @pytest.fixture(scope="module")
 def ours(start, tmp_path_factory, archive):
-    """The host with the archive as the Manager installs it, in a folder named like the project."""
+    """ComfyUI with the archive as the Manager installs it, in a folder with the project's name."""
     return start(unpack(archive, tmp_path_factory.mktemp("ours") / "custom_nodes" / field("name")))
 
 
 @pytest.fixture(scope="module")
 def renamed(start, tmp_path_factory, archive):
-    """The host with the archive under the name that a download of the repository has."""
+    """ComfyUI with the archive in a folder with the name of a downloaded repository."""
     return start(unpack(archive, tmp_path_factory.mktemp("renamed") / "custom_nodes" / "ComfyUI-RES-main"))
 
 
 @pytest.fixture(scope="module")
 def empty(start, tmp_path_factory):
-    """The host with a pack in which there is nothing."""
+    """ComfyUI with an empty pack."""
     return start(empty_pack(tmp_path_factory.mktemp("empty") / "custom_nodes" / "empty", pyproject=True))
 
 
 def _start_log(client) -> str:
-    """What the host wrote until it began to serve."""
+    """ComfyUI's log until it began to serve."""
     return re.sub(r"\x1b\[[0-9;]*m", "", client.log.read_text(errors="replace")).partition("Starting server")[0]
 
 
 def _lines(client) -> list[str]:
-    """Those of the start's log that are no times of imports and do not name the host's folder."""
+    """Lines of the start's log without import times and without ComfyUI's folder."""
     lines = _start_log(client).splitlines()
     return [line for line in lines if not line.startswith("import time:") and str(client.base) not in line]
 
@@ -147,7 +147,7 @@ def test_it_holds_what_runs_and_nothing_else(archive):
 
 
 def test_the_registry_lint(archive, tmp_path):
-    """The rules that it checks published code with: no exec, no eval, one statement a line."""
+    """The rules that the registry applies to published code: no exec, no eval, one statement per line."""
     zipfile.ZipFile(archive).extractall(tmp_path)
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "S102,S307,E702", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -167,7 +167,7 @@ def test_name_and_versions():
 
 
 def test_what_it_needs():
-    """The oldest host that is tested, and only packages that a host lacks; the registry and the Manager read of the same."""
+    """The oldest tested ComfyUI, and only packages that ComfyUI lacks; the registry and the Manager read the same."""
     assert COMFY["requires-comfyui"] == f">={OLDEST}"
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     wanted = [line for line in lines if line and not line.startswith("#")]
@@ -179,7 +179,7 @@ def test_what_it_needs():
 
 
 def test_the_host_reads_it(monkeypatch):
-    """By the parser that it shares with the registry's tool; what that does not know it leaves empty, and says nothing."""
+    """By the parser that it shares with the registry's tool, which leaves unknown fields empty without a message."""
     monkeypatch.syspath_prepend(str(TREE))
     from comfy_config.config_parser import extract_node_configuration
 
@@ -203,7 +203,7 @@ def test_every_source_is_in_the_notice():
 
 @pytest.mark.parametrize("key, most, ratio", [("Icon", 400, 1.0), ("Banner", 4000, 21 / 9)])
 def test_pictures(key, most, ratio):
-    """As the registry wants them, and of the size that the script draws."""
+    """They have the registry's format and the size that the script draws."""
     from PIL import Image
 
     from dev import art
@@ -249,7 +249,7 @@ def test_the_start_imports_little(renamed, empty):
 
 
 def test_the_watch_sees(watch, tmp_path):
-    """What the next test relies on."""
+    """The next test relies on this."""
     code = tmp_path / "code.py"
     code.write_text("import socket; open('new', 'w').close(); socket.socket(type=socket.SOCK_DGRAM).connect(('127.0.0.1', 9))")
     options = {"cwd": tmp_path, "env": {**os.environ, **watch(tmp_path, tmp_path)}, "capture_output": True, "text": True}

@@ -51,7 +51,7 @@ def _files(folder: Path) -> dict[Path, int]:
 
 @pytest.fixture
 def copy(tmp_path):
-    """The commands in a checkout that has nothing set up."""
+    """A checkout with the commands, in which nothing is set up."""
     shutil.copytree(ROOT / "dev", tmp_path / "dev")
     for name in ("demo", "requirements.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -64,7 +64,7 @@ def test_demo_leaves_a_picture_and_no_process(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     picture = Path(done.stdout.strip())
     assert picture.parent == ROOT / "output" and picture.read_bytes().startswith(b"\x89PNG")
-    of_tests = str(tmp_path_factory.getbasetemp().parent)  # the servers of the tests that run beside this one
+    of_tests = str(tmp_path_factory.getbasetemp().parent)  # the servers of tests that run at the same time
     assert not [command for command in _processes_of(setup.HOST / "ComfyUI") if of_tests not in command]
     assert "Sampling: step" in done.stderr
 
@@ -128,12 +128,12 @@ def test_no_such_port():
 
 @pytest.mark.parametrize("sig", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
 def test_an_ended_demo_leaves_no_process(tmp_path, sig):
-    """A closed terminal, a kill, Ctrl-C: while the host starts, and no traceback."""
+    """A closed terminal, a kill or Ctrl-C while ComfyUI starts; there is no traceback."""
     (tmp_path / "comfy").mkdir()
     (tmp_path / "main.py").write_text("import time; open('started', 'w').close(); time.sleep(60)")
     env = {**os.environ, "COMFYUI_PATH": str(tmp_path), "COMFYUI_PYTHON": sys.executable}
     options = {"env": env, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    # what a shell runs in the background ignores Ctrl-C, and so would the demo
+    # a shell's background processes ignore Ctrl-C, and the demo would inherit that
     listen = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     demo = subprocess.Popen([str(ROOT / "demo")], **options, **listen)
     while not (tmp_path / "started").exists():
@@ -200,7 +200,7 @@ def test_muted_nodes_are_refused():
 
 
 def test_an_older_host_gets_the_editor_it_asks_for(tmp_path, monkeypatch):
-    """From the index, once; the newest one's is in the environment already."""
+    """From the package index, once; the environment already has the newest frontend."""
     monkeypatch.setattr(setup, "HOST", tmp_path)
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv" / "complete").write_text("comfyui-frontend-package==9.9.9\n")

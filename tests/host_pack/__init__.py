@@ -1,4 +1,4 @@
-"""Nodes the server tests need: count model calls, make latents and sigmas, report results."""
+"""Nodes for the server tests: they count model calls, make latents and sigmas, and report results."""
 
 import ast
 import hashlib
@@ -18,9 +18,9 @@ CALLS: dict[str, int] = {}
 
 
 class CountCalls(io.ComfyNode):
-    """A MODEL whose denoiser calls are counted under `run`; a new `run` also makes the server run everything again.
+    """A MODEL whose denoiser calls are counted under `run`; a new `run` also invalidates the server's cache.
 
-    In its call number `wait_in` it waits for the server's interrupt, and from call number `nan_from` on it answers with NaN.
+    In its call number `wait_in` it waits for the server's interrupt, and from call number `nan_from` on it returns NaN.
     """
 
     @classmethod
@@ -53,7 +53,7 @@ def _wait_for_interrupt(run):
 
 
 class ElementwiseModel(io.ComfyNode):
-    """A MODEL whose denoiser works on each number by itself, so that a batch changes no bit of an item."""
+    """A MODEL whose denoiser works elementwise, so that the batch does not change a bit of an item."""
 
     @classmethod
     def define_schema(cls):
@@ -68,7 +68,7 @@ class ElementwiseModel(io.ComfyNode):
 
 
 class UnknownSampling(io.ComfyNode):
-    """A MODEL that adds noise in a way nobody knows."""
+    """A MODEL with an unknown kind of model sampling."""
 
     @classmethod
     def define_schema(cls):
@@ -99,7 +99,7 @@ class Sigmas(io.ComfyNode):
 
 
 class Number(io.ComfyNode):
-    """A number past the host's check of widget ranges."""
+    """A number that bypasses ComfyUI's check of widget ranges."""
 
     @classmethod
     def define_schema(cls):
@@ -112,7 +112,7 @@ class Number(io.ComfyNode):
 
 
 class Anything(io.ComfyNode):
-    """Any value of Python, for inputs of any type."""
+    """Any Python value, for inputs of any type."""
 
     @classmethod
     def define_schema(cls):
@@ -125,7 +125,7 @@ class Anything(io.ComfyNode):
 
 
 class RealDigits(io.ComfyNode):
-    """The first digits of the data, with their lower halves masked on demand."""
+    """The first digits of the data, optionally with their lower halves masked."""
 
     @classmethod
     def define_schema(cls):
@@ -189,7 +189,7 @@ class NetworkLatent(io.ComfyNode):
 
 
 class Report(io.ComfyNode):
-    """What came out, as UI data."""
+    """The result, as UI data."""
 
     @classmethod
     def define_schema(cls):

@@ -63,7 +63,7 @@ BREAKS = {
         limits=[2, 10000]
     ),
     "RESMultistep.new is new and required": lambda s: _inputs(s).update(new={"type": "INT", "required": True}),
-    "RESMultistep's widgets stand in another order": lambda s: _first(_inputs(s), "new", {"type": "INT", "required": False}),
+    "RESMultistep's widgets are in another order": lambda s: _first(_inputs(s), "new", {"type": "INT", "required": False}),
     "RESLabMeasure.vae was optional and is required": lambda s: _inputs(s, "RESLabMeasure")["vae"].update(required=True),
     "RESLabMeasure's outputs were": lambda s: s["nodes"]["RESLabMeasure"]["outputs"].reverse(),
     "sampler exp_res_2m is gone": lambda s: s["samplers"].remove("exp_res_2m"),

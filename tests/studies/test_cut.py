@@ -1,4 +1,4 @@
-"""The cost of a cut: none for a single-step method, about its own defect for a multistep one."""
+"""The cost of a split: none for a single-step method, about its own error for a multistep method."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What Brownian noise is for, on few items: a path that runs with more steps follow too."""
+"""Brownian noise on few items: runs with more steps follow the same path."""
 
 from studies import noise_path
 

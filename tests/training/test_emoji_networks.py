@@ -1,4 +1,4 @@
-"""The emoji networks of the repository: they are small, have the noise levels of their names, and draw what is asked for."""
+"""The emoji networks of the repository: they are small, have the noise levels of their names, and draw the requested class."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def test_networks_draw_the_class_they_are_asked_for(pack, name):
 
 
 def test_guidance_is_real(pack):
-    """Asked for no class, a network rarely draws the class; guidance brings it nearer to the class (measured: 0.19, 0.81)."""
+    """Without a class, a network rarely draws the class; guidance brings it nearer to the class (measured: 0.19, 0.81)."""
     classes = torch.arange(len(CLASSES)).repeat_interleave(PER_CLASS)
     none = sample("emoji_sd", torch.full_like(classes, NETWORKS["emoji_sd"].no_class), cfg=1.0)
     assert right(none, classes) + 0.4 < right(sample("emoji_sd", classes), classes)

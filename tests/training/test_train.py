@@ -1,4 +1,4 @@
-"""The commands that train: what they list, what they write, and how a run continues."""
+"""The commands that train: their list, their files, and how a run continues."""
 
 import itertools
 
