@@ -105,7 +105,7 @@ class InEps(Form):
         return Terms({node.call: weight for node, weight in zip(nodes, weights)}, {})
 
 
-class WithNoise(Form):
+class WithNoise(InEps):
     """The stochastic form, for one value of eps; a step to t = 0 has no noise.
 
     Args:
@@ -118,10 +118,6 @@ class WithNoise(Form):
         super().__init__(sde, kind, spans)
         starts, ends = ([span[i] for span in spans] for i in (0, 1))
         self._contracted, self._s_noise = dict(zip(spans, contraction(sde, starts, ends, noise_level))), s_noise
-
-    def linear(self, s: float, t: float) -> np.ndarray:
-        """Psi(t, s)."""
-        return self.sde.transition(t, s)
 
     def added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
         """(Psihat - Psi) K_s eps_s."""
