@@ -8,15 +8,16 @@ from ..samplers.adaptive import ADAPTIVE_SAMPLERS, ATOL, C2, C3, MAX_CALLS, RTOL
 from .inputs import checked, number
 from .registry import for_host
 
-_CALLS_A_STEP = "Three model calls a step, two more for a step that is tried again."
+_CALLS_A_STEP = "A step makes three model calls, and a repeated step makes two more."
 
 
 def _tolerance_inputs() -> list:
     limits = 1e-5, 1.0, 0.001
     relative = (
-        "Error allowed in a step, relative to the latent. Smaller is more accurate; a tenth takes about twice the model calls."
+        "Allowed error per step, relative to the latent. Smaller is more accurate; a tenth of the value takes about twice "
+        "the model calls."
     )
-    absolute = "Error allowed in a step besides rtol, where latents have a standard deviation near 1."
+    absolute = "Allowed error per step in addition to rtol, for latents with a standard deviation near 1."
     return [
         number("rtol", RTOL, *limits, relative),
         number("atol", ATOL, *limits, absolute, advanced=True),
@@ -25,8 +26,8 @@ def _tolerance_inputs() -> list:
             default=MAX_CALLS,
             min=4,
             max=10000,
-            tooltip="The most model calls to make. Where they do not suffice, the rest is done in steps as short as they allow, "
-            "and the log says by how much the tolerance is exceeded.",
+            tooltip="Maximum number of model calls. If they are too few, the remaining steps are as short as the remaining "
+            "calls allow, and the log says by how much the tolerance is exceeded.",
         ),
     ]
 
@@ -48,8 +49,9 @@ class RESAdaptive(io.ComfyNode):
             node_id="RESAdaptive",
             display_name="RES Adaptive",
             category="RES/samplers",
-            description="RES-3S that chooses its steps by an estimate of their error, deterministic. Of SIGMAS it uses only the "
-            f"ends. {_CALLS_A_STEP} The log says how many it made. At the defaults it is the sampler exp_res_adaptive.",
+            description="Deterministic RES-3S that chooses its own steps by an estimate of their error. It uses only the first and "
+            f"last sigma of SIGMAS. {_CALLS_A_STEP} The log gives their total number. The default values are the sampler "
+            "exp_res_adaptive.",
             search_aliases=["res", "adaptive", "tolerance", "dpm_adaptive", "exponential", "sampler"],
             inputs=_tolerance_inputs(),
             outputs=[io.Sampler.Output()],
@@ -71,21 +73,25 @@ class RESAdaptiveGrid(io.ComfyNode):
             node_id="RESAdaptiveGrid",
             display_name="RES Adaptive Grid",
             category="RES/samplers",
-            description="Samples with RES Adaptive, in the place of SamplerCustomAdvanced, and gives the steps it took as "
-            f"SIGMAS for any sampler, seed and prompt; RES Single-step with c2 {C2:g} and c3 {C3:g} repeats the latent. "
+            description="Samples with RES Adaptive instead of SamplerCustomAdvanced and gives the steps it took as "
+            f"SIGMAS for any sampler, seed and prompt. RES Single-step with c2 {C2:g} and c3 {C3:g} reproduces the latent. "
             + _CALLS_A_STEP,
             search_aliases=["res", "adaptive", "scheduler", "sigmas", "tolerance"],
             inputs=[
-                io.Noise.Input("noise", tooltip="As in SamplerCustomAdvanced."),
-                io.Guider.Input("guider", tooltip="As in SamplerCustomAdvanced."),
-                io.Sigmas.Input("sigmas", tooltip="Their first sigma, their last one above 0, and whether they end in 0."),
-                io.Latent.Input("latent_image", tooltip="As in SamplerCustomAdvanced. One grid is chosen for the whole batch."),
+                io.Noise.Input("noise", tooltip="Same as in SamplerCustomAdvanced."),
+                io.Guider.Input("guider", tooltip="Same as in SamplerCustomAdvanced."),
+                io.Sigmas.Input(
+                    "sigmas", tooltip="Only the first sigma, the last sigma above 0, and whether the list ends in 0 are used."
+                ),
+                io.Latent.Input(
+                    "latent_image", tooltip="Same as in SamplerCustomAdvanced. One schedule is chosen for the whole batch."
+                ),
                 *_tolerance_inputs(),
             ],
             outputs=[
-                io.Latent.Output(tooltip="The latent sampled."),
-                io.Sigmas.Output(tooltip="The steps taken, without those that were tried and not taken."),
-                io.Int.Output(display_name="calls", tooltip="Model calls made, all of them."),
+                io.Latent.Output(tooltip="The sampled latent."),
+                io.Sigmas.Output(tooltip="The accepted steps, without the rejected ones."),
+                io.Int.Output(display_name="calls", tooltip="Total number of model calls."),
             ],
         )
 

@@ -18,8 +18,9 @@ class RESGDDIM(io.ComfyNode):
             node_id="RESGDDIM",
             display_name="gDDIM",
             category="RES/samplers",
-            description="Generalised DDIM for eps, v, EDM and flow models: DDIM made more accurate by a polynomial in the noise, "
-            "or DDIM with noise. At the defaults these are the samplers exp_gddim and exp_gddim_sde.",
+            description="Generalised DDIM for eps, v, EDM and flow models: DDIM made more accurate by a polynomial through "
+            "earlier noise predictions, or DDIM with noise. With the default values these are the samplers exp_gddim and "
+            "exp_gddim_sde.",
             search_aliases=["res", "gddim", "ddim", "deis", "ddpm", "sampler", "exp_gddim"],
             inputs=[mode_input()],
             outputs=[io.Sampler.Output()],
@@ -52,7 +53,7 @@ def mode_input(steadier: str = _STEADIER) -> io.DynamicCombo.Input:
             io.DynamicCombo.Option("deterministic", _deterministic_inputs(steadier)),
             io.DynamicCombo.Option("stochastic", _stochastic_inputs()),
         ],
-        tooltip="deterministic: of any degree. stochastic: with noise, of degree 0.",
+        tooltip="deterministic: no added noise, any degree. stochastic: with added noise, degree 0.",
     )
 
 
@@ -63,20 +64,20 @@ def _deterministic_inputs(steadier: str) -> list:
             default=DEGREE,
             min=0,
             max=MAX_DEGREE,
-            tooltip="q, of the polynomial through the last q + 1 values of eps. 0 is DDIM without a corrector.",
+            tooltip="Degree of the polynomial through the last degree + 1 eps values. 0 is DDIM without a corrector.",
         ),
         io.Combo.Input(
             "corrector",
             options=list(CORRECTORS),
             default=CORRECTOR,
-            tooltip="PEC: every step is redone with the value at its end, free of charge. PECE: the model is called at the "
-            f"corrected point too, two calls a step, as in the paper. {steadier}",
+            tooltip="PEC: repeat every step with the eps at its end, at no extra call. PECE: also call the model at the corrected "
+            f"point, which makes two calls per step, as in the paper. {steadier}",
         ),
     ]
 
 
 def _stochastic_inputs() -> list:
-    tooltip = "0 is DDIM, 1 is DDPM. It is the square root of the eta of RES SDE, and not DDIM's own eta."
+    tooltip = "Amount of added noise: 0 is DDIM, 1 is DDPM. It is the square root of eta in RES SDE, and not the eta of DDIM."
     return [
         number("lambda", 1.0, 0.0, 3.0, 0.01, tooltip),
         s_noise_input(),

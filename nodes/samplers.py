@@ -34,9 +34,9 @@ def _flow_variable_input():
         "flow_variable",
         options=["auto", *_FLOW_TIMES],
         default="auto",
-        tooltip="On flow models (Flux, SD3, Wan): the variable in which the denoised output is interpolated. auto takes "
-        "the one that measured better: logsnr for multistep, log_sigma for single-step. Above sigma 0.9 steps are always taken "
-        "in log sigma. Other models have only one.",
+        tooltip="The variable in which the denoised output is interpolated on flow models (Flux, SD3, Wan). auto takes the "
+        "variable that measured better: logsnr for multistep and log_sigma for single-step methods. Above sigma 0.9 steps are "
+        "always taken in log sigma. Other models have only one variable.",
         advanced=True,
     )
 
@@ -46,24 +46,24 @@ def _last_step_input():
         "last_step",
         options=list(LAST_STEPS),
         default=LAST_STEPS[0],
-        tooltip="The step to sigma 0. denoised: the last denoised output. extrapolated: the last two, extrapolated to "
-        "sigma 0; better where the last step is large, as in simple and kl_optimal.",
+        tooltip="The step to sigma 0. denoised: take the last denoised output. extrapolated: extrapolate the last two outputs "
+        "to sigma 0, which is better if the last step is large, as in simple and kl_optimal.",
         advanced=True,
     )
 
 
 def _alpha_inputs():
     scale = (
-        "Sigma at which alpha turns. Near 1, the standard deviation of latents, it follows smooth data closely; larger values "
-        "are steadier at few steps and high CFG."
+        "The sigma at which alpha bends. Near 1, the standard deviation of latents, the method follows smooth data "
+        "closely; larger values are steadier at few steps and high CFG."
     )
     power = (
-        "alpha = (1 + (sigma / data_scale)^power)^(-1 / power). 2 is the alpha of variance-preserving models, 1 that of flow "
-        "models; in between measures best on both."
+        "alpha = (1 + (sigma / data_scale)^power)^(-1 / power). 2 gives the alpha of variance-preserving models and 1 the alpha"
+        " of flow models; a value in between measures best on both."
     )
     share = (
-        "How much of a step near the image interpolates the noise (eps) instead of the denoised output, and above 0 the last "
-        "step almost wholly. 0.2 to 0.5 measure alike, 1 is unsteady."
+        "Fraction of each step near the image that interpolates the noise (eps) instead of the denoised output. Above 0 the "
+        "last step uses the noise almost entirely. 0.2 to 0.5 measure alike, and 1 is unsteady."
     )
     return [
         number("data_scale", DATA_SCALE, MIN_DATA_SCALE, MAX_DATA_SCALE, 0.01, scale, advanced=True),
@@ -74,8 +74,8 @@ def _alpha_inputs():
 
 def _node_input(name, default, ordinal):
     tooltip = (
-        f"Where in the step the {ordinal} call lies, as a fraction of the step in logSNR. The default measures within 10 % of "
-        "the best, eps and flow models taken together."
+        f"Position of the {ordinal} call, as a fraction of the step in logSNR. The default measures within 10 % of the best "
+        "value over eps and flow models."
     )
     return number(name, default, MIN_NODE, 1.0, 0.001, tooltip, advanced=True)
 
@@ -97,25 +97,26 @@ class RESMultistep(io.ComfyNode):
             node_id="RESMultistep",
             display_name="RES Multistep",
             category="RES/samplers",
-            description="Refined exponential multistep solver, deterministic. One model call a step: 20 steps are 20 calls. "
-            "The defaults are a fixed rule: order 4 in alpha, a third of it in eps, with the corrector. Order auto is the "
-            "sampler exp_res, which chooses its rule during the run. Interpolation lambda at order 2 without the corrector is "
-            "the RES paper's RES-2M, the sampler exp_res_2m; at order 3 it is RES-3M.",
+            description="Deterministic refined exponential multistep solver. It makes one model call per step: 20 steps are 20 "
+            "calls. The default values are a fixed rule: order 4 in alpha, a third of it in eps, with the corrector. Order "
+            "auto is the sampler exp_res, which weighs several rules during the run. Interpolation lambda at order 2 without "
+            "the corrector is RES-2M of the RES paper, the sampler exp_res_2m; at order 3 it is RES-3M.",
             search_aliases=["res", "res_2m", "res_3m", "exponential", "sampler", "exp_res", "exp_res_2m", "res4lyf", "cfg++"],
             inputs=[
                 io.Combo.Input(
                     "order",
                     options=list(_ORDERS),
                     default="4",
-                    tooltip="How many of the last denoised outputs a step combines. 4 is for interpolation in alpha; in lambda 2 "
-                    "suits 8 steps and more, 3 needs 15 or more and a smooth schedule. auto: exp_res, whose rules the run "
-                    "chooses; corrector, interpolation and start then count for nothing. One model call a step at every order.",
+                    tooltip="How many of the last denoised outputs a step combines. 4 is for interpolation in alpha. In lambda,"
+                    " 2 suits 8 steps and more, and 3 needs 15 steps or more and a smooth schedule. auto is exp_res, which "
+                    "weighs its rules during the run and ignores corrector, interpolation and start. Every order makes one "
+                    "model call per step.",
                 ),
                 io.Boolean.Input(
                     "corrector",
                     default=True,
-                    tooltip="Redo every step once the output at its end is known. Costs no model call and measures better "
-                    "nearly everywhere.",
+                    tooltip="Repeat every step once the output at its end is known. This costs no model call and nearly always "
+                    "measures better.",
                 ),
                 io.DynamicCombo.Input(
                     "interpolation",
@@ -130,8 +131,8 @@ class RESMultistep(io.ComfyNode):
                     "start",
                     options=list(STARTS),
                     default=STARTS[0],
-                    tooltip="How the first order - 1 steps are taken, which have no history yet. low order: one call each. "
-                    "single step: by RES-2S or RES-3S, at two or three calls each.",
+                    tooltip="How to take the first steps, before there is enough history. low order: one call per step. single "
+                    "step: RES-2S or RES-3S with two or three calls per step.",
                     advanced=True,
                 ),
                 _flow_variable_input(),
@@ -162,9 +163,9 @@ class RESSingleStep(io.ComfyNode):
             node_id="RESSingleStep",
             display_name="RES Single-step",
             category="RES/samplers",
-            description="Refined exponential single-step solver (RES-2S, RES-3S), deterministic. It calls the model `stages` "
-            "times a step, once in the last step to sigma 0: 7 steps of RES-3S are 19 calls. Compare samplers at "
-            "equal calls, not at equal steps. The defaults are the samplers exp_res_2s and exp_res_3s.",
+            description="Deterministic refined exponential single-step solver (RES-2S, RES-3S). It makes `stages` model calls "
+            "per step, and one in the last step to sigma 0: 7 steps of RES-3S are 19 calls. Compare samplers at equal calls, "
+            "not at equal steps. With the default values these are the samplers exp_res_2s and exp_res_3s.",
             search_aliases=["res", "res_2s", "res_3s", "exponential", "sampler", "exp_res_2s", "exp_res_3s", "res4lyf"],
             inputs=[
                 io.DynamicCombo.Input(
@@ -173,7 +174,7 @@ class RESSingleStep(io.ComfyNode):
                         io.DynamicCombo.Option("2", [_node_input("c2", 0.5, "second")]),
                         io.DynamicCombo.Option("3", [_node_input("c2", 1 / 3, "second"), _node_input("c3", 2 / 3, "third")]),
                     ],
-                    tooltip="Model calls a step, which is also the order of accuracy: 2 is RES-2S, 3 is RES-3S.",
+                    tooltip="Model calls per step, which is also the order of accuracy: 2 is RES-2S, 3 is RES-3S.",
                 ),
                 _flow_variable_input(),
                 cfg_pp_input(),

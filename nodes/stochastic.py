@@ -26,16 +26,16 @@ class RESSDE(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         eta = (
-            "How much noise is exchanged. 0: none, the deterministic sampler. 1: the reverse SDE, DDPM at first order. Any value "
-            "is right in the limit of many steps; larger ones need more of them."
+            "How much noise is exchanged. 0 is the deterministic sampler. 1 is the reverse SDE, which at first order is "
+            "DDPM. Every value is correct in the limit of many steps; larger values need more steps."
         )
         return io.Schema(
             node_id="RESSDE",
             display_name="RES SDE",
             category="RES/samplers",
-            description="RES for the reverse SDE: it exchanges noise on the way, and is right on eps, v, EDM and flow models. An "
-            "item's noise depends on the seed and that item alone, whatever batch it is in. At the defaults these are the "
-            "samplers exp_res_sde, exp_res_2m_sde and exp_res_3s_sde.",
+            description="RES for the reverse SDE: it exchanges noise at every step and is correct on eps, v, EDM and flow "
+            "models. Each item's noise depends only on the seed and the item, not on its batch. With the default values these "
+            "are the samplers exp_res_sde, exp_res_2m_sde and exp_res_3s_sde.",
             search_aliases=[
                 "res",
                 "stochastic",
@@ -53,8 +53,8 @@ class RESSDE(io.ComfyNode):
                     "method",
                     options=list(_SDE),
                     default=next(iter(_SDE)),
-                    tooltip="exp_res measures best. It makes one model call a step, as 2m does, 2s two, 3s three; the last step "
-                    "to sigma 0 is always one call.",
+                    tooltip="exp_res measures best. exp_res and 2m make one model call per step, 2s makes two and 3s three; the"
+                    " last step to sigma 0 is always one call.",
                 ),
                 number("eta", 1.0, 0.0, 10.0, 0.01, eta),
                 s_noise_input(),
@@ -63,8 +63,8 @@ class RESSDE(io.ComfyNode):
                     options=list(NOISES),
                     default=NOISES[0],
                     optional=True,  # prompts saved before it existed stay valid
-                    tooltip="independent: new noise for every step. brownian: one path for every seed and item, which runs with "
-                    "more steps or another schedule follow too, so that they approach one picture; a little slower.",
+                    tooltip="independent: new noise for every step. brownian: each item keeps one noise path per seed, so runs "
+                    "with more steps or another schedule converge to the same image; this is a little slower.",
                     advanced=True,
                 ),
                 cfg_pp_input(),
@@ -87,28 +87,28 @@ class RESStochasticChurn(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         s_churn = (
-            "How much noise is added and removed again in all. 0: none, the deterministic sampler. A step's noise level rises by "
-            "s_churn / steps, at most by 0.414. 6 is about as much as RES SDE at eta 1."
+            "Total amount of noise that is added and removed again. 0 is the deterministic sampler. Before each step the "
+            "noise level rises by the fraction s_churn / steps, at most 0.414. 6 is about as much as RES SDE at eta 1."
         )
         return io.Schema(
             node_id="RESStochasticChurn",
             display_name="RES Stochastic (churn)",
             category="RES/samplers",
-            description="The RES paper's stochastic sampler: before a step noise is added, and a deterministic solver goes on "
-            "from there (EDM's churn). Right on eps, v, EDM and flow models; it costs no model call. An item's noise depends on "
-            "the seed and that item alone, whatever batch it is in.",
+            description="The stochastic sampler of the RES paper: noise is added before a step, and a deterministic solver "
+            "continues from there (EDM's churn). It is correct on eps, v, EDM and flow models and costs no model call. Each "
+            "item's noise depends only on the seed and the item, not on its batch.",
             search_aliases=["res", "s_churn", "stochastic", "ancestral", "exponential", "edm", "sampler"],
             inputs=[
                 io.Combo.Input(
                     "solver",
                     options=list(SOLVERS),
                     default="exp_res",
-                    tooltip="The deterministic sampler. 2s takes two calls a step, 3s three, the others one. exp_res is the one "
-                    "to start with; 3m and 3mc overshoot under churn at few steps and high CFG.",
+                    tooltip="The deterministic sampler. 2s makes two calls per step, 3s makes three, and the others make one. "
+                    "Start with exp_res; 3m and 3mc overshoot under churn at few steps and high CFG.",
                 ),
                 number("s_churn", 5.0, 0.0, 10000.0, 0.1, s_churn),
-                _limit_input("s_tmin", 0.0, "Below this noise level no noise is added."),
-                _limit_input("s_tmax", _NO_LIMIT, "Above this noise level no noise is added."),
+                _limit_input("s_tmin", 0.0, "No noise is added below this noise level."),
+                _limit_input("s_tmax", _NO_LIMIT, "No noise is added above this noise level."),
                 s_noise_input(),
             ],
             outputs=[io.Sampler.Output()],

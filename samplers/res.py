@@ -77,7 +77,7 @@ def sample_res_multistep(
     cfg_pp: bool = False,
     time: TimeMap = VE,
 ) -> torch.Tensor:
-    """RES multistep, order 1 to 4: one model call a step.
+    """RES multistep, order 1 to 4: one model call per step.
 
     Args:
         model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
@@ -192,10 +192,10 @@ sample_exp_res = _ode_sampler(
 )
 sample_exp_res_2m = _ode_sampler(
     "exp_res_2m",
-    "RES-2M: second order, one call a step. On VE models equal to the host's `res_multistep`.",
+    "RES-2M: second order, one call per step. On VE models equal to the host's `res_multistep`.",
     SOLVERS["exp_res_2m"],
 )
-sample_exp_res_3m = _ode_sampler("exp_res_3m", "RES-3M: third order, one call a step, low-order start.", SOLVERS["exp_res_3m"])
+sample_exp_res_3m = _ode_sampler("exp_res_3m", "RES-3M: third order, one call per step, low-order start.", SOLVERS["exp_res_3m"])
 sample_exp_res_2mc = _ode_sampler(
     "exp_res_2mc",
     "RES-2M with the free corrector: every step is redone with the output at its end, at no extra call.",
@@ -221,7 +221,7 @@ def sample_exp_res_2s(
     cfg_pp: bool = False,
     time: TimeMap = VE,
 ) -> torch.Tensor:
-    """RES-2S: second order, two calls a step. Equal to the host's `seeds_2` with phi_2, r = c2 and eta = 0.
+    """RES-2S: second order, two calls per step. Equal to the host's `seeds_2` with phi_2, r = c2 and eta = 0.
 
     Args:
         model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
@@ -249,7 +249,7 @@ def sample_exp_res_3s(
     cfg_pp: bool = False,
     time: TimeMap = VE,
 ) -> torch.Tensor:
-    """RES-3S: third order, three calls a step. At (1/3, 2/3) equal to the host's `seeds_3` with eta = 0.
+    """RES-3S: third order, three calls per step. At (1/3, 2/3) equal to the host's `seeds_3` with eta = 0.
 
     Args:
         model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
@@ -265,7 +265,7 @@ def sample_exp_res_3s(
 
 
 def _sde_sampler(name: str, method: str, planner: Planner, guided: bool = False) -> Callable[..., torch.Tensor]:
-    """A stochastic sampler: the planner's method for the reverse SDE; `guided`: with CFG++ unless told otherwise."""
+    """A stochastic sampler: the planner's method for the reverse SDE; `guided`: with CFG++ unless asked otherwise."""
 
     def sample(
         model: Model,
@@ -300,7 +300,7 @@ def _sde_sampler(name: str, method: str, planner: Planner, guided: bool = False)
         eta: 0 is the deterministic sampler in the same time map, 1 the reverse SDE; eta = lambda^2 of gDDIM.
         s_noise: factor of the noise; 1 is right.
         noise: "independent": new for every segment. "brownian": one path an item, the same at every number of steps.
-        noise_sampler: `noise_sampler(sigma, sigma_next) -> unit noise like x`, in the place of `noise`.
+        noise_sampler: `noise_sampler(sigma, sigma_next) -> unit noise like x`, instead of `noise`.
         cfg_pp: sample with CFG++, for a model that returns (guided, unconditional).
         time: the time map of the model, VE or FLOW; FLOW_LOG_SIGMA is right for eta = 0 only.
 
