@@ -49,8 +49,8 @@ class RESAdaptive(io.ComfyNode):
             node_id="RESAdaptive",
             display_name="RES Adaptive",
             category="RES/samplers",
-            description="Deterministic RES-3S that chooses its own steps by an estimate of their error. It uses only the first and "
-            f"last sigma of SIGMAS. {_CALLS_A_STEP} The log gives their total number. The default values are the sampler "
+            description="Deterministic RES-3S that chooses its own steps by an estimate of their error. It uses only the first "
+            f"and last sigma of SIGMAS. {_CALLS_A_STEP} The log gives their total number. The default values are the sampler "
             "exp_res_adaptive.",
             search_aliases=["res", "adaptive", "tolerance", "dpm_adaptive", "exponential", "sampler"],
             inputs=_tolerance_inputs(),

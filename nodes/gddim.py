@@ -70,8 +70,8 @@ def _deterministic_inputs(steadier: str) -> list:
             "corrector",
             options=list(CORRECTORS),
             default=CORRECTOR,
-            tooltip="PEC: repeat every step with the eps at its end, at no extra call. PECE: also call the model at the corrected "
-            f"point, which makes two calls per step, as in the paper. {steadier}",
+            tooltip="PEC: repeat every step with the eps at its end, at no extra call. PECE: also call the model at the "
+            f"corrected point, which makes two calls per step, as in the paper. {steadier}",
         ),
     ]
 

@@ -12,8 +12,6 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
 _MADE = {".host", ".git", "output", "__pycache__"}
 _PER = r"an? (?:step|item|seed|row|run|stage|term|batch|pixel|side|topic|widget|file|latent)"
@@ -47,6 +45,16 @@ EVERYWHERE = {
 }
 # For those who know the host as ComfyUI, and defects as errors.
 FOR_USERS = {r"\b[Tt]he host(?:'s)?\b": "ComfyUI", r"(?P<right>numerical )?\b[Dd]efects?\b": "error"}
+# The lab is not rewritten yet. Remove a name here once its files pass.
+NOT_YET = (
+    "samplers/lab/",
+    "nodes/lab_",
+    "tests/samplers/lab/",
+    "tests/nodes/test_lab_",
+    "docs/lab.md",
+    "web/docs/RESLab",
+    "locales/en/nodeDefs.json",
+)
 FROM_PAPERS = ("docs/results.md", "docs/gddim_results.md", "docs/calibration_format.md")
 
 
@@ -134,9 +142,8 @@ def offences() -> Iterator[str]:
                 yield f"{where}: {match[0].strip()!r} (write: {remedy}): ... {around} ..."
 
 
-@pytest.mark.xfail(reason="the prose is being rewritten", strict=False)
 def test_no_dialect():
-    found = list(offences())
+    found = [offence for offence in offences() if not offence.startswith(NOT_YET)]
     assert not found, "\n" + "\n".join(found)
 
 
