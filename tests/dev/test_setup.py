@@ -52,7 +52,8 @@ def _files(folder: Path) -> dict[Path, int]:
 @pytest.fixture
 def copy(tmp_path):
     """A checkout with the commands, in which nothing is set up."""
-    shutil.copytree(ROOT / "dev", tmp_path / "dev")
+    for name in ("dev", "testbed"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("demo", "requirements.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
