@@ -41,12 +41,12 @@ def _conditions(pack):
 
 @pytest.mark.parametrize("name", SAMPLERS | ADAPTIVE_SAMPLERS)
 def test_samplers_give_what_they_give_on_one_device(pack, split, name):
-    """To the rounding of batches of another size, which CFG++ and the adaptive steps enlarge."""
+    """To the rounding of batches of another size, which a run enlarges; most on items between two pictures, as at fewer steps."""
     import comfy.sample
     import comfy.samplers
 
     def sampled(model):
-        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "logsnr_uniform", 5)
+        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "logsnr_uniform", 8)
         noise, sampler = torch.randn(2, 1, 8, 8, generator=torch.manual_seed(0)), comfy.samplers.sampler_object(name)
         arguments = 3.0, sampler, sigmas, *_conditions(pack), torch.zeros_like(noise)
         return comfy.sample.sample_custom(model, noise, *arguments, disable_pbar=True, seed=1)
@@ -54,10 +54,9 @@ def test_samplers_give_what_they_give_on_one_device(pack, split, name):
     def make():
         return pack["RESToyModel"].execute("digits", {"kind": "flow", "shift": 3.0}, 0.1).result[0]
 
-    # one call for both conditions or one for each round differently, which exp_res at CFG 3 in 5 steps enlarges to 1.03e-3
-    torch.testing.assert_close(sampled(split(make)), sampled(make()), rtol=0, atol=2e-3)
+    torch.testing.assert_close(sampled(split(make)), sampled(make()), rtol=0, atol=1e-4)
     calls = set(split.calls.values())
-    assert len(calls) == 1 and calls.pop() >= 5, "each device answered for one conditioning at every call"
+    assert len(calls) == 1 and calls.pop() >= 8, "each device answered for one conditioning at every call"
 
 
 def test_process_models(pack, split):

@@ -196,9 +196,9 @@ def test_a_body_that_never_comes(server):
 
 
 def test_the_server_goes_on_beside_the_largest_requests(server):
-    """Sixteen of them at once, while another route is asked: it answers in between."""
+    """Sixty-four of them at once, while another route is asked: it answers in between."""
     largest = body(steps=10000, denoise=0.1, spacing="arctan")
-    threads = [threading.Thread(target=post, args=(server, largest)) for _ in range(16)]
+    threads = [threading.Thread(target=post, args=(server, largest)) for _ in range(64)]
     for thread in threads:
         thread.start()
     waits = []
@@ -206,7 +206,7 @@ def test_the_server_goes_on_beside_the_largest_requests(server):
         started = time.monotonic()
         server.get("/prompt")
         waits.append(time.monotonic() - started)
-    assert len(waits) > 2 and max(waits) < 2.0
+    assert len(waits) > 5 and max(waits) < 2.0
 
 
 def test_no_grid_is_computed_for_clients_that_have_left(route, monkeypatch):
