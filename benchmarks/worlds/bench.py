@@ -1,5 +1,6 @@
 """Runs samplers on cases at equal calls, and stores results that do not change."""
 
+import itertools
 import math
 from collections.abc import Iterable
 from functools import cache, lru_cache
@@ -15,7 +16,7 @@ from samplers.lab.store import Store
 
 from .. import host_samplers, pages
 from . import exact_worlds
-from .world_cases import CALLS, Case
+from .world_cases import CALLS, Case, from_noise
 
 MOST = 9.0  # larger errors, and errors of runs that ended in NaN, count as this
 LEAST = 3.0  # errors below this multiple of the error of a solution that missed its tolerance count as this multiple
@@ -77,8 +78,9 @@ def _trial_cases() -> list[Case]:
 
 @cache
 def behaviour(name: str) -> str:
-    """Digest of what a sampler does: its results on a small model of every kind, on short and long grids."""
-    probes = [Case("", "", kind, 1.0, 2, exact_worlds.ring) for kind in ("eps", "flow")]
+    """Digest of what a sampler does: its results on small models, with and without guidance, from noise and from an image."""
+    settings = itertools.product(("eps", "flow"), (1.0, 7.0), (1.0, 0.3))
+    probes = [from_noise("", exact_worlds.ring, kind, guidance, 2, denoise=denoise) for kind, guidance, denoise in settings]
     runs = ((case, case.grid(scheduler, steps)) for case in probes for scheduler in case.grids[::4] for steps in (2, 6, 20))
     return fingerprint(*(sampled(name, case, sigmas)[0] for case, sigmas in runs))
 

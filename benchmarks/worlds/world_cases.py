@@ -187,7 +187,7 @@ def _guided(world: Callable[[], exact_worlds.Exact], guidance: float, batch: int
     return data if guidance == 1.0 else data.guided(guidance, _asked(batch, data.classes))
 
 
-def _plain(
+def from_noise(
     world: str, data: Callable, kind: str, guidance: float, batch: int, shift: float = 1.0, label: str = "", **common
 ) -> Case:
     """A case from noise."""
@@ -199,16 +199,16 @@ def exact_cases(**common) -> Iterator[Case]:
     """Ring in full, half of the pairs of photo and digits, a quarter of those of latent."""
     settings = ("eps", 1, 1), ("eps", 1, 4), ("eps", 1, 7), ("flow", 3, 1), ("flow", 3, 4), ("flow", 8, 4)
     for number, (kind, shift, guidance) in enumerate(settings):
-        yield _plain("photo", exact_worlds.photo, kind, guidance, 12, shift, every=2, number=number, **common)
+        yield from_noise("photo", exact_worlds.photo, kind, guidance, 12, shift, every=2, number=number, **common)
     for larger, (side, batch) in enumerate(((64, 4), (128, 2))):
         for kind, shift in (("flow", 1), ("flow", 3), ("flow", 8), ("eps", 1)):
             for guidance in (1, 4):
                 data, quarter = partial(exact_worlds.latent, side), {"every": 4, "number": 2 * larger + (guidance > 1)}
-                yield _plain("latent", data, kind, guidance, batch, shift, f"latent {side}", **quarter, **common)
+                yield from_noise("latent", data, kind, guidance, batch, shift, f"latent {side}", **quarter, **common)
     for kind, guidance in (("eps", 1), ("eps", 5), ("flow", 1), ("flow", 4)):
-        yield _plain("digits", exact_worlds.digit_mixture, kind, guidance, 24, 3, every=2, number=int(guidance > 1), **common)
-    yield _plain("ring", exact_worlds.ring, "eps", 5, 48, **common)
-    yield _plain("ring", exact_worlds.ring, "flow", 4, 48, 3, **common)
+        yield from_noise("digits", exact_worlds.digit_mixture, kind, guidance, 24, 3, every=2, number=int(guidance > 1), **common)
+    yield from_noise("ring", exact_worlds.ring, "eps", 5, 48, **common)
+    yield from_noise("ring", exact_worlds.ring, "flow", 4, 48, 3, **common)
 
 
 def image_cases(seed: int, **common) -> Iterator[Case]:
