@@ -53,7 +53,7 @@ class RESLabCalibrate(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 *subject_inputs(),
-                io.Sigmas.Input("sigmas", tooltip="The grid to fit on, falling; the SAMPLER is for it alone."),
+                io.Sigmas.Input("sigmas", tooltip="The grid to fit on, falling. The SAMPLER runs only on it."),
                 io.Int.Input(
                     "pilots",
                     default=16,
@@ -65,12 +65,12 @@ class RESLabCalibrate(io.ComfyNode):
                 io.String.Input(
                     "name",
                     default="calibration",
-                    tooltip="Of the file in models/res_calibrations. Files are numbered, never overwritten.",
+                    tooltip="Name of the file in models/res_calibrations. Files are numbered and never overwritten.",
                 ),
                 io.Boolean.Input(
                     "move_grid",
                     default=False,
-                    tooltip="Also search for better SIGMAS of as many steps. Takes up to twice as long; the SIGMAS output is "
+                    tooltip="Also search for better SIGMAS with the same number of steps. Takes up to twice as long. The SIGMAS output is "
                     "then another grid.",
                     advanced=True,
                 ),

@@ -1,4 +1,4 @@
-"""What to measure, as users write it: names and patterns of samplers and schedulers, and what is wired beside them."""
+"""What to measure, as users write it: names and patterns of samplers and schedulers, and what is wired to the node."""
 
 import difflib
 import fnmatch

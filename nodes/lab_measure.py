@@ -34,7 +34,7 @@ def _choices() -> list:
     return [
         io.String.Input(
             "samplers", multiline=True, default="dpmpp_2m, exp_res, exp_res_2m, res_multistep, deis, uni_pc",
-            tooltip=names + "dpmpp_*. SDE samplers are measured too, apart: as distributions.",
+            tooltip=names + "dpmpp_*. SDE samplers are measured apart from the others, as distributions.",
         ),
         io.String.Input("schedulers", multiline=True, default="simple, logsnr_arctan", tooltip=names + "logsnr_*."),
         io.String.Input(
@@ -43,17 +43,17 @@ def _choices() -> list:
         ),
         io.Int.Input(
             "best_at", default=0, min=0, max=10000,
-            tooltip="The most model calls of the best pair, which is the outputs sampler and sigmas; 0 is the largest budget.",
+            tooltip="The most model calls that the best pair may make. The best pair is given as SAMPLER and SIGMAS. 0 means the largest budget.",
         ),
-        *(io.Sampler.Input(f"sampler_{n}", optional=True, tooltip="One more sampler, with options of its own.") for n in _WIRED),
+        *(io.Sampler.Input(f"sampler_{n}", optional=True, tooltip="One more sampler, with its own options.") for n in _WIRED),
         *(
             io.Sigmas.Input(
                 f"sigmas_{n}", optional=True,
-                tooltip="One more schedule, ending at 0; its curve is resampled where a budget asks for other steps.",
+                tooltip="One more schedule, which must end at 0. Its curve is resampled where a budget needs another number of steps.",
             )
             for n in _WIRED
         ),
-        io.Vae.Input("vae", optional=True, tooltip="Decodes the strip of images; without one it shows the latent's colours."),
+        io.Vae.Input("vae", optional=True, tooltip="Decodes the images of the strip. Without a VAE the strip shows the latent's own colours."),
     ]  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _advanced() -> list:
         ),
         io.String.Input(
             "baseline", default="", optional=True,
-            tooltip="What the best pair is compared with: a sampler, or a pair such as dpmpp_2m + karras. Empty is the first "
+            tooltip="What the best pair is compared with: a sampler, or a pair such as dpmpp_2m + karras. Empty means the first "
             "sampler; without a scheduler it is the first of the schedulers.",
         ),
         io.Combo.Input(
@@ -101,7 +101,7 @@ class RESLabMeasure(io.ComfyNode):
             category=CATEGORY,
             description="Which sampler is best for this model? Solves one ODE from one noise to convergence, runs every "
             "sampler on every schedule at equal model calls, and says how far each ends from the solution. Finished work is kept "
-            "on the disk: after an interrupt it goes on where it stopped.",
+            "on the disk, and after an interrupt the next run continues from there.",
             search_aliases=[
                 "res",
                 "lab",
@@ -122,7 +122,7 @@ class RESLabMeasure(io.ComfyNode):
                 io.Sigmas.Output(tooltip="The SIGMAS of the best pair."),
                 io.Image.Output(display_name="picture", tooltip="Error against model calls, with a line for every pair."),
                 io.Image.Output(
-                    display_name="strip", tooltip="The first item as a grid, pairs by model calls, beside the converged one."
+                    display_name="strip", tooltip="The first item as a grid of pairs by model calls, with the converged solution at the end of each row."
                 ),
                 io.String.Output(display_name="table", tooltip="The verdict and every number, as Markdown."),
                 io.String.Output(display_name="verdict", tooltip="The best pair and what it saves, in one sentence."),
@@ -140,7 +140,7 @@ class RESLabMeasure(io.ComfyNode):
         Raises:
             RuntimeError: matplotlib is not installed.
             ValueError: an unknown name, a budget below 1, or SIGMAS that cannot be measured, before anything is sampled;
-                a reference that is not finite; results that cannot be told apart.
+                a reference that is not finite; results that cannot be distinguished.
         """
         check_matplotlib("RES Lab: Measure")
         latent_image, budgets, tolerance = with_preset(preset, latent_image, budgets, tolerance)

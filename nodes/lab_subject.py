@@ -30,11 +30,11 @@ def subject_inputs() -> list:
         io.MultiType.Input(
             "model",
             [io.Model, io.Guider],
-            tooltip="A GUIDER, so that prompts and CFG count; or a MODEL, which is then sampled without a prompt.",
+            tooltip="A GUIDER, which brings prompts and CFG, or a MODEL, which is sampled without a prompt.",
         ),
-        io.Latent.Input("latent_image", tooltip="As in KSampler. Every item of the batch is a trajectory of its own."),
+        io.Latent.Input("latent_image", tooltip="As in KSampler. Each item of the batch is a separate trajectory."),
         io.Int.Input(
-            "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False, tooltip="Of the starting noise."
+            "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False, tooltip="Seed for the starting noise."
         ),
     ]
 
@@ -74,13 +74,13 @@ class Subject:
         latent: the LATENT, its channels fixed for the model.
         seed: of the noise.
         on_call: called as `run`'s, where that has none of its own.
-        alone: whether it was a MODEL, which is sampled without a prompt.
+        unprompted: whether it was a MODEL, which is sampled without a prompt.
     """
 
     def __init__(self, model, latent: dict, seed: int):
         """Raises a ValueError for what the lab cannot measure: nested latents and models without one sigma."""
-        self.alone = not hasattr(model, "original_conds")
-        self.guider = _unprompted(model) if self.alone else copy.copy(model)
+        self.unprompted = not hasattr(model, "original_conds")
+        self.guider = _unprompted(model) if self.unprompted else copy.copy(model)
         samples = latent["samples"]
         if getattr(samples, "is_nested", False):
             raise ValueError(
@@ -106,12 +106,12 @@ class Subject:
 
     @property
     def shape(self) -> torch.Size:
-        """Of the latent, (batch, channels, ...)."""
+        """Shape of the latent, (batch, channels, ...)."""
         return self.latent["samples"].shape
 
     @property
     def fingerprint(self) -> str:
-        """Of everything a run depends on besides sampler, sigmas and seed."""
+        """Hash of everything that a run depends on, apart from sampler, sigmas and seed."""
         guider, versions = self.guider, (HOST_VERSION, pack_digest(), torch.__version__)
         settings = {name: value for name, value in vars(guider).items() if name != "model_patcher"}
         latent = {name: value for name, value in self.latent.items() if name in ("samples", "noise_mask", "batch_index")}
@@ -170,7 +170,7 @@ class Subject:
                 seed=seed,
             )
         except (TypeError, AttributeError, RuntimeError, KeyError) as error:
-            if self.alone and sampler.calls == 0 and not sampler.is_at_work:
+            if self.unprompted and sampler.calls == 0 and not sampler.is_at_work:
                 raise NeedsPrompt(
                     f"model is a MODEL without a prompt, and this one failed before its first answer ({error!r}). Connect a "
                     "GUIDER, as CFGGuider and BasicGuider make them."
@@ -180,7 +180,7 @@ class Subject:
 
 @functools.cache
 def pack_digest() -> str:
-    """Of the pack's solvers, as they are on the disk."""
+    """Digest of the pack's solvers, as they are on the disk."""
     return folder_digest(Path(__file__).parents[1] / "samplers")
 
 
@@ -266,7 +266,7 @@ class _DryRunSampler(_Between):
         return results[0]
 
     def _answer(self, model, x, sigma, *args, **kwargs):
-        # the mean brings noise that a sampler puts beside an inpainting mask into the rest, as a model does
+        # the mean carries noise that a sampler puts outside an inpainting mask into the rest, as a model does
         return 0.5 * x + 0.1 * x.mean(dim=tuple(range(1, x.ndim)), keepdim=True)
 
 

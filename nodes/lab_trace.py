@@ -30,13 +30,13 @@ class RESLabTrace(io.ComfyNode):
             display_name="RES Lab: Trace",
             category=CATEGORY,
             description="Samples as SamplerCustomAdvanced does and measures every step, shown in the node as it ends: change of "
-            "the denoised output, the local error beside that of a first-order step, smoothness in sigma and in lambda, model "
+            "the denoised output, the local error and that of a first-order step, smoothness in sigma and in lambda, model "
             "calls and their time, and which rules exp_res chose.",
             search_aliases=["res", "lab", "trace", "measure", "local error", "steps", "profile", "benchmark", "csv"],
             is_output_node=True,
             inputs=[
                 *subject_inputs(),
-                io.Sampler.Input("sampler", tooltip="Any: of this pack, the host or another pack."),
+                io.Sampler.Input("sampler", tooltip="Any sampler of this pack, of ComfyUI or of another pack."),
                 io.Sigmas.Input("sigmas", tooltip="Falling, or rising for inversion; two or more."),
                 filename_input("res_lab/trace", "Prefix for the CSV file in the output folder, as in Save Image."),
             ],

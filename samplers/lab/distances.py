@@ -23,7 +23,7 @@ def spread(values: torch.Tensor) -> Spread:
 
 
 def _quantile(ordered: torch.Tensor, share: float) -> float:
-    """Linear between neighbours, as torch.quantile, which gives NaN beside infinity."""
+    """Linear between neighbours, as torch.quantile, which gives NaN next to infinity."""
     place = share * (len(ordered) - 1)
     low, high = float(ordered[int(place)]), float(ordered[min(int(place) + 1, len(ordered) - 1)])
     part = place - int(place)

@@ -1,7 +1,7 @@
 """Names for what a result depends on: equal things have equal fingerprints, across sessions too.
 
 Numbers, text and tensors count whole, a model's weights and what is patched onto them by shapes and a few of their values,
-functions by their code, the files beside it, what they close over, and the module globals that they read, other objects by those,
+functions by their code, the other files of its folder, what they close over, and the module globals that they read, other objects by those,
 their class and attributes. Global data count (numbers, text, tensors, and lists and dictionaries of them), functions of
 the same file and what those read, and numbers and text in modules of other packs. A global that is an object of another kind does
 not count, nor does what lies too deep or in a compiled extension: `unseen` names what it can of those. A fingerprint never
@@ -210,7 +210,7 @@ def _slots(kind: type) -> list[str]:
 
 
 def _parts_of_module(module: torch.nn.Module) -> list[Any]:
-    """Its weights, and the settings beside them, such as the sigma_data of a model_sampling."""
+    """Its weights and its other settings, such as the sigma_data of a model_sampling."""
     return [weights_fingerprint(module.state_dict().items()), _settings("", module), _settings_below(module)]
 
 

@@ -33,7 +33,7 @@ class Schedule(NamedTuple):
 
     Attributes:
         name: in tables.
-        grid: steps -> SIGMAS that end at 0; raises ValueError where it has none of so many steps.
+        grid: steps -> SIGMAS that end at 0; raises ValueError where it has no grid of that number of steps.
     """
 
     name: str
@@ -48,7 +48,7 @@ class DryRun(NamedTuple):
 
 
 class Traits(NamedTuple):
-    """Of a sampler: whether it draws noise, and whether it chooses its own steps, of the grid using the ends alone."""
+    """Whether a sampler draws noise, and whether it chooses its own steps and uses only the ends of the grid."""
 
     stochastic: bool
     adaptive: bool
@@ -63,11 +63,11 @@ class Run(Protocol):
 
     @property
     def calls(self) -> int:
-        """Of the model."""
+        """Calls of the model."""
 
     @property
     def seconds(self) -> float:
-        """It took."""
+        """Seconds that it took."""
 
 
 class Runner(Protocol):
@@ -75,15 +75,15 @@ class Runner(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Of all that a result depends on but the sampler, the grid and the seed."""
+        """Hash of all that a result depends on, except the sampler, the grid and the seed."""
 
     @property
     def seed(self) -> int:
-        """Of the noise."""
+        """Seed of the noise."""
 
     @property
     def shape(self) -> Sequence[int]:
-        """Of the samples, (batch, ...)."""
+        """Shape of the samples, (batch, ...)."""
 
     def run(self, sampler: Any, sigmas: torch.Tensor) -> Run:
         """Sample."""
@@ -157,13 +157,13 @@ class Measurement:
 
     Args:
         runner: samples.
-        reference_sampler: third order, one model call a step.
+        reference_sampler: third order, with one model call per step.
         time: the model's time map.
         sigma_range: its range of sigmas.
         store: keeps what is finished.
         tolerance, cap: of the reference, see `converge`.
         fatal: exceptions that end the work; others end a cell, with a note.
-        fresh: measure anew what the store has.
+        fresh: measure again what the store has.
 
     Attributes:
         references: by start.

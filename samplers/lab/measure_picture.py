@@ -48,7 +48,7 @@ def picture(cells: Sequence[Cell], references: Mapping[float, Reference], verdic
 
 
 def _draw_floor(axes: "Axes", reference: Reference) -> None:
-    """Grey up to where results can no longer be told apart; a line of text where that is below the picture."""
+    """Grey below the distance at which results can be distinguished; only a text where that is below the picture."""
     if axes.get_ylim()[0] <= 0.0:  # nothing finite was measured
         axes.set_ylim(1e-3, 1.0)
     low, high = axes.get_ylim()

@@ -32,7 +32,7 @@ class Reference(NamedTuple):
     Attributes:
         samples: (batch, ...) at sigma = 0.
         steps: of the finest level.
-        agreement: relative distance of the last two levels that nine items of ten do not exceed, see `agreement`; the error of
+        agreement: relative distance of the last two levels that 90 % of the items do not exceed, see `agreement`; the error of
             the finer one is a fraction of it.
         worst: the same of the worst item.
         calls: of the model, of all levels.
@@ -55,7 +55,7 @@ class Reference(NamedTuple):
 
     @property
     def floor(self) -> float:
-        """The distance to this reference below which results cannot be told apart."""
+        """The distance to this reference below which results cannot be distinguished."""
         return _MARGIN * self.agreement
 
 
@@ -116,7 +116,7 @@ def converge(solve: Callable[[int], torch.Tensor], tolerance: float = TOLERANCE,
     """Double the steps of a third-order solver until two levels agree, or the cap allows no finer level.
 
     Args:
-        solve: solve(steps) -> samples, (batch, ...), at one model call a step.
+        solve: solve(steps) -> samples, (batch, ...), with one model call per step.
         tolerance: of the relative distance of two levels, for the items that must agree, see `agreement`.
         first: steps of the coarsest level.
         cap: the most steps of a level.

@@ -1,4 +1,4 @@
-"""Results on the disk, a file each, so that work that was interrupted goes on where it stopped."""
+"""Results on the disk, one file each, so that interrupted work continues where it stopped."""
 
 import contextlib
 import json
@@ -82,7 +82,7 @@ class Store:
             return None
 
     def put(self, key: str, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        """Keep a record, whole or not at all. Where the disk refuses, `trouble` says so and work goes on."""
+        """Keep a record, whole or not at all. Where the disk refuses, `trouble` says so and work continues."""
         metadata, tensors = {"format": FORMAT, "key": key, "facts": json.dumps(dict(facts))}, dict(tensors)
         metadata["checksum"] = fingerprint(key, metadata["facts"], tensors)
         data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)

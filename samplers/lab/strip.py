@@ -99,7 +99,7 @@ def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:
-    """Of [0, 1]; black where it is NaN."""
+    """Bytes for numbers in [0, 1]; 0 for NaN."""
     return (np.clip(np.nan_to_num(image), 0.0, 1.0) * 255.0).round().astype(np.uint8)
 
 

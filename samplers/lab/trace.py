@@ -208,7 +208,7 @@ class _Division:
 
 
 class Trace:
-    """The rows of a run, as it goes on.
+    """The rows of a run, while it runs.
 
     Which calls belong to which step: samplers tell the host of a step right after its first call, and that is what counts; it
     is so in every sampler of the host with the grid it was given, in this pack's, and where churn lifts a call above the grid.
@@ -240,7 +240,7 @@ class Trace:
 
     @property
     def rows(self) -> list[Row]:
-        """Of the steps that have ended."""
+        """Rows of the steps that have ended."""
         return (self._by_step or self._by_sigma).rows
 
     @torch.no_grad()
@@ -257,7 +257,7 @@ class Trace:
         self._newest = self._pending = _Call(x, sigma, denoised, seconds)
 
     def stepped(self, index: float) -> None:
-        """The sampler told the host of a step, by its index in SIGMAS; a fraction is within the step."""
+        """The sampler reported a step to the host, by its index in SIGMAS; a fraction lies within the step."""
         self._settle(math.floor(index + 1e-6))
 
     def chose(self, shares: torch.Tensor) -> None:
@@ -346,7 +346,7 @@ def _lam(time: TimeMap, sigma: float) -> float:
 
 
 def _lengths(grid: list[float], time: TimeMap) -> tuple[float, float]:
-    """Of the stretch of a grid on which lambda is finite: in sigma and in lambda."""
+    """Lengths in sigma and in lambda of the stretch of a grid on which lambda is finite."""
     finite = [sigma for sigma in grid if math.isfinite(_lam(time, sigma))] or [math.nan]
     return abs(finite[-1] - finite[0]), abs(time.lam(finite[-1]) - time.lam(finite[0]))
 

@@ -55,7 +55,7 @@ def comparable(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def at_floor(cell: Cell, references: Mapping[float, Reference]) -> bool:
-    """Whether a cell is too near to its reference to be compared with others that are."""
+    """Whether a cell is so close to its reference that it cannot be compared with others that are."""
     return cell.spread.median <= reference_of(cell, references).floor
 
 
@@ -128,7 +128,7 @@ def judge(
 
     Raises:
         ValueError: no ODE sampler was measured.
-        NotConverged: the reference is so far from its tolerance that nothing can be told apart.
+        NotConverged: the reference is so far from its tolerance that nothing can be distinguished.
     """
     odes = comparable(cells)
     if not odes:
@@ -137,7 +137,7 @@ def judge(
     if not reference.converged and not ranked(cells, references):
         raise NotConverged(
             f"every error is within three times {reference.agreement:.2g}, to which {reference.steps} and "
-            f"{reference.steps // 2} steps of the reference agree, so no sampler can be told from another. Raise "
+            f"{reference.steps // 2} steps of the reference agree, so samplers cannot be distinguished. Raise "
             "reference_calls; a model that adds noise of its own cannot be measured."
         )
     return _Judge(odes, reference, max(calls, min(cell.calls for cell in odes)), baseline).verdict()
@@ -187,12 +187,12 @@ class _Judge:
         saving = self._saving(best)
         if self._floor:
             also = f", as {_named(tied)}," if tied else ""
-            return f"At {best.calls} calls {best.pair}{also} is as near to the solution as this reference can tell{saving}."
+            return f"At {best.calls} calls {best.pair}{also} is as close to the solution as this reference can measure{saving}."
         if len(self._nearest) == 1:
             return f"{best.pair} is the only pair: its error is {_median(best):.2g} at {best.calls} calls."
         if tied:
             return (
-                f"No clear winner at {self._calls} calls: {_named([best.pair, *tied])} cannot be told apart on "
+                f"No clear winner at {self._calls} calls: {_named([best.pair, *tied])} cannot be distinguished on "
                 f"{_items(best)}; the first of them is taken{saving}."
             )
         return f"{best.pair} is the best of {len(self._nearest)} pairs at {self._calls} calls{saving}."
@@ -286,7 +286,7 @@ def _median(cell: Cell) -> float:
 
 
 def log(value: float) -> float:
-    """Of 0 and of infinity too, as of numbers beyond all others."""
+    """Logarithm, also of 0 and of infinity, which count as numbers beyond all others."""
     return math.log(min(max(value, _LEAST), _MOST))
 
 

@@ -67,7 +67,7 @@ def _told(output):
 
 
 def _spoil(folder):
-    """Put a file in the place of an empty folder; root, too, cannot write into that."""
+    """Put a file where an empty folder was; root, too, cannot write into that."""
     folder.rmdir()
     folder.write_bytes(b"")
 

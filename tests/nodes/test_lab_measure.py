@@ -224,7 +224,7 @@ def test_on_a_network_that_is_rough(measure, host, tmp_path):
 
 
 def test_wired_inputs_have_the_titles_of_their_nodes(parts, measure, pack, tmp_path, monkeypatch):
-    """Two of one title, and one that is a sampler's name, are told apart by their inputs."""
+    """Two of one title, and one that is a sampler's name, are distinguished by their inputs."""
     import comfy.samplers
 
     titles = {"1": "My RES | 2", "2": "euler", "3": "My RES | 2"}

@@ -26,7 +26,7 @@ MAX_CALLS = 1000
 MAX_PROVENANCE = 20_000  # characters of its JSON; a twentieth says it all
 _MAX_NUMBER = 1e6  # weights and scales are of order 1, seldom 100
 _SAME_SIGMA = 1e-5
-# Of a step: scale, ((call, weight of its output), ...), ((call, weight of its state), ...).
+# The numbers of a step: scale, ((call, weight of its output), ...), ((call, weight of its state), ...).
 _Numbers = tuple[float, tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]
 _TIMES = {VE.name: VE, FLOW.name: FLOW}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")

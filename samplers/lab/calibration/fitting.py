@@ -216,7 +216,7 @@ def fit(
     """The base's plan with the scalars that bring the pilots to the targets.
 
     Args:
-        base: an analytic plan of one call a step, without noise.
+        base: an analytic plan with one call per step and no noise.
         denoise: the denoised outputs of all pilots at a stage; called once for each.
         x: the pilots at the first call, (items, ...).
         targets: for every stage where the reference is after it, shaped like x.
@@ -253,10 +253,10 @@ def fit(
 
 
 def check_base(base: Plan) -> None:
-    """Raise a ValueError for a plan with noise, CFG++, more than numbers or several calls a step."""
+    """Raise a ValueError for a plan with noise, CFG++, weights that are not numbers, or several calls per step."""
     plain = all(type(stage) is Stage and stage.closes_step and not stage.noise for stage in base.stages)
     if base.draws_noise or base.cfg_pp or not plain:
-        raise ValueError(f"{base.method} cannot be calibrated: only deterministic methods of one call a step can.")
+        raise ValueError(f"{base.method} cannot be calibrated: only deterministic methods with one call per step can be.")
 
 
 def regressors(call: int, alpha: float, history: int) -> list[dict[int, float]]:

@@ -31,7 +31,7 @@ class Settings:
         first, levels: steps of the coarsest reference, at least twice the grid's, and how often that may be doubled, and one.
         ridges: that are tried.
         thorough: whether the second best base is tried too, and a longer history with the base and ridge that did best.
-        noise: a fit is given where its mean log error on the selection items is below the base's by so many standard errors.
+        noise: a fit is given where its mean log error on the selection items is below the base's by this number of standard errors.
         move_grid: whether to search for a better grid too.
         robust: whether outlying pilots are weighted down, see `fitting.py`.
     """
@@ -56,7 +56,7 @@ class Settings:
             raise ValueError(f"levels must be 2 or more, got {self.levels}: references are compared.")
 
     def references(self, steps: int) -> list[int]:
-        """Steps of the references for a grid of so many steps, the coarsest first."""
+        """Steps of the references for a grid of this number of steps, the coarsest first."""
         first = max(self.first, 2 * steps)
         return [first * 2**k for k in range(self.levels)]
 
@@ -127,12 +127,12 @@ class Errors(NamedTuple):
 
     @classmethod
     def of(cls, distances: torch.Tensor) -> "Errors":
-        """Of distances of items, (items,)."""
+        """The errors of items with these distances, (items,)."""
         return cls(float(distances.quantile(0.5)), float(_logs(distances).mean().exp()))
 
 
 def clearly_less(distances: torch.Tensor, others: torch.Tensor, by: float = 1.0) -> bool:
-    """Whether the mean log of distances is below that of others, item by item, by more than so many of its standard errors."""
+    """Whether the mean log of distances is below that of others, item by item, by more than `by` of its standard errors."""
     difference = _logs(distances) - _logs(others)
     return float(difference.mean()) < -by * float(difference.std()) / math.sqrt(len(difference))
 
@@ -208,7 +208,7 @@ _OURS = ("base", "calibrated")
 
 
 def report(result: Calibrated, items: int) -> str:
-    """The errors on test seeds, of so many items, what was chosen, and how good the reference is."""
+    """The errors on this number of test items, what was chosen, and how good the reference is."""
     lines = [f"Relative distance to the converged solution, for {items} items of test seeds: median, and mean of logs."]
     lines += [f"  {name}: {errors.median:.5f}, {errors.log_mean:.5f}" for name, errors in _named(result).items()]
     rivals = {name: errors for name, errors in result.test.items() if name not in _OURS}

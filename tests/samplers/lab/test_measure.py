@@ -1,4 +1,4 @@
-"""Cells, ranks and what is kept, with an exact denoiser in the place of a host."""
+"""Cells, ranks and what is kept, with an exact denoiser instead of a host."""
 
 import functools
 import math

@@ -19,7 +19,7 @@ def _gaussian(x, sigma):
 
 
 def _solution(x, start):
-    """Of Gaussian data at sigma 0: x keeps its distance from the mean in standard deviations."""
+    """Gaussian data at sigma 0: x keeps its distance from the mean in standard deviations."""
     return x * _STD / math.sqrt(_STD**2 + start**2)
 
 

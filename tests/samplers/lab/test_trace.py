@@ -234,7 +234,7 @@ def test_shares_of_rules_are_means_over_the_batch_in_columns_of_their_own():
 
 @pytest.mark.parametrize("own_grid", [True, False])
 def test_a_sampler_with_its_own_grid(own_grid):
-    """A row for every sigma below all before, whether it is known or found out; found out, all rows are told anew."""
+    """A row for every sigma below all before, whether it is known or found out; found out, all rows are sent again."""
     sigmas = [8.0, 7.0, 6.0, 5.0, 3.0, 2.5, 5.0, 3.5, 2.2, 1.0]  # with a step that is tried again
     told = []
     trace = traced(GRID, VE, [(sigma, None) for sigma in sigmas], own_grid=own_grid, on_row=told.append)

@@ -75,7 +75,7 @@ def test_no_clear_winner():
     verdict = judge([*near, *far], _reference(), 10, "far + karras")
     first = verdict.best.pair
     assert verdict.sentence.startswith("No clear winner at 10 calls: ")
-    assert f"{first} and " in verdict.sentence and "cannot be told apart on 32 items" in verdict.sentence
+    assert f"{first} and " in verdict.sentence and "cannot be distinguished on 32 items" in verdict.sentence
 
 
 def test_of_equals_the_one_is_taken_that_is_robust_over_neighbouring_budgets():
@@ -117,7 +117,7 @@ def test_at_the_floor_the_fewest_calls_win():
     lucky = _line("lucky", {10: 1e-2, 20: 1e-3})
     verdict = judge([*first, *lucky], _reference(1.3e-3), 20, "lucky + karras")
     assert verdict.best is first[0]
-    assert verdict.sentence.startswith("At 10 calls first + karras is as near to the solution as this reference can tell")
+    assert verdict.sentence.startswith("At 10 calls first + karras is as close to the solution as this reference can measure")
     assert "with 10 calls it is as near as lucky + karras with" in verdict.sentence
 
 

@@ -103,7 +103,7 @@ def test_a_rough_reference_is_told_and_costs_no_more_than_announced():
 
 
 def test_a_reference_no_better_than_the_base_keeps_the_base():
-    """Of two coarse levels, on a grid as fine as they are: nothing can be fitted, and the report says so."""
+    """On two coarse levels, on a grid as fine as they are: nothing can be fitted, and the report says so."""
     problem = Ring(VE)
     smooth = problem.model
     problem.model = lambda x, sigma, **_: (4.0 * smooth(x, sigma)).round() / 4.0
@@ -197,7 +197,7 @@ def test_distances_of_what_is_not_finite():
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 def test_the_curve_gives_the_grid_itself(time):
-    """Where nothing is moved; and moves as told."""
+    """Where nothing is moved; and moves as asked."""
     sigmas = grid_of(time, 9)
     curve = GridCurve(sigmas, time, 1e-3)
     torch.testing.assert_close(torch.tensor(curve.grid(curve.knots)), sigmas, rtol=1e-5, atol=0.0)

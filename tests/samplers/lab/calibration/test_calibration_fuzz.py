@@ -53,7 +53,7 @@ hostile = st.sampled_from(
 
 
 def _places(value, way=()):
-    """Of every value in JSON."""
+    """Every value in JSON."""
     yield way
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in inner:

@@ -12,7 +12,7 @@ from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 
 
 def trajectory(time, steps, wanted=None, seed=0):
-    """Of Gaussian data, and where it started."""
+    """A trajectory of Gaussian data, and where it started."""
     model, sigmas = Gaussian(time), grid_of(time)
     fine = torch.tensor(fine_grid(sigmas.tolist(), time, 1e-3, steps))
     x, recorder = model.start(float(sigmas[0]), seed), Recorder(wanted)
