@@ -122,7 +122,8 @@ class RESLabMeasure(io.ComfyNode):
                 io.Sigmas.Output(tooltip="The SIGMAS of the best pair."),
                 io.Image.Output(display_name="picture", tooltip="Error against model calls, with a line for every pair."),
                 io.Image.Output(
-                    display_name="strip", tooltip="The first item as a grid of pairs by model calls, with the converged solution at the end of each row."
+                    display_name="strip",
+                    tooltip="The first item as a grid of pairs by model calls, with the converged solution at the end of each row.",
                 ),
                 io.String.Output(display_name="table", tooltip="The verdict and every number, as Markdown."),
                 io.String.Output(display_name="verdict", tooltip="The best pair and what it saves, in one sentence."),
