@@ -70,8 +70,8 @@ class RESLabCalibrate(io.ComfyNode):
                 io.Boolean.Input(
                     "move_grid",
                     default=False,
-                    tooltip="Also search for better SIGMAS with the same number of steps. Takes up to twice as long. The SIGMAS output is "
-                    "then another grid.",
+                    tooltip="Also search for better SIGMAS with the same number of steps. Takes up to twice as long. The SIGMAS "
+                    "output is then another grid.",
                     advanced=True,
                 ),
                 io.Combo.Input(

@@ -43,17 +43,22 @@ def _choices() -> list:
         ),
         io.Int.Input(
             "best_at", default=0, min=0, max=10000,
-            tooltip="The most model calls that the best pair may make. The best pair is given as SAMPLER and SIGMAS. 0 means the largest budget.",
+            tooltip="The most model calls that the best pair may make. The best pair is given as SAMPLER and SIGMAS. 0 means the "
+            "largest budget.",
         ),
         *(io.Sampler.Input(f"sampler_{n}", optional=True, tooltip="One more sampler, with its own options.") for n in _WIRED),
         *(
             io.Sigmas.Input(
                 f"sigmas_{n}", optional=True,
-                tooltip="One more schedule, which must end at 0. Its curve is resampled where a budget needs another number of steps.",
+                tooltip="One more schedule, which must end at 0. Its curve is resampled where a budget needs another number of "
+                "steps.",
             )
             for n in _WIRED
         ),
-        io.Vae.Input("vae", optional=True, tooltip="Decodes the images of the strip. Without a VAE the strip shows the latent's own colours."),
+        io.Vae.Input(
+            "vae", optional=True,
+            tooltip="Decodes the images of the strip. Without a VAE the strip shows the latent's own colours.",
+        ),
     ]  # fmt: skip
 
 
@@ -123,7 +128,8 @@ class RESLabMeasure(io.ComfyNode):
                 io.Image.Output(display_name="picture", tooltip="Error against model calls, with a line for every pair."),
                 io.Image.Output(
                     display_name="strip",
-                    tooltip="The first item as a grid of pairs by model calls, with the converged solution at the end of each row.",
+                    tooltip="The first item as a grid of pairs by model calls, with the converged solution at the end of "
+                    "each row.",
                 ),
                 io.String.Output(display_name="table", tooltip="The verdict and every number, as Markdown."),
                 io.String.Output(display_name="verdict", tooltip="The best pair and what it saves, in one sentence."),

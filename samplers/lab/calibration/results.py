@@ -31,7 +31,8 @@ class Settings:
         first, levels: steps of the coarsest reference, at least twice the grid's, and how often that may be doubled, and one.
         ridges: that are tried.
         thorough: whether the second best base is tried too, and a longer history with the base and ridge that did best.
-        noise: a fit is given where its mean log error on the selection items is below the base's by this number of standard errors.
+        noise: a fit is given where its mean log error on the selection items is below the base's by this number of standard
+            errors.
         move_grid: whether to search for a better grid too.
         robust: whether outlying pilots are weighted down, see `fitting.py`.
     """

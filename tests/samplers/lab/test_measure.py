@@ -296,7 +296,7 @@ def test_a_reference_that_misses_its_tolerance_is_used_all_the_same(store):
     assert "They were to agree to 0.001; raise reference_calls" in text and "| ≈ " in text
     unranked = [row for row in csv_rows(cells, measurement.references) if row["rank"] == ""]
     assert len(unranked) == len(cells) - len(kept) and {row["agreement"] for row in unranked} == {reference.agreement}
-    assert "as near to the solution as this reference can tell" in judge(cells, measurement.references, 40).sentence
+    assert "as close to the solution as this reference can measure" in judge(cells, measurement.references, 40).sentence
 
 
 def test_it_refuses_where_nothing_can_be_told_apart(store):
