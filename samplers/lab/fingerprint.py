@@ -2,10 +2,10 @@
 
 Numbers, text and tensors count whole, a model's weights and what is patched onto them by shapes and a few of their values,
 functions by their code, the other files of their folder, what they close over, and the module globals that they read. Other
-objects count by those, their class and attributes. Global data count (numbers, text, tensors, and lists and dictionaries of them), functions of
-the same file and what those read, and numbers and text in modules of other packs. A global that is an object of another kind does
-not count, nor does what lies too deep or in a compiled extension: `unseen` names what it can of those. A fingerprint never
-depends on an address or on time.
+objects count by those, their class and attributes. Global data count (numbers, text, tensors, and lists and dictionaries of
+them), functions of the same file and what those read, and numbers and text in modules of other packs. A global that is an
+object of another kind does not count, nor does what lies too deep or in a compiled extension: `unseen` names what it can of
+those. A fingerprint never depends on an address or on time.
 """
 
 import collections
