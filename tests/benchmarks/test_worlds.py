@@ -218,9 +218,7 @@ def test_a_sampler_is_measured_again_when_it_behaves_differently(pack, monkeypat
     digests = {name: bench.behaviour.__wrapped__(name) for name in names}
     assert len(set(digests.values())) == len(names)
     assert bench.behaviour.__wrapped__("exp_res_2m") == digests["exp_res_2m"], "the same in every process and at every time"
-    multistep = next(
-        module for name, module in sys.modules.items() if name.endswith(".samplers.multistep")
-    )
+    multistep = next(module for name, module in sys.modules.items() if name.endswith(".samplers.multistep"))
     # in the registered sampler, a change that only guidance shows, and one that only image to image shows
     for name, value in (("_CORRECTION", 0.25), ("_NEAR_IMAGE", 0.0)):
         with monkeypatch.context() as changed:
