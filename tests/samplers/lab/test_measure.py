@@ -117,7 +117,7 @@ def test_equal_calls_and_true_defects(store):
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_the_same_steps_are_run_once(store, fresh):
-    """Of a method of two calls a step as many fit into 5 calls as into 6; both budgets have the cell."""
+    """A method of two calls per step takes equally many steps in 5 calls and in 6; both budgets have the cell."""
     runner = _Gaussian()
     measurement = _measurement(runner, store, fresh=fresh)
     planned = measurement.plan(ENTRIES[1:2], [_schedule()], [5, 6])
@@ -222,7 +222,7 @@ def test_what_fails_leaves_a_note(store):
 
 
 def test_what_has_no_place_in_the_plan_costs_no_model_call(store):
-    """Distributions of one item, and SDE samplers alone, of which none can be the best pair."""
+    """One item has no distribution, and SDE samplers without an ODE sampler have no best pair."""
     for batch, entries, reason in ((1, ENTRIES[:1], "of one item there is no distribution"), (8, [], "no ODE sampler")):
         runner = _Gaussian(batch=batch)
         sde = Entry("sde", functools.partial(res.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3}))

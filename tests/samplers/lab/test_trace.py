@@ -97,7 +97,7 @@ def test_the_error_of_a_first_order_step():
 
 
 def test_the_step_that_errs_is_the_one_that_is_blamed():
-    """A sampler that is exact but for one step, which ends a tenth off."""
+    """The sampler is exact except in one step, which ends a tenth off."""
     grid, calls = np.geomspace(12.0, 0.05, 9).tolist(), []
     trace = Trace(grid, VE)
     for i, sigma in enumerate(grid[:-1]):
@@ -113,7 +113,7 @@ def test_the_step_that_errs_is_the_one_that_is_blamed():
 
 
 def _true_local_errors(denoise, calls):
-    """Of every step but the last, from where it started, by steps a fortieth as long."""
+    """The local error of every step except the last, from where it started, by steps a fortieth as long."""
     errors = []
     for (x, start), (x_end, end) in zip(calls, calls[1:]):
         fine = torch.tensor(np.geomspace(start, end, 41))
@@ -205,7 +205,7 @@ def test_calls_belong_to_steps_of_the_grid(name):
 
 
 def test_shares_of_rules_are_means_over_the_batch_in_columns_of_their_own():
-    """Of the call that they were told after, however the step is named; the last step, broken off, has none."""
+    """Shares belong to the call after which they came, whatever the step's name; the interrupted last step has none."""
     told = []
     trace = Trace(GRID, VE, on_row=told.append)
     shares = torch.rand(3, 3, 2, generator=torch.Generator().manual_seed(0))

@@ -37,7 +37,7 @@ def test_items_are_compared_with_themselves():
 
 
 def test_luck_is_not_ahead():
-    """Of pairs that are equal but for luck a twentieth may be ahead; of three items, and of one, hardly anything is."""
+    """Equal pairs that differ by luck may be ahead in one case of twenty; with three items or one, hardly any may."""
     pairs = [
         _line("a", {10: 1.0}, factors=_luck(seed)) + _line("b", {10: 1.0}, factors=_luck(1000 + seed)) for seed in range(200)
     ]

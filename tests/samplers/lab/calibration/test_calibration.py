@@ -113,7 +113,7 @@ def test_a_reference_no_better_than_the_base_keeps_the_base():
 
 
 def test_linear_data_cost_what_was_announced():
-    """Gaussian data settle at once: the calls announced, but for those of runs that are not needed."""
+    """On Gaussian data the reference settles at once, so the calls are those announced, except those of needless runs."""
     problem = Ring(VE)
     problem.model = _counted(problem, Gaussian(VE))
     calibration = Calibration(problem, grid_of(VE), VE, 1e-3, 0, BATCH, Settings(8, 8, 8))

@@ -78,7 +78,7 @@ def test_least_squares_are_those_of_lstsq():
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_the_units_do_not_matter(scale):
-    """Of regressors and residual, for any ridge."""
+    """The units of regressors and residual change nothing, for any ridge."""
     values, residual = torch.randn(3, 5, 40).double(), torch.randn(5, 40).double()
     for ridge in (0.0, 1e-2, 1.0):
         one = ridge_fit(values, residual, ridge)
@@ -113,7 +113,7 @@ def test_what_says_nothing_gets_no_share(case):
     "plan", [single_step_plan(grid_of(VE), res_2s(), VE), gddim_on(CLD(), [1.0, 0.5, 0.0])], ids=["calls", "matrices"]
 )
 def test_plans_that_cannot_be_fitted(plan):
-    """Of several calls a step, or with matrices for numbers."""
+    """Plans with several calls per step and plans of processes are refused."""
     with pytest.raises(ValueError, match="cannot be calibrated"):
         fit(plan, lambda x, stage: x, torch.ones(2, 3), [], VE, Fitting(1.0))
 
