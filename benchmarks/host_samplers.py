@@ -31,9 +31,9 @@ DETERMINISTIC = {
 }
 
 
-# settings of our nodes that have no registered name: (order, corrector, interpolation, start, flow_variable)
+# settings of our nodes that have no registered name: (order, corrector, interpolation)
 _VP = {"interpolation": "alpha", "data_scale": 1.5, "power": 2.0, "eps_share": 0.0}
-NODE_FORMS = {"Multistep 4, VP alpha": (4, True, _VP, "low order", "auto")}
+NODE_FORMS = {"Multistep 4, VP alpha": (4, True, _VP)}
 
 
 def pack(module: str):

@@ -10,11 +10,11 @@ from functools import partial
 
 import torch
 
+from samplers.catalogue import METHODS
 from samplers.lab.distances import relative_distance
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
-from samplers.res import METHODS
 from samplers.time_maps import FLOW, VE
 
 from . import host_samplers, pages

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from embedded.mixture import GaussianMixture
-from samplers.res import SAMPLERS
+from samplers.catalogue import SAMPLERS
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.time_maps import VE
 

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 
 from embedded import digits, emoji
 from embedded.mixture import GaussianMixture, ring
+from samplers import sample_exp_gddim, sample_res_churn, sample_res_multistep
 from samplers.adaptive import sample_exp_res_adaptive
+from samplers.catalogue import METHODS
 from samplers.curve import read_curve
-from samplers.gddim_rule import sample_exp_gddim
 from samplers.lab.calibration.calibrate import Calibration
 from samplers.lab.calibration.results import Settings
 from samplers.lab.measure import DryRun, Entry, Measurement, Schedule
@@ -24,11 +25,9 @@ from samplers.model_kinds import stable_diffusion
 from samplers.processes.blurring import Blurring
 from samplers.processes.cld import CLD
 from samplers.processes.process_planner import gddim_on, res_on
-from samplers.res import METHODS, sample_res_multistep
 from samplers.reshaping import blend, resample, split
 from samplers.schedules import logsnr_grid
 from samplers.spacings import SPACINGS
-from samplers.stochastic import sample_res_churn
 from samplers.time_maps import VE
 from testbed.digits_process import DigitsProcess, median_distance
 

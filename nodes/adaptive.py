@@ -4,8 +4,9 @@ import comfy.samplers
 from comfy_api.v0_0_2 import io
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 
-from ..samplers.adaptive import ADAPTIVE_SAMPLERS, ATOL, C2, C3, MAX_CALLS, RTOL, AdaptiveInfo
-from .inputs import checked, number
+from ..samplers.adaptive import ATOL, C2, C3, MAX_CALLS, RTOL, AdaptiveInfo
+from ..samplers.catalogue import ADAPTIVE_SAMPLERS
+from .inputs import checked, float_input
 from .registry import for_host
 
 _CALLS_A_STEP = "A step makes three model calls, and a repeated step makes two more."
@@ -19,8 +20,8 @@ def _tolerance_inputs() -> list:
     )
     absolute = "Allowed error per step in addition to rtol, for latents with a standard deviation near 1."
     return [
-        number("rtol", RTOL, *limits, relative),
-        number("atol", ATOL, *limits, absolute, advanced=True),
+        float_input("rtol", RTOL, *limits, relative),
+        float_input("atol", ATOL, *limits, absolute, advanced=True),
         io.Int.Input(
             "max_calls",
             default=MAX_CALLS,

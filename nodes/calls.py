@@ -4,7 +4,7 @@ import inspect
 
 import comfy.samplers
 
-from ..samplers.res import SAMPLERS
+from ..samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
 # The host's samplers -> model calls of a step; the last step, to sigma 0, is one call. Those that choose their own grid or
 # depend on more than the number of steps (dpm_fast, dpm_adaptive, heunpp2) are left out.
@@ -19,7 +19,7 @@ _OF_THE_HOST = {
 
 
 # Functions of SAMPLERs that choose their own grid between the ends of SIGMAS.
-_OWN_GRID = {"dpm_fast_function", "dpm_adaptive_function", "sample_exp_res_adaptive"}
+_OWN_GRID = {"dpm_fast_function", "dpm_adaptive_function", *(f"sample_{name}" for name in ADAPTIVE_SAMPLERS)}
 
 
 def chooses_own_grid(sampler) -> bool:
@@ -37,7 +37,7 @@ def with_shares(sampler, on_shares):
 
 def samplers_with_known_calls() -> dict[str, int]:
     """Registered sampler -> model calls of a step; this pack's first."""
-    ours = {name: sampler.stages for name, sampler in SAMPLERS.items()}
+    ours = {name: method.calls_per_step for name, method in SAMPLERS.items()}
     return {name: calls for name, calls in (ours | _OF_THE_HOST).items() if name in comfy.samplers.SAMPLER_NAMES}
 
 

@@ -3,9 +3,10 @@
 import comfy.samplers
 from comfy_api.v0_0_2 import io
 
-from ..samplers.gddim_rule import CORRECTOR, CORRECTORS, DEGREE, MAX_DEGREE, eta_of
-from ..samplers.res import SAMPLERS
-from .inputs import checked, number, s_noise_input
+from ..samplers.catalogue import METHODS
+from ..samplers.gddim_rule import MAX_DEGREE, eta_of
+from ..samplers.options import GDDIM_CORRECTOR, GDDIM_DEGREE
+from .inputs import checked, float_input, option_input, s_noise_input
 from .registry import for_host
 
 
@@ -39,7 +40,7 @@ def sampler_of(mode: dict) -> comfy.samplers.KSAMPLER:
         name, options = "exp_gddim", {"degree": mode["degree"], "corrector": mode["corrector"]}
     else:
         name, options = "exp_gddim_sde", {"eta": eta_of(mode["lambda"]), "s_noise": mode["s_noise"]}
-    return comfy.samplers.KSAMPLER(for_host(SAMPLERS[name]), extra_options=options)
+    return comfy.samplers.KSAMPLER(for_host(METHODS[name]), extra_options=options)
 
 
 _STEADIER = "none is steadier below 8 steps and at high CFG."
@@ -58,27 +59,16 @@ def mode_input(steadier: str = _STEADIER) -> io.DynamicCombo.Input:
 
 
 def _deterministic_inputs(steadier: str) -> list:
+    degree = GDDIM_DEGREE
     return [
-        io.Int.Input(
-            "degree",
-            default=DEGREE,
-            min=0,
-            max=MAX_DEGREE,
-            tooltip="Degree of the polynomial through the last degree + 1 eps values. 0 is DDIM without a corrector.",
-        ),
-        io.Combo.Input(
-            "corrector",
-            options=list(CORRECTORS),
-            default=CORRECTOR,
-            tooltip="PEC: repeat every step with the eps at its end, at no extra call. PECE: also call the model at the "
-            f"corrected point, which makes two calls per step, as in the paper. {steadier}",
-        ),
+        io.Int.Input(degree.name, default=degree.default, min=0, max=MAX_DEGREE, tooltip=degree.text),
+        option_input(GDDIM_CORRECTOR, more=f" {steadier}"),
     ]
 
 
 def _stochastic_inputs() -> list:
     tooltip = "Amount of added noise: 0 is DDIM, 1 is DDPM. It is the square root of eta in RES SDE, and not the eta of DDIM."
     return [
-        number("lambda", 1.0, 0.0, 3.0, 0.01, tooltip),
+        float_input("lambda", 1.0, 0.0, 3.0, 0.01, tooltip),
         s_noise_input(),
     ]

@@ -10,12 +10,33 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 from comfy_api.v0_0_2 import io
 
+from ..samplers.options import S_NOISE, Option
+
 _MOST_LISTED = 100  # choices in an error
 
 
-def number(name: str, default: float, low: float, high: float, step: float, tooltip: str, **more) -> io.Float.Input:
+def float_input(name: str, default: float, low: float, high: float, step: float, tooltip: str, **more) -> io.Float.Input:
     """A Float that the editor does not round to its step."""
     return io.Float.Input(name, default=default, min=low, max=high, step=step, round=False, tooltip=tooltip, **more)
+
+
+def option_input(option: Option, step: float = 0.01, high: float | None = None, more: str = "", **rest) -> io.Input:
+    """The input for an option of a sampler.
+
+    Args:
+        option: see `samplers/options.py`.
+        step: what a click in the editor adds to a number.
+        high: a lower maximum than the option has.
+        more: a text to add to the tooltip.
+        rest: further arguments of the input.
+    """
+    tooltip = option.text + more
+    if option.choices:
+        return io.Combo.Input(option.name, options=list(option.choices), default=option.default, tooltip=tooltip, **rest)
+    if isinstance(option.default, bool):
+        return io.Boolean.Input(option.name, default=option.default, tooltip=tooltip, **rest)
+    high = option.high if high is None else high
+    return float_input(option.name, option.default, option.low, high, step, tooltip, **rest)
 
 
 def steps_input(tooltip: str, most: int = 10000) -> io.Int.Input:
@@ -38,8 +59,7 @@ def denoise_input() -> io.Float.Input:
 
 def s_noise_input() -> io.Float.Input:
     """How strong the noise is that a sampler adds."""
-    tooltip = "Factor of the added noise. 1 is correct; larger values add detail and grain, smaller values smooth."
-    return number("s_noise", 1.0, 0.0, 10.0, 0.01, tooltip, advanced=True)
+    return option_input(S_NOISE, high=10.0, advanced=True)
 
 
 def cfg_pp_input(more: str = "") -> io.Boolean.Input:

@@ -12,8 +12,7 @@ from comfy_api.v0_0_2 import io, ui
 from ..samplers.lab.calibration import calibration_file as files
 from ..samplers.lab.calibration.calibration_file import Setting, warnings
 from ..samplers.lab.fingerprint import model_fingerprint
-from ..samplers.res import Sampler
-from ..samplers.time_maps import FLOW
+from ..samplers.method import Method
 from .host import model_sampling_of
 from .inputs import checked
 from .lab_progress import node_id, send_text
@@ -99,7 +98,7 @@ def sampler_of(kept: files.CalibrationFile, name: str, node: str | None = None) 
         name: its name, for people.
         node: id of the node that shows warnings.
     """
-    return comfy.samplers.KSAMPLER(for_host(Sampler(partial(_sample, kept, name, node), FLOW)))
+    return comfy.samplers.KSAMPLER(for_host(Method("calibrated", "", function=partial(_sample, kept, name, node))))
 
 
 def _sample(kept, name, node, model, x, *args, **options) -> torch.Tensor:

@@ -5,13 +5,13 @@ import comfy.samplers
 import torch
 from comfy_api.v0_0_2 import io
 
+from ..samplers.catalogue import METHODS
 from ..samplers.lab.measure import Cell, Measurement, short
 from ..samplers.lab.measure_picture import picture
 from ..samplers.lab.measure_report import csv_rows, table
 from ..samplers.lab.reference import CAP, FIRST, TOLERANCE
 from ..samplers.lab.strip import strip
 from ..samplers.lab.verdict import Verdict, judge
-from ..samplers.res import METHODS
 from .figures import as_image, check_matplotlib
 from .host import sigma_range, time_map
 from .inputs import checked

@@ -5,7 +5,7 @@ from comfy_api.v0_0_2 import io
 from ..samplers.model_kinds import edm, flow, stable_diffusion
 from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE, TimeMap
-from .inputs import number, one_of
+from .inputs import float_input, one_of
 
 NONE, SD, EDM, FLOWS = "none", "SD, SDXL", "EDM", "flow"
 _KINDS = {
@@ -18,10 +18,12 @@ _KINDS = {
 def without_model_input() -> io.DynamicCombo.Input:
     """What to build for where the input `model` is not wired."""
     of_edm = [
-        number("sigma_min", 0.002, 1e-5, 1.0, 0.001, "The model's smallest sigma."),
-        number("sigma_max", 80.0, 1.1, 1e4, 1.0, "Largest sigma of the model: 80 for EDM, 120 for Playground 2.5, 700 for SVD."),
+        float_input("sigma_min", 0.002, 1e-5, 1.0, 0.001, "The model's smallest sigma."),
+        float_input(
+            "sigma_max", 80.0, 1.1, 1e4, 1.0, "Largest sigma of the model: 80 for EDM, 120 for Playground 2.5, 700 for SVD."
+        ),
     ]
-    shift = number(
+    shift = float_input(
         "shift", 3.0, 0.01, 100.0, 0.01, "Shift: 1 for none (Flux schnell); 3 for SD3.5, Qwen-Image, Z-Image; 5 to 8 for Wan."
     )
     return io.DynamicCombo.Input(

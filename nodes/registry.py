@@ -13,9 +13,9 @@ import comfy.k_diffusion.sampling as k_diffusion_sampling
 import comfy.model_management
 import comfy.samplers
 
-from ..samplers.adaptive import ADAPTIVE_SAMPLERS
+from ..samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 from ..samplers.grid import made_for_flow
-from ..samplers.res import SAMPLERS, Sampler
+from ..samplers.method import Method
 from ..samplers.schedules import logsnr_grid
 from ..samplers.time_maps import VE
 from .cfg_pp import GuidedAndUnconditional
@@ -37,32 +37,31 @@ _SET: set[str] = set()  # names that were bound here
 _warn_once = functools.cache(logging.warning)  # names are looked at again when the server starts
 
 
-def for_host(sampler: Sampler):
-    """A sampler of `samplers/` as the host calls it: it finds the time map of the model itself.
+def for_host(method: Method):
+    """A sampler of the catalogue as the host calls it: it finds the time map of the model itself.
 
     One for CFG++ is given the unconditional output too.
     """
-    name = getattr(sampler.sample, "__name__", "").removeprefix("sample_")
 
-    @functools.wraps(sampler.sample)
+    @functools.wraps(method.sample)
     @watched_by_host()
     def host_sample(model, x, sigmas, extra_args=None, callback=None, disable=None, **options):
         sampling = model_sampling_of(model)
         if isinstance(sampling, OtherProcess):
-            return sampling.sample(name, model, x, sigmas, extra_args, _once_a_step(callback), disable, **options)
+            return sampling.sample(method.name, model, x, sigmas, extra_args, _once_a_step(callback), disable, **options)
         check_answers_for_one_sigma(model)
-        if sampler in ADAPTIVE_SAMPLERS.values():
-            check_no_cache(name, extra_args or {})
+        if method.name in ADAPTIVE_SAMPLERS:
+            check_no_cache(method.name, extra_args or {})
         time = time_map(sampling)
         if doubt := made_for_flow(sigmas, time, float(sampling.sigma_max)):
             logging.warning("ComfyUI-RES: %s", doubt)
-        time = time if time is VE else sampler.flow_time.scaled(time.noise_scale)
-        if sampler.stochastic:
+        time = time if time is VE else method.flow_time.scaled(time.noise_scale)
+        if method.stochastic:
             check_holds_noise(sampling)
-        if sampler.cfg_pp:
+        if method.cfg_pp:
             model = GuidedAndUnconditional(model, extra_args or {})
             extra_args = model.extra_args
-        return sampler.sample(model, x, sigmas, extra_args, _once_a_step(callback), disable, time=time, **options)
+        return method.sample(model, x, sigmas, extra_args, _once_a_step(callback), disable, time=time, **options)
 
     setattr(host_sample, _MARK, True)
     return host_sample
@@ -97,8 +96,8 @@ def logsnr_scheduler(spacing: str):
 
 def register_all() -> None:
     """Offer the pack's samplers and schedulers in KSampler, KSamplerSelect, BasicScheduler and the rest."""
-    for name, sampler in (SAMPLERS | ADAPTIVE_SAMPLERS).items():
-        register_sampler(name, for_host(sampler))
+    for name, method in (SAMPLERS | ADAPTIVE_SAMPLERS).items():
+        register_sampler(name, for_host(method))
     register_scheduler("logsnr_uniform", logsnr_scheduler("uniform"))
     register_scheduler("logsnr_arctan", logsnr_scheduler("logit"))
 

@@ -4,7 +4,7 @@ from comfy_api.v0_0_2 import io
 
 from ..samplers.reshaping import blend, resample, split
 from .host import time_map
-from .inputs import checked, number, steps_input
+from .inputs import checked, float_input, steps_input
 
 _MODEL_TOOLTIP = "The model that the SIGMAS are for. Only its kind matters: on flow models logSNR is another function of sigma."
 
@@ -31,7 +31,7 @@ class RESSigmasBlend(io.ComfyNode):
                 io.Sigmas.Input(
                     "sigmas_b", tooltip="The second schedule. It is resampled if its number of steps differs from sigmas_a."
                 ),
-                number("weight", 0.5, 0.0, 1.0, 0.01, "Weight of sigmas_b: 0 gives sigmas_a, 1 gives sigmas_b."),
+                float_input("weight", 0.5, 0.0, 1.0, 0.01, "Weight of sigmas_b: 0 gives sigmas_a, 1 gives sigmas_b."),
             ],
             outputs=[io.Sigmas.Output()],
         )
@@ -75,9 +75,9 @@ def _places():
     logsnr = "The logSNR to cut at, log(alpha^2 / sigma^2). At 0 there is as much noise as image."
     percent = "Percentage of the model's timesteps, like start_percent of Apply ControlNet."
     return {
-        "sigma": number("sigma", 0.875, 0.0, 1e5, 0.005, "The sigma to cut at."),
-        "logSNR": number("logsnr", 0.0, -40.0, 40.0, 0.1, logsnr),
-        "percent": number("percent", 0.5, 0.0, 1.0, 0.01, percent),
+        "sigma": float_input("sigma", 0.875, 0.0, 1e5, 0.005, "The sigma to cut at."),
+        "logSNR": float_input("logsnr", 0.0, -40.0, 40.0, 0.1, logsnr),
+        "percent": float_input("percent", 0.5, 0.0, 1.0, 0.01, percent),
     }
 
 

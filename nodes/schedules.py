@@ -9,7 +9,7 @@ from ..samplers.schedules import DIRECTIONS, SigmaRange, denoise_tail, directed,
 from ..samplers.spacings import SPACINGS
 from ..samplers.time_maps import TimeMap
 from .host import sigma_range, time_map
-from .inputs import checked, denoise_input, number, steps_input
+from .inputs import checked, denoise_input, float_input, steps_input
 from .model_kinds import of_kind, without_model_input
 
 _FIRST = {"spacing": next(iter(SPACINGS))}  # with its defaults
@@ -43,7 +43,7 @@ def _spacing_option(name):
     inputs = []
     for key, (default, low, high) in SPACINGS[name].parameters.items():
         step, tooltip = _PARAMETERS[key]
-        inputs.append(number(key, default, low, high, step, tooltip))
+        inputs.append(float_input(key, default, low, high, step, tooltip))
     return io.DynamicCombo.Option(name, inputs)
 
 
@@ -58,8 +58,8 @@ def _further_inputs():
         "composition; below 0.5 there are more steps for the details."
     )
     ends = [
-        number("start_logsnr", -5.0, -40.0, 40.0, 0.1, "logSNR of the first sigma; SDXL begins at -5.36."),
-        number("end_logsnr", 7.0, -40.0, 40.0, 0.1, "logSNR of the last sigma above 0; SDXL ends at 7.07."),
+        float_input("start_logsnr", -5.0, -40.0, 40.0, 0.1, "logSNR of the first sigma; SDXL begins at -5.36."),
+        float_input("end_logsnr", 7.0, -40.0, 40.0, 0.1, "logSNR of the last sigma above 0; SDXL ends at 7.07."),
     ]
     return [
         io.Combo.Input(
@@ -72,7 +72,7 @@ def _further_inputs():
             " at sigma 0.999 because at sigma 1 nothing of the latent is left.",
             advanced=True,
         ),
-        number("composition", 0.5, 0.1, 0.9, 0.01, composition, optional=True, advanced=True),
+        float_input("composition", 0.5, 0.1, 0.9, 0.01, composition, optional=True, advanced=True),
         io.DynamicCombo.Input(
             "range",
             options=[io.DynamicCombo.Option("model", []), io.DynamicCombo.Option("logSNR", ends)],

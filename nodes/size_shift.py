@@ -3,7 +3,7 @@
 from comfy_api.v0_0_2 import io
 
 from ..samplers.size_shift import SHIFT_AT_1024, shift_for
-from .inputs import checked, number
+from .inputs import checked, float_input
 from .lab_progress import node_id, send_text
 
 
@@ -24,7 +24,7 @@ class RESShiftForSize(io.ComfyNode):
             inputs=[
                 io.Int.Input("width", **size),
                 io.Int.Input("height", **size),
-                number(
+                float_input(
                     "shift_at_1024", SHIFT_AT_1024, 0.01, 100.0, 0.1,
                     "The shift for 1024 x 1024. 6 was measured on FLUX.2's latents with the scheduler simple; the models' "
                     "authors take 3 for SD3.5 and Z-Image and 3.1 for Qwen-Image.",

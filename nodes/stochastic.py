@@ -1,23 +1,29 @@
 """Nodes that give a SAMPLER that adds noise on the way."""
 
+from dataclasses import replace
+
 import comfy.samplers
 from comfy_api.v0_0_2 import io
 
+from ..samplers import options as o
+from ..samplers.catalogue import METHODS, RES_CHURN, SOLVERS
 from ..samplers.churn import Churn
-from ..samplers.res import METHODS, NOISES, Sampler
-from ..samplers.stochastic import SOLVERS, sample_res_churn
 from .host import model_sampling_of, sigma_range
-from .inputs import cfg_pp_input, checked, number, s_noise_input
+from .inputs import cfg_pp_input, checked, float_input, option_input, s_noise_input
 from .registry import for_host
 
-_SDE = {"exp_res": "exp_res_sde", "2m": "exp_res_2m_sde", "2s": "exp_res_2s_sde", "3s": "exp_res_3s_sde"}
+# exp_res, 2m, 2s, 3s -> the method
+_SDE = {
+    name.removesuffix("_sde").removeprefix("exp_res_"): method
+    for name, method in METHODS.items()
+    if name.startswith("exp_res") and method.stochastic and not method.cfg_pp
+}
 # Above every finite sigma / alpha of any model.
 _NO_LIMIT = 100_000.0
 
 
-def _limit_input(name, default, tooltip):
-    tooltip += " Compared with sigma, on flow models (Flux, SD3, Wan) with sigma / (1 - sigma)."
-    return number(name, default, 0.0, _NO_LIMIT, 0.01, tooltip, advanced=True)
+def _limit_input(option, default):
+    return float_input(option.name, default, 0.0, _NO_LIMIT, 0.01, option.text, advanced=True)
 
 
 class RESSDE(io.ComfyNode):
@@ -25,10 +31,6 @@ class RESSDE(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        eta = (
-            "How much noise is exchanged. 0 is the deterministic sampler. 1 is the reverse SDE, which at first order is "
-            "DDPM. Every value is correct in the limit of many steps; larger values need more steps."
-        )
         return io.Schema(
             node_id="RESSDE",
             display_name="RES SDE",
@@ -56,17 +58,9 @@ class RESSDE(io.ComfyNode):
                     tooltip="exp_res measures best. exp_res and 2m make one model call per step, 2s makes two and 3s three; the"
                     " last step to sigma 0 is always one call.",
                 ),
-                number("eta", 1.0, 0.0, 10.0, 0.01, eta),
+                option_input(o.ETA, high=10.0),
                 s_noise_input(),
-                io.Combo.Input(
-                    "noise",
-                    options=list(NOISES),
-                    default=NOISES[0],
-                    optional=True,  # prompts saved before it existed stay valid
-                    tooltip="independent: new noise for every step. brownian: each item keeps one noise path per seed, so runs "
-                    "with more steps or another schedule converge to the same image; this is a little slower.",
-                    advanced=True,
-                ),
+                option_input(o.NOISE, optional=True, advanced=True),  # optional: prompts saved before it existed stay valid
                 cfg_pp_input(),
             ],
             outputs=[io.Sampler.Output()],
@@ -74,9 +68,9 @@ class RESSDE(io.ComfyNode):
 
     @classmethod
     @checked
-    def execute(cls, method, eta, s_noise, noise=NOISES[0], cfg_pp=False) -> io.NodeOutput:
+    def execute(cls, method, eta, s_noise, noise=o.NOISE.default, cfg_pp=False) -> io.NodeOutput:
         """A SAMPLER with the given noise."""
-        sampler = for_host(METHODS[_SDE[method]]._replace(cfg_pp=cfg_pp))
+        sampler = for_host(replace(_SDE[method], cfg_pp=cfg_pp))
         options = {"eta": eta, "s_noise": s_noise, "noise": noise, "cfg_pp": cfg_pp}
         return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options=options))
 
@@ -86,10 +80,6 @@ class RESStochasticChurn(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        s_churn = (
-            "Total amount of noise that is added and removed again. 0 is the deterministic sampler. Before each step the "
-            "noise level rises by the fraction s_churn / steps, at most 0.414. 6 is about as much as RES SDE at eta 1."
-        )
         return io.Schema(
             node_id="RESStochasticChurn",
             display_name="RES Stochastic (churn)",
@@ -106,9 +96,9 @@ class RESStochasticChurn(io.ComfyNode):
                     tooltip="The deterministic sampler. 2s makes two calls per step, 3s makes three, and the others make one. "
                     "Start with exp_res; 3m and 3mc overshoot under churn at few steps and high CFG.",
                 ),
-                number("s_churn", 5.0, 0.0, 10000.0, 0.1, s_churn),
-                _limit_input("s_tmin", 0.0, "No noise is added below this noise level."),
-                _limit_input("s_tmax", _NO_LIMIT, "No noise is added above this noise level."),
+                float_input("s_churn", 5.0, 0.0, 10000.0, 0.1, o.S_CHURN.text + " 6 is about as much as RES SDE at eta 1."),
+                _limit_input(o.S_TMIN, 0.0),
+                _limit_input(o.S_TMAX, _NO_LIMIT),
                 s_noise_input(),
             ],
             outputs=[io.Sampler.Output()],
@@ -120,11 +110,11 @@ class RESStochasticChurn(io.ComfyNode):
         """A SAMPLER with the given churn."""
         churn = {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
         Churn(**churn)  # raises before anything is sampled
-        sampler = for_host(Sampler(_within_model, METHODS[solver].flow_time, stochastic=True))
+        sampler = for_host(replace(RES_CHURN, function=_within_model, flow_time=METHODS[solver].flow_time))
         return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"solver": solver, **churn}))
 
 
 def _within_model(model, x, sigmas, *args, **options):
     """`sample_res_churn` below the largest sigma of the host's model."""
     sigma_max = sigma_range(model_sampling_of(model)).sigma_max
-    return sample_res_churn(model, x, sigmas, *args, sigma_max=sigma_max, **options)
+    return RES_CHURN.sample(model, x, sigmas, *args, sigma_max=sigma_max, **options)

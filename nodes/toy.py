@@ -9,7 +9,7 @@ from comfy_api.v0_0_2 import io
 
 from ..embedded import digits, emoji
 from ..embedded.mixture import GaussianMixture
-from .inputs import checked, number
+from .inputs import checked, float_input
 from .toy_model import KINDS, mixture_model
 
 _CATEGORY = "RES/toy models"
@@ -44,7 +44,7 @@ class ToyModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        shift = number("shift", 3.0, 0.01, 100.0, 0.01, "Timestep shift, as in ModelSamplingSD3.")
+        shift = float_input("shift", 3.0, 0.01, 100.0, 0.01, "Timestep shift, as in ModelSamplingSD3.")
         return io.Schema(
             node_id="RESToyModel",
             display_name="Toy Model",
@@ -60,7 +60,7 @@ class ToyModel(io.ComfyNode):
                     tooltip="The kind of model: eps like SD1.5 and SDXL, v like SD2 and v-prediction fine-tunes, edm like EDM "
                     "models, flow like SD3, Flux and Wan.",
                 ),
-                number(
+                float_input(
                     "width", emoji.DEFAULT_WIDTH, 0.01, 1.0, 0.01,
                     "Standard deviation of the noise around each picture; pixels run from -1 to 1. A small width gives crisp "
                     "pictures, a large one gives grainy pictures.",

@@ -5,38 +5,38 @@
     sigmas = logsnr_grid(10, SigmaRange(0.03, 14.6), VE)
     samples = sample_exp_res(model, noise * sigmas[0], sigmas)
 
-Every sampler takes what k-diffusion's take (see `signature.py`), and `time`, the time map of the model: VE for eps, v and EDM
-models, FLOW for rectified flow. METHODS and ADAPTIVE_SAMPLERS have all of them by name, those with noise and with CFG++ too.
-A plan is a method as numbers, ready for `run`; print one to see it.
+Every sampler takes what k-diffusion's take (see `signature.py`), options of its own (`help(sample_exp_res_2s)`), and `time`,
+the time map of the model: VE for eps, v and EDM models, FLOW for rectified flow. METHODS and ADAPTIVE_SAMPLERS have all
+samplers by name. A plan is a method as numbers; to see one, `print(METHODS["exp_res_2m"].plan(sigmas))`.
 """
 
-from .adaptive import ADAPTIVE_SAMPLERS, sample_exp_res_adaptive
+from .adaptive import sample_exp_res_adaptive
+from .catalogue import ADAPTIVE_SAMPLERS, METHODS, RES_CHURN, RES_MULTISTEP, SAMPLERS
 from .churn import Churn
-from .gddim_rule import gddim_plan, sample_exp_gddim
+from .gddim_rule import gddim_plan
 from .interpolation import IN_LAMBDA, InAlpha
 from .kriging import Kriging
 from .loop import run
+from .method import Method
 from .multistep import choice_plan, kriging_rule, multistep_plan, rule_plan
 from .noise import default_noise_sampler
 from .plan import Noise, Plan, Stage
-from .res import (
-    METHODS,
-    SAMPLERS,
-    sample_exp_res,
-    sample_exp_res_2m,
-    sample_exp_res_2mc,
-    sample_exp_res_2s,
-    sample_exp_res_3m,
-    sample_exp_res_3mc,
-    sample_exp_res_3s,
-    sample_res_multistep,
-)
 from .rule import Rule
 from .schedules import SigmaRange, logsnr_grid
 from .single_step import single_step_plan
-from .stochastic import sample_res_churn
 from .tableaus import res_2s, res_3s
 from .time_maps import FLOW, FLOW_LOG_SIGMA, VE, TimeMap
+
+sample_exp_res = METHODS["exp_res"].sample
+sample_exp_res_2m = METHODS["exp_res_2m"].sample
+sample_exp_res_3m = METHODS["exp_res_3m"].sample
+sample_exp_res_2mc = METHODS["exp_res_2mc"].sample
+sample_exp_res_3mc = METHODS["exp_res_3mc"].sample
+sample_exp_res_2s = METHODS["exp_res_2s"].sample
+sample_exp_res_3s = METHODS["exp_res_3s"].sample
+sample_exp_gddim = METHODS["exp_gddim"].sample
+sample_res_multistep = RES_MULTISTEP.sample
+sample_res_churn = RES_CHURN.sample
 
 __all__ = [
     "ADAPTIVE_SAMPLERS",
@@ -49,6 +49,7 @@ __all__ = [
     "Churn",
     "InAlpha",
     "Kriging",
+    "Method",
     "Noise",
     "Plan",
     "Rule",

@@ -26,11 +26,10 @@ from tqdm.auto import tqdm
 from .grid import GridStep, grid_steps, read_sigmas
 from .loop import run
 from .plan import Plan, step_time
-from .res import Sampler
 from .signature import Callback, Denoiser, ExtraArgs, Sigmas
 from .single_step import single_step_stages
 from .tableaus import res_3s
-from .time_maps import FLOW_LOG_SIGMA, VE, TimeMap
+from .time_maps import VE, TimeMap
 
 RTOL, ATOL, MAX_CALLS = 0.05, 0.0078, 100  # the tolerances are those of the host's dpm_adaptive
 
@@ -262,7 +261,3 @@ def _log(info: AdaptiveInfo, beyond: float | None) -> None:
             beyond,
             info.worst_error,
         )
-
-
-# Samplers that choose their own grid between the ends of the one given; as registered with the host.
-ADAPTIVE_SAMPLERS = {"exp_res_adaptive": Sampler(sample_exp_res_adaptive, FLOW_LOG_SIGMA)}

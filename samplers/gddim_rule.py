@@ -12,14 +12,11 @@ degree 3. Steps to sigma = 0, where log rho is infinite, and rising steps use po
 
 import math
 
-import torch
-
 from .interpolation import IN_LOG_RHO, IN_RHO
-from .loop import run
 from .multistep import END_APART, END_ORDER, rule_plan
 from .plan import MAX_STRENGTH, Plan
 from .rule import CORRECTORS, Rule
-from .signature import Callback, Denoiser, ExtraArgs, Sigmas
+from .signature import Sigmas
 from .time_maps import VE, TimeMap
 
 MAX_DEGREE = 3
@@ -27,30 +24,6 @@ MAX_LAMBDA = math.sqrt(MAX_STRENGTH)  # eta is the square of lambda
 # The paper's main method. Correctors improve degree 2 in log rho little, and overshoot below 8 steps and at high CFG.
 DEGREE, CORRECTOR = 2, "none"
 _MIN_LAMBDA = 1e-4  # below it eta is too small to matter
-
-
-def sample_exp_gddim(
-    model: Denoiser,
-    x: torch.Tensor,
-    sigmas: Sigmas,
-    extra_args: ExtraArgs = None,
-    callback: Callback = None,
-    disable: bool | None = None,
-    *,
-    degree: int = DEGREE,
-    corrector: str = CORRECTOR,
-    time: TimeMap = VE,
-) -> torch.Tensor:
-    """Deterministic gDDIM.
-
-    Args:
-        model, x, sigmas, extra_args, callback, disable: as in `loop.run`.
-        degree, corrector, time: see `gddim_plan`.
-
-    Raises:
-        ValueError: see `gddim_plan`; before the first call.
-    """
-    return run(gddim_plan(sigmas, degree, time, corrector), model, x, sigmas, extra_args, callback, disable)
 
 
 def eta_of(strength: float) -> float:

@@ -46,7 +46,7 @@ class Tableau:
 
     Attributes:
         name: as printed in plans.
-        order: the order the conditions are checked for, 1 to 3.
+        order: the order whose conditions are checked, 1 to 4.
         c: nodes, c[0] == 0.
         a: for every stage but the first, the weights of the stages before it.
         b: the weights of the step.
@@ -54,7 +54,7 @@ class Tableau:
             local error. () where there is none.
 
     Raises:
-        ValueError: order is not 1, 2 or 3, or the coefficients do not satisfy its conditions.
+        ValueError: order is not 1 to 4, or the coefficients do not satisfy its conditions.
     """
 
     name: str
@@ -65,10 +65,8 @@ class Tableau:
     b_low: tuple[Terms, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.order not in (1, 2, 3):
-            raise ValueError(
-                f"{self.name}: order must be 1, 2 or 3, got {self.order!r}; no conditions of others are checked here."
-            )
+        if self.order not in (1, 2, 3, 4):
+            raise ValueError(f"{self.name}: order must be 1 to 4, got {self.order!r}; higher orders have no conditions here.")
         for h in _CHECK_STEPS:
             for condition, residual in order_conditions(self, h).items():
                 if abs(residual) > 1e-13 * self._size():
@@ -103,15 +101,17 @@ def order_conditions(tableau: Tableau, h: float) -> dict[str, float]:
 
     psi_j = phi_j - sum_k b_k c_k^{j-1}/(j-1)!,   psi_{j,i} = phi_{j,i} c_i^j - sum_k a_ik c_k^{j-1}/(j-1)!
 
-    psi_1, psi_2, psi_{1,i} and sum_i b_i psi_{2,i} vanish for every h. psi_3 is met in the weak sense, at
-    h = 0, which is all that order 3 needs. The embedded method has the conditions of its own order, marked "low".
+    psi_1, psi_2, psi_{1,i} and sum_i b_i psi_{2,i} vanish for every h. psi_3 is met in the weak sense, at h = 0, which is all
+    that order 3 needs. Order 4 needs psi_3 for every h, and at h = 0 psi_4, sum_i b_i psi_{3,i}, sum_i b_i c_i psi_{2,i} and
+    sum_ij b_i a_ij psi_{2,j} (SIAM J. Numer. Anal. 43, 2005, table 2, for a linear part that is a multiple of the identity).
+    The embedded method has the conditions of its own order, marked "low".
     """
 
     def psi(j: int, h: float, weights: Callable[[float], list[float]] = tableau.b_weights) -> float:
         b = weights(h)
         return phi(j, -h) - math.fsum(w * c ** (j - 1) for w, c in zip(b, tableau.c)) / math.factorial(j - 1)
 
-    def psi_stage(j: int, i: int) -> float:
+    def psi_stage(j: int, i: int, h: float = h) -> float:
         c = tableau.c[i]
         a = tableau.a_weights(i, h)
         row = math.fsum(w * node ** (j - 1) for w, node in zip(a, tableau.c)) / math.factorial(j - 1)
@@ -126,6 +126,13 @@ def order_conditions(tableau: Tableau, h: float) -> dict[str, float]:
         b = tableau.b_weights(h)
         residuals["psi_3(0)"] = psi(3, 0.0)
         residuals["sum b psi_2"] = math.fsum(b[i] * psi_stage(2, i) for i in range(1, tableau.stages))
+    if tableau.order >= 4:
+        stages, b = range(1, tableau.stages), tableau.b_weights(0.0)
+        rows = {i: tableau.a_weights(i, 0.0) for i in stages}
+        residuals["psi_3"], residuals["psi_4(0)"] = psi(3, h), psi(4, 0.0)
+        residuals["sum b psi_3(0)"] = math.fsum(b[i] * psi_stage(3, i, 0.0) for i in stages)
+        residuals["sum b c psi_2(0)"] = math.fsum(b[i] * tableau.c[i] * psi_stage(2, i, 0.0) for i in stages)
+        residuals["sum b a psi_2(0)"] = math.fsum(b[i] * rows[i][j] * psi_stage(2, j, 0.0) for i in stages for j in range(1, i))
     if tableau.b_low:
         for j in range(1, tableau.order):
             residuals[f"psi_{j} low"] = psi(j, h, tableau.b_low_weights)

@@ -14,8 +14,9 @@ import torch
 from benchmarks import pages
 from embedded.digits import digits
 from samplers.brownian import BrownianNoise
+from samplers.catalogue import METHODS
 from samplers.noise import ItemNoise
-from samplers.res import METHODS, NOISES
+from samplers.options import NOISES
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.time_maps import FLOW, VE
 

@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,18 @@ def lasting_servers(tmp_path_factory):
 def server(lasting_servers):
     """A client of a running server, shared by the tests."""
     return lasting_servers()
+
+
+@pytest.fixture
+def in_flow_time(pack):
+    """in_flow_time(name, time, **options) -> a SAMPLER that integrates flow models in the time map of that name."""
+    import comfy.samplers
+
+    node = sys.modules[pack["RESMultistep"].__module__]
+    time_maps = sys.modules[type(node.RES_MULTISTEP).__module__.rpartition(".")[0] + ".time_maps"]
+
+    def make(name, time, **options):
+        method = replace({**node.METHODS, "res_multistep": node.RES_MULTISTEP}[name], flow_time=getattr(time_maps, time))
+        return comfy.samplers.KSAMPLER(node.for_host(method), extra_options=options)
+
+    return make

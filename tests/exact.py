@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from embedded.mixture import ring
+from samplers.catalogue import METHODS, SAMPLERS
 from samplers.loop import run
 from samplers.multistep import kriging_rule, rule_plan
-from samplers.res import METHODS, SAMPLERS
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
 from samplers.time_maps import VE

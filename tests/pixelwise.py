@@ -7,8 +7,7 @@ mean, so guidance, areas and masks only give another mean, and the probability-f
 import pytest
 import torch
 
-from samplers.adaptive import ADAPTIVE_SAMPLERS
-from samplers.res import SAMPLERS
+from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
 # CFG++ solves another process under guidance: tests/nodes/test_cfg_pp_in_the_host.py
 PLAIN = {name: sampler for name, sampler in SAMPLERS.items() if not sampler.cfg_pp}

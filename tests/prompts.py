@@ -7,14 +7,11 @@ import pytest
 from exact import calls_per_step
 
 from dev.server import PromptError
-from samplers.res import METHODS
+from samplers.catalogue import METHODS
 
 CALLS_PER_STEP = {name: calls_per_step(name) for name in METHODS}
 # inputs of RES Multistep: those of exp_res_2m, and what exp_res has instead
-PLAIN = {
-    "order": "2", "corrector": False, "interpolation": "lambda", "interpolation.last_step": "denoised",
-    "start": "low order", "flow_variable": "auto",
-}  # fmt: skip
+PLAIN = {"order": "2", "corrector": False, "interpolation": "lambda"}
 ALPHA = {"interpolation": "alpha", "interpolation.data_scale": 6.0, "interpolation.power": 1.5, "corrector": True}
 ALPHA |= {"interpolation.eps_share": 0.33}
 RUNS = itertools.count()  # numbers every prompt, so that the server computes it again

@@ -13,7 +13,7 @@ from ...samplers.processes.linear_sde import KINDS
 from ...samplers.processes.process_times import time_grid
 from ...samplers.schedules import denoise_tail
 from ..gddim import mode_input, sampler_of
-from ..inputs import checked, denoise_input, number, steps_input
+from ..inputs import checked, denoise_input, float_input, steps_input
 from .process_model import ProcessSampling, check_unpatched, mixture_process_model, process_model
 
 _CATEGORY = "RES/gDDIM"
@@ -63,8 +63,8 @@ class RESGDDIMTimes(io.ComfyNode):
                 io.Model.Input("model", tooltip="A model of CLD or blurring diffusion."),
                 steps_input(steps, MOST_STEPS),
                 denoise_input(),
-                number("power", 2.0, 0.1, 20.0, 0.1, power, advanced=True),
-                number("t_min", 0.0, 0.0, 0.5, 0.0001, t_min, advanced=True),
+                float_input("power", 2.0, 0.1, 20.0, 0.1, power, advanced=True),
+                float_input("t_min", 0.0, 0.0, 0.5, 0.0001, t_min, advanced=True),
             ],
             outputs=[io.Sigmas.Output()],
         )
@@ -186,7 +186,7 @@ class DigitsProcessModel(io.ComfyNode):
                     tooltip="CLD: every pixel has a velocity, and noise reaches the pixel only through its velocity. blurring: "
                     "the image is blurred while noise is added.",
                 ),
-                number(
+                float_input(
                     "width", digits.DEFAULT_WIDTH, 0.01, 1.0, 0.01,
                     "Standard deviation of the noise around each digit; pixels run from -1 to 1.",
                 ),
@@ -216,6 +216,6 @@ def _kind_input():
 
 
 def _blur_input():
-    return number(
+    return float_input(
         "blur", 10.0, 0.0, 100.0, 0.5, "Strength of the blur at t = 1, in pixels. 0 means no blur, which is a VP process."
     )

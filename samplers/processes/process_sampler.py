@@ -89,8 +89,7 @@ def _res(method: str, **only: float) -> Callable[..., Plan]:
 
 def _multistep(sde: LinearSDE, sigmas: Sigmas, kind: str, order: int, corrector: bool, **options: object) -> Plan:
     """The paper's multistep methods, with the options of `sample_res_multistep`."""
-    allowed = {"interpolation": "lambda", "start": "low order", "last_step": "denoised", "cfg_pp": False}
-    _check_options(sde, options, allowed)
+    _check_options(sde, options, {"interpolation": "lambda", "cfg_pp": False})
     return res_on(sde, sigmas, f"{order}M" + "C" * corrector if order > 1 else "1", kind)
 
 

@@ -46,7 +46,7 @@ def test_the_grid_node_tells_the_calls_made_and_a_grid_that_repeats_its_latent(p
     result, grid, calls = pack["RESAdaptiveGrid"].execute(noise, guider, sigmas, latent, **_DEFAULTS).result
     assert calls == len(made) <= MAX_CALLS
     assert grid[[0, -2, -1]].tolist() == sigmas[[0, -2, -1]].tolist() and grid.dtype == sigmas.dtype
-    fixed = pack["RESSingleStep"].execute(_STAGES, "auto").result[0]
+    fixed = pack["RESSingleStep"].execute(_STAGES).result[0]
     for sampler, expected in (
         (comfy.samplers.sampler_object("exp_res_adaptive"), calls),
         (fixed, 3 * (len(grid) - 2) + 1),
@@ -147,7 +147,7 @@ def test_grid_node_sampler_node_and_name_agree(server, kind):
     graph["grid"] = _grid_node()
     graph["by node"] = {"class_type": "RESAdaptive", "inputs": _DEFAULTS}
     graph["by name"] = {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "exp_res_adaptive"}}
-    stages = {"stages": "3", "stages.c2": C2, "stages.c3": C3, "flow_variable": "auto"}
+    stages = {"stages": "3", "stages.c2": C2, "stages.c3": C3}
     graph["3s"] = {"class_type": "RESSingleStep", "inputs": stages}
     for name, sigmas in (("by node", ["sigmas", 0]), ("by name", ["sigmas", 0]), ("3s", ["grid", 1])):
         graph[f"sample {name}"] = _sampled([name, 0], sigmas)

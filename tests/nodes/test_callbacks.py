@@ -3,8 +3,7 @@
 import pytest
 from pixelwise import KINDS, condition, gaussian_model, noise_like, schedule
 
-from samplers.adaptive import ADAPTIVE_SAMPLERS
-from samplers.res import SAMPLERS
+from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
 STEPS = 6
 OF_THE_HOST = ["euler", "heun", "dpm_2", "seeds_2"]
@@ -43,11 +42,11 @@ def test_a_callback_comes_once_a_step_with_an_int(pack, name, kind):
     _check(_steps(name, kind))
 
 
-@pytest.mark.parametrize("node", ["RESGDDIM", "RESMultistep", "RESStochasticChurn"])
+@pytest.mark.parametrize("node", ["RESGDDIM", "RESSingleStep", "RESStochasticChurn"])
 def test_so_it_does_from_nodes_whose_steps_have_several_calls(pack, node):
     inputs = {
         "RESGDDIM": ({"mode": "deterministic", "degree": 2, "corrector": "PECE"},),
-        "RESMultistep": (3, True, {"interpolation": "lambda", "last_step": "denoised"}, "single step", "auto"),
+        "RESSingleStep": ({"stages": "3", "c2": 0.4, "c3": 0.7},),
         "RESStochasticChurn": ("exp_res_3s", 5.0, 0.0, 100.0, 1.0),
     }
     _check(_steps(pack[node].execute(*inputs[node]).result[0], "eps"))

@@ -8,13 +8,13 @@ import pytest
 import torch
 from exact import without_cfg_pp
 
-from samplers.res import SAMPLERS
+from samplers.catalogue import SAMPLERS
 from samplers.time_maps import FLOW, VE
 
 CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp]
 DETERMINISTIC = [name for name in CFG_PP if not SAMPLERS[name].stochastic]
 KINDS = ["eps", "v", "edm", "flow"]
-_PAPER = (False, {"interpolation": "lambda", "last_step": "denoised"}, "low order", "auto")
+_PAPER = (False, {"interpolation": "lambda"})
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def plain(registry):
             time = VE if time.name == "ve" else FLOW  # the pack is imported twice, by the host and by the tests
             return method(model, x, sigmas, time=time, extra_args=extra_args, callback=callback, disable=disable)
 
-        return registry.for_host(registry.SAMPLERS["exp_res_2m"]._replace(sample=sample))
+        return registry.for_host(replace(registry.SAMPLERS["exp_res_2m"], function=sample))
 
     return make
 
@@ -98,7 +98,7 @@ def ours(registry):
             plan = replace(plan, stages=tuple(map(change, plan.stages, nexts)))
             return run(plan, model, x, sigmas, extra_args, callback, disable, noise_sampler)
 
-        return registry.for_host(registry.SAMPLERS["exp_res_cfg_pp"]._replace(sample=sample))
+        return registry.for_host(replace(registry.SAMPLERS["exp_res_cfg_pp"], function=sample))
 
     return make
 
@@ -186,32 +186,30 @@ def test_at_cfg_1_few_steps_give_the_digit_asked_for(sample, kind, steps):
 
 _ALPHA = {"interpolation": "alpha", "data_scale": 6.0, "power": 1.5, "eps_share": 0.33}
 NODES = {
-    "order 4 in alpha": ("RESMultistep", (4, True, _ALPHA, "low order", "auto")),
+    "order 4 in alpha": ("RESMultistep", (4, True, _ALPHA)),
     "exp_res_sde_cfg_pp": ("RESSDE", ("exp_res", 1.0, 1.0)),
     "RES-3M": ("RESMultistep", (3, *_PAPER)),
-    "RES-2S": ("RESSingleStep", ({"stages": "2", "c2": 0.5}, "auto")),
-    "RES-3S": ("RESSingleStep", ({"stages": "3", "c2": 1 / 3, "c3": 2 / 3}, "logsnr")),
+    "RES-2S": ("RESSingleStep", ({"stages": "2", "c2": 0.5},)),
+    "RES-3S": ("RESSingleStep", ({"stages": "3", "c2": 1 / 3, "c3": 2 / 3},)),
     "RES-2S for the SDE": ("RESSDE", ("2s", 0.5, 1.0)),
 }
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("method", NODES)
-def test_nodes_have_cfg_pp_as_an_option(sample, by_node, method, kind):
+def test_nodes_have_cfg_pp_as_an_option(sample, by_node, in_flow_time, method, kind):
     """RES SDE's default is the registered sampler; without guidance it is the method itself in logSNR."""
     node, inputs = NODES[method]
     guided = by_node(node, *inputs, cfg_pp=True)
     at_one = sample(kind, guided, 1.0)
     if method in SAMPLERS:
         assert torch.equal(at_one, sample(kind, method, 1.0))
-    unguided = by_node(node, *(({**_ALPHA, "eps_share": 0.0} if i is _ALPHA else "logsnr" if i == "auto" else i) for i in inputs))
+    if node == "RESSingleStep":  # which integrates flow models in log sigma without CFG++
+        unguided = in_flow_time(f"exp_res_{inputs[0]['stages']}s", "FLOW").sampler_function
+    else:
+        unguided = by_node(node, *({**_ALPHA, "eps_share": 0.0} if i is _ALPHA else i for i in inputs))
     plain = sample(kind, unguided, 1.0, positive="any")
     assert (sample(kind, guided, 0.0) - plain).abs().max() < 1e-3 < (at_one - plain).abs().max()
-
-
-def test_cfg_pp_needs_the_models_own_logsnr(pack, host):
-    with pytest.raises(ValueError, match="flow_variable must be auto or logsnr where cfg_pp is on, got log_sigma"):
-        pack["RESSingleStep"].execute({"stages": "2", "c2": 0.5}, "log_sigma", cfg_pp=True)
 
 
 # --- masks, and what else hangs on the model ---

@@ -20,7 +20,7 @@ from pixelwise import (
     transport,
 )
 
-from samplers.res import SAMPLERS
+from samplers.catalogue import SAMPLERS
 
 SHAPE = (4, 2, 32, 64)
 

@@ -45,30 +45,22 @@ def _node(pack, name, *args):
     return pack[name].execute(*args).result[0]
 
 
-# RES Multistep without corrector, in lambda, ended by the denoised output, started at low order
-_PLAIN = (False, {"interpolation": "lambda", "last_step": "denoised"}, "low order")
-# On flow the host's res_multistep works in log sigma and its seeds in logSNR.
+# On flow models ComfyUI's res_multistep works in log sigma and its seeds in logSNR.
 CASES = {
-    "2M = res_multistep": ("RESMultistep", (2, *_PLAIN), "log_sigma", "res_multistep", {}),
-    "2S = seeds_2": (
-        "RESSingleStep", ({"stages": "2", "c2": 0.5},), "logsnr",
-        "seeds_2", {"eta": 0.0, "solver_type": "phi_2", "r": 0.5},
-    ),
-    "2S(.3) = seeds_2(.3)": (
-        "RESSingleStep", ({"stages": "2", "c2": 0.3},), "logsnr",
-        "seeds_2", {"eta": 0.0, "solver_type": "phi_2", "r": 0.3},
-    ),
-    "3S = seeds_3": ("RESSingleStep", ({"stages": "3", "c2": 1 / 3, "c3": 2 / 3},), "logsnr", "seeds_3", {"eta": 0.0}),
-}  # fmt: skip
+    "2M = res_multistep": ("exp_res_2m", "FLOW_LOG_SIGMA", {}, "res_multistep", {}),
+    "2S = seeds_2": ("exp_res_2s", "FLOW", {}, "seeds_2", {"eta": 0.0, "solver_type": "phi_2", "r": 0.5}),
+    "2S(.3) = seeds_2(.3)": ("exp_res_2s", "FLOW", {"c2": 0.3}, "seeds_2", {"eta": 0.0, "solver_type": "phi_2", "r": 0.3}),
+    "3S = seeds_3": ("exp_res_3s", "FLOW", {}, "seeds_3", {"eta": 0.0}),
+}
 
 
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
 @pytest.mark.parametrize("kind", ["eps", "edm", "flow"])
 @pytest.mark.parametrize("case", CASES)
-def test_same_method_same_result(sample, pack, case, kind, cfg):
-    node, arguments, flow_variable, theirs, options = CASES[case]
+def test_same_method_same_result(sample, in_flow_time, case, kind, cfg):
+    name, flow_time, own_options, theirs, options = CASES[case]
     sigmas = _flow_sigmas() if kind == "flow" else _ve_sigmas()
-    ours = sample(kind, _node(pack, node, *arguments, flow_variable), sigmas, cfg)
+    ours = sample(kind, in_flow_time(name, flow_time, **own_options), sigmas, cfg)
     assert (ours - sample(kind, theirs, sigmas, cfg, **options)).abs().max() < 2e-4
 
 
@@ -80,10 +72,10 @@ def test_2m_is_the_heun_form_of_dpmpp_2m_sde_without_noise(sample, kind):
 
 
 @pytest.mark.parametrize("kind", ["eps", "edm", "flow"])
-def test_first_order_is_euler(sample, pack, kind):
+def test_first_order_is_euler(sample, in_flow_time, kind):
     """RES-1 in log sigma time: exponential Euler in data prediction, which is DDIM."""
     sigmas = _flow_sigmas() if kind == "flow" else _ve_sigmas()
-    ours = sample(kind, _node(pack, "RESMultistep", 1, *_PLAIN, "log_sigma"), sigmas)
+    ours = sample(kind, in_flow_time("res_multistep", "FLOW_LOG_SIGMA", order=1), sigmas)
     assert (ours - sample(kind, "euler", sigmas)).abs().max() < 1e-4
 
 
@@ -121,7 +113,7 @@ def test_first_order_under_churn_is_euler_under_churn(sample, kind, limits):
     """With the same noise, on a grid from which churn stays below sigma_max: the host has no such bound."""
     import comfy.samplers
 
-    from samplers.stochastic import sample_res_churn
+    from samplers import sample_res_churn
 
     def ours(model, x, sigmas, **options):
         options |= {"solver": partial(multistep_plan, order=1), "noise_sampler": lambda a, b: torch.randn_like(x)}

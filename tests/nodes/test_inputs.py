@@ -124,7 +124,7 @@ _REFUSED = {
     "method must be one of exp_res, 2m, 2s, 3s; got '4s'": ("RESSDE", ("4s", 1.0, 1.0)),
     "method must be one of exp_res, 2m, 2s, 3s; got a list": ("RESSDE", ([], 1.0, 1.0)),
     "solver must be one of exp_res, .*; got 'euler'": ("RESStochasticChurn", ("euler", 5.0, 0.0, 100.0, 1.0)),
-    "flow_variable must be one of auto, logsnr, log_sigma; got 3": ("RESSingleStep", ({"stages": "2", "c2": 0.5}, 3)),
+    "interpolation must be one of alpha, lambda; got 3": ("RESMultistep", (2, True, {"interpolation": 3})),
     "axis must be one of auto, logSNR, sigma; got None": ("RESSigmasPlot", (torch.ones(2), None, None, None, None, None)),
     "data must be one of emoji, digits; got 'photos'": ("RESToyModel", ("photos", {"kind": "eps"}, 0.1)),
     "data must be one of emoji, digits; got None": ("RESToyLatent", (None, 1)),
@@ -136,7 +136,7 @@ _REFUSED = {
     "columns must be a whole number from 1 to 64, got 0": ("RESToyDecode", (_DIGIT, 0, 64)),
     "columns .* got an integer of 1329 bits": ("RESToyDecode", (_DIGIT, 10**400, 64)),
     "samples must be a LATENT with one picture or more, got a dict": ("RESToyDecode", (_NOTHING, 8, 64)),
-    "corrector must be true or false, got 4000000000": ("RESMultistep", (2, 4 * 10**9, _ALPHA, "low order", "auto")),
+    "corrector must be true or false, got 4000000000": ("RESMultistep", (2, 4 * 10**9, _ALPHA)),
     "eta must be a number from 0 to 10, got nan": ("RESSDE", ("2m", math.nan, 1.0)),
     "max_calls must be a whole number from 4 to 10000, got True": ("RESAdaptive", (0.05, 0.01, True)),
 }  # fmt: skip
@@ -153,7 +153,7 @@ def test_a_whole_number_is_the_choice_that_is_written_like_it(pack):
     """As from a node that counts classes, stages or orders."""
     written, counted = (pack["RESToyCondition"].execute({"data": "digits", "class": c}).result[0][0][0] for c in ("7", 7))
     assert torch.equal(written, counted) and written.sum() == 1.0
-    assert pack["RESSingleStep"].execute({"stages": 2, "c2": 0.5}, "auto").result
+    assert pack["RESSingleStep"].execute({"stages": 2, "c2": 0.5}).result
 
 
 def test_parameters_of_a_choice_have_defaults(pack):
@@ -166,11 +166,7 @@ WIRED = {
     "RESToyDecode": ({"samples": ["latent", 0], "size": 64}, "columns", 0, "columns must be a whole number from 1 to 64, got 0"),
     "RESToyLatent": ({"data": "digits"}, "batch_size", 0, "batch_size must be a whole number from 1 to 4096, got 0"),
     "RESMultistep": (
-        {
-            "order": "2", "interpolation": "lambda", "interpolation.last_step": "denoised", "start": "low order",
-            "flow_variable": "auto",
-        },
-        "corrector", 4_000_000_000, "corrector must be true or false, got 4000000000",
+        {"order": "2", "interpolation": "lambda"}, "corrector", 4_000_000_000, "corrector must be true or false, got 4000000000",
     ),
 }  # fmt: skip
 

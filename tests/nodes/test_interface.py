@@ -53,7 +53,7 @@ BREAKS = {
     "node RESMultistep is gone": lambda s: _renamed(s["nodes"], "RESMultistep", "RESMultistep2"),
     "RESMultistep.order is gone": lambda s: _renamed(_inputs(s), "order", "degree"),
     "RESLogSNRSchedule.steps was INT and is FLOAT": lambda s: _inputs(s, "RESLogSNRSchedule")["steps"].update(type="FLOAT"),
-    "RESMultistep.start has lost its option low order": lambda s: _inputs(s)["start"].update(options=["single step"]),
+    "RESMultistep.order has lost its option auto": lambda s: _inputs(s)["order"].update(options=["1", "2", "3", "4"]),
     "RESMultistep.interpolation has lost its option alpha": lambda s: _inputs(s)["interpolation"]["options"].pop("alpha"),
     "RESMultistep.interpolation=alpha.power is gone": lambda s: _inputs(s)["interpolation"]["options"]["alpha"].pop("power"),
     "RESLogSNRSchedule.steps took 1 to 10000 and takes 1 to 9": lambda s: _inputs(s, "RESLogSNRSchedule")["steps"].update(
@@ -81,7 +81,7 @@ def test_what_breaks_is_named(line):
 def test_additions_break_nothing():
     changed = copy.deepcopy(RECORDED)
     _inputs(changed)["new"] = {"type": "INT", "required": False}
-    _inputs(changed)["start"]["options"].insert(0, "new")
+    _inputs(changed)["order"]["options"].insert(0, "new")
     _inputs(changed, "RESLogSNRSchedule")["steps"]["limits"] = [0, 10001]
     _inputs(changed, "RESLabMeasure")["model"]["type"] += ",NEW"
     changed["nodes"]["RESNew"] = {"inputs": {"new": {"type": "INT", "required": True}}, "outputs": []}

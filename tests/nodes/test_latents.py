@@ -16,9 +16,9 @@ from pixelwise import (
     transport,
 )
 
+from samplers.catalogue import SAMPLERS
 from samplers.interpolation import InAlpha
 from samplers.multistep import multistep_plan
-from samplers.res import SAMPLERS
 from samplers.time_maps import FLOW, VE
 
 STOCHASTIC = [name for name, sampler in SAMPLERS.items() if sampler.stochastic]

@@ -10,9 +10,7 @@ import torch
 from exact import REGISTERED
 
 from embedded.digits import digits
-from samplers.adaptive import ADAPTIVE_SAMPLERS
-from samplers.res import SAMPLERS
-from samplers.stochastic import SOLVERS
+from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS, SOLVERS
 
 FAMILIES = ["EPS", "V_PREDICTION", "V_PREDICTION_DDPM", "EDM", "STABLE_CASCADE", "V_PREDICTION_EDM", "V_PREDICTION_CONTINUOUS"]
 FAMILIES += ["FLOW", "FLUX", "FLOW_COSMOS", "IMG_TO_IMG"]

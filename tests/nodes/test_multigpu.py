@@ -6,8 +6,7 @@
 import pytest
 import torch
 
-from samplers.adaptive import ADAPTIVE_SAMPLERS
-from samplers.res import SAMPLERS
+from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
 DEVICES = [torch.device("cpu"), torch.device("cpu:0")]
 

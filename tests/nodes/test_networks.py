@@ -9,8 +9,7 @@ from exact import calls_per_step
 
 from benchmarks.cases import network_cases
 from embedded.digits import digits
-from samplers.adaptive import ADAPTIVE_SAMPLERS
-from samplers.res import SAMPLERS
+from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 from training import networks
 from training.networks import NETWORKS, NO_CLASS
 

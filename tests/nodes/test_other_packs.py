@@ -6,8 +6,7 @@ from itertools import product
 import pytest
 from prompts import PLAIN, calls_of, check_good, custom, ksampler, schedule
 
-from samplers.adaptive import ADAPTIVE_SAMPLERS
-from samplers.res import SAMPLERS
+from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
 OURS = {"sampler_name": [*SAMPLERS, *ADAPTIVE_SAMPLERS], "scheduler": ["logsnr_uniform", "logsnr_arctan"]}
 LISTS = [(node, name) for node in ("KSampler", "KSamplerAdvanced") for name in OURS]

@@ -4,8 +4,8 @@ import functools
 
 import pytest
 
-from samplers.adaptive import ADAPTIVE_SAMPLERS
-from samplers.res import SAMPLERS as ON_THE_GRID
+from samplers.catalogue import ADAPTIVE_SAMPLERS
+from samplers.catalogue import SAMPLERS as ON_THE_GRID
 
 SAMPLERS = ON_THE_GRID | ADAPTIVE_SAMPLERS
 SCHEDULERS = ("logsnr_uniform", "logsnr_arctan")

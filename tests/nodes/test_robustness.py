@@ -5,7 +5,7 @@ import math
 import pytest
 from prompts import CALLS_PER_STEP, calls_made, calls_of, check_good, failure, graph_of, interrupt, ksampler
 
-from samplers.res import SAMPLERS
+from samplers.catalogue import SAMPLERS
 
 # a multistep, a three-stage, a stochastic, a CFG++ and the adaptive sampler
 KINDS_OF_STEP = ["exp_res", "exp_res_3s", "exp_res_3s_sde", "exp_res_cfg_pp", "exp_res_adaptive"]

@@ -8,12 +8,10 @@ from exact import REGISTERED
 
 from dev.setup import ROOT
 from dev.workflow import to_prompt
-from samplers.res import SAMPLERS
+from samplers.catalogue import SAMPLERS
 
 KINDS = ["eps", "v", "edm", "flow"]
 CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp and not sampler.stochastic]
-# RES Multistep of some order without corrector, in lambda, ended by the denoised output, started at low order
-_PLAIN = (False, {"interpolation": "lambda", "last_step": "denoised"}, "low order", "log_sigma")
 
 
 @pytest.fixture
@@ -61,8 +59,8 @@ def _error(result, truth):
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
 @pytest.mark.parametrize("kind", ["eps", "edm", "flow"])
 @pytest.mark.parametrize("order, theirs", [(1, "euler"), (2, "res_multistep")])
-def test_same_method_same_result_as_the_hosts(pack, transport, model, order, theirs, kind, cfg):
-    model, ours = model(kind), pack["RESMultistep"].execute(order, *_PLAIN).result[0]
+def test_same_method_same_result_as_the_hosts(pack, in_flow_time, transport, model, order, theirs, kind, cfg):
+    model, ours = model(kind), in_flow_time("res_multistep", "FLOW_LOG_SIGMA", order=order)
     up, _ = _grids(pack, model)
     difference = transport(model, ours, up, _digits(), cfg) - transport(model, theirs, up, _digits(), cfg)
     # the host gives a flow latent back divided by 1 - 0.999

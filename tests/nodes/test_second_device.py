@@ -4,18 +4,17 @@ import pytest
 import torch
 from device import DEVICE, lacks_kernel, second_device
 
-from samplers.adaptive import ADAPTIVE_SAMPLERS
-from samplers.res import SAMPLERS
+from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
 ALPHA = {"interpolation": "alpha", "data_scale": 6.0, "power": 1.5, "eps_share": 0.33}
-PLAIN = {"interpolation": "lambda", "last_step": "extrapolated"}
+PLAIN = {"interpolation": "lambda"}
 DETERMINISTIC = {"mode": "deterministic", "degree": 2, "corrector": "PECE"}
 STOCHASTIC = {"mode": "stochastic", "lambda": 0.5, "s_noise": 1.0}
 # what the samplers by name do not reach
 NODES = {
-    "order 4": ("RESMultistep", (4, True, ALPHA, "low order", "auto")),
-    "single-step start": ("RESMultistep", (3, False, PLAIN, "single step", "log_sigma")),
-    "tableau": ("RESSingleStep", ({"stages": "3", "c2": 0.4, "c3": 0.7}, "logsnr")),
+    "order 4": ("RESMultistep", (4, True, ALPHA)),
+    "order 3 in lambda": ("RESMultistep", (3, False, PLAIN)),
+    "tableau": ("RESSingleStep", ({"stages": "3", "c2": 0.4, "c3": 0.7},)),
     "path": ("RESSDE", ("3s", 0.7, 1.0, "brownian")),
     "churn": ("RESStochasticChurn", ("exp_res_3s", 2.0, 0.0, 1000.0, 1.0)),
     "adaptive": ("RESAdaptive", (0.05, 0.01, 60)),

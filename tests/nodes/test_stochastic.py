@@ -3,8 +3,7 @@
 import pytest
 from prompts import PLAIN, calls_of, check_good, check_refused, custom, execution_error, schedule, select
 
-from samplers.res import SAMPLERS
-from samplers.stochastic import SOLVERS
+from samplers.catalogue import SAMPLERS, SOLVERS
 
 _DEFAULTS = {"solver": "exp_res", "s_churn": 5.0, "s_tmin": 0.0, "s_tmax": 100_000.0, "s_noise": 1.0}
 

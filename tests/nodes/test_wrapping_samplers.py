@@ -7,8 +7,7 @@ import pytest
 import torch
 from pixelwise import KINDS, STD, condition, gaussian_model, noise_like, schedule
 
-from samplers.adaptive import ADAPTIVE_SAMPLERS
-from samplers.res import SAMPLERS
+from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
 CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp]
 STOCHASTIC = [name for name, sampler in SAMPLERS.items() if sampler.stochastic]

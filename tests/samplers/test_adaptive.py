@@ -9,8 +9,9 @@ import torch
 from exact import CountingModel
 
 from embedded.digits import digits
-from samplers.adaptive import ADAPTIVE_SAMPLERS, C2, C3, sample_exp_res_adaptive
-from samplers.res import METHODS, sample_exp_res_3s
+from samplers import sample_exp_res_3s
+from samplers.adaptive import C2, C3, sample_exp_res_adaptive
+from samplers.catalogue import ADAPTIVE_SAMPLERS, METHODS
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 from testbed.operations import count_operations
 

@@ -9,12 +9,12 @@ from exact import denoiser, noisy
 
 from embedded.mixture import ring
 from samplers.brownian import BrownianNoise
+from samplers.catalogue import METHODS as SAMPLERS
 from samplers.interpolation import InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.noise import ItemNoise
 from samplers.plan import Noise, NoisePath
-from samplers.res import METHODS as SAMPLERS
 from samplers.single_step import single_step_plan
 from samplers.tableaus import RES_1, res_2s
 from samplers.time_maps import FLOW, VE

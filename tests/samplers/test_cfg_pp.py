@@ -8,11 +8,11 @@ import torch
 from exact import grid, noisy, paired, without_cfg_pp
 
 from embedded.mixture import ring
+from samplers.catalogue import METHODS
 from samplers.cfg_pp import cfg_pp
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
-from samplers.res import METHODS
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE

@@ -7,12 +7,13 @@ import pytest
 import torch
 from exact import CountingModel, denoiser, noisy
 
+from samplers import sample_exp_res, sample_exp_res_2m
+from samplers.catalogue import EXP_RES
 from samplers.choice import DIFFERENCES, MOST_GAIN, Choice
 from samplers.churn import Churn
 from samplers.grid import GridStep
 from samplers.loop import run
 from samplers.multistep import choice_plan, rule_plan
-from samplers.res import EXP_RES, sample_exp_res, sample_exp_res_2m
 from samplers.rule import Node, correct, predict
 from samplers.time_maps import FLOW, VE
 from testbed.operations import count_operations
@@ -339,9 +340,8 @@ def test_shares_are_told_after_every_call_and_kept():
     for of in shares:
         torch.testing.assert_close(of.sum(1), torch.ones(3, dtype=torch.float64))
     assert torch.equal(shares[0], shares[1]) and not torch.equal(shares[1], shares[7])
-    one_rule = []
-    sample_exp_res_2m(by_element, x, torch.tensor(karras(8)), disable=True, on_shares=one_rule.append)
-    assert not one_rule, "nothing to choose"
+    with pytest.raises(TypeError, match="on_shares"):  # a single rule leaves nothing to choose
+        sample_exp_res_2m(by_element, x, torch.tensor(karras(8)), disable=True, on_shares=shares.append)
 
 
 def test_a_plan_that_was_made_before_is_the_same_object():

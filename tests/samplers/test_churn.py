@@ -11,14 +11,14 @@ import pytest
 import torch
 from exact import DETERMINISTIC, CountingModel, denoiser
 
+from samplers import sample_res_churn
+from samplers.catalogue import EXP_RES, SOLVERS
 from samplers.churn import Churn
 from samplers.interpolation import InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan, rule_plan
 from samplers.plan import Noise
-from samplers.res import EXP_RES
 from samplers.single_step import single_step_plan
-from samplers.stochastic import SOLVERS, sample_res_churn
 from samplers.tableaus import RES_1, res_2s, res_3s
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 from testbed.operations import count_operations

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from embedded.digits import digits
-from samplers.res import METHODS
+from samplers.catalogue import METHODS
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.time_maps import FLOW, VE
 

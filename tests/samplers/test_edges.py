@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from samplers.adaptive import ADAPTIVE_SAMPLERS
-from samplers.res import NOISES, SAMPLERS
+from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
+from samplers.options import NOISES
 from samplers.time_maps import FLOW, VE
 
 EVERY = {**SAMPLERS, **ADAPTIVE_SAMPLERS}

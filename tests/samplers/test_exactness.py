@@ -4,7 +4,7 @@ import pytest
 import torch
 from exact import DETERMINISTIC, GRIDS, grid
 
-from samplers.res import METHODS
+from samplers.catalogue import METHODS
 from samplers.time_maps import FLOW, VE
 
 TIMES = [VE, FLOW]

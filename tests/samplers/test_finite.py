@@ -7,8 +7,8 @@ import torch
 from exact import CountingModel
 
 from samplers.adaptive import sample_exp_res_adaptive
+from samplers.catalogue import METHODS
 from samplers.loop import run
-from samplers.res import METHODS
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
 

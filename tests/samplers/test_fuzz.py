@@ -15,12 +15,13 @@ from exact import calls_per_step
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from samplers import sample_res_churn, sample_res_multistep
 from samplers.adaptive import sample_exp_res_adaptive
+from samplers.catalogue import METHODS, SOLVERS
 from samplers.grid import grid_steps
 from samplers.loop import run
-from samplers.res import INTERPOLATIONS, LAST_STEPS, METHODS, NOISES, STARTS, sample_res_multistep
+from samplers.options import INTERPOLATIONS, NOISES
 from samplers.single_step import single_step_plan
-from samplers.stochastic import SOLVERS, sample_res_churn
 from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE, TimeMap
 
@@ -68,13 +69,11 @@ def multistep(draw):
     time = draw(times)
     options = {
         "order": draw(mostly(st.integers(1, 4), st.integers())),
-        "start": draw(mostly(st.sampled_from(STARTS), st.just("any"))),
         "corrector": draw(st.booleans()),
         "interpolation": draw(mostly(st.sampled_from(INTERPOLATIONS), st.just("linear"))),
         "data_scale": draw(numbers(0.01, 100.0)),
         "power": draw(numbers(1.0, 4.0)),
         "eps_share": draw(numbers(0.0, 1.0)),
-        "last_step": draw(mostly(st.sampled_from(LAST_STEPS), st.just("none"))),
     }
     return Case(lambda *args: sample_res_multistep(*args, disable=True, time=time, **options), time)
 

@@ -8,12 +8,12 @@ import torch
 from exact import MIXTURE, CountingModel, denoiser, grid, noisy
 
 from embedded.mixture import GaussianMixture
+from samplers.catalogue import METHODS
 from samplers.gddim_rule import CORRECTORS, MAX_DEGREE, eta_of, gddim_plan
 from samplers.interpolation import IN_LOG_RHO, IN_RHO
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
-from samplers.res import METHODS
 from samplers.time_maps import FLOW, VE
 
 DEGREES = range(MAX_DEGREE + 1)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from exact import DETERMINISTIC, denoiser
 
+from samplers.catalogue import METHODS
 from samplers.grid import grid_steps, made_for_flow
-from samplers.res import METHODS
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 
 BAD = {

@@ -8,12 +8,12 @@ from exact import DETERMINISTIC, GRIDS, CountingModel, denoiser, grid, noisy
 
 from embedded.mixture import GaussianMixture, ring
 from samplers.adaptive import sample_exp_res_adaptive
+from samplers.catalogue import METHODS as SAMPLERS
 from samplers.churn import Churn
 from samplers.interpolation import IN_LAMBDA, InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
-from samplers.res import METHODS as SAMPLERS
 from samplers.schedules import DIRECTIONS, FLOW_INVERSION_END, SigmaRange, denoise_tail, directed, logsnr_grid
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_2s, res_3s

@@ -8,7 +8,7 @@ import pytest
 import torch
 from exact import MIXTURE, calls_per_step, paired
 
-from samplers.res import METHODS
+from samplers.catalogue import METHODS
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,12 @@ import pytest
 import torch
 from exact import GRIDS, converged, denoiser, grid
 
+from samplers import sample_exp_res, sample_exp_res_2m
+from samplers.catalogue import EXP_RES
 from samplers.interpolation import IN_LAMBDA
 from samplers.kriging import Kriging
 from samplers.loop import run
 from samplers.multistep import kriging_rule, rule_plan
-from samplers.res import EXP_RES, sample_exp_res, sample_exp_res_2m
 
 RULES = [Kriging(1e-3), Kriging(1.0), Kriging(1e-2, sharpness=8.0), Kriging(1e-5), Kriging(1e-6, sharpness=2.0)]
 # (nodes, newest first; s_from; s_to)

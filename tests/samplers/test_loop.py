@@ -6,13 +6,14 @@ import pytest
 import torch
 from exact import DETERMINISTIC, MIXTURE, CountingModel, calls_per_step, denoiser, grid
 
+from samplers import sample_res_multistep
+from samplers.catalogue import METHODS
 from samplers.interpolation import InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise, Plan, Stage
-from samplers.res import METHODS, sample_res_multistep
 from samplers.single_step import single_step_plan
-from samplers.tableaus import res_3s
+from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, VE
 from testbed.operations import count_operations
 
@@ -187,22 +188,17 @@ def test_no_host_reads_and_one_operation_per_term(name):
     assert counts.float64_on_device == 0
 
 
-@pytest.mark.parametrize("start", ["low order", "single step"])
-@pytest.mark.parametrize("order", [1, 2, 3])
-def test_multistep_starts(order, start):
-    model = CountingModel(lambda x, sigma: x / 2)
-    sample_res_multistep(model, torch.ones(1, 2), torch.linspace(10, 1, 7), disable=True, order=order, start=start)
-    assert len(model.sigmas) == 6 + ((order - 1) ** 2 if start == "single step" else 0)
+@pytest.mark.parametrize("order", [2, 3])
+def test_a_single_step_start_costs_the_calls_of_its_stages(order):
+    plan = multistep_plan(torch.linspace(10, 1, 7), order, VE, start=res_2s() if order == 2 else res_3s())
+    assert plan.calls == 6 + (order - 1) ** 2
 
 
 @pytest.mark.parametrize(
     "options, match",
     [
-        ({"order": 5}, "order must be 1, 2, 3 or 4, got 5"),
-        ({"start": "x"}, "start must be one of"),
-        ({"order": 4, "start": "single step"}, "use 'low order'"),
+        ({"order": 5}, "order must be one of 1, 2, 3, 4, got 5"),
         ({"interpolation": "x"}, "interpolation must be one of"),
-        ({"last_step": "x"}, "last_step must be one of"),
         ({"data_scale": 0.0}, "data_scale must be between 0.01 and 100, got 0.0"),
         ({"power": 0.5}, "power must be between 1 and 4, got 0.5"),
         ({"eps_share": 1.5}, "eps_share must be between 0 and 1, got 1.5"),
@@ -234,9 +230,7 @@ def test_a_printed_plan_shows_every_number():
         ({"interpolation": "alpha", "data_scale": 0.7}, {"interpolation": InAlpha(0.7, 1.5), "eps_share": 0.33}),
         ({"interpolation": "alpha", "power": 2.5}, {"interpolation": InAlpha(6.0, 2.5), "eps_share": 0.33}),
         ({"interpolation": "alpha", "eps_share": 0.1}, {"interpolation": InAlpha(6.0, 1.5), "eps_share": 0.1}),
-        ({"last_step": "extrapolated"}, {"last_step": InAlpha(1.5, 2.0)}),
         ({"corrector": True}, {"corrector": True}),
-        ({"start": "single step"}, {"start": res_3s()}),
     ],
     ids=lambda v: next(iter(v)),
 )

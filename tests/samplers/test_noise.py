@@ -4,8 +4,8 @@ import pytest
 import torch
 from exact import MIXTURE, denoiser
 
+from samplers.catalogue import METHODS
 from samplers.noise import ItemNoise, item_keys
-from samplers.res import METHODS
 from samplers.time_maps import FLOW
 
 STOCHASTIC = {name: sampler for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp}

@@ -10,11 +10,11 @@ import pytest
 import torch
 from exact import DETERMINISTIC, MIXTURE
 
+from samplers import sample_res_churn
 from samplers.adaptive import sample_exp_res_adaptive
-from samplers.res import METHODS
+from samplers.catalogue import METHODS, SOLVERS
 from samplers.reshaping import split
 from samplers.schedules import SigmaRange, logsnr_grid
-from samplers.stochastic import SOLVERS, sample_res_churn
 from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE
 
 SCALE = 8.0

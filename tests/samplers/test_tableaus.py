@@ -88,8 +88,8 @@ def test_singular_3s_nodes(c2, c3, match):
         res_3s(c2, c3)
 
 
-@pytest.mark.parametrize("order", [0, 4, 7])
+@pytest.mark.parametrize("order", [0, 5, 7])
 def test_orders_without_conditions_are_refused(order):
-    """An order above 3 would pass with the conditions of order 3 only."""
-    with pytest.raises(ValueError, match=rf"RES-3S.*: order must be 1, 2 or 3, got {order}"):
+    """An order above 4 would pass with the conditions of order 4 only."""
+    with pytest.raises(ValueError, match=rf"RES-3S.*: order must be 1 to 4, got {order}"):
         replace(res_3s(), order=order)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from samplers import catalogue
+from samplers.catalogue import SOLVERS
 from samplers.churn import Churn
 from samplers.gddim_rule import gddim_plan
 from samplers.multistep import multistep_plan
@@ -9,7 +11,6 @@ from samplers.processes.blurring import Blurring
 from samplers.processes.cld import CLD
 from samplers.processes.process_planner import METHODS, gddim_on, res_on
 from samplers.processes.process_times import time_grid
-from samplers.res import SOLVERS
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.tableaus import res_3s
 from samplers.time_maps import VE
@@ -20,7 +21,7 @@ _SIGMAS = logsnr_grid(_STEPS, SigmaRange(0.03, 14.6), VE)
 
 
 def _planners():
-    yield from SOLVERS.items()
+    yield from ((name, catalogue.METHODS[name].plan) for name in SOLVERS)
     yield "churn", lambda sigmas: multistep_plan(sigmas, 2, VE, churn=Churn(4.0))
     yield "single-step start", lambda sigmas: multistep_plan(sigmas, 3, VE, start=res_3s())
     yield "gddim", lambda sigmas: gddim_plan(sigmas, 3, VE, "PECE")

@@ -24,12 +24,12 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 
+from ...catalogue import EXP_RES
 from ...gddim_rule import gddim_plan
 from ...grid import MIN_STEP, read_sigmas
 from ...interpolation import IN_RHO, InAlpha, InLambda, lagrange
 from ...multistep import END_APART, multistep_plan, rule_plan
 from ...plan import Plan, Stage
-from ...res import EXP_RES
 from ...rule import Rule
 from ...signature import Sigmas
 from ...time_maps import TimeMap

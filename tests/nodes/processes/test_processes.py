@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from samplers.catalogue import METHODS, SAMPLERS
 from samplers.processes.cld import CLD
 from samplers.processes.process_planner import gddim_on
 from samplers.processes.process_sampler import planner_of, run_on
-from samplers.res import METHODS, SAMPLERS
 
 PROCESSES = {
     "CLD": {"process": "CLD", "kind": "R"},
@@ -167,27 +167,22 @@ def registry(pack):
 
 @pytest.mark.parametrize("order, corrector, name", [(2, False, "2m"), (3, False, "3m"), (2, True, "2mc"), (3, True, "3mc")])
 def test_res_multistep_in_lambda_has_the_papers_methods_on_a_process(pack, cld, order, corrector, name):
-    in_lambda = {"interpolation": "lambda", "last_step": "denoised"}
-    assert _by_node(pack, cld, "RESMultistep", f"exp_res_{name}", str(order), corrector, in_lambda, "low order", "auto")
+    in_lambda = {"interpolation": "lambda"}
+    assert _by_node(pack, cld, "RESMultistep", f"exp_res_{name}", str(order), corrector, in_lambda)
 
 
 def test_options_that_a_process_has_not_are_named(pack, cld):
     for node, inputs, message in (
         (
             "RESMultistep",
-            ("2", False, {"interpolation": "lambda", "last_step": "extrapolated"}, "low order", "auto"),
-            "last_step",
-        ),
-        (
-            "RESMultistep",
-            ("2", False, {"interpolation": "alpha"}, "low order", "auto"),
+            ("2", False, {"interpolation": "alpha"}),
             "interpolation must be 'lambda' on a CLD",
         ),
-        ("RESSingleStep", ({"stages": "2", "c2": 0.7}, "auto"), "c2 must be 0.5 on a CLD model, got 0.7"),
+        ("RESSingleStep", ({"stages": "2", "c2": 0.7},), "c2 must be 0.5 on a CLD model, got 0.7"),
     ):
         with pytest.raises(ValueError, match=message):
             _by_node(pack, cld, node, "exp_res_2m", *inputs)
-    assert _by_node(pack, cld, "RESSingleStep", "exp_res_2s", {"stages": "2", "c2": 0.5}, "auto")
+    assert _by_node(pack, cld, "RESSingleStep", "exp_res_2s", {"stages": "2", "c2": 0.5})
 
 
 def test_exp_gddim_is_gddim_sample(ksampler, model, sample):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from samplers import res
+import samplers
 from samplers.lab.measure import DryRun, Entry, Measurement, Schedule
 from samplers.lab.measure_picture import picture
 from samplers.lab.measure_report import csv_rows, table
@@ -70,19 +70,19 @@ def _schedule(spacing="uniform"):
 
 def _own_steps(model, x, sigmas, **options):
     sigmas = logsnr_grid(7, SigmaRange(float(sigmas[-2]), float(sigmas[0])), VE)
-    return res.sample_exp_res_2m(model, x, sigmas, **options)
+    return samplers.sample_exp_res_2m(model, x, sigmas, **options)
 
 
 ENTRIES = [
-    Entry("2m", res.sample_exp_res_2m),
-    Entry("2s", res.sample_exp_res_2s),
-    Entry("3s", res.sample_exp_res_3s),
+    Entry("2m", samplers.sample_exp_res_2m),
+    Entry("2s", samplers.sample_exp_res_2s),
+    Entry("3s", samplers.sample_exp_res_3s),
     Entry("own", _own_steps),
 ]
 
 
 def _measurement(runner, store, **options):
-    return Measurement(runner, res.sample_exp_res_3mc, VE, _RANGE, store, fatal=(_Stop,), **options)
+    return Measurement(runner, samplers.sample_exp_res_3mc, VE, _RANGE, store, fatal=(_Stop,), **options)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_equal_calls_and_true_defects(store):
         ("own", 0, 7, 20),
     }  # fmt: skip
     cell = next(cell for cell in cells if (cell.sampler, cell.calls, cell.schedule) == ("2m", 20, "uniform"))
-    samples = runner.run(res.sample_exp_res_2m, cell.sigmas).samples
+    samples = runner.run(samplers.sample_exp_res_2m, cell.sigmas).samples
     truth = (samples - runner.solution).norm(dim=1) / runner.solution.norm(dim=1)
     assert torch.allclose(cell.distances, truth, rtol=1e-2, atol=1e-5)
     order = ranked(cells, measurement.references)
@@ -124,7 +124,7 @@ def test_the_same_steps_are_run_once(store, fresh):
     assert measurement.remaining(planned) == 5
     cells = list(measurement.cells(planned))
     assert [(cell.budget, cell.calls, cell.steps) for cell in cells] == [(5, 5, 3), (6, 5, 3)]
-    assert runner.runs.count(res.sample_exp_res_2s) == 1
+    assert runner.runs.count(samplers.sample_exp_res_2s) == 1
     assert [row["budget"] for row in csv_rows(cells, measurement.references)] == [5, 6]
 
 
@@ -184,7 +184,7 @@ def test_an_interrupt_ends_the_work_and_loses_nothing(store):
         calls.append(len(sigmas))
         if len(calls) > 3:  # after the dry runs
             raise _Stop
-        return res.sample_exp_res_2m(model, x, sigmas, **options)
+        return samplers.sample_exp_res_2m(model, x, sigmas, **options)
 
     measurement = _measurement(_Gaussian(), store)
     planned = measurement.plan([ENTRIES[0], Entry("stops", interrupted)], [_schedule()], [6])
@@ -203,11 +203,11 @@ def test_what_fails_leaves_a_note(store):
     def only_long(model, x, sigmas, **options):
         if len(sigmas) < 8:
             raise ValueError("too short")
-        return res.sample_exp_res_2m(model, x, sigmas, **options)
+        return samplers.sample_exp_res_2m(model, x, sigmas, **options)
 
     def too_many(model, x, sigmas, **options):
-        x = res.sample_exp_res_3s(model, x, sigmas, **options)
-        return res.sample_exp_res_3s(model, x * 0.0 + sigmas[0], sigmas, **options)
+        x = samplers.sample_exp_res_3s(model, x, sigmas, **options)
+        return samplers.sample_exp_res_3s(model, x * 0.0 + sigmas[0], sigmas, **options)
 
     entries = [ENTRIES[0], Entry("broken", broken), Entry("long", only_long), Entry("many", too_many)]
     measurement = _measurement(_Gaussian(), store)
@@ -225,7 +225,7 @@ def test_what_has_no_place_in_the_plan_costs_no_model_call(store):
     """One item has no distribution, and SDE samplers without an ODE sampler have no best pair."""
     for batch, entries, reason in ((1, ENTRIES[:1], "of one item there is no distribution"), (8, [], "no ODE sampler")):
         runner = _Gaussian(batch=batch)
-        sde = Entry("sde", functools.partial(res.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3}))
+        sde = Entry("sde", functools.partial(samplers.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3}))
         runner.dry = lambda sampler, sigmas, runner=runner, sde=sde: DryRun(
             _Gaussian.dry(runner, sampler, sigmas).calls, sampler is sde.sampler
         )
@@ -314,7 +314,7 @@ def test_a_reference_that_is_not_finite_ends_the_work_before_any_cell(store):
 
 def test_sde_samplers_are_apart(store):
     runner = _Gaussian(batch=64)
-    sde = functools.partial(res.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3})
+    sde = functools.partial(samplers.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3})
     sde.__name__ = "sde"
     measurement = _measurement(runner, store)
     runner.dry = lambda sampler, sigmas: DryRun(_Gaussian.dry(runner, sampler, sigmas).calls, sampler is sde)

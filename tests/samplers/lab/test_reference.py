@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from samplers import sample_exp_res_3mc
 from samplers.lab.reference import NotConverged, agreement, converge, reference_floor, reference_grid
-from samplers.res import sample_exp_res_3mc
 from samplers.schedules import SigmaRange
 from samplers.time_maps import FLOW, VE
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+import samplers
 from embedded.digits import digits
-from samplers import res
 from samplers.lab.trace import COLUMNS, Trace, as_table
 from samplers.phi import phi
 from samplers.schedules import SigmaRange, logsnr_grid
@@ -117,7 +117,7 @@ def _true_local_errors(denoise, calls):
     errors = []
     for (x, start), (x_end, end) in zip(calls, calls[1:]):
         fine = torch.tensor(np.geomspace(start, end, 41))
-        right = res.sample_exp_res_3s(denoise, x, fine, disable=True)
+        right = samplers.sample_exp_res_3s(denoise, x, fine, disable=True)
         errors.append(float(((x_end - right).flatten(1).norm(dim=1) / x_end.flatten(1).norm(dim=1)).quantile(0.5)))
     return errors
 
@@ -141,7 +141,7 @@ def test_it_is_the_samplers_own_error(name):
         return denoised
 
     x = 14.6 * torch.randn(8, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    res.METHODS[name].sample(model, x, grid, None, lambda info: trace.stepped(info["i"]), True)
+    samplers.METHODS[name].sample(model, x, grid, None, lambda info: trace.stepped(info["i"]), True)
     trace.finish()
     true = _true_local_errors(denoise, calls)
     for row, error in zip(trace.rows, true):

@@ -1,0 +1,133 @@
+"""A sampler as an entry of the catalogue, and the function that samples with it."""
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+
+from .brownian import brownian_noise_sampler
+from .cfg_pp import cfg_pp as with_cfg_pp
+from .loop import run
+from .noise import default_noise_sampler
+from .options import CFG_PP, EPS_SHARE, TIME, Option
+from .plan import Plan
+from .signature import Callback, ExtraArgs, Model, Sigmas
+from .time_maps import FLOW, TimeMap
+
+Planner = Callable[..., Plan]  # (sigmas, *, time, **options) -> Plan
+
+
+class Sample(Protocol):
+    """What k-diffusion's samplers are: see `signature.py`. The options are those of the method."""
+
+    def __call__(
+        self,
+        model: Model,
+        x: torch.Tensor,
+        sigmas: Sigmas,
+        extra_args: ExtraArgs = None,
+        callback: Callback = None,
+        disable: bool | None = None,
+        **options: Any,
+    ) -> torch.Tensor:
+        """The latent at the last sigma, shaped like x."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A sampler: what it is called, how it plans and what a host must know of it.
+
+    Attributes:
+        name: the registered name, or the name that the documentation uses.
+        summary: one sentence on what the sampler is.
+        planner: (sigmas, *, time, **options) -> Plan; None for a sampler that is not a fixed plan.
+        options: the keyword arguments of the function, see `options.py`; `time` is added to them.
+        calls_per_step: model calls per step; the last step, to sigma = 0, is one call.
+        flow_time: the time map on flow models: the one that measured better, or the only right one for an SDE.
+        stochastic: whether noise is added during the run.
+        cfg_pp: whether the model must return (guided, unconditional).
+        function: the function where there is no planner.
+    """
+
+    name: str
+    summary: str
+    planner: Planner | None = None
+    options: tuple[Option, ...] = ()
+    calls_per_step: int = 1
+    flow_time: TimeMap = FLOW
+    stochastic: bool = False
+    cfg_pp: bool = False
+    function: Callable[..., Any] | None = None
+
+    def plan(self, sigmas: Sigmas, **options: Any) -> Plan:
+        """The plan on a grid; print it to see the method.
+
+        Args:
+            sigmas: falling grid, or rising for inversion; 1-D tensor or sequence of n + 1 sigmas.
+            options: those of the method that a plan depends on, and `time`; the others have their defaults.
+
+        Raises:
+            ValueError: an option is out of its range, or the grid cannot be sampled on.
+        """
+        assert self.planner is not None
+        for option in self.options:
+            option.check(options.setdefault(option.name, option.default))
+        options = {name: value for name, value in options.items() if name not in _IN_THE_RUN}
+        cfg_pp = options.pop(CFG_PP.name, self.cfg_pp)
+        if cfg_pp and EPS_SHARE in self.options:
+            options[EPS_SHARE.name] = 0.0  # the form in eps takes earlier states, which guidance has moved
+        plan = self.planner(sigmas, **options)
+        return with_cfg_pp(plan, sigmas) if cfg_pp else plan
+
+    @cached_property
+    def sample(self) -> Sample:
+        """The function that samples, with k-diffusion's signature and the method's options."""
+        return self.function or _function(self)
+
+
+_IN_THE_RUN = ("noise", "noise_sampler", "on_shares")  # options that no plan depends on
+_HEADER = list(inspect.signature(Sample.__call__).parameters.values())[1:-1]
+
+
+def _function(method: Method) -> Sample:
+    keywords = (*method.options, TIME)
+    signature = inspect.Signature(
+        [*_HEADER, *(inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=o.default, annotation=o.annotation)
+                     for o in keywords)],
+        return_annotation=torch.Tensor,
+    )  # fmt: skip
+
+    def sample(*args: Any, **given: Any) -> torch.Tensor:
+        call = signature.bind(*args, **given)
+        call.apply_defaults()
+        options = {option.name: call.arguments[option.name] for option in keywords}
+        noise, noise_sampler, on_shares = (options.get(name) for name in _IN_THE_RUN)
+        model, x, sigmas, extra_args, callback, disable = (call.arguments[parameter.name] for parameter in _HEADER)
+        plan = method.plan(sigmas, **options)
+        if noise_sampler is None and plan.draws_noise:
+            source = model, x, extra_args or {}, plan.stages[0].sigma
+            brownian = noise == "brownian"
+            noise_sampler = (
+                brownian_noise_sampler(*source, options["time"], options["eta"]) if brownian else default_noise_sampler(*source)
+            )
+        return run(plan, model, x, sigmas, extra_args, callback, disable, noise_sampler, on_shares)
+
+    sample.__name__ = sample.__qualname__ = f"sample_{method.name}"
+    sample.__doc__ = _docstring(method.summary, keywords)
+    sample.__signature__ = signature  # type: ignore[attr-defined]
+    return sample
+
+
+def _docstring(summary: str, options: tuple[Option, ...]) -> str:
+    lines = [f"{option.name}: {option.text}{option.range}" for option in options]
+    arguments = [textwrap.fill(line, 120, initial_indent=" " * 4, subsequent_indent=" " * 8) for line in lines]
+    return "\n".join([
+        summary, "",
+        "Args:", "    model, x, sigmas, extra_args, callback, disable: As in `samplers.loop.run`.", *arguments, "",
+        "Returns:", "    The latent at the last sigma, shaped like x.", "",
+        "Raises:", "    ValueError: An option is out of its range or the grid cannot be sampled on, before the first model call.",
+    ])  # fmt: skip
