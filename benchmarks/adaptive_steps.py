@@ -43,7 +43,7 @@ def fixed_sampler():
     """The method of exp_res_adaptive on a fixed grid."""
     import nodes
 
-    return nodes.NODE_CLASS_MAPPINGS["RESSingleStep"].execute({"stages": "3", "c2": C2, "c3": C3}, "auto").result[0]
+    return nodes.NODE_CLASS_MAPPINGS["RESSingleStep"].execute({"stages": "3", "c2": C2, "c3": C3}).result[0]
 
 
 def fixed_grids(case: Case) -> dict:

@@ -1,5 +1,6 @@
 """Checks of the samplers on a GPU with a model that costs nothing: waits, noise, latents, and what stops a run."""
 
+import inspect
 import sys
 import tempfile
 import time
@@ -74,13 +75,13 @@ def cases() -> list[Case]:
     named = host.pack("samplers").METHODS | registry.ADAPTIVE_SAMPLERS
     made = [Case(name, comfy.samplers.KSAMPLER(registry.for_host(s)), s.stochastic) for name, s in named.items()]
     alpha = {"interpolation": "alpha", "data_scale": 6.0, "power": 1.5, "eps_share": 0.33}
-    line = {"interpolation": "lambda", "last_step": "extrapolated"}
+    line = {"interpolation": "lambda"}
     gddim = {"mode": "deterministic", "degree": 2, "corrector": "PECE"}
     by_node = [
-        ("RES Multistep, alpha", "RESMultistep", ("4", True, alpha, "low order", "auto"), False),
-        ("RES Multistep, lambda", "RESMultistep", ("3", False, line, "single step", "auto"), False),
-        ("RES Multistep, CFG++", "RESMultistep", ("4", True, alpha, "low order", "auto", True), False),
-        ("RES Single-step, CFG++", "RESSingleStep", (single, "auto", True), False),
+        ("RES Multistep, alpha", "RESMultistep", ("4", True, alpha), False),
+        ("RES Multistep, lambda", "RESMultistep", ("3", False, line), False),
+        ("RES Multistep, CFG++", "RESMultistep", ("4", True, alpha, True), False),
+        ("RES Single-step, CFG++", "RESSingleStep", (single, True), False),
         ("RES Stochastic (churn)", "RESStochasticChurn", ("exp_res", 6.0, 0.0, 999.0, 1.0), True),
         ("gDDIM, PECE", "RESGDDIM", (gddim,), False),
     ]
@@ -187,7 +188,7 @@ def _compared(case: Case, device: str, kind: str) -> str:
 def _options_of(case: Case) -> tuple[str, ...]:
     """Names of the options that the function behind a sampler of the pack takes; none on a process."""
     function = getattr(case.sampler.sampler_function, "__wrapped__", None)
-    return () if function is None or case.process is not None else tuple(function.__kwdefaults__ or {})
+    return () if function is None or case.process is not None else tuple(inspect.signature(function).parameters)
 
 
 def latents_table(device: str, shapes=SHAPES) -> str:
