@@ -6,7 +6,7 @@ denoisers and networks as models of the host.
 
 from comfy_api.v0_0_2 import ComfyExtension
 
-from .adaptive import RESAdaptive, RESAdaptiveGrid
+from .adaptive_nodes import RESAdaptive, RESAdaptiveGrid
 from .gddim import RESGDDIM
 from .lab_calibrate import RESLabCalibrate
 from .lab_calibrated import RESCalibrated
@@ -15,11 +15,11 @@ from .lab_trace import RESLabTrace
 from .plot import RESSigmasPlot
 from .processes.process_nodes import DigitsProcessModel, RESGDDIMSample, RESGDDIMTimes, RESLoadCLD
 from .registry import register_again_at_start, register_all
-from .reshaping import RESSigmasBlend, RESSigmasResample, RESSigmasSplit
+from .reshaping_nodes import RESSigmasBlend, RESSigmasResample, RESSigmasSplit
 from .samplers import RESMultistep, RESSingleStep
+from .schedule_nodes import RESLogSNRCurve, RESLogSNRSchedule
 from .schedule_route import register_routes
-from .schedules import RESLogSNRCurve, RESLogSNRSchedule
-from .size_shift import RESShiftForSize
+from .shift_node import RESShiftForSize
 from .stochastic import RESSDE, RESStochasticChurn
 from .toy import ToyCondition, ToyDecode, ToyLatent, ToyModel
 

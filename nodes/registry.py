@@ -18,7 +18,6 @@ from ..samplers.grid import made_for_flow
 from ..samplers.method import Method
 from ..samplers.schedules import logsnr_grid
 from ..samplers.time_maps import VE
-from .cfg_pp import GuidedAndUnconditional
 from .host import (
     OtherProcess,
     check_answers_for_one_sigma,
@@ -30,6 +29,7 @@ from .host import (
     time_map,
 )
 from .planning import watched_by_host
+from .unconditional import GuidedAndUnconditional
 
 _MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
 _DEPTH = 10  # wrappers around a function that are looked through

@@ -21,8 +21,8 @@ from ..samplers.time_maps import FLOW, VE
 from .calls import calls_on, samplers_with_known_calls
 from .host import prompt_server
 from .inputs import one_of, read_inputs, shown
-from .model_kinds import NONE, SD, of_kind
-from .schedules import RESLogSNRCurve, RESLogSNRSchedule
+from .schedule_nodes import RESLogSNRCurve, RESLogSNRSchedule
+from .without_model import NONE, SD, of_kind
 
 PATH = "/comfyui_res/grid"
 SAMPLERS_PATH = "/comfyui_res/samplers"

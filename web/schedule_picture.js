@@ -15,7 +15,7 @@ const HEIGHTS = { RESLogSNRSchedule: 235, RESLogSNRCurve: 445 };
 const AXIS = "picture axis";
 const MODEL = "picture model";
 const SAMPLER = "picture sampler";
-const SD = "SD, SDXL"; // a choice of nodes/model_kinds.py
+const SD = "SD, SDXL"; // a choice of nodes/without_model.py
 let samplers = ["exp_res"]; // those that the server can count the calls of
 
 class SchedulePicture extends NodePicture {

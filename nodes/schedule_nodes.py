@@ -10,7 +10,7 @@ from ..samplers.spacings import SPACINGS
 from ..samplers.time_maps import TimeMap
 from .host import sigma_range, time_map
 from .inputs import checked, denoise_input, float_input, steps_input
-from .model_kinds import of_kind, without_model_input
+from .without_model import of_kind, without_model_input
 
 _FIRST = {"spacing": next(iter(SPACINGS))}  # with its defaults
 # parameter of a spacing -> its step in the widget, and its tooltip
