@@ -2,11 +2,11 @@
 
 A calibration fits its weights to pilot items, selects among the fits on the same number of selection items, and is measured on
 the same number of test items. The preset *careful* uses 16 pilots on the digits and 8 on a network; *quick* uses 4. All pilots
-share one batch. The errors are median relative distances to the converged solution over the test items. *Analytic* is the plan
-that was best of seven on the pilots and selection items. *The best other* is the sampler that was best of eight on the test
-items themselves, which is hindsight. *Gain* is the calibrated error divided by the error of the best other. *Fitted* says if
-the analytic plan was kept. *Calls* are all model calls of the calibration (each call takes a whole batch), including the
-reference and the eight samplers, and the smallest and largest number that was announced before.
+share one batch. The errors are median relative distances to the converged solution over the test items. *Analytic* is the
+method before the fit, which was the best of seven on the pilots and selection items; *kept* means that no fit was better. *The
+best other* is the sampler that was the best of eight on the test items, which is hindsight. *Gain* is the calibrated error
+divided by the error of the best other. *Calls* are all model calls of the calibration (each call takes a whole batch),
+including the reference and the eight samplers, and the smallest and largest number that was announced before the run.
 """
 
 import statistics

@@ -22,33 +22,35 @@ _TEXTS = {
     "loop": (
         "Waits and noise",
         'The model costs nothing. `torch.cuda.set_sync_debug_mode("error")` makes every wait for the GPU an error, from the '
-        "first model call to the last update. Each sampler waits once after that, to see whether the last latent is finite. "
-        "`exp_res_adaptive` is such a run for every step that it tries. Noises are compared bit for bit.",
+        "first model call to the last update. Each sampler waits once after that, to check that the last latent is finite. "
+        "`exp_res_adaptive` makes such a run for every step that it tries. Noises are compared bit for bit.",
     ),
     "latents": (
         "Latents",
-        "The relative RMS difference between latents of the GPU and of the CPU after eight steps with a model that has no closed "
-        "solution, as the largest of the shapes 1x4x128x128, 1x16x128x128 and 1x16x21x60x104. Bold numbers are above "
+        "The table gives the relative RMS difference between the latents of the GPU and the CPU after eight steps with a model "
+        "that has no closed solution. It is the largest value of the shapes 1x4x128x128, 1x16x128x128 and 1x16x21x60x104. Bold "
+        "numbers are above "
         + ", ".join(f"{limit:g} for {str(dtype).removeprefix('torch.')}" for dtype, limit in gpu_checks.ALLOWED.items())
         + ". Processes have latents of their own size, in float32.",
     ),
     "time": (
         "Time and memory of the sampler",
-        "The model costs nothing, so the time is that of launching the sampler's kernels, 20 steps in float32. The last column "
-        "is the GPU memory at the peak of a run, above that before it.",
+        "The model costs nothing, so the time is the time of launching the sampler's kernels, for 20 steps in float32. The last "
+        "column is the largest GPU memory during a run minus the memory before it.",
     ),
     "share": (
         "Share of a whole step",
-        "ComfyUI's own classes of SDXL (2.6 billion weights, CFG 5, 20 steps) and of Flux (12 billion, 10 steps) with random "
-        "weights in bfloat16, at 1024x1024 pixels, through ComfyUI's sampling. The share is the time on the GPU between the "
-        "end of a model call and the start of the next one; the faster of two runs. A step of `exp_res_3s` is three model calls.",
+        "The models are ComfyUI's own SDXL (2.6 billion weights, CFG 5, 20 steps) and Flux (12 billion weights, 10 steps) with "
+        "random weights in bfloat16, at 1024x1024 pixels, through ComfyUI's sampling. The share is the time on the GPU between "
+        "the end of a model call and the start of the next one, in the faster of two runs. A step of `exp_res_3s` makes three "
+        "model calls.",
     ),
     "stops": ("Stopping", ""),
     "lab": ("Lab", ""),
     "graph": (
         "CUDA graphs",
-        "The loop copies its sigmas to the GPU before the first model call, and looks at the GPU for NaN after the last one. A "
-        "graph of the network, which the samplers do not see, is not affected.",
+        "The loop copies its sigmas to the GPU before the first model call and checks the GPU for NaN after the last one. "
+        "Samplers therefore do not disturb a CUDA graph of the network.",
     ),
 }
 

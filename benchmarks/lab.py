@@ -61,6 +61,6 @@ def report(quick: bool = False) -> pages.Report:
     rows = []
     for kind, schedulers, sleep in settings[: 1 if quick else None]:
         seconds, in_model, calls = measure(schedulers, kind, sleep, 4 if quick else ITEMS)
-        name = f"digits {kind}" + (f", {SLEEP * 1000:g} ms a call more" if sleep else "")
+        name = f"digits {kind}" + (f", {SLEEP * 1000:g} ms more per call" if sleep else "")
         rows.append([name, schedulers, f"{seconds:.1f}", f"{in_model:.1f}", str(calls), f"{seconds / in_model - 1.0:.1%}"])
     return {"": pages.table(["model", "schedulers", "seconds", "in the model", "calls", "overhead"], rows, 2)}

@@ -2,27 +2,27 @@
 
 A row is one case, one scheduler and one number of model calls. Every sampler starts from the same noise. A sampler that cannot
 use exactly this number of calls takes the most steps that fit. The error is the median relative distance to the converged
-solution. Each row's error is divided by the error of the best of ComfyUI's deterministic samplers *in that row* and by Euler's
-error. The best sampler differs from row to row; below 1 the row is won. ComfyUI's SDE samplers take part with their noise
-switched off. Errors above 9, and runs that end in NaN, count as 9. These seeds were not used for choosing any setting.
+solution. The *ratio* of a row is the sampler's error divided by the error of the best of ComfyUI's deterministic samplers in
+this row; below 1 the sampler is better than all of them. ComfyUI's SDE samplers take part with their noise switched off. Errors
+above 9, and runs that end in NaN, count as 9. No setting was chosen on these seeds. Tables count the rows with a ratio above
+1.5, and the rows in which the error is above 1.1 times Euler's.
 
 - *photo*: fifteen Gaussians with full covariances, fitted to 12x12 patches of photographs.
 - *latent*: Gaussians with the spectrum of FLUX.2 latents of photographs, 64x64 and 128x128.
 - *digits* and *ring*: isotropic mixtures. Like *photo* and *latent* they have a formula for the denoiser, so every error is the
   sampler's.
-- *emoji_*: small networks, trained in this repository: eps on Stable Diffusion's sigmas, eps on DDPM's linear betas, an early
-  checkpoint of the latter, and flow.
-- *image to image*: a part of the schedule, from data of one class, with the prompt of that class or of another class.
+- *emoji_*: [small networks](networks.md): eps on Stable Diffusion's sigmas, eps on DDPM's linear betas, an early checkpoint of
+  the latter, and flow.
+- *image to image*: the last part of a schedule, from data of one class, with the prompt of that class or of another class.
 - *distilled*: models for which Euler is exact on the grid that they were made for, in 4 or 8 steps (one of them on LTX's grid),
-  and a model whose every output is a final image. There an error below half a percent counts as half a percent, because nobody
-  sees it.
+  and a model whose every output is a final image. On these models an error below half a percent counts as half a percent,
+  because nobody sees it.
 
 *Ring* is measured on every pair of a scheduler and a number of calls. The other worlds are measured on a part of the pairs:
 *photo* and *digits* on half, *latent* on a quarter, the networks on an eighth and *image to image* on a fourteenth. A pair is
-taken if the sum of its two positions and of the case's number is divisible by 2, 4, 8 or 14. The cases of a world thus share
-the pairs: every world except *distilled* meets every scheduler of its kind of model and every number of calls, and every
-scheduler meets every number of calls. One more sampler takes 87 seconds on one core (measured for `exp_res`, with the solutions
-known).
+taken if the sum of its two positions and of the case's number is divisible by 2, 4, 8 or 14. Every world except *distilled*
+therefore meets every scheduler of its kind of model and every number of calls, and every scheduler meets every number of calls.
+One more sampler takes 87 seconds on one core (measured for `exp_res`, with the solutions known).
 """
 
 import time

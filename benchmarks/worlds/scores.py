@@ -122,9 +122,10 @@ def headline(rows: Sequence[Row], name: str) -> str:
     count = len(host_samplers.DETERMINISTIC)
     return (
         f"Over {found.rows} rows `{name}` has {found.mean:.2f} times the error of the best of ComfyUI's {count} deterministic "
-        f"samplers, chosen row by row. {found.above:.0%} of the rows are above {ABOVE}, the worst is {found.worst:.1f}, and "
-        f"{found.behind_euler} rows are above {EULER} times Euler's error. The best single sampler of ComfyUI, `{best}`, has "
-        f"{theirs.mean:.2f}; {theirs.above:.0%} of its rows are above {ABOVE}, and the worst is {theirs.worst:.1f}."
+        "samplers (geometric mean; the best one is chosen for each row). The ratio is above "
+        f"{ABOVE} in {found.above:.0%} of the rows and at most {found.worst:.1f}. In {found.behind_euler} rows the error is more "
+        f"than {EULER} times Euler's. The best single sampler of ComfyUI, `{best}`, has a mean ratio of {theirs.mean:.2f}; its "
+        f"ratio is above {ABOVE} in {theirs.above:.0%} of the rows and at most {theirs.worst:.1f}."
     )
 
 

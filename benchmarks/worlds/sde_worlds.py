@@ -2,8 +2,8 @@
 
 An SDE has no single solution to compare with, but its samples should follow the distribution of the data. The table gives the
 sliced Wasserstein distance between samples and draws of the data, relative to the spread of the data along the same directions,
-as the quadratic mean over 128 directions. Two sets of draws also have a distance, and no sampler can be expected to be below
-it: this is the row *draws of the data*. All of these worlds have a formula for the denoiser and no guidance.
+as the quadratic mean over 128 directions. Two sets of draws also have a distance, which is the row *draws of the data*; no
+sampler can be expected to have a smaller one. All of these worlds have a formula for the denoiser and no guidance.
 """
 
 import math

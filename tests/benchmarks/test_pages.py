@@ -43,7 +43,7 @@ def test_a_page_names_its_command_and_has_its_pictures(pair):
 
 # sentences that quote pages: (page, sentence, source, row of the source that has its numbers)
 PROSE = [
-    ("README.md", "0.63 of the error", "calibration", "| 0.0344 | 0.0134 | 0.0213 | ipndm | 0.63 |"),
+    ("README.md", "0.63 times the error", "calibration", "| 0.0344 | 0.0134 | 0.0213 | ipndm | 0.63 |"),
 ]
 
 
