@@ -191,7 +191,7 @@ def _ensure_venv(tree: Path) -> Path:
     requirements = [tree / "requirements.txt", ROOT / "requirements.txt"]
     wanted = "\n".join([*TORCH, *(file.read_text("utf-8") for file in requirements)])
     stamp = venv / "complete"
-    if stamp.exists() and stamp.read_text() == wanted and _runs(python):
+    if stamp.exists() and _packages(stamp.read_text("utf-8")) == _packages(wanted) and _runs(python):
         return python
     free = shutil.disk_usage(HOST).free / 1e9
     if free < ENVIRONMENT_GB:
@@ -199,8 +199,14 @@ def _ensure_venv(tree: Path) -> Path:
     _say("Installing ComfyUI's environment (6 GB, one to ten minutes) ...")
     _make_venv(venv)
     _install_environment(python, [*TORCH, *(part for file in requirements for part in ("-r", str(file)))])
-    stamp.write_text(wanted)
+    stamp.write_text(wanted, "utf-8")
     return python
+
+
+def _packages(requirements: str) -> list[str]:
+    """The lines of a requirements file without comments, whose changes need no new environment."""
+    lines = (line.partition("#")[0].strip() for line in requirements.splitlines())
+    return [line for line in lines if line]
 
 
 def _install_environment(python: Path, packages: list[str]) -> None:

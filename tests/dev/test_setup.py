@@ -192,6 +192,11 @@ def test_an_interrupted_installation_is_redone(monkeypatch, tmp_path):
         setup._ensure_venv(TREE)
     assert setup._ensure_venv(TREE).exists() and setup._ensure_venv(TREE).exists()
     assert len(installed) == 2, "once more after the interruption, and not again"
+    stamp = tmp_path / "venv" / "complete"
+    stamp.write_text(f"# another comment\n{stamp.read_text()}")
+    assert setup._ensure_venv(TREE).exists() and len(installed) == 2, "a comment is no other package"
+    stamp.write_text(f"{stamp.read_text()}\nanother-package")
+    assert setup._ensure_venv(TREE).exists() and len(installed) == 3
 
 
 def test_muted_nodes_are_refused():
