@@ -20,7 +20,7 @@ class RESGDDIM(io.ComfyNode):
             display_name="gDDIM",
             category="RES/samplers",
             description="Generalised DDIM for eps, v, EDM and flow models: DDIM made more accurate by a polynomial through "
-            "earlier noise predictions, or DDIM with noise. With the default values these are the samplers exp_gddim and "
+            "earlier noise predictions, or DDIM with noise. With the default values the node gives the samplers exp_gddim and "
             "exp_gddim_sde.",
             search_aliases=["res", "gddim", "ddim", "deis", "ddpm", "sampler", "exp_gddim"],
             inputs=[mode_input()],
@@ -43,7 +43,7 @@ def sampler_of(mode: dict) -> comfy.samplers.KSAMPLER:
     return comfy.samplers.KSAMPLER(for_host(METHODS[name]), extra_options=options)
 
 
-_STEADIER = "none is steadier below 8 steps and at high CFG."
+_STEADIER = "none is more stable below 8 steps and at high CFG."
 
 
 def mode_input(steadier: str = _STEADIER) -> io.DynamicCombo.Input:

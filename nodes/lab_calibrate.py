@@ -47,8 +47,8 @@ class RESLabCalibrate(io.ComfyNode):
             display_name="RES Lab: Calibrate",
             category=CATEGORY,
             description="Fits a solver to a model, its prompts and CFG, and SIGMAS: the few numbers by which every step combines "
-            "the latent and the last outputs, so that pilot runs end where the converged solution does. No training and no "
-            "change to the model. Takes some hundreds of model calls once; afterwards sampling costs what it always does.",
+            "the latent and the last outputs, so that pilot runs end where the converged solution does. It needs no training and "
+            "does not change the model. The fit takes some hundreds of model calls once; afterwards every step makes one call.",
             search_aliases=["res", "calibrate", "fit", "solver", "optimize", "sampler"],
             is_output_node=True,
             inputs=[
@@ -59,8 +59,9 @@ class RESLabCalibrate(io.ComfyNode):
                     default=16,
                     min=2,
                     max=256,
-                    tooltip="Number of trajectories to fit to, in batches of the latent's size. Equal numbers of items "
-                    "select the fit and test it. Below 16 a fit under strong guidance can be luck. Effort quick takes 4.",
+                    tooltip="Number of trajectories to fit to, in batches of the latent's size. Equal numbers of items select "
+                    "the fit and test it. With fewer than 16 a fit under strong guidance may be good only by chance. The effort "
+                    "quick always uses 4.",
                 ),
                 io.String.Input(
                     "name",
@@ -70,8 +71,8 @@ class RESLabCalibrate(io.ComfyNode):
                 io.Boolean.Input(
                     "move_grid",
                     default=False,
-                    tooltip="Also search for better SIGMAS with the same number of steps. Takes up to twice as long. The SIGMAS "
-                    "output is then another grid.",
+                    tooltip="Also search for better SIGMAS with the same number of steps. The search takes up to as long as the "
+                    "fit. The SIGMAS output is then another grid.",
                     advanced=True,
                 ),
                 io.Combo.Input(
@@ -79,15 +80,15 @@ class RESLabCalibrate(io.ComfyNode):
                     options=list(EFFORTS),
                     default=EFFORTS[0],
                     optional=True,
-                    tooltip="careful: as many pilots as above, more candidates and a finer reference; about 600 to 1,400 model "
-                    "calls of a batch at 10 steps and 16 pilots in one batch. quick: 4 pilots, under 400 calls; it finds less, "
-                    "and keeps the analytic solver more often.",
+                    tooltip="careful: the number of pilots above, more candidates and a finer reference; about 600 to 1,400 "
+                    "model calls at 10 steps with 16 pilots in one batch. quick: 4 pilots and under 400 calls; it gains less and "
+                    "more often keeps the solver without a fit.",
                 ),
             ],
             outputs=[
                 io.Sampler.Output(tooltip="The fitted solver. It runs only on the SIGMAS of this node."),
                 io.Sigmas.Output(tooltip="The grid that the SAMPLER was fitted on."),
-                io.String.Output(display_name="report", tooltip="Errors on test seeds, and what was chosen."),
+                io.String.Output(display_name="report", tooltip="The errors on test seeds, and what was chosen."),
                 io.Image.Output(display_name="picture", tooltip="The errors on test seeds as bars."),
             ],
             hidden=[io.Hidden.unique_id],

@@ -38,7 +38,7 @@ class RESCalibrated(io.ComfyNode):
             "models/res_calibrations.",
             search_aliases=["res", "calibrate", "load", "sampler"],
             inputs=[
-                io.Combo.Input("file", options=_files() or [_NONE], tooltip="From models/res_calibrations."),
+                io.Combo.Input("file", options=_files() or [_NONE], tooltip="A file in models/res_calibrations."),
                 io.Model.Input(
                     "model",
                     optional=True,

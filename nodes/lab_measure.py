@@ -39,12 +39,13 @@ def _choices() -> list:
         io.String.Input("schedulers", multiline=True, default="simple, logsnr_arctan", tooltip=names + "logsnr_*."),
         io.String.Input(
             "budgets", default=_PRESET.budgets,
-            tooltip="Model calls allowed. Every pair takes the most steps that fit: half as many where a step makes two calls.",
+            tooltip="Numbers of model calls to compare at, between commas. Every pair takes the most steps that fit: half the "
+            "number where a step makes two calls.",
         ),
         io.Int.Input(
             "best_at", default=0, min=0, max=10000,
-            tooltip="The most model calls that the best pair may make. The best pair is given as SAMPLER and SIGMAS. 0 means the "
-            "largest budget.",
+            tooltip="Maximum number of model calls of the best pair, which is output as SAMPLER and SIGMAS. 0 means the largest "
+            "budget.",
         ),
         *(io.Sampler.Input(f"sampler_{n}", optional=True, tooltip="One more sampler, with its own options.") for n in _WIRED),
         *(
@@ -66,20 +67,21 @@ def _advanced() -> list:
     return [
         io.Float.Input(
             "tolerance", default=_PRESET.tolerance, min=1e-6, max=0.1, step=1e-6, round=False,
-            tooltip="How closely the reference should match a run with half the steps, for 90 % of the items. Where it does not "
+            tooltip="How closely the reference should match a run with half the steps, for 90 % of the items. If it does not "
             "within reference_calls, errors below three times the difference are not ranked.",
             advanced=True,
         ),
         io.Int.Input(
             "reference_calls", default=CAP, min=2 * FIRST, max=100000,
-            tooltip="The most model calls of the reference's finest level. A network that is rough may need 3000 or more.",
+            tooltip="Maximum number of model calls of the reference's finest level. A network that is rough may need 3000 or "
+            "more.",
             advanced=True,
         ),
         filename_input("res_lab/measure", "Prefix for the two table files, CSV and Markdown, in the output folder."),
         io.Boolean.Input(
             "fresh", default=False,
-            tooltip="Measure again what is kept in user/res_lab. Needed where a patch of the model has changed in a way that the "
-            "node cannot see; it says so where such patches exist.",
+            tooltip="Measure everything again instead of using the results in user/res_lab. This is needed after a change of a "
+            "patch that the node cannot see; the node says so where such patches exist.",
         ),
         io.String.Input(
             "baseline", default="", optional=True,
@@ -104,9 +106,9 @@ class RESLabMeasure(io.ComfyNode):
             node_id="RESLabMeasure",
             display_name="RES Lab: Measure",
             category=CATEGORY,
-            description="Which sampler is best for this model? Solves one ODE from one noise to convergence, runs every "
-            "sampler on every schedule at equal model calls, and says how far each ends from the solution. Finished work is kept "
-            "on the disk, and after an interrupt the next run continues from there.",
+            description="Which sampler is best for this model? Solves the ODE from your noise to convergence, runs every sampler "
+            "on every schedule at equal model calls, and says how far each result is from the solution. Finished results are "
+            "kept on disk, and after an interrupt the next run continues from there.",
             search_aliases=[
                 "res",
                 "lab",

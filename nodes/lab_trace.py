@@ -29,20 +29,20 @@ class RESLabTrace(io.ComfyNode):
             node_id="RESLabTrace",
             display_name="RES Lab: Trace",
             category=CATEGORY,
-            description="Samples as SamplerCustomAdvanced does and measures every step, shown in the node as it ends: change of "
-            "the denoised output, the local error and that of a first-order step, smoothness in sigma and in lambda, model "
-            "calls and their time, and which rules exp_res chose.",
+            description="Samples as SamplerCustomAdvanced does and measures every step, shown in the node when it ends: the "
+            "change of the denoised output, the local errors of the sampler and of a first-order step, smoothness in sigma and "
+            "in lambda, model calls and their time, and which rules exp_res chose.",
             search_aliases=["res", "lab", "trace", "measure", "local error", "steps", "profile", "benchmark", "csv"],
             is_output_node=True,
             inputs=[
                 *subject_inputs(),
                 io.Sampler.Input("sampler", tooltip="Any sampler of this pack, of ComfyUI or of another pack."),
-                io.Sigmas.Input("sigmas", tooltip="Falling, or rising for inversion; two or more."),
+                io.Sigmas.Input("sigmas", tooltip="Two or more values, falling, or rising for inversion."),
                 filename_input("res_lab/trace", "Prefix for the CSV file in the output folder, as in Save Image."),
             ],
             outputs=[
-                io.Latent.Output(display_name="output", tooltip="What SamplerCustomAdvanced gives, to the bit."),
-                io.Image.Output(display_name="picture", tooltip="The measures over the steps."),
+                io.Latent.Output(display_name="output", tooltip="The same latent as from SamplerCustomAdvanced, bit for bit."),
+                io.Image.Output(display_name="picture", tooltip="What was measured, over the steps."),
                 io.String.Output(display_name="table", tooltip="A row for every step, in Markdown."),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],

@@ -40,25 +40,25 @@ class RESMultistep(io.ComfyNode):
             display_name="RES Multistep",
             category="RES/samplers",
             description="Deterministic refined exponential multistep solver. It makes one model call per step: 20 steps are 20 "
-            "calls. The default values are a fixed rule: order 4 in alpha, a third of it in eps, with the corrector. Order "
-            "auto is the sampler exp_res, which weighs several rules during the run. Interpolation lambda at order 2 without "
-            "the corrector is RES-2M of the RES paper, the sampler exp_res_2m; at order 3 it is RES-3M.",
+            "calls. The default values give a fixed rule: order 4 in alpha, a third of each step near the image in eps, with the "
+            "corrector. Order auto is the sampler exp_res, which weights several rules during the run. Interpolation lambda at "
+            "order 2 without the corrector is RES-2M of the RES paper, the sampler exp_res_2m; at order 3 it is RES-3M.",
             search_aliases=["res", "res_2m", "res_3m", "exponential", "sampler", "exp_res", "exp_res_2m", "res4lyf", "cfg++"],
             inputs=[
                 io.Combo.Input(
                     "order",
                     options=["auto", *_ORDERS],
                     default="4",
-                    tooltip="How many of the last denoised outputs a step combines. 4 is for interpolation in alpha. In lambda,"
-                    " 2 suits 8 steps and more, and 3 needs 15 steps or more and a smooth schedule. auto is exp_res, which "
-                    "weighs its rules during the run and ignores corrector and interpolation. Every order makes one "
-                    "model call per step.",
+                    tooltip="How many of the last denoised outputs a step combines. 4 is for interpolation in alpha. In lambda, "
+                    "2 suits 8 steps and more, and 3 needs 20 steps or more, a smooth schedule and low CFG. auto is exp_res, "
+                    "which weights its rules during the run and ignores corrector and interpolation. Every order makes one model "
+                    "call per step.",
                 ),
                 io.Boolean.Input(
                     "corrector",
                     default=True,
                     tooltip="Repeat every step once the output at its end is known. This costs no model call and nearly always "
-                    "measures better.",
+                    "reduces the error.",
                 ),
                 io.DynamicCombo.Input(
                     "interpolation",
@@ -93,8 +93,8 @@ class RESSingleStep(io.ComfyNode):
             display_name="RES Single-step",
             category="RES/samplers",
             description="Deterministic refined exponential single-step solver (RES-2S, RES-3S). It makes `stages` model calls "
-            "per step, and one in the last step to sigma 0: 7 steps of RES-3S are 19 calls. Compare samplers at equal calls, "
-            "not at equal steps. With the default values these are the samplers exp_res_2s and exp_res_3s.",
+            "per step, and one in the last step to sigma 0: 7 steps of RES-3S are 19 calls. Compare samplers at equal calls, not "
+            "at equal steps. With the default values the node gives the samplers exp_res_2s and exp_res_3s.",
             search_aliases=["res", "res_2s", "res_3s", "exponential", "sampler", "exp_res_2s", "exp_res_3s", "res4lyf"],
             inputs=[
                 io.DynamicCombo.Input(

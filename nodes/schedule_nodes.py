@@ -176,8 +176,8 @@ class RESLogSNRSchedule(_Schedule):
                 io.DynamicCombo.Input(
                     "spacing",
                     options=[_spacing_option(name) for name in SPACINGS],
-                    tooltip="logit: logSNR follows the logit of the step; it measured best with exp_res. uniform: equal steps "
-                    "in logSNR. power: fine steps at one end. edm_rho: the EDM (Karras) grid. arctan: between uniform and "
+                    tooltip="logit: logSNR follows the logit of the step; it has the least error with exp_res. uniform: equal "
+                    "steps in logSNR. power: fine steps at one end. edm_rho: the EDM (Karras) grid. arctan: between uniform and "
                     "kl_optimal. beta: ComfyUI's beta scheduler with free alpha and beta; 0.5 and 0.7 give beta57. tangent: "
                     "bong_tangent, which is fine at both ends of sigma on flow models.",
                 ),
@@ -212,7 +212,7 @@ class RESLogSNRCurve(_Schedule):
             display_name="RES LogSNR Curve",
             category="RES/sigmas",
             description="A schedule drawn by hand: drag the points of a monotone curve from noise to image. A straight line is "
-            "uniform in logSNR; steps are small where the curve is flat.",
+            "uniform in logSNR, and steps are small where the curve is flat.",
             search_aliases=["res", "scheduler", "sigmas", "logsnr", "draw", "editor", "custom", "manual"],
             inputs=[
                 io.Model.Input("model", optional=True, tooltip="The model whose sigmas the curve spans."),

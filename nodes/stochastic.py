@@ -36,8 +36,8 @@ class RESSDE(io.ComfyNode):
             display_name="RES SDE",
             category="RES/samplers",
             description="RES for the reverse SDE: it exchanges noise at every step and is correct on eps, v, EDM and flow "
-            "models. Each item's noise depends only on the seed and the item, not on its batch. With the default values these "
-            "are the samplers exp_res_sde, exp_res_2m_sde and exp_res_3s_sde.",
+            "models. Each item's noise depends only on the seed and the item, not on its batch. With the default values the node "
+            "gives the samplers exp_res_sde, exp_res_2m_sde and exp_res_3s_sde.",
             search_aliases=[
                 "res",
                 "stochastic",
@@ -55,8 +55,8 @@ class RESSDE(io.ComfyNode):
                     "method",
                     options=list(_SDE),
                     default=next(iter(_SDE)),
-                    tooltip="exp_res measures best. exp_res and 2m make one model call per step, 2s makes two and 3s three; the"
-                    " last step to sigma 0 is always one call.",
+                    tooltip="exp_res has the least error. exp_res and 2m make one model call per step, 2s makes two and 3s "
+                    "three; the last step to sigma 0 is always one call.",
                 ),
                 option_input(o.ETA, high=10.0),
                 s_noise_input(),
@@ -93,8 +93,9 @@ class RESStochasticChurn(io.ComfyNode):
                     "solver",
                     options=list(SOLVERS),
                     default="exp_res",
-                    tooltip="The deterministic sampler. 2s makes two calls per step, 3s makes three, and the others make one. "
-                    "Start with exp_res; 3m and 3mc overshoot under churn at few steps and high CFG.",
+                    tooltip="The deterministic sampler. exp_res_2s makes two calls per step, exp_res_3s makes three, and the "
+                    "others make one. Start with exp_res; exp_res_3m and exp_res_3mc overshoot under churn at few steps and high "
+                    "CFG.",
                 ),
                 float_input("s_churn", 5.0, 0.0, 10000.0, 0.1, o.S_CHURN.text + " 6 is about as much as RES SDE at eta 1."),
                 _limit_input(o.S_TMIN, 0.0),

@@ -63,8 +63,8 @@ ON_SHARES = Option(
 )
 
 _PLACE = (
-    "Position of the {} call, as a fraction of the step in logSNR. The default measures within 10 % of the best "
-    "value over eps and flow models."
+    "Position of the {} call, as a fraction of the step in logSNR. The error of the default is within 10 % of the best value's "
+    "over eps and flow models."
 )
 C2 = Option("c2", 0.5, _PLACE.format("second"), MIN_NODE, 1.0)
 C3 = Option("c3", 2 / 3, _PLACE.format("third"), MIN_NODE, 1.0)
@@ -80,24 +80,24 @@ INTERPOLATION = Option(
 DATA_SCALE = Option(
     "data_scale",
     6.0,
-    "The sigma at which alpha bends. Near 1, the standard deviation of latents, the method follows smooth data "
-    "closely; larger values are steadier at few steps and high CFG.",
+    "The sigma at which alpha bends. Near 1, the standard deviation of latents, the method follows smooth data closely; larger "
+    "values are more stable at few steps and high CFG.",
     0.01,
     100.0,
 )
 POWER = Option(
     "power",
     1.5,
-    "alpha = (1 + (sigma / data_scale)^power)^(-1 / power). 2 gives the alpha of variance-preserving models and 1 the alpha"
-    " of flow models; a value in between measures best on both.",
+    "alpha = (1 + (sigma / data_scale)^power)^(-1 / power). 2 gives the alpha of variance-preserving models and 1 the alpha of "
+    "flow models; a value in between has the least error on both.",
     1.0,
     4.0,
 )
 EPS_SHARE = Option(
     "eps_share",
     0.33,
-    "Fraction of each step near the image that interpolates the noise (eps) instead of the denoised output. Above 0 the "
-    "last step uses the noise almost entirely. 0.2 to 0.5 measure alike, and 1 is unsteady.",
+    "Fraction of each step near the image that interpolates the noise (eps) instead of the denoised output. Above 0 the last "
+    "step uses the noise almost entirely. 0.2 to 0.5 have similar errors, and 1 is unstable.",
     0.0,
     1.0,
 )
@@ -105,8 +105,8 @@ EPS_SHARE = Option(
 ETA = Option(
     "eta",
     1.0,
-    "How much noise is exchanged. 0 is the deterministic sampler. 1 is the reverse SDE, which at first order is "
-    "DDPM. Every value is correct in the limit of many steps; larger values need more steps.",
+    "Amount of noise that is exchanged. 0 is the deterministic sampler. 1 is the reverse SDE, which at first order is DDPM. "
+    "Every value is correct in the limit of many steps; larger values need more steps.",
     0.0,
     MAX_STRENGTH,
 )

@@ -111,7 +111,7 @@ class RESGDDIMSample(io.ComfyNode):
                 io.Latent.Input(
                     "latent_image", tooltip="An empty latent, or the latent to start from if sigmas begin at a later time."
                 ),
-                mode_input("On CLD PEC diverges below some 40 calls, with degree 3 later; none is the steady choice."),
+                mode_input("On CLD, PEC diverges below about 40 calls, and with degree 3 also above; none is stable."),
             ],
             outputs=[io.Latent.Output(tooltip="The data, without the velocity.")],
         )
