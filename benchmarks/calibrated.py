@@ -66,28 +66,28 @@ def measure(rows) -> dict[Row, dict[str, Found]]:
 
 def _lines(row: Row, results: dict[str, Found]) -> list[list[str]]:
     lines = []
-    for name, found in results.items():
-        test, of = found.calibrated.test, found.calibrated
-        best = best_other(found)
+    for name, result in results.items():
+        test, of = result.calibrated.test, result.calibrated
+        best = best_other(result)
         fitted = f"{of.analytic}, kept" if of.kept else of.base
         pilots = f"{name}, {len(of.seeds.pilot) * settings_of(row)[name].pilots}"
-        calls = f"{found.calls} of {' to '.join(map(str, sorted(set(found.cost))))}"
+        calls = f"{result.calls} of {' to '.join(map(str, sorted(set(result.cost))))}"
         errors = f"{test['base'].median:.4f}", f"{test['calibrated'].median:.4f}", f"{test[best].median:.4f}", best
         gain = f"{test['calibrated'].median / test[best].median:.2f}"
-        lines.append([found.case.name, f"{row.grid} {row.calls}", pilots, fitted, *errors, gain, calls])
+        lines.append([result.case.name, f"{row.grid} {row.calls}", pilots, fitted, *errors, gain, calls])
     return lines
 
 
-def best_other(found: Found) -> str:
+def best_other(result: Found) -> str:
     """The name of the rival that did best on the test items."""
-    test = found.calibrated.test
+    test = result.calibrated.test
     return min((name for name in test if name not in ("base", "calibrated")), key=lambda name: test[name].median)
 
 
 def table(results: dict[Row, dict[str, Found]]) -> str:
     """Markdown: one line per row and preset."""
     head = ["case", "grid, calls", "pilots", "fitted", "analytic", "calibrated", "the best other", "", "gain", "calls"]
-    return pages.table(head, [line for row, found in results.items() for line in _lines(row, found)], (0, 1, 2, 3, 7))
+    return pages.table(head, [line for row, result in results.items() for line in _lines(row, result)], (0, 1, 2, 3, 7))
 
 
 def summary(results: dict[Row, dict[str, Found]]) -> str:
@@ -95,12 +95,12 @@ def summary(results: dict[Row, dict[str, Found]]) -> str:
     lines = []
     for preset in ("careful", "quick"):
         for kind, rows in (("digits", SMOOTH), ("networks", ROUGH)):
-            found = [results[row][preset] for row in rows if row in results]
-            if found:
-                tests = [(f.calibrated.test, best_other(f)) for f in found]
+            result = [results[row][preset] for row in rows if row in results]
+            if result:
+                tests = [(f.calibrated.test, best_other(f)) for f in result]
                 over = [(t["calibrated"].median / t["base"].median, t["calibrated"].median / t[best].median) for t, best in tests]
                 means = (statistics.geometric_mean(ratios) for ratios in zip(*over))
-                lines.append([preset, kind, *(f"{mean:.2f}" for mean in means), f"{max(f.calls for f in found)}"])
+                lines.append([preset, kind, *(f"{mean:.2f}" for mean in means), f"{max(f.calls for f in result)}"])
     return pages.table(["preset", "cases", "over the best analytic", "over the best other", "most calls"], lines, 2)
 
 

@@ -34,22 +34,22 @@ PLACES = (
 def table(homes: list[tuple[Maker, Found]], items: int, of_networks: int, places=PLACES) -> str:
     """Markdown: median errors of the best analytic plan and of the calibrated plan, over `items` items, at home and elsewhere."""
     rows = []
-    for make, found in homes:
-        rows += _rows(make, found, of_networks if isinstance(found.case, NetworkCase) else items, places)
+    for make, result in homes:
+        rows += _rows(make, result, of_networks if isinstance(result.case, NetworkCase) else items, places)
     return pages.table(["case", "where", "analytic", "calibrated", "ratio"], rows, 2)
 
 
-def _rows(make: Maker, found: Found, items: int, places) -> list[list[str]]:
-    plan, sigmas = found.calibrated.plan, found.calibrated.sigmas
-    analytic = bases(sigmas, time_of(found.case))[found.calibrated.analytic]
+def _rows(make: Maker, result: Found, items: int, places) -> list[list[str]]:
+    plan, sigmas = result.calibrated.plan, result.calibrated.sigmas
+    analytic = bases(sigmas, time_of(result.case))[result.calibrated.analytic]
     rows = []
     for place in places:
         change = dict(place.change)
         if "cfg" in change:
-            change["cfg"] = found.case.cfg + change["cfg"]
+            change["cfg"] = result.case.cfg + change["cfg"]
         case = make(max(items // change.get("enlarged", 1), 2), TEST_SEED, **change)
         theirs, ours = (_median(case, function_of(of), sigmas) for of in (analytic, plan))
-        rows.append([found.case.name, place.name, f"{theirs:.4f}", f"{ours:.4f}", f"{ours / theirs:.2f}"])
+        rows.append([result.case.name, place.name, f"{theirs:.4f}", f"{ours:.4f}", f"{ours / theirs:.2f}"])
         pages.say(", ".join(rows[-1]))
     return rows
 

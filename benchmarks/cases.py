@@ -241,11 +241,11 @@ def at_most(case: Case, sampler, grid, budget: int, latent: torch.Tensor | None 
 
     `latent` is passed to `Case.sample`.
     """
-    found = None
+    result = None
 
     def calls_of(steps):
-        nonlocal found
-        found = case.sample(sampler, grid(steps), latent)
-        return found[1]
+        nonlocal result
+        result = case.sample(sampler, grid(steps), latent)
+        return result[1]
 
-    return found if most_steps(calls_of, budget, least=2) else None
+    return result if most_steps(calls_of, budget, least=2) else None

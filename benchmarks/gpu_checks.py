@@ -62,8 +62,8 @@ class _Model:
 
     def __call__(self, x, sigma, model_options=types.MappingProxyType({}), **extra_args):
         denoised = self._answer(x, sigma)
-        for tell in model_options.get("sampler_post_cfg_function", ()):
-            tell({"denoised": denoised, "uncond_denoised": 0.9 * denoised, "uncond": True})
+        for hook in model_options.get("sampler_post_cfg_function", ()):
+            hook({"denoised": denoised, "uncond_denoised": 0.9 * denoised, "uncond": True})
         return denoised
 
 
@@ -104,7 +104,7 @@ def _node(name: str, *arguments, outputs: bool = False):
     return result if outputs else result[0]
 
 
-def told(part: Callable[..., str], *args) -> str:
+def report(part: Callable[..., str], *args) -> str:
     """What a part of the report says, or why it failed: the other parts are to run."""
     try:
         return part(*args)
@@ -121,7 +121,7 @@ def host_cases() -> list[Case]:
 def pack_module(name: str) -> types.ModuleType:
     """A module such as "samplers.loop" of the pack as ComfyUI has loaded it."""
     host.load()
-    return next(module for found, module in sys.modules.items() if found.endswith(f".{name}"))
+    return next(module for name, module in sys.modules.items() if name.endswith(f".{name}"))
 
 
 def waits(case: Case, device: str) -> str:
@@ -152,17 +152,17 @@ def noises(case: Case, device: str, **options) -> list[torch.Tensor]:
     """All noises that a run adds, as they are on the device."""
     import comfy.samplers
 
-    seen, moved = [], pack_module("samplers.noise").moved
+    seen, to_device = [], pack_module("samplers.noise").to_device
 
     def keep(*args):
-        seen.append(moved(*args))
+        seen.append(to_device(*args))
         return seen[-1]
 
     sampler = comfy.samplers.KSAMPLER(case.sampler.sampler_function, {**case.sampler.extra_options, **options})
     case = case._replace(sampler=sampler)
     with (
-        patch.object(pack_module("samplers.noise"), "moved", keep),
-        patch.object(pack_module("samplers.brownian"), "moved", keep),
+        patch.object(pack_module("samplers.noise"), "to_device", keep),
+        patch.object(pack_module("samplers.brownian"), "to_device", keep),
     ):
         case.run(lambda x, sigma: x * 0.5, case.start(device))
     return seen
@@ -173,8 +173,8 @@ def loop_table(device: str) -> str:
     rows = []
     for case in (*cases(), *host_cases()):
         kinds = ("independent", "brownian") if "noise" in _options_of(case) else ("",)
-        compared = [told(_compared, case, device, kind) for kind in kinds if case.stochastic]
-        rows.append([case.name, told(waits, case, device), ", ".join(compared)])
+        compared = [report(_compared, case, device, kind) for kind in kinds if case.stochastic]
+        rows.append([case.name, report(waits, case, device), ", ".join(compared)])
     return pages.table(["sampler", "waits in the loop", "noises equal to the CPU's"], rows, 3)
 
 
@@ -196,7 +196,7 @@ def latents_table(device: str, shapes=SHAPES) -> str:
     rows = []
     for case in cases():
         few = case.process is not None  # a process has one shape and float32
-        texts = [told(_worst, case, shapes[:1] if few else shapes, dtype, device) for dtype in DTYPES[: 1 if few else None]]
+        texts = [report(_worst, case, shapes[:1] if few else shapes, dtype, device) for dtype in DTYPES[: 1 if few else None]]
         rows.append([case.name, *texts, *["-"] * (len(DTYPES) - len(texts))])
     return pages.table(["sampler", *(str(dtype).removeprefix("torch.") for dtype in DTYPES)], rows)
 

@@ -11,7 +11,7 @@ from torch.utils.benchmark import Timer
 
 from . import host_samplers as host
 from . import overhead, pages
-from .gpu_checks import SHAPES, Case, told
+from .gpu_checks import SHAPES, Case, report
 
 TIMED = (
     "euler", "dpmpp_2m", "res_multistep", "exp_res", "exp_res_2m", "exp_res_2mc", "exp_res_2s", "exp_res_3s", "exp_res_sde",
@@ -148,7 +148,7 @@ def cost(size: Size, model, name: str, device: str, quick: bool) -> Cost:
 
 def share_table(device: str, quick: bool, sizes: dict[str, Size] = SIZES) -> str:
     """Markdown: milliseconds of a step and the sampler's share of it, beside networks of real size."""
-    return "\n\n".join(told(_shares, label, size, device, quick) for label, size in sizes.items())
+    return "\n\n".join(report(_shares, label, size, device, quick) for label, size in sizes.items())
 
 
 def _shares(label: str, size: Size, device: str, quick: bool) -> str:
@@ -157,8 +157,8 @@ def _shares(label: str, size: Size, device: str, quick: bool) -> str:
         cost(size, model, "euler", device, quick)  # the first run chooses kernels
         rows = []
         for name in BESIDE_A_NETWORK:
-            found = min(cost(size, model, name, device, quick) for _ in range(2))
-            rows.append([name, f"{found.step:.2f}", f"{100 * found.share:.3f} %"])
+            result = min(cost(size, model, name, device, quick) for _ in range(2))
+            rows.append([name, f"{result.step:.2f}", f"{100 * result.share:.3f} %"])
         return pages.table([f"sampler, {label}", "ms/step", "sampler's share"], rows)
     finally:
         del model

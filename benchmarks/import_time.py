@@ -90,9 +90,9 @@ def report(quick: bool = False) -> pages.Report:
         empty_pack(packs[0], pyproject=False)
         empty_pack(packs[1], pyproject=True)
         unpack(build(Path(folder)), packs[2])
-        found = [least(pack.parent.parent, 1 if quick else RUNS) for pack in packs]
-        for kind, modules in zip(kinds, found, strict=True):
+        result = [least(pack.parent.parent, 1 if quick else RUNS) for pack in packs]
+        for kind, modules in zip(kinds, result, strict=True):
             ours = [ms for name, ms in modules.items() if own(name)]
-            others = [f"{name} {ms:.1f} ms" for name, ms in modules.items() if not own(name) and name not in found[0]]
+            others = [f"{name} {ms:.1f} ms" for name, ms in modules.items() if not own(name) and name not in result[0]]
             lines.append([kind, ", ".join(others) or "none", str(len(ours)), f"{sum(ours):.0f}"])
     return {"": pages.table(["pack", "others that only it imports", "modules of its own", "ms"], lines, 2)}

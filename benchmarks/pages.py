@@ -85,12 +85,12 @@ def blocks(text: str) -> list[Block]:
     Raises:
         ValueError: a block does not end, or contains another comment.
     """
-    found, openings = list(_BLOCK.finditer(text)), {match.start(): match[0] for match in _OPENING.finditer(text)}
-    unended = openings.keys() - {match.start() for match in found}
+    result, openings = list(_BLOCK.finditer(text)), {match.start(): match[0] for match in _OPENING.finditer(text)}
+    unended = openings.keys() - {match.start() for match in result}
     if unended:
         block = openings[min(unended)]
         raise ValueError(f"the block {block} must end with a line <!-- end -->, without another comment before it.")
-    return [Block(match[1], match[2], match[3] or "", match[4].removesuffix("\n")) for match in found]
+    return [Block(match[1], match[2], match[3] or "", match[4].removesuffix("\n")) for match in result]
 
 
 def replaced(text: str, name: str, report: Report) -> str:

@@ -36,12 +36,12 @@ def unavailable(module, quick: bool) -> str:
 def writes(package: str, name: str) -> list[str]:
     """The pages that a benchmark writes, or writes blocks of."""
     whole = module_of(package, name).PAGE
-    found = [whole] if whole else []
+    places = [whole] if whole else []
     for file in pages.documents():
         parts = [block.part or "all" for block in pages.blocks(file.read_text(encoding="utf-8")) if block.name == name]
         if parts:
-            found.append(f"{file.relative_to(pages.ROOT).as_posix()} ({', '.join(parts)})")
-    return found
+            places.append(f"{file.relative_to(pages.ROOT).as_posix()} ({', '.join(parts)})")
+    return places
 
 
 def listing(package: str, about: str) -> str:
@@ -81,12 +81,12 @@ def differences(name: str, report: pages.Report, module) -> str:
     def lines(text):
         return (re.sub(r"\d[\d.]*", "0", text) if getattr(module, "TIMES", False) else text).splitlines()
 
-    found = []
+    places = []
     for file, text in pages.changes(name, report, module.PAGE).items():
         path = file.relative_to(pages.ROOT).as_posix()
         before = file.read_text(encoding="utf-8") if file.is_file() else ""
-        found += difflib.unified_diff(lines(before), lines(text), path, f"{path}, measured now", lineterm="", n=0)
-    return "\n".join(found)
+        places += difflib.unified_diff(lines(before), lines(text), path, f"{path}, measured now", lineterm="", n=0)
+    return "\n".join(places)
 
 
 def run_each(wanted: list[tuple[str, str]], quick: bool, check: bool) -> None:
@@ -117,9 +117,9 @@ def run_each(wanted: list[tuple[str, str]], quick: bool, check: bool) -> None:
     statuses |= {pair: status(pair) for pair in timed}
     differ = [name for (_, name), code in statuses.items() if code == _DIFFERENCE and check]
     failed = [name for (_, name), code in statuses.items() if code and name not in differ]
-    told = [f"failed: {', '.join(failed)}"] * bool(failed) + [f"the docs differ from: {', '.join(differ)}"] * bool(differ)
-    if told:
-        raise SystemExit("; ".join(told))
+    problems = [f"failed: {', '.join(failed)}"] * bool(failed) + [f"the docs differ from: {', '.join(differ)}"] * bool(differ)
+    if problems:
+        raise SystemExit("; ".join(problems))
 
 
 def main(package: str, about: str, arguments: list[str] | None = None) -> None:

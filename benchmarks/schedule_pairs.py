@@ -59,7 +59,7 @@ def single_call(kind: str) -> list[str]:
 
 def measured(bench: Bench, words: Sequence[str], calls: Iterable[int] = CALLS) -> list[Measured]:
     """All pairs in the cases whose names begin with one of the words; networks without weights are left out."""
-    found, missing = [], missing_networks()
+    result, missing = [], missing_networks()
     for case in cases(REPORT_SEED, tuple(words)):
         if not case.name.startswith(tuple(words)) or case.denoise < 1.0 or case.world in missing:
             continue
@@ -68,15 +68,15 @@ def measured(bench: Bench, words: Sequence[str], calls: Iterable[int] = CALLS) -
         for scheduler in (*(name for name in case.grids if name not in OURS), GRID):
             for (n, name), error in bench.errors(case, scheduler, names).items():
                 errors[n][name, scheduler] = error
-        found += [Measured(case, n, errors[n]) for n in case.calls]
+        result += [Measured(case, n, errors[n]) for n in case.calls]
         pages.say(f"{case.name} done, all pairs")
-    return found
+    return result
 
 
 def verdict(ratios: Sequence[float], mean: float, worst: float = math.inf) -> str:
     """The word "met", or the limits of a target that the ratios miss."""
     reached = {"geometric mean": (statistics.geometric_mean(ratios), mean), "worst row": (max(ratios), worst)}
-    missed = [f"{name} {found:.2f} above {limit:g}" for name, (found, limit) in reached.items() if found > limit]
+    missed = [f"{name} {result:.2f} above {limit:g}" for name, (result, limit) in reached.items() if result > limit]
     return f"missed: {', '.join(missed)}" if missed else "met"
 
 

@@ -86,17 +86,17 @@ def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[s
     x = case.noise.double() * float(grid(1)[0])
     fine = grid(FINE // 3)
     exact = run(multistep_plan(fine, 2, time, noise=Noise(eta)), model, x, fine, disable=True, noise_sampler=path)
-    found = {}
+    samplers = {}
     for budget in calls:
         for name in ours:
             options = {"eta": eta, "noise_sampler": path, "time": time}
-            found[name, budget] = OURS[name], partial(METHODS[name].sample, model, x, disable=True, **options)
+            samplers[name, budget] = OURS[name], partial(METHODS[name].sample, model, x, disable=True, **options)
         for name, (per_step, function, own) in THEIRS.items():
             sample = getattr(k_diffusion_sampling, f"sample_{function}")
             options = {"eta": eta, "noise_sampler": path, "extra_args": {"seed": 1}, **own}
-            found[name, budget] = per_step, partial(sample, model, x.clone(), disable=True, **options)
+            samplers[name, budget] = per_step, partial(sample, model, x.clone(), disable=True, **options)
     results = {}
-    for (name, budget), (per_step, sample) in found.items():
+    for (name, budget), (per_step, sample) in samplers.items():
         if FINE % (budget // per_step) == 0:
             result = sample(grid(budget // per_step))
             results[name, budget] = relative_distance(result, exact)
@@ -106,13 +106,13 @@ def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[s
 def report(quick: bool = False) -> pages.Report:
     """The table, one row per sampler."""
     batch, calls, etas = (2, (12,), (1.0,)) if quick else (32, (12, 24, 48), (0.5, 1.0))
-    found = {eta: [distances(case, eta, calls) for case in standard_cases(batch)] for eta in etas}
+    measured = {eta: [distances(case, eta, calls) for case in standard_cases(batch)] for eta in etas}
     rows = []
     for name in (*OURS, *THEIRS):
         cells = []
         for eta in etas:
             for n in calls:
-                values = [float(distance[name, n].median()) for distance in found[eta] if (name, n) in distance]
+                values = [float(distance[name, n].median()) for distance in measured[eta] if (name, n) in distance]
                 cells.append(f"{statistics.geometric_mean(values):.4f}" if values else "")
         rows.append([f"`{name}`", *cells])
     return {"": pages.table(["sampler", *(f"eta {eta:g}, {n} calls" for eta in etas for n in calls)], rows)}

@@ -26,7 +26,7 @@ def ensure_chromium() -> Path:
 
 
 def _on_path() -> Path | None:
-    return next((Path(found) for found in map(shutil.which, _NAMES) if found), None)
+    return next((Path(result) for result in map(shutil.which, _NAMES) if result), None)
 
 
 def _installed() -> Path:
@@ -38,7 +38,7 @@ def _installed() -> Path:
     LOG.parent.mkdir(exist_ok=True)
     with open(LOG, "a", encoding="utf-8") as log:
         log.write(f"$ {_INSTALL}\n{done.stdout}{done.stderr}\n")
-    found = _on_path()
-    if found is None:
+    result = _on_path()
+    if result is None:
         raise SetupError(f"{remedy} (as root it was tried and failed; see {LOG})")
-    return found
+    return result

@@ -250,8 +250,8 @@ def measure():
         work = Measurement(_Digits(), METHODS["exp_res_3mc"].sample, VE, SD, Store(Path(folder)))
         cells = list(work.cells(work.plan(entries, [uniform], [6, 8, 10, 15, 20, 30])))
     for entry in entries:
-        found = [(cell.calls, *cell.spread) for cell in cells if cell.sampler == entry.name]
-        calls, median, low, high = zip(*sorted(found))
+        tests = [(cell.calls, *cell.spread) for cell in cells if cell.sampler == entry.name]
+        calls, median, low, high = zip(*sorted(tests))
         [line] = axes.plot(calls, median, marker="o", label=f"{entry.name}, {uniform.name}")
         axes.fill_between(calls, low, high, color=line.get_color(), alpha=0.12)
     axes.set(xscale="log", yscale="log", xlabel="model calls", ylabel="error, median and quartiles")
@@ -300,10 +300,10 @@ def calibration():
     names, calls = ("exp_res_2m", "exp_res"), (6, 8, 10, 14, 20)
     others = {name: METHODS[name].sample for name in names}
     settings = Settings(batch, batch, 4 * batch)
-    found = [Calibration(problem, logsnr_grid(n, SD, VE), VE, np.exp(-6.0), 0, batch, settings, others).run().test for n in calls]
+    tests = [Calibration(problem, logsnr_grid(n, SD, VE), VE, np.exp(-6.0), 0, batch, settings, others).run().test for n in calls]
     figure, axes = _figure()
     for name in (*names, "calibrated"):
-        axes.loglog(calls, [errors[name].median for errors in found], marker=".", label=name)
+        axes.loglog(calls, [errors[name].median for errors in tests], marker=".", label=name)
     axes.set(xlabel="model calls", ylabel="median relative error", xticks=calls, xticklabels=calls)
     axes.minorticks_off()
     axes.legend(fontsize=8)

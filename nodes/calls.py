@@ -8,7 +8,7 @@ from ..samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
 # The host's samplers -> model calls of a step; the last step, to sigma 0, is one call. Those that choose their own grid or
 # depend on more than the number of steps (dpm_fast, dpm_adaptive, heunpp2) are left out.
-_OF_THE_HOST = {
+_HOST_SAMPLERS = {
     **dict.fromkeys(("euler", "euler_ancestral", "lms", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"), 1),
     **dict.fromkeys(("ddim", "ddpm", "lcm", "ipndm", "ipndm_v", "deis", "er_sde", "uni_pc", "uni_pc_bh2", "sa_solver"), 1),
     **dict.fromkeys(("res_multistep", "res_multistep_ancestral", "gradient_estimation"), 1),
@@ -38,7 +38,7 @@ def with_shares(sampler, on_shares):
 def samplers_with_known_calls() -> dict[str, int]:
     """Registered sampler -> model calls of a step; this pack's first."""
     ours = {name: method.calls_per_step for name, method in SAMPLERS.items()}
-    return {name: calls for name, calls in (ours | _OF_THE_HOST).items() if name in comfy.samplers.SAMPLER_NAMES}
+    return {name: calls for name, calls in (ours | _HOST_SAMPLERS).items() if name in comfy.samplers.SAMPLER_NAMES}
 
 
 def calls_on(sigmas: list[float], stages: int) -> int:

@@ -4,7 +4,7 @@ import comfy.samplers
 from comfy_api.v0_0_2 import io
 
 from ..samplers.catalogue import METHODS
-from ..samplers.gddim_rule import MAX_DEGREE, eta_of
+from ..samplers.gddim_rule import MAX_DEGREE, gddim_eta
 from ..samplers.options import GDDIM_CORRECTOR, GDDIM_DEGREE
 from .inputs import checked, float_input, option_input, s_noise_input
 from .registry import for_host
@@ -39,7 +39,7 @@ def sampler_of(mode: dict) -> comfy.samplers.KSAMPLER:
     if mode["mode"] == "deterministic":
         name, options = "exp_gddim", {"degree": mode["degree"], "corrector": mode["corrector"]}
     else:
-        name, options = "exp_gddim_sde", {"eta": eta_of(mode["lambda"]), "s_noise": mode["s_noise"]}
+        name, options = "exp_gddim_sde", {"eta": gddim_eta(mode["lambda"]), "s_noise": mode["s_noise"]}
     return comfy.samplers.KSAMPLER(for_host(METHODS[name]), extra_options=options)
 
 

@@ -4,7 +4,7 @@ import math
 
 import comfy.model_sampling as ms
 
-from ..samplers.model_kinds import of_table
+from ..samplers.model_kinds import range_of_table
 from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE, TimeMap
 
@@ -132,4 +132,4 @@ def sigma_range(model_sampling) -> SigmaRange:
     """The model's smallest and largest sigma, its timesteps and, on flow models, its shift: s at half of the timesteps."""
     time = time_map(model_sampling)
     shift = FLOW.s(float(model_sampling.percent_to_sigma(0.5))) if time.is_like(FLOW) else 1.0
-    return of_table(model_sampling.sigmas.cpu().double().numpy(), time, shift)
+    return range_of_table(model_sampling.sigmas.cpu().double().numpy(), time, shift)

@@ -227,9 +227,9 @@ def _provenance(result: Calibrated, settings: Settings) -> dict:
         "kept": result.kept,
         "ridge": result.fitting.ridge if result.fitting else "none, the analytic plan was not beaten",
         "history": result.fitting.history if result.fitting else 0,
-        "moved_grid": result.moved,
+        "moved_grid": result.grid_changed,
         "reference_steps": result.reference.steps,
-        "reference_moved": result.reference.moved,
+        "reference_moved": result.reference.last_change,
         "test_errors": {name: _finite(errors.median) for name, errors in result.test.items()},
     }
 

@@ -67,10 +67,10 @@ class RESLabTrace(io.ComfyNode):
         stem = output_stem(filename_prefix)
         check_writable(stem.parent, "the output folder")
         file = stem.with_name(f"{stem.name}.csv")
-        steps, tell = len(sigmas) - 1, _teller(cls)
+        steps, send = len(sigmas) - 1, _sender(cls)
 
         def on_row(row):
-            tell({"row": row.as_json(), "steps": steps})
+            send({"row": row.as_json(), "steps": steps})
 
         trace = Trace(read_sigmas(sigmas), time, chooses_own_grid(sampler), on_row)
         show = latent_preview.prepare_callback(subject.guider.model_patcher, steps)
@@ -89,13 +89,13 @@ class RESLabTrace(io.ComfyNode):
                     saved = {"file": file.relative_to(folder_paths.get_output_directory()).as_posix()}
                 else:
                     saved = {"warning": saving.warnings[0]}
-                tell(saved)
+                send(saved)
         shown = {"rows": [row.as_json() for row in trace.rows], "steps": steps, **saved}
         ui = {"res_trace": [json.dumps(shown)], "text": list(saved.values())}
         return io.NodeOutput(run.latent, as_image(picture(trace.rows)), as_table(trace.rows), ui=ui)
 
 
-def _teller(node):
+def _sender(node):
     """tell(dictionary): to the node that runs, in the browser and the workflow that queued it; to nobody where there is none."""
     server, of = prompt_server(), node_id(node)
     if server is None or server.client_id is None or of is None:  # the host takes no client for all of them

@@ -10,7 +10,7 @@ from ..samplers.spacings import SPACINGS
 from ..samplers.time_maps import TimeMap
 from .host import sigma_range, time_map
 from .inputs import checked, denoise_input, float_input, steps_input
-from .without_model import of_kind, without_model_input
+from .without_model import kind_and_range, without_model_input
 
 _FIRST = {"spacing": next(iter(SPACINGS))}  # with its defaults
 # parameter of a spacing -> its step in the widget, and its tooltip
@@ -102,7 +102,7 @@ class _Schedule(io.ComfyNode):
 
     @classmethod
     def sigmas(
-        cls, time: TimeMap, of_model: SigmaRange, *, steps, denoise, direction=DIRECTIONS[0], composition=0.5, range=None,
+        cls, time: TimeMap, model_range: SigmaRange, *, steps, denoise, direction=DIRECTIONS[0], composition=0.5, range=None,
         follow_shift=True, **shape,
     ):  # fmt: skip
         """SIGMAS of shape (steps + 1,), float32; empty where denoise is 0.
@@ -117,22 +117,22 @@ class _Schedule(io.ComfyNode):
         """
         given = range is not None and range["range"] == "logSNR"
         ends = (range["start_logsnr"], range["end_logsnr"]) if given else None
-        how = (of_model, time, *cls.shape(**shape), composition, ends, follow_shift)
-        return directed(denoise_tail(lambda n: logsnr_grid(n, *how), steps, denoise), time, direction)
+        arguments = (model_range, time, *cls.shape(**shape), composition, ends, follow_shift)
+        return directed(denoise_tail(lambda n: logsnr_grid(n, *arguments), steps, denoise), time, direction)
 
     @classmethod
     def output(cls, model, without_model, **inputs) -> io.NodeOutput:
         """SIGMAS; the picture in the node gets the model's kind and range, and the inputs, some of which may be wired."""
         if model is None:
-            time, of_model = of_kind(without_model)
+            time, model_range = kind_and_range(without_model)
         else:
             sampling = model.get_model_object("model_sampling")
-            time, of_model = time_map(sampling), sigma_range(sampling)
+            time, model_range = time_map(sampling), sigma_range(sampling)
         chosen = flat({**inputs, "without_model": without_model})
-        known = {"kind": time.name, "noise_scale": time.noise_scale, **of_model._asdict()}
-        said = {"model": known, "inputs": chosen}
-        ui = {"res_grid": [json.dumps(said)]}  # text, because the host counts every object as an output of the run
-        return io.NodeOutput(cls.sigmas(time, of_model, **inputs), ui=ui)
+        known = {"kind": time.name, "noise_scale": time.noise_scale, **model_range._asdict()}
+        facts = {"model": known, "inputs": chosen}
+        ui = {"res_grid": [json.dumps(facts)]}  # text, because the host counts every object as an output of the run
+        return io.NodeOutput(cls.sigmas(time, model_range, **inputs), ui=ui)
 
 
 def flat(inputs: dict) -> dict:

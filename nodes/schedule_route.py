@@ -22,7 +22,7 @@ from .calls import calls_on, samplers_with_known_calls
 from .host import prompt_server
 from .inputs import one_of, read_inputs, shown
 from .schedule_nodes import RESLogSNRCurve, RESLogSNRSchedule
-from .without_model import NONE, SD, of_kind
+from .without_model import NONE, SD, kind_and_range
 
 PATH = "/comfyui_res/grid"
 SAMPLERS_PATH = "/comfyui_res/samplers"
@@ -102,10 +102,10 @@ def grid(body: bytes) -> dict:
     declared = [i for i in node.define_schema().inputs if i.id != "model"]
     inputs = read_inputs(declared, _inputs(declared, dict(request["inputs"])))
     without_model = inputs.pop("without_model")
-    time, of_model = _model(request.get("model"), without_model)
+    time, model_range = _model(request.get("model"), without_model)
     if inputs["denoise"] > 0.0 and inputs["steps"] / inputs["denoise"] > MAX_GRID:
         raise ValueError(f"steps / denoise must be at most {MAX_GRID} for a picture; take fewer steps or a larger denoise.")
-    sigmas = node.sigmas(time, of_model, **inputs).tolist()
+    sigmas = node.sigmas(time, model_range, **inputs).tolist()
     logsnr = [2.0 * time.lam(sigma) if sigma > 0.0 else math.inf for sigma in sigmas]
     answer = {
         "sigmas": sigmas,
@@ -128,7 +128,7 @@ def _calls(sampler, sigmas: list[float]) -> int | None:
 
 def _model(model, without_model: dict):
     if model is None:
-        return of_kind(without_model if without_model["without_model"] != NONE else {"without_model": SD})
+        return kind_and_range(without_model if without_model["without_model"] != NONE else {"without_model": SD})
     if not isinstance(model, dict):
         raise ValueError(f"model must be an object with its kind and its sigmas, or null; got {shown(model)}.")
     time = one_of("kind of model", model.get("kind"), _KINDS)

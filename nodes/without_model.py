@@ -17,7 +17,7 @@ _KINDS = {
 
 def without_model_input() -> io.DynamicCombo.Input:
     """What to build for where the input `model` is not wired."""
-    of_edm = [
+    edm_inputs = [
         float_input("sigma_min", 0.002, 1e-5, 1.0, 0.001, "The model's smallest sigma."),
         float_input(
             "sigma_max", 80.0, 1.1, 1e4, 1.0, "Largest sigma of the model: 80 for EDM, 120 for Playground 2.5, 700 for SVD."
@@ -31,7 +31,7 @@ def without_model_input() -> io.DynamicCombo.Input:
         options=[
             io.DynamicCombo.Option(NONE, []),
             io.DynamicCombo.Option(SD, []),
-            io.DynamicCombo.Option(EDM, of_edm),
+            io.DynamicCombo.Option(EDM, edm_inputs),
             io.DynamicCombo.Option(FLOWS, [shift]),
         ],
         optional=True,
@@ -40,7 +40,7 @@ def without_model_input() -> io.DynamicCombo.Input:
     )
 
 
-def of_kind(without_model: dict | None) -> tuple[TimeMap, SigmaRange]:
+def kind_and_range(without_model: dict | None) -> tuple[TimeMap, SigmaRange]:
     """Kind and range for a choice in `without_model`, with its parameters.
 
     Raises:

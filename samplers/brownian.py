@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from .noise import moved, run_keys
+from .noise import run_keys, to_device
 from .signature import Model
 from .time_maps import TimeMap
 
@@ -57,7 +57,7 @@ class BrownianNoise:
             here = cell + 1
         self._last = end, self._since_cell(end)
         gain.mul_(self._decay(end - here)).add_(self._last[1])
-        return moved(gain.div_(math.sqrt(self._variance(end - start))), self._device, self._dtype)
+        return to_device(gain.div_(math.sqrt(self._variance(end - start))), self._device, self._dtype)
 
     def _decay(self, h: float) -> float:
         return math.exp(-self._eta * h)

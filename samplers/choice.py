@@ -43,7 +43,7 @@ def reach(calls: int) -> float:
     return min(max((calls - FEW_CALLS) / (MANY_CALLS - FEW_CALLS), 0.0), 1.0)
 
 
-def of_differences(outputs: Sequence[float]) -> tuple[float, ...]:
+def difference_weights(outputs: Sequence[float]) -> tuple[float, ...]:
     """Weights of outputs, newest first and with the sum 0, as weights of the differences between neighbours."""
     return tuple(-math.fsum(outputs[i + 1 :]) for i in range(DIFFERENCES))
 
@@ -72,42 +72,42 @@ class Choice:
         self, call: int, anchor: torch.Tensor, denoised: Mapping[int, torch.Tensor], states: Mapping[int, torch.Tensor]
     ) -> torch.Tensor:
         """The next state, as `Stage.update` with factors of its own for every item."""
-        of = self._stages[call].alternatives
-        assert of is not None  # as in every stage of such a plan
+        rules = self._stages[call].alternatives
+        assert rules is not None  # as in every stage of such a plan
         weights = self.settled(call, denoised).view(self._shape).unbind(1)
-        of_outputs, (of_anchor, *of_states) = weights[: len(of.outputs)], weights[len(of.outputs) :]
-        state = anchor * of_anchor
-        for earlier, weight in zip(of.outputs, of_outputs):
+        by_output, (by_anchor, *by_state) = weights[: len(rules.outputs)], weights[len(rules.outputs) :]
+        state = anchor * by_anchor
+        for earlier, weight in zip(rules.outputs, by_output):
             state.addcmul_(denoised[earlier], weight)
-        for earlier, weight in zip(of.states[1:], of_states):
+        for earlier, weight in zip(rules.states[1:], by_state):
             state.addcmul_(states[earlier], weight)
         return state
 
     def settled(self, call: int, denoised: Mapping[int, torch.Tensor]) -> torch.Tensor:
         """Factors for every item once the output of the call is known, (batch, columns of `Alternatives`)."""
-        of, table = self._stages[call].alternatives, self._tables[call]
-        assert of is not None
+        rules, table = self._stages[call].alternatives, self._tables[call]
+        assert rules is not None
         if call:
             self._remember(call, denoised[call], denoised[call - 1])
         gram, previous = self._gram.view(-1, 1, DIFFERENCES**2), self.weights
-        if of.misses:
+        if rules.misses:
             self.weights = _weights((gram * table.misses).sum(-1).clamp_(min=0.0))
         if self._on_shares is not None:
             self._on_shares(self.weights)
         numbers, redone = _mixed(self.weights, table.after).tensor_split(table.split, 1)
         before = _mixed(previous, table.before)
         correction = redone - before
-        if of.changes:
+        if rules.changes:
             extrapolated, numbers = numbers.tensor_split((DIFFERENCES,), 1)
             change, correction = correction.tensor_split((DIFFERENCES,), 1)
             output = denoised[call].reshape(len(change), -1).to(change.dtype)
             size = _inner(output, output)
-            numbers = table.first_order + self._trust(extrapolated, size, of.bounds[1]) * (numbers - table.first_order)
-            correction = correction * self._trust(change, size, of.bounds[0])
+            numbers = table.first_order + self._trust(extrapolated, size, rules.bounds[1]) * (numbers - table.first_order)
+            correction = correction * self._trust(change, size, rules.bounds[0])
         numbers = numbers + correction
-        if of.trend:
+        if rules.trend:
             followed, expected, seen = (gram * table.trend).sum(-1).unbind(1)
-            gain = (followed / (expected + torch.finfo(expected.dtype).tiny)).clamp(0.0, MOST_GAIN) * of.reach
+            gain = (followed / (expected + torch.finfo(expected.dtype).tiny)).clamp(0.0, MOST_GAIN) * rules.reach
             gain = gain * _certainty(followed, expected, seen)
             numbers = numbers * gain[:, None]
             numbers[:, 0] += 1.0 - gain  # the newest output
@@ -154,7 +154,7 @@ class _Table(NamedTuple):
 @lru_cache(maxsize=16)
 def _tables(alternatives: tuple["Alternatives", ...], dtype: torch.dtype, device: torch.device) -> tuple[_Table, ...]:
     """All numbers of every call; one copy to the device."""
-    arrays = [array for call, of in enumerate(alternatives) for array in _arrays(call, of)]
+    arrays = [array for call, rules in enumerate(alternatives) for array in _arrays(call, rules)]
     numbers = torch.from_numpy(np.concatenate([array.ravel() for array in arrays])).to(dtype).to(device)
     there = [part.view(array.shape) for part, array in zip(numbers.split([array.size for array in arrays]), arrays)]
     parts = zip(*(there[i::5] for i in range(5)))
@@ -164,18 +164,20 @@ def _tables(alternatives: tuple["Alternatives", ...], dtype: torch.dtype, device
     )
 
 
-def _arrays(call: int, of: "Alternatives") -> tuple[np.ndarray, ...]:
+def _arrays(call: int, rules: "Alternatives") -> tuple[np.ndarray, ...]:
     """Misses, trend, after, before and first order of a `_Table`."""
     by_place = [(call - place) % DIFFERENCES for place in range(DIFFERENCES)]  # ages of differences, see `Choice._remember`
-    miss = np.array(of.misses).reshape(-1, DIFFERENCES)[:, by_place]
-    pair = np.array([np.eye(DIFFERENCES)[0], of.trend])[:, by_place] if of.trend else np.zeros((2, DIFFERENCES))
-    redone, before, extrapolated = np.array(of.changes).reshape(3, len(of.steps), -1)[:, :, by_place if of.changes else ()]
+    miss = np.array(rules.misses).reshape(-1, DIFFERENCES)[:, by_place]
+    pair = np.array([np.eye(DIFFERENCES)[0], rules.trend])[:, by_place] if rules.trend else np.zeros((2, DIFFERENCES))
+    redone, before, extrapolated = np.array(rules.changes).reshape(3, len(rules.steps), -1)[
+        :, :, by_place if rules.changes else ()
+    ]
     return (
         (miss[:, :, None] * miss[:, None, :]).reshape(-1, DIFFERENCES**2),
         (pair[[0, 1, 0], :, None] * pair[[1, 1, 0], None, :]).reshape(3, DIFFERENCES**2),
-        np.hstack([extrapolated, of.steps, redone, of.redone]),
-        np.hstack([before, of.before]),
-        np.array(of.first_order),
+        np.hstack([extrapolated, rules.steps, redone, rules.redone]),
+        np.hstack([before, rules.before]),
+        np.array(rules.first_order),
     )
 
 

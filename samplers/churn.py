@@ -1,8 +1,8 @@
 """Churn: noise added before a step, from which the step then starts (EDM, arXiv 2206.00364, algorithm 2; used by RES).
 
-In VE variables y = x / alpha, s = sigma / alpha a churned step starts from s_hat = (1 + eta) s instead of s, with
+In VE variables y = x / alpha, s = sigma / alpha a churned step starts from s_hat = (1 + gamma) s instead of s, with
 
-    y_hat = y + s_noise sqrt(s_hat^2 - s^2) n,        eta = min(s_churn / steps, sqrt(2) - 1),
+    y_hat = y + s_noise sqrt(s_hat^2 - s^2) n,        gamma = min(s_churn / steps, sqrt(2) - 1),
 
 and a deterministic solver continues from there. Back in x this multiplies by alpha_hat / alpha, which on flow models is not 1:
 a flow latent at a higher sigma holds less signal. Data that are right at s are right at s_hat, so churn is right on every model
@@ -17,7 +17,7 @@ from .grid import MIN_STEP, GridStep
 from .plan import MAX_STRENGTH, Renoising
 from .time_maps import FLOW, FLOW_LOG_SIGMA, TimeMap
 
-_MAX_ETA = math.sqrt(2.0) - 1.0  # EDM's bound: the noise that is added stays below the noise that is there
+_MAX_GAMMA = math.sqrt(2.0) - 1.0  # EDM's bound: the noise that is added stays below the noise that is there
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,19 @@ def churned(steps: list[GridStep], churn: Churn, time: TimeMap) -> tuple[Renoisi
         return None, steps
     # renoising follows the process, in whatever variable the solver integrates
     process = FLOW.scaled(time.noise_scale) if time.is_like(FLOW_LOG_SIGMA) else time
-    eta = min(churn.s_churn / len(steps), _MAX_ETA)
-    starts = [_start(step.sigma, eta, churn, process) for step in steps]
+    gamma = min(churn.s_churn / len(steps), _MAX_GAMMA)
+    starts = [_start(step.sigma, gamma, churn, process) for step in steps]
     renoisings = [_renoising(step.sigma, start, churn, process) for step, start in zip(steps, starts)]
     following = [*renoisings[1:], None]
     return renoisings[0], [replace(s, sigma=start, after=after) for s, start, after in zip(steps, starts, following)]
 
 
-def _start(sigma: float, eta: float, churn: Churn, process: TimeMap) -> float:
+def _start(sigma: float, gamma: float, churn: Churn, process: TimeMap) -> float:
     """sigma_hat, or sigma where there is no churn: outside the limits, and where there is no signal, with no noise to add to."""
     s = process.s(sigma)
     if not churn.s_tmin <= s <= churn.s_tmax or math.isinf(s):
         return sigma
-    s_hat = min(s * (1.0 + eta), process.s(churn.sigma_max))
+    s_hat = min(s * (1.0 + gamma), process.s(churn.sigma_max))
     if s_hat <= s * (1.0 + MIN_STEP):
         return sigma
     sigma_hat = process.sigma(-math.log(s_hat))

@@ -73,7 +73,7 @@ def _point(number: int, point: object) -> tuple[float, float]:
     if not isinstance(point, list) or len(point) != 2 or not all(_is_share(value) for value in point):
         raise ValueError(
             f"curve: point {number} must be two numbers from 0 to 1, the share of the steps and the share of the logSNR range; "
-            f"got {_found(point)}."
+            f"got {_described(point)}."
         )
     return float(point[0]), float(point[1])
 
@@ -86,7 +86,7 @@ def _written(point: Sequence[float]) -> str:
     return json.dumps([round(value, 6) for value in point])
 
 
-def _found(point: object) -> str:
+def _described(point: object) -> str:
     """A short description of what stands where a point should be."""
     nested = isinstance(point, list) and any(isinstance(value, (list, dict)) for value in point)
     if nested or isinstance(point, dict):

@@ -23,7 +23,7 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         OSError: the disk refuses; a file that was there before is unchanged.
     """
-    with _beside(Path(path), data) as unfinished:
+    with _temporary_file(Path(path), data) as unfinished:
         os.replace(unfinished, path)
 
 
@@ -34,7 +34,7 @@ def write_new(path: str | os.PathLike[str], data: bytes) -> None:
         FileExistsError: there is one, which is unchanged.
         OSError: the disk refuses.
     """
-    with _beside(Path(path), data) as unfinished:
+    with _temporary_file(Path(path), data) as unfinished:
         try:
             os.link(unfinished, path)
         except FileExistsError:
@@ -55,12 +55,12 @@ def check_writable(folder: str | os.PathLike[str], size: int) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    with _beside(Path(folder) / "probe", b"\0" * size):
+    with _temporary_file(Path(folder) / "probe", b"\0" * size):
         pass
 
 
 @contextlib.contextmanager
-def _beside(path: Path, data: bytes) -> Iterator[Path]:
+def _temporary_file(path: Path, data: bytes) -> Iterator[Path]:
     """A file of another name in the folder of `path`, on the disk; removed at the end unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{secrets.token_hex(8)}{UNFINISHED}")

@@ -13,30 +13,30 @@ degree 3. Steps to sigma = 0, where log rho is infinite, and rising steps use po
 import math
 
 from .interpolation import IN_LOG_RHO, IN_RHO
-from .multistep import END_APART, END_ORDER, rule_plan
+from .multistep import END_MIN_GAP, END_ORDER, rule_plan
 from .plan import MAX_STRENGTH, Plan
 from .rule import CORRECTORS, Rule
 from .signature import Sigmas
 from .time_maps import VE, TimeMap
 
 MAX_DEGREE = 3
-MAX_LAMBDA = math.sqrt(MAX_STRENGTH)  # eta is the square of lambda
+MAX_NOISE_LEVEL = math.sqrt(MAX_STRENGTH)  # eta is the square of lambda
 # The paper's main method. Correctors improve degree 2 in log rho little, and overshoot below 8 steps and at high CFG.
 DEGREE, CORRECTOR = 2, "none"
-_MIN_LAMBDA = 1e-4  # below it eta is too small to matter
+_MIN_NOISE_LEVEL = 1e-4  # below it eta is too small to matter
 
 
-def eta_of(strength: float) -> float:
+def gddim_eta(noise_level: float) -> float:
     """The eta of `exp_gddim_sde` for the paper's lambda, which is its square root.
 
     Raises:
         ValueError: lambda is negative, too large, or too small to matter.
     """
-    if not 0.0 <= strength <= MAX_LAMBDA:
-        raise ValueError(f"lambda must be between 0 and {MAX_LAMBDA:g}, got {strength!r}.")
-    if 0.0 < strength < _MIN_LAMBDA:
-        raise ValueError(f"lambda must be 0, or {_MIN_LAMBDA:g} or more, got {strength!r}. Set it to 0 for DDIM.")
-    return strength**2
+    if not 0.0 <= noise_level <= MAX_NOISE_LEVEL:
+        raise ValueError(f"lambda must be between 0 and {MAX_NOISE_LEVEL:g}, got {noise_level!r}.")
+    if 0.0 < noise_level < _MIN_NOISE_LEVEL:
+        raise ValueError(f"lambda must be 0, or {_MIN_NOISE_LEVEL:g} or more, got {noise_level!r}. Set it to 0 for DDIM.")
+    return noise_level**2
 
 
 def check_degree_and_corrector(degree: int, corrector: str) -> None:
@@ -59,9 +59,9 @@ def gddim_rule(degree: int = DEGREE, corrector: str = CORRECTOR) -> Rule:
     """
     check_degree_and_corrector(degree, corrector)
     name = f"gDDIM of degree {degree}" + ("" if corrector == "none" else f", {corrector}")
-    last = Rule(name, min(degree + 1, END_ORDER), IN_RHO, 1.0, END_APART)
-    rising = Rule(name, min(degree + 1, IN_RHO.rising_order), IN_RHO, 1.0, IN_RHO.apart, corrector)
-    return Rule(name, degree + 1, IN_LOG_RHO, 1.0, IN_LOG_RHO.apart, corrector, last, rising)
+    last = Rule(name, min(degree + 1, END_ORDER), IN_RHO, 1.0, END_MIN_GAP)
+    rising = Rule(name, min(degree + 1, IN_RHO.rising_order), IN_RHO, 1.0, IN_RHO.min_gap, corrector)
+    return Rule(name, degree + 1, IN_LOG_RHO, 1.0, IN_LOG_RHO.min_gap, corrector, last, rising)
 
 
 def gddim_plan(sigmas: Sigmas, degree: int = 2, time: TimeMap = VE, corrector: str = "none") -> Plan:

@@ -38,12 +38,12 @@ class Interpolation(Protocol):
     """A variable, and the weights of values at nodes in it. All s are sigma / alpha.
 
     Attributes:
-        apart: the least distance of nodes that suits the variable, see `Rule.apart`.
+        min_gap: the least distance of nodes that suits the variable, see `Rule.min_gap`.
         rising_order: the largest order for rising steps.
         ve_near_noise: steps near pure noise are taken in VE, because the variable is infinite there.
     """
 
-    apart: ClassVar[float]
+    min_gap: ClassVar[float]
     rising_order: ClassVar[int]
     ve_near_noise: ClassVar[bool]
 
@@ -72,7 +72,7 @@ class Interpolation(Protocol):
 class InLambda:
     """v = lambda: RES-2M, -3M (arXiv 2308.02157). Infinite at both ends of a schedule."""
 
-    apart: ClassVar[float] = 1e-3  # keeps only rounding out: weights of 1000
+    min_gap: ClassVar[float] = 1e-3  # keeps only rounding out: weights of 1000
     rising_order: ClassVar[int] = 4
     ve_near_noise: ClassVar[bool] = True
     name: ClassVar[str] = "lambda"
@@ -115,7 +115,7 @@ class InAlpha:
 
     # alpha puts the steps of a schedule further apart than lambda, so that without this distance absolute weights would add up to
     # 1500 where small steps turn into large ones
-    apart: ClassVar[float] = 0.2
+    min_gap: ClassVar[float] = 0.2
     rising_order: ClassVar[int] = _GROWING_ORDER
     ve_near_noise: ClassVar[bool] = False
     scale: float = 1.0
@@ -173,7 +173,7 @@ class InAlpha:
 class InRho:
     """v = s, which the gDDIM paper calls rho: DEIS (arXiv 2204.13902). Only for values of eps; finite at s = 0."""
 
-    apart: ClassVar[float] = 0.2
+    min_gap: ClassVar[float] = 0.2
     rising_order: ClassVar[int] = _GROWING_ORDER
     ve_near_noise: ClassVar[bool] = False
     name: ClassVar[str] = "rho"
@@ -205,7 +205,7 @@ class InLogRho(InRho):
     """v = log s, half the logSNR with the other sign. Only for values of eps, and for falling steps to s above 0."""
 
     # few steps that lengthen in log rho, as those of EDM's grid, overshoot
-    apart: ClassVar[float] = 0.9
+    min_gap: ClassVar[float] = 0.9
     name: ClassVar[str] = "log rho"
 
     def variable(self, s: float) -> float:
@@ -253,7 +253,7 @@ def lagrange(points: Sequence[float] | np.ndarray, j: int, at: float | np.ndarra
     return np.prod((np.asarray(at)[..., None] - others) / (points[j] - others), axis=-1)
 
 
-def apart(candidates: Sequence[_Node], place: Callable[[_Node], float], distance: float, count: int) -> list[_Node]:
+def select_nodes(candidates: Sequence[_Node], place: Callable[[_Node], float], distance: float, count: int) -> list[_Node]:
     """The first `count` candidates whose places are finite and more than a distance from each other.
 
     Weights grow as nodes close up, and with them what is not smooth in the outputs.

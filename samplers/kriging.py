@@ -50,7 +50,7 @@ class Kriging:
             from the image.
     """
 
-    apart: ClassVar[float] = 0.0  # nodes that are close share their weight by themselves
+    min_gap: ClassVar[float] = 0.0  # nodes that are close share their weight by themselves
     rising_order: ClassVar[int] = 2
     ve_near_noise: ClassVar[bool] = False
     roughness: float = 1e-3

@@ -9,7 +9,7 @@ from .time_maps import FLOW, VE, TimeMap
 _KNOWN_TIMESTEPS = 65  # by monotone cubic interpolation they are right to a tenth of a timestep
 
 
-def of_table(sigmas: np.ndarray, time: TimeMap, shift: float = 1.0) -> SigmaRange:
+def range_of_table(sigmas: np.ndarray, time: TimeMap, shift: float = 1.0) -> SigmaRange:
     """The range of a model whose timesteps have these sigmas.
 
     Args:
@@ -25,15 +25,15 @@ def of_table(sigmas: np.ndarray, time: TimeMap, shift: float = 1.0) -> SigmaRang
 def stable_diffusion() -> SigmaRange:
     """Stable Diffusion 1.5 and SDXL: variances linear in their square root from 0.00085 to 0.012 over 1000 timesteps."""
     kept = np.cumprod(1.0 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
-    return of_table(np.sqrt((1.0 - kept) / kept), VE)
+    return range_of_table(np.sqrt((1.0 - kept) / kept), VE)
 
 
 def edm(sigma_min: float, sigma_max: float) -> SigmaRange:
     """EDM models, whose timesteps the host spaces equally in log sigma."""
-    return of_table(np.geomspace(sigma_min, sigma_max, 1000), VE)
+    return range_of_table(np.geomspace(sigma_min, sigma_max, 1000), VE)
 
 
 def flow(shift: float) -> SigmaRange:
     """Rectified flow: sigma = shift t / (1 + (shift - 1) t) at 1000 equal t."""
     t = np.arange(1, 1001) / 1000.0
-    return of_table(shift * t / (1.0 + (shift - 1.0) * t), FLOW, shift)
+    return range_of_table(shift * t / (1.0 + (shift - 1.0) * t), FLOW, shift)

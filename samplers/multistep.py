@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from .choice import DIFFERENCES, FEW_CALLS, of_differences, reach
+from .choice import DIFFERENCES, FEW_CALLS, difference_weights, reach
 from .churn import NO_CHURN, Churn, churned
 from .grid import GridStep, grid_steps
 from .interpolation import IN_LAMBDA, InAlpha, Interpolation
@@ -31,7 +31,7 @@ from .watch import each
 
 # The step to sigma = 0 extrapolates, so that its weights grow fastest: two nodes this far apart keep their absolute sum below 4.
 # Four adjacent ones have 100 at 40 steps and are hardly better on exact models, and worse on networks.
-END_ORDER, END_APART = 2, 0.7
+END_ORDER, END_MIN_GAP = 2, 0.7
 _ALL_NOISE = 50.0  # s above which an output says nothing of the next, so that a large change is to be expected
 _NEAR_IMAGE = 2.0  # s of a start from a latent rather than from noise
 _LONG_STEPS = 10  # steps of a grid, up to which they are long
@@ -73,10 +73,10 @@ def res_rule(
         order,
         interpolation,
         eps_share,
-        interpolation.apart,
+        interpolation.min_gap,
         kind,
-        None if last is None else Rule(name, min(order, END_ORDER), last, 1.0 if eps_share else 0.0, END_APART),
-        Rule(name, min(order, interpolation.rising_order), interpolation, 0.0, interpolation.apart, kind),
+        None if last is None else Rule(name, min(order, END_ORDER), last, 1.0 if eps_share else 0.0, END_MIN_GAP),
+        Rule(name, min(order, interpolation.rising_order), interpolation, 0.0, interpolation.min_gap, kind),
     )
 
 
@@ -190,7 +190,7 @@ def kriging_rule(roughness: float, sharpness: float = 4.0, eps_share: float = 0.
     by, up = Kriging(roughness, sharpness), InAlpha(6.0, 1.5)
     name = f"RES-{order}MC by {by.name}" + (f", eps {eps_share:g}" if eps_share else "")
     last = Rule(name, order, by.last, 1.0) if eps_share else None
-    return Rule(name, order, by, eps_share, by.apart, "PEC", last, Rule(name, up.rising_order, up, 0.0, up.apart, "PEC"))
+    return Rule(name, order, by, eps_share, by.min_gap, "PEC", last, Rule(name, up.rising_order, up, 0.0, up.min_gap, "PEC"))
 
 
 EULER = Rule("Euler", 1, IN_LAMBDA)
@@ -274,8 +274,8 @@ def _choice(
     )
 
     def row(total: Sum, anchor: float = 0.0) -> tuple[float, ...]:
-        of_states = {**total.states, call: total.states.get(call, 0.0) + anchor}
-        return (*(total.outputs.get(c, 0.0) for c in outputs), *(of_states.get(c, 0.0) for c in states))
+        by_state = {**total.states, call: total.states.get(call, 0.0) + anchor}
+        return (*(total.outputs.get(c, 0.0) for c in outputs), *(by_state.get(c, 0.0) for c in states))
 
     time, last = planned[0].time, planned[0].grid.sigma_next == 0.0
     start = time.s(stages[0].sigma if stages else end.sigma)
@@ -325,7 +325,7 @@ def _in_data(planned: PlannedStep, end: Node, time: TimeMap) -> tuple[float, ...
     at = [node.s(time) for node in planned.nodes]
     for node, weight in zip(planned.nodes, planned.rule.interpolation.weights(at, s_from, s_to)):
         weights[end.call - node.call] += weight
-    return of_differences(weights)
+    return difference_weights(weights)
 
 
 def _trend(rule: Rule, s: Sequence[float]) -> tuple[float, ...]:
@@ -334,4 +334,4 @@ def _trend(rule: Rule, s: Sequence[float]) -> tuple[float, ...]:
     used = s[1:DIFFERENCES]
     weights = [0.0, *rule.interpolation.value_weights(used, s[0]), *[0.0] * DIFFERENCES]
     weights[1] -= 1.0
-    return of_differences(weights[: DIFFERENCES + 1])
+    return difference_weights(weights[: DIFFERENCES + 1])

@@ -64,10 +64,10 @@ class ItemNoise:
         draws = torch.empty(len(self._generators), *self._shape, pin_memory=self._device.type == "cuda")
         for draw, generator in zip(draws, self._generators):
             draw.normal_(generator=generator)
-        return moved(draws, self._device, self._dtype)
+        return to_device(draws, self._device, self._dtype)
 
 
-def moved(draws: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+def to_device(draws: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """Numbers drawn on the CPU, on a device; the host does not wait for the copy."""
     if device.type == "cuda":
         draws = draws.pin_memory()  # itself, where it is pinned

@@ -138,8 +138,8 @@ def consistent(stage: Stage, alpha_from: float, alpha_to: float, alphas: Mapping
         alpha_to: where it ends.
         alphas: of the states it takes, by model call.
     """
-    of_states = (w * alphas[call] for call, w in stage.states)
-    terms = [stage.scale * alpha_from, *(w for _, w in stage.weights), *of_states]
+    from_states = (w * alphas[call] for call, w in stage.states)
+    terms = [stage.scale * alpha_from, *(w for _, w in stage.weights), *from_states]
     residual = math.fsum([-alpha_to, *terms])
     if abs(residual) > 1e-10 * (1.0 + math.fsum(map(abs, terms))):
         raise ArithmeticError(f"plan is inconsistent by {residual:.1e} at step {stage.step}, sigma {stage.sigma:g}: {stage}")

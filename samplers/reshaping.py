@@ -47,11 +47,11 @@ def blend(sigmas_a: torch.Tensor, sigmas_b: torch.Tensor, weight: float, time: T
     b = _curve("sigmas_b", sigmas_b, time)
     if _rises(sigmas_a) != _rises(sigmas_b):
         raise ValueError("sigmas_a and sigmas_b must both fall or both rise; put a Flip Sigmas node before one of them.")
-    for end, (of_a, of_b) in (("starts", (a.head, b.head)), ("ends", (a.tail, b.tail))):
-        if bool(of_a) != bool(of_b):
-            with_end, without = ("sigmas_a", "sigmas_b") if of_a else ("sigmas_b", "sigmas_a")
+    for end, (in_a, in_b) in (("starts", (a.head, b.head)), ("ends", (a.tail, b.tail))):
+        if bool(in_a) != bool(in_b):
+            with_end, without = ("sigmas_a", "sigmas_b") if in_a else ("sigmas_b", "sigmas_a")
             raise ValueError(
-                f"{with_end} {end} at sigma {(of_a or of_b)[0]:g} and {without} does not, so they have no mean in logSNR there. "
+                f"{with_end} {end} at sigma {(in_a or in_b)[0]:g} and {without} does not, so they have no mean in logSNR there. "
                 "Build both from the same model, or cut both."
             )
     return a.grid((1.0 - weight) * a.body + weight * _resampled(b.body, len(a.body)), time, sigmas_a)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from .grid import GridStep
-from .interpolation import Interpolation, apart
+from .interpolation import Interpolation, select_nodes
 from .plan import step_time
 from .time_maps import TimeMap
 
@@ -31,7 +31,7 @@ class Rule:
         order: how many outputs a step combines, at most.
         interpolation: the variable, with its weights.
         eps_share: weight of the form in eps, 0 to 1, where the interpolation trusts eps fully.
-        apart: nodes nearer to each other than this fraction of the step, in the variable, are skipped for older ones. Weights
+        min_gap: nodes nearer to each other than this fraction of the step, in the variable, are skipped for older ones. Weights
             grow as nodes close up, and with them what is not smooth in the outputs: half precision, timesteps rounded by the
             host, masks and conditions that switch.
         corrector: "none"; "PEC": each step is redone with the output at its end as an additional node, at no extra call; "PECE":
@@ -44,7 +44,7 @@ class Rule:
     order: int
     interpolation: Interpolation
     eps_share: float = 0.0
-    apart: float = 0.0
+    min_gap: float = 0.0
     corrector: str = "none"
     last: "Rule | None" = None
     rising: "Rule | None" = None
@@ -173,8 +173,8 @@ def _share(rule: Rule, step: GridStep, time: TimeMap) -> float:
 def _selected(rule: Rule, step: GridStep, candidates: Sequence[Node], count: int, time: TimeMap) -> list[Node]:
     """The newest nodes at which the variable is finite and that are apart from each other."""
     v = rule.interpolation.variable
-    distance = rule.apart * abs(v(time.s(step.sigma_next)) - v(time.s(step.sigma)))
-    return apart(candidates, lambda node: v(node.s(time)), distance, count)
+    distance = rule.min_gap * abs(v(time.s(step.sigma_next)) - v(time.s(step.sigma)))
+    return select_nodes(candidates, lambda node: v(node.s(time)), distance, count)
 
 
 def _combined(rule: Rule, step: GridStep, nodes: Sequence[Node], time: TimeMap, eta: float) -> Sum:

@@ -30,8 +30,8 @@ def table(cases: list[Case], steps: int = 20) -> str:
     """Markdown: every sampler on every case, `steps` steps split in the middle."""
     rows = []
     for name in SAMPLERS:
-        found = (cut(case, host_samplers.sampler(name), grids(case)[GRIDS[case.name]](steps), steps // 2) for case in cases)
-        rows.append([name, *("{:.4f} ({:.4f}, {:.4f})".format(*medians) for medians in found)])
+        result = (cut(case, host_samplers.sampler(name), grids(case)[GRIDS[case.name]](steps), steps // 2) for case in cases)
+        rows.append([name, *("{:.4f} ({:.4f}, {:.4f})".format(*medians) for medians in result)])
     return pages.table(["sampler", *(f"{case.name}, {GRIDS[case.name]}" for case in cases)], rows)
 
 

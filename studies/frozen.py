@@ -43,10 +43,10 @@ def report(benchmark: str, quick: bool) -> pages.Report:
     made = tree / "report.json"
     env = {**os.environ, "COMFYUI_RES_TREE": str(TREE)}
     subprocess.run([sys.executable, "-c", _REPORT.format(benchmark, quick), str(made)], cwd=tree, env=env, check=True)
-    found = json.loads(made.read_text(encoding="utf-8"))
+    result = json.loads(made.read_text(encoding="utf-8"))
     for picture in (tree / "output").glob("*.png"):
         shutil.copyfile(picture, OUTPUT / picture.name)
-    return found
+    return result
 
 
 def page(benchmark: str, path: str, quick: bool) -> pages.Report:
@@ -56,8 +56,8 @@ def page(benchmark: str, path: str, quick: bool) -> pages.Report:
         benchmark, quick: as in `report`.
         path: of the page, below the root.
     """
-    found = report(benchmark, quick)
-    return found if quick else found | {"": renumbered((ROOT / path).read_text(encoding="utf-8"), found[""])}
+    result = report(benchmark, quick)
+    return result if quick else result | {"": renumbered((ROOT / path).read_text(encoding="utf-8"), result[""])}
 
 
 def renumbered(text: str, made: str) -> str:

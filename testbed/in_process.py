@@ -33,4 +33,4 @@ def load(cpu: bool = True) -> None:
 
 def loaded(module: str):
     """A module of the pack's `nodes` as ComfyUI knows it, None where the pack is not loaded."""
-    return next((found for name, found in sys.modules.items() if name.endswith(f".nodes.{module}")), None)
+    return next((result for name, result in sys.modules.items() if name.endswith(f".nodes.{module}")), None)

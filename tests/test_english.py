@@ -50,8 +50,8 @@ FROM_PAPERS = ("docs/results.md", "docs/gddim_results.md", "docs/calibration_for
 
 def files(*endings: str) -> list[Path]:
     """The repository's files, without those that the set-up, a run or a tool made."""
-    found = (file for end in endings for file in ROOT.rglob(f"*{end}"))
-    return sorted(file for file in found if not _MADE & set(file.relative_to(ROOT).parts) and file != Path(__file__).resolve())
+    result = (file for end in endings for file in ROOT.rglob(f"*{end}"))
+    return sorted(file for file in result if not _MADE & set(file.relative_to(ROOT).parts) and file != Path(__file__).resolve())
 
 
 def python(text: str) -> Iterator[tuple[int, str]]:
@@ -133,8 +133,8 @@ def offences() -> Iterator[str]:
 
 
 def test_no_dialect():
-    found = list(offences())
-    assert not found, "\n" + "\n".join(found)
+    result = list(offences())
+    assert not result, "\n" + "\n".join(result)
 
 
 if __name__ == "__main__":

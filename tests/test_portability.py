@@ -60,8 +60,8 @@ def _without_encoding(call: ast.Call):
 
 @pytest.mark.parametrize("file", PACK, ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_call_of_one_system(file):
-    found = set(_unportable(ast.parse(file.read_text(encoding="utf-8"))))
-    assert found == ALLOWED.get(file.name, set())
+    result = set(_unportable(ast.parse(file.read_text(encoding="utf-8"))))
+    assert result == ALLOWED.get(file.name, set())
 
 
 def test_what_the_check_finds():
@@ -73,8 +73,8 @@ open("a"), open("a", "w"), path.read_text(), path.write_text(text)
 "/tmp/x", folder + "/" + name
 open("a", "rb"), open("a", encoding="utf-8"), safe_open("a"), os.replace("a", "b"), "a/b", 1 / 2
 """
-    found = sorted(_unportable(ast.parse(code)))
-    assert [thing.split(",")[0].split("(")[0] for thing in found] == sorted(
+    result = sorted(_unportable(ast.parse(code)))
+    assert [thing.split(",")[0].split("(")[0] for thing in result] == sorted(
         ["fcntl", "rename", "os.sched_getaffinity", "os.fork", "signal.SIGHUP", "/tmp/x"]
         + ["a path by + '/'"] + ["open"] * 2 + ["read_text", "write_text"]
     )  # fmt: skip

@@ -177,16 +177,16 @@ def compare(network, kind: str, t: float, batch: int = 512, seed: int = 1) -> tu
     clean, context = draw_data(batch, generator)
     u, z = diffused(clean, torch.full((batch,), t, dtype=torch.float64), kind, generator)
     labels = torch.full((batch,), cld_coordinates.LABEL_SCALE * t)
-    found, expected = network(u, labels, context), exact(kind)(u, labels, context)
-    distance = (found - expected).norm() / expected.norm()
-    return float((found - z).square().mean()), float((expected - z).square().mean()), float(distance)
+    result, expected = network(u, labels, context), exact(kind)(u, labels, context)
+    distance = (result - expected).norm() / expected.norm()
+    return float((result - z).square().mean()), float((expected - z).square().mean()), float(distance)
 
 
 def report(network, kind: str) -> str:
     """The losses, averaged over the grid of sampling and at several times."""
     grid = np.linspace(math.sqrt(T_MIN), 1.0, 33) ** 2
-    found, best, _ = np.mean([compare(network, kind, t) for t in grid], axis=0)
-    lines = [f"loss {found:.4f}, with the exact eps {best:.4f}", "t       loss    exact   distance of eps"]
+    result, best, _ = np.mean([compare(network, kind, t) for t in grid], axis=0)
+    lines = [f"loss {result:.4f}, with the exact eps {best:.4f}", "t       loss    exact   distance of eps"]
     for t in (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0):
         lines.append("{:<7g} {:.4f}  {:.4f}  {:.4f}".format(t, *compare(network, kind, t)))
     return "\n".join(lines)

@@ -272,10 +272,10 @@ def read(file: Path, model) -> dict[str, torch.Tensor]:
     except (OSError, safetensors.SafetensorError) as error:
         raise ValueError(f"The weights {file} cannot be read ({error}). Get the file with {remedy}") from error
     expected = {PREFIX + name: tensor.shape for name, tensor in model.diffusion_model.state_dict().items()}
-    found = {name: tensor.shape for name, tensor in weights.items()}
-    different = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    result = {name: tensor.shape for name, tensor in weights.items()}
+    different = sorted(name for name in expected.keys() | result.keys() if expected.get(name) != result.get(name))
     if different:
-        first, shapes = different[0], [tuple(side[different[0]]) if different[0] in side else None for side in (found, expected)]
+        first, shapes = different[0], [tuple(side[different[0]]) if different[0] in side else None for side in (result, expected)]
         raise ValueError(
             f"The weights {file} are of another architecture: {len(different)} tensors differ, first {first}, "
             f"which has the shape {shapes[0]}, not {shapes[1]}. Get the file with {remedy}"

@@ -203,12 +203,12 @@ def report(run: Training, batch: int = 256) -> str:
     model.diffusion_model.load_state_dict(run.average)
     index = torch.randint(len(mixture.means), (batch,), generator=torch.Generator().manual_seed(1))
     clean, labels = to_latent(mixture.means[index], network), mixture.labels[index]
-    told = {
+    given = {
         "class": labels,
         "no class": torch.full_like(labels, network.no_class),
         "wrong class": (labels + 1) % network.no_class,
     }
-    values = {label: loss(network, model, clean, classes, torch.Generator().manual_seed(2)) for label, classes in told.items()}
+    values = {label: loss(network, model, clean, classes, torch.Generator().manual_seed(2)) for label, classes in given.items()}
     return ", ".join(f"{label} {float(value):.4f}" for label, value in values.items())
 
 

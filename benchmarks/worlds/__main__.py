@@ -45,10 +45,10 @@ def main() -> None:
         rows = judged(chosen, options.samplers)
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from error
-    for name, found in grouped(rows, lambda row: row.sampler).items():
-        print(f"\n{name}\n\n{summary(found)}")
+    for name, result in grouped(rows, lambda row: row.sampler).items():
+        print(f"\n{name}\n\n{summary(result)}")
         if options.rows:
-            print(f"\n{table(sorted(found, key=lambda row: -row.ratio))}")
+            print(f"\n{table(sorted(result, key=lambda row: -row.ratio))}")
     if len(options.samplers) > 1:
         print(f"\n{comparison(rows)}")
 

@@ -113,18 +113,18 @@ class Bench:
         if not case.has_solution:
             return None, 0.0
         known = self._solutions.setdefault(case.key, [])
-        for sigma, *found in known:
+        for sigma, *result in known:
             if same_start(start, sigma):
-                return found
+                return result
         key = fingerprint("solution", case.key, start)
         if record := self._store.get(key, tensors={"solution": None}, finite=True):
-            found = record.tensors["solution"], record.facts.get("missed", 0.0)
+            result = record.tensors["solution"], record.facts.get("missed", 0.0)
         else:
             solved = case.solution(start)
-            found = solved.samples, 0.0 if solved.converged else solved.agreement
-            self._store.put(key, {"case": case.name, "missed": found[1]}, {"solution": found[0]})
-        known.append((start, *found))
-        return found
+            result = solved.samples, 0.0 if solved.converged else solved.agreement
+            self._store.put(key, {"case": case.name, "missed": result[1]}, {"solution": result[0]})
+        known.append((start, *result))
+        return result
 
     def run(self, name: str, case: Case, scheduler: str, calls: int) -> tuple[torch.Tensor, float] | None:
         """Samples of the run with the most steps that fit, and its first sigma; None if no run fits."""
@@ -157,11 +157,11 @@ class Bench:
 
     def errors(self, case: Case, scheduler: str, names: Iterable[str]) -> dict[tuple[int, str], float]:
         """(calls, sampler) -> error; stored results of ComfyUI's and the pack's samplers are not measured again."""
-        found, keys = {}, self._keys(case, scheduler, names)
+        result, keys = {}, self._keys(case, scheduler, names)
         for key, some in keys.items():
-            found |= self._kept(key, case, scheduler, some)
+            result |= self._kept(key, case, scheduler, some)
         others = [name for name in names if not any(name in some for some in keys.values())]
-        return found | {(n, name): self.judge(name, case, scheduler, n) for n in case.calls_on(scheduler) for name in others}
+        return result | {(n, name): self.judge(name, case, scheduler, n) for n in case.calls_on(scheduler) for name in others}
 
     def missing(self, case: Case, scheduler: str, names: Iterable[str]) -> int:
         """Approximate number of model calls for results that are not on disk."""

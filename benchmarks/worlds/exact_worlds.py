@@ -187,10 +187,10 @@ class Latent(Exact):
         """Draws of one class per item."""
         shape = (len(labels), *self.shape)
         scale = self._scales[torch.multinomial(self._shares, math.prod(shape), True, generator=generator)].reshape(shape)
-        found = torch.randn(shape, dtype=torch.float64, generator=generator) * (scale * self._power).sqrt()
+        result = torch.randn(shape, dtype=torch.float64, generator=generator) * (scale * self._power).sqrt()
         within = torch.randn(len(labels), *self._means.shape[1:], dtype=torch.float64, generator=generator)
-        found[..., : self._LOW, : self._LOW] = self._means[labels] + within * self._within.sqrt()
-        return self._dct.T @ found @ self._dct
+        result[..., : self._LOW, : self._LOW] = self._means[labels] + within * self._within.sqrt()
+        return self._dct.T @ result @ self._dct
 
 
 class Mixture(Exact):

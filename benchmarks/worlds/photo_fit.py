@@ -29,8 +29,8 @@ def patches(name: str, generator: np.random.Generator) -> np.ndarray:
     image = skimage.util.img_as_float(getattr(skimage.data, name)())
     image = skimage.transform.rescale(image, SCALE, anti_aliasing=True, channel_axis=-1)
     places = (generator.integers(0, size - SIDE, PATCHES) for size in image.shape[:2])
-    found = [image[y : y + SIDE, x : x + SIDE].transpose(2, 0, 1).ravel() for y, x in zip(*places)]
-    return 2.0 * np.stack(found) - 1.0
+    result = [image[y : y + SIDE, x : x + SIDE].transpose(2, 0, 1).ravel() for y, x in zip(*places)]
+    return 2.0 * np.stack(result) - 1.0
 
 
 def main() -> None:

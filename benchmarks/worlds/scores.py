@@ -67,7 +67,7 @@ def score(rows: Sequence[Row]) -> Score:
 def rows_of(bench: Bench, case: Case, scheduler: str, samplers: Iterable[str]) -> list[Row]:
     """The rows of samplers, including the host's, on a grid."""
     errors = bench.errors(case, scheduler, dict.fromkeys((*bench.theirs, *samplers)))
-    found = []
+    result = []
     for calls in case.calls_on(scheduler):
         cell = {name: errors[calls, name] for name in bench.theirs if not math.isnan(errors[calls, name])}
         contenders = bench.contenders(cell)
@@ -76,8 +76,8 @@ def rows_of(bench: Bench, case: Case, scheduler: str, samplers: Iterable[str]) -
             error = errors[calls, name]
             if not math.isnan(error):
                 facts = error, best, cell[best], cell[bench.baseline], case.visible
-                found.append(Row(name, case.world, case.name, case.guidance, scheduler, calls, *facts))
-    return found
+                result.append(Row(name, case.world, case.name, case.guidance, scheduler, calls, *facts))
+    return result
 
 
 GROUPS: dict[str, Callable[[Row], str]] = {
@@ -96,8 +96,8 @@ def grouped(rows: Sequence[Row], key: Callable[[Row], str]) -> dict[str, list[Ro
     return groups
 
 
-def _cells(name: str, found: Score) -> list[str]:
-    return [name, str(found.rows), f"{found.mean:.2f}", f"{found.worst:.1f}", f"{found.above:.0%}", str(found.behind_euler)]
+def _cells(name: str, result: Score) -> list[str]:
+    return [name, str(result.rows), f"{result.mean:.2f}", f"{result.worst:.1f}", f"{result.above:.0%}", str(result.behind_euler)]
 
 
 HEAD = ["rows", "error over the best", "worst row", f"above {ABOVE}", f"above {EULER} Euler"]
@@ -117,13 +117,13 @@ def summary(rows: Sequence[Row]) -> str:
 def headline(rows: Sequence[Row], name: str) -> str:
     """Markdown: the summary sentence on a sampler and on ComfyUI's best single sampler."""
     groups = grouped(rows, lambda row: row.sampler)
-    found, best = score(groups[name]), min(host_samplers.DETERMINISTIC, key=lambda other: score(groups[other]).mean)
+    result, best = score(groups[name]), min(host_samplers.DETERMINISTIC, key=lambda other: score(groups[other]).mean)
     theirs = score(groups[best])
     count = len(host_samplers.DETERMINISTIC)
     return (
-        f"Over {found.rows} rows `{name}` has {found.mean:.2f} times the error of the best of ComfyUI's {count} deterministic "
+        f"Over {result.rows} rows `{name}` has {result.mean:.2f} times the error of the best of ComfyUI's {count} deterministic "
         "samplers (geometric mean; the best one is chosen for each row). The ratio is above "
-        f"{ABOVE} in {found.above:.0%} of the rows and at most {found.worst:.1f}. In {found.behind_euler} rows the error is more "
+        f"{ABOVE} in {result.above:.0%} of the rows and at most {result.worst:.1f}. In {result.behind_euler} rows the error is more "
         f"than {EULER} times Euler's. The best single sampler of ComfyUI, `{best}`, has a mean ratio of {theirs.mean:.2f}; its "
         f"ratio is above {ABOVE} in {theirs.above:.0%} of the rows and at most {theirs.worst:.1f}."
     )
@@ -133,7 +133,7 @@ def comparison(rows: Sequence[Row]) -> str:
     """Markdown: samplers, the best on top."""
     groups = grouped(rows, lambda row: row.sampler)
     ordered = sorted(((score(group), name) for name, group in groups.items()), key=lambda pair: pair[0].mean)
-    return pages.table(["sampler", *HEAD], [_cells(f"`{name}`", found) for found, name in ordered])
+    return pages.table(["sampler", *HEAD], [_cells(f"`{name}`", result) for result, name in ordered])
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -59,7 +59,7 @@ class Distributions(Bench):
 
 def cases(seed: int) -> list[Case]:
     """Cases with many items, on the usual grid of the kind of model; digits and ring also on ours."""
-    found = []
+    result = []
     for label, world, kind, shift, batch, grids in (
         ("photo", exact_worlds.photo, "eps", 1, 192, ("karras",)),
         ("photo", exact_worlds.photo, "flow", 3, 192, ("simple",)),
@@ -69,18 +69,18 @@ def cases(seed: int) -> list[Case]:
         ("digits", exact_worlds.digit_mixture, "flow", 3, 512, ("beta", "logsnr_arctan")),
         ("ring", exact_worlds.ring, "eps", 1, 1024, ("karras", "logsnr_arctan")),
     ):
-        found.append(Case(label.split()[0], f"{label} {kind}", kind, 1.0, batch, world, shift, grids, CALLS, seed=seed))
-    return found
+        result.append(Case(label.split()[0], f"{label} {kind}", kind, 1.0, batch, world, shift, grids, CALLS, seed=seed))
+    return result
 
 
 def rows(seed: int, words: tuple[str, ...] = (), calls: tuple[int, ...] = CALLS, bench: Bench | None = None) -> list[Row]:
     """The rows of our SDE samplers and of all of ComfyUI's, in all worlds or in those whose names contain one of the words."""
-    bench, found = bench or Distributions(), []
+    bench, result = bench or Distributions(), []
     for case in cases(seed):
         if words and case.world not in words:
             continue
         case.calls = calls
         for scheduler in case.grids:
-            found += rows_of(bench, case, scheduler, (*OURS, *bench.theirs))
+            result += rows_of(bench, case, scheduler, (*OURS, *bench.theirs))
         pages.say(f"{case.name} done, as a distribution")
-    return found
+    return result

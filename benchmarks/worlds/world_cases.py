@@ -286,12 +286,12 @@ def cases(seed: int = DEVELOPMENT_SEED, words: tuple[str, ...] = ()) -> list[Cas
     Raises:
         ValueError: a word that no case contains, or a requested network without weights.
     """
-    found = [*exact_cases(seed=seed), *image_cases(seed=seed), *distilled_cases(seed=seed), *network_cases(seed=seed)]
+    result = [*exact_cases(seed=seed), *image_cases(seed=seed), *distilled_cases(seed=seed), *network_cases(seed=seed)]
     for word in words:
-        if not any(word in f"{case.world} {case.name}" for case in found):
-            worlds = ", ".join(dict.fromkeys(case.world for case in found))
+        if not any(word in f"{case.world} {case.name}" for case in result):
+            worlds = ", ".join(dict.fromkeys(case.world for case in result))
             raise ValueError(f"cases must be words of {worlds} or of their cases' names, got {word!r}.")
-    return [case for case in found if not words or any(word in f"{case.world} {case.name}" for word in words)]
+    return [case for case in result if not words or any(word in f"{case.world} {case.name}" for word in words)]
 
 
 def missing_networks() -> list[str]:

@@ -51,7 +51,7 @@ def sample_process(sampling, planner: Callable[..., Plan], model, x, sigmas, ext
         return coordinates.to_state(model(coordinates.to_seen(u), t, **arguments))
 
     previews = DenoisedData(sde, sampling.kind, coordinates, [stage.sigma for stage in plan.stages], state)
-    shown = callback and _of_data(callback, coordinates, previews)
+    shown = callback and _data_callback(callback, coordinates, previews)
     return coordinates.data(run_on(plan, eps, state, sigmas, extra_args, shown, disable, noise))
 
 
@@ -70,7 +70,7 @@ def _check_whole(model, sde, sigmas) -> None:
         )
 
 
-def _of_data(callback, coordinates: Coordinates, previews: DenoisedData):
+def _data_callback(callback, coordinates: Coordinates, previews: DenoisedData):
     """A callback that gives the host's callback the data of states."""
     calls = itertools.count()
 

@@ -25,9 +25,9 @@ _DEPTH = 32  # a chain of a dozen ControlNets
 _SAMPLED, _CHUNK = 4096, 2**22  # elements of a tensor
 _VOLATILE = {"uuid", "patches_uuid"}  # drawn again by every session
 # What the host writes onto a model or a layer of it while it loads it.
-_OF_LOADING = re.compile(r"_|training$|model_|lowvram_|current_|device|comfy_|weight_|bias_|prev_comfy")
+_LOADING_STATE = re.compile(r"_|training$|model_|lowvram_|current_|device|comfy_|weight_|bias_|prev_comfy")
 # What counts of a host's ModelPatcher in addition to its weights; the rest is kept there while it loads and samples.
-_OF_PATCHER = (
+_PATCHER_STATE = (
     "object_patches", "weight_wrapper_patches", "model_options", "wrappers", "callbacks", "injections", "additional_models",
     "attachments",
 )  # fmt: skip
@@ -56,7 +56,7 @@ def model_fingerprint(patcher: Any) -> str:
 def unseen(patcher: Any) -> list[str]:
     """What patches of a host's ModelPatcher read and `model_fingerprint` does not see, in words; mostly nothing."""
     reader = _Reader(whole=False)
-    for name in _OF_PATCHER:
+    for name in _PATCHER_STATE:
         reader.read(getattr(patcher, name, None), 0)
     return sorted(reader.unseen)
 
@@ -195,7 +195,7 @@ def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, torch.nn.Module):
         return _parts_of_module(thing)
     attributes = getattr(thing, "__dict__", {})
-    if {"model", "patches", "backup", *_OF_PATCHER} <= attributes.keys():
+    if {"model", "patches", "backup", *_PATCHER_STATE} <= attributes.keys():
         return _parts_of_patcher(thing)
     slots = {name: getattr(thing, name) for base in type(thing).__mro__ for name in _slots(base) if hasattr(thing, name)}
     attributes = {**slots, **attributes}
@@ -222,7 +222,7 @@ def _settings_below(module: torch.nn.Module) -> list[Any]:
 
 def _settings(name: str, module: torch.nn.Module) -> list[Any]:
     settings = {key: value for key, value in vars(module).items() if isinstance(value, (*_PLAIN, torch.Tensor))}
-    return [name, {key: value for key, value in settings.items() if not _OF_LOADING.match(key)}]
+    return [name, {key: value for key, value in settings.items() if not _LOADING_STATE.match(key)}]
 
 
 def _parts_of_patcher(patcher: Any) -> list[Any]:
@@ -236,7 +236,7 @@ def _parts_of_patcher(patcher: Any) -> list[Any]:
         weights,
         settings,
         fingerprint(patcher.patches, whole=False),
-        [getattr(patcher, name, None) for name in _OF_PATCHER],
+        [getattr(patcher, name, None) for name in _PATCHER_STATE],
     ]
 
 
@@ -244,10 +244,10 @@ def _parts_of_function(function: types.FunctionType) -> list[Any]:
     cells = [part for cell in function.__closure__ or () for part in _content(cell)]
     where = function.__qualname__, function.__code__.co_firstlineno, _source_digest(function.__code__.co_filename)
     read = {name: value for name, value in _globals(function).items() if _counts(function, value)}
-    of_modules = [
+    module_parts = [
         _read_of_module(function, value) for value in _globals(function).values() if isinstance(value, types.ModuleType)
     ]
-    return [where, function.__code__, function.__defaults__, function.__kwdefaults__, cells, read, of_modules]
+    return [where, function.__code__, function.__defaults__, function.__kwdefaults__, cells, read, module_parts]
 
 
 def _names(code: types.CodeType) -> set[str]:

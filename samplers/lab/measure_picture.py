@@ -8,7 +8,7 @@ import numpy as np
 
 from ..figure import new_figure, pixels
 from .measure import Cell
-from .measure_report import apart_by_chance
+from .measure_report import distance_by_chance
 from .reference import Reference
 from .verdict import Verdict, comparable, equal_lines, lines, log, reference_of
 
@@ -38,7 +38,7 @@ def picture(cells: Sequence[Cell], references: Mapping[float, Reference], verdic
         _draw(axes, group, label, *named)
         if group is odes and odes:
             _draw_floor(axes, reference_of(odes[0], references))
-        elif group and (chance := apart_by_chance(next(iter(references.values())))):
+        elif group and (chance := distance_by_chance(next(iter(references.values())))):
             axes.axhline(chance, color="0.6", linestyle=":", linewidth=1.5)
             _write_at(axes, chance, "by chance")
     if verdict is not None:

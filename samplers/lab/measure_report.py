@@ -78,13 +78,13 @@ def _reference(start: float, reference: Reference) -> str:
 
 
 def _chance(reference: Reference) -> str:
-    apart = apart_by_chance(reference)
-    if apart is None:
+    distance = distance_by_chance(reference)
+    if distance is None:
         return "With so few items such a distance says nothing; take a batch of 32 or more."
-    return f"Two batches of {len(reference.samples)} items drawn from one distribution are about {apart:.2g} apart by chance."
+    return f"Two batches of {len(reference.samples)} items drawn from one distribution are about {distance:.2g} apart by chance."
 
 
-def apart_by_chance(reference: Reference) -> float | None:
+def distance_by_chance(reference: Reference) -> float | None:
     """The distance of two such batches, from that of the reference's halves, which falls like the root of their size."""
     half = len(reference.samples) // 2
     if half < 2:

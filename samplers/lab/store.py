@@ -69,10 +69,10 @@ class Store:
                 if len(metadata["facts"]) > _MAX_FACTS:
                     raise ValueError("it is too long")
                 # copies: what the file itself backs would keep Windows from replacing it
-                of_file = {name: file.get_tensor(name).clone() for name in file.keys()}
-            if metadata.get("checksum") != fingerprint(key, metadata["facts"], of_file):
+                stored = {name: file.get_tensor(name).clone() for name in file.keys()}
+            if metadata.get("checksum") != fingerprint(key, metadata["facts"], stored):
                 raise ValueError("it is damaged: its content has another checksum")
-            record = Record(json.loads(metadata["facts"]), of_file)
+            record = Record(json.loads(metadata["facts"]), stored)
             _check(record, facts or {}, tensors or {}, finite)
             with contextlib.suppress(OSError):
                 os.utime(path)

@@ -102,13 +102,13 @@ class _Call:
         x, self.denoised = x.to(dtype), denoised.to(dtype, copy=True)
         self.velocity = (x - self.denoised) / self.sigma
         self.shares: torch.Tensor | None = None
-        self._of_itself = [rms(x), rms(self.denoised)]
+        self._own_sizes = [rms(x), rms(self.denoised)]
         self._sizes: tuple[int, np.ndarray] | None = None  # the last answer, mostly asked for twice, and the id of `before`
 
     def sizes(self, before: "_Call | None", time: TimeMap) -> np.ndarray:
         """Rows of (batch,): RMS of x and D; after another call also of the changes of D and of the velocity, and of x - y."""
         if self._sizes is None or self._sizes[0] != id(before):
-            sizes = list(self._of_itself)
+            sizes = list(self._own_sizes)
             if before is not None:
                 sizes += [rms(self.denoised - before.denoised), rms(self.velocity - before.velocity)]
                 sizes.append(rms(self._from_trapezoid(before, time)))
@@ -200,11 +200,11 @@ class _Division:
     def _accelerations(self, before: float, sigma: float, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """In sigma and in lambda, (batch,) each."""
         in_sigma, in_lambda = self._lengths
-        apart, lambda_apart = abs(sigma - before), abs(_lam(self._time, sigma) - _lam(self._time, before))
-        if apart <= _TOLERANCE * sigma:
+        gap, lambda_gap = abs(sigma - before), abs(_lam(self._time, sigma) - _lam(self._time, before))
+        if gap <= _TOLERANCE * sigma:
             return sizes[3] * math.nan, sizes[2] * math.nan
-        known = math.isfinite(lambda_apart)
-        return in_sigma**2 * sizes[3] / apart, sizes[2] * (in_lambda**2 / lambda_apart if known else math.nan)
+        known = math.isfinite(lambda_gap)
+        return in_sigma**2 * sizes[3] / gap, sizes[2] * (in_lambda**2 / lambda_gap if known else math.nan)
 
 
 class Trace:

@@ -235,7 +235,7 @@ class _Judge:
         remarks += self._not_monotone(best.pair)
         if equal := equal_lines(self._cells):
             remarks.append(f"Equal at every number of calls: {'; '.join(' = '.join(group) for group in equal)}.")
-        return [*remarks, *self._of_the_reference()]
+        return [*remarks, *self._reference_remarks()]
 
     def _falls_back(self, pair: str) -> list[str]:
         """Where the best pair is among the worse half."""
@@ -266,7 +266,7 @@ class _Judge:
             remarks.append(f"More calls make the error clearly larger somewhere: {_named(list(worse))}.")
         return remarks
 
-    def _of_the_reference(self) -> list[str]:
+    def _reference_remarks(self) -> list[str]:
         reference = self._reference
         if reference.converged:
             return []

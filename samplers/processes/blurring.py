@@ -54,8 +54,8 @@ class Blurring(LinearSDE):
         """F = d log(a_t) / dt of every frequency."""
         t, phase = self._t(t)
         blurred, rate = self._blur(t)
-        of_blur = -rate * (1.0 - _LEAST) * blurred / (_LEAST + (1.0 - _LEAST) * blurred)
-        return scalar(of_blur - self._speed() * np.tan(phase))
+        blur_speed = -rate * (1.0 - _LEAST) * blurred / (_LEAST + (1.0 - _LEAST) * blurred)
+        return scalar(blur_speed - self._speed() * np.tan(phase))
 
     def diffusion(self, t: Times) -> np.ndarray:
         """G G^T = d sigma_t^2 / dt - 2 F sigma_t^2."""

@@ -75,8 +75,8 @@ class Coordinates:
         signal = self._first_column(self._sde.transition(t, 0.0), data)
         spread = self._first_column(self._sde.cholesky(t), data)
         own = float(self._sde.cholesky(t)[1, 1])
-        of_position = (position - signal[0] * data) / spread[0]
-        velocity = signal[1] * data + spread[1] * of_position + own * noise[:, self._channels :]
+        position_noise = (position - signal[0] * data) / spread[0]
+        velocity = signal[1] * data + spread[1] * position_noise + own * noise[:, self._channels :]
         return torch.cat([position, velocity], dim=1)
 
     def _first_column(self, matrix: np.ndarray, like: torch.Tensor) -> list[torch.Tensor] | list[float]:

@@ -157,11 +157,11 @@ def on(plan: Plan, dtype: torch.dtype, device: torch.device) -> Plan:
     if not stages:
         return plan
     flat = [factor for s in stages for factor in (s.matrices.scale, *chain(*s.matrices[1:]))]
-    moved = iter(torch.stack([factor.matrix for factor in flat]).to(dtype).to(device))
+    matrices = iter(torch.stack([factor.matrix for factor in flat]).to(dtype).to(device))
 
     def there(factor: Operator) -> Operator:
         result = object.__new__(type(factor))  # without the check of the numbers, which would wait for the device
-        result.matrix = next(moved)
+        result.matrix = next(matrices)
         return result
 
     def of(matrices: Matrices) -> Matrices:

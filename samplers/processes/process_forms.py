@@ -152,7 +152,7 @@ class InData(Form):
         times = np.array(list(self._half_log_snr))
         root = sde.root(times)
         matrices = root, np.linalg.inv(root), sde.transition(times, 0.0), sde.transition(0.0, times), sde.factor(times, kind)
-        self._at = {t: At(*of_time) for t, *of_time in zip(times.tolist(), *matrices)}
+        self._at = {t: At(*per_time) for t, *per_time in zip(times.tolist(), *matrices)}
         self._along = AlongSteps(sde, kind, spans, self._slope)
 
     def linear(self, s: float, t: float) -> np.ndarray:
@@ -165,8 +165,8 @@ class InData(Form):
             return self._last(nodes[0])
         total = Terms({}, {})
         for node, weight in zip(nodes, self.weights([node.sigma for node in nodes], s, t)):
-            of_state = weight @ self._at[node.sigma].back
-            total.states[node.call], total.outputs[node.call] = of_state, -of_state @ self._at[node.sigma].factor
+            state_weight = weight @ self._at[node.sigma].back
+            total.states[node.call], total.outputs[node.call] = state_weight, -state_weight @ self._at[node.sigma].factor
         return total
 
     def weights(self, nodes: Sequence[float], s: float, t: float) -> list[np.ndarray]:
@@ -178,8 +178,8 @@ class InData(Form):
         start, end = self._at[s], self._at[t]
         clock, weights, slope = self._along(s, t)
         clock, slope = clock[:-2], slope[:-2]
-        moved = end.onto - end.root @ start.inverse @ start.onto
-        missed = np.abs(end.root @ np.tensordot(weights, slope, axes=1) - moved).max() / (np.abs(moved).max() + 1e-12)
+        shift = end.onto - end.root @ start.inverse @ start.onto
+        missed = np.abs(end.root @ np.tensordot(weights, slope, axes=1) - shift).max() / (np.abs(shift).max() + 1e-12)
         if missed > _MISSED:
             raise ArithmeticError(
                 f"the weights of a step from t {s:g} to {t:g} miss their sum by {missed:.0e}; take shorter steps."

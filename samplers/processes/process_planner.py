@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..gddim_rule import MAX_LAMBDA, check_degree_and_corrector
+from ..gddim_rule import MAX_NOISE_LEVEL, check_degree_and_corrector
 from ..grid import GridStep, read_sigmas
-from ..interpolation import apart
+from ..interpolation import select_nodes
 from ..plan import MAX_STRENGTH, Plan, Stage, step_count
 from ..rule import Node
 from ..signature import Sigmas
@@ -83,9 +83,9 @@ def gddim_on(
         ValueError: an argument is none of these, or the grid cannot be sampled on, see `grid_steps`.
     """
     check_degree_and_corrector(degree, corrector)
-    if not 0.0 <= noise_level <= MAX_LAMBDA:
+    if not 0.0 <= noise_level <= MAX_NOISE_LEVEL:
         raise ValueError(
-            f"lambda must be between 0 and {MAX_LAMBDA:g}, got {noise_level:g}; 0 is deterministic, 1 the reverse SDE."
+            f"lambda must be between 0 and {MAX_NOISE_LEVEL:g}, got {noise_level:g}; 0 is deterministic, 1 the reverse SDE."
         )
     if noise_level and (degree or corrector != "none"):
         raise ValueError(f"degree must be 0 and corrector 'none' where lambda is above 0, got {degree} and {corrector!r}.")
@@ -168,7 +168,7 @@ def _multistep(form: Form, steps: Sequence[GridStep], order: int, corrector: str
 
 def _selected(history: Sequence[Node], s: float, t: float, count: int) -> list[Node]:
     """The newest nodes that are far enough from each other for a step from s to t."""
-    return apart(history, lambda node: math.sqrt(node.sigma), _MIN_GAP * abs(math.sqrt(s) - math.sqrt(t)), count)
+    return select_nodes(history, lambda node: math.sqrt(node.sigma), _MIN_GAP * abs(math.sqrt(s) - math.sqrt(t)), count)
 
 
 def _single_step(

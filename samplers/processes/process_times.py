@@ -65,8 +65,8 @@ def time_map_of(sde: LinearSDE) -> TimeMap:
 
 def half_log_snr(sde: LinearSDE, t: np.ndarray) -> np.ndarray:
     """Lambda of the first number of the first block, at times t of shape (n,)."""
-    of_first = sde.first.transition(t, 0.0), sde.first.covariance(t)
-    signal, variance = (matrix.reshape(len(t), math.prod(matrix.shape[1:]))[:, 0] for matrix in of_first)
+    moments = sde.first.transition(t, 0.0), sde.first.covariance(t)
+    signal, variance = (matrix.reshape(len(t), math.prod(matrix.shape[1:]))[:, 0] for matrix in moments)
     return np.log(signal) - 0.5 * np.log(variance)
 
 

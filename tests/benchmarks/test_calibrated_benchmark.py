@@ -36,7 +36,7 @@ def test_a_row_of_both_presets_and_away_from_home(pack):
     careful, quick = results[row]["careful"], results[row]["quick"]
     others = [error.median for name, error in careful.calibrated.test.items() if name != "calibrated"]
     assert careful.calibrated.test["calibrated"].median < 0.6 * min(others)
-    assert all(found.calls <= found.cost.most for found in (careful, quick)) and quick.calls < 400
+    assert all(result.calls <= result.cost.most for result in (careful, quick)) and quick.calls < 400
     assert measured.table(results).count("\n") == 3 and "| careful | digits |" in measured.summary(results)
     [line] = table([(row.make, careful)], 32, 4, PLACES[:1]).splitlines()[2:]
     assert "the same, other seeds" in line and float(line.split("|")[-2]) < 1.0

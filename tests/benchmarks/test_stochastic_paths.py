@@ -25,7 +25,7 @@ def test_the_noise_of_a_step_is_that_of_its_parts(time):
 
 def test_every_sampler_converges_on_the_path(pack):
     case = next(case for case in standard_cases(4) if case.name == "digits")
-    found = strong_error.distances(case, 0.5, (24, 120))
+    result = strong_error.distances(case, 0.5, (24, 120))
     for name in (*strong_error.OURS, *strong_error.THEIRS):
-        few, many = (float(found[name, calls].median()) for calls in (24, 120))
+        few, many = (float(result[name, calls].median()) for calls in (24, 120))
         assert many < 0.5 * few and many < 0.02, name

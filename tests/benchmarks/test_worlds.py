@@ -142,12 +142,12 @@ def test_text_to_image_starts_as_the_host_does(pack):
 
 def test_every_pair_is_measured(pack):
     """Pairs of a world and a kind of model with a scheduler, of both with a number of calls, and of the last two."""
-    found, of_cases = defaultdict(set), defaultdict(set)
+    result, of_cases = defaultdict(set), defaultdict(set)
     for case in (case for case in cases(seed=1) if case.world != "distilled"):
         pairs = {(scheduler, n) for scheduler in case.grids for n in case.calls_on(scheduler)}
-        found[case.world, case.kind] |= pairs
+        result[case.world, case.kind] |= pairs
         of_cases[case.name] |= pairs
-    for (world, kind), pairs in found.items():
+    for (world, kind), pairs in result.items():
         schedulers, calls = zip(*pairs)
         assert set(schedulers) == set(SCHEDULERS[kind]) and set(calls) == set(CALLS)
         if world in ("photo", "latent", "digits", "ring"):
@@ -207,8 +207,8 @@ def test_errors_far_below_that_of_a_solution_that_missed_its_tolerance_count_as_
     error = first.errors(case, "karras", ["deis"])[20, "deis"]
     assert again.errors(case, "karras", ["deis"])[20, "deis"] == error and again.missed == first.missed, "kept with the errors"
     if missed:
-        moved = case.solution(float(case.grid("karras", 20)[0])).agreement
-        assert first.missed == {"a ring": moved} and error == 500.0 * moved > 5e-4
+        miss = case.solution(float(case.grid("karras", 20)[0])).agreement
+        assert first.missed == {"a ring": miss} and error == 500.0 * miss > 5e-4
     else:
         assert not first.missed and 0.0 < error < 0.1
 

@@ -17,9 +17,9 @@ def row(error, best, euler=1.0, calls=6, world="photo", visible=0.0):
 
 
 def test_a_score_is_of_all_rows():
-    found = score([row(1.0, 2.0), row(4.0, 1.0), row(1.05, 1.05), row(2.0, 2.0, euler=1.9)])
-    assert found.rows == 4 and found.mean == pytest.approx((0.5 * 4.0) ** 0.25) and found.worst == 4.0
-    assert found.above == 0.25 and found.behind_euler == 1
+    result = score([row(1.0, 2.0), row(4.0, 1.0), row(1.05, 1.05), row(2.0, 2.0, euler=1.9)])
+    assert result.rows == 4 and result.mean == pytest.approx((0.5 * 4.0) ** 0.25) and result.worst == 4.0
+    assert result.above == 0.25 and result.behind_euler == 1
 
 
 def test_errors_that_nobody_sees_are_equal():
@@ -40,9 +40,9 @@ def test_tables_have_every_group():
 def test_rows_are_against_the_best_of_the_row(pack, tmp_path):
     case = next(case for case in exact_cases(seed=3) if case.name.startswith("ring eps"))
     case.calls = (4, 6)
-    found = rows_of(Bench(Store(tmp_path)), case, "karras", ("exp_res_2m", *host_samplers.DETERMINISTIC))
+    result = rows_of(Bench(Store(tmp_path)), case, "karras", ("exp_res_2m", *host_samplers.DETERMINISTIC))
     for calls in case.calls:
-        cell = {r.sampler: r for r in found if r.calls == calls}
+        cell = {r.sampler: r for r in result if r.calls == calls}
         theirs = {name: cell[name].error for name in host_samplers.DETERMINISTIC if name in cell}
         best = min(theirs.values())
         assert all(r.best_error == best == theirs[r.best] and r.euler_error == theirs["euler"] for r in cell.values())

@@ -35,14 +35,14 @@ def _one_line(done, *parts):
 
 def _processes_of(tree: Path) -> list[str]:
     """Command lines of running processes whose folder is the tree."""
-    found = []
+    result = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cwd").resolve() == tree:
-                found.append((process / "cmdline").read_text().replace("\0", " "))
+                result.append((process / "cmdline").read_text().replace("\0", " "))
         except OSError:
             continue
-    return [command for command in found if "main.py" in command]
+    return [command for command in result if "main.py" in command]
 
 
 def _files(folder: Path) -> dict[Path, int]:

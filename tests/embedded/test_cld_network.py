@@ -63,8 +63,8 @@ def test_untrained_it_is_exact_on_a_gaussian(t, kind):
     gaussian = GaussianMixture(torch.full((1, 64), 0.3, dtype=torch.float64), 0.6)
     u = states()
     expected = ProcessMixture(CLD(), gaussian).eps(u.double(), t, kind)
-    found = network(kind)(u, torch.full((4,), 999 * t))
-    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    output = network(kind)(u, torch.full((4,), 999 * t))
+    torch.testing.assert_close(output.double(), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_channels_are_all_of_x_and_then_all_of_v():
@@ -96,9 +96,9 @@ def test_context_counts_by_the_shares_of_its_sum():
     context[:, 0, 3], context[:, 1, 5] = 2.0, 6.0
     shares = torch.zeros(4, 1, 10)
     shares[..., 3], shares[..., 5] = 0.25, 0.75
-    found = net(u, labels, context)
-    torch.testing.assert_close(found, net(u, labels, shares))
-    assert not torch.allclose(found, net(u, labels), atol=1e-3)
+    output = net(u, labels, context)
+    torch.testing.assert_close(output, net(u, labels, shares))
+    assert not torch.allclose(output, net(u, labels), atol=1e-3)
 
 
 def test_refuses_other_shapes_by_name():

@@ -17,8 +17,8 @@ def test_eps_is_minus_k_times_the_score(name, t, kind):
     score = torch.autograd.grad(_log_density(sde, mixture, u, t).sum(), u)[0]
     factor = torch.from_numpy(np.ascontiguousarray(sde.factor(t, kind)))
     expected = -score * factor[..., 0, 0] if sde.grid else -torch.einsum("ji,bjhw->bihw", factor, score)
-    found = ProcessMixture(sde, mixture).eps(u.detach(), t, kind)
-    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-9)
+    result = ProcessMixture(sde, mixture).eps(u.detach(), t, kind)
+    torch.testing.assert_close(result, expected, rtol=1e-8, atol=1e-9)
 
 
 def _log_density(sde, mixture, u, t):
@@ -51,5 +51,5 @@ def test_class_weights_choose_components():
     weights = torch.zeros(16, 5)
     weights[:, 3] = 1.0
     alone = type(mixture)(mixture.means[3:4], WIDTH)
-    found = ProcessMixture(sde, mixture).eps(state(sde), 0.3, class_weights=weights)
-    torch.testing.assert_close(found, ProcessMixture(sde, alone).eps(state(sde), 0.3))
+    result = ProcessMixture(sde, mixture).eps(state(sde), 0.3, class_weights=weights)
+    torch.testing.assert_close(result, ProcessMixture(sde, alone).eps(state(sde), 0.3))

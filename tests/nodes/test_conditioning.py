@@ -216,17 +216,17 @@ def test_all_calls_of_a_step_use_its_context_windows(pack, name, context_schedul
     def layouts(sampler):
         model.model.diffusion_model.seen.clear()
         samples = sample(windowed, sampler, sigmas, noise, condition(0.4))
-        found = {}
+        windows_by_sigma = {}
         for call in model.model.diffusion_model.seen:
-            found.setdefault(call["sigma"], set()).add(tuple(call["window"]))
-        return samples, found
+            windows_by_sigma.setdefault(call["sigma"], set()).add(tuple(call["window"]))
+        return samples, windows_by_sigma
 
     model, noise = gaussian_model("flow"), noise_like((1, 2, 11, 4, 4))
     windowed, sigmas = _windowed(model, context_schedule), schedule(model, 7)
     _, expected = layouts("euler")
-    samples, found = layouts(name)
+    samples, windows_by_sigma = layouts(name)
     rising = sorted(expected)
-    for sigma, windows in found.items():
+    for sigma, windows in windows_by_sigma.items():
         assert windows == expected[rising[bisect.bisect_left(rising, sigma)]]
     # frames are independent here, so that windows change nothing
     torch.testing.assert_close(samples, sample(model, name, sigmas, noise, condition(0.4)), atol=1e-5, rtol=1e-5)

@@ -46,13 +46,13 @@ def valid(pack, host):
     }  # fmt: skip
 
     def values(node):
-        found = {}
+        values = {}
         for item in pack[node].define_schema().inputs:
             kind = item.get_io_type().split(",")[0]
-            found[item.id] = wires[kind] if kind in wires else _widget(item)
-        if node.startswith("RESGDDIM") and "model" in found:
-            found["model"] = process
-        return found
+            values[item.id] = wires[kind] if kind in wires else _widget(item)
+        if node.startswith("RESGDDIM") and "model" in values:
+            values["model"] = process
+        return values
 
     return values
 

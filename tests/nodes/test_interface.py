@@ -75,7 +75,7 @@ BREAKS = {
 def test_what_breaks_is_named(line):
     changed = copy.deepcopy(RECORDED)
     BREAKS[line](changed)
-    assert any(found.startswith(line) for found in broken(RECORDED, changed))
+    assert any(result.startswith(line) for result in broken(RECORDED, changed))
 
 
 def test_additions_break_nothing():

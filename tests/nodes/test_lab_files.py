@@ -61,7 +61,7 @@ def _module(pack):
     return sys.modules[pack["RESLabTrace"].__module__.rpartition(".")[0] + ".lab_files"]
 
 
-def _told(output):
+def _messages(output):
     """The texts that the node shows."""
     return "\n".join([*output.ui.get("text", ()), *output.ui.get("res_verdict", ())])
 
@@ -159,7 +159,7 @@ def test_a_vae_that_fails_costs_the_colours_only(run, caplog):
 
     output = run("RESLabMeasure", vae=OfAnotherModel())
     assert all(value is not None for value in output.result) and output.result[3].isfinite().all()
-    assert "Warning: vae cannot decode the latent (expected 16 channels)" in _told(output) and "vae cannot" in caplog.text
+    assert "Warning: vae cannot decode the latent (expected 16 channels)" in _messages(output) and "vae cannot" in caplog.text
 
 
 @pytest.mark.parametrize("node", ["RESLabCalibrate", "RESLabMeasure", "RESSigmasPlot"])
@@ -167,14 +167,14 @@ def test_a_preview_that_cannot_be_written_costs_no_output(run, folders, caplog, 
     _spoil(folders / "temp")
     output = run(node)
     assert all(value is not None for value in output.result) and "images" not in output.ui
-    assert "Warning: the preview in the temp folder could not be written" in _told(output) and "preview" in caplog.text
+    assert "Warning: the preview in the temp folder could not be written" in _messages(output) and "preview" in caplog.text
 
 
 def test_tables_of_measure_that_cannot_be_written_cost_no_output(run, folders, monkeypatch, caplog):
     _full_after(monkeypatch, 1)  # the records in the user folder are not kept either
     output = run("RESLabMeasure")
     assert all(value is not None for value in output.result)
-    assert "the CSV file could not be written" in _told(output) and "the table could not be written" in _told(output)
+    assert "the CSV file could not be written" in _messages(output) and "the table could not be written" in _messages(output)
     assert "results could not be kept" in output.result[4]
     assert not [path for path in folders.rglob("*") if path.is_file() and "temp" not in path.parts]
 

@@ -80,8 +80,8 @@ def test_a_rough_network_and_a_wired_sampler(server):
     outputs = server.run(graph, timeout=300)
     sentence, *remarks = outputs["lab"]["res_verdict"]
     assert outputs["show"]["text"] == [sentence] and "dpmpp_2m + karras" in sentence
-    told = " ".join(remarks)
-    assert "not to 1e-06" in told and "Equal at every number of calls: exp_res_2m + karras = My multistep + karras." in told
+    text = " ".join(remarks)
+    assert "not to 1e-06" in text and "Equal at every number of calls: exp_res_2m + karras = My multistep + karras." in text
     [path] = (server.base / "output" / "rough").glob("*.md")
     assert path.read_text(encoding="utf-8").startswith(f"**{sentence}**")
 

@@ -126,8 +126,8 @@ def test_an_image_goes_to_the_noise_and_comes_back(pack, family, name):
     latent, ways = image, []
     for direction in ("invert", "denoise inverted"):
         sigmas = pack["RESLogSNRSchedule"].execute(model, 40, 1.0, {"spacing": "uniform"}, direction).result[0]
-        how = (torch.zeros_like(image), 1.0, comfy.samplers.ksampler("exp_res"), sigmas, condition, condition, latent)
-        latent = comfy.sample.sample_custom(model, *how, disable_pbar=True, seed=0)
+        arguments = (torch.zeros_like(image), 1.0, comfy.samplers.ksampler("exp_res"), sigmas, condition, condition, latent)
+        latent = comfy.sample.sample_custom(model, *arguments, disable_pbar=True, seed=0)
         ways.append(latent)
     assert (ways[0] - image).abs().mean() > 1.0
     assert float(((ways[1] - image).flatten(1).norm(dim=1) / image.flatten(1).norm(dim=1)).median()) < 0.02

@@ -25,8 +25,8 @@ def transport(pack, host):
             pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in (positive, "any")
         ]
         sampler = comfy.samplers.ksampler(sampler) if isinstance(sampler, str) else sampler
-        how = (model, torch.zeros_like(latent), cfg, sampler, sigmas, *conditions, latent)
-        return comfy.sample.sample_custom(*how, disable_pbar=True, seed=0)
+        arguments = (model, torch.zeros_like(latent), cfg, sampler, sigmas, *conditions, latent)
+        return comfy.sample.sample_custom(*arguments, disable_pbar=True, seed=0)
 
     return run
 

@@ -170,11 +170,11 @@ def test_whatever_is_written_into_measure_it_is_read_or_refused_at_once(pack, te
     for read in (lambda: entries.sampler_entries(text, {}), lambda: entries.budgets(text)):
         begun = time.monotonic()
         try:
-            found = read()
+            names = read()
         except ValueError as error:
             assert 20 < len(str(error)) < 1000
         else:
-            assert len(found) <= max(len(comfy.samplers.SAMPLER_NAMES), 10_000)
+            assert len(names) <= max(len(comfy.samplers.SAMPLER_NAMES), 10_000)
         assert time.monotonic() - begun < 1.0
 
 

@@ -126,20 +126,20 @@ def test_many_slow_clients_keep_nobody_waiting(server):
         connection.close()
 
 
-async def _told(server, asks: bool) -> dict[str, list]:
+async def _messages(server, asks: bool) -> dict[str, list]:
     """What two pages hear of a trace that the first, or nobody, asks for: events of the pack, and texts on nodes."""
-    told, graph = {"first": [], "second": []}, trace()[1]
+    received, graph = {"first": [], "second": []}, trace()[1]
 
     async def listen(name, socket):
         async for message in socket:
             if message.type == aiohttp.WSMsgType.BINARY:
-                told[name].append(message.data)
+                received[name].append(message.data)
             elif json.loads(message.data)["type"].startswith("comfyui_res"):
-                told[name].append(json.loads(message.data)["data"])
+                received[name].append(json.loads(message.data)["data"])
 
     async with aiohttp.ClientSession() as session:
-        ids = {name: uuid.uuid4().hex for name in told}
-        sockets = {name: await session.ws_connect(f"{server.url}/ws?clientId={ids[name]}") for name in told}
+        ids = {name: uuid.uuid4().hex for name in received}
+        sockets = {name: await session.ws_connect(f"{server.url}/ws?clientId={ids[name]}") for name in received}
         tasks = [asyncio.create_task(listen(name, socket)) for name, socket in sockets.items()]
         body = {"prompt": graph, **({"client_id": ids["first"]} if asks else {})}
         async with session.post(f"{server.url}/prompt", json=body) as answer:
@@ -149,14 +149,14 @@ async def _told(server, asks: bool) -> dict[str, list]:
         for socket in sockets.values():
             await socket.close()
         await asyncio.gather(*tasks)
-    return told
+    return received
 
 
 @pytest.mark.parametrize("asks", [True, False])
 def test_only_the_page_that_asked_is_told_and_of_no_folder(server, asks):
     with ThreadPoolExecutor(1) as thread:  # in the main one a browser's event loop may be running
-        told = thread.submit(asyncio.run, _told(server, asks)).result()
-    assert not told["second"] and bool(told["first"]) == asks
-    assert str(server.base) not in repr(told)
+        received = thread.submit(asyncio.run, _messages(server, asks)).result()
+    assert not received["second"] and bool(received["first"]) == asks
+    assert str(server.base) not in repr(received)
     if asks:
-        assert next(event["file"] for event in told["first"] if "file" in event).startswith("stranger/run ")
+        assert next(event["file"] for event in received["first"] if "file" in event).startswith("stranger/run ")

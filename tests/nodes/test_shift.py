@@ -114,8 +114,8 @@ def test_an_exact_model_whose_noise_is_eight_times_as_large(pack, toy, calls, mo
 
     def sample(steps):
         sigmas = comfy.samplers.calculate_sigmas(sampling, "logsnr_arctan", steps)
-        how = (1.0, comfy.samplers.ksampler("exp_res"), sigmas, condition, condition, latent)
-        return comfy.sample.sample_custom(model, noise, *how, seed=5, disable_pbar=True)
+        arguments = (1.0, comfy.samplers.ksampler("exp_res"), sigmas, condition, condition, latent)
+        return comfy.sample.sample_custom(model, noise, *arguments, seed=5, disable_pbar=True)
 
     truth = sample(300)
     assert float(((sample(calls) - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)).median()) < most

@@ -36,11 +36,11 @@ def test_uni_pc_changes_no_other_sigmas(pack, model, tmp_path, monkeypatch, name
     from comfy_extras.nodes_custom_sampler import SamplerCustom
 
     given = _SIGMAS.clone()
-    found = NODES[name](pack, model, given, tmp_path, monkeypatch)
-    kept = [sigmas.clone() for sigmas in found]
+    outputs = NODES[name](pack, model, given, tmp_path, monkeypatch)
+    kept = [sigmas.clone() for sigmas in outputs]
     latent, nothing = pack["RESToyLatent"].execute("digits", 1).result[0], [[None, {}]]
     uni_pc = comfy.samplers.sampler_object("uni_pc")
-    SamplerCustom.execute(model, True, 0, 1.0, nothing, nothing, uni_pc, found[-1], latent)
-    assert torch.equal(given, _SIGMAS) and all(map(torch.equal, found[:-1], kept[:-1]))
-    found[0].fill_(7.0)
-    assert torch.equal(given, _SIGMAS) and not any((sigmas == 7.0).any() for sigmas in found[1:])
+    SamplerCustom.execute(model, True, 0, 1.0, nothing, nothing, uni_pc, outputs[-1], latent)
+    assert torch.equal(given, _SIGMAS) and all(map(torch.equal, outputs[:-1], kept[:-1]))
+    outputs[0].fill_(7.0)
+    assert torch.equal(given, _SIGMAS) and not any((sigmas == 7.0).any() for sigmas in outputs[1:])

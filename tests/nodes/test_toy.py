@@ -184,8 +184,8 @@ def test_caching_wrappers(pack, host, model, condition, name, kind, cache, sched
     noise = comfy.sample.prepare_noise(latent, 0)
 
     def run(patcher):
-        how = (noise, 12, 2.0, name, scheduler, three, three, latent)
-        return comfy.sample.sample(patcher, *how, seed=0, disable_pbar=True)
+        arguments = (noise, 12, 2.0, name, scheduler, three, three, latent)
+        return comfy.sample.sample(patcher, *arguments, seed=0, disable_pbar=True)
 
     plain = run(model(kind))
     never = node.execute(model(kind), 0.0, 0.0, 1.0, False).result[0]

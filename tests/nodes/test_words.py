@@ -69,7 +69,7 @@ def test_what_stands_alike_in_english_does_in_chinese():
     for path, text in english.items():
         if path[-1] in ("tooltip", "description"):
             translations.setdefault(text, set()).add(chinese[path])
-    assert {text: found for text, found in translations.items() if len(found) > 1} == {}
+    assert {text: result for text, result in translations.items() if len(result) > 1} == {}
 
 
 def test_every_node_has_a_help_page(pack):

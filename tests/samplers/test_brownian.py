@@ -186,5 +186,5 @@ def test_strong_convergence_of_order_one_on_a_path(method, time, eta):
     errors = [float((_result(METHODS[method], time, eta, n) - exact).square().mean().sqrt()) for n in (20, 40, 80, 160)]
     slope = -torch.tensor(errors).log2() @ torch.tensor([-0.3, -0.1, 0.1, 0.3])
     assert slope > 0.9, errors
-    apart = [float((_result(METHODS[method], time, eta, n, False) - exact).square().mean().sqrt()) for n in (20, 160)]
-    assert apart[1] > 0.8 * apart[0] and apart[1] > 10 * errors[-1], "independent noise is another path at every n"
+    distances = [float((_result(METHODS[method], time, eta, n, False) - exact).square().mean().sqrt()) for n in (20, 160)]
+    assert distances[1] > 0.8 * distances[0] and distances[1] > 10 * errors[-1], "independent noise is another path at every n"

@@ -82,5 +82,5 @@ def test_a_folder_is_tried_before_the_work(tmp_path, monkeypatch):
     ],
 )
 def test_names_that_one_system_or_another_cannot_give(name, fault):
-    found = disk.fault_of_name(name)
-    assert found is None if fault is None else fault in found
+    result = disk.fault_of_name(name)
+    assert result is None if fault is None else fault in result

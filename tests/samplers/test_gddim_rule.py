@@ -9,7 +9,7 @@ from exact import MIXTURE, CountingModel, denoiser, grid, noisy
 
 from embedded.mixture import GaussianMixture
 from samplers.catalogue import METHODS
-from samplers.gddim_rule import CORRECTORS, MAX_DEGREE, eta_of, gddim_plan
+from samplers.gddim_rule import CORRECTORS, MAX_DEGREE, gddim_eta, gddim_plan
 from samplers.interpolation import IN_LOG_RHO, IN_RHO
 from samplers.loop import run
 from samplers.multistep import multistep_plan
@@ -34,10 +34,10 @@ def test_degree_0_is_ddim(kind):
         denoised = denoiser(kind == "flow")(expected, torch.full((len(x),), sigma, dtype=torch.float64))
         eps = (expected - time.alpha(sigma) * denoised) / sigma
         expected = time.alpha(following) * denoised + following * eps
-    found = solve(gddim_plan(sigmas, 0, time), denoiser(kind == "flow"), x, sigmas)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    result = solve(gddim_plan(sigmas, 0, time), denoiser(kind == "flow"), x, sigmas)
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
     exponential = solve(multistep_plan(sigmas, 1, VE), denoiser(kind == "flow"), x, sigmas)
-    torch.testing.assert_close(found, exponential, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(result, exponential, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("corrector", CORRECTORS)
@@ -196,17 +196,17 @@ def test_the_step_to_0_multiplies_no_error_however_many_steps_there_are(degree, 
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.1, 0.5, 1.0, 1.5])
-def test_theorem_1(strength):
+def test_theorem_1(noise_level):
     """Mean and variance of one step on VP are as printed in the paper, where a is the paper's bar alpha."""
     time, sigma_from, sigma_to = VE, 3.0, 0.7
     a_from, a_to = (1.0 / (1.0 + sigma**2) for sigma in (sigma_from, sigma_to))
-    variance = (1 - a_to) * (1 - (((1 - a_to) * a_from) / ((1 - a_from) * a_to)) ** strength**2)
+    variance = (1 - a_to) * (1 - (((1 - a_to) * a_from) / ((1 - a_from) * a_to)) ** noise_level**2)
     ratio = math.sqrt(a_to / a_from)
     of_eps = math.sqrt(1 - a_to - variance) - ratio * math.sqrt(1 - a_from)
     u, denoised = 0.8, -0.3  # in the paper's u = sqrt(a) x
     eps = (u - math.sqrt(a_from) * denoised) / math.sqrt(1 - a_from)
     mean = ratio * u + of_eps * eps
-    [stage] = multistep_plan([sigma_from, sigma_to], 1, time, noise=Noise(strength**2)).stages
+    [stage] = multistep_plan([sigma_from, sigma_to], 1, time, noise=Noise(noise_level**2)).stages
     ours = stage.scale * u / math.sqrt(a_from) + stage.weights[0][1] * denoised
     assert ours * math.sqrt(a_to) == pytest.approx(mean, rel=1e-12)
     assert sum(noise**2 for noise in stage.noise) * a_to == pytest.approx(variance, rel=1e-12, abs=1e-15)
@@ -218,10 +218,10 @@ def test_without_noise_the_stochastic_form_is_the_deterministic_one():
     ddim = solve(gddim_plan(sigmas, 0), denoiser(False), x, sigmas)
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
-    def distance(strength):
+    def distance(noise_level):
         sample = METHODS["exp_gddim_sde"].sample
         grid = torch.tensor(sigmas, dtype=torch.float64)
-        end = sample(denoiser(False), x, grid, disable=True, eta=strength**2, noise_sampler=lambda a, b: noise)
+        end = sample(denoiser(False), x, grid, disable=True, eta=noise_level**2, noise_sampler=lambda a, b: noise)
         return float((end - ddim).abs().max())
 
     assert distance(0.0) < 1e-12
@@ -229,19 +229,19 @@ def test_without_noise_the_stochastic_form_is_the_deterministic_one():
 
 
 @pytest.mark.parametrize("strength", [-0.1, -1e-300, 10.1, math.nan, math.inf])
-def test_a_lambda_out_of_range(strength):
+def test_a_lambda_out_of_range(noise_level):
     """A negative lambda has a valid square, so it must be refused before."""
-    with pytest.raises(ValueError, match=f"lambda must be between 0 and 10, got {strength}"):
-        eta_of(strength)
+    with pytest.raises(ValueError, match=f"lambda must be between 0 and 10, got {noise_level}"):
+        gddim_eta(noise_level)
 
 
 def test_a_lambda_of_almost_nothing():
     with pytest.raises(ValueError, match="lambda must be 0, or 0.0001 or more, got 1e-05"):
-        eta_of(1e-5)
+        gddim_eta(1e-5)
     sample = METHODS["exp_gddim_sde"].sample
-    for strength in (0.0, 1e-4, 10.0):
+    for noise_level in (0.0, 1e-4, 10.0):
         assert (
-            sample(lambda x, s: x / 2, torch.ones(1, 2), torch.tensor([2.0, 1.0]), eta=eta_of(strength), disable=True)
+            sample(lambda x, s: x / 2, torch.ones(1, 2), torch.tensor([2.0, 1.0]), eta=gddim_eta(noise_level), disable=True)
             .isfinite()
             .all()
         )

@@ -98,8 +98,8 @@ def test_the_adaptive_sampler_means_the_same_tolerance():
 
 
 def test_grids_lie_at_the_same_lambda():
-    of_model = SigmaRange(0.003, 1.0, shift=3.0)
-    unit, scaled = (logsnr_grid(12, of_model, time, "uniform")[1:-1].tolist() for time in (FLOW, SCALED))
+    model_range = SigmaRange(0.003, 1.0, shift=3.0)
+    unit, scaled = (logsnr_grid(12, model_range, time, "uniform")[1:-1].tolist() for time in (FLOW, SCALED))
     assert [SCALED.lam(sigma) for sigma in scaled] == pytest.approx([FLOW.lam(sigma) for sigma in unit], abs=1e-3)
 
 

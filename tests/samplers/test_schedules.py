@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from samplers.model_kinds import edm, flow, of_table, stable_diffusion
+from samplers.model_kinds import edm, flow, range_of_table, stable_diffusion
 from samplers.reshaping import split
 from samplers.schedules import FLOW_INTERIOR, VE_MIDDLE, SigmaRange, denoise_tail, logsnr_grid
 from samplers.spacings import SPACINGS
@@ -145,7 +145,7 @@ def test_beta_is_the_hosts_up_to_its_rounding_to_timesteps(host, model, alpha, b
         sampling.set_parameters(shift=3.0)
     table, time = sampling.sigmas.double().numpy(), FLOW if model in flows else VE
     theirs = comfy.samplers.beta_scheduler(sampling, 20, alpha, beta)
-    ours = logsnr_grid(20, of_table(table, time), time, "beta", {"alpha": alpha, "beta": beta})
+    ours = logsnr_grid(20, range_of_table(table, time), time, "beta", {"alpha": alpha, "beta": beta})
     assert len(theirs) == len(ours) and ours[0] == theirs[0] and ours[-1] == theirs[-1] == 0.0
     index = np.searchsorted(table, theirs[:-1].double().numpy() * (1 - 1e-6))
     places = np.interp(ours[:-1].double().numpy(), table, np.arange(len(table)))
@@ -163,7 +163,7 @@ def test_the_model_kinds_are_the_hosts(host):
         (edm(0.002, 120.0), edm_model, VE),
         (SD3, three, FLOW),
     ):
-        theirs = of_table(sampling.sigmas.double().numpy(), time)
+        theirs = range_of_table(sampling.sigmas.double().numpy(), time)
         np.testing.assert_allclose([*ours[:2], *ours.timesteps], [*theirs[:2], *theirs.timesteps], rtol=1e-5)
 
 
@@ -196,8 +196,8 @@ def test_tangent_on_eps_has_the_same_levels_below_the_models_largest():
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_composition_is_the_share_of_the_steps_in_the_noisier_half(spacing, composition):
     """After that share of the steps the grid is where it would be half way without."""
-    steps, of_model = 21 - SPACINGS[spacing].to_zero, edm(0.002, 80.0)
-    plain, biased = (logsnr_grid(steps, of_model, VE, spacing, composition=c)[:-1].double().log() for c in (0.5, composition))
+    steps, model_range = 21 - SPACINGS[spacing].to_zero, edm(0.002, 80.0)
+    plain, biased = (logsnr_grid(steps, model_range, VE, spacing, composition=c)[:-1].double().log() for c in (0.5, composition))
     assert float(biased[round(20 * composition)]) == pytest.approx(float(plain[10]), abs=0.01)
 
 

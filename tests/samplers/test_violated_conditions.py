@@ -107,9 +107,9 @@ def test_a_tableau_violates_only_one_condition():
     tableaus = {("psi_2", 2): violating_2s(SIZE), ("psi_2", 3): violating_3s(SIZE), ("psi_3(0)", 3): violating_3s(psi_3=SIZE)}
     for (condition, _), tableau in tableaus.items():
         for h in (0.01, 0.7, 2.0):
-            found = order_conditions(tableau, h)
-            assert found.pop(condition) == pytest.approx(SIZE)
-            assert all(abs(residual) < 1e-12 for residual in found.values()), (condition, found)
+            result = order_conditions(tableau, h)
+            assert result.pop(condition) == pytest.approx(SIZE)
+            assert all(abs(residual) < 1e-12 for residual in result.values()), (condition, result)
     mixed = order_conditions(violating_3s(mixed=SIZE), 0.7)
     assert mixed.pop("sum b psi_2") == pytest.approx(SIZE * violating_3s().b_weights(0.7)[2])
     assert all(abs(residual) < 1e-12 for residual in mixed.values())

@@ -8,10 +8,10 @@ NAMES = ("exp_res_sde", "exp_gddim_sde")
 def test_a_path_is_kept_when_the_steps_are_doubled():
     table = noise_path.steps_table(8, (10, 20), NAMES)
     cells = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
-    moved = {tuple(row[:3]): float(row[3].split(",")[0]) for row in cells}
-    assert len(moved) == 2 * 2 * len(noise_path.NOISES)
-    for name, grid, noise in moved:
-        assert moved[name, grid, "brownian"] < 0.8 * moved[name, grid, "independent"], (name, grid, noise)
+    changes = {tuple(row[:3]): float(row[3].split(",")[0]) for row in cells}
+    assert len(changes) == 2 * 2 * len(noise_path.NOISES)
+    for name, grid, noise in changes:
+        assert changes[name, grid, "brownian"] < 0.8 * changes[name, grid, "independent"], (name, grid, noise)
 
 
 def test_costs_are_measured_for_every_noise():

@@ -28,15 +28,15 @@ def test_every_node_wired_and_run(editor):
     """
     add, wire = editor.add, editor.wire
     model = add("RESToyModel", 20, 60, data="digits")
-    of_model = {"model": (model, 0)}
-    schedule = add("RESLogSNRSchedule", 300, 60, of_model, steps=8)
-    curve = add("RESLogSNRCurve", 640, 60, of_model, steps=6)
-    blend = add("RESSigmasBlend", 980, 60, {**of_model, "sigmas_a": (schedule, 0), "sigmas_b": (curve, 0)})
-    resample = add("RESSigmasResample", 980, 260, {**of_model, "sigmas": (curve, 0)}, steps=7)
-    split = add("RESSigmasSplit", 980, 420, {**of_model, "sigmas": (schedule, 0)}, **{"at.sigma": 1.0})
-    plot = add("RESSigmasPlot", 1300, 60, {"sigmas": (schedule, 0), "sigmas_b": (blend, 0), "sigmas_c": (split, 1), **of_model})
+    wired = {"model": (model, 0)}
+    schedule = add("RESLogSNRSchedule", 300, 60, wired, steps=8)
+    curve = add("RESLogSNRCurve", 640, 60, wired, steps=6)
+    blend = add("RESSigmasBlend", 980, 60, {**wired, "sigmas_a": (schedule, 0), "sigmas_b": (curve, 0)})
+    resample = add("RESSigmasResample", 980, 260, {**wired, "sigmas": (curve, 0)}, steps=7)
+    split = add("RESSigmasSplit", 980, 420, {**wired, "sigmas": (schedule, 0)}, **{"at.sigma": 1.0})
+    plot = add("RESSigmasPlot", 1300, 60, {"sigmas": (schedule, 0), "sigmas_b": (blend, 0), "sigmas_c": (split, 1), **wired})
     condition, latent = add("RESToyCondition", 20, 240, data="digits"), add("RESToyLatent", 20, 360, data="digits", batch_size=4)
-    conditions = {"positive": (condition, 0), "negative": (condition, 0), "latent_image": (latent, 0), **of_model}
+    conditions = {"positive": (condition, 0), "negative": (condition, 0), "latent_image": (latent, 0), **wired}
     samplers = {"RESMultistep": schedule, "RESSingleStep": curve, "RESSDE": blend, "RESStochasticChurn": resample}
     previews = []
     for row, (node, sigmas) in enumerate({**samplers, "RESAdaptive": split, "RESGDDIM": schedule}.items()):

@@ -28,5 +28,5 @@ _FOUND = """(words) => {
     ],
 )
 def test_it_finds_ours(editor, words, wanted, place):
-    found = editor.js(_FOUND, words)
-    assert wanted in found[:place]
+    result = editor.js(_FOUND, words)
+    assert wanted in result[:place]

@@ -193,10 +193,10 @@ class Calibration:
         if grid is None:
             return
         sigmas, plan = torch.tensor(grid, dtype=torch.float32), fitted(grid).plan
-        moved = measured(plan, sigmas)
-        if clearly_less(moved, chosen, self._settings.noise):
-            result.sigmas, result.plan, result.fitting, result.moved = sigmas, plan, options, True
-            result.selection["calibrated"] = Errors.of(moved)
+        own = measured(plan, sigmas)
+        if clearly_less(own, chosen, self._settings.noise):
+            result.sigmas, result.plan, result.fitting, result.grid_changed = sigmas, plan, options, True
+            result.selection["calibrated"] = Errors.of(own)
 
     def _test(self, result: Calibrated) -> None:
         seeds = self._seeds.test
@@ -233,25 +233,25 @@ class Calibration:
             settled = self._settled(before, solved, names[0], errors[names[0]].median)
             if settled.why:
                 break
-        if not settled.moved < _NO_SOLUTION:
+        if not settled.last_change < _NO_SOLUTION:
             raise NotConverged(
-                f"the reference still moves by {settled.moved:.1e} (median, relative) at {settled.steps} steps, so there is no "
-                "solution to calibrate to. Less guidance or SIGMAS that start lower help; a model that adds noise of its own "
-                "cannot be calibrated."
+                f"the reference still moves by {settled.last_change:.1e} (median, relative) at {settled.steps} steps, so there "
+                "is no solution to calibrate to. Less guidance or SIGMAS that start lower help; a model that adds noise of its "
+                "own cannot be calibrated."
             )
         return solved, {name: errors[name] for name in names}, settled
 
     def _settled(self, before: Trajectory, solved: Trajectory, base: str, error: float) -> Settled:
         """How good the present level is, by the one before and the best base's median error."""
-        moved = float(distances(before.end, solved.end).quantile(0.5))
-        share = moved / max(error, LEAST)
+        change = float(distances(before.end, solved.end).quantile(0.5))
+        share = change / max(error, LEAST)
         if share <= self._settings.share:
             why = "agrees"
         elif self._level == len(self._levels):
             why = "cap"
         else:
             why = "no gain" if share < 1.0 and not self._changes_the_fit(self._bases[base], before, solved) else ""
-        return Settled(self._levels[self._level - 1], moved, share, why)
+        return Settled(self._levels[self._level - 1], change, share, why)
 
     def _analytic_ends(self, trajectory: Trajectory) -> dict[str, torch.Tensor]:
         """Where the bases bring the pilots; infinite where one runs away."""

@@ -302,7 +302,7 @@ def warnings(made_for: Setting, used: Setting) -> list[str]:
     """A sentence for everything that differs; what one of the two does not know is not compared."""
     differences = []
     if made_for.cfg is not None and used.cfg is not None and abs(used.cfg - made_for.cfg) > 1e-6:
-        differences.append(f"CFG is {used.cfg:g} and the file was made for {made_for.cfg:g}. {_of_cfg(used.cfg - made_for.cfg)}")
+        differences.append(f"CFG is {used.cfg:g} and the file was made for {made_for.cfg:g}. {_by_cfg(used.cfg - made_for.cfg)}")
     if made_for.shape is not None and used.shape is not None and used.shape != made_for.shape:
         differences.append(
             f"The latent is {_size(used.shape)} and the file was made for {_size(made_for.shape)}. {_measured(RESOLUTION)}"
@@ -315,7 +315,7 @@ def warnings(made_for: Setting, used: Setting) -> list[str]:
     return differences
 
 
-def _of_cfg(change: float) -> str:
+def _by_cfg(change: float) -> str:
     bound = math.copysign(math.ceil(abs(change) - 1e-6), change)
     if bound not in CFG:
         return f"A change of {change:+g} was not measured, so the analytic samplers may be better."

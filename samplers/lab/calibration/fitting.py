@@ -28,7 +28,7 @@ from ...catalogue import EXP_RES
 from ...gddim_rule import gddim_plan
 from ...grid import MIN_STEP, read_sigmas
 from ...interpolation import IN_RHO, InAlpha, InLambda, lagrange
-from ...multistep import END_APART, multistep_plan, rule_plan
+from ...multistep import END_MIN_GAP, multistep_plan, rule_plan
 from ...plan import Plan, Stage
 from ...rule import Rule
 from ...signature import Sigmas
@@ -58,7 +58,7 @@ _PLANNERS: dict[str, Callable[..., Plan]] = {
     "exp_gddim": gddim_plan,
     "dpmpp_2m": partial(rule_plan, rule=Rule("DPM-Solver++ 2M", 2, AtMidpoint())),
     # eps by a polynomial in rho: DEIS, and with equal steps ipndm
-    "deis_3": partial(rule_plan, rule=Rule("DEIS 3", 3, IN_RHO, 1.0, IN_RHO.apart, last=Rule("", 2, IN_RHO, 1.0, END_APART))),
+    "deis_3": partial(rule_plan, rule=Rule("DEIS 3", 3, IN_RHO, 1.0, IN_RHO.min_gap, last=Rule("", 2, IN_RHO, 1.0, END_MIN_GAP))),
     # D by a polynomial in sigma / alpha: what er_sde is without noise
     "er_ode_3": partial(rule_plan, rule=Rule("ER-ODE 3", 3, InAlpha(_AS_SIGMA, 1.0))),
 }
@@ -154,20 +154,20 @@ class Recorder:
 
     def __init__(self, sigmas: Sigmas | None = None):
         self._wanted = None if sigmas is None else set(read_sigmas(sigmas))
-        self._found: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._states: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def __call__(self, info: dict[str, Any]) -> None:
         """Keep the state of a call that starts a step, if it is wanted."""
         sigma = float(info["sigma_hat"])
         if sigma == float(info["sigma"]) and (self._wanted is None or sigma in self._wanted):
             x, denoised = (info[name].detach().float().cpu().clone() for name in ("x", "denoised"))
-            self._found.setdefault(sigma, (x, denoised))
+            self._states.setdefault(sigma, (x, denoised))
 
     def trajectory(self, end: torch.Tensor, last: float) -> Trajectory:
         """What was kept, with the end."""
-        sigmas = sorted(self._found, reverse=True)
+        sigmas = sorted(self._states, reverse=True)
         return Trajectory(
-            sigmas, [self._found[s][0] for s in sigmas], [self._found[s][1] for s in sigmas], end.detach().cpu(), last
+            sigmas, [self._states[s][0] for s in sigmas], [self._states[s][1] for s in sigmas], end.detach().cpu(), last
         )
 
 

@@ -46,8 +46,8 @@ class GridCurve:
         """SIGMAS for knots, float32 numbers; None where they do not fall or go below the floor."""
         from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 (slow to import)
 
-        moved = PchipInterpolator(np.linspace(0.0, 1.0, KNOTS), knots - self.knots)(self._places)
-        lam = self._lam + moved
+        change = PchipInterpolator(np.linspace(0.0, 1.0, KNOTS), knots - self.knots)(self._places)
+        lam = self._lam + change
         sigmas = [self._values[0], *(float(np.float32(self._time.sigma(value))) for value in lam[1:])]
         sigmas += [0.0] * self._to_zero
         if not self._to_zero:
@@ -55,7 +55,7 @@ class GridCurve:
         falls = all(a > b * (1.0 + 1e-4) for a, b in zip(sigmas, sigmas[1:]))
         return sigmas if falls and min(s for s in sigmas if s > 0.0) >= self._floor * (1.0 - 1e-6) else None
 
-    def moved(self, distances: Sequence[float]) -> np.ndarray:
+    def knots_at(self, distances: Sequence[float]) -> np.ndarray:
         """The knots with these distances between them; the last stays where SIGMAS end above 0."""
         knots = self._lam[0] + np.concatenate([[0.0], np.cumsum(distances)])
         if not self._to_zero:
@@ -81,7 +81,7 @@ def search(curve: GridCurve, error: Callable[[list[float]], float], start: float
             for by in (factor, 1.0 / factor):
                 trial = distances.copy()
                 trial[index] *= by
-                grid = curve.grid(curve.moved(trial))
+                grid = curve.grid(curve.knots_at(trial))
                 if grid is None:
                     continue
                 value = error(grid)

@@ -152,14 +152,14 @@ class Settled(NamedTuple):
 
     Attributes:
         steps: of its finest level.
-        moved: median relative distance between the pilots' ends on its last two levels.
+        last_change: median relative distance between the pilots' ends on its last two levels.
         share: that distance, as a share of the best base's median error.
         why: "agrees", the share was small enough; "no gain", a finer level would change the fit by less than its standard error;
             "cap", it has as many steps as it may.
     """
 
     steps: int
-    moved: float
+    last_change: float
     share: float
     why: str
 
@@ -180,7 +180,7 @@ class Calibrated:
         base, fitting: what the plan was made from; `fitting` is None where the analytic plan is kept.
         seeds: used.
         reference: how good it is.
-        moved: whether the grid was.
+        grid_changed: whether the grid is another than the one given.
         pilots: errors of the bases on the pilots, by name.
         selection: errors on selection seeds: of "base" and "calibrated".
         test: errors on test seeds: of "base" (on the given grid) and "calibrated", and of the rivals.
@@ -193,7 +193,7 @@ class Calibrated:
     fitting: Fitting | None
     seeds: Seeds
     reference: Settled
-    moved: bool = False
+    grid_changed: bool = False
     pilots: dict[str, Errors] = field(default_factory=dict)
     selection: dict[str, Errors] = field(default_factory=dict)
     test: dict[str, Errors] = field(default_factory=dict)
@@ -201,7 +201,7 @@ class Calibrated:
     @property
     def kept(self) -> bool:
         """Whether the analytic plan on the given grid is all there is to give."""
-        return self.fitting is None and not self.moved
+        return self.fitting is None and not self.grid_changed
 
 
 _WIDTH, _BAR = 7.0, 0.26  # inches
@@ -236,20 +236,20 @@ def _choice(result: Calibrated) -> str:
             "SAMPLER and the file hold this analytic plan."
         )
     fit = f"{result.base}, ridge {result.fitting.ridge:g}, history {result.fitting.history}" if result.fitting else result.base
-    grid = "moved" if result.moved else "as given"
+    grid = "moved" if result.grid_changed else "as given"
     gain = result.selection["calibrated"].log_mean / result.selection["base"].log_mean
     return f"Fitted: {fit}; grid {grid}. On the selection items it has {gain:.2f} of the error of {result.analytic}."
 
 
 def _reference(settled: Settled) -> str:
     text = (
-        f"Reference: {settled.steps} steps. Its last doubling moved the pilots by {settled.moved:.1e} (median), "
+        f"Reference: {settled.steps} steps. Its last doubling moved the pilots by {settled.last_change:.1e} (median), "
         f"{settled.share:.2f} of the error of the best analytic plan."
     )
     if settled.why == "no gain":
         return f"{text} More steps would not improve the fit by more than its standard error."
     if settled.why == "cap":
-        return f"{text} That is more than was asked for: all errors here are uncertain by about {settled.moved:.1e}."
+        return f"{text} That is more than was asked for: all errors here are uncertain by about {settled.last_change:.1e}."
     return text
 
 

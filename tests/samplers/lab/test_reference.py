@@ -29,9 +29,9 @@ def test_it_is_the_exact_solution():
     def solve(steps):
         return sample_exp_res_3mc(_gaussian, x, reference_grid(steps, 14.6, reference_floor(_RANGE, VE), VE), disable=True)
 
-    found = converge(solve, tolerance=1e-5)
-    assert torch.allclose(found.samples, _solution(x, 14.6), rtol=5e-5)
-    assert found.agreement <= 1e-5 and found.calls == 2 * found.steps - 48
+    result = converge(solve, tolerance=1e-5)
+    assert torch.allclose(result.samples, _solution(x, 14.6), rtol=5e-5)
+    assert result.agreement <= 1e-5 and result.calls == 2 * result.steps - 48
 
 
 @pytest.mark.parametrize("time, start, sigma_range", [(VE, 14.6, _RANGE), (VE, 1e5, _RANGE), (FLOW, 1.0, SigmaRange(0.003, 1.0))])
@@ -50,15 +50,15 @@ def test_a_tenth_of_the_items_may_part():
         samples[:2] *= steps
         return samples
 
-    found = converge(solve, tolerance=1e-6)
-    assert found.agreement == 0.0 and found.worst == pytest.approx(0.5)
+    result = converge(solve, tolerance=1e-6)
+    assert result.agreement == 0.0 and result.worst == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("items, kept", [(1, 1), (3, 3), (4, 3), (8, 7), (10, 9), (19, 18), (20, 18)])
 def test_one_item_of_ten_need_not_agree_and_one_of_four(items, kept):
     """Items 0, 1, ... are 1, 2, ... apart, so that the largest distance that counts is the number of items that do."""
-    found = agreement(torch.arange(1.0, items + 1.0))
-    assert found.most == kept and found.worst == items and found.left_out == tuple(range(items - 1, kept - 1, -1))
+    result = agreement(torch.arange(1.0, items + 1.0))
+    assert result.most == kept and result.worst == items and result.left_out == tuple(range(items - 1, kept - 1, -1))
 
 
 def test_the_item_that_parts_is_named():
@@ -78,9 +78,9 @@ def test_the_finest_level_is_given_where_the_cap_comes_first():
     def solve(steps):
         return torch.full((20, 3), levels[steps], dtype=torch.float64)
 
-    found = converge(solve, tolerance=1e-3, cap=400)
-    assert not found.converged and found.steps == 384 and found.calls == 720
-    assert found.agreement == pytest.approx(1.1e-3, rel=0.02) and found.floor == pytest.approx(3.3e-3, rel=0.02)
+    result = converge(solve, tolerance=1e-3, cap=400)
+    assert not result.converged and result.steps == 384 and result.calls == 720
+    assert result.agreement == pytest.approx(1.1e-3, rel=0.02) and result.floor == pytest.approx(3.3e-3, rel=0.02)
     assert converge(solve, tolerance=4e-3, cap=400).converged
 
 

@@ -17,7 +17,7 @@ def test_the_most_steps_that_fit(per_step, last, budget):
         return per_step * (steps - last) + last
 
     fit = [steps for steps in range(1, budget + 1) if per_step * (steps - last) + last <= budget]
-    found = most_steps(calls_of, budget)
-    assert found == max(fit, default=0) and (not found or asked[-1] == found)
+    result = most_steps(calls_of, budget)
+    assert result == max(fit, default=0) and (not result or asked[-1] == result)
     assert len(asked) <= 4
     assert most_steps(calls_of, budget, least=3) == max((n for n in fit if n >= 3), default=0)

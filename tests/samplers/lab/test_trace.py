@@ -198,16 +198,16 @@ DIVISIONS = {
 @pytest.mark.parametrize("name", DIVISIONS)
 def test_calls_belong_to_steps_of_the_grid(name):
     calls, expected = DIVISIONS[name]
-    told = []
-    rows = traced(GRID, VE, [(float(sigma), named) for sigma, named in calls], on_row=told.append).rows
+    sent = []
+    rows = traced(GRID, VE, [(float(sigma), named) for sigma, named in calls], on_row=sent.append).rows
     assert [row.calls for row in rows] == expected and [row.step for row in rows] == list(range(4))
-    assert told == rows
+    assert sent == rows
 
 
 def test_shares_of_rules_are_means_over_the_batch_in_columns_of_their_own():
     """Shares belong to the call after which they came, whatever the step's name; the interrupted last step has none."""
-    told = []
-    trace = Trace(GRID, VE, on_row=told.append)
+    sent = []
+    trace = Trace(GRID, VE, on_row=sent.append)
     shares = torch.rand(3, 3, 2, generator=torch.Generator().manual_seed(0))
     trace.chose(shares[0])  # of no call
     for i, sigma in enumerate(GRID[:-1]):
@@ -217,7 +217,7 @@ def test_shares_of_rules_are_means_over_the_batch_in_columns_of_their_own():
         if i < 3:
             trace.chose(shares[i])
     trace.finish()
-    assert told == trace.rows
+    assert sent == trace.rows
     for row, of in zip(trace.rows, shares):
         assert (
             row.shares == pytest.approx(of.mean(0).tolist())
@@ -236,11 +236,11 @@ def test_shares_of_rules_are_means_over_the_batch_in_columns_of_their_own():
 def test_a_sampler_with_its_own_grid(own_grid):
     """A row for every sigma below all before, whether it is known or found out; found out, all rows are sent again."""
     sigmas = [8.0, 7.0, 6.0, 5.0, 3.0, 2.5, 5.0, 3.5, 2.2, 1.0]  # with a step that is tried again
-    told = []
-    trace = traced(GRID, VE, [(sigma, None) for sigma in sigmas], own_grid=own_grid, on_row=told.append)
+    sent = []
+    trace = traced(GRID, VE, [(sigma, None) for sigma in sigmas], own_grid=own_grid, on_row=sent.append)
     assert [row.sigma for row in trace.rows] == [8.0, 7.0, 6.0, 5.0, 3.0, 2.5, 2.2, 1.0]
     assert [row.calls for row in trace.rows] == [1, 1, 1, 1, 1, 3, 1, 1]
-    assert told == trace.rows
+    assert sent == trace.rows
 
 
 def test_broken_off():

@@ -41,8 +41,8 @@ def test_a_state_is_the_data_under_the_process(name, t):
     expected = torch.tensor(signal[..., 0]).permute(2, 0, 1)[:, None] * coordinates.to_state(data[:1])
     assert (blocks.mean(dim=0) - expected).abs().max() < 0.05
     for row, column in np.ndindex(3, 2):
-        found = torch.cov(blocks[:, :, 1, row, column].T).reshape(sde.size, sde.size)
-        np.testing.assert_allclose(found, covariance[row, column], atol=0.03)
+        result = torch.cov(blocks[:, :, 1, row, column].T).reshape(sde.size, sde.size)
+        np.testing.assert_allclose(result, covariance[row, column], atol=0.03)
 
 
 def _grid(sde):

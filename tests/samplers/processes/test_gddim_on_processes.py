@@ -203,8 +203,8 @@ def _matrices(sde, stage):
         return (np.array([[number]]) for number in (stage.scale, stage.weights[0][1], *(stage.noise or (0.0,))))
     matrices = stage.matrices
     of = (matrix.matrix.numpy() for matrix in (matrices.scale, matrices.weights[0], *matrices.noise))
-    found = [matrix[..., None, None] if sde.grid else matrix for matrix in of]
-    return found if matrices.noise else [*found, np.zeros_like(found[0])]
+    result = [matrix[..., None, None] if sde.grid else matrix for matrix in of]
+    return result if matrices.noise else [*result, np.zeros_like(result[0])]
 
 
 def test_the_time_map_is_monotone_and_inverted():

@@ -125,8 +125,8 @@ def test_weights_sum_to_what_a_constant_d_needs(name, s, t):
     sde = PROCESSES[name]
     expected = sde.transition(t, 0.0) - sde.root(t) @ np.linalg.solve(sde.root(s), sde.transition(s, 0.0))
     start = 1.0 if name == "CLD" else sde.t_max
-    found = sum(InData(sde, "R", [(start, s), (s, t)]).weights([s, start], s, t))
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+    result = sum(InData(sde, "R", [(start, s), (s, t)]).weights([s, start], s, t))
+    np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
 PLANNERS = {

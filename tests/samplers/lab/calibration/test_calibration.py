@@ -56,21 +56,21 @@ def calibrated(time, steps=6, settings=_DEFAULT, batch=BATCH, **more):
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 def test_it_beats_the_analytic_plans_on_test_seeds(time):
-    found, problem, calibration = calibrated(time)
-    assert not found.kept and found.test["calibrated"].median < 0.7 * found.test["base"].median
-    assert problem.seeds == set().union(*found.seeds) and sum(map(len, found.seeds)) == len(problem.seeds)
+    result, problem, calibration = calibrated(time)
+    assert not result.kept and result.test["calibrated"].median < 0.7 * result.test["base"].median
+    assert problem.seeds == set().union(*result.seeds) and sum(map(len, result.seeds)) == len(problem.seeds)
     assert problem.calls <= calibration.cost.most
 
 
 def test_what_is_told_of_it():
     """Its errors, those of the best analytic plan and of the rivals under their names, and the choice."""
-    found = calibrated(VE, rivals={"some": function_of(bases(grid_of(VE), VE)["exp_res_1m"])})[0]
-    text = report(found, 32)
-    assert f"calibrated: {found.test['calibrated'].median:.5f}" in text and f"{found.analytic}, analytic" in text
-    assert f"some: {found.test['some'].median:.5f}" in text and "of the error of some, the best of 1 other" in text
-    assert "for 32 items" in text and f"Fitted: {found.base}, ridge" in text and "grid as given" in text
+    result = calibrated(VE, rivals={"some": function_of(bases(grid_of(VE), VE)["exp_res_1m"])})[0]
+    text = report(result, 32)
+    assert f"calibrated: {result.test['calibrated'].median:.5f}" in text and f"{result.analytic}, analytic" in text
+    assert f"some: {result.test['some'].median:.5f}" in text and "of the error of some, the best of 1 other" in text
+    assert "for 32 items" in text and f"Fitted: {result.base}, ridge" in text and "grid as given" in text
     pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this environment")
-    assert picture(found).shape[1:] == (840, 3)
+    assert picture(result).shape[1:] == (840, 3)
 
 
 def test_a_rival_that_fails_is_left_out_and_a_fatal_error_is_not():
@@ -86,8 +86,8 @@ def test_a_rival_that_fails_is_left_out_and_a_fatal_error_is_not():
 def test_a_smooth_model_costs_what_was_announced_and_little(settings, batch, most):
     """At 10 calls and with eight rivals; a plan that is kept saves its run on the test seeds."""
     rivals = {str(k): function_of(bases(grid_of(VE, 10), VE)["exp_res"]) for k in range(8)}
-    found, problem, calibration = calibrated(VE, 10, settings, batch, rivals=rivals)
-    assert problem.calls + 10 * found.kept == calibration.cost.least == calibration.expected < most
+    result, problem, calibration = calibrated(VE, 10, settings, batch, rivals=rivals)
+    assert problem.calls + 10 * result.kept == calibration.cost.least == calibration.expected < most
 
 
 def test_a_rough_reference_is_told_and_costs_no_more_than_announced():
@@ -96,9 +96,9 @@ def test_a_rough_reference_is_told_and_costs_no_more_than_announced():
     smooth = problem.model
     problem.model = lambda x, sigma, **_: smooth(x, (4.0 * sigma.log()).round().div(4.0).exp())
     calibration = Calibration(problem, grid_of(VE), VE, 1e-3, 0, BATCH, Settings(8, 8, 8, share=1e-9, levels=3))
-    found = calibration.run()
-    told = "More steps would not improve the fit" if found.reference.why == "no gain" else "more than was asked for"
-    assert found.reference.why in ("cap", "no gain") and told in report(found, 8)
+    result = calibration.run()
+    reason = "More steps would not improve the fit" if result.reference.why == "no gain" else "more than was asked for"
+    assert result.reference.why in ("cap", "no gain") and reason in report(result, 8)
     assert problem.calls <= calibration.expected <= calibration.cost.most
 
 
@@ -108,8 +108,8 @@ def test_a_reference_no_better_than_the_base_keeps_the_base():
     smooth = problem.model
     problem.model = lambda x, sigma, **_: (4.0 * smooth(x, sigma)).round() / 4.0
     settings = Settings(8, 8, 8, share=0.0, first=2, levels=2)
-    found = Calibration(problem, grid_of(VE, 40), VE, 1e-3, 0, BATCH, settings).run()
-    assert found.reference.coarse == ("no better than it" in report(found, 8)) and (found.kept or not found.reference.coarse)
+    result = Calibration(problem, grid_of(VE, 40), VE, 1e-3, 0, BATCH, settings).run()
+    assert result.reference.coarse == ("no better than it" in report(result, 8)) and (result.kept or not result.reference.coarse)
 
 
 def test_linear_data_cost_what_was_announced():
@@ -142,19 +142,19 @@ def test_seed_sets_are_disjoint(batch, seed):
 
 def test_the_analytic_plan_is_kept_where_fits_win_by_no_more_than_noise():
     """Where fits must be better by a thousand standard errors; the plan is then the base's own."""
-    found, *_ = calibrated(VE, settings=Settings(8, 8, 8, noise=1e3))
-    assert found.kept and found.plan == bases(grid_of(VE), VE)[found.analytic]
-    assert found.test["calibrated"] == found.test["base"] and f"Kept: {found.analytic}" in report(found, 8)
+    result, *_ = calibrated(VE, settings=Settings(8, 8, 8, noise=1e3))
+    assert result.kept and result.plan == bases(grid_of(VE), VE)[result.analytic]
+    assert result.test["calibrated"] == result.test["base"] and f"Kept: {result.analytic}" in report(result, 8)
 
 
 def test_a_moved_grid_is_kept_only_if_it_wins():
     """It falls, starts where it did, has as many steps and reuses the reference."""
-    found, problem, calibration = calibrated(VE, 5, Settings(16, 16, 32, move_grid=True))
+    result, problem, calibration = calibrated(VE, 5, Settings(16, 16, 32, move_grid=True))
     given, sigmas = calibrated(VE, 5)[0], grid_of(VE, 5)
-    assert len(found.sigmas) == len(sigmas) and found.sigmas[0] == sigmas[0] and found.sigmas[-1] == 0.0
-    assert (found.sigmas.diff() < 0).all() and problem.calls <= calibration.cost.most
-    assert torch.equal(found.sigmas, sigmas) != found.moved
-    assert found.selection["calibrated"].log_mean <= given.selection["calibrated"].log_mean
+    assert len(result.sigmas) == len(sigmas) and result.sigmas[0] == sigmas[0] and result.sigmas[-1] == 0.0
+    assert (result.sigmas.diff() < 0).all() and problem.calls <= calibration.cost.most
+    assert torch.equal(result.sigmas, sigmas) != result.grid_changed
+    assert result.selection["calibrated"].log_mean <= given.selection["calibrated"].log_mean
 
 
 def test_a_model_without_a_solution():
@@ -191,8 +191,8 @@ def test_clearly_less_needs_more_than_chance():
 def test_distances_of_what_is_not_finite():
     samples, truth = torch.ones(2, 3), torch.ones(2, 3)
     samples[1, 0] = math.nan
-    found = distances(samples, truth)
-    assert found[0] == 0.0 and found[1] == math.inf and math.isfinite(Errors.of(found).log_mean)
+    result = distances(samples, truth)
+    assert result[0] == 0.0 and result[1] == math.inf and math.isfinite(Errors.of(result).log_mean)
 
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)

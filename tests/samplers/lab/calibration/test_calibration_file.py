@@ -125,10 +125,10 @@ def test_random_damage_is_refused_or_harmless(tmp_path):
         place = random_.randrange(len(text))
         damaged = text[:place] + random_.choice('0123456789.-eE"[]{},: aN') + text[place + random_.randrange(4) :]
         try:
-            found = CalibrationFile.from_json(damaged)
+            result = CalibrationFile.from_json(damaged)
         except ValueError:
             continue
-        assert found == kept()
+        assert result == kept()
 
 
 def test_a_digit_that_was_changed_is_refused(tmp_path):

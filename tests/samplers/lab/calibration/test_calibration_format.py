@@ -34,12 +34,12 @@ def read(text):
 
 def starts(sigmas):
     """The sigmas that the moving steps start from."""
-    found, current = [], sigmas[0]
+    result, current = [], sigmas[0]
     for sigma in sigmas[1:]:
         if current > 0.0 and (sigma == 0.0 or abs(math.log(current / sigma)) > 1e-6):
-            found.append(current)
+            result.append(current)
             current = sigma
-    return found
+    return result
 
 
 def sampled(data, model, x):

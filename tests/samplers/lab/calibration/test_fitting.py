@@ -15,13 +15,13 @@ from samplers.tableaus import res_2s
 from samplers.time_maps import VE
 
 
-def fitted(time, base, how, seed=0):
+def fitted(time, base, fitting, seed=0):
     """A fit to Gaussian data on `grid_of`."""
     sigmas, model = grid_of(time).double().tolist(), Gaussian(time)
     x = model.start(sigmas[0], seed)
     targets = [model.solution(x, sigmas[0], sigma) for sigma in sigmas[1:]]
     plan = bases(torch.tensor(sigmas), time)[base]
-    return plan, fit(plan, lambda x, stage: model(x, torch.tensor([stage.sigma])), x, targets, time, how)
+    return plan, fit(plan, lambda x, stage: model(x, torch.tensor([stage.sigma])), x, targets, time, fitting)
 
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
@@ -29,9 +29,9 @@ def fitted(time, base, how, seed=0):
 def test_gaussian_data_are_fitted_exactly(time, base):
     """Their solution is a multiple of x, which every step can be: other items end right too."""
     sigmas, model = grid_of(time).double(), Gaussian(time)
-    _, found = fitted(time, base, Fitting(0.0))
+    _, result = fitted(time, base, Fitting(0.0))
     x = model.start(float(sigmas[0]), seed=1)
-    end = run(found.plan, model, x, sigmas, disable=True)
+    end = run(result.plan, model, x, sigmas, disable=True)
     torch.testing.assert_close(end, model.solution(x, float(sigmas[0]), 0.0), rtol=1e-8, atol=1e-8)
 
 
@@ -39,8 +39,8 @@ def test_gaussian_data_are_fitted_exactly(time, base):
 @pytest.mark.parametrize("base", BASES)
 def test_an_endless_ridge_is_the_analytic_plan(time, base):
     """To the bit; and a large one is near it."""
-    plan, found = fitted(time, base, Fitting(math.inf))
-    assert found.plan.stages == plan.stages
+    plan, result = fitted(time, base, Fitting(math.inf))
+    assert result.plan.stages == plan.stages
     near = fitted(time, base, Fitting(1e12))[1].plan
     for stage, close in zip(plan.stages, near.stages):
         assert close.scale == pytest.approx(stage.scale, abs=1e-9)
@@ -53,9 +53,9 @@ def test_the_loop_goes_where_the_fit_went(time):
     """A fitted plan is one for the same loop."""
     sigmas, model = grid_of(time).double(), Gaussian(time)
     for base in BASES:
-        _, found = fitted(time, base, Fitting(1e-2, 3))
-        end = run(found.plan, model, model.start(float(sigmas[0])), sigmas, disable=True)
-        torch.testing.assert_close(end, found.end, rtol=1e-9, atol=1e-9)
+        _, result = fitted(time, base, Fitting(1e-2, 3))
+        end = run(result.plan, model, model.start(float(sigmas[0])), sigmas, disable=True)
+        torch.testing.assert_close(end, result.end, rtol=1e-9, atol=1e-9)
 
 
 def test_more_ridge_leaves_more():

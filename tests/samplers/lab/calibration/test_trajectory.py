@@ -33,20 +33,20 @@ def test_fine_grids_hold_every_sigma(time, steps):
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 def test_the_reference_is_the_solution(time):
     """At every sigma of the grid, and in between by the cubic."""
-    found, x = trajectory(time, 300)
+    result, x = trajectory(time, 300)
     model, sigmas = Gaussian(time), grid_of(time).tolist()
     between = [0.3 * a + 0.7 * b for a, b in zip(sigmas, sigmas[1:-1])]
     for sigma in (*sigmas[:-1], *between):
-        torch.testing.assert_close(found.at(sigma).double(), model.solution(x, sigmas[0], sigma), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found.at(0.0), model.solution(x, sigmas[0], 0.0), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(result.at(sigma).double(), model.solution(x, sigmas[0], sigma), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(result.at(0.0), model.solution(x, sigmas[0], 0.0), rtol=1e-3, atol=1e-3)
 
 
 def test_only_what_is_asked_for_is_kept():
     sigmas = grid_of(VE)
-    found, _ = trajectory(VE, 64, sigmas)
-    assert found.sigmas == sigmas.tolist()[:-1]
+    result, _ = trajectory(VE, 64, sigmas)
+    assert result.sigmas == sigmas.tolist()[:-1]
     with pytest.raises(ValueError, match="not on the trajectory"):
-        found.at(2.0 * float(sigmas[0]))
+        result.at(2.0 * float(sigmas[0]))
 
 
 def test_joining_keeps_the_order():
