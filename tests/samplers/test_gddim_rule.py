@@ -195,7 +195,7 @@ def test_the_step_to_0_multiplies_no_error_however_many_steps_there_are(degree, 
         assert sum(abs(weight) for _, weight in last.weights) < 2.5
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.1, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize("noise_level", [0.0, 0.1, 0.5, 1.0, 1.5])
 def test_theorem_1(noise_level):
     """Mean and variance of one step on VP are as printed in the paper, where a is the paper's bar alpha."""
     time, sigma_from, sigma_to = VE, 3.0, 0.7
@@ -228,7 +228,7 @@ def test_without_noise_the_stochastic_form_is_the_deterministic_one():
     assert distance(0.01) < 0.2 and distance(0.001) < distance(0.01) / 8
 
 
-@pytest.mark.parametrize("strength", [-0.1, -1e-300, 10.1, math.nan, math.inf])
+@pytest.mark.parametrize("noise_level", [-0.1, -1e-300, 10.1, math.nan, math.inf])
 def test_a_lambda_out_of_range(noise_level):
     """A negative lambda has a valid square, so it must be refused before."""
     with pytest.raises(ValueError, match=f"lambda must be between 0 and 10, got {noise_level}"):
