@@ -1,13 +1,13 @@
-"""Exponential integrators for diffusion sampling: pure torch and numpy, usable with only k-diffusion.
+"""Exponential integrators for diffusion sampling: pure torch and numpy, usable without ComfyUI.
 
     from samplers import VE, SigmaRange, logsnr_grid, sample_exp_res
 
     sigmas = logsnr_grid(10, SigmaRange(0.03, 14.6), VE)
     samples = sample_exp_res(model, noise * sigmas[0], sigmas)
 
-Every sampler takes what k-diffusion's take (see `signature.py`), options of its own (`help(sample_exp_res_2s)`), and `time`,
-the time map of the model: VE for eps, v and EDM models, FLOW for rectified flow. METHODS and ADAPTIVE_SAMPLERS have all
-samplers by name. A plan is a method as numbers; to see one, `print(METHODS["exp_res_2m"].plan(sigmas))`.
+Every sampler has the arguments of k-diffusion's samplers (see `signature.py`), its own options (`help(sample_exp_res_2s)`), and
+`time`, the time map of the model: VE for eps, v and EDM models, FLOW for rectified flow. METHODS and ADAPTIVE_SAMPLERS hold all
+samplers by name. `print(METHODS["exp_res_2m"].plan(sigmas))` prints a method as numbers, its plan.
 """
 
 from .adaptive import sample_exp_res_adaptive

@@ -5,13 +5,13 @@ difference of the two estimates the local error:
 
     error = max over items of RMS(x_3S - x_2S) / (atol sqrt(alpha^2 + sigma^2) + rtol RMS(x_3S))
 
-sqrt(alpha^2 + sigma^2), by the time map, is the size of noisy data of standard deviation 1, so both tolerances mean the
-same at every noise level. With an error up to 1 the step is accepted, with the third-order solution; otherwise it is tried
-again, shorter, and its first call is kept. The next step size follows from this error and the one before (a PI
-controller). One grid serves the whole batch, so an item's result depends, within the tolerance, on the batch it is in.
+sqrt(alpha^2 + sigma^2), by the time map, is the size of noisy data of standard deviation 1, so both tolerances mean the same at
+every noise level. A step with an error up to 1 is accepted, with the third-order solution. Otherwise a shorter step is tried,
+which reuses the first call. The next step size follows from this error and the one before (a PI controller). One grid serves
+the whole batch, so an item's result depends, within the tolerance, on the batch it is in.
 
-Estimates from the output at the end of the step, as in first-same-as-last pairs, cost no call where the step is accepted
-and one more where it is not; they measured no better per call.
+Estimates from the output at the end of the step, as in first-same-as-last pairs, cost no call if the step is accepted and one
+more if it is not. They had no smaller error at equal calls.
 """
 
 import itertools
@@ -33,8 +33,8 @@ from .time_maps import VE, TimeMap
 
 RTOL, ATOL, MAX_CALLS = 0.05, 0.0078, 100  # the tolerances are those of the host's dpm_adaptive
 
-# The measured nodes with the least error at equal calls, on the digits and on trained networks, well below
-# (1/3, 2/3), which are those of exp_res_3s.
+# These nodes have the least error at equal calls, on the digits and on trained networks. Their error is well below the error of
+# (1/3, 2/3), the nodes of exp_res_3s.
 C2, C3 = 0.4, 0.75
 _PAIR = res_3s(C2, C3)
 # h is multiplied by _SAFETY error^-_INTEGRAL previous_error^_PROPORTIONAL after a step (Gustafsson's exponents; Hairer & Wanner,
@@ -42,8 +42,8 @@ _PAIR = res_3s(C2, C3)
 _ROOT = 1.0 / 3.0
 _SAFETY, _INTEGRAL, _PROPORTIONAL = 0.9, 0.7 * _ROOT, 0.4 * _ROOT
 _FACTORS = (0.2, 2.0)
-# Step sizes in -log sigma. A step sees nothing behind its third call, at 3/4 of it: beyond _LONGEST that is too much of the
-# path. Below _SHORTEST float32 sigmas and the rounding in the error estimate would soon set the limit.
+# Step sizes in -log sigma. A step sees nothing beyond its third call, at 3/4 of the step; in steps longer than _LONGEST that is
+# too much of the path. Below _SHORTEST float32 sigmas and the rounding in the error estimate would soon set the limit.
 _LONGEST, _SHORTEST = 1.5, 1e-3
 
 
@@ -52,8 +52,8 @@ class AdaptiveInfo(NamedTuple):
 
     Attributes:
         sigmas: the accepted grid, on which RES-3S(C2, C3) takes the same steps; on the CPU, in the dtype of the one given.
-        calls: model calls, those of rejected steps included.
-        rejected: steps tried and not taken.
+        calls: all model calls, also of rejected steps.
+        rejected: number of steps that were tried and not taken.
         worst_error: the largest error accepted, in units of the tolerance; above 1 only where the calls ran out.
     """
 
@@ -80,9 +80,10 @@ def sample_exp_res_adaptive(
 ) -> torch.Tensor | tuple[torch.Tensor, AdaptiveInfo]:
     """RES-3S with step sizes chosen by an error estimate: three model calls per step, two more for a rejected one.
 
-    Only the ends of the grid are used: the first sigma, the last one above 0, and whether a last step to 0 follows, which
-    is the denoised output. Where `max_calls` does not suffice, the rest is done in the shortest steps that reach the end,
-    whatever their error, and a warning says from where and by how much. Reads the device once for every step tried.
+    Only the ends of the grid are used: the first sigma, the last one above 0, and whether a last step to 0 follows, whose
+    result is the denoised output. If `max_calls` does not suffice, the remaining steps are the shortest steps that reach the
+    end, regardless of their error, and a warning says from where on and by how much the tolerance is exceeded. The device is
+    read once for every step that is tried.
 
     Args:
         model, x, extra_args, disable: as in `loop.run`.
@@ -90,7 +91,7 @@ def sample_exp_res_adaptive(
         callback: as in `loop.run`; "i" is the step of the given grid in which sigma lies, and never falls.
         rtol: tolerance relative to the latent's RMS, > 0.
         atol: tolerance in units of data of standard deviation 1, > 0.
-        max_calls: the most model calls to make, 4 or more: a step and the last one.
+        max_calls: maximum number of model calls, 4 or more, because a step and the last call need 4.
         return_info: return (latent, AdaptiveInfo).
         time: the time map of the model.
 
@@ -180,7 +181,7 @@ def _shortest(distance: float, calls: int) -> float:
 
 
 def _rounded(sigma: float, dtype: torch.dtype) -> float:
-    """sigma as it will stand in SIGMAS, so that the accepted grid gives the same steps to the bit."""
+    """sigma rounded as in SIGMAS, so that the accepted grid gives the same steps bit for bit."""
     return float(np.float32(sigma)) if dtype is torch.float32 else sigma
 
 
@@ -197,7 +198,7 @@ class _Stepper:
         self._outputs: list[torch.Tensor] = []
 
     def take(self, step: GridStep, state: torch.Tensor, known: int = 0) -> torch.Tensor:
-        """The state at the end of the step; its first `known` outputs are those of the step before: 1 for a new try."""
+        """The state at the end of the step; the first `known` outputs are known, which is 1 if the step is tried again."""
         self._outputs = self._outputs[:known]
         stages = single_step_stages(step, _PAIR, self._time, first_call=0)
         numbers = itertools.count()
@@ -240,7 +241,7 @@ class _Progress:
     def __call__(self, x: torch.Tensor, sigma: float, sigma_hat: torch.Tensor, denoised: torch.Tensor) -> None:
         self._bar.update()
         if self._callback is not None:
-            # steps tried again start further back; bars do not
+            # a step that is tried again starts further back, and the bar must not
             i = self._last = max(self._last, self._place(sigma))
             self._callback({"x": x, "i": i, "denoised": denoised, "sigma": self._sigmas[i], "sigma_hat": sigma_hat})
 

@@ -4,13 +4,14 @@ What the exponential SDE adds between lambda_s and lambda_t is the gain of an Or
 
     U_t - e^{-eta h} U_s,    dU = -eta U dlambda + sqrt(2 eta) dW,    of variance 1 - e^{-2 eta h}.
 
-Here U is a fixed function of lambda, so the gain over a step is the gain over its first half, decayed, plus that over its
-second half, exactly.
+Here U is a fixed function of lambda, so the gain over a step is exactly the decayed gain over its first half plus the gain over
+its second half.
 
-In the clock e^{2 eta lambda} U is a Brownian motion, but not one to leave to torchsde's BrownianTree: that clock runs over
-many decades where the tree rounds time to 1e-6 (from sigma 80 to 0.002 with eta 2, the first steps would get no noise), and
-the tree hangs on the ends of its interval, which change with the steps in many schedules. So the path is built in lambda:
-cells of length 1 are independent, and inside a cell the OU bridge halves the interval; no number is above 1 and no end matters.
+In the clock e^{2 eta lambda} U is a Brownian motion. torchsde's BrownianTree is not suited for it: the clock runs over many
+decades, while the tree rounds time to 1e-6 (from sigma 80 to 0.002 with eta 2, the first steps would get no noise), and the
+tree depends on the ends of its interval, which change with the number of steps in many schedules. The path is therefore built
+in lambda. Cells of length 1 are independent, and inside a cell the OU bridge halves the interval, so that no number is above 1
+and the path does not depend on any ends.
 """
 
 import hashlib
@@ -23,16 +24,16 @@ from .noise import run_keys, to_device
 from .signature import Model
 from .time_maps import TimeMap
 
-# Halvings of a cell. Points further apart than 2^-12 in lambda have the exact joint law, which no grid of 1,000 steps
-# comes near; two points inside one leaf share its last normal number, so shorter steps would get too little noise.
+# Halvings of a cell. Points further apart than 2^-12 in lambda have the exact joint law. Shorter steps would get too little
+# noise, because two points inside one leaf share its last normal number; grids of 1,000 steps have much longer steps.
 _LEVELS = 12
 
 
 class BrownianNoise:
-    """A noise_sampler: unit noises of one Ornstein-Uhlenbeck path an item, a function of lambda.
+    """A noise_sampler that gives unit noise of one Ornstein-Uhlenbeck path in lambda for each item.
 
-    It keeps no state that changes a result: any segment may be asked for, in any order. A call draws some 14
-    latents of normal numbers on the CPU and holds five.
+    Segments may be requested in any order, because no result depends on earlier calls. A call draws about 14 latents of normal
+    numbers on the CPU and holds five.
 
     Args:
         keys: from `noise.item_keys`; the item's path depends only on its key, the shape of an item and eta.
@@ -66,7 +67,7 @@ class BrownianNoise:
         return -math.expm1(-2.0 * self._eta * h)
 
     def _since_cell(self, lam: float) -> torch.Tensor:
-        """The gain from the last whole lambda to lam. Not to be written to."""
+        """The gain from the last whole lambda to lam. The caller must not change it."""
         if self._last is not None and self._last[0] == lam:
             return self._last[1]
         cell, node = math.floor(lam), 1
@@ -96,7 +97,7 @@ class BrownianNoise:
         return draw.add_(at_high, alpha=self._decay(high - lam) * before / whole)
 
     def _draw(self, cell: int, node: int) -> torch.Tensor:
-        """The normal numbers that belong to a node of a cell's tree: a fixed function of it and of the item."""
+        """The normal numbers of a node of a cell's tree, a fixed function of the node and the item."""
         # always float32, so that every dtype sees the same numbers
         draws = torch.empty(len(self._keys), *self._shape, dtype=torch.float32)
         for draw, key in zip(draws, self._keys):

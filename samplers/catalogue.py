@@ -1,10 +1,10 @@
 """All samplers by name: METHODS.
 
-Refined Exponential Solver, arXiv 2308.02157, its multistep methods with other variables of interpolation, gDDIM
-(arXiv 2206.05564), their forms for the reverse SDE and their forms with CFG++. They differ from DPM-Solver++ in meeting the
-order condition psi_2 (and, for third order, the refined ones) for every step size, not only in the limit.
+Refined Exponential Solver, arXiv 2308.02157, its multistep methods with other variables of interpolation, gDDIM (arXiv
+2206.05564), their forms for the reverse SDE and their forms with CFG++. They differ from DPM-Solver++ because they meet the
+order condition psi_2 (and, for third order, the refined conditions) for every step size and not only in the limit.
 
-The functions, the names that ComfyUI lists, and the choices of the nodes are made from these entries.
+The functions, the names that ComfyUI lists, and the choices of the nodes derive from these entries.
 """
 
 import inspect
@@ -24,7 +24,8 @@ from .single_step import single_step_plan
 from .tableaus import res_2s, res_3s
 from .time_maps import FLOW_LOG_SIGMA, VE, TimeMap
 
-# Most models; little trust in older outputs; guidance, which turns outputs sharply; smooth models; rough ones.
+# The rules suit, in this order: most models; outputs that older outputs say little about; guidance, under which outputs change
+# sharply; smooth models; rough models.
 _EXP_RES = (1e-3, 4.0, 4), (1.0, 4.0, 4), (1e-2, 8.0, 4), (1e-5, 4.0, 4), (1e-4, 3.0, 2)
 EXP_RES = tuple(kriging_rule(roughness, sharpness, o.EPS_SHARE.default, order) for roughness, sharpness, order in _EXP_RES)
 
@@ -79,7 +80,8 @@ def _churned(
     return planner(sigmas, time=time, churn=Churn(s_churn, s_tmin, s_tmax, s_noise, sigma_max))
 
 
-# not by kriging: with noise between the outputs its averages lag, and the moments of Gaussian data then miss theirs
+# Kriging is not used here: with noise between the outputs its averages lag, and Gaussian data would get the wrong mean and
+# variance.
 _2MC_IN_ALPHA = partial(multistep_plan, order=2, interpolation=InAlpha(o.DATA_SCALE.default, o.POWER.default), corrector=True)
 
 METHODS = {

@@ -4,15 +4,15 @@ With D_u the unconditional denoised output, D_g = D_u + c (D_c - D_u) the guided
 
     x_t = plain(x_s, D_u) + alpha_t (D_g - D_u).
 
-At first order this is the paper's x_t = alpha_t D_g + sigma_t eps_u, and for every order and every amount of SDE noise
-it solves the unconditional process, at the end of each step of which guidance moves the clean part by the newest D_g - D_u.
-At c = 0, and where D_g = D_u, it is the plain method. The last step, to sigma = 0, gives D_g.
+At first order this is the paper's x_t = alpha_t D_g + sigma_t eps_u. For every order and every amount of SDE noise it solves
+the unconditional process, and at the end of each step guidance moves the clean part by the newest D_g - D_u. If c = 0 or D_g =
+D_u, it is the plain method. The last step, to sigma = 0, gives D_g.
 
-Guidance acts once a step, whatever the step's length, so c belongs to a number of steps: one first-order step is a step of
-CFG with the scale c / (1 - e^-h), h -> (1 + eta) h for an SDE, which grows without bound as the steps shrink. There is no
-ODE in the limit for a fixed c, and an order of accuracy is that of the unconditional flow between the moves. With c shrinking
-as 1 - e^-h the limit is CFG, approached at first order. The free corrector is of use all the same: it measures closer
-to the exact flow between the moves.
+Guidance acts once per step, regardless of the step's length, so the effect of c depends on the number of steps: a first-order
+step is a step of CFG with the scale c / (1 - e^-h) (for an SDE with (1 + eta) h instead of h), which grows without bound as the
+steps shrink. For a fixed c there is no ODE in the limit, and the order of accuracy is the order of the unconditional flow
+between the moves. If c shrinks like 1 - e^-h, the limit is CFG, which is approached at first order. The corrector is useful
+here too: with it the measured error to the exact flow between the moves is smaller.
 
 A rising step undoes a falling one, as the paper's inversion does:
 
@@ -32,7 +32,7 @@ from .time_maps import FLOW_LOG_SIGMA
 def cfg_pp(plan: Plan, sigmas: Sigmas) -> Plan:
     """The CFG++ form of a plan, for models that return (guided, unconditional).
 
-    The calls inside a step follow the unconditional process; the last of them moves the step's end.
+    The calls inside a step follow the unconditional process, and the last call moves the end of the step.
 
     Args:
         plan: of a method without churn, in the model's own time map.

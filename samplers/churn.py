@@ -5,9 +5,9 @@ In VE variables y = x / alpha, s = sigma / alpha a churned step starts from s_ha
     y_hat = y + s_noise sqrt(s_hat^2 - s^2) n,        gamma = min(s_churn / steps, sqrt(2) - 1),
 
 and a deterministic solver continues from there. Back in x this multiplies by alpha_hat / alpha, which on flow models is not 1:
-a flow latent at a higher sigma holds less signal. Data that are right at s are right at s_hat, so churn is right on every model
-and at every strength, and a single-step solver keeps its order in distribution. A multistep one keeps two orders, because its
-history is placed as `rule.Node.s` says.
+a flow latent at a higher sigma holds less signal. A latent with the correct distribution at s has the correct distribution at
+s_hat, so churn is correct on every model and at every strength. A single-step solver keeps its order in distribution. A
+multistep solver keeps order 2, because its history is placed as `rule.Node.s` says.
 """
 
 import math
@@ -17,7 +17,7 @@ from .grid import MIN_STEP, GridStep
 from .plan import MAX_STRENGTH, Renoising
 from .time_maps import FLOW, FLOW_LOG_SIGMA, TimeMap
 
-_MAX_GAMMA = math.sqrt(2.0) - 1.0  # EDM's bound: the noise that is added stays below the noise that is there
+_MAX_GAMMA = math.sqrt(2.0) - 1.0  # EDM's bound: the added noise stays below the noise in the latent
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Churn:
     Attributes:
         s_churn: total strength, spread over the steps of the grid; 0 is the deterministic sampler.
         s_tmin, s_tmax: a step is churned if its s lies between them, both included.
-        s_noise: factor of the noise only; 1 is right.
-        sigma_max: the model's; no step starts above it.
+        s_noise: factor of the added noise; 1 is correct.
+        sigma_max: the model's largest sigma; no step starts above it.
 
     Raises:
         ValueError: naming the option that is out of range.
@@ -57,10 +57,10 @@ NO_CHURN = Churn()
 
 
 def churned(steps: list[GridStep], churn: Churn, time: TimeMap) -> tuple[Renoising | None, list[GridStep]]:
-    """The steps as they are taken under churn: from sigma_hat, each followed by the renoising to the next one's start.
+    """The steps under churn: each starts from sigma_hat and is followed by the renoising to the start of the next step.
 
     Args:
-        steps: of the grid, without repetitions; their number is the one that s_churn is divided by.
+        steps: the steps of the grid, without repetitions; s_churn is divided by their number.
         churn: how much, and where.
         time: the solver's time map.
 
@@ -79,7 +79,7 @@ def churned(steps: list[GridStep], churn: Churn, time: TimeMap) -> tuple[Renoisi
 
 
 def _start(sigma: float, gamma: float, churn: Churn, process: TimeMap) -> float:
-    """sigma_hat, or sigma where there is no churn: outside the limits, and where there is no signal, with no noise to add to."""
+    """sigma_hat; sigma itself outside the limits and at pure noise."""
     s = process.s(sigma)
     if not churn.s_tmin <= s <= churn.s_tmax or math.isinf(s):
         return sigma
@@ -96,5 +96,5 @@ def _renoising(sigma: float, sigma_hat: float, churn: Churn, process: TimeMap) -
     alpha_hat = process.alpha(sigma_hat)
     s, s_hat = process.s(sigma), process.s(sigma_hat)
     noise = churn.s_noise * alpha_hat * math.sqrt((s_hat - s) * (s_hat + s))
-    # from the larger sigma to the smaller, as noise samplers expect a segment, though the state goes the other way
+    # noise samplers expect a segment from the larger sigma to the smaller one, although the state goes the other way
     return Renoising(alpha_hat / process.alpha(sigma), noise, (sigma_hat, sigma))

@@ -10,7 +10,7 @@ from .spacings import Ends
 
 MAX_POINTS = 64
 MAX_TEXT = 10_000  # characters
-# Points nearer to each other would make a step of the curve, and of the grid a jump.
+# Points that are closer to each other would make a jump in the grid.
 MIN_GAP = 0.001
 STRAIGHT = "[[0, 0], [1, 1]]"
 
@@ -87,7 +87,7 @@ def _written(point: Sequence[float]) -> str:
 
 
 def _described(point: object) -> str:
-    """A short description of what stands where a point should be."""
+    """A short description of the value that should be a point."""
     nested = isinstance(point, list) and any(isinstance(value, (list, dict)) for value in point)
     if nested or isinstance(point, dict):
         return "a list of lists" if nested else "an object"

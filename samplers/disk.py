@@ -1,7 +1,7 @@
-"""Files that are whole or not there, and names that every system can give to a file.
+"""Files that are either complete or absent, and file names that are legal on every system.
 
-A file is written under another name beside its place, is forced onto the disk, and is then renamed. A full disk, an interrupt or
-a power failure leaves the old file or none, and never a part of one.
+A file is written under another name in the same folder, is forced onto the disk, and is then renamed. A full disk, an interrupt
+or a power failure leaves the old file or none, and never a part of one.
 """
 
 import contextlib
@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 UNFINISHED = ".part"
-_SIGNS = re.compile(r'[\x00-\x1f\x7f<>:"|?*/\\\ud800-\udfff]')  # no name may hold these on one system or another
+_SIGNS = re.compile(r'[\x00-\x1f\x7f<>:"|?*/\\\ud800-\udfff]')  # one system or another forbids these in names
 # Windows keeps these names for devices, with any ending.
 _DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{port}{n}" for port in ("com", "lpt") for n in "123456789¹²³")}
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file, over one that is there; folders are made.
+    """Write a file and replace an older one; missing folders are created.
 
     Raises:
         OSError: the disk refuses; a file that was there before is unchanged.
@@ -28,7 +28,7 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_new(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file where there is none; folders are made.
+    """Write a new file; missing folders are created.
 
     Raises:
         FileExistsError: there is one, which is unchanged.
@@ -46,7 +46,7 @@ def write_new(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def check_writable(folder: str | os.PathLike[str], size: int) -> None:
-    """Write a file into a folder and remove it, so that a full or read-only disk is found before long work; folders are made.
+    """Write a file into a folder and remove it, to find a full or read-only disk before long work; folders are created.
 
     Args:
         folder: where files will be written.
@@ -61,7 +61,7 @@ def check_writable(folder: str | os.PathLike[str], size: int) -> None:
 
 @contextlib.contextmanager
 def _temporary_file(path: Path, data: bytes) -> Iterator[Path]:
-    """A file of another name in the folder of `path`, on the disk; removed at the end unless it was renamed."""
+    """A file of another name in the folder of `path`, forced onto the disk; it is removed at the end unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{secrets.token_hex(8)}{UNFINISHED}")
     try:
@@ -82,10 +82,10 @@ def _temporary_file(path: Path, data: bytes) -> Iterator[Path]:
 
 
 def fault_of_name(name: str) -> str | None:
-    """Why a name cannot be that of a file or folder on every system; None where it can.
+    """Why a name is not legal for a file or folder on every system; None if it is.
 
     Args:
-        name: of one file or folder, without those above it.
+        name: the name of one file or folder, without parent folders.
     """
     if not name.strip():
         return "is empty"

@@ -8,13 +8,13 @@ from .plan import Stage
 
 
 class FiniteCheck:
-    """A flag for the state after every model call, read as it arrives.
+    """A flag for the state after every model call, which is read when it arrives.
 
-    It is computed on the device and copied to the CPU without blocking. What has not arrived yet, some calls' worth on a
-    GPU, is looked at after the next call, and only the end of the run waits for it.
+    The flag is computed on the device and copied to the CPU without blocking. Flags that have not arrived yet are read after
+    later calls, and only the end of the run waits for them.
 
     Args:
-        stages: of the plan, to name where it happened.
+        stages: the stages of the plan, to name the place in an error.
         state: the first state, for its device and dtype.
     """
 
@@ -22,7 +22,7 @@ class FiniteCheck:
 
     def __init__(self, stages: tuple[Stage, ...], state: torch.Tensor):
         self._stages = stages
-        pinned = state.device.type == "cuda"  # elsewhere there is no pinned memory, and copies may block
+        pinned = state.device.type == "cuda"  # other devices have no pinned memory, and copies may block
         self._flags = torch.full((len(stages),), self._PENDING, dtype=state.dtype, pin_memory=pinned)
         self._arrived = self._flags.numpy()  # the same memory, read without a dispatch
         self._newest = self._flags
@@ -34,15 +34,15 @@ class FiniteCheck:
         Raises:
             FloatingPointError: a state that has arrived since holds NaN or infinity.
         """
-        total = state.sum(dtype=self._flags.dtype)  # the cheapest look at every element; a last output may be in half precision
+        total = state.sum(dtype=self._flags.dtype)  # the cheapest check of all elements; the last output may be in half precision
         self._newest = total.mul_(0.0)  # 0 * inf is NaN
         self._flags[self._noted].copy_(self._newest, non_blocking=True)
         self._noted += 1
         self._look()
 
     def finish(self) -> None:
-        """Wait for the states that have not arrived; raises as `note` does."""
-        self._newest.cpu()  # the device works in order: the earlier ones are here then
+        """Wait for the flags that have not arrived; raises the same errors as `note`."""
+        self._newest.cpu()  # the device works in order, so the earlier flags have arrived as well
         self._look()
 
     def _look(self) -> None:

@@ -1,4 +1,4 @@
-"""Reading SIGMAS: the one place where a grid is checked before sampling."""
+"""Reads and checks SIGMAS before sampling."""
 
 import math
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class GridStep:
 
     Attributes:
         index: counts in SIGMAS as given.
-        sigma: where the step starts; the grid's, or above it where the step is churned.
-        sigma_next: where it ends; the grid's.
+        sigma: where the step starts; the sigma of the grid, or a larger one if the step is churned.
+        sigma_next: where the step ends, a sigma of the grid.
         after: what happens to the end point before the next step, see `churn.py`; None for nothing.
     """
 
@@ -41,13 +41,13 @@ class GridStep:
         return math.inf if self.sigma_next == 0.0 else time.lam(self.sigma_next) - time.lam(self.sigma)
 
 
-# Steps shorter than this in log sigma, a few float32 roundings, are repetitions: they leave x alone and cost no call.
+# Steps shorter than this in log sigma, a few float32 roundings, are repetitions: they do not change x and make no call.
 MIN_STEP = 1e-6
-# Below it float32, in which models get their sigma, runs out of exponents.
+# Below this, sigma is too small for float32, in which models get it.
 _LEAST = 1e-30
 # A rising step multiplies the state, and with it the rounding of float32, by the ratio of its sigmas.
 _MOST_RISE = 1e6
-# A model that begins above it is no flow model, nor one that holds none of the noise of one.
+# A model whose sigmas begin above this is not a flow model.
 _BEYOND_FLOW = 2.0
 
 
@@ -91,7 +91,7 @@ def grid_steps(sigmas: Sigmas, time: TimeMap, rising: bool = True) -> list[GridS
     for i, sigma in enumerate(values[1:]):
         if current > 0.0 and (sigma == 0.0 or abs(math.log(current / sigma)) > MIN_STEP):
             steps.append(GridStep(i, current, sigma))
-            current = sigma  # a repetition is measured from the last sigma kept, so that many cannot add up
+            current = sigma  # a repetition is measured from the last kept sigma, so that many repetitions cannot add up to a step
     return steps
 
 
@@ -136,10 +136,10 @@ def _check_rising(values: list[float], time: TimeMap, allowed: bool) -> None:
 
 
 def made_for_flow(sigmas: Sigmas, time: TimeMap, sigma_max: float) -> str:
-    """A sentence where a whole grid of a flow model is to run on another kind of model; "" otherwise.
+    """A warning if a whole grid of a flow model is used on another kind of model; "" otherwise.
 
-    SIGMAS from 1 to 0 would be a legal partial denoising there, but no schedule of such a model begins at 1 exactly. The reverse
-    is refused by `grid_steps`, since flow ends at 1.
+    SIGMAS from 1 to 0 are legal for partial denoising on such a model, but none of its schedules begins exactly at 1.
+    `grid_steps` refuses the reverse, because sigmas of flow models end at 1.
 
     Args:
         sigmas: 1-D tensor or sequence.

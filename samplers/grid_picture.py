@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 7.0, 5.2  # inches, 840 x 624 pixels: readable in a node and on a phone
 _WARNING_LINE = 110  # characters
-_MOST_MARKED = 60  # points, before marks would touch each other
+_MOST_MARKED = 60  # number of points above which marks would touch each other
 
 
 def picture(grids: dict[str, list[float]], time: TimeMap | None, in_logsnr: bool, warning: str = "") -> np.ndarray:
-    """Grids over each other: their sigmas, and below them the size of every step.
+    """Draw grids: their sigmas, and below them the size of every step.
 
     Args:
-        grids: SIGMAS by the name that the legend gives them, each of two or more.
+        grids: SIGMAS of two or more values, by their name in the legend.
         time: the model's time map; None to measure steps in log sigma.
         in_logsnr: logSNR over the steps rather than sigma; needs `time`.
         warning: a sentence above them.
@@ -51,7 +51,7 @@ def picture(grids: dict[str, list[float]], time: TimeMap | None, in_logsnr: bool
 def _draw_one(
     curve: "Axes", steps: "Axes", label: str, places: np.ndarray, sigmas: np.ndarray, time: TimeMap, in_logsnr: bool
 ) -> None:
-    """One line in each of two axes; where logSNR is infinite the lines end."""
+    """Draw one line in each of two axes; lines end where logSNR is infinite."""
     lam = np.array([time.lam(sigma) if sigma > 0.0 else math.inf for sigma in sigmas.tolist()])
     lam[~np.isfinite(lam)] = np.nan
     style: dict[str, Any] = {"marker": "o" if len(sigmas) <= _MOST_MARKED else None, "markersize": 3, "linewidth": 1.2}

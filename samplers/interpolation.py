@@ -9,11 +9,12 @@ with b_j = int e^{-(lambda_t - lambda)} l_j(v) dlambda and sum_j b_j = 1 - s_t /
 exponent and the integral carry a factor 1 + eta, and the sum is 1 - (s_t / s_s)^(1 + eta). The linear part is exact in every
 variable; they differ in how well a polynomial fits D.
 
-The ODE is also y_t = y_s + int eps ds with eps = (y - D) / s, as in DDIM (arXiv 2010.02502) and DEIS (arXiv 2204.13902).
-Both forms are right, their errors differ, and a weighted mean of the two has less of either's: see `Rule.eps_share`. Replacing
-eps by the polynomial through its last values gives y_t = y_s + sum_j C_j eps_j with C_j = int l_j ds and sum_j C_j = s_t - s_s.
+The ODE is also y_t = y_s + int eps ds with eps = (y - D) / s, as in DDIM (arXiv 2010.02502) and DEIS (arXiv 2204.13902). Both
+forms are exact, their errors after interpolation differ, and a weighted mean of the two has a smaller error: see
+`Rule.eps_share`. Replacing eps by the polynomial through its last values gives y_t = y_s + sum_j C_j eps_j with C_j = int l_j
+ds and sum_j C_j = s_t - s_s.
 
-An interpolation gives the weights; which outputs a step takes is the business of a `Rule` (`rule.py`).
+An interpolation gives the weights, and a `Rule` (`rule.py`) selects the outputs of a step.
 """
 
 import math
@@ -26,10 +27,10 @@ import numpy as np
 from .tableaus import multistep_weights
 
 _Node = TypeVar("_Node")
-# Upwards steps grow in alpha and in rho as they leave the image, by a constant factor where the grid is uniform in lambda:
-# polynomials of higher degree then extrapolate over several times their own length, and measured inversions diverged.
+# Rising steps grow in alpha and in rho, by a constant factor if the grid is uniform in lambda. Polynomials of higher degree
+# then extrapolate over several times their own length, and measured inversions diverged.
 _GROWING_ORDER = 2
-# The integrands below are smooth: 48 nodes give them to 1e-12 for power 2, to 1e-8 for the others from s = inf.
+# 48 nodes integrate the smooth integrands below to 1e-12 for power 2, and to 1e-8 for other powers from s = inf.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 _PIECE_NODES, _PIECE_WEIGHTS = np.polynomial.legendre.leggauss(16)  # in log rho in pieces no longer than 1
 
@@ -38,7 +39,7 @@ class Interpolation(Protocol):
     """A variable, and the weights of values at nodes in it. All s are sigma / alpha.
 
     Attributes:
-        min_gap: the least distance of nodes that suits the variable, see `Rule.min_gap`.
+        min_gap: the least distance of nodes for this variable, see `Rule.min_gap`.
         rising_order: the largest order for rising steps.
         ve_near_noise: steps near pure noise are taken in VE, because the variable is infinite there.
     """
@@ -56,7 +57,7 @@ class Interpolation(Protocol):
         """The interpolation of a step to s = 0; None where that step takes the last output."""
 
     def variable(self, s: float) -> float:
-        """v at s; infinite at s = inf or s = 0 where it does not reach them."""
+        """v at s; infinite at s = inf or s = 0 if v is not defined there."""
 
     def share(self, s: float) -> float:
         """The largest sensible weight of the form in eps in a step from s, 0 to 1."""
@@ -79,7 +80,7 @@ class InLambda:
     last: ClassVar[None] = None  # lambda is infinite at s = 0
 
     def share(self, s: float) -> float:
-        """None of eps."""
+        """The form in eps has no share."""
         return 0.0
 
     def variable(self, s: float) -> float:
@@ -101,20 +102,20 @@ class InLambda:
 class InAlpha:
     """v = (1 + (s / scale)^power)^(-1 / power), the alpha of a process with alpha^power + sigma^power = 1.
 
-    Power 2 is the variance-preserving process, power 1 rectified flow. Finite at both ends, 0 at s = inf and 1 at s = 0.
-    For Gaussian data of standard deviation `scale` and power 2 D is linear in v along a trajectory, so two nodes make a
-    step of any size exact. Other data are served better by a larger scale and a power in between; near the image
-    D is then a polynomial in s^power.
+    Power 2 is the variance-preserving process, power 1 rectified flow. Finite at both ends, 0 at s = inf and 1 at s = 0. For
+    Gaussian data of standard deviation `scale` and power 2 D is linear in v along a trajectory, so two nodes make a step of any
+    size exact. For other data a larger scale and a power in between have less error; near the image D is then a polynomial in
+    s^power.
 
-    Where eps is interpolated, it is in the sigma of the same process, (s / scale) v, in which that of Gaussian data is linear.
+    eps is interpolated in the sigma of the same process, (s / scale) v, in which the eps of Gaussian data is linear.
 
     Attributes:
         scale: sigma / alpha at which v turns.
         power: of the process.
     """
 
-    # alpha puts the steps of a schedule further apart than lambda, so that without this distance absolute weights would add up to
-    # 1500 where small steps turn into large ones
+    # Steps of a schedule differ more in alpha than in lambda. Without this distance, absolute weights would add up to 1500
+    # where large steps follow small ones.
     min_gap: ClassVar[float] = 0.2
     rising_order: ClassVar[int] = _GROWING_ORDER
     ve_near_noise: ClassVar[bool] = False
@@ -132,7 +133,7 @@ class InAlpha:
         return replace(self, power=2.0)
 
     def share(self, s: float) -> float:
-        """1 / (1 + s): far from the image eps is all noise and has little to tell."""
+        """1 / (1 + s), because far from the image eps is all noise and says little."""
         return 1.0 / (1.0 + s)
 
     def variable(self, s: float) -> float:
@@ -184,11 +185,11 @@ class InRho:
         return InRho()
 
     def variable(self, s: float) -> float:
-        """S itself."""
+        """s itself."""
         return s
 
     def share(self, s: float) -> float:
-        """All, but from s = inf, where x / alpha is infinite."""
+        """1, except at s = inf, where x / alpha is infinite."""
         return 1.0 if math.isfinite(s) else 0.0
 
     def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> NoReturn:
@@ -204,7 +205,7 @@ class InRho:
 class InLogRho(InRho):
     """v = log s, half the logSNR with the other sign. Only for values of eps, and for falling steps to s above 0."""
 
-    # few steps that lengthen in log rho, as those of EDM's grid, overshoot
+    # with few steps that grow in log rho, as in EDM's grid, the result would overshoot
     min_gap: ClassVar[float] = 0.9
     name: ClassVar[str] = "log rho"
 
@@ -256,7 +257,7 @@ def lagrange(points: Sequence[float] | np.ndarray, j: int, at: float | np.ndarra
 def select_nodes(candidates: Sequence[_Node], place: Callable[[_Node], float], distance: float, count: int) -> list[_Node]:
     """The first `count` candidates whose places are finite and more than a distance from each other.
 
-    Weights grow as nodes close up, and with them what is not smooth in the outputs.
+    Weights grow as nodes come closer, and amplify everything in the outputs that is not smooth.
     """
     nodes: list[_Node] = []
     taken: list[float] = []

@@ -1,10 +1,9 @@
 """Weights by kriging: the denoised output between its known values is estimated from how outputs vary along a path.
 
-A polynomial is exact for outputs that are polynomials and says nothing of others; extrapolated over a step that is longer than
-those before, it overshoots. Here the output D(s) along a path, with s = sigma / alpha, is a random function with a known
-covariance, and a step integrates its best linear unbiased estimate (kriging; Cressie, Statistics for Spatial Data, 1993; for
-integrals Bayesian quadrature: O'Hagan, J. Stat. Plan. Inference 29, 1991). Its weights stay small where nodes lie far away, and
-reach full order where they lie close.
+A polynomial overshoots when it is extrapolated over a step that is longer than the steps before. Here the output D(s) along a
+path, with s = sigma / alpha, is a random function with a known covariance, and a step integrates its best linear unbiased
+estimate (kriging; Cressie, Statistics for Spatial Data, 1993; for integrals Bayesian quadrature: O'Hagan, J. Stat. Plan.
+Inference 29, 1991). Its weights stay small if nodes are far apart, and reach full order if they are close.
 
 The covariance follows from natural images, whose energy per octave of spatial frequency is about the same: a component of
 standard deviation c is drawn while s falls through c, as
@@ -16,10 +15,10 @@ components of equal energy from c = 0.05 to 100,
 
     cov(D(s), D(t)) = mean over log c of phi_c(s) phi_c(t) + roughness [s = t] + a constant that is not known,
 
-where what is new in the newest output is taken to last through the step.
+where the part that is new in the newest output is assumed to last through the step.
 
-The constant makes the weights sum to what a constant output needs, so that every rule is of first order at least. All is finite
-at s = inf and at s = 0: neither a flow model's first step nor the last step is special.
+The constant makes a step exact for a constant output, so that every rule has at least order 1. Everything is finite at s = inf
+and at s = 0, so the first step of a flow model and the last step need no special form.
 """
 
 import math
@@ -32,9 +31,9 @@ import numpy as np
 
 _SCALES = np.exp(np.linspace(math.log(0.05), math.log(100.0), 60))  # c of the components
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
-_SHORT_STEP = 0.15  # in log s; below it a grid is finer than people take
-_JITTER = 1e-12  # of the variance: nodes that all but coincide
-_KEPT = 8192  # weights, so that a plan for a grid that was planned before costs little
+_SHORT_STEP = 0.15  # in log s; people rarely use grids with shorter steps
+_JITTER = 1e-12  # relative to the variance, for nodes that nearly coincide
+_KEPT = 8192  # number of weights, so that the plan of a known grid costs little
 _EPS_TURN = 0.5  # where the quadrature of eps turns from uniform in log s to uniform in s
 
 
@@ -43,11 +42,11 @@ class Kriging:
     """An `interpolation.Interpolation` without a polynomial.
 
     Attributes:
-        roughness: variance of what is new in each output, as a share of the variance along the path. Small: as smooth as the
-            covariance says, with high order; large: older outputs count little, as in a first-order step.
+        roughness: variance of the new part of each output, as a share of the variance along the path. A small value gives high
+            order; with a large value older outputs count little, as in a first-order step.
         sharpness: p above.
-        trusted: whether the form in eps is used fully at every s; otherwise with the weight 1 / (1 + s), as eps is all noise far
-            from the image.
+        trusted: whether the form in eps is used fully at every s; otherwise with the weight 1 / (1 + s), as eps is all noise
+            far from the image.
     """
 
     min_gap: ClassVar[float] = 0.0  # nodes that are close share their weight by themselves
@@ -64,11 +63,11 @@ class Kriging:
 
     @property
     def last(self) -> "Kriging":
-        """The same, in eps wherever it has a share."""
+        """The same rule in eps, for a rule that has a share of eps."""
         return Kriging(self.roughness, self.sharpness, trusted=True)
 
     def variable(self, s: float) -> float:
-        """Only tells nodes apart: 0 at s = inf, 1 at s = 0."""
+        """A variable that only distinguishes nodes: 0 at s = inf, 1 at s = 0."""
         return 1.0 / (1.0 + s)
 
     def share(self, s: float) -> float:
@@ -84,7 +83,7 @@ class Kriging:
         return list(_eps_weights(self._roughness(s_from, s_to), self.sharpness, tuple(nodes), s_from, s_to))
 
     def _roughness(self, s_from: float, s_to: float) -> float:
-        """That of a step: less in short ones, in which outputs can hardly change, so that short steps keep their order."""
+        """The roughness of a step, which is smaller in short steps, so that these keep their order."""
         if s_to == 0.0 or math.isinf(s_from) or math.isinf(s_to):
             return self.roughness
         return self.roughness * min(1.0, abs(math.log(s_from / s_to)) / _SHORT_STEP) ** 4
@@ -142,14 +141,14 @@ def _estimate(points: np.ndarray, wanted: np.ndarray, total: float, roughness: f
     Args:
         points: (n, components) of the nodes.
         wanted: (components,) of the functional, for a total of 1.
-        total: what the weights sum to.
-        roughness: variance of what is new in each value.
+        total: the sum of the weights.
+        roughness: variance of the new part of each value.
     """
     steps, count = points[1:] - points[0], len(points) - 1
     if not count:
         return (total,)
     covariance = steps @ steps.T
-    covariance += roughness * (np.eye(count) + 1.0)  # of differences to the newest value, which has its own
+    covariance += roughness * (np.eye(count) + 1.0)  # the differences share the new part of the newest value
     covariance += _JITTER * np.trace(covariance) * np.eye(count)
     older = total * np.linalg.solve(covariance, steps @ (wanted - points[0]))
     return (total - float(older.sum()), *map(float, older))

@@ -1,8 +1,7 @@
 """The loop that executes every plan.
 
-Promises: exactly `plan.calls` model calls; no wait for the device before the last of them; one fresh latent-sized buffer
-a call, filled in place before anyone else sees it. A tensor that was handed to the model or the callback is
-never written to again, so wrappers may keep views of it.
+It makes exactly `plan.calls` model calls, does not wait for the device before the last call, and allocates one latent-sized
+buffer per call. A tensor that was handed to the model or the callback is never changed again, so wrappers may keep views of it.
 """
 
 import logging
@@ -31,13 +30,13 @@ def run(
     """Sample x along a plan, with k-diffusion's conventions.
 
     Args:
-        plan: what to compute; made for this grid.
-        model: denoiser, `model(x, sigma, **extra_args) -> denoised`; sigma has shape (batch,). For a plan with CFG++
-            it returns (guided, unconditional) denoised outputs.
-        x, sigmas: noisy latent, the batch first, and the grid of the plan, shape (steps + 1,). Not written to.
+        plan: the plan, made for this grid.
+        model: denoiser, `model(x, sigma, **extra_args) -> denoised`; sigma has shape (batch,). For a plan with CFG++ it returns
+            (guided, unconditional) denoised outputs.
+        x, sigmas: noisy latent, the batch first, and the grid of the plan, shape (steps + 1,). They are not changed.
         extra_args: keyword arguments for the model.
-        callback: called after every model call with x, i (the index of the step, an int), sigma (the grid's), sigma_hat
-            (the model's) and denoised.
+        callback: called after every model call with x, i (the index of the step, an int), sigma (the grid's), sigma_hat (the
+            model's) and denoised.
         disable: hide the progress bar.
         noise_sampler: `noise_sampler(sigma, sigma_next) -> unit noise like x`; needed by plans with noise.
         on_shares: called after every model call of a plan that chooses among rules; its tensor is on the device of x.
@@ -46,9 +45,9 @@ def run(
         The latent at the last sigma, in x's dtype. For a plan without steps, x itself.
 
     Raises:
-        ValueError: the plan adds noise and there is no noise_sampler, or the model returns a pair where the plan has no CFG++,
-            or none where it has.
-        FloatingPointError: the latent came to hold NaN or infinity; on a GPU noticed a few calls late.
+        ValueError: the plan adds noise and there is no noise_sampler, or the model returns a pair for a plan without CFG++, or
+            no pair for a plan with CFG++.
+        FloatingPointError: the latent contains NaN or infinity; on a GPU this is noticed a few calls late.
     """
     if noise_sampler is None and plan.draws_noise:
         raise ValueError(f"noise_sampler must be given: {plan.method} adds noise. Try samplers.noise.default_noise_sampler.")
@@ -107,7 +106,7 @@ def _opened(opening: Renoising | None, x: torch.Tensor, noise_sampler: NoiseSamp
 
 
 def _outputs(output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], pair: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a model returned, as (guided, unconditional); without CFG++ one tensor in both places."""
+    """The model's result as (guided, unconditional); without CFG++ one tensor in both places."""
     if isinstance(output, tuple) != pair:  # a tensor would be unpacked along its batch
         wanted = "(guided, unconditional) for a sampler with CFG++" if pair else "one denoised output"
         raise ValueError(f"model must return {wanted}, got a {type(output).__name__}.")

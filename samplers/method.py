@@ -22,7 +22,7 @@ Planner = Callable[..., Plan]  # (sigmas, *, time, **options) -> Plan
 
 
 class Sample(Protocol):
-    """What k-diffusion's samplers are: see `signature.py`. The options are those of the method."""
+    """A sampler with k-diffusion's signature, see `signature.py`, and the options of the method."""
 
     def __call__(
         self,
@@ -39,7 +39,7 @@ class Sample(Protocol):
 
 @dataclass(frozen=True)
 class Method:
-    """A sampler: what it is called, how it plans and what a host must know of it.
+    """A sampler: its name, its planner and what a host must know about it.
 
     Attributes:
         name: the registered name, or the name that the documentation uses.
@@ -47,10 +47,10 @@ class Method:
         planner: (sigmas, *, time, **options) -> Plan; None for a sampler that is not a fixed plan.
         options: the keyword arguments of the function, see `options.py`; `time` is added to them.
         calls_per_step: model calls per step; the last step, to sigma = 0, is one call.
-        flow_time: the time map on flow models: the one that measured better, or the only right one for an SDE.
+        flow_time: the time map on flow models: the map with the smaller measured error, or the only correct one for an SDE.
         stochastic: whether noise is added during the run.
         cfg_pp: whether the model must return (guided, unconditional).
-        function: the function where there is no planner.
+        function: the function, if there is no planner.
     """
 
     name: str

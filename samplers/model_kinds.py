@@ -1,4 +1,4 @@
-"""Kinds of models by what a schedule needs to know of them: for SIGMAS without a model, and for pictures before a run."""
+"""The ranges of sigma of typical models, for SIGMAS without a model and for pictures before a run."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from .schedules import SigmaRange
 from .spacings import timestep_places
 from .time_maps import FLOW, VE, TimeMap
 
-_KNOWN_TIMESTEPS = 65  # by monotone cubic interpolation they are right to a tenth of a timestep
+_KNOWN_TIMESTEPS = 65  # monotone cubic interpolation of these places is exact to a tenth of a timestep
 
 
 def range_of_table(sigmas: np.ndarray, time: TimeMap, shift: float = 1.0) -> SigmaRange:

@@ -2,9 +2,9 @@
 
 They are exponential Adams methods: RES-2M and -3M (arXiv 2308.02157) where they interpolate in lambda, see `interpolation.py`.
 
-Until `order` grid points have been evaluated the history is short. With the one-stage `start` those steps are multistep
-steps of lower order and cost nothing; with a single-step tableau of full order they cost `start.stages` calls each and the
-method keeps its asymptotic order.
+The first order - 1 steps have a short history. With the one-stage `start` they are multistep steps of lower order and make no
+extra calls. With a single-step tableau of full order they make `start.stages` calls each, and the method keeps its asymptotic
+order.
 
 The corrector costs no call: once D is known at the end of a step, the step is redone with that value as an additional
 node, and the next step starts from the corrected point, as in UniPC (arXiv 2302.04867). Corrected minus predicted point is a
@@ -29,18 +29,19 @@ from .tableaus import RES_1, Tableau
 from .time_maps import VE, TimeMap
 from .watch import each
 
-# The step to sigma = 0 extrapolates, so that its weights grow fastest: two nodes this far apart keep their absolute sum below 4.
-# Four adjacent ones have 100 at 40 steps and are hardly better on exact models, and worse on networks.
+# The step to sigma = 0 extrapolates, so its weights are the largest. With two nodes at this distance the sum of absolute
+# weights stays below 4. With four adjacent nodes it is 100 at 40 steps; they are hardly better on exact models and worse on
+# networks.
 END_ORDER, END_MIN_GAP = 2, 0.7
-_ALL_NOISE = 50.0  # s above which an output says nothing of the next, so that a large change is to be expected
+_ALL_NOISE = 50.0  # s above which an output says nothing about the next one, so that large changes are normal
 _NEAR_IMAGE = 2.0  # s of a start from a latent rather than from noise
-_LONG_STEPS = 10  # steps of a grid, up to which they are long
-# In runs of long steps guidance can turn outputs so sharply that those at wrong points mislead, and runs then leave the data.
-# So a correction (the first one, later ones) and what a step extrapolates are made in full up to these shares of the newest
-# output, and in part beyond.
+_LONG_STEPS = 10  # up to this number of steps, steps count as long
+# In runs of long steps, outputs can change so sharply under guidance that extrapolating them leads the run away from the data.
+# Corrections (the first one, later ones) and extrapolations are therefore made in full up to these shares of the newest output,
+# and in part beyond.
 _FIRST_CORRECTION, _CORRECTION, _EXTRAPOLATION = 0.5, 0.2, 0.2
-_CHARGED = 0.06  # of a lower order's squared miss at the first comparison
-_PLANS_KEPT = 64  # of choices, which take some milliseconds per step to plan
+_CHARGED = 0.06  # share of the squared miss that a rule of lower order is charged at the first comparison
+_PLANS_KEPT = 64  # number of plans; planning a choice takes some milliseconds per step
 
 
 def res_rule(
@@ -55,8 +56,8 @@ def res_rule(
     Args:
         order: 1 to 4, the number of denoised outputs a step combines; in rising steps at most the interpolation's.
         interpolation: the variable in which the denoised output is interpolated.
-        corrector: correct every step by the next call.
-        eps_share: see `Rule`; above 0 the step to sigma = 0 is taken almost wholly in eps, whose two weights are smaller.
+        corrector: correct every step with the output of the next call.
+        eps_share: see `Rule`; above 0 the step to sigma = 0 is taken almost entirely in eps, whose two weights are smaller.
         last_step: the variable of the step to sigma = 0. None: the interpolation's own.
 
     Raises:
@@ -99,7 +100,7 @@ def multistep_plan(
         sigmas, time, start, noise, churn: see `rule_plan`.
 
     Raises:
-        ValueError: order is not 1 to 4, or the grid is not one to sample on, see `grid_steps`.
+        ValueError: order is not 1 to 4, or the grid cannot be sampled on, see `grid_steps`.
     """
     return rule_plan(sigmas, res_rule(order, interpolation, corrector, eps_share, last_step), time, start, noise, churn)
 
@@ -123,7 +124,7 @@ def rule_plan(
         churn: what is added between the steps, see `churn.py`; not together with `noise`.
 
     Raises:
-        ValueError: the grid is not one to sample on, see `grid_steps`, or the rule or its start do not go with noise.
+        ValueError: the grid cannot be sampled on, see `grid_steps`, or the rule or its start cannot be used with noise.
     """
     if noise.eta and start.stages > 1:
         raise ValueError("start must be 'low order' for a sampler with noise.")
@@ -142,7 +143,7 @@ def rule_plan(
         renoising = step.after
         history.insert(0, Node(len(stages), step.sigma))
         if len(history) < rule.order and start.stages > 1:
-            # in VE, which is legal for flow too, keeps its order from sigma = 1 and measures better there
+            # in VE, which is valid for flow as well, keeps its order from sigma = 1 and has less error there
             stages += single_step_stages(step, start, VE.scaled(time.noise_scale), first_call=len(stages))
             continue
         planned = predict(rule, step, history, time, noise.eta)
@@ -160,7 +161,7 @@ def rule_plan(
 
 
 def _correction(previous: PlannedStep, newest: int) -> Sum:
-    """Corrected minus predicted end point of a step, as renoised."""
+    """Corrected minus predicted end point of a step, after renoising."""
     corrected = correct(previous, Node(newest, previous.grid.sigma_next))
     if corrected is None:
         return Sum({}, {})
@@ -186,7 +187,7 @@ def _stage(
 
 
 def kriging_rule(roughness: float, sharpness: float = 4.0, eps_share: float = 0.0, order: int = 4) -> Rule:
-    """Outputs combined by kriging, with corrector; rising steps have order 2 in alpha, from which images come back."""
+    """A rule by kriging, with corrector; rising steps have order 2 in alpha, so that inversion returns the image."""
     by, up = Kriging(roughness, sharpness), InAlpha(6.0, 1.5)
     name = f"RES-{order}MC by {by.name}" + (f", eps {eps_share:g}" if eps_share else "")
     last = Rule(name, order, by.last, 1.0) if eps_share else None
@@ -197,14 +198,15 @@ EULER = Rule("Euler", 1, IN_LAMBDA)
 
 
 def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn: Churn = NO_CHURN) -> Plan:
-    """The plan in which the run chooses among rules, see `choice.py`; with the first one only where a choice has no ground.
+    """The plan in which the run chooses among rules, see `choice.py`.
 
-    That is on rising grids, and with churn, whose noise is in every difference of outputs. Up to `FEW_CALLS` calls from noise the
-    plan is Euler's: only step-distilled models are run in so few, and Euler is what they were distilled for.
+    On rising grids, and with churn, whose noise is in every difference of outputs, the plan uses only the first rule. Up to
+    `FEW_CALLS` calls from noise the plan is Euler's, because only step-distilled models are run with so few calls, and Euler
+    suits them.
 
     Args:
         sigmas, time, churn: as in `rule_plan`.
-        rules: of one eps_share; each by kriging, with corrector.
+        rules: rules by kriging with corrector, all with the same eps_share.
 
     Raises:
         ValueError: the grid is not one to sample on, see `grid_steps`.
@@ -231,10 +233,10 @@ def _choice_plan(steps: tuple[GridStep, ...], count: int, rules: tuple[Rule, ...
 
 
 def _opening(rules: Sequence[Rule], calls: int, s_start: float) -> int:
-    """The rule for steps before which nothing is known.
+    """The rule for the steps before any comparison.
 
-    Where steps are long that is the sharpest, as guidance turns outputs at once; if they start near the image, as from a latent,
-    the roughest, as that image and the prompt may not fit.
+    In runs of long steps this is the sharpest rule, because outputs change at once under guidance. If the run starts near the
+    image, as from a latent, it is the roughest rule, because the image and the prompt may not fit.
     """
     if calls > _LONG_STEPS:
         return 0
@@ -245,7 +247,8 @@ def _opening(rules: Sequence[Rule], calls: int, s_start: float) -> int:
 def _bounds(call: int, s_start: float) -> tuple[float, float]:
     """Shares of the newest output up to which a correction and an extrapolation are made in full.
 
-    A run that starts near the image ends before much can go wrong, and a prompt that does not fit the image needs large changes.
+    A run that starts near the image ends before it can leave the data, and a prompt that does not fit the image needs large
+    changes.
     """
     if s_start < _NEAR_IMAGE:
         return _FIRST_CORRECTION, math.inf
@@ -259,7 +262,7 @@ def _choice(
     stages: Sequence[Stage],
     calls: int,
 ) -> Stage:
-    """The next call, and what each rule makes of it."""
+    """The next call, with the step of each rule."""
     call, scale, end, nothing = len(stages), planned[0].scale, history[0], Sum({}, {})
     corrected = [correct(before, end) or before for before in previous] if scale > 0.0 else []
     redone = [nothing.plus(new.sum, scale) for new in corrected] or [nothing] * len(planned)
@@ -308,7 +311,7 @@ def _miss(previous: PlannedStep, end: Node, time: TimeMap, s_start: float) -> tu
     """A rule's prediction minus its step redone with the output at the end, both in D only, as weights of differences.
 
     The first comparisons say little, and on networks, whose outputs are rough, a high order that was right by chance does harm.
-    So a rule of lower order is charged for a part of its squared miss only, twice as much with every comparison.
+    A rule of lower order is therefore charged only a part of its squared miss, which doubles with every comparison.
     """
     rule, call = previous.rule, end.call
     redone = previous._replace(nodes=[end, *previous.nodes][: max(rule.order, DIFFERENCES - 1)])
@@ -319,7 +322,7 @@ def _miss(previous: PlannedStep, end: Node, time: TimeMap, s_start: float) -> tu
 
 
 def _in_data(planned: PlannedStep, end: Node, time: TimeMap) -> tuple[float, ...]:
-    """What a step adds, in D only and beyond a multiple of the output at its end, as weights of differences."""
+    """What a step adds in D to a multiple of the output at its end, as weights of differences."""
     s_from, s_to = time.s(planned.grid.sigma), time.s(planned.grid.sigma_next)
     weights = [0.0] * (DIFFERENCES + 1)
     at = [node.s(time) for node in planned.nodes]
@@ -329,7 +332,7 @@ def _in_data(planned: PlannedStep, end: Node, time: TimeMap) -> tuple[float, ...
 
 
 def _trend(rule: Rule, s: Sequence[float]) -> tuple[float, ...]:
-    """Where the newest output was expected from those before, minus the one before it, as weights of differences."""
+    """The newest output as expected from the outputs before, minus the output before it, as weights of differences."""
     assert isinstance(rule.interpolation, Kriging)
     used = s[1:DIFFERENCES]
     weights = [0.0, *rule.interpolation.value_weights(used, s[0]), *[0.0] * DIFFERENCES]
