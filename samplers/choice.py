@@ -1,18 +1,18 @@
-"""Several rules for one grid, among which the run chooses for each item.
+"""A choice among several rules, made during the run for each item.
 
-As in variable-order Adams codes (Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, III.7): once the output at
-the end of a step is known, each rule's prediction of that point is compared with its own step redone from the four newest
-outputs, and rules that were nearer get more weight in the next step. Here they are mixed,
+Variable-order Adams codes (Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I, III.7) do the same. Once the
+output at the end of a step is known, each rule's prediction of that point is compared with its own step redone from the four
+newest outputs, and rules with better predictions get more weight in the next step. The rules are mixed,
 
     weight of a rule  ~  miss^-3,
 
-and every miss is a combination of the newest differences of outputs, so that all misses follow from a Gram matrix of four
-differences: one new row of inner products per call. Nothing is read back from the device, and an item's numbers do not depend on
-its batch, because sums are taken of few numbers at a time, in an order that depends on nothing else.
+and every miss is a combination of the newest differences of outputs. All misses follow from the Gram matrix of four
+differences, which needs one new row of inner products per call. Nothing is read back from the device. An item's numbers do not
+depend on its batch, because sums are taken over few numbers at a time, in a fixed order.
 
-The step to sigma = 0 extrapolates. That is right where outputs keep moving as they did, and wrong where each output is meant
-as the answer, as those of step-distilled models are. So the part beyond the last output is multiplied by how far that output
-followed the trend of those before, between 0 and `MOST_GAIN`, and by less where it also moved otherwise than the trend.
+The step to sigma = 0 extrapolates. That is right if outputs keep changing as before, and wrong if each output is a final image,
+as with step-distilled models. The part beyond the last output is therefore multiplied by how far that output followed the trend
+of the outputs before it, between 0 and `MOST_GAIN`, and by less if the output also left the trend.
 """
 
 import math
@@ -28,14 +28,14 @@ from .signature import OnShares
 if TYPE_CHECKING:
     from .plan import Alternatives, Stage
 
-DIFFERENCES = 4  # of outputs that are remembered
+DIFFERENCES = 4  # number of remembered differences of outputs
 MOST_GAIN = 1.2
-ALL_TREND, ALL_NOISE = 0.5, 1.0  # share of the newest difference off the trend, up to which it is trusted fully, and not at all
+ALL_TREND, ALL_NOISE = 0.5, 1.0  # shares of a difference off the trend: full trust up to the first, none from the second
 FEW_CALLS, MANY_CALLS = 4, 6
-DISTRUST = 8.0  # of the part of a change beyond its bound
+DISTRUST = 8.0  # factor of the part of a change beyond its bound
 _PIECES, _PART = 8, 32
-_ROUND = _PIECES * _PART  # latents are kept in multiples of it, so that all pieces are alike
-_LEAST_MISS = 1e-6  # of the largest, squared: below it rounding decides
+_ROUND = _PIECES * _PART  # latents are padded to multiples of it, so that all pieces have one size
+_LEAST_MISS = 1e-6  # relative to the largest squared miss; smaller ones are rounding
 
 
 def reach(calls: int) -> float:
@@ -71,7 +71,7 @@ class Choice:
     def update(
         self, call: int, anchor: torch.Tensor, denoised: Mapping[int, torch.Tensor], states: Mapping[int, torch.Tensor]
     ) -> torch.Tensor:
-        """The next state, as `Stage.update` with factors of its own for every item."""
+        """The next state, like `Stage.update` but with separate factors for every item."""
         rules = self._stages[call].alternatives
         assert rules is not None  # as in every stage of such a plan
         weights = self.settled(call, denoised).view(self._shape).unbind(1)
@@ -114,13 +114,13 @@ class Choice:
         return numbers
 
     def _trust(self, change: torch.Tensor, output: torch.Tensor, bound: float) -> torch.Tensor:
-        """How much of a change is made, (batch, 1): all of it up to a share of the newest output, whose squared size is given."""
+        """The part of a change that is made, (batch, 1); `output` is the squared size of the newest output."""
         size = (change[:, :, None] * change[:, None, :] * self._gram).flatten(1).sum(-1).clamp_(min=0.0)
         ratio = (size / (output + torch.finfo(size.dtype).tiny)).sqrt_()
         return 1.0 / (1.0 + DISTRUST * (ratio - bound).clamp_(min=0.0))[:, None]
 
     def _remember(self, call: int, newest: torch.Tensor, before: torch.Tensor) -> None:
-        """A new difference where the oldest was, and its inner products with those that are kept."""
+        """Replace the oldest difference with a new one and compute its inner products with the others."""
         place, kept = call % DIFFERENCES, self._differences
         difference = kept[place]
         new = difference[:, : self._size]
@@ -135,10 +135,10 @@ class _Table(NamedTuple):
     """The numbers of one call on the device; rows are rules.
 
     Attributes:
-        misses: quadratic forms of what each rule missed.
-        trend: of how far the newest output followed the trend, of how far it should have, and of how far it went.
-        after: what is weighted as now: weights of the step, from column `split` on of the step before redone.
-        before: what is weighted as before: of the step before as it was.
+        misses: quadratic forms for the squared miss of each rule.
+        trend: quadratic forms for how far the newest output followed the trend, how far it should have, and how far it went.
+        after: rows that get the new weights: the step, and from column `split` on the previous step redone.
+        before: rows that get the previous weights: the previous step as it was.
         first_order: the step without extrapolation.
         split: a column of `after`.
     """
@@ -153,7 +153,7 @@ class _Table(NamedTuple):
 
 @lru_cache(maxsize=16)
 def _tables(alternatives: tuple["Alternatives", ...], dtype: torch.dtype, device: torch.device) -> tuple[_Table, ...]:
-    """All numbers of every call; one copy to the device."""
+    """The numbers of all calls, in one copy to the device."""
     arrays = [array for call, rules in enumerate(alternatives) for array in _arrays(call, rules)]
     numbers = torch.from_numpy(np.concatenate([array.ravel() for array in arrays])).to(dtype).to(device)
     there = [part.view(array.shape) for part, array in zip(numbers.split([array.size for array in arrays]), arrays)]
@@ -182,16 +182,16 @@ def _arrays(call: int, rules: "Alternatives") -> tuple[np.ndarray, ...]:
 
 
 def _weights(misses: torch.Tensor) -> torch.Tensor:
-    """Shares of the rules from their squared misses, (batch, rules) both; equal ones where none has missed anything."""
+    """Shares of the rules from their squared misses, both (batch, rules); equal shares if no rule missed anything."""
     relative = misses / (misses.amax(1, keepdim=True) + torch.finfo(misses.dtype).tiny) + _LEAST_MISS
-    merits = 1.0 / (relative * relative.sqrt())  # the power -3 of the miss, of operations that round alike everywhere
+    merits = 1.0 / (relative * relative.sqrt())  # miss^-3, by operations that round equally on all devices
     return merits / merits.sum(-1, keepdim=True)
 
 
 def _certainty(followed: torch.Tensor, expected: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """How far the trend is to be trusted, 0 to 1, from inner products of the newest difference and of what it should have been.
+    """How far to trust the trend, 0 to 1, from inner products of the newest difference and of the expected one.
 
-    What differs between the two is noise of the model, or detail that no trend shows; a step to sigma = 0 would amplify it.
+    The two differ by noise of the model, or by detail without a trend, which a step to sigma = 0 would amplify.
     """
     tiny = torch.finfo(seen.dtype).tiny
     off = ((seen - 2.0 * followed + expected).clamp(min=0.0) / (seen + tiny)).sqrt()  # as a share of the difference
@@ -217,7 +217,7 @@ def _inner(many: torch.Tensor, one: torch.Tensor) -> torch.Tensor:
 
 
 def _sum(values: torch.Tensor) -> torch.Tensor:
-    """Sum over the last axis, by sums of `_PART` neighbours: of so few, kernels add in an order that depends on nothing else."""
+    """Sum over the last axis by sums of `_PART` neighbours, which kernels always add in the same order."""
     while values.shape[-1] > _PART:
         if rest := values.shape[-1] % _PART:
             values = torch.nn.functional.pad(values, (0, _PART - rest))

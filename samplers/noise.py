@@ -1,14 +1,13 @@
 """Noise that belongs to an item, not to a batch.
 
-An item's noise depends on the seed, on the item's own initial noise and on the sigma the run starts at, and on nothing
-else: it is the same by itself, in a batch, at another position of it, or in a batch split over several machines, and the same
-on every device, because it is drawn on the CPU. The sigma is there for runs that continue where another one of the same seed
-ended: with the same noises again their variances would not add up.
+An item's noise depends only on the seed, on the item's initial noise and on the sigma at which the run starts. It is therefore
+the same in a run by itself, in any position of a batch, and in a batch that is split over several machines. It is the same on
+every device because it is drawn on the CPU. The sigma is included because a run may continue another run of the same seed; with
+the same noise again, the variances would not add up.
 
-Where an item's initial noise is switched off (all zeros, as in the second part of a schedule that was cut in two), it
-cannot tell items apart, and the position in the batch identifies the item. Where the initial noise is unknown, the state
-that the item starts from identifies it, and equal states of a batch are counted. Two items with equal initial noise are
-the same item and get equal noise.
+If the initial noise is off (all zeros, as in the second part of a schedule that was cut in two), the position in the batch
+identifies the item. If the initial noise is unknown, the state from which the item starts identifies it, and equal states of a
+batch are numbered. Two items with equal initial noise get equal noise.
 """
 
 import hashlib
@@ -24,9 +23,9 @@ def item_keys(initial_noise: torch.Tensor | None, first_states: torch.Tensor, se
 
     Args:
         initial_noise: (batch, ...) unit noise the items started from, before any scaling by sigma; None if unknown.
-        first_states: (batch, ...) what the run starts from; they count only where the initial noise is unknown.
-        seed: of the whole run.
-        sigma: where the run starts; six digits of it count.
+        first_states: (batch, ...) the states from which the run starts; they are used only if the initial noise is unknown.
+        seed: seed of the run.
+        sigma: the sigma at which the run starts; six digits of it are used.
     """
     identities = _numbered(_bytes(first_states)) if initial_noise is None else _bytes(initial_noise)
     key = seed.to_bytes(16, "little", signed=True) + f"{sigma:.5e}".encode()
@@ -41,13 +40,13 @@ def _bytes(items: torch.Tensor) -> list[bytes]:
 
 
 def _numbered(identities: list[bytes]) -> list[bytes]:
-    """With the number of equal ones before it, where there are any: copies of a picture are to become several pictures."""
+    """Each identity with the number of equal ones before it, so that copies of one picture become different pictures."""
     befores = [identities[:i].count(identity) for i, identity in enumerate(identities)]
     return [identity + f" {before}".encode() * (before > 0) for identity, before in zip(identities, befores)]
 
 
 class ItemNoise:
-    """A noise_sampler: independent unit noises, one generator an item.
+    """A noise_sampler that gives independent unit noise, with one generator per item.
 
     Args:
         keys: from `item_keys`.
@@ -59,8 +58,8 @@ class ItemNoise:
         self._shape, self._dtype, self._device = like.shape[1:], like.dtype, like.device
 
     def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
-        """Unit noise like the latent; the sigmas do not matter."""
-        # always drawn in float32, so that every dtype sees the same numbers
+        """Unit noise like the latent; the sigmas are not used."""
+        # always drawn in float32, so that every dtype gets the same numbers
         draws = torch.empty(len(self._generators), *self._shape, pin_memory=self._device.type == "cuda")
         for draw, generator in zip(draws, self._generators):
             draw.normal_(generator=generator)
@@ -68,9 +67,9 @@ class ItemNoise:
 
 
 def to_device(draws: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """Numbers drawn on the CPU, on a device; the host does not wait for the copy."""
+    """A CPU tensor on a device; the CPU does not wait for the copy."""
     if device.type == "cuda":
-        draws = draws.pin_memory()  # itself, where it is pinned
+        draws = draws.pin_memory()  # the tensor itself, if it is pinned
     return draws.to(device, dtype, non_blocking=True)
 
 
@@ -80,10 +79,10 @@ def default_noise_sampler(model: Model, x: torch.Tensor, extra_args: dict[str, A
 
 
 def run_keys(model: Model, x: torch.Tensor, extra_args: dict[str, Any], sigma: float) -> list[int]:
-    """The item keys of a run from x at sigma: by the seed of `extra_args` and the initial noise the host keeps as `model.noise`.
+    """The item keys of a run from x at sigma, by the seed of `extra_args` and ComfyUI's initial noise, `model.noise`.
 
-    Wrappers of other packs often hide `model.noise`; then the items of x identify themselves. Without a seed one is drawn
-    from torch's global generator, so that torch.manual_seed reproduces it.
+    Wrappers of other packs often hide `model.noise`; the items of x are then the identities. Without a seed, one is drawn from
+    torch's global generator, so that torch.manual_seed reproduces it.
     """
     seed = extra_args.get("seed")
     seed = int(torch.randint(2**62, (1,))) if seed is None else int(seed)

@@ -1,6 +1,7 @@
 """The options of samplers as data: a name, a default, limits and a sentence.
 
-The functions' signatures and docstrings, the checks of values, the nodes' inputs and their tooltips all come from here.
+The signatures and docstrings of the functions, the checks of values, and the nodes' inputs and tooltips derive from these
+options.
 """
 
 import math
@@ -45,7 +46,7 @@ class Option:
 
     @property
     def range(self) -> str:
-        """The allowed values in words; "" where any are."""
+        """The allowed values in words; "" if all values are allowed."""
         if self.choices:
             return f" One of {', '.join(map(repr, self.choices))}."
         return f" From {self.low:g} to {self.high:g}." if self.low > -math.inf else ""
@@ -75,8 +76,8 @@ FREE_CORRECTOR = Option("corrector", False, "Redo every step with the output at 
 INTERPOLATION = Option(
     "interpolation", "lambda", "The variable in which outputs are interpolated. 'lambda' is the paper's.", choices=INTERPOLATIONS
 )
-# The result hardly depends on the next two near their defaults, while a data_scale near the data's own standard deviation is
-# unsteady at few steps and high CFG.
+# The result hardly depends on the next two options near their defaults. A data_scale near the standard deviation of the data is
+# unstable at few steps and high CFG.
 DATA_SCALE = Option(
     "data_scale",
     6.0,

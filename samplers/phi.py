@@ -7,7 +7,7 @@ Source: Hochbruck & Ostermann, "Exponential integrators", Acta Numerica 2010.
 
 import math
 
-# Below this |z| the recurrence loses digits to cancellation and the Taylor series does not.
+# Below this |z| the recurrence loses digits to cancellation, and the Taylor series is used.
 _TAYLOR_RADIUS = 2.0
 
 

@@ -4,11 +4,10 @@ A plan is a list of Stages, one per model call. After the call the state becomes
 
     scale * anchor + sum_j weight_j * denoised_j + sum_j state_j * x_j + sum_k noise_k * n_k
 
-where `anchor` is the state at the beginning of the step, x_j the states that earlier calls were made at (for methods that
+where `anchor` is the state at the beginning of the step, x_j are the states at which earlier calls were made (for methods that
 interpolate eps), and n_k are the unit noises drawn in this step. With CFG++ the denoised outputs are the unconditional ones,
-and guided * the newest guided output is added.
-Single-step and multistep methods, correctors and SDE forms differ only in these numbers, so one loop
-(`loop.py`) executes them all, and printing a plan shows the whole method.
+and guided * the newest guided output is added. Single-step and multistep methods, correctors and SDE forms differ only in these
+numbers, so one loop (`loop.py`) executes them all, and printing a plan shows the whole method.
 """
 
 import math
@@ -23,7 +22,7 @@ from .time_maps import VE, TimeMap
 
 
 class Alternatives(NamedTuple):
-    """What several rules make of one stage; `choice.py` weights them for each item, by how well they did in the step before.
+    """The steps of several rules at one stage; `choice.py` weights the rules for each item by their last predictions.
 
     Columns are the outputs, then the states; rows are rules.
 
@@ -31,17 +30,17 @@ class Alternatives(NamedTuple):
         outputs: model calls whose denoised outputs are combined, newest first.
         states: model calls whose states are combined, newest first; the first is the anchor.
         steps: weights of the next step.
-        redone: weights of the step before, redone with the output at its end and carried to where the next one ends.
-        before: weights of the step before as it was, which are taken back, of the rules as they were weighted then.
-        misses: what each rule's last prediction missed, as weights of the `DIFFERENCES` newest differences of outputs; () where
-            nothing is known yet, and the rules keep their weights.
-        trend: for a step to sigma = 0: what the newest output was expected to have moved by, as such weights; () elsewhere.
-        reach: for that step, the largest share of what it extrapolates, 0 to 1.
-        opening: the rule that is followed until something is known.
-        changes: where large changes are reduced: per rule the step before redone, per rule the same step as it was, and per rule
-            what the next step extrapolates, all in D and as such weights; () elsewhere.
-        bounds: there, the shares of the newest output up to which a correction and an extrapolation are made in full.
-        first_order: there, the next step without extrapolation.
+        redone: weights of the previous step, redone with the output at its end and carried to the end of the next step.
+        before: weights of the previous step as it was, which are subtracted with the rules' previous shares.
+        misses: the miss of each rule's last prediction, as weights of the `DIFFERENCES` newest differences of outputs; () if
+            nothing is known yet, and the rules keep their shares.
+        trend: for a step to sigma = 0, the expected change of the newest output, as such weights; () for other steps.
+        reach: for that step, the largest share of its extrapolation, 0 to 1.
+        opening: the rule that is used before the first comparison.
+        changes: for stages with bounds: per rule the previous step redone, per rule the previous step as it was, and per rule
+            the extrapolation of the next step, all in D and as such weights; () for other stages.
+        bounds: the shares of the newest output up to which a correction and an extrapolation are made in full.
+        first_order: for stages with bounds, the next step without extrapolation.
     """
 
     outputs: tuple[int, ...]
@@ -69,11 +68,11 @@ class Stage:
         scale: factor of the anchor.
         weights: pairs (model call, weight) over the denoised outputs so far.
         closes_step: the update gives the next grid point, which becomes the new anchor.
-        noise: factors of the unit noises drawn in this step, one more than in the stage before; () for none.
+        noise: factors of the unit noises drawn in this step, one more than in the previous stage; () for none.
         segment: (sigma, sigma_next) of the newest of those noises.
         guided: factor of this call's guided output, see `cfg_pp.py`; 0 without CFG++.
         states: pairs (model call, weight) over the states of earlier calls.
-        alternatives: rules among which the run chooses; the numbers above are the first one's.
+        alternatives: rules among which the run chooses; the numbers above are those of the first rule.
     """
 
     step: int
@@ -105,7 +104,7 @@ class Stage:
 
         Args:
             anchor: the state at the beginning of the step.
-            denoised, states: by model call; those that the stage takes, and maybe more.
+            denoised, states: by model call; at least those that the stage uses.
             noises: unit noises of the step so far.
             guided: this call's guided output.
         """
@@ -128,15 +127,15 @@ class Stage:
 
 
 def consistent(stage: Stage, alpha_from: float, alpha_to: float, alphas: Mapping[int, float] = {}) -> Stage:
-    """The stage, if it is exact for a constant denoiser: what it combines sums to alpha_to.
+    """The stage, after a check that it is exact for a constant denoiser: its factors sum to alpha_to.
 
-    Every method of order one or higher is, with noise and corrector too; a wrong weight fails here, before any call.
+    Every method of order 1 or higher is exact, also with noise and corrector. A wrong weight fails here, before any call.
 
     Args:
-        stage: to check.
-        alpha_from: of its anchor.
-        alpha_to: where it ends.
-        alphas: of the states it takes, by model call.
+        stage: the stage to check.
+        alpha_from: alpha of the stage's anchor.
+        alpha_to: alpha at the end of the stage.
+        alphas: alphas of the states that the stage uses, by model call.
     """
     from_states = (w * alphas[call] for call, w in stage.states)
     terms = [stage.scale * alpha_from, *(w for _, w in stage.weights), *from_states]
@@ -161,7 +160,7 @@ class Renoising(NamedTuple):
 
 
 def renoised(stage: Stage, after: Renoising | None) -> Stage:
-    """The stage that closes a step, followed by the renoising: still one update, as it is linear in everything.
+    """The stage that closes a step, followed by the renoising, as one update.
 
     Raises:
         ValueError: the stage has noise of its own.
@@ -202,17 +201,17 @@ class Plan:
 
     @property
     def calls(self) -> int:
-        """Model calls the plan will make, exactly."""
+        """The exact number of model calls."""
         return len(self.stages)
 
     @property
     def draws_noise(self) -> bool:
-        """Whether it needs a noise sampler."""
+        """Whether the plan needs a noise sampler."""
         return self.opening is not None or any(stage.segment for stage in self.stages)
 
     @property
     def chooses(self) -> bool:
-        """Whether its weights are settled in the run, see `choice.py`."""
+        """Whether the weights are chosen during the run, see `choice.py`."""
         return any(stage.alternatives for stage in self.stages)
 
     def last_use(self) -> dict[int, int]:
@@ -239,7 +238,7 @@ class Plan:
 
 
 def _rows_of_alternatives(stage: Stage) -> list[str]:
-    """What the other rules would do, for a printed plan."""
+    """The steps of the other rules, for a printed plan."""
     if stage.alternatives is None:
         return []
     names = [*map(str, stage.alternatives.outputs), *(f"x{call}" for call in stage.alternatives.states)]
@@ -255,7 +254,7 @@ class Noise(NamedTuple):
 
     Attributes:
         eta: strength; 0 is the ODE, 1 the reverse SDE (DDPM at first order).
-        s_noise: factor of the noise only; 1 is right, other values are a matter of taste.
+        s_noise: factor of the added noise; 1 is correct.
     """
 
     eta: float = 0.0
@@ -263,19 +262,19 @@ class Noise(NamedTuple):
 
 
 NO_NOISE = Noise()
-# The limit of eta and s_noise. Both are of order 1; without it a large enough number overflows float32 amid sampling.
+# The limit of eta and s_noise. Useful values are of order 1; very large ones would overflow float32 during sampling.
 MAX_STRENGTH = 100.0
 
 
 class NoisePath:
-    """The noise of one step as a Brownian path: what the stages share, as factors of independent unit noises.
+    """The noise of one step as a Brownian path that its stages share, as factors of independent unit noises.
 
     The exponential SDE (SEEDS, arXiv 2305.14267) adds sigma sqrt(1 - e^{-2 c h eta}) n(c) at the fraction c of the step. Over a
     further piece dc the noise decays by e^{-dc h eta} and gains an independent unit noise times sqrt(1 - e^{-2 dc h eta}).
 
     Args:
         sigma, h: where the step starts and its size.
-        noise: how much.
+        noise: the amount of noise.
         noise_scale: of the model's time map.
     """
 
@@ -301,11 +300,11 @@ def step_count(sigmas: Sigmas) -> int:
     return max(len(sigmas) - 1, 0)
 
 
-# Below this alpha (flow above sigma = 0.9) deterministic steps are taken in VE: steps that are short in sigma stay
-# long in lambda there, which costs order, and at sigma = 1 lambda is -inf. Measured to cost nothing elsewhere.
+# Below this alpha (flow above sigma = 0.9) deterministic steps are taken in VE: steps that are short in sigma stay long in
+# lambda there, which costs order, and at sigma = 1 lambda is -inf. The error of other steps did not grow.
 _NEAR_NOISE = 0.1
 
 
 def step_time(noisy_end: float, time: TimeMap, eta: float = 0.0) -> TimeMap:
-    """The time map for a step whose larger sigma is `noisy_end`: `time`, or VE near pure noise, which is as legal for an ODE."""
+    """The time map for a step whose larger sigma is `noisy_end`: `time`, or VE near pure noise, which is valid for every ODE."""
     return time if time.alpha(noisy_end) > (0.0 if eta else _NEAR_NOISE) else VE.scaled(time.noise_scale)

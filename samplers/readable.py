@@ -1,11 +1,11 @@
-"""RES-2M and RES-2S as the paper writes them (arXiv 2308.02157), for reading: the pack samples with plans, which give the same.
+"""RES-2M and RES-2S for readers, as the paper writes them (arXiv 2308.02157); plans give the same results.
 
 With lambda = -log(sigma) and h = log(sigma / sigma_next), an exact step of the ODE dx / dlambda = D(x, sigma) - x is
 
     x_next = e^-h x + h sum_i b_i D_i,    b_1 + b_2 = phi_1(-h),    b_2 c_2 = phi_2(-h),
 
-where D_2 is the denoised output at lambda + c_2 h. RES-2M takes it from the step before, so c_2 is negative; RES-2S calls the
-model there. The last step, to sigma = 0, ends on the denoised output.
+where D_2 is the denoised output at lambda + c_2 h. RES-2M takes D_2 from the previous step, so c_2 is negative. RES-2S calls
+the model there. The last step, to sigma = 0, gives the denoised output.
 """
 
 import math

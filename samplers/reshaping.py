@@ -1,7 +1,7 @@
-"""SIGMAS made of SIGMAS: blended, resampled and split, in lambda (half the logSNR).
+"""SIGMAS are blended, resampled and split in lambda (half the logSNR).
 
-A grid may begin where a flow model has no signal (lambda = -inf) and end at sigma = 0 (lambda = inf). Both ends stay as they
-are, and what lies between them, the body, is a curve lambda over the index.
+A grid may begin where a flow model has no signal (lambda = -inf) and end at sigma = 0 (lambda = inf). Such ends are not
+changed. The values between them, the body, are a curve of lambda over the index.
 """
 
 import bisect
@@ -17,14 +17,14 @@ from .time_maps import TimeMap
 
 
 class _Curve(NamedTuple):
-    """A falling grid: what precedes the body, the body in lambda, and what follows it."""
+    """A falling grid: the sigmas before the body, the body in lambda, and the sigmas after it."""
 
     head: list[float]
     body: np.ndarray
     tail: list[float]
 
     def grid(self, body: np.ndarray, time: TimeMap, like: torch.Tensor) -> torch.Tensor:
-        """SIGMAS of this curve's ends and another body; rising if `like` is."""
+        """SIGMAS with the ends of this curve and another body; rising if `like` is rising."""
         values = [*self.head, *(time.sigma(float(lam)) for lam in body), *self.tail]
         return torch.tensor(values[::-1] if _rises(like) else values, dtype=like.dtype)
 
@@ -38,8 +38,8 @@ def blend(sigmas_a: torch.Tensor, sigmas_b: torch.Tensor, weight: float, time: T
         time: the model's time map.
 
     Raises:
-        ValueError: a grid that cannot be sampled on, a weight out of range, or one grid that has an end (no signal, or
-            sigma = 0) the other lacks: there is no mean with infinity.
+        ValueError: a grid cannot be sampled on, the weight is out of range, or only one of the grids has an infinite end (no
+            signal, or sigma = 0).
     """
     if not 0.0 <= weight <= 1.0:
         raise ValueError(f"weight must be between 0 and 1, got {weight!r}.")
@@ -63,7 +63,7 @@ def resample(sigmas: torch.Tensor, steps: int, time: TimeMap) -> torch.Tensor:
     A grid resampled to a multiple of its body's steps keeps all its sigmas.
 
     Raises:
-        ValueError: a grid that cannot be sampled on, or fewer steps than it has fixed ends.
+        ValueError: the grid cannot be sampled on, or steps is too small for its fixed ends.
     """
     curve = _curve("sigmas", sigmas, time)
     fixed = len(curve.head) + len(curve.tail)
@@ -76,11 +76,11 @@ def resample(sigmas: torch.Tensor, steps: int, time: TimeMap) -> torch.Tensor:
 
 
 def split(sigmas: torch.Tensor, sigma: float, time: TimeMap) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two grids that together are the whole, cut at the entry nearest to `sigma` in lambda, which both have.
+    """The two parts of a grid, cut at the entry nearest to `sigma` in lambda, which both parts contain.
 
     Raises:
-        ValueError: a grid that cannot be sampled on, one of a single step, or a sigma beyond the grid's ends or nearest to one
-            of them, where one part would have no step.
+        ValueError: the grid cannot be sampled on or has a single step, or sigma is outside the grid or nearest to one of its
+            ends, so that one part would have no step.
     """
     curve = _curve("sigmas", sigmas, time)
     if len(sigmas) < 3:

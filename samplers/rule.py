@@ -1,12 +1,12 @@
-"""One step of a multistep method, from the rule it follows: which outputs it combines, and with which weights.
+"""One step of a multistep method: the outputs that it combines, and their weights.
 
 A `Rule` is a method as data. A step from s to t with y = x / alpha has two exact forms, one in D and one in eps
 (`interpolation.py`); a rule takes a weighted mean of the two,
 
     y_t = (1 - w) ((s_t / s_s) y_s + sum_j b_j D_j) + w (y_s + sum_j C_j eps_j),        w = eps_share * share(s),
 
-so that RES has w = 0, gDDIM w = 1, and `exp_res` something between. `predict` plans a step from the outputs so far and `correct`
-redoes it with the output at its end; the loop over a grid is in `multistep.py`.
+so that RES has w = 0, gDDIM has w = 1, and `exp_res` has a w in between. `predict` plans a step from the outputs so far and
+`correct` redoes it with the output at its end; the loop over a grid is in `multistep.py`.
 """
 
 import math
@@ -28,16 +28,16 @@ class Rule:
 
     Attributes:
         name: for plans.
-        order: how many outputs a step combines, at most.
+        order: maximum number of outputs that a step combines.
         interpolation: the variable, with its weights.
-        eps_share: weight of the form in eps, 0 to 1, where the interpolation trusts eps fully.
-        min_gap: nodes nearer to each other than this fraction of the step, in the variable, are skipped for older ones. Weights
-            grow as nodes close up, and with them what is not smooth in the outputs: half precision, timesteps rounded by the
-            host, masks and conditions that switch.
-        corrector: "none"; "PEC": each step is redone with the output at its end as an additional node, at no extra call; "PECE":
-            the model is called at the corrected point too, two calls per step except the last.
-        last: the rule of the step to sigma = 0. None: the last output is the result.
-        rising: the rule of rising steps. None: this one.
+        eps_share: weight of the form in eps, 0 to 1, where the share of the interpolation is 1.
+        min_gap: nodes closer to each other than this fraction of the step, in the variable, are skipped for older ones. Weights
+            grow as nodes come closer, and amplify everything in the outputs that is not smooth: half precision, timesteps
+            rounded by the host, masks and conditions that switch.
+        corrector: "none"; "PEC": each step is redone with the output at its end as an additional node, at no extra call;
+            "PECE": the model is called at the corrected point too, two calls per step except the last.
+        last: the rule of the step to sigma = 0; None if the last output is the result.
+        rising: the rule of rising steps; None for this rule.
     """
 
     name: str
@@ -54,14 +54,14 @@ class Rule:
 
         Args:
             step: the step.
-            rough: noise was added between the outputs. Extrapolating those to sigma = 0 would amplify it.
+            rough: whether noise was added between the outputs; an extrapolation to sigma = 0 would amplify it.
         """
         if step.sigma_next == 0.0:
             return replace(self, order=1, eps_share=0.0) if self.last is None or rough else self.last
         return (self.rising if step.rising else None) or self
 
     def without_eps(self) -> "Rule":
-        """The rule in D only: the form in eps takes earlier states, which only an ODE joins."""
+        """The rule without the form in eps, which uses earlier states and is valid only for an ODE."""
         last, rising = (rule and replace(rule, eps_share=0.0) for rule in (self.last, self.rising))
         name = self.name.replace(f", eps {self.eps_share:g}", "")
         return replace(self, name=name, eps_share=0.0, last=last, rising=rising)
@@ -81,10 +81,10 @@ class Node(NamedTuple):
     renoised: tuple[tuple[float, float], ...] = ()
 
     def s(self, time: TimeMap) -> float:
-        """Where it lies on the path of the current step: at its sigma / alpha, moved back by every renoising since.
+        """The node's sigma / alpha on the path of the current step, moved back by every renoising since.
 
-        Noise does not change the denoised output in the mean, E[D(x) | x_hat] = D(x_hat): the output at x_hat stands for
-        the one at x too. So two nodes are as far apart as the deterministic steps between them are long.
+        Noise does not change the denoised output in the mean, E[D(x) | x_hat] = D(x_hat), so the output at x_hat also
+        represents the output at x. Two nodes are therefore as far apart as the deterministic steps between them are long.
         """
         here = time.s(self.sigma)
         if not self.renoised:
@@ -108,16 +108,16 @@ class Sum(NamedTuple):
 
 
 class PlannedStep(NamedTuple):
-    """A step that was planned, kept for the corrector.
+    """A planned step, kept for the corrector.
 
     Attributes:
         rule: the rule of this step.
-        grid: where it goes.
+        grid: the step of the grid.
         time: the time map it is taken in.
-        eta: strength of the noise it exchanges.
-        nodes: the outputs it combines, newest first.
-        scale: factor of the point it starts from, corrected if the previous step was.
-        sum: what it adds.
+        eta: strength of the noise that it exchanges.
+        nodes: the outputs that it combines, newest first.
+        scale: factor of the point from which it starts.
+        sum: the combination that it adds.
     """
 
     rule: Rule
@@ -133,11 +133,11 @@ def predict(rule: Rule, step: GridStep, history: Sequence[Node], time: TimeMap, 
     """A step from the outputs so far.
 
     Args:
-        rule: the method; the rules of its last and of its rising steps are found in it.
-        step: where the step goes.
+        rule: the method, with its rules of the last step and of rising steps.
+        step: the step of the grid.
         history: outputs, newest first; the first is the one at the step's start.
         time: the time map of the model.
-        eta: strength of the noise; a step from pure noise has none to exchange, and one to sigma = 0 exchanges none.
+        eta: strength of the noise; a step from pure noise and a step to sigma = 0 exchange none.
     """
     rule = rule.of(step, bool(eta) or any(node.renoised for node in history[: rule.order]))
     if step.sigma_next == 0.0 or not math.isfinite(time.lam(step.sigma)):
@@ -155,7 +155,7 @@ def predict(rule: Rule, step: GridStep, history: Sequence[Node], time: TimeMap, 
 
 
 def correct(previous: PlannedStep, end: Node) -> PlannedStep | None:
-    """The step redone with the output at its end as an additional node; None where that is not possible or does harm."""
+    """The step redone with the output at its end as an additional node; None if that is not possible or does harm."""
     rule, step, time = previous.rule, previous.grid, previous.time
     nodes = _selected(rule, step, [end, *previous.nodes], len(previous.nodes) + 1, time)
     if len(nodes) <= len(previous.nodes):
@@ -171,7 +171,7 @@ def _share(rule: Rule, step: GridStep, time: TimeMap) -> float:
 
 
 def _selected(rule: Rule, step: GridStep, candidates: Sequence[Node], count: int, time: TimeMap) -> list[Node]:
-    """The newest nodes at which the variable is finite and that are apart from each other."""
+    """The newest nodes that are far enough apart and at which the variable is finite."""
     v = rule.interpolation.variable
     distance = rule.min_gap * abs(v(time.s(step.sigma_next)) - v(time.s(step.sigma)))
     return select_nodes(candidates, lambda node: v(node.s(time)), distance, count)
@@ -196,7 +196,7 @@ def _combined(rule: Rule, step: GridStep, nodes: Sequence[Node], time: TimeMap, 
 
 
 def _first_order(s_from: float, s_to: float, eta: float) -> float:
-    """The weight of a single output, which every variable agrees on: 1 - (s_to / s_from)^(1 + eta)."""
+    """The weight of a single output, 1 - (s_to / s_from)^(1 + eta), which is the same for every variable."""
     if s_to == math.inf:
         return 0.0  # nothing of the data is in x yet
     if s_to == 0.0 or s_from == math.inf:

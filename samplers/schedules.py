@@ -10,34 +10,34 @@ import torch
 from .spacings import SHIFTED, SPACINGS, Ends, spaced
 from .time_maps import FLOW, TimeMap
 
-# Where the finite part of a flow grid lies, in lambda at shift 1: sigma / alpha from 100 to 0.02. Spacings without own ends
-# take all of it. Among 12 intervals, from 10 to 300 and down to 0.01 to 0.04, uniform has the least error on it with exp_res, on
+# The finite part of a flow grid, in lambda at shift 1: sigma / alpha from 100 to 0.02. Spacings without their own ends use all
+# of it. Among 12 intervals, from 10 to 300 and down to 0.01 to 0.04, `uniform` has the least error on this one with exp_res, on
 # spectra of latents of 64x64 and 128x128, of videos of 21 frames, and on photographs, at shifts of 3 and 8.
 FLOW_INTERIOR = (-4.6, 3.9)
-# sigma / alpha where half of the steps of the spacing logit are taken on models without a shift, which are eps and v models: the
-# shift of flow models on latents of the same kind (SD3).
+# The sigma / alpha at the middle of the spacing logit on models without a shift, which are eps and v models. It is the shift of
+# flow models on latents of the same kind (SD3).
 VE_MIDDLE = 3.0
-# The largest sigma below 1 on flow models: those nearer to 1 count as pure noise.
+# The largest sigma below 1 on flow models; larger ones count as pure noise.
 _NOISIEST = 1.0 - 5e-5
 MOST_STEPS = 1_000_000
 
 DIRECTIONS = ("denoise", "invert", "denoise inverted")
-# Where the inversion of a flow model ends: at sigma 1 the latent holds nothing of the image, and the host divides by 1 - sigma.
-# Nearer to 1 a round trip gains nothing, and the division costs float32 digits.
+# Where the inversion of a flow model ends. At sigma 1 the latent holds nothing of the image, and the host divides by 1 - sigma.
+# A larger value does not improve a round trip, and the division costs float32 digits.
 FLOW_INVERSION_END = 0.999
-# Where it starts, as a fraction of the smallest sigma above 0. Chosen from 1/2, 1/3 and Flip Sigmas' 0.0001 on the exact digits
-# and the trained networks; docs/inversion.md has the last two. A network whose output does not change below its smallest
-# sigma prefers the last.
+# Where the inversion starts, as a fraction of the smallest sigma above 0. It was chosen from 1/2, 1/3 and the 0.0001 of Flip
+# Sigmas on the exact digits and the trained networks; docs/inversion.md has the last two. The last has less error on a network
+# whose output does not change below its smallest sigma.
 INVERSION_START = 1.0 / 3.0
 
 
 class SigmaRange(NamedTuple):
-    """What a schedule needs to know of a model.
+    """What a schedule needs to know about a model.
 
     Attributes:
-        sigma_min, sigma_max: its smallest and largest sigma.
+        sigma_min, sigma_max: the model's smallest and largest sigma.
         timesteps: 1 / (1 + e^lambda) at `spacings.timestep_places` of its timesteps, rising; for the spacing beta.
-        shift: of a flow model's timesteps, sigma / (1 - sigma) = shift t / (1 - t); 1 for none, and on all other models.
+        shift: the shift of a flow model, sigma / (1 - sigma) = shift t / (1 - t); 1 for none, and on all other models.
     """
 
     sigma_min: float
@@ -58,17 +58,17 @@ def logsnr_grid(
 ) -> torch.Tensor:
     """A descending grid of `steps` steps that ends at 0.
 
-    Where sigma_max has no signal at all (flow at sigma = 1, lambda = -inf) the grid starts there and continues
-    from a finite logSNR.
+    If sigma_max has no signal at all (flow at sigma = 1, lambda = -inf), the grid starts there and continues from a finite
+    logSNR.
 
     Args:
         steps: number of steps, >= 1.
         sigma_range: the model's sigmas.
         time: the model's time map, `VE` or `FLOW`, with its noise scale.
         spacing: one of `spacings.SPACINGS`, or a function of u and the ends, such as a `curve.Curve`.
-        parameters: of the spacing, by name; its defaults for those left out.
-        composition: share of the steps, 0.1 to 0.9, after which the grid is where it would otherwise be half way. Above 0.5 more
-            steps are spent in the noise, where the composition is decided, below on the details.
+        parameters: parameters of the spacing by name; missing ones have their defaults.
+        composition: fraction of the steps, 0.1 to 0.9, spent on the first half of the grid. Above 0.5 more steps are spent in
+            the noise, where the composition is decided, and below 0.5 on the details.
         logsnr_range: logSNR (2 lambda) of the first sigma and of the last one above 0, instead of the model's.
         follow_shift: move the whole grid of a flow model by -log(shift) in lambda, unless `logsnr_range` sets its ends.
 
@@ -93,7 +93,7 @@ def logsnr_grid(
     ends = ends._replace(middle=-math.log(middle if time.is_like(FLOW) else VE_MIDDLE))
     to_zero = logsnr_range is None and spacing in SPACINGS and SPACINGS[spacing].to_zero
     if to_zero:
-        # flow models answer below their smallest sigma too, as their time is continuous
+        # flow models can be called below their smallest sigma, because their time is continuous
         latest = math.inf if time.is_like(FLOW) else time.lam(sigma_range.sigma_min)
         ends = ends._replace(last=math.inf, limits=(time.lam(time.sigma_limit * _NOISIEST), latest))
     u = np.linspace(0.0, 1.0, steps + to_zero)[1:steps]
@@ -116,7 +116,7 @@ def _model_ends(sigma_range: SigmaRange, time: TimeMap) -> Ends:
     if not time.is_like(FLOW):
         return Ends(start, start, last, timesteps=timesteps)
     first = max(start, FLOW_INTERIOR[0])
-    # a model that ends earlier keeps its end, as long as that lies inside
+    # a model that ends earlier keeps its end if that lies inside
     return Ends(start, first, min(last, FLOW_INTERIOR[1]) if last > first else FLOW_INTERIOR[1], timesteps=timesteps)
 
 
@@ -138,9 +138,9 @@ def directed(grid: torch.Tensor, time: TimeMap, direction: str) -> torch.Tensor:
         grid: falling SIGMAS that end at 0, or empty.
         time: the model's time map, `VE` or `FLOW`.
         direction: "denoise" is the grid itself. "invert" rises through the same sigmas, from the image to the noise. The image
-            is at sigma 0, where no model can be called; it is taken to be at a fraction of the smallest sigma above 0, see
-            INVERSION_START. "denoise inverted" falls from where that ends, which differs from "denoise" only on flow
-            models: see FLOW_INVERSION_END.
+            is at sigma 0, where no model can be called, so the grid starts at a fraction of the smallest sigma above 0, see
+            INVERSION_START. "denoise inverted" falls from the end of the inversion, which differs from "denoise" only on flow
+            models, see FLOW_INVERSION_END.
 
     Raises:
         ValueError: an unknown direction, or a single step to invert.
@@ -152,7 +152,7 @@ def directed(grid: torch.Tensor, time: TimeMap, direction: str) -> torch.Tensor:
     if time.is_like(FLOW):
         grid = grid.clamp(max=FLOW_INVERSION_END)
         above = int((grid == grid[0]).sum())
-        if above > 1 and grid[above] > 0.0:  # a fine grid has many sigmas beyond the end: they are spread in lambda
+        if above > 1 and grid[above] > 0.0:  # a fine grid has many sigmas beyond the end, which are spread in lambda
             spread = np.linspace(time.lam(float(grid[0])), time.lam(float(grid[above])), above + 1)[1:above]
             grid[1:above] = torch.tensor([time.sigma(lam) for lam in spread.tolist()])
     if direction == "denoise inverted":

@@ -1,4 +1,4 @@
-"""The types of what a sampler is called with: k-diffusion's conventions.
+"""The types of a sampler's arguments, by k-diffusion's conventions.
 
 Denoiser       model(x, sigma, **extra_args) -> denoised, shaped like x; sigma has shape (batch,).
 Model          a Denoiser; for a sampler with CFG++ one that returns (guided, unconditional) denoised outputs.

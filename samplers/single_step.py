@@ -16,8 +16,8 @@ def single_step_plan(
 ) -> Plan:
     """The plan of a single-step method: `tableau.stages` calls per step, one for a step to sigma = 0.
 
-    With noise it is the exponential SDE form: h becomes (1 + eta) h in the weights, and the noise of a step's stages
-    is one Brownian path. A step from lambda = -inf (flow at sigma = 1) stays deterministic: the state is all noise.
+    With noise the plan is the exponential SDE form: h becomes (1 + eta) h in the weights, and the noise of a step's stages is
+    one Brownian path. A step from lambda = -inf (flow at sigma = 1) stays deterministic: the state is all noise.
 
     Args:
         sigmas: falling grid, or rising for inversion; 1-D tensor or sequence of n + 1 sigmas.
@@ -27,7 +27,7 @@ def single_step_plan(
         churn: what is added between the steps, see `churn.py`; not together with `noise`.
 
     Raises:
-        ValueError: the grid is not one to sample on, see `grid_steps`; or noise with nodes that do not rise.
+        ValueError: the grid cannot be sampled on, see `grid_steps`, or noise is used with nodes that do not rise.
     """
     if noise.eta and list(tableau.c) != sorted(tableau.c):
         raise ValueError(f"c3 must be above c2 for a sampler with noise, got {tableau.c[1]:g} and {tableau.c[2]:g}.")

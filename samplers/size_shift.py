@@ -2,16 +2,16 @@
 
 import math
 
-# Fits the host's scheduler `simple` on the spectrum of FLUX.2's latents of photographs; the best of 1, 3 and 6 at 256, 512 and
-# 1024 pixels are 1, 3 and 6.
+# Best for the host's scheduler `simple` on the spectrum of FLUX.2's latents of photographs: of the shifts 1, 3 and 6, the best
+# at 256, 512 and 1024 pixels are 1, 3 and 6.
 SHIFT_AT_1024 = 6.0
 
 
 def shift_for(width: int, height: int, at_1024: float = SHIFT_AT_1024) -> float:
     """The shift for width x height pixels.
 
-    The coarsest part of a picture has a deviation that grows with its side, and so does the sigma / alpha at which it is drawn,
-    which a shift multiplies.
+    In a larger picture the coarsest part has a larger standard deviation, in proportion to the side, and is drawn at a larger
+    sigma / alpha, which a shift multiplies.
 
     Args:
         width, height: in pixels, above 0.

@@ -1,4 +1,4 @@
-"""How the steps of a grid are spread over logSNR.
+"""Spacings: how the steps of a grid are spread over logSNR.
 
 With u from 0 (noise) to 1 (image) and lambda, half the logSNR, from lambda_0 to lambda_1:
 
@@ -12,7 +12,7 @@ arctan        (1 - weight) of uniform and weight of a grid with arctan(s / turn)
 beta          quantiles of the beta distribution of the model's timesteps, the host's `beta` (arXiv 2407.12173)
 tangent       two arcs of arctan that meet at a level, in w = sigma / (alpha + sigma), which is sigma on flow models
 
-In logit, beta and tangent the step to sigma 0 is one of u's: u = i / steps. In the others the last sigma above 0 is at u = 1.
+In logit, beta and tangent u = i / steps, so that u = 1 is sigma 0. In the others u = 1 is the last sigma above 0.
 """
 
 import math
@@ -38,7 +38,7 @@ class Spacing(NamedTuple):
     Attributes:
         lam: function (u, ends, **parameters) -> lambda at u in (0, 1].
         parameters: by name.
-        to_zero: whether the step to sigma 0 is one of u's; `ends.last` is then inf where the model's own ends are kept.
+        to_zero: whether u = 1 is sigma 0; `ends.last` is then inf, unless the ends are given.
     """
 
     lam: Callable[..., np.ndarray]
@@ -50,12 +50,13 @@ class Ends(NamedTuple):
     """The ends of a grid, in lambda.
 
     Attributes:
-        start: its first sigma; -inf for one without signal.
-        first: where its finite part begins: `start`, if that is finite.
-        last: its last sigma above 0; inf where that is left to the spacing.
-        limits: between which such a spacing stays: what float32 tells from pure noise, and an eps model's smallest sigma.
-        middle: where logit is half way.
-        timesteps: of the model, see `model_kinds.py`; only beta reads them.
+        start: the first sigma; -inf for a sigma without signal.
+        first: where the finite part begins, which is `start` if that is finite.
+        last: the last sigma above 0; inf if the spacing determines it.
+        limits: limits for such a spacing: the largest sigma that float32 distinguishes from pure noise, and an eps model's
+            smallest sigma.
+        middle: the middle of logit.
+        timesteps: the model's timesteps, see `model_kinds.py`; only beta reads them.
     """
 
     start: float
@@ -124,7 +125,8 @@ def _beta(u: np.ndarray, ends: Ends, alpha: float, beta: float) -> np.ndarray:
 
 
 def timestep_places(count: int) -> np.ndarray:
-    """Shares of a model's timesteps at which they are known: Chebyshev's, dense at both ends, where beta's quantiles are."""
+    """Fractions of a model's timesteps whose sigmas are kept: Chebyshev points, dense at both ends like beta's quantiles.
+    """
     return (1.0 - np.cos(np.pi * np.arange(count) / (count - 1))) / 2.0
 
 
@@ -151,8 +153,9 @@ def _lam_of_level(level: np.ndarray) -> np.ndarray:
     return np.log1p(-level) - np.log(level)
 
 
-# The stretch of logit was chosen with exp_res at 6, 10 and 20 calls, on spectra of latents of 64x64 and 128x128, of videos of 21
-# frames, on photographs and, on eps, on the emoji network: 1.35 to 1.65 measure alike on flow, 1.5 to 1.75 on eps.
+# The stretch of logit was chosen with exp_res at 6, 10 and 20 calls, on spectra of latents of 64x64 and 128x128, of videos of
+# 21 frames, on photographs and, on eps, on the emoji network: 1.35 to 1.65 have similar errors on flow models, and 1.5 to 1.75
+# on eps models.
 SPACINGS = {
     "logit": Spacing(_logit, {"stretch": Parameter(1.5, 0.75, 4.0)}, to_zero=True),
     "arctan": Spacing(_arctan, {"weight": Parameter(0.3, 0.0, 1.0), "turn": Parameter(2.0, 0.1, 10.0)}),
@@ -174,7 +177,7 @@ def spaced(name: str, u: np.ndarray, ends: Ends, parameters: dict[str, float]) -
     """lambda at u by a spacing of SPACINGS.
 
     Raises:
-        ValueError: an unknown spacing, or a parameter it does not have or out of its range.
+        ValueError: the spacing is unknown, it does not have a parameter, or a parameter is out of its range.
     """
     if name not in SPACINGS:
         raise ValueError(f"spacing must be one of {', '.join(map(repr, SPACINGS))}, got {name!r}.")

@@ -5,8 +5,8 @@ lambda, nodes c_i and phi_{k,i} = phi_k(-c_i h), phi_k = phi_k(-h),
 
     stage  x_i = e^{-c_i h} x + h sum_j a_ij(h) D_j        step  x' = e^{-h} x + h sum_i b_i(h) D_i.
 
-Each a_ij and b_i is a sum of Terms, so a method is a table of numbers. A Tableau checks its own order
-conditions when it is made: a wrong coefficient fails at once, not in a picture.
+Each a_ij and b_i is a sum of Terms, so a method is a table of numbers. A Tableau checks its order conditions when it is made,
+so a wrong coefficient fails at once.
 """
 
 import math
@@ -34,7 +34,7 @@ def _evaluate(weight: Terms, h: float) -> float:
     return math.fsum(term.coefficient * phi(term.k, -term.c * h) for term in weight)
 
 
-# Stages nearer to the step's start than this differ from it only by rounding.
+# Stages closer to the start of the step than this differ from it only by rounding.
 MIN_NODE = 0.01
 # The step sizes at which a new tableau's order conditions are checked.
 _CHECK_STEPS = (0.01, 0.7, 4.0)
@@ -50,8 +50,8 @@ class Tableau:
         c: nodes, c[0] == 0.
         a: for every stage but the first, the weights of the stages before it.
         b: the weights of the step.
-        b_low: weights of a method of order - 1 in the same stages; the difference of the two steps is an estimate of the
-            local error. () where there is none.
+        b_low: weights of an embedded method of order - 1 with the same stages; the difference of the two steps estimates the
+            local error. () for none.
 
     Raises:
         ValueError: order is not 1 to 4, or the coefficients do not satisfy its conditions.
@@ -73,7 +73,7 @@ class Tableau:
                     raise ValueError(f"{self.name}: order condition {condition} is off by {residual:.2e} at h={h}.")
 
     def _size(self) -> float:
-        """The largest coefficient: rounding in a sum is relative to its terms."""
+        """The largest coefficient, because rounding in a sum is relative to its terms."""
         weights = [*self.b, *self.b_low, *(weight for row in self.a for weight in row)]
         return max(10.0, *(abs(term.coefficient) for weight in weights for term in weight))
 
@@ -101,10 +101,10 @@ def order_conditions(tableau: Tableau, h: float) -> dict[str, float]:
 
     psi_j = phi_j - sum_k b_k c_k^{j-1}/(j-1)!,   psi_{j,i} = phi_{j,i} c_i^j - sum_k a_ik c_k^{j-1}/(j-1)!
 
-    psi_1, psi_2, psi_{1,i} and sum_i b_i psi_{2,i} vanish for every h. psi_3 is met in the weak sense, at h = 0, which is all
-    that order 3 needs. Order 4 needs psi_3 for every h, and at h = 0 psi_4, sum_i b_i psi_{3,i}, sum_i b_i c_i psi_{2,i} and
-    sum_ij b_i a_ij psi_{2,j} (SIAM J. Numer. Anal. 43, 2005, table 2, for a linear part that is a multiple of the identity).
-    The embedded method has the conditions of its own order, marked "low".
+    psi_1, psi_2, psi_{1,i} and sum_i b_i psi_{2,i} vanish for every h. psi_3 is met in the weak sense, at h = 0, which suffices
+    for order 3. Order 4 needs psi_3 for every h, and at h = 0 psi_4, sum_i b_i psi_{3,i}, sum_i b_i c_i psi_{2,i} and sum_ij
+    b_i a_ij psi_{2,j} (SIAM J. Numer. Anal. 43, 2005, table 2, for a linear part that is a multiple of the identity). The
+    embedded method has the conditions of its own order, marked "low".
     """
 
     def psi(j: int, h: float, weights: Callable[[float], list[float]] = tableau.b_weights) -> float:
@@ -161,8 +161,8 @@ def res_2s(c2: float = 0.5) -> Tableau:
 def res_3s(c2: float = 1.0 / 3.0, c3: float = 2.0 / 3.0) -> Tableau:
     """RES-3S, third order in three calls (arXiv 2308.02157), with c3 squared in gamma.
 
-    Embedded in it is RES-2S(c2), whose calls are its first two. It meets psi_2 for every h and misses psi_3(0) by
-    (2 - 3 c2) / 12, so its order is 2 and never more, wherever RES-3S exists: the error estimate cannot vanish by chance.
+    RES-2S(c2) is embedded in its first two calls. RES-2S meets psi_2 for every h and misses psi_3(0) by (2 - 3 c2) / 12, so its
+    order is never more than 2, and the error estimate cannot vanish by chance.
 
     Raises:
         ValueError: c2 or c3 is not between MIN_NODE and 1, c2 = c3, or c2 = 2/3 (where gamma is infinite).

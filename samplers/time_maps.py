@@ -1,17 +1,17 @@
 """Time maps: how a model's sigma relates to alpha and lambda, in float64.
 
-Every model the host knows noises data as x = alpha(sigma) x0 + sigma n. Exponential integrators work in
-lambda = log(alpha / sigma), half the log-SNR. Two maps cover the models:
+Every model that the host knows adds noise to data as x = alpha(sigma) x0 + sigma n. Exponential integrators work in lambda =
+log(alpha / sigma), half the log-SNR. Two maps cover the models:
 
 VE    alpha = 1,         lambda = -log sigma               eps, v and EDM models
 FLOW  alpha = 1 - sigma, lambda = log((1 - sigma) / sigma) rectified flow; -inf at sigma = 1
 
-The flow ODE is dx/dsigma = (x - D) / sigma, the same as the VE one, so VE's formulas are legal for the
-*deterministic* sampling of flow models too, and finite at sigma = 1: FLOW_LOG_SIGMA. The two integrate the linear
-part exactly and differ in the variable in which the denoised output is interpolated.
+The flow ODE dx/dsigma = (x - D) / sigma is the same as the VE ODE, so VE's formulas are valid for the *deterministic* sampling
+of flow models, and finite at sigma = 1: FLOW_LOG_SIGMA. FLOW and FLOW_LOG_SIGMA integrate the linear part exactly and differ in
+the variable in which the denoised output is interpolated.
 
 A model whose noise has standard deviation c instead of 1 (the host's noise_scale; HiDream-O1: 8) has x = alpha x0 + sigma c n,
-so its signal-to-noise ratio is that of c sigma / alpha: `TimeMap.scaled`.
+so its logSNR is 2 log(alpha / (c sigma)): `TimeMap.scaled`.
 """
 
 import math
@@ -19,16 +19,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-# The host's float32 shift formula gives flow models a sigma_max of 1 up to a few roundings, to either side.
+# The host's float32 shift formula gives flow models a sigma_max of 1 plus or minus a few roundings.
 _ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
 class TimeMap:
-    """sigma -> alpha and lambda, and back. All floats; lambda is -inf where sigma carries no signal.
+    """Maps sigma to alpha and lambda and back, all floats; lambda is -inf where there is no signal.
 
     Attributes:
-        name: how plans and errors call it.
+        name: the name in plans and errors.
         sigma_limit: the largest sigma the map is defined for.
         alpha, lam: functions of sigma > 0.
         sigma: function of a finite lambda.
@@ -47,12 +47,12 @@ class TimeMap:
         return self if noise_scale == self.noise_scale else _scaled(self, noise_scale)
 
     def is_like(self, other: "TimeMap") -> bool:
-        """Whether it is the other one, whatever their noise scales."""
+        """Whether this is the other map, apart from the noise scales."""
         return self.name == other.name
 
     @property
     def process(self) -> str:
-        """The name without the variable, in brackets, that an ODE is integrated in."""
+        """The name without the variable in brackets in which an ODE is integrated."""
         return self.name.partition(" (")[0]
 
     def allows(self, sigma: float) -> bool:

@@ -1,7 +1,7 @@
-"""Plans of many steps can be watched, and stopped, while they are made.
+"""Lets a caller watch and stop the planning of many steps.
 
-Planners go through the steps of a grid by `each`, and so call whoever watches, by `watched`, before every step. What the watcher
-raises ends the planning.
+Planners go through the steps of a grid by `each`, which calls the watcher of `watched` before every step. An exception of the
+watcher ends the planning.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ _WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 @contextlib.contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """Call `watcher` before every step of what is planned within."""
+    """Call `watcher` before every step that is planned within this context."""
     before = _WATCHER.set(watcher)
     try:
         yield
@@ -25,7 +25,7 @@ def watched(watcher: Watcher) -> Iterator[None]:
 
 
 def each(steps: Sequence[Step]) -> Iterator[Step]:
-    """The steps, one after the other; the watcher, if there is one, is called before each."""
+    """The steps, one after the other; the watcher, if any, is called before each step."""
     watcher = _WATCHER.get()
     for done, step in enumerate(steps):
         if watcher is not None:

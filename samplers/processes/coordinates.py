@@ -28,7 +28,7 @@ class Coordinates:
             self._dct = tuple(_like(dct_matrix(n), like) for n in sde.grid)
 
     def to_state(self, seen: torch.Tensor) -> torch.Tensor:
-        """What the network takes or gives, in the state's coordinates."""
+        """Input or output of the network in the state's coordinates."""
         if self._dct is None:
             return seen
         down, across = self._dct
@@ -57,7 +57,7 @@ class Coordinates:
         return self.to_seen(signal * self.to_state(data) + spread * self.to_state(noise))
 
     def unscaled(self, t: float, noisy: torch.Tensor) -> torch.Tensor:
-        """The data from which `noised` would make `noisy` without noise: it divides by what is left of data at t."""
+        """The data from which `noised` makes `noisy` without noise; it divides by the factor of the data at t."""
         return self.to_seen(self.to_state(noisy) / self._first_column(self._sde.transition(t, 0.0), noisy)[0])
 
     def started(self, t: float, noisy: torch.Tensor, data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

@@ -103,7 +103,7 @@ class MatrixStage(Stage):
         noises: Sequence[torch.Tensor],
         guided: torch.Tensor,
     ) -> torch.Tensor:
-        """As `Stage.update`; `denoised` is eps."""
+        """The next state, as `Stage.update`; `denoised` is eps."""
         state = self.matrices.scale.times(anchor)
         tensors = *(denoised[call] for call, _ in self.weights), *noises, *(states[call] for call, _ in self.states)
         for tensor, factor in zip(tensors, chain(*self.matrices[1:]), strict=True):

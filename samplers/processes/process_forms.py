@@ -16,8 +16,8 @@ R solves the part that is linear in u, so that with A = R^-1 Psi(t, 0), where A^
 
     u_t = R_t R_s^-1 u_s + R_t int_s^t D dA
 
-On isotropic noise A is alpha / sigma = e^lambda, and this is what RES (arXiv 2308.02157) integrates. Here its phi_k are moments
-of dA in half the logSNR of a block's first number.
+On isotropic noise A is alpha / sigma = e^lambda, and RES (arXiv 2308.02157) integrates this form. Here the phi_k of RES are
+moments of dA in half the logSNR of a block's first number.
 """
 
 import math
@@ -58,7 +58,7 @@ class Form(ABC):
     Args:
         sde: the process.
         kind: "R" or "L", the parameterisation of the model's eps.
-        spans: those of the steps and of their stages, in the order in which they are used.
+        spans: the spans of the steps and of their stages, in the order of use.
     """
 
     def __init__(self, sde: LinearSDE, kind: str, spans: Sequence[Span]):
@@ -76,7 +76,7 @@ class Form(ABC):
 
     @abstractmethod
     def added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
-        """What outputs at the nodes, newest first, add to the state at s; a step to t = 0 takes the newest output only."""
+        """What outputs at the nodes, newest first, add to the state at s; a step to t = 0 uses only the newest output."""
 
     def noise(self, s: float, t: float) -> list[np.ndarray]:
         """The factors of unit noises; an ODE has none."""

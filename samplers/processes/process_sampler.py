@@ -1,4 +1,4 @@
-"""Sampling on a linear diffusion with k-diffusion's signature, and which of the pack's samplers work there."""
+"""Sampling on a linear diffusion with k-diffusion's signature, and the pack's samplers that work there."""
 
 import math
 from collections.abc import Callable
