@@ -125,8 +125,7 @@ def _beta(u: np.ndarray, ends: Ends, alpha: float, beta: float) -> np.ndarray:
 
 
 def timestep_places(count: int) -> np.ndarray:
-    """Fractions of a model's timesteps whose sigmas are kept: Chebyshev points, dense at both ends like beta's quantiles.
-    """
+    """Fractions of a model's timesteps whose sigmas are kept: Chebyshev points, dense at both ends like beta's quantiles."""
     return (1.0 - np.cos(np.pi * np.arange(count) / (count - 1))) / 2.0
 
 
