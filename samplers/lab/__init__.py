@@ -1,1 +1,1 @@
-"""The lab: measuring samplers on a model, and fitting one to it. Pure torch and numpy; the host is in `nodes/`."""
+"""The lab measures samplers on a model and fits a solver to it, with only torch and numpy; `nodes/` connects ComfyUI."""

@@ -1,4 +1,4 @@
-"""How far samples are from the converged solution: item by item for an ODE, as a distribution for an SDE."""
+"""Distances of samples from the converged solution: for every item for an ODE, between distributions for an SDE."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ DIRECTIONS, _SEED = 128, 17
 
 
 class Spread(NamedTuple):
-    """Median and quartiles. A mean would be that of the few trajectories that end in another basin."""
+    """Median and quartiles; a few trajectories that end at another image would dominate a mean."""
 
     median: float
     q25: float
@@ -37,7 +37,7 @@ def relative_distance(samples: torch.Tensor, truth: torch.Tensor) -> torch.Tenso
         samples, truth: (batch, ...).
 
     Returns:
-        (batch,), float64; NaN where samples are.
+        (batch,), float64; NaN where samples are NaN.
     """
     difference = (samples.double() - truth.double()).flatten(1).norm(dim=1)
     return difference / truth.double().flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
@@ -50,8 +50,8 @@ def sliced_distance(samples: torch.Tensor, others: torch.Tensor) -> torch.Tensor
         samples, others: (batch, ...).
 
     Returns:
-        (directions,), float64: |sorted differences| in quadratic mean. Two batches drawn from one distribution have a distance
-        too, that falls with the batch.
+        (directions,), float64: |sorted differences| in quadratic mean. Two batches drawn from one distribution also have a
+        distance, which falls with the size of the batch.
 
     Raises:
         ValueError: fewer than two items.
@@ -61,7 +61,7 @@ def sliced_distance(samples: torch.Tensor, others: torch.Tensor) -> torch.Tensor
     flat, other = samples.double().flatten(1), others.double().flatten(1)
     generator = torch.Generator().manual_seed(_SEED)
     distances, spreads = [], []
-    for _ in range(DIRECTIONS):  # one by one: of a video's latent all of them together are gigabytes
+    for _ in range(DIRECTIONS):  # one by one, because all projections of a video's latent together take gigabytes
         direction = torch.randn(flat.shape[1], generator=generator, dtype=torch.float64)
         direction /= direction.norm()
         along, along_other = ((batch @ direction).sort().values for batch in (flat, other))

@@ -1,11 +1,11 @@
-"""Names for what a result depends on: equal things have equal fingerprints, across sessions too.
+"""Fingerprints of everything that a result depends on; equal things have equal fingerprints, also in another session.
 
-Numbers, text and tensors count whole, a model's weights and what is patched onto them by shapes and a few of their values,
-functions by their code, the other files of their folder, what they close over, and the module globals that they read. Other
-objects count by those, their class and attributes. Global data count (numbers, text, tensors, and lists and dictionaries of
-them), functions of the same file and what those read, and numbers and text in modules of other packs. A global that is an
-object of another kind does not count, nor does what lies too deep or in a compiled extension: `unseen` names what it can of
-those. A fingerprint never depends on an address or on time.
+Numbers, text and tensors are included completely. A model's weights and the patches on them are included by shapes and a few of
+their values. Functions are included by their code, the other files of their folder, the variables they close over, and the
+module globals that they read; other objects by these, their class and their attributes. These globals are included: numbers,
+text, tensors, and lists and dictionaries of them; functions of the same file and what they read; and numbers and text in
+modules of other packs. Globals that are other objects, objects that are nested too deep, and compiled extensions are not
+included; `unseen` names those that it can find. A fingerprint never depends on an address or on time.
 """
 
 import collections
@@ -23,10 +23,10 @@ import torch
 
 _DEPTH = 32  # a chain of a dozen ControlNets
 _SAMPLED, _CHUNK = 4096, 2**22  # elements of a tensor
-_VOLATILE = {"uuid", "patches_uuid"}  # drawn again by every session
-# What the host writes onto a model or a layer of it while it loads it.
+_VOLATILE = {"uuid", "patches_uuid"}  # new in every session
+# Attributes that the host sets on a model or a layer while it loads it.
 _LOADING_STATE = re.compile(r"_|training$|model_|lowvram_|current_|device|comfy_|weight_|bias_|prev_comfy")
-# What counts of a host's ModelPatcher in addition to its weights; the rest is kept there while it loads and samples.
+# Attributes of a host's ModelPatcher that are included in addition to its weights; the others belong to loading and sampling.
 _PATCHER_STATE = (
     "object_patches", "weight_wrapper_patches", "model_options", "wrappers", "callbacks", "injections", "additional_models",
     "attachments",
@@ -34,7 +34,7 @@ _PATCHER_STATE = (
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 _DATA = 6  # levels of lists and dictionaries in a global
-# Modules whose settings do not change while they are loaded, and whose functions keep nothing between runs.
+# Modules whose settings do not change after the import, and whose functions keep no state between runs.
 _SETTLED = {*sys.stdlib_module_names, "torch", "numpy", "comfy", "comfy_extras", "comfy_api", "nodes", "einops", "torchvision"}
 
 
@@ -42,8 +42,8 @@ def fingerprint(*things: object, whole: bool = True) -> str:
     """64 hexadecimal digits.
 
     Args:
-        things: of any kind.
-        whole: whether large tensors count whole, or by 4,096 of their values.
+        things: objects of any kind.
+        whole: whether large tensors are included completely, or by 4,096 of their values.
     """
     return _Reader(whole).read(things, 0).hex()
 
@@ -54,7 +54,7 @@ def model_fingerprint(patcher: Any) -> str:
 
 
 def unseen(patcher: Any) -> list[str]:
-    """What patches of a host's ModelPatcher read and `model_fingerprint` does not see, in words; mostly nothing."""
+    """Descriptions of what patches of a host's ModelPatcher read and `model_fingerprint` does not see; mostly none."""
     reader = _Reader(whole=False)
     for name in _PATCHER_STATE:
         reader.read(getattr(patcher, name, None), 0)
@@ -103,22 +103,22 @@ def folder_digest(folder: Path) -> str:
 def _values(tensor: torch.Tensor, count: int) -> bytes:
     """About `count` evenly spread values of a tensor, as bytes of float64."""
     flat = tensor.detach().reshape(-1)
-    # an odd distance meets every column, of which there is mostly a power of two
+    # an odd distance meets every column, because the number of columns is mostly a power of two
     flat = flat[:: max(1, flat.numel() // count) | 1]
     return np.ascontiguousarray(flat.to("cpu").to(torch.float64).numpy()).tobytes()
 
 
 class _Reader:
-    """Digests; what occurs twice is read once, and a cycle ends where it began.
+    """Digests of objects; an object that occurs twice is read once, and cycles are allowed.
 
     Attributes:
-        unseen: what functions read that does not count, in words.
+        unseen: descriptions of what functions read and the digest does not include.
     """
 
     def __init__(self, whole: bool):
         self._whole = whole
         self.unseen: set[str] = set()
-        self._known: dict[int, tuple[object, bytes]] = {}  # with the things, so that no other thing gets their ids
+        self._known: dict[int, tuple[object, bytes]] = {}  # keeps the things alive, so that no other thing gets their ids
 
     def read(self, thing: object, depth: int) -> bytes:
         if isinstance(thing, _PLAIN):
@@ -160,12 +160,12 @@ def _raw(part: torch.Tensor) -> bytes:
 
 
 def _class(kind: type) -> str:
-    """With its bases, as classes made in functions (the host's model_sampling) share a name."""
+    """The digest of a class with its bases, because classes made in functions (the host's model_sampling) share a name."""
     return " ".join(f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__)
 
 
 def _parts(thing: Any) -> list[Any]:
-    """What a compound thing is made of, in an order of its own."""
+    """The parts of a compound thing, in a fixed order."""
     if isinstance(thing, (dict, types.MappingProxyType)):
         pairs = [(fingerprint(key), value) for key, value in thing.items() if not (isinstance(key, str) and key in _VOLATILE)]
         return [part for pair in sorted(pairs, key=lambda pair: pair[0]) for part in pair]
@@ -210,12 +210,12 @@ def _slots(kind: type) -> list[str]:
 
 
 def _parts_of_module(module: torch.nn.Module) -> list[Any]:
-    """Its weights and its other settings, such as the sigma_data of a model_sampling."""
+    """The weights of a module and its other settings, such as the sigma_data of a model_sampling."""
     return [weights_fingerprint(module.state_dict().items()), _settings("", module), _settings_below(module)]
 
 
 def _settings_below(module: torch.nn.Module) -> list[Any]:
-    """The settings of a network's modules; for the host's and torch's own the weights say enough."""
+    """The settings of a network's modules, except modules of the host and of torch, whose weights suffice."""
     parts = module.named_modules()
     return [_settings(name, part) for name, part in parts if type(part).__module__.partition(".")[0] not in ("comfy", "torch")]
 
@@ -256,7 +256,7 @@ def _names(code: types.CodeType) -> set[str]:
 
 
 def _globals(function: types.FunctionType) -> dict[str, Any]:
-    """The globals that a function reads; none of those of settled modules, which change with their version only."""
+    """The globals that a function reads, without those of settled modules, which change only with their version."""
     if _settled(function.__module__):
         return {}
     return {name: function.__globals__[name] for name in sorted(_names(function.__code__)) if name in function.__globals__}
@@ -267,7 +267,7 @@ def _settled(module: str | None) -> bool:
 
 
 def _counts(function: types.FunctionType, value: Any) -> bool:
-    """Whether a global of a function counts: data, and functions of the same file."""
+    """Whether a global of a function is included: data, and functions of the same file."""
     if isinstance(value, types.FunctionType):
         return value.__code__.co_filename == function.__code__.co_filename
     return _is_data(value, _DATA)
@@ -290,13 +290,13 @@ def _read_of_module(function: types.FunctionType, module: types.ModuleType) -> d
 
 
 def _unseen_globals(function: types.FunctionType) -> list[str]:
-    """Names of the globals of a function that are objects and do not count."""
+    """Names of the globals of a function that are objects and not included."""
     known = (types.ModuleType, type, types.BuiltinFunctionType, types.FunctionType)
     return [n for n, value in _globals(function).items() if not isinstance(value, known) and not _is_data(value, _DATA)]
 
 
 def _content(cell: types.CellType) -> list[Any]:
-    """What a function closes over; nothing where that is yet to be assigned."""
+    """The content of a closure's cell; nothing if it is not assigned yet."""
     try:
         return [cell.cell_contents]
     except ValueError:

@@ -16,13 +16,13 @@ from .store import Record, Store
 
 MAX_BUDGET = 10_000
 MAX_CELLS = 20_000  # a hundred samplers on twenty schedulers at ten budgets
-# Starts of schedules that differ by less are rounding; beyond it they are other ODEs, with references of their own.
+# First sigmas that differ by less are equal up to rounding. Others belong to another problem, with its own reference.
 _SAME_START = 1e-5
 _TRIAL_STEPS = 12
 
 
 class Entry(NamedTuple):
-    """A sampler to measure, and what it is called."""
+    """A sampler to measure, and its name."""
 
     name: str
     sampler: Any
@@ -32,8 +32,8 @@ class Schedule(NamedTuple):
     """A schedule to measure.
 
     Attributes:
-        name: in tables.
-        grid: steps -> SIGMAS that end at 0; raises ValueError where it has no grid of that number of steps.
+        name: the name in tables.
+        grid: steps -> SIGMAS that end at 0; raises ValueError if there is no grid with this number of steps.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Schedule(NamedTuple):
 
 
 class DryRun(NamedTuple):
-    """What a sampler does on a grid: its model calls, and whether it draws noise."""
+    """The result of a dry run on a grid: the model calls, and whether the sampler draws noise."""
 
     calls: int
     stochastic: bool
@@ -55,7 +55,7 @@ class Traits(NamedTuple):
 
 
 class Run(Protocol):
-    """What came of sampling."""
+    """The result of sampling."""
 
     @property
     def samples(self) -> torch.Tensor:
@@ -67,15 +67,15 @@ class Run(Protocol):
 
     @property
     def seconds(self) -> float:
-        """Seconds that it took."""
+        """Duration in seconds."""
 
 
 class Runner(Protocol):
-    """What samples: `nodes.lab_subject.Subject`."""
+    """The interface of what is sampled, `nodes.lab_subject.Subject`."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that a result depends on, except the sampler, the grid and the seed."""
+        """Hash of everything that a result depends on, except the sampler, the grid and the seed."""
 
     @property
     def seed(self) -> int:
@@ -89,18 +89,18 @@ class Runner(Protocol):
         """Sample."""
 
     def dry(self, sampler: Any, sigmas: torch.Tensor) -> DryRun:
-        """The same without the model."""
+        """Run the sampler on a formula instead of the model."""
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell to measure, or, with a `note`, why it cannot be.
+    """A cell to measure, or a `note` that says why it cannot be measured.
 
     Attributes:
         budget: model calls allowed; 0 for a sampler that chooses its own steps.
         sigmas: the grid with the most steps that fit.
-        calls: that it makes, by the dry run.
-        key: what its result is kept under; that of two budgets in which the same steps fit.
+        calls: model calls by the dry run.
+        key: the key of its result in the store; two budgets in which the same steps fit share it.
     """
 
     entry: Entry
@@ -117,15 +117,15 @@ class Cell(NamedTuple):
     """A measured pair at a budget.
 
     Attributes:
-        sampler, schedule, budget: which.
-        steps, calls: made; calls are counted at the model.
+        sampler, schedule, budget: the pair and the budget.
+        steps, calls: numbers of steps and of model calls, counted at the model.
         start: the first sigma.
-        stochastic: `distances` are of distributions, along random directions; else of items.
-        distances: relative to the reference, float64.
+        stochastic: whether `distances` are between distributions, along random directions, or of items.
+        distances: relative distances to the reference, float64.
         first: the first item's result, (channels, ...).
         sigmas: the grid.
-        seconds: it took.
-        cached: it was taken from the store.
+        seconds: duration of the run.
+        cached: whether the result comes from the store.
     """
 
     sampler: str
@@ -156,18 +156,18 @@ class Measurement:
     """Plans cells, solves the reference once for every start, and measures.
 
     Args:
-        runner: samples.
-        reference_sampler: third order, with one model call per step.
+        runner: runs samplers.
+        reference_sampler: a sampler of third order with one model call per step.
         time: the model's time map.
-        sigma_range: its range of sigmas.
-        store: keeps what is finished.
-        tolerance, cap: of the reference, see `converge`.
-        fatal: exceptions that end the work; others end a cell, with a note.
-        fresh: measure again what the store has.
+        sigma_range: the model's range of sigmas.
+        store: keeps finished results.
+        tolerance, cap: limits of the reference, see `converge`.
+        fatal: exceptions that end the measurement; others end a cell and leave a note.
+        fresh: whether to measure again what is in the store.
 
     Attributes:
-        references: by start.
-        notes: what could not be measured, and why.
+        references: references by first sigma.
+        notes: descriptions of what could not be measured, and why.
     """
 
     def __init__(
@@ -190,10 +190,10 @@ class Measurement:
         self.notes: list[str] = []
 
     def plan(self, entries: Sequence[Entry], schedules: Sequence[Schedule], budgets: Sequence[int]) -> list[PlannedCell]:
-        """What will be run: for every pair and budget the most steps that fit, found without the model.
+        """Plan the cells: for every pair and budget the most steps that fit, found without the model.
 
         Raises:
-            ValueError: a budget that is no whole number from 1, or nothing to measure; with the reasons.
+            ValueError: a budget is not a whole number of 1 or more, or nothing can be measured; the message says why.
         """
         for budget in budgets:
             if not 1 <= budget <= MAX_BUDGET:
@@ -233,14 +233,14 @@ class Measurement:
         return sorted(cells.values(), key=lambda plan: plan.calls)
 
     def _traits(self, entry: Entry, schedules: Sequence[Schedule]) -> Traits:
-        """What a sampler does on a grid of some steps, and on one with the same ends and nothing between."""
+        """The traits of a sampler, from dry runs on a grid and on another grid with the same ends and a single step."""
         sigmas = schedules[0].grid(_TRIAL_STEPS)
         dry = self._runner.dry(entry.sampler, sigmas)
         try:
             ends = self._runner.dry(entry.sampler, sigmas[[0, -2, -1]]).calls
         except self._fatal:
             raise
-        except Exception:  # it wants more steps, so it counts them
+        except Exception:  # the sampler needs more steps, so it follows the grid
             ends = 0
         return Traits(dry.stochastic, adaptive=dry.calls == ends)
 
@@ -276,12 +276,12 @@ class Measurement:
         return self._dry[known]
 
     def remaining(self, planned: Sequence[PlannedCell]) -> int:
-        """Model calls of the cells that are not in the store; without the references."""
+        """Model calls of the cells that are not in the store, without the references."""
         once = {plan.key: plan for plan in planned}.values()
         return sum(plan.calls for plan in once if self._fresh or self._kept(plan) is None)
 
     def reference(self, start: float) -> Reference:
-        """The solution from a start, solved once; as close as `converge` comes.
+        """The reference from a first sigma, solved once by `converge`.
 
         Raises:
             NotConverged: see `converge`.
@@ -294,7 +294,7 @@ class Measurement:
         return reference
 
     def _solve(self, start: float, steps: int) -> torch.Tensor:
-        """A level of the reference; each is kept, as they are the longest runs of all."""
+        """A level of the reference; all levels are kept, because they are the longest runs."""
         sigmas = reference_grid(steps, start, reference_floor(self._sigma_range, self._time), self._time)
         key = fingerprint("reference", self._subject, self._reference_sampler, sigmas)
         record = None if self._fresh else self._store.get(key, tensors={"samples": self._runner.shape}, finite=True)
@@ -305,7 +305,7 @@ class Measurement:
         return record.tensors["samples"]
 
     def cells(self, planned: Sequence[PlannedCell]) -> Iterator[Cell]:
-        """Measure; every cell is in the store before the next one starts. What fails leaves a note.
+        """Measure all cells; each is stored before the next one starts. A cell that fails leaves a note.
 
         Raises:
             NotConverged: a reference is not finite, before any cell.

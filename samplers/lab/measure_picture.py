@@ -22,9 +22,9 @@ _GREY = "0.75"
 
 
 def picture(cells: Sequence[Cell], references: Mapping[float, Reference], verdict: Verdict | None = None) -> np.ndarray:
-    """Median distances, log-log, the best pair on top and the baseline dashed; SDE samplers in a panel of their own.
+    """Median distances, log-log, with the best pair on top and the baseline dashed; SDE samplers have a separate panel.
 
-    Pairs that are equal at every number of calls are one line. Eight lines are coloured, the others grey.
+    Pairs that are equal at every number of calls share a line. Eight lines are coloured, and the others are grey.
 
     Returns:
         (height, width, 3), float32 in [0, 1].
@@ -48,7 +48,7 @@ def picture(cells: Sequence[Cell], references: Mapping[float, Reference], verdic
 
 
 def _draw_floor(axes: "Axes", reference: Reference) -> None:
-    """Grey below the distance at which results can be distinguished; only a text where that is below the picture."""
+    """Fill the area in grey in which results cannot be distinguished; only a text if it is below the picture."""
     if axes.get_ylim()[0] <= 0.0:  # nothing finite was measured
         axes.set_ylim(1e-3, 1.0)
     low, high = axes.get_ylim()
@@ -92,7 +92,7 @@ def _draw(axes: "Axes", cells: Sequence[Cell], label: str, best: str, baseline: 
     ticks = sorted({cell.budget or cell.calls for cell in cells})
     axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
     axes.tick_params(labelsize=15, which="both")
-    axes.xaxis.set_minor_locator(NullLocator())  # those of y get numbers where there is less than a decade
+    axes.xaxis.set_minor_locator(NullLocator())  # minor ticks of y get numbers if the axis spans less than a decade
     axes.set_xlabel("model calls", fontsize=16)
     axes.set_ylabel(label + ", median", fontsize=16)
     axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""What was measured, as text and as rows of a CSV file."""
+"""A measurement as text and as rows of a CSV file."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _CSV = (
 
 
 def csv_rows(cells: Sequence[Cell], references: Mapping[float, Reference]) -> list[dict[str, Any]]:
-    """A row a cell, the ranked ones first; `rank` is empty for what is not ranked, `agreement` is the reference's."""
+    """One row per cell, ranked cells first; `rank` is empty for others, and `agreement` is the agreement of the reference."""
     order = ranked(cells, references)
     rows = []
     for cell in [*order, *(cell for cell in cells if not _among(cell, order))]:
@@ -37,7 +37,7 @@ def _among(cell: Cell, cells: Sequence[Cell]) -> bool:
 def table(
     cells: Sequence[Cell], references: Mapping[float, Reference], notes: Sequence[str], verdict: Verdict | None = None
 ) -> str:
-    """Markdown: the verdict, errors by pair and calls, SDE samplers apart, then all there is to know about the numbers."""
+    """Markdown: the verdict, errors by pair and calls, SDE samplers separately, and notes on the numbers."""
     order = comparable(cells)
     common = order[0].start if order else math.nan
     parts = [] if verdict is None else [f"**{verdict.sentence}**", " ".join(verdict.remarks)]
@@ -85,7 +85,7 @@ def _chance(reference: Reference) -> str:
 
 
 def distance_by_chance(reference: Reference) -> float | None:
-    """The distance of two such batches, from that of the reference's halves, which falls like the root of their size."""
+    """The distance of two such batches, from the distance of the reference's halves, which falls like the root of their size."""
     half = len(reference.samples) // 2
     if half < 2:
         return None
@@ -93,12 +93,12 @@ def distance_by_chance(reference: Reference) -> float | None:
 
 
 def _grid(cells: Sequence[Cell], references: Mapping[float, Reference]) -> str:
-    """Pairs by calls."""
+    """A table of pairs by calls."""
     columns = sorted({cell.budget or cell.calls for cell in cells})
     pairs: dict[str, dict[int, Cell]] = {}
     for cell in cells:
         pairs.setdefault(cell.pair, {})[cell.budget or cell.calls] = cell
-    # one that made more calls than its dry run did, and than the column allows, is not the best of it
+    # a cell that made more calls than the column allows is not the best of the column
     best = {
         column: min(
             (cell.spread.median for cell in cells if column == (cell.budget or cell.calls) >= cell.calls), default=math.inf
@@ -114,7 +114,7 @@ def _grid(cells: Sequence[Cell], references: Mapping[float, Reference]) -> str:
 
 
 def _order_of(row: Mapping[int, Cell], best: Mapping[int, float]) -> float:
-    """Mean log distance above the best of every column."""
+    """The mean log ratio to the best of every column, for sorting."""
     return float(np.mean([log(cell.spread.median) - log(best[column]) for column, cell in row.items()]))
 
 

@@ -11,14 +11,15 @@ from ..time_maps import TimeMap
 from .distances import relative_distance
 
 FIRST, CAP, TOLERANCE = 48, 1536, 1e-3
-_LEFT_OUT, _LEFT_OUT_FROM = 0.1, 4  # the share of items that need not agree, and the batch from which one at least need not
-# Noise of e^7 times the data's size is left at once, unless the caller knows of data with larger parts. The solution is that at
-# sigma = 0: it is followed to e^-2 times the model's smallest sigma, below where the last step of most schedules starts. Ending
-# it with that step too would call a sampler exact that makes the same error; going further changes far less than TOLERANCE.
+_LEFT_OUT, _LEFT_OUT_FROM = 0.1, 4  # share of items that need not agree; at least one in batches of this size
+# The first step crosses all noise above e^7 times the size of the data, unless the caller knows data with larger parts. The
+# solution at sigma = 0 is computed down to e^-2 times the model's smallest sigma, where the last step of most schedules starts.
+# If the reference ended with that step, a sampler with the same error would look exact; a lower sigma changes far less than
+# TOLERANCE.
 EARLIEST, _BEYOND = -7.0, 2.0
 
 
-# Closer to the reference than this many times its agreement, its own error has a say in which of two results is nearer.
+# Below this multiple of its agreement, the reference's own error decides which of two results is closer.
 _MARGIN = 3.0
 
 
@@ -31,13 +32,13 @@ class Reference(NamedTuple):
 
     Attributes:
         samples: (batch, ...) at sigma = 0.
-        steps: of the finest level.
+        steps: steps of the finest level.
         agreement: relative distance of the last two levels that 90 % of the items do not exceed, see `agreement`; the error of
-            the finer one is a fraction of it.
-        worst: the same of the worst item.
-        calls: of the model, of all levels.
-        parted: items of the batch, from 0, that need not agree and do not, the farthest first.
-        tolerance: the agreement that was asked for.
+            the finer level is a fraction of it.
+        worst: the same for the worst item.
+        calls: model calls of all levels.
+        parted: items of the batch, from 0, that need not agree and do not, the largest distance first.
+        tolerance: the requested agreement.
     """
 
     samples: torch.Tensor
@@ -50,7 +51,7 @@ class Reference(NamedTuple):
 
     @property
     def converged(self) -> bool:
-        """Whether the agreement is the one that was asked for."""
+        """Whether the reference has the requested agreement."""
         return self.agreement <= self.tolerance
 
     @property
@@ -65,7 +66,7 @@ class Agreement(NamedTuple):
     Attributes:
         most: the largest distance of the items that must agree.
         worst: the largest distance of all items.
-        left_out: the items, from 0, that need not agree, the farthest first.
+        left_out: the items, from 0, that need not agree, the largest distance first.
     """
 
     most: float
@@ -76,8 +77,8 @@ class Agreement(NamedTuple):
 def agreement(distances: torch.Tensor) -> Agreement:
     """The agreement of two levels, by the distance of every item.
 
-    One item of ten need not agree, and one at least of 4 items or more: trajectories that part at a watershed between two images
-    would ask for ever more steps, while medians and quartiles hardly notice them.
+    One item in ten need not agree, and at least one of 4 items or more. Trajectories on the border between two images may never
+    agree, and medians and quartiles hardly depend on them.
 
     Args:
         distances: (items,); NaN counts as infinite.
@@ -94,14 +95,14 @@ def reference_floor(sigma_range: SigmaRange, time: TimeMap) -> float:
 
 
 def reference_grid(steps: int, start: float, floor: float, time: TimeMap, earliest: float = EARLIEST) -> torch.Tensor:
-    """Uniform in logSNR from `start` to `floor`, then 0.
+    """A grid that is uniform in logSNR from `start` to `floor` and ends at 0.
 
     Args:
-        steps: of the grid, the one to 0 included.
+        steps: steps of the grid, including the step to 0.
         start: the first sigma.
         floor: the last sigma above 0, see `reference_floor`.
         time: the model's time map.
-        earliest: lambda at which the first step ends where `start` is further out.
+        earliest: lambda at which the first step ends if `start` is at higher noise.
 
     Returns:
         float32, (steps + 1,).
@@ -117,16 +118,16 @@ def converge(solve: Callable[[int], torch.Tensor], tolerance: float = TOLERANCE,
 
     Args:
         solve: solve(steps) -> samples, (batch, ...), with one model call per step.
-        tolerance: of the relative distance of two levels, for the items that must agree, see `agreement`.
+        tolerance: largest relative distance of two levels, for the items that must agree, see `agreement`.
         first: steps of the coarsest level.
-        cap: the most steps of a level.
+        cap: maximum number of steps of a level.
 
     Returns:
-        The finest level. On a network that is rough in sigma it can miss the tolerance: `converged` says so.
+        The finest level. On a network that is rough in sigma it may miss the tolerance, see `converged`.
 
     Raises:
         NotConverged: the last two levels are not finite.
-        ValueError: a tolerance that is not above 0, or a cap that allows no second level.
+        ValueError: the tolerance is not above 0, or the cap allows no second level.
     """
     if not 0.0 < tolerance < math.inf:
         raise ValueError(f"tolerance must be a number above 0, got {tolerance!r}.")

@@ -1,16 +1,16 @@
-"""How many steps of a sampler fit a number of model calls."""
+"""The number of steps of a sampler that fit into a number of model calls."""
 
 import math
 from collections.abc import Callable
 
 
 def most_steps(calls_of: Callable[[int], int], budget: int, least: int = 1) -> int:
-    """The most steps whose model calls fit the budget; 0 where none do.
+    """The most steps whose model calls fit into the budget; 0 if none do.
 
     Args:
         calls_of: steps -> model calls. It rises with the steps; its last call is for the steps that are returned.
-        budget: model calls, at most.
-        least: steps, at least.
+        budget: maximum number of model calls.
+        least: minimum number of steps.
     """
     steps = budget
     while steps >= least:

@@ -1,4 +1,4 @@
-"""Results on the disk, one file each, so that interrupted work continues where it stopped."""
+"""Results on disk, one file each, so that interrupted work continues where it stopped."""
 
 import contextlib
 import json
@@ -29,14 +29,14 @@ class Record(NamedTuple):
 
 
 class Store:
-    """A folder of records by key. What was used longest ago makes room for what is new.
+    """A folder of records by key. The least recently used records are removed for new ones.
 
     Args:
-        folder: holds nothing else; made with the first record.
-        most_bytes: of all records together; the newest is kept whatever its size.
+        folder: a folder for records only; it is created with the first record.
+        most_bytes: maximum size of all records together; the newest record is kept regardless of its size.
 
     Attributes:
-        trouble: why a record could not be kept, None while all could be.
+        trouble: why a record could not be kept; None if all were kept.
     """
 
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES):
@@ -54,7 +54,7 @@ class Store:
 
         Args:
             key: of `put`.
-            facts: what it must hold, and of what type; floats must be finite.
+            facts: names and types of the values it must contain; floats must be finite.
             tensors: names and shapes of tensors of float32 or float64 that it must hold; a shape of None is any.
             finite: whether these tensors may hold neither NaN nor infinity.
         """
@@ -68,7 +68,7 @@ class Store:
                     raise ValueError(f"it is of format {metadata.get('format')!r:.20}, not {FORMAT!r}")
                 if len(metadata["facts"]) > _MAX_FACTS:
                     raise ValueError("it is too long")
-                # copies: what the file itself backs would keep Windows from replacing it
+                # copies, because Windows cannot replace a file that is mapped into memory
                 stored = {name: file.get_tensor(name).clone() for name in file.keys()}
             if metadata.get("checksum") != fingerprint(key, metadata["facts"], stored):
                 raise ValueError("it is damaged: its content has another checksum")
@@ -82,7 +82,7 @@ class Store:
             return None
 
     def put(self, key: str, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        """Keep a record, whole or not at all. Where the disk refuses, `trouble` says so and work continues."""
+        """Keep a record, completely or not at all. If the disk refuses, `trouble` says so and work continues."""
         metadata, tensors = {"format": FORMAT, "key": key, "facts": json.dumps(dict(facts))}, dict(tensors)
         metadata["checksum"] = fingerprint(key, metadata["facts"], tensors)
         data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
@@ -95,7 +95,7 @@ class Store:
             self.trouble = f"results could not be kept in {self._folder} ({error}); free space there, or they are computed again"
 
     def _make_room(self, newest: Path) -> None:
-        """Remove what was used longest ago until the rest may stay. What another process removes or reads is passed over."""
+        """Remove the least recently used records until the limit holds; files that another process uses are skipped."""
         records = []
         for path in self._folder.glob("*.safetensors"):
             with contextlib.suppress(OSError):
@@ -115,7 +115,7 @@ class Store:
 
 
 def _check(record: Record, facts: Mapping[str, type], tensors: Mapping[str, Sequence[int] | None], finite: bool) -> None:
-    """Raise a ValueError for a record that lacks what it must hold."""
+    """Raise a ValueError if a record does not contain what it must."""
     if not isinstance(record.facts, dict):
         raise ValueError("its facts are no object")
     for name, kind in facts.items():

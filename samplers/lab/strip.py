@@ -14,7 +14,7 @@ from .verdict import Verdict, ranked
 
 _ROWS, _COLUMNS = 10, 6
 _WIDTH = 9.0  # inches, 1080 pixels: readable on a phone held upright
-_NAMES, _HEADER, _GAP, _LINE = 200, 40, 6, 22  # pixels: the names of rows, those of columns, between tiles, a line below a tile
+_NAMES, _HEADER, _GAP, _LINE = 200, 40, 6, 22  # pixels: names of rows, names of columns, gaps between tiles, a line below a tile
 _LETTERS = 18  # of a name, a line
 _MARGIN, _TITLE, _TITLE_LINE = 8, 70, 32  # pixels, letters of the title in a line, pixels of such a line
 
@@ -28,14 +28,15 @@ def strip(
 ) -> np.ndarray:
     """A grid of pictures of the first item: a row for every pair, the best one on top, a column for every number of calls.
 
-    The converged solution is at the end of each row, and below each picture the item's own error.
+    The converged solution is at the end of each row, and the item's error is below each picture.
 
     Args:
-        cells: measured.
-        references: by start.
-        image_of: of a cell, (height, width, 3) in [0, 1]; asked for those shown, one by one, as a VAE takes its time.
-        truth: of the reference.
-        verdict: its sentence is the title, its pair the first row and its baseline the second.
+        cells: measured cells.
+        references: references by first sigma.
+        image_of: function from a cell to its image, (height, width, 3) in [0, 1]; called only for cells that are shown, because
+            a VAE is slow.
+        truth: function from a reference to its image.
+        verdict: its sentence is the title, its pair is the first row, and its baseline is the second row.
 
     Returns:
         (height, width, 3), float32 in [0, 1].
@@ -86,13 +87,13 @@ class _Text(NamedTuple):
 
 
 def _below(cell: Cell, column: int) -> str:
-    """The item's own error, and the calls where they are not the column's."""
+    """The item's error, and the calls if they differ from the column's."""
     parts = [] if cell.stochastic else [f"{float(cell.distances[0]):.2g}"]
     return ", ".join([*parts, *([f"{cell.calls} calls"] if cell.calls != column else [])])
 
 
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """To (width, height); small images keep their pixels."""
+    """The image in another size; small images keep their pixels."""
     small = Image.fromarray(_bytes(image))
     kind = Image.Resampling.NEAREST if max(image.shape[:2]) < 64 else Image.Resampling.LANCZOS
     return np.asarray(small.resize(size, kind), np.float32) / 255.0
@@ -110,4 +111,4 @@ def _with_texts(sheet: np.ndarray, texts: Sequence[_Text]) -> np.ndarray:
     for x, y, text, size, align, bold in texts:
         weight = "bold" if bold else "normal"
         figure.text(x / width, 1.0 - y / height, text, fontsize=size, ha=align, va="top", fontweight=weight)
-    return sheet * pixels(figure)  # matplotlib would take a second for the pictures
+    return sheet * pixels(figure)  # matplotlib would take a second longer

@@ -1,4 +1,4 @@
-"""What happens along one sampling run, step by step, from nothing but its model calls.
+"""Measures every step of a sampling run, from its model calls only.
 
 A step starts where the sampler calls the model with (x_i, sigma_i) and gets D_i, and ends at sigma_e, the next grid point. With
 h = lambda_e - lambda_i, and RMS over an item of the batch:
@@ -9,21 +9,21 @@ h = lambda_e - lambda_i, and RMS over an item of the batch:
     acceleration    in sigma:  L_sigma^2 RMS(v_i - v_(i-1)) / |sigma_i - sigma_(i-1)|,   v = dx/dsigma = (x - D) / sigma
                     in lambda: L_lambda^2 RMS(D_i - D_(i-1)) / |lambda_i - lambda_(i-1)|
 
-The local error is the sampler's own: x_e is where it went, y is the same step redone with D as a line through the outputs at both
-ends (the exponential trapezoid). "First order" is what a step without history or inner calls would have missed, RES-1 against y.
-A multistep step whose local error is above it was made worse by its history. Both are known once D_e is, so the
-last step has none; nor has one whose end churn lifted. The trapezoid itself errs as h^3, which is what is seen of a sampler of
-higher order on a smooth model. Near pure noise of a flow model both are taken in -log sigma, as RES steps are.
+The local error compares x_e, the sampler's result, with y, the same step redone with D as a line through the outputs at both
+ends (the exponential trapezoid rule). "First order" is the error of a step without history or inner calls, RES-1 against y. A
+multistep step whose local error is larger was made worse by its history. Both need D_e, so the last step has none, and neither
+has a step whose end was raised by churn. The trapezoid rule itself has an error of h^3, which is what a sampler of higher order
+shows on a smooth model. Near pure noise of a flow model both are computed in -log sigma, like RES steps.
 
-Figure 1 of the RES paper (arXiv 2308.02157) compares the accelerations of the ODE's parameterisations: the derivative of
-the velocity that a solver takes for constant or polynomial, dx/dsigma for Euler and its kin, the nonlinear term D for
-exponential integrators. Both are given here for a time that runs from 0 to 1 over the grid, hence the squared lengths L of
-the stretch of the grid on which lambda is finite, and in the latent's unit. On a network that is rough in sigma, such as one with
-raw timestep embeddings, the differences do not tend to a derivative: accelerations grow with the number of steps there.
+Figure 1 of the RES paper (arXiv 2308.02157) compares the accelerations of the ODE's parameterisations: the derivative of the
+quantity that a solver interpolates, which is dx/dsigma for Euler and similar samplers and D for exponential integrators. Both
+are given for a time that runs from 0 to 1 over the grid, hence the squared lengths L of the part of the grid on which lambda is
+finite, and in the latent's unit. On a network that is rough in sigma, such as one with raw timestep embeddings, the differences
+do not converge to a derivative, and accelerations grow with the number of steps.
 
-All are medians over the batch. A sampler that chooses among rules in the run tells the share that each has in a step; those are
-means over the batch, so that they sum to 1. All are of the path that the sampler took: on a stochastic one x - D holds its noise
-too.
+All numbers are medians over the batch, except the shares of rules in a sampler that chooses among rules, which are means over
+the batch, so that they sum to 1. All numbers belong to the sampler's own path: with a stochastic sampler x - D contains its
+noise.
 """
 
 import math
@@ -51,20 +51,20 @@ COLUMNS = (
     "calls",
     "ms_per_call",
 )
-# Sigmas this much apart, relative to them, are two: the host moves a flow model's first one by as much.
+# Sigmas with a larger relative difference are different; the host moves a flow model's first sigma by less.
 _TOLERANCE = 2e-4
 
 
 class Row(NamedTuple):
-    """One step; the fields are COLUMNS, see the module. NaN where a number has no value.
+    """One step; the fields are COLUMNS, see the module. A number without a value is NaN.
 
     Attributes:
-        step: index in the grid of the step's start; counted for a sampler that chooses its own.
-        sigma: of the step's first call; that of the grid, or above it where the sampler churned.
+        step: index of the step's start in the grid; a count for a sampler that chooses its own grid.
+        sigma: sigma of the step's first call, which is above the grid's under churn.
         lam: lambda there; -inf in pure noise.
-        calls: of the denoiser in the step.
-        ms: milliseconds a call.
-        shares: of the rules that the sampler mixed in it, in the columns rule_0, rule_1, ...; () where it did not choose.
+        calls: number of model calls in the step.
+        ms: milliseconds per call.
+        shares: shares of the rules that the sampler mixed, in the columns rule_0, rule_1, ...; () if it did not choose.
     """
 
     step: int
@@ -85,16 +85,16 @@ class Row(NamedTuple):
         return {**dict(zip(COLUMNS, measured)), **{f"rule_{rule}": share for rule, share in enumerate(shares)}}
 
     def as_json(self) -> dict[str, float | None]:
-        """{column: number}, None for what JSON has no number for."""
+        """{column: number}, with None for numbers that JSON does not have."""
         return {name: value if math.isfinite(value) else None for name, value in self.numbers().items()}
 
     def as_csv(self) -> dict[str, float | str]:
-        """{column: number}, empty where a number has no value."""
+        """{column: number}, with empty text for a number without a value."""
         return {name: "" if math.isnan(value) else value for name, value in self.numbers().items()}
 
 
 class _Call:
-    """A model call; its tensors are copies, so that no sampler can write to them."""
+    """A model call; its tensors are copies, which no sampler can change."""
 
     def __init__(self, x: torch.Tensor, sigma: torch.Tensor, denoised: torch.Tensor, seconds: float):
         self.sigma, self.seconds = float(torch.as_tensor(sigma).flatten()[0]), seconds
@@ -103,7 +103,7 @@ class _Call:
         self.velocity = (x - self.denoised) / self.sigma
         self.shares: torch.Tensor | None = None
         self._own_sizes = [rms(x), rms(self.denoised)]
-        self._sizes: tuple[int, np.ndarray] | None = None  # the last answer, mostly asked for twice, and the id of `before`
+        self._sizes: tuple[int, np.ndarray] | None = None  # the last result, for a second request, and the id of `before`
 
     def sizes(self, before: "_Call | None", time: TimeMap) -> np.ndarray:
         """Rows of (batch,): RMS of x and D; after another call also of the changes of D and of the velocity, and of x - y."""
@@ -116,20 +116,20 @@ class _Call:
         return self._sizes[1]
 
     def _from_trapezoid(self, before: "_Call", time: TimeMap) -> torch.Tensor:
-        """x less what the step from another call gives with the outputs at both ends."""
+        """x minus the result of the step from another call, redone with the outputs at both ends."""
         at_start, at_end = trapezoid(time, before.sigma, self.sigma)
         x, x_before = (call.sigma * call.velocity + call.denoised for call in (self, before))
         return x - (self.sigma / before.sigma) * x_before - at_start * before.denoised - at_end * self.denoised
 
 
 class _Step(NamedTuple):
-    """A step that has started, and how it differs from the one before it.
+    """A step that has started, and its difference from the step before.
 
     Attributes:
         step: as in Row.
-        call: its first.
-        before: sigma of the first call of the step before; None in the first.
-        sizes: as `_Call.sizes` has them.
+        call: its first call.
+        before: sigma of the first call of the previous step; None in the first step.
+        sizes: the result of `_Call.sizes`.
     """
 
     step: int
@@ -143,8 +143,8 @@ class _Division:
 
     Attributes:
         rows: of the steps that have ended.
-        step: index of the one under way; -1 before the first.
-        sigma: of its first call; NaN before it.
+        step: index of the current step; -1 before the first.
+        sigma: sigma of the current step's first call; NaN before it.
     """
 
     def __init__(self, grid: list[float], time: TimeMap):
@@ -163,11 +163,11 @@ class _Division:
         return math.nan if self._step is None else self._step.call.sigma
 
     def add(self, call: _Call) -> None:
-        """One more call of the step under way."""
+        """One more call of the current step."""
         self._seconds.append(call.seconds)
 
     def start(self, index: int, call: _Call, end: float) -> None:
-        """A step starts with a call; the one under way, if any, has ended at sigma `end`."""
+        """Start a step with a call; the current step, if any, has ended at sigma `end`."""
         before = self._step
         sizes = call.sizes(None if before is None else before.call, self._time)
         self.end(sizes if abs(call.sigma - end) <= _TOLERANCE * end else None, call.sigma)
@@ -175,11 +175,11 @@ class _Division:
         self._seconds = [call.seconds]
 
     def end(self, after: np.ndarray | None = None, sigma: float = math.nan) -> None:
-        """The step under way, if any, has ended.
+        """End the current step, if any.
 
         Args:
-            after: `sizes` of the next step's first call after the one of this step; None where there is none at its end.
-            sigma: of that call.
+            after: `sizes` of the next step's first call after the first call of this step; None if there is no call at its end.
+            sigma: sigma of that call.
         """
         if self._step is None:
             return
@@ -198,7 +198,7 @@ class _Division:
         self.rows.append(Row(step, call.sigma, lam, change, error, first, in_sigma, in_lambda, calls, ms, shares))
 
     def _accelerations(self, before: float, sigma: float, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """In sigma and in lambda, (batch,) each."""
+        """The accelerations in sigma and in lambda, (batch,) each."""
         in_sigma, in_lambda = self._lengths
         gap, lambda_gap = abs(sigma - before), abs(_lam(self._time, sigma) - _lam(self._time, before))
         if gap <= _TOLERANCE * sigma:
@@ -210,16 +210,17 @@ class _Division:
 class Trace:
     """The rows of a run, while it runs.
 
-    Which calls belong to which step: samplers tell the host of a step right after its first call, and that is what counts; it
-    is so in every sampler of the host with the grid it was given, in this pack's, and where churn lifts a call above the grid.
-    One that says nothing by then starts a step where it calls the model at a sigma of the grid. A sampler that passes by a
-    sigma of the grid has one of its own: then every sigma below all those before starts a step.
+    The calls are assigned to steps as follows. A sampler reports a step to the host right after its first call, and this report
+    decides. All samplers of the host and of this pack on a given grid do so, also under churn. If a sampler reports nothing, a
+    step starts where it calls the model at a sigma of the grid. A sampler that skips a sigma of the grid has its own grid; then
+    every sigma below all earlier sigmas starts a step.
 
     Args:
-        grid: the SIGMAS, falling or rising, two or more.
+        grid: two or more SIGMAS, falling or rising.
         time: the model's time map.
-        own_grid: whether the sampler is known to choose its own grid; others are found out.
-        on_row: on_row(row) for every step that has ended. Where a sampler is found out, once more from the first.
+        own_grid: whether the sampler is known to choose its own grid; otherwise it is found out.
+        on_row: on_row(row) for every step that has ended. If a sampler turns out to have its own grid, all rows are sent once
+            more.
     """
 
     def __init__(
@@ -235,8 +236,8 @@ class Trace:
         self._on_row = on_row
         self._reported = 0  # rows
         self._newest: _Call | None = None
-        self._pending: _Call | None = None  # the newest, until it is known whether the sampler names a step after it
-        self._named_first = False  # whether it named one after the first
+        self._pending: _Call | None = None  # the newest call, until it is known whether the sampler reports a step after it
+        self._named_first = False  # whether it reported a step after the first call
 
     @property
     def rows(self) -> list[Row]:
@@ -245,28 +246,28 @@ class Trace:
 
     @torch.no_grad()
     def call(self, x: torch.Tensor, sigma: torch.Tensor, denoised: torch.Tensor, seconds: float) -> None:
-        """A model call was answered.
+        """Record a model call.
 
         Args:
-            x: (batch, ...), what the model was called with.
+            x: (batch, ...), the input of the model.
             sigma: (batch,) or a number.
-            denoised: the answer, like x.
-            seconds: it took.
+            denoised: the output, shaped like x.
+            seconds: duration of the call.
         """
         self._settle(None)
         self._newest = self._pending = _Call(x, sigma, denoised, seconds)
 
     def stepped(self, index: float) -> None:
-        """The sampler reported a step to the host, by its index in SIGMAS; a fraction lies within the step."""
+        """Record that the sampler reported a step to the host, by its index in SIGMAS; a fraction lies within the step."""
         self._settle(math.floor(index + 1e-6))
 
     def chose(self, shares: torch.Tensor) -> None:
-        """The sampler mixed rules after the newest call, by these shares of (batch, rules), read as the step ends."""
+        """Record the shares of rules, (batch, rules), of the newest call; they are read when the step ends."""
         if self._newest is not None:
             self._newest.shares = shares
 
     def finish(self) -> None:
-        """The run has ended, or was broken off."""
+        """Finish after the end or the interruption of the run."""
         self._settle(None)
         for division in (self._by_step, self._by_sigma):
             if division is not None:
@@ -286,7 +287,7 @@ class Trace:
         self._report()
 
     def _divided_by_step(self, steps: _Division, call: _Call, named: int | None) -> bool:
-        """Gives a call to a step of the grid; False where the sampler turns out to have a grid of its own."""
+        """Assign a call to a step of the grid; False if the sampler turns out to have its own grid."""
         at: int | None = None
         if steps.step < 0:
             self._named_first, at = named is not None, 0
@@ -308,7 +309,7 @@ class Trace:
         return abs(sigma - other) <= _TOLERANCE * other
 
     def _beyond(self, sigma: float, other: float) -> bool:
-        """Whether a sigma comes after another on the way of the grid."""
+        """Whether a sigma comes after another in the direction of the grid."""
         rising = self._grid[-1] > self._grid[0]
         return not self._is(sigma, other) and (sigma > other) == rising
 
@@ -320,10 +321,10 @@ class Trace:
 
 
 def trapezoid(time: TimeMap, sigma: float, end: float) -> tuple[float, float]:
-    """Weights of D at the start and at the end of a step, of the exponential step that takes D for linear in lambda.
+    """Weights of D at the start and at the end of an exponential step with D linear in lambda.
 
     x_e = (end / sigma) x + alpha_e h (b_1 D + b_2 D_e) with b_2 = phi_2(-h), b_1 + b_2 = phi_1(-h). Near pure noise of a flow
-    model lambda is -log sigma, as in RES steps.
+    model lambda is -log sigma, like in RES steps.
 
     Args:
         time: the model's time map.
@@ -346,13 +347,13 @@ def _lam(time: TimeMap, sigma: float) -> float:
 
 
 def _lengths(grid: list[float], time: TimeMap) -> tuple[float, float]:
-    """Lengths in sigma and in lambda of the stretch of a grid on which lambda is finite."""
+    """Lengths in sigma and in lambda of the part of a grid on which lambda is finite."""
     finite = [sigma for sigma in grid if math.isfinite(_lam(time, sigma))] or [math.nan]
     return abs(finite[-1] - finite[0]), abs(time.lam(finite[-1]) - time.lam(finite[0]))
 
 
 def as_table(rows: list[Row]) -> str:
-    """Rows as a Markdown table, four digits."""
+    """Rows as a Markdown table with four digits."""
     columns = max((list(row.numbers()) for row in rows), key=len, default=list(COLUMNS))
     values = [[row.numbers().get(name, math.nan) for name in columns] for row in rows]
     lines = [columns, ["---:"] * len(columns), *(["" if math.isnan(v) else f"{v:.4g}" for v in row] for row in values)]

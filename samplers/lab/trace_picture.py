@@ -11,7 +11,7 @@ _WIDTH, _HEIGHT = 7.0, 5.2  # inches
 
 
 def picture(rows: Sequence[Row]) -> np.ndarray:
-    """The measures over the steps: (height, width, 3), float32 in [0, 1]; higher where there are shares of rules."""
+    """The numbers over the steps: (height, width, 3), float32 in [0, 1]; higher with shares of rules."""
     chosen = [row for row in rows if row.shares]
     figure = new_figure(_WIDTH, _HEIGHT * (1.5 if chosen else 1.0))
     panels = figure.subplots(3 if chosen else 2, sharex=True)

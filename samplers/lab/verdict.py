@@ -1,12 +1,13 @@
-"""What a measurement says: which pair of sampler and schedule is best, what it saves, and how far to trust that.
+"""The verdict of a measurement: the best pair of sampler and schedule, what it saves, and the limits of this result.
 
-All runs start from the same noise, so pairs are compared item by item. One pair is ahead of another where both hold:
+All runs start from the same noise, so pairs are compared item by item. One pair is ahead of another if both conditions hold:
 
     it is nearer in three items of four:    upper quartile of log(d / d') < 0
     more than chance would make it so:      mean of log(d / d') < -2 standard errors
 
-d and d' are the distances of an item from the reference. Quartiles of d and of d' by themselves overlap nearly always, as items
-differ more than samplers do. Distances below `Reference.floor` are not compared: the reference's own error decides there.
+d and d' are the distances of an item from the reference. The quartiles of d and of d' nearly always overlap, because items
+differ more than samplers do. Distances below `Reference.floor` are not compared, because the reference's own error decides
+there.
 """
 
 import math
@@ -20,18 +21,18 @@ from .measure import Cell, same_start
 from .reference import NotConverged, Reference
 
 _ERRORS = 2.0  # standard errors
-_FEW = 16  # items, below which the best of many pairs is often one that had luck
-_EQUAL = 0.01  # medians that differ by less, relative, are drawn as one line
-_LEAST, _MOST = 1e-300, 1e300  # logarithms of 0 and of infinity
+_FEW = 16  # with fewer items the best of many pairs is often best only by chance
+_EQUAL = 0.01  # medians with a smaller relative difference are drawn as one line
+_LEAST, _MOST = 1e-300, 1e300  # stand for the logarithms of 0 and of infinity
 
 
 class Verdict(NamedTuple):
     """What a measurement says.
 
     Attributes:
-        best: a cell of the pair to take.
-        sentence: in one sentence.
-        remarks: what limits it.
+        best: a cell of the best pair.
+        sentence: the verdict in one sentence.
+        remarks: the limits of the verdict.
         baseline: the pair it was compared with.
     """
 
@@ -47,7 +48,7 @@ class Verdict(NamedTuple):
 
 
 def comparable(cells: Sequence[Cell]) -> list[Cell]:
-    """Those of ODE samplers from one start, the start of most cells."""
+    """The cells of ODE samplers that start at the first sigma of most cells."""
     odes = [cell for cell in cells if not cell.stochastic]
     starts = [cell.start for cell in odes]
     common = max(starts, key=starts.count, default=0.0)
@@ -55,18 +56,18 @@ def comparable(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def at_floor(cell: Cell, references: Mapping[float, Reference]) -> bool:
-    """Whether a cell is so close to its reference that it cannot be compared with others that are."""
+    """Whether a cell is so close to its reference that it cannot be compared with other such cells."""
     return cell.spread.median <= reference_of(cell, references).floor
 
 
 def ranked(cells: Sequence[Cell], references: Mapping[float, Reference]) -> list[Cell]:
-    """The comparable cells that are not at the floor, the nearest first."""
+    """The comparable cells that are not at the floor, the closest first."""
     above = [cell for cell in comparable(cells) if not at_floor(cell, references)]
     return sorted(above, key=lambda cell: cell.spread.median)
 
 
 def lines(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
-    """The cells of every pair, fewest calls first."""
+    """The cells of every pair, the fewest calls first."""
     by_pair: dict[str, list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: cell.calls):
         by_pair.setdefault(cell.pair, []).append(cell)
@@ -74,7 +75,7 @@ def lines(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 
 def ahead(cell: Cell, other: Cell) -> bool:
-    """Whether a cell is nearer than another, item by item and by more than chance; False for a single item."""
+    """Whether a cell is closer than another, item by item and by more than chance; False for a single item."""
     if len(cell.distances) < 2:
         return False
     ratios = _logs(cell.distances) - _logs(other.distances)
@@ -96,10 +97,10 @@ def equal_lines(cells: Sequence[Cell]) -> list[list[str]]:
 
 
 def calls_to_reach(line: Sequence[Cell], distance: float) -> float | None:
-    """The fewest calls from which on every median of a line is at most a distance; None where the last one is not.
+    """The fewest calls from which on every median of a line is at most a distance; None if the last median is larger.
 
-    Between two cells calls are interpolated, in logarithms. Fewer calls than the first cell's were not measured, so these are the
-    least that are returned.
+    Calls are interpolated between two cells, in logarithms. The result is at least the calls of the first cell, because fewer
+    calls were not measured.
     """
     place = len(line)
     while place > 0 and line[place - 1].spread.median <= distance:
@@ -117,12 +118,12 @@ def calls_to_reach(line: Sequence[Cell], distance: float) -> float | None:
 def judge(
     cells: Sequence[Cell], references: Mapping[float, Reference], calls: int, baseline: str = "", notes: Sequence[str] = ()
 ) -> Verdict:
-    """The best pair within a number of calls; where no pair made so few, within the fewest.
+    """The best pair within a number of calls, or within the fewest calls if no pair made so few.
 
     Args:
         cells: measured.
         references: by start.
-        calls: of the model.
+        calls: maximum number of model calls.
         baseline: the pair to compare with.
         notes: why cells are missing, for the error.
 
@@ -150,7 +151,7 @@ class _Judge:
         self._columns = sorted({cell.budget or cell.calls for cell in cells})
         within = {pair: [cell for cell in line if cell.calls <= calls] for pair, line in self._lines.items()}
         self._nearest = {pair: min(cells, key=_median) for pair, cells in within.items() if cells}
-        self._first = min(self._nearest.values(), key=_median)  # the nearest of all
+        self._first = min(self._nearest.values(), key=_median)  # the closest of all
         self._floor = [cell for cells in within.values() for cell in cells if _median(cell) <= reference.floor]
 
     def verdict(self) -> Verdict:
@@ -164,11 +165,11 @@ class _Judge:
         return Verdict(best, self._sentence(best, tied), tuple(self._remarks(best)), self._baseline)
 
     def _ties(self, best: Cell) -> list[str]:
-        """The pairs that a cell is not ahead of, its own among them."""
+        """The pairs that a cell is not ahead of, including its own pair."""
         return [pair for pair, cell in self._nearest.items() if cell is best or not ahead(best, cell)]
 
     def _at(self, pair: str, budget: int) -> Cell | None:
-        """A pair's cell of the most calls within a budget."""
+        """A pair's cell with the most calls within a budget."""
         return next((cell for cell in reversed(self._lines[pair]) if cell.calls <= budget), None)
 
     def _above_the_best(self, pair: str) -> float:
@@ -198,7 +199,7 @@ class _Judge:
         return f"{best.pair} is the best of {len(self._nearest)} pairs at {self._calls} calls{saving}."
 
     def _saving(self, best: Cell) -> str:
-        """What the best pair saves, as the end of a sentence: against the baseline, or against the next pair where it is that."""
+        """What the best pair saves compared with the baseline, or with the next pair if it is the baseline."""
         if self._baseline not in self._nearest:
             return ""
         if best.pair != self._baseline:
@@ -208,7 +209,7 @@ class _Judge:
         return " (the baseline)" + (self._against(best, next_pair) if next_pair else "")
 
     def _against(self, best: Cell, pair: str) -> str:
-        """Calls that the best pair saves against another, or that it is not clearly nearer."""
+        """The calls that the best pair saves compared with another, or a text that it is not clearly closer."""
         other = self._nearest[pair]
         if not ahead(best, other) and _median(best) > self._reference.floor:
             return f", which is not clearly nearer than {pair}"
@@ -238,7 +239,7 @@ class _Judge:
         return [*remarks, *self._reference_remarks()]
 
     def _falls_back(self, pair: str) -> list[str]:
-        """Where the best pair is among the worse half."""
+        """The budgets at which the best pair is in the worse half."""
         places = []
         for column in self._columns:
             others = [cell for name in self._lines if (cell := self._at(name, column)) is not None]
@@ -248,7 +249,7 @@ class _Judge:
         return [f"By number of calls {pair} is {', '.join(places)}."] if places else []
 
     def _not_monotone(self, best: str) -> list[str]:
-        """Pairs that more calls make clearly worse, the best one in detail."""
+        """Pairs that more calls make clearly worse, the best pair in detail."""
         worse = {
             pair: (before, after)
             for pair, line in self._lines.items()
@@ -277,7 +278,7 @@ class _Judge:
 
 
 def reference_of(cell: Cell, references: Mapping[float, Reference]) -> Reference:
-    """The one from a cell's start."""
+    """The reference from a cell's first sigma."""
     return next(reference for start, reference in references.items() if same_start(start, cell.start))
 
 
@@ -286,7 +287,7 @@ def _median(cell: Cell) -> float:
 
 
 def log(value: float) -> float:
-    """Logarithm, also of 0 and of infinity, which count as numbers beyond all others."""
+    """Logarithm, also of 0 and of infinity, which become numbers beyond all others."""
     return math.log(min(max(value, _LEAST), _MOST))
 
 
@@ -305,7 +306,7 @@ def _items(cell: Cell) -> str:
 
 
 def _named(pairs: Sequence[str], most: int = 3) -> str:
-    """Such as "a, b, c and 4 more"."""
+    """Names as text, such as "a, b, c and 4 more"."""
     shown, more = list(pairs[:most]), len(pairs) - most
     if more > 0:
         shown.append(f"{more} more")

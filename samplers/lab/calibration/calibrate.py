@@ -1,4 +1,4 @@
-"""Calibrating a solver: pilots along a reference, candidates judged on selection seeds, the winner measured on test seeds."""
+"""Calibrates a solver: fits on pilots along a reference, a choice on selection seeds, and a measurement on test seeds."""
 
 import logging
 import math
@@ -33,7 +33,7 @@ from .results import (
     split_seeds,
 )
 
-# Solutions that differ by more have nothing in common.
+# Solutions with a larger relative difference have nothing in common.
 _NO_SOLUTION = 0.5
 _ANALYTIC, _PROBE = Fitting(math.inf), Fitting(RIDGES[1], HISTORIES[0])
 
@@ -41,10 +41,10 @@ Function = Callable[..., torch.Tensor]  # of (model, x, sigmas, extra_args, call
 
 
 class Problem(Protocol):
-    """A model with its prompts and a latent, that samples from the noise of a seed."""
+    """A model with its prompts and a latent, which samples from the noise of a seed."""
 
     def __call__(self, function: Any, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
-        """Samples, (items, ...), by a Function or another sampler of its own."""
+        """Samples, (items, ...), by a Function or another sampler."""
 
 
 def function_of(plan: Plan) -> Function:
@@ -64,18 +64,18 @@ def function_of(plan: Plan) -> Function:
 
 
 class Calibration:
-    """One calibration, step by step.
+    """One calibration.
 
     Args:
-        problem: what is sampled.
+        problem: the model to sample.
         sigmas: the grid, falling.
         time: the time map of the model, VE or FLOW.
-        floor: sigma from which the reference steps to 0, as low as the model can tell sigmas apart.
+        floor: sigma from which the reference steps to 0, the lowest sigma that the model can distinguish.
         seed: the first of the seeds.
-        batch: items the problem gives for a seed.
-        settings: how much is spent.
-        rivals: samplers of one call per step that the problem takes, by name, to compare with on the test seeds.
-        fatal: exceptions of a rival that end the work; others leave it out.
+        batch: number of items that the problem samples for a seed.
+        settings: the settings of the calibration.
+        rivals: samplers of one call per step, by name, for comparison on the test seeds.
+        fatal: exceptions of a rival that end the calibration; others leave the rival out.
     """
 
     def __init__(
@@ -104,13 +104,13 @@ class Calibration:
 
     @property
     def cost(self) -> Cost:
-        """Model calls, each of a whole batch, at least and at most; known before the first."""
+        """The smallest and largest number of model calls, each of a whole batch."""
         levels = self._settings.levels
         return Cost(self._calls(2, 0), self._calls(levels, 2 * (levels - 2)))
 
     @property
     def expected(self) -> int:
-        """Model calls in all, if the reference needs no level beyond the one it is at."""
+        """All model calls, if the reference needs no further level."""
         return self._calls(max(self._level, 2), self._probes)
 
     def _calls(self, levels: int, probes: int) -> int:
@@ -118,11 +118,11 @@ class Calibration:
         return calls(self._settings, self._seeds, len(self._sigmas) - 1, references, probes, len(self._rivals))
 
     def run(self) -> Calibrated:
-        """All of it.
+        """Run the whole calibration.
 
         Raises:
             NotConverged: the last two levels of the reference have nothing in common.
-            FloatingPointError: a run came to hold NaN or infinity.
+            FloatingPointError: a run gives NaN or infinity.
         """
         trajectory, names, reference = self._reference()
         ends = self._ends(self._seeds.selection)
@@ -150,7 +150,7 @@ class Calibration:
     def _best_fit(
         self, names: Sequence[str], trajectory: Trajectory, measured: Callable[[Plan], torch.Tensor]
     ) -> "_Candidate | None":
-        """The candidate of the least error on the selection seeds: base and ridge first, then the history."""
+        """The candidate with the least error on the selection seeds: first by base and ridge, then by history."""
         candidates: list[_Candidate] = []
 
         def best() -> _Candidate:
@@ -160,7 +160,7 @@ class Calibration:
             options = Fitting(ridge, history, self._settings.robust)
             try:
                 plan = self._fitted(self._bases[name], self._sigmas, trajectory, options).plan
-            except FloatingPointError:  # of a fit that runs away
+            except FloatingPointError:  # error of a fit that diverges
                 return
             candidates.append(_Candidate(plan, name, options, measured(plan)))
 
@@ -174,7 +174,7 @@ class Calibration:
     def _move_grid(
         self, result: Calibrated, trajectory: Trajectory, measured: Callable[..., torch.Tensor], chosen: torch.Tensor
     ) -> None:
-        """Search on the pilots, with what was chosen; kept if it wins on the selection seeds, where that has errors `chosen`."""
+        """Search for a grid on the pilots; it is kept if it wins on the selection seeds against the errors `chosen`."""
         curve, options = GridCurve(self._sigmas, self._time, self._floor), result.fitting or Fitting(RIDGES[-1])
         if not curve.movable:
             return
@@ -209,7 +209,7 @@ class Calibration:
                 result.test[name] = Errors.of(self._distances(rival, self._sigmas, seeds, ends))
             except self._fatal:
                 raise
-            except Exception as error:  # another's code: anything
+            except Exception as error:  # code of another pack may raise anything
                 logging.getLogger(__name__).warning("%s is left out of the comparison: %s", name, error)
         plan = function_of(result.plan)
         result.test["calibrated"] = (
@@ -217,7 +217,7 @@ class Calibration:
         )
 
     def _reference(self) -> tuple[Trajectory, dict[str, Errors], Settled]:
-        """The pilots' solution on as many steps as the fit needs, the bases' errors, the least first, and how good it is.
+        """The pilots' solution with as many steps as the fit needs, the errors of the bases, the least first, and its quality.
 
         Raises:
             NotConverged: see `run`.
@@ -242,7 +242,7 @@ class Calibration:
         return solved, {name: errors[name] for name in names}, settled
 
     def _settled(self, before: Trajectory, solved: Trajectory, base: str, error: float) -> Settled:
-        """How good the present level is, by the one before and the best base's median error."""
+        """The quality of the present level, by the level before and the best base's median error."""
         change = float(distances(before.end, solved.end).quantile(0.5))
         share = change / max(error, LEAST)
         if share <= self._settings.share:
@@ -254,7 +254,7 @@ class Calibration:
         return Settled(self._levels[self._level - 1], change, share, why)
 
     def _analytic_ends(self, trajectory: Trajectory) -> dict[str, torch.Tensor]:
-        """Where the bases bring the pilots; infinite where one runs away."""
+        """The pilots' results by every base; infinite if a base diverges."""
         ends = {}
         for name, plan in self._bases.items():
             try:
@@ -264,7 +264,7 @@ class Calibration:
         return ends
 
     def _changes_the_fit(self, base: Plan, coarse: Trajectory, fine: Trajectory) -> bool:
-        """Whether a fit to the finer solution comes nearer to it than one to the coarser, by more than the standard error."""
+        """Whether a fit to the finer solution is closer to it than a fit to the coarser one, by more than the standard error."""
         self._probes += 2
         try:
             ends = [self._fitted(base, self._sigmas, trajectory, _PROBE).end for trajectory in (coarse, fine)]
@@ -312,7 +312,7 @@ class Calibration:
         return distances(samples, ends)
 
     def _fitted(self, base: Plan, sigmas: torch.Tensor, trajectory: Trajectory, options: Fitting) -> Fitted:
-        """The base fitted to the pilots, all of them in step."""
+        """The base fitted to the pilots, all of which advance together."""
 
         def denoise(x: torch.Tensor, stage: Stage) -> torch.Tensor:
             chunks = x.chunk(len(self._seeds.pilot))  # equal, as a batch each
@@ -323,7 +323,7 @@ class Calibration:
         return fit(base, denoise, trajectory.at(values[0]), targets, self._time, options)
 
     def _ask(self, x: torch.Tensor, sigma: float, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
-        """The model's answer for a batch of pilots, through all of ComfyUI's sampling."""
+        """The model's output for a batch of pilots, through ComfyUI's sampling."""
         answers: list[torch.Tensor] = []
 
         def ask(

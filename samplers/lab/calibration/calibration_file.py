@@ -1,4 +1,4 @@
-"""A calibrated plan as a small JSON file: its grid, its numbers, where they come from, and where they can be used."""
+"""A calibrated plan as a small JSON file: its grid, its numbers, their provenance, and the conditions of their use."""
 
 import contextlib
 import hashlib
@@ -21,10 +21,10 @@ from ...signature import Callback, Denoiser, ExtraArgs, Sigmas
 from ...time_maps import FLOW, VE, TimeMap
 
 FORMAT, VERSION = "res-calibration", 1
-MAX_BYTES = 1_000_000  # a thousand calls with a history of six take a third of it
+MAX_BYTES = 1_000_000  # a thousand calls with a history of six take a third of this
 MAX_CALLS = 1000
-MAX_PROVENANCE = 20_000  # characters of its JSON; a twentieth says it all
-_MAX_NUMBER = 1e6  # weights and scales are of order 1, seldom 100
+MAX_PROVENANCE = 20_000  # characters of its JSON; a twentieth is enough
+_MAX_NUMBER = 1e6  # weights and scales are of order 1, rarely 100
 _SAME_SIGMA = 1e-5
 # The numbers of a step: scale, ((call, weight of its output), ...), ((call, weight of its state), ...).
 _Numbers = tuple[float, tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]
@@ -34,12 +34,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
 
 @dataclass(frozen=True)
 class CalibrationFile:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         time: "ve" or "flow".
         sigmas: the grid that it was made for.
-        stages: for every step that moves.
+        stages: the numbers of every step that moves.
         provenance: JSON values for people, and "model", the hash of the model.
     """
 
@@ -50,13 +50,13 @@ class CalibrationFile:
 
     @classmethod
     def of(cls, plan: Plan, sigmas: Sigmas, provenance: dict[str, Any]) -> "CalibrationFile":
-        """A plan made for a grid. Whether it fits the format is checked where it is written, as it can be sampled with anyway."""
+        """The file of a plan made for a grid. Whether it fits the format is checked when it is written."""
         stages = tuple((stage.scale, stage.weights, stage.states) for stage in plan.stages)
         return cls(plan.time.name, tuple(read_sigmas(sigmas)), stages, provenance)
 
     @property
     def plan(self) -> Plan:
-        """For the loop."""
+        """The plan for the loop."""
         time = _TIMES[self.time]
         stages = tuple(
             Stage(step.index, step.sigma, step.h(time), scale, outputs, True, states=states)
@@ -74,10 +74,10 @@ class CalibrationFile:
 
     @classmethod
     def from_json(cls, text: str) -> "CalibrationFile":
-        """The inverse of `to_json`, to the bit.
+        """The exact inverse of `to_json`.
 
         Raises:
-            ValueError: what is wrong with the text.
+            ValueError: the text is no calibration; the message says why.
         """
         if len(text) > MAX_BYTES:
             raise ValueError(f"it is larger than {MAX_BYTES} bytes.")
@@ -109,7 +109,7 @@ class CalibrationFile:
         """Sample by the plan, with k-diffusion's signature.
 
         Raises:
-            ValueError: a model of another kind, or other SIGMAS than it was made for; before the first call.
+            ValueError: the model is of another kind, or the SIGMAS are not those of the file; before the first call.
         """
         if time.process != _TIMES[self.time].process:
             raise ValueError(
@@ -120,13 +120,13 @@ class CalibrationFile:
 
 
 def checksum(data: Mapping[str, Any]) -> str:
-    """64 hexadecimal digits for a file's JSON values, less the checksum itself."""
+    """64 hexadecimal digits for a file's JSON values without the checksum."""
     values = {name: value for name, value in data.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def check_same_grid(sigmas: Sequence[float], made_for: Sequence[float]) -> None:
-    """Raise a ValueError where two grids differ by more than roundings."""
+    """Raise a ValueError if two grids differ by more than rounding."""
     same = len(sigmas) == len(made_for) and all(abs(a - b) <= _SAME_SIGMA * b for a, b in zip(sigmas, made_for))
     if same:
         return
@@ -145,14 +145,14 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _parsed(data: object) -> CalibrationFile:
-    """Checked field by field, so that whatever passes can be sampled with."""
+    """The checked content of a file; what passes can be sampled with."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ValueError(f'it is no calibration: "format" must be "{FORMAT}".')
     if data.get("version") != VERSION:
         raise ValueError(
             f'its "version" is {data.get("version")!r:.40} and this pack reads {VERSION}. Calibrate again, or update the pack.'
         )
-    if data.get("time") not in list(_TIMES):  # not in the dictionary itself, as JSON has values that cannot be looked up
+    if data.get("time") not in list(_TIMES):  # a list, because JSON has values that cannot be looked up in a dictionary
         raise ValueError(f'"time" must be one of {", ".join(_TIMES)}, got {data.get("time")!r:.40}.')
     time = _TIMES[data["time"]]
     sigmas = tuple(_number(value, f"sigmas[{i}]") for i, value in enumerate(_list(data, "sigmas", 2, MAX_CALLS + 1)))
@@ -165,7 +165,7 @@ def _parsed(data: object) -> CalibrationFile:
 
 
 def _provenance(provenance: object) -> dict[str, Any]:
-    """It is shown as it is, so it must be short, and be written again as it was read."""
+    """The checked provenance. It is shown as text, so it must be short, and writing it again must not change it."""
     if not isinstance(provenance, dict):
         raise ValueError('"provenance" is missing.')
     try:
@@ -217,10 +217,10 @@ def _number(value: Any, name: str) -> float:
 
 
 def check_name(name: str) -> str:
-    """The name of a calibration, if it can be a file's on every system and leads to no other folder.
+    """The name of a calibration, if it is a legal file name on every system and does not lead to another folder.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it is not.
     """
     if not _NAME.fullmatch(name) or disk.fault_of_name(name):
         raise ValueError(
@@ -234,7 +234,7 @@ def read(path: str | os.PathLike[str]) -> CalibrationFile:
     """A file's calibration.
 
     Raises:
-        ValueError: naming the file and what is wrong with it.
+        ValueError: the file is no calibration; the message names the file and the reason.
     """
     path = Path(path)
     try:
@@ -248,15 +248,15 @@ def read(path: str | os.PathLike[str]) -> CalibrationFile:
 
 
 def write(calibration: CalibrationFile, folder: str | os.PathLike[str], name: str) -> Path:
-    """A new file of the name in a folder, numbered so that none is overwritten.
+    """Write a new file of this name into a folder, numbered so that no file is overwritten.
 
     Raises:
-        ValueError: the name cannot be one, see `check_name`, or the calibration does not fit the format.
+        ValueError: the name is not legal, see `check_name`, or the calibration does not fit the format.
         OSError: it cannot be written.
     """
     check_name(name)
     text = calibration.to_json()
-    CalibrationFile.from_json(text)  # a file that cannot be read again is worth nothing
+    CalibrationFile.from_json(text)  # checks that the file can be read again
     data = text.encode()
     Path(folder).mkdir(parents=True, exist_ok=True)
     for count in range(1, 100000):
@@ -269,12 +269,12 @@ def write(calibration: CalibrationFile, folder: str | os.PathLike[str], name: st
 
 
 class Setting(NamedTuple):
-    """What a calibration was made for, or is used with; None where it is not known.
+    """What a calibration was made for, or is used with; None for what is not known.
 
     Attributes:
         cfg: the guidance scale.
-        shape: of a latent's item, (channels, ...).
-        shift: of a flow model's schedule.
+        shape: shape of an item of the latent, (channels, ...).
+        shift: shift of a flow model.
     """
 
     cfg: float | None = None
@@ -283,7 +283,7 @@ class Setting(NamedTuple):
 
     @classmethod
     def of(cls, provenance: Mapping[str, Any]) -> "Setting":
-        """What a file says it was made for; a value that is not of its kind counts as not known."""
+        """The setting that a file was made for; a value of another type counts as not known."""
         cfg, shift = (_number_or_none(provenance.get(name)) for name in ("cfg", "shift"))
         shape = provenance.get("resolution")
         if not isinstance(shape, list) or len(shape) < 2 or not all(type(size) is int for size in shape):
@@ -291,15 +291,15 @@ class Setting(NamedTuple):
         return cls(cfg, tuple(shape[1:]), shift)
 
 
-# The calibrated error over the analytic plan's, least and most of the measured models; 1 is no gain and no loss. Larger changes
-# of CFG were not measured.
+# Smallest and largest ratio of the calibrated error to the analytic plan's error over the measured models; 1 is no gain. Larger
+# changes of CFG were not measured.
 CFG = {-2: (0.02, 1.0), -1: (0.02, 1.0), 1: (0.02, 1.0), 2: (0.02, 1.0)}
 RESOLUTION = (0.05, 1.82)
 _PAGE = "docs/calibration.md"
 
 
 def warnings(made_for: Setting, used: Setting) -> list[str]:
-    """A sentence for everything that differs; what one of the two does not know is not compared."""
+    """A sentence for everything that differs; what is unknown in one of the two is not compared."""
     differences = []
     if made_for.cfg is not None and used.cfg is not None and abs(used.cfg - made_for.cfg) > 1e-6:
         differences.append(f"CFG is {used.cfg:g} and the file was made for {made_for.cfg:g}. {_by_cfg(used.cfg - made_for.cfg)}")

@@ -1,17 +1,17 @@
-"""Fitting the scalars of a plan, step by step, to where a reference trajectory goes: ridge least squares, robustly weighted.
+"""Fits the scalars of a plan, step by step, to a reference trajectory by robust ridge least squares.
 
-A step of an analytic plan ends at some combination of the states and denoised outputs so far. From pilots that are run along, the
-fit adds to it the combination of
+A step of an analytic plan ends at a combination of the states and denoised outputs so far. From pilots that are sampled step by
+step, the fit adds to it the combination of
 
     x_i - alpha_i D_i,  D_i,  and the backward differences of D at i, of order 1, 2, ...
 
-that brings it nearest to the reference at the end of the step. The next step starts from where the fitted one ended, so that it
-also makes up for what was left over. All of it is linear: a fitted plan is a plan like any other, and with a ridge without end it
-is the analytic one.
+that brings it closest to the reference at the end of the step. The next step starts from the end of the fitted step, so that it
+also corrects the remaining error. Everything is linear, so a fitted plan is an ordinary plan, and with an infinite ridge it is
+the analytic plan.
 
-Under guidance a few pilots end at another image than their reference, and least squares would let them rule the fit. Items are
-therefore weighted 1 / (1 + (e / c)^2) by their own residual e, c a multiple of the median, and the fit is repeated: that leads to
-a minimum of the mean of log(1 + (e / c)^2). `benchmarks/calibrated.py` measures what it is worth.
+Under guidance a few pilots end at another image than their reference, and would dominate least squares. Items are therefore
+weighted by 1 / (1 + (e / c)^2), with their residual e and a multiple c of the median, and the fit is repeated, which minimises
+the mean of log(1 + (e / c)^2). `benchmarks/calibrated.py` measures the result.
 """
 
 import bisect
@@ -59,7 +59,7 @@ _PLANNERS: dict[str, Callable[..., Plan]] = {
     "dpmpp_2m": partial(rule_plan, rule=Rule("DPM-Solver++ 2M", 2, AtMidpoint())),
     # eps by a polynomial in rho: DEIS, and with equal steps ipndm
     "deis_3": partial(rule_plan, rule=Rule("DEIS 3", 3, IN_RHO, 1.0, IN_RHO.min_gap, last=Rule("", 2, IN_RHO, 1.0, END_MIN_GAP))),
-    # D by a polynomial in sigma / alpha: what er_sde is without noise
+    # D by a polynomial in sigma / alpha: er_sde without noise
     "er_ode_3": partial(rule_plan, rule=Rule("ER-ODE 3", 3, InAlpha(_AS_SIGMA, 1.0))),
 }
 BASES = tuple(_PLANNERS)
@@ -69,23 +69,23 @@ def bases(sigmas: Sigmas, time: TimeMap) -> dict[str, Plan]:
     """The analytic plans on a grid, by name.
 
     Raises:
-        ValueError: the grid is not one to sample on.
+        ValueError: the grid cannot be sampled on.
     """
     return {name: planner(sigmas, time=time) for name, planner in _PLANNERS.items()}
 
 
-# lambda at which a flow model's step from pure noise, where it is -inf, counts as begun.
+# The lambda that stands for pure noise of a flow model, where lambda is -inf.
 NEAR_NOISE = -7.0
 
 
 def fine_grid(sigmas: Sequence[float], time: TimeMap, floor: float, steps: int) -> list[float]:
-    """A grid that holds every sigma of another one and is nearly uniform in logSNR in between.
+    """A grid that contains every sigma of another grid and is nearly uniform in logSNR in between.
 
     Args:
         sigmas: falling, from sigmas[0] to a last one that may be 0.
         time: the time map.
-        floor: where a grid to 0 takes its last step, if it is below the last sigma above 0.
-        steps: to cover it with; the number made is a little larger, as every given sigma is met.
+        floor: the sigma from which a grid to 0 takes its last step, if it is below the last sigma above 0.
+        steps: approximate number of steps; the grid has a few more, because it meets every given sigma.
 
     Returns:
         sigmas, each a float32 number.
@@ -105,12 +105,12 @@ def fine_grid(sigmas: Sequence[float], time: TimeMap, floor: float, steps: int) 
 
 @dataclass
 class Trajectory:
-    """A solution of the ODE at falling sigmas, of some items.
+    """A solution of the ODE for some items at falling sigmas.
 
     Attributes:
-        sigmas: where it is known, without the end.
-        x: states there, (items, ...) each.
-        denoised: outputs there.
+        sigmas: the sigmas at which it is known, without the end.
+        x: states at these sigmas, (items, ...) each.
+        denoised: outputs at these sigmas.
         end: the state at the end.
         last: sigma of the end.
     """
@@ -122,7 +122,7 @@ class Trajectory:
     last: float
 
     def at(self, sigma: float) -> torch.Tensor:
-        """The state at a sigma: one that is known, or by the cubic through the two about it, with dx/dsigma = (x - D) / sigma.
+        """The state at a sigma; between known ones by the cubic with their slopes dx/dsigma = (x - D) / sigma.
 
         Raises:
             ValueError: sigma lies outside of it.
@@ -144,13 +144,13 @@ class Trajectory:
 
 
 def joined(parts: Sequence[Trajectory]) -> Trajectory:
-    """Trajectories over the same sigmas as one of all their items."""
+    """One trajectory with the items of several over the same sigmas."""
     x, denoised = ([torch.cat(tensors) for tensors in zip(*(getattr(p, name) for p in parts))] for name in ("x", "denoised"))
     return Trajectory(parts[0].sigmas, x, denoised, torch.cat([p.end for p in parts]), parts[0].last)
 
 
 class Recorder:
-    """A sampler's callback that keeps the states at some sigmas; all of its steps' starts with sigmas None."""
+    """A sampler's callback that keeps the states at some sigmas, or the starts of all steps if sigmas is None."""
 
     def __init__(self, sigmas: Sigmas | None = None):
         self._wanted = None if sigmas is None else set(read_sigmas(sigmas))
@@ -164,28 +164,28 @@ class Recorder:
             self._states.setdefault(sigma, (x, denoised))
 
     def trajectory(self, end: torch.Tensor, last: float) -> Trajectory:
-        """What was kept, with the end."""
+        """The kept trajectory with its end."""
         sigmas = sorted(self._states, reverse=True)
         return Trajectory(
             sigmas, [self._states[s][0] for s in sigmas], [self._states[s][1] for s in sigmas], end.detach().cpu(), last
         )
 
 
-# Residuals above this multiple of the median count less and less, and this often the weights follow the residuals.
+# Residuals above this multiple of the median get less weight, and the weights are computed this many times.
 _OUTLYING, _ROUNDS = 1.5, 8
 
-# x's term among the {model call: weight} of a regressor.
+# The key of x in the {model call: weight} of a regressor.
 _STATE = -1
 
 
 class Fitting(NamedTuple):
-    """What is chosen rather than fitted.
+    """The settings of a fit.
 
     Attributes:
-        ridge: strength of the pull towards the analytic plan, 0 or more, in units of the regressors' mean squares; inf is the
-            analytic plan itself.
+        ridge: strength of the pull towards the analytic plan, 0 or more, in units of the regressors' mean squares; inf gives
+            the analytic plan.
         history: denoised outputs that a step may use, 1 or more.
-        robust: whether outlying items are weighted down.
+        robust: whether outlying items get less weight.
     """
 
     ridge: float
@@ -194,11 +194,11 @@ class Fitting(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A plan and where it brought the pilots.
+    """A fitted plan and the pilots' results.
 
     Attributes:
-        plan: of the base's calls.
-        end: of the pilots, (items, ...), float64.
+        plan: the plan, with the calls of the base.
+        end: the pilots' final states, (items, ...), float64.
     """
 
     plan: Plan
@@ -219,13 +219,13 @@ def fit(
         base: an analytic plan with one call per step and no noise.
         denoise: the denoised outputs of all pilots at a stage; called once for each.
         x: the pilots at the first call, (items, ...).
-        targets: for every stage where the reference is after it, shaped like x.
+        targets: for every stage the reference after it, shaped like x.
         time: the time map of the model.
-        options: what is chosen.
+        options: the settings of the fit.
 
     Raises:
-        ValueError: a base that cannot be fitted.
-        FloatingPointError: the pilots came to hold NaN or infinity.
+        ValueError: the base cannot be fitted.
+        FloatingPointError: the pilots contain NaN or infinity.
     """
     check_base(base)
     x = x.double()
@@ -260,7 +260,7 @@ def check_base(base: Plan) -> None:
 
 
 def regressors(call: int, alpha: float, history: int) -> list[dict[int, float]]:
-    """What a step's end may be moved along, as weights of denoised outputs by call, and of x by _STATE."""
+    """The regressors of a step, as weights of denoised outputs by call, and of x by _STATE."""
     terms: list[dict[int, float]] = [{_STATE: 1.0, call: -alpha}]
     for order in range(min(history, call + 1)):
         terms.append({call - j: float((-1) ** j * math.comb(order, j)) for j in range(order + 1)})
@@ -273,8 +273,8 @@ def ridge_fit(values: torch.Tensor, residual: torch.Tensor, ridge: float, robust
     Args:
         values: (regressors, items, numbers of an item), float64.
         residual: (items, numbers of an item).
-        ridge: times the squares of the c, each in units of its regressor's root mean square.
-        robust: weight outlying items down.
+        ridge: factor of the squares of the c, each in units of its regressor's root mean square.
+        robust: whether outlying items get less weight.
 
     Returns:
         (regressors,).
@@ -283,12 +283,12 @@ def ridge_fit(values: torch.Tensor, residual: torch.Tensor, ridge: float, robust
     c = torch.zeros(len(values), dtype=values.dtype)
     for _ in range(1 + _ROUNDS * robust):
         total = weights.sum() * residual.shape[1]
-        # a regressor that vanishes, as differences of equal outputs do, gets no share
+        # a regressor that vanishes, such as a difference of equal outputs, gets no share
         size = (torch.einsum("kid,kid,i->k", values, values, weights) / total).sqrt()
         scaled = values / torch.where(size > 0.0, size, torch.inf)[:, None, None]
         gram = torch.einsum("kid,lid,i->kl", scaled, scaled, weights) / total
         aim = torch.einsum("kid,id,i->k", scaled, residual, weights) / total
-        # eigenvalues that are roundings are no directions
+        # eigenvalues that are only rounding are left out
         eigenvalues, vectors = torch.linalg.eigh(gram)
         known = eigenvalues > 1e-12 * eigenvalues[-1]
         inverse = torch.where(known, 1.0 / torch.where(known, eigenvalues + ridge, 1.0), 0.0)

@@ -1,4 +1,4 @@
-"""A grid's form as a monotone curve through five knots in logSNR, and the search for a better one."""
+"""Grids as monotone curves through five knots in logSNR, and the search for a better grid."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,21 +11,21 @@ from ...time_maps import TimeMap
 from .fitting import NEAR_NOISE
 
 KNOTS = 5
-# Rounds of the search, each tries every distance between knots longer and shorter by a factor that shrinks.
+# Rounds of the search; each round tries every distance between knots longer and shorter by a factor that shrinks.
 _FACTORS = (1.5, 1.25, 1.12, 1.06)
 TRIALS = 2 * (KNOTS - 1) * len(_FACTORS)
 
 
 class GridCurve:
-    """Grids of as many steps as a given one, from the same sigma and to the same end.
+    """Grids with the number of steps, the first sigma and the end of a given grid.
 
-    The knots lie evenly over the steps to the last sigma above 0, which may move too. The curve is what is added to the given
-    grid's logSNR, so that the knots of the grid itself give it back exactly.
+    The knots lie evenly over the steps to the last sigma above 0, which may move as well. The curve is added to the given
+    grid's logSNR, so that the knots of the grid itself give exactly the grid.
 
     Args:
         sigmas: the given grid.
         time: the time map.
-        floor: no sigma above 0 gets below it.
+        floor: lower limit of all sigmas above 0.
     """
 
     def __init__(self, sigmas: Sigmas, time: TimeMap, floor: float):
@@ -43,7 +43,7 @@ class GridCurve:
         return len(self._lam) >= 3
 
     def grid(self, knots: np.ndarray) -> list[float] | None:
-        """SIGMAS for knots, float32 numbers; None where they do not fall or go below the floor."""
+        """SIGMAS for knots, float32 numbers; None if they do not fall or are below the floor."""
         from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 (slow to import)
 
         change = PchipInterpolator(np.linspace(0.0, 1.0, KNOTS), knots - self.knots)(self._places)
@@ -56,7 +56,7 @@ class GridCurve:
         return sigmas if falls and min(s for s in sigmas if s > 0.0) >= self._floor * (1.0 - 1e-6) else None
 
     def knots_at(self, distances: Sequence[float]) -> np.ndarray:
-        """The knots with these distances between them; the last stays where SIGMAS end above 0."""
+        """The knots with these distances between them; the last knot stays if SIGMAS end above 0."""
         knots = self._lam[0] + np.concatenate([[0.0], np.cumsum(distances)])
         if not self._to_zero:
             knots[1:] = self._lam[0] + (knots[1:] - self._lam[0]) * (self._lam[-1] - self._lam[0]) / (knots[-1] - self._lam[0])
@@ -67,12 +67,12 @@ def search(curve: GridCurve, error: Callable[[list[float]], float], start: float
     """The best grid of a pattern search over the distances between knots, at most TRIALS of them tried.
 
     Args:
-        curve: what is moved.
-        error: of a grid, to be made small.
+        curve: the curve to move.
+        error: function from a grid to the error to minimise.
         start: error of the grid itself.
 
     Returns:
-        A grid, or None where none was better.
+        A grid, or None if no grid was better.
     """
     best, best_grid = start, None
     distances = np.diff(curve.knots)

@@ -1,4 +1,4 @@
-"""What a calibration spends and finds: its settings, seeds and model calls, and its errors as numbers, text and picture."""
+"""Settings, seeds and model calls of a calibration, and its errors as numbers, text and picture."""
 
 import math
 from collections.abc import Sequence
@@ -16,25 +16,25 @@ from .grid_search import TRIALS
 
 RIDGES = (3e-3, 3e-2, 3e-1, 3e-4)
 HISTORIES = (4, 6)
-MAX_ITEMS = 10_000  # of each kind; their seeds are listed, and their samples kept
-_SEEDS = 0xFFFFFFFFFFFFFFFF + 1  # that ComfyUI has
+MAX_ITEMS = 10_000  # items of each kind; their seeds are listed, and their samples are kept
+_SEEDS = 0xFFFFFFFFFFFFFFFF + 1  # number of seeds in ComfyUI
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is spent.
+    """The settings of a calibration.
 
     Attributes:
-        pilots, selection, test: items to fit on, to choose on and to report on (0: no report); each rounded up to whole batches.
-        share: the reference agrees when its last doubling moved the samples by no more than this share of the best base's error,
-            both in the median over the pilots.
-        first, levels: steps of the coarsest reference, at least twice the grid's, and how often that may be doubled, and one.
-        ridges: that are tried.
-        thorough: whether the second best base is tried too, and a longer history with the base and ridge that did best.
-        noise: a fit is given where its mean log error on the selection items is below the base's by this number of standard
-            errors.
-        move_grid: whether to search for a better grid too.
-        robust: whether outlying pilots are weighted down, see `fitting.py`.
+        pilots, selection, test: numbers of items for the fit, the choice and the report (0: no report), rounded up to whole
+            batches.
+        share: the reference agrees if its last doubling moved the samples by no more than this share of the best base's error,
+            both as medians over the pilots.
+        first, levels: steps of the coarsest reference, at least twice the steps of the grid, and the maximum number of levels.
+        ridges: ridges to try.
+        thorough: whether to try also the second best base, and a longer history with the best base and ridge.
+        noise: a fit is used if its mean log error on the selection items is below the base's by this number of standard errors.
+        move_grid: whether to search also for a better grid.
+        robust: whether outlying pilots get less weight, see `fitting.py`.
     """
 
     pilots: int = 16
@@ -63,7 +63,7 @@ class Settings:
 
     @property
     def candidates(self) -> int:
-        """Fits that are tried, at most."""
+        """The maximum number of fits."""
         return len(self.ridges) * (1 + self.thorough) + self.thorough
 
 
@@ -72,7 +72,7 @@ QUICK = Settings(4, 4, 4, first=16, levels=2, ridges=(3e-3, 3e-1), thorough=Fals
 
 
 class Seeds(NamedTuple):
-    """Three sets of seeds without a common one, a batch each."""
+    """Three disjoint sets of seeds, with one batch per seed."""
 
     pilot: list[int]
     selection: list[int]
@@ -80,7 +80,7 @@ class Seeds(NamedTuple):
 
 
 def split_seeds(seed: int, settings: Settings, batch: int) -> Seeds:
-    """Consecutive seeds from `seed`, as many of each kind as give the items asked for, in batches of `batch`."""
+    """Consecutive seeds from `seed`, enough of each kind for the requested items in batches of `batch`."""
     counts = [math.ceil(count / batch) for count in (settings.pilots, settings.selection, settings.test)]
     every = [(seed + k) % _SEEDS for k in range(sum(counts))]
     return Seeds(every[: counts[0]], every[counts[0] : sum(counts[:2])], every[sum(counts[:2]) :])
@@ -99,14 +99,14 @@ class Cost(NamedTuple):
 
 
 def calls(settings: Settings, seeds: Seeds, steps: int, references: Sequence[int], probes: int, rivals: int) -> int:
-    """Model calls of a calibration. A candidate that runs away, or a grid that is not one, saves some of them.
+    """The model calls of a calibration. A candidate that diverges or an invalid grid saves some of them.
 
     Args:
-        settings, seeds: of the calibration.
-        steps: of the grid.
+        settings, seeds: those of the calibration.
+        steps: steps of the grid.
         references: calls of every level of the reference that is solved, the coarsest first.
-        probes: fits made to see whether a finer reference changes the fit.
-        rivals: samplers of one call per step that are compared with on the test seeds.
+        probes: number of fits that test whether a finer reference changes the fit.
+        rivals: number of samplers of one call per step in the comparison on the test seeds.
     """
     pilot, selection, test = map(len, seeds)
     candidates = settings.candidates
@@ -116,7 +116,7 @@ def calls(settings: Settings, seeds: Seeds, steps: int, references: Sequence[int
     return runs * steps + sum(references) * pilot + references[-1] * (selection + test)
 
 
-# Relative distances below are rounding, those above are all lost; their logarithms say nothing.
+# Smaller relative distances are rounding, and larger ones mean a lost item; their logarithms say nothing.
 LEAST, MOST = 1e-7, 1e3
 
 
@@ -143,19 +143,19 @@ def _logs(distances: torch.Tensor) -> torch.Tensor:
 
 
 def distances(samples: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Relative, per item; infinite where a sample is not finite."""
+    """Relative distances of the items; infinite if a sample is not finite."""
     return relative_distance(samples, reference).nan_to_num(nan=math.inf)
 
 
 class Settled(NamedTuple):
-    """How good the reference is.
+    """The quality of the reference.
 
     Attributes:
-        steps: of its finest level.
+        steps: steps of its finest level.
         last_change: median relative distance between the pilots' ends on its last two levels.
         share: that distance, as a share of the best base's median error.
-        why: "agrees", the share was small enough; "no gain", a finer level would change the fit by less than its standard error;
-            "cap", it has as many steps as it may.
+        why: "agrees" if the share is small enough; "no gain" if a finer level changes the fit by less than its standard error;
+            "cap" if the maximum of steps is reached.
     """
 
     steps: int
@@ -171,19 +171,19 @@ class Settled(NamedTuple):
 
 @dataclass
 class Calibrated:
-    """What a calibration result.
+    """The result of a calibration.
 
     Attributes:
         sigmas: the grid, moved or as given.
-        plan: on it.
-        analytic: the base of the least error, which the plan is compared with.
-        base, fitting: what the plan was made from; `fitting` is None where the analytic plan is kept.
-        seeds: used.
-        reference: how good it is.
-        grid_changed: whether the grid is another than the one given.
+        plan: the plan on this grid.
+        analytic: the base with the least error, for comparison.
+        base, fitting: the base and the settings of the fit; `fitting` is None if the analytic plan is kept.
+        seeds: the seeds.
+        reference: the quality of the reference.
+        grid_changed: whether the grid differs from the given grid.
         pilots: errors of the bases on the pilots, by name.
-        selection: errors on selection seeds: of "base" and "calibrated".
-        test: errors on test seeds: of "base" (on the given grid) and "calibrated", and of the rivals.
+        selection: errors on selection seeds of "base" and "calibrated".
+        test: errors on test seeds of "base" (on the given grid), of "calibrated" and of the rivals.
     """
 
     sigmas: torch.Tensor
@@ -200,7 +200,7 @@ class Calibrated:
 
     @property
     def kept(self) -> bool:
-        """Whether the analytic plan on the given grid is all there is to give."""
+        """Whether the analytic plan on the given grid is kept."""
         return self.fitting is None and not self.grid_changed
 
 
@@ -209,7 +209,7 @@ _OURS = ("base", "calibrated")
 
 
 def report(result: Calibrated, items: int) -> str:
-    """The errors on this number of test items, what was chosen, and how good the reference is."""
+    """A text with the errors on this number of test items, the choice, and the quality of the reference."""
     lines = [f"Relative distance to the converged solution, for {items} items of test seeds: median, and mean of logs."]
     lines += [f"  {name}: {errors.median:.5f}, {errors.log_mean:.5f}" for name, errors in _named(result).items()]
     rivals = {name: errors for name, errors in result.test.items() if name not in _OURS}
@@ -254,7 +254,7 @@ def _reference(settled: Settled) -> str:
 
 
 def _named(result: Calibrated) -> dict[str, Errors]:
-    """The errors on test seeds by what they are called, rivals first, the worst of them on top."""
+    """The errors on test seeds by name, the rivals first, the worst on top."""
     rivals = sorted((name for name in result.test if name not in _OURS), key=lambda name: -result.test[name].median)
     names = {name: name for name in rivals} | {
         "base": f"{result.analytic}, analytic",
