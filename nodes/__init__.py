@@ -6,7 +6,7 @@ denoisers and networks as models of the host.
 
 from comfy_api.v0_0_2 import ComfyExtension
 
-from .adaptive_nodes import RESAdaptive, RESAdaptiveGrid
+from .adaptive_node import RESAdaptive
 from .gddim import RESGDDIM
 from .lab_calibrate import RESLabCalibrate
 from .lab_calibrated import RESCalibrated
@@ -33,7 +33,7 @@ class RESExtension(ComfyExtension):
         register_routes()
 
     async def get_node_list(self):
-        samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESAdaptiveGrid, RESGDDIM]
+        samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESGDDIM]
         sigmas = [
             RESLogSNRSchedule,
             RESLogSNRCurve,

@@ -99,7 +99,7 @@ def test_hostile_values_are_taken_or_refused_by_name(pack, valid, check):
 
 # what a node is quick to do even with all that its check lets through
 QUICK = [
-    "RESAdaptive", "RESGDDIM", "RESMultistep", "RESSDE", "RESSingleStep", "RESStochasticChurn", "RESToyCondition", "RESToyLatent",
+    "RESGDDIM", "RESMultistep", "RESSDE", "RESSingleStep", "RESStochasticChurn", "RESToyCondition", "RESToyLatent",
     "RESToyDecode", "RESLogSNRSchedule", "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit",
     "RESGDDIMTimes", "RESToyModel", "RESDigitsProcessModel", "RESLoadCLD", "RESCalibrated",
 ]  # fmt: skip

@@ -85,7 +85,7 @@ def test_lists_rebound_by_another_pack_are_completed(registry, monkeypatch):
 def test_node_ids_never_change(pack):
     """They are in saved workflows."""
     assert set(pack) == {
-        "RESMultistep", "RESSingleStep", "RESSDE", "RESStochasticChurn", "RESAdaptive", "RESAdaptiveGrid", "RESGDDIM",
+        "RESMultistep", "RESSingleStep", "RESSDE", "RESStochasticChurn", "RESAdaptive", "RESGDDIM",
         "RESLogSNRSchedule", "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit", "RESSigmasPlot",
         "RESShiftForSize",
         "RESToyModel", "RESToyCondition", "RESToyLatent", "RESToyDecode",

@@ -4,7 +4,7 @@ import pytest
 
 NAMES = {
     "RESMultistep": "RES Multistep", "RESSingleStep": "RES Single-step", "RESSDE": "RES SDE",
-    "RESStochasticChurn": "RES Stochastic (churn)", "RESAdaptive": "RES Adaptive", "RESAdaptiveGrid": "RES Adaptive Grid",
+    "RESStochasticChurn": "RES Stochastic (churn)", "RESAdaptive": "RES Adaptive",
     "RESLogSNRSchedule": "RES LogSNR Schedule", "RESLogSNRCurve": "RES LogSNR Curve", "RESSigmasBlend": "RES Sigmas Blend",
     "RESShiftForSize": "RES Shift for Size",
     "RESSigmasResample": "RES Sigmas Resample", "RESSigmasSplit": "RES Sigmas Split", "RESSigmasPlot": "RES Sigmas Plot",
@@ -45,7 +45,7 @@ def test_every_node_wired_and_run(editor):
         previews.append(_preview(editor, custom, 700 + 300 * row))
     guider = add("CFGGuider", 20, 2300, {name: conditions[name] for name in ("model", "positive", "negative")})
     noise = {"noise": (add("RandomNoise", 20, 2500), 0), "guider": (guider, 0), "latent_image": (latent, 0)}
-    previews.append(_preview(editor, add("RESAdaptiveGrid", 400, 2300, {**noise, "sigmas": (schedule, 0)}), 2300))
+    previews.append(_preview(editor, add("RESAdaptive", 400, 2300, {**noise, "sigmas": (schedule, 0)}), 2300, 2))
     for row, process in enumerate((add("RESDigitsProcessModel", 20, 2700, process="blurring"), add("RESLoadCLD", 20, 3000))):
         y, wires = 2700 + 300 * row, {**conditions, "model": (process, 0)}
         times = add("RESGDDIMTimes", 300, y, {"model": (process, 0)}, steps=6)
@@ -62,8 +62,8 @@ def test_every_node_wired_and_run(editor):
     assert all(outputs[node]["images"] for node in (plot, *previews))
 
 
-def _preview(editor, sampled, y):
-    decode = editor.add("RESToyDecode", 950, y, {"samples": (sampled, 0)})
+def _preview(editor, sampled, y, output=0):
+    decode = editor.add("RESToyDecode", 950, y, {"samples": (sampled, output)})
     return editor.add("PreviewImage", 1200, y, {"images": (decode, 0)})
 
 

@@ -1,4 +1,4 @@
-"""exp_res_adaptive, RES Adaptive and RES Adaptive Grid in the real host."""
+"""exp_res_adaptive and RES Adaptive in the real host."""
 
 import itertools
 import logging
@@ -33,8 +33,13 @@ def parts(pack, host):
     return make
 
 
+def _run(pack, noise, guider, sigmas, latent):
+    """(SAMPLER, SIGMAS, LATENT, calls)."""
+    return pack["RESAdaptive"].execute(**_DEFAULTS, noise=noise, guider=guider, sigmas=sigmas, latent_image=latent).result
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_grid_node_tells_the_calls_made_and_a_grid_that_repeats_its_latent(pack, parts, kind):
+def test_a_run_gives_the_calls_made_and_a_grid_that_repeats_its_latent(pack, parts, kind):
     import comfy.patcher_extension
     import comfy.samplers
     from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
@@ -43,7 +48,7 @@ def test_the_grid_node_tells_the_calls_made_and_a_grid_that_repeats_its_latent(p
     made = []
     wrapper = lambda executor, *args, **kwargs: made.append(1) or executor(*args, **kwargs)  # noqa: E731
     guider.model_patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", wrapper)
-    result, grid, calls = pack["RESAdaptiveGrid"].execute(noise, guider, sigmas, latent, **_DEFAULTS).result
+    _, grid, result, calls = _run(pack, noise, guider, sigmas, latent)
     assert calls == len(made) <= MAX_CALLS
     assert grid[[0, -2, -1]].tolist() == sigmas[[0, -2, -1]].tolist() and grid.dtype == sigmas.dtype
     fixed = pack["RESSingleStep"].execute(_STAGES).result[0]
@@ -77,25 +82,29 @@ def test_a_smaller_tolerance_is_nearer_to_the_solution(pack, parts, kind):
     assert errors[0] < 0.01 and errors[1] < errors[0] / 3 and errors[2] < errors[1] / 2
 
 
-def test_the_grid_node_on_an_empty_grid(pack, parts):
+def test_a_run_on_an_empty_grid(pack, parts):
     """What schedulers give at denoise 0; the host calls no sampler on it."""
     noise, guider, sigmas, latent = parts("eps")
-    result, grid, calls = pack["RESAdaptiveGrid"].execute(noise, guider, sigmas[:0], latent, **_DEFAULTS).result
+    _, grid, result, calls = _run(pack, noise, guider, sigmas[:0], latent)
     assert torch.equal(result["samples"], latent["samples"]) and len(grid) == 0 and calls == 0
 
 
 def test_calls_are_in_the_log(pack, parts, caplog):
     with caplog.at_level(logging.INFO):
-        grid, calls = pack["RESAdaptiveGrid"].execute(*parts("eps"), **_DEFAULTS).result[1:]
+        _, grid, _, calls = _run(pack, *parts("eps"))
     assert f"exp_res_adaptive: {calls} model calls, {len(grid) - 1} steps" in caplog.text
 
 
 @pytest.mark.parametrize("options, match", [({"rtol": 0.0}, "rtol must be"), ({"atol": -1.0}, "atol must be")])
-@pytest.mark.parametrize("node", ["RESAdaptive", "RESAdaptiveGrid"])
-def test_tolerances_out_of_range(pack, parts, node, options, match):
-    wires = parts("eps") if node == "RESAdaptiveGrid" else []
+def test_tolerances_out_of_range(pack, options, match):
     with pytest.raises(ValueError, match=match):
-        pack[node].execute(*wires, **{**_DEFAULTS, **options})
+        pack["RESAdaptive"].execute(**{**_DEFAULTS, **options})
+
+
+def test_a_run_needs_all_of_its_inputs(pack, parts):
+    noise, guider, *_ = parts("eps")
+    with pytest.raises(ValueError, match="^sigmas and latent_image must be connected too"):
+        pack["RESAdaptive"].execute(**_DEFAULTS, noise=noise, guider=guider)
 
 
 # --- through the server ---
@@ -124,9 +133,9 @@ def _sampled(sampler, sigmas):
     return {"class_type": "SamplerCustomAdvanced", "inputs": wires}
 
 
-def _grid_node(**options):
+def _run_node(**options):
     wires = {"noise": ["noise", 0], "guider": ["guider", 0], "sigmas": ["sigmas", 0], "latent_image": ["latent", 0]}
-    return {"class_type": "RESAdaptiveGrid", "inputs": {**wires, **_DEFAULTS, **options}}
+    return {"class_type": "RESAdaptive", "inputs": {**wires, **_DEFAULTS, **options}}
 
 
 def _report(source, run):
@@ -134,17 +143,17 @@ def _report(source, run):
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
-def test_grid_node_sampler_node_and_name_agree(server, kind):
-    """The latent of RES Adaptive Grid is that of RES Adaptive, of exp_res_adaptive, and of RES-3S on its SIGMAS."""
+def test_run_sampler_and_name_agree(server, kind):
+    """The node's LATENT is the latent of its SAMPLER, of exp_res_adaptive, and of RES-3S on its SIGMAS."""
     run, graph = _graph(kind)
-    graph["grid"] = _grid_node()
-    graph["calls"] = {"class_type": "PreviewAny", "inputs": {"source": ["grid", 2]}}
-    graph["report grid"] = _report(["grid", 0], run)
+    graph["grid"] = _run_node()
+    graph["calls"] = {"class_type": "PreviewAny", "inputs": {"source": ["grid", 3]}}
+    graph["report grid"] = _report(["grid", 2], run)
     outputs = server.run(graph)
     facts = outputs["report grid"]["facts"][0]
     assert outputs["calls"]["text"] == [str(facts["calls"])] and facts["finite"] and 0.3 < facts["std"] < 3.0
     run, graph = _graph(kind)
-    graph["grid"] = _grid_node()
+    graph["grid"] = _run_node()
     graph["by node"] = {"class_type": "RESAdaptive", "inputs": _DEFAULTS}
     graph["by name"] = {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "exp_res_adaptive"}}
     stages = {"stages": "3", "stages.c2": C2, "stages.c3": C3}
@@ -155,6 +164,16 @@ def test_grid_node_sampler_node_and_name_agree(server, kind):
     outputs = server.run(graph)
     for name in ("by node", "by name", "3s"):
         assert outputs[f"report {name}"]["facts"][0]["sha256"] == facts["sha256"], name
+
+
+def test_sigmas_without_a_run(server):
+    """Whoever uses an output that needs a run gets an error that says what to connect."""
+    run, graph = _graph("eps")
+    graph["adaptive"] = {"class_type": "RESAdaptive", "inputs": _DEFAULTS}
+    graph["sample"] = _sampled(["adaptive", 0], ["adaptive", 1])
+    graph["report"] = _report(["sample", 0], run)
+    with pytest.raises(PromptError, match="noise, guider, sigmas and latent_image of RES Adaptive"):
+        server.run(graph)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -178,8 +197,8 @@ def test_ksampler(server, kind):
 @pytest.mark.parametrize("name, value", [("rtol", 0.0), ("rtol", 2.0), ("atol", -0.1), ("max_calls", 3)])
 def test_widgets_out_of_range(server, name, value):
     run, graph = _graph("eps")
-    graph["grid"] = _grid_node(**{name: value})
-    graph["report"] = _report(["grid", 0], run)
+    graph["grid"] = _run_node(**{name: value})
+    graph["report"] = _report(["grid", 2], run)
     with pytest.raises(PromptError) as caught:
         server.run(graph)
     errors = [e for node in caught.value.details["node_errors"].values() for e in node["errors"]]
@@ -198,8 +217,8 @@ def test_bad_values_through_a_link(server, name, output, value, message):
     """A linked value is not checked by the host."""
     run, graph = _graph("eps")
     graph["number"] = {"class_type": "TestNumber", "inputs": {"value": value}}
-    graph["grid"] = _grid_node(**{name: ["number", output]})
-    graph["report"] = _report(["grid", 0], run)
+    graph["grid"] = _run_node(**{name: ["number", output]})
+    graph["report"] = _report(["grid", 2], run)
     with pytest.raises(PromptError) as caught:
         server.run(graph)
     error = caught.value.details["execution_error"]
@@ -226,7 +245,7 @@ def test_a_cache_on_the_model_is_refused_before_the_first_call(pack, parts, cach
         with pytest.raises(ValueError, match=refusal):
             SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent)
     with pytest.raises(ValueError, match=refusal):
-        pack["RESAdaptiveGrid"].execute(noise, guider, sigmas, latent, **_DEFAULTS)
+        _run(pack, noise, guider, sigmas, latent)
     assert not made
     fixed = SamplerCustomAdvanced.execute(noise, guider, comfy.samplers.sampler_object("exp_res"), sigmas, latent)
     assert fixed.result[0]["samples"].isfinite().all() and made
