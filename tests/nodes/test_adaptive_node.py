@@ -166,14 +166,19 @@ def test_run_sampler_and_name_agree(server, kind):
         assert outputs[f"report {name}"]["facts"][0]["sha256"] == facts["sha256"], name
 
 
-def test_sigmas_without_a_run(server):
-    """Whoever uses an output that needs a run gets an error that says what to connect."""
+def test_outputs_without_a_run(pack):
+    """The nodes that use them get an error that says what to connect."""
+    sampler, *others = pack["RESAdaptive"].execute(**_DEFAULTS).result
+    assert sampler.extra_options == _DEFAULTS and len(others) == 3
+    assert all("noise, guider, sigmas and latent_image of RES Adaptive" in blocker.message for blocker in others)
+
+
+def test_nothing_runs_on_sigmas_without_a_run(server):
     run, graph = _graph("eps")
     graph["adaptive"] = {"class_type": "RESAdaptive", "inputs": _DEFAULTS}
     graph["sample"] = _sampled(["adaptive", 0], ["adaptive", 1])
     graph["report"] = _report(["sample", 0], run)
-    with pytest.raises(PromptError, match="noise, guider, sigmas and latent_image of RES Adaptive"):
-        server.run(graph)
+    assert "report" not in server.run(graph)
 
 
 @pytest.mark.parametrize("kind", KINDS)
