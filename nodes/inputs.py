@@ -13,6 +13,7 @@ from comfy_api.v0_0_2 import io
 from ..samplers.options import S_NOISE, Option
 
 _MOST_LISTED = 100  # choices in an error
+_REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # types that can be computed with
 
 
 def float_input(name: str, default: float, low: float, high: float, step: float, tooltip: str, **more) -> io.Float.Input:
@@ -164,20 +165,33 @@ def _has(*names: str) -> Callable[[object], bool]:
     return lambda value: all(hasattr(value, name) for name in names) and not isinstance(value, type)
 
 
+def _is_numbers(value, least_axes: int) -> bool:
+    """Whether it is a tensor of real numbers that are in memory, with so many axes or more."""
+    stored = isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type != "meta"
+    return stored and value.dtype in _REAL and value.ndim >= least_axes
+
+
 def _is_sigmas(value) -> bool:
-    return isinstance(value, torch.Tensor) and value.ndim == 1 and value.is_floating_point()
+    return _is_numbers(value, 1) and value.ndim == 1
 
 
 def _is_latent(value) -> bool:
     samples = value.get("samples") if isinstance(value, dict) else None
     parts = samples.unbind() if getattr(samples, "is_nested", False) else [samples]
-    return all(isinstance(part, torch.Tensor) and part.ndim > 2 and part.numel() > 0 for part in parts)
+    if not all(_is_numbers(part, 3) and part.numel() > 0 for part in parts):
+        return False
+    mask, positions = value.get("noise_mask"), value.get("batch_index")
+    if not (mask is None or getattr(mask, "is_nested", False) or _is_numbers(mask, 2)):
+        return False
+    return positions is None or (isinstance(positions, (list, tuple)) and all(isinstance(i, int) and i >= 0 for i in positions))
 
 
 def _is_conditioning(value) -> bool:
     return isinstance(value, list) and all(
-        isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[1], dict) for pair in value
-    )
+        isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[1], dict)
+        and (pair[0] is None or _is_numbers(pair[0], 2))
+        for pair in value
+    )  # fmt: skip
 
 
 # type of the host -> what is one, and the words for it

@@ -10,14 +10,19 @@ from prompts import execution_error, graph_of, report
 
 pytestmark = pytest.mark.host
 
+_SIGMAS, _DIGIT = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.03, 0.0]), torch.zeros(1, 1, 8, 8)
 HOSTILE = [
     None, True, False, -1, 0, 1, 2**31, 4_000_000_000, 10**400, 10**5000, -(10**400), 0.5, -0.0, 1e-320, 1e308, math.nan,
     math.inf, -math.inf, 1j, "", "x", "0", "nan", "\ud800", "a" * 100_000, b"x", [], [1], (), {}, {"x": 1}, {"samples": None},
     [[None, None]], {"samples": torch.zeros(0, 1, 8, 8)}, {"samples": torch.zeros(())}, {"samples": torch.zeros(4)},
     {"samples": "x"}, object(), int, torch.tensor(1.0), torch.tensor([[1.0, 0.0]]), torch.tensor([1, 0]),
     torch.tensor([1.0 + 1j]), torch.zeros(()), len,
+    _SIGMAS.to("meta"), _SIGMAS.to_sparse(), _SIGMAS.to(torch.float8_e4m3fn), _SIGMAS * math.nan, _SIGMAS.flip(0), -_SIGMAS,
+    {"samples": _DIGIT.to("meta")}, {"samples": _DIGIT.to_sparse()}, {"samples": _DIGIT * 1j}, {"samples": _DIGIT.long()},
+    {"samples": _DIGIT, "noise_mask": "x"}, {"samples": _DIGIT, "noise_mask": torch.zeros(3)},
+    {"samples": _DIGIT, "batch_index": "x"}, {"samples": _DIGIT, "batch_index": 3}, {"samples": _DIGIT, "batch_index": [-1]},
+    [["x", {}]], [[torch.zeros(10), {}]], [[torch.zeros(1, 1, 10, device="meta"), {}]],
 ]  # fmt: skip
-_SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.03, 0.0])
 
 
 def _widget(item):
@@ -40,7 +45,7 @@ def valid(pack, host):
     process = pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
     condition = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
     wires = {
-        "MODEL": model, "SIGMAS": _SIGMAS, "LATENT": {"samples": torch.zeros(1, 1, 8, 8)}, "CONDITIONING": condition,
+        "MODEL": model, "SIGMAS": _SIGMAS, "LATENT": {"samples": _DIGIT}, "CONDITIONING": condition,
         "SAMPLER": comfy.samplers.ksampler("euler"), "NOISE": Noise_RandomNoise(0), "VAE": None,
         "GUIDER": CFGGuider.execute(model, condition, condition, 2.0).result[0],
     }  # fmt: skip
@@ -102,6 +107,7 @@ QUICK = [
     "RESGDDIM", "RESMultistep", "RESSDE", "RESSingleStep", "RESStochasticChurn", "RESToyCondition", "RESToyLatent",
     "RESToyDecode", "RESLogSNRSchedule", "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit",
     "RESGDDIMTimes", "RESToyModel", "RESDigitsProcessModel", "RESLoadCLD", "RESCalibrated",
+    "RESSigmasPlot", "RESShiftForSize", "RESAdaptiveGrid", "RESGDDIMSample", "RESLabTrace",
 ]  # fmt: skip
 
 
@@ -118,7 +124,7 @@ def test_hostile_values_end_in_no_other_error(pack, valid, node):
                     assert 10 < len(str(error)) < 1000, (name, error)
 
 
-_DIGIT, _NOTHING = ({"samples": torch.zeros(batch, 1, 8, 8)} for batch in (1, 0))
+_NOTHING = {"samples": torch.zeros(0, 1, 8, 8)}
 _ALPHA = {"interpolation": "alpha"}
 _REFUSED = {
     "method must be one of exp_res, 2m, 2s, 3s; got '4s'": ("RESSDE", ("4s", 1.0, 1.0)),
@@ -133,8 +139,8 @@ _REFUSED = {
     "data.class must be one of any, faces, .*; got '7'": ("RESToyCondition", ({"data": "emoji", "class": "7"},)),
     "batch_size must be a whole number from 1 to 4096, got 0": ("RESToyLatent", ("digits", 0)),
     "batch_size must be a whole number from 1 to 4096, got 2.0": ("RESToyLatent", ("digits", 2.0)),
-    "columns must be a whole number from 1 to 64, got 0": ("RESToyDecode", (_DIGIT, 0, 64)),
-    "columns .* got an integer of 1329 bits": ("RESToyDecode", (_DIGIT, 10**400, 64)),
+    "columns must be a whole number from 1 to 64, got 0": ("RESToyDecode", ({"samples": _DIGIT}, 0, 64)),
+    "columns .* got an integer of 1329 bits": ("RESToyDecode", ({"samples": _DIGIT}, 10**400, 64)),
     "samples must be a LATENT with one picture or more, got a dict": ("RESToyDecode", (_NOTHING, 8, 64)),
     "corrector must be true or false, got 4000000000": ("RESMultistep", (2, 4 * 10**9, _ALPHA)),
     "eta must be a number from 0 to 10, got nan": ("RESSDE", ("2m", math.nan, 1.0)),
