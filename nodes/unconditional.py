@@ -19,7 +19,7 @@ class GuidedAndUnconditional:
 
     The host hands the unconditional output to post-CFG functions, and computes it at CFG 1 too where one asks for it. With a
     noise mask it returns mask * guided + (1 - mask) * latent. Here the unconditional output gets the kept part, the second
-    term, as well: as the difference of what is returned and mask * guided, because wrappers of other packs hide the latent.
+    term, as well. Where a wrapper of another pack hides the latent, it is the difference of what is returned and mask * guided.
 
     Args:
         model: the denoiser a sampler of the host is called with.
@@ -35,9 +35,9 @@ class GuidedAndUnconditional:
 
     def __init__(self, model, extra_args: dict):
         guider = model.inner_model
-        kind = type(guider).__name__
-        if kind == "Guider_DualModel" or (kind == "Guider_DualCFG" and getattr(guider, "nested", False)):
-            raise ValueError(f"the guider is {_UNSUITED[kind]}. {_REMEDY}")
+        kinds = [kind.__name__ for kind in type(guider).__mro__ if kind.__name__ in _UNSUITED]  # other packs derive from them
+        if kinds and getattr(guider, "nested", True):
+            raise ValueError(f"the guider is {_UNSUITED[kinds[0]]}. {_REMEDY}")
         stock = getattr(type(guider), "predict_noise", None) is comfy.samplers.CFGGuider.predict_noise
         if stock and not guider.conds.get("negative"):
             raise ValueError(f"the guider has no negative conditioning, which a sampler with CFG++ needs. {_REMEDY}")
@@ -65,7 +65,9 @@ class GuidedAndUnconditional:
                 f"negative conditioning, or a cache such as LazyCache skipped the call. {_REMEDY}"
             )
         if self._mask is not None:
-            unconditional = unconditional * self._mask + (returned - guided * self._mask)
+            latent = getattr(self._model, "latent_image", None)
+            kept = returned - guided * self._mask if latent is None else latent * (1.0 - self._mask)
+            unconditional = unconditional * self._mask + kept
         return returned, unconditional
 
     def _keep(self, args):

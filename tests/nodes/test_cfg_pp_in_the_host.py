@@ -272,13 +272,13 @@ class _Calls:
         return executor(*args, **kwargs)
 
 
-def _guide(guider, name):
+def _guide(guider, name, **options):
     import comfy.k_diffusion.sampling as k_diffusion_sampling
     import comfy.samplers
 
     sampler = comfy.samplers.KSAMPLER(getattr(k_diffusion_sampling, f"sample_{name}"))
-    latent = torch.zeros(2, 1, 8, 8)
-    return guider.sample(torch.randn(2, 1, 8, 8), latent, sampler, _sigmas("eps", 5), disable_pbar=True, seed=1)
+    latent, noise = torch.zeros(2, 1, 8, 8), torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(5))
+    return guider.sample(noise, latent, sampler, _sigmas("eps", 5), disable_pbar=True, seed=1, **options)
 
 
 @pytest.mark.parametrize("name", CFG_PP)
@@ -312,18 +312,6 @@ def test_a_guider_of_another_pack_without_a_negative_is_refused_at_the_first_cal
     assert calls.count == 1
 
 
-def test_perp_neg_guider(pack, host):
-    """It runs the post-CFG functions itself."""
-    from comfy_extras.nodes_perpneg import PerpNegGuider
-
-    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 1.0).result[0]  # sharp classes make it divide 0 by 0
-    four, seven, any_digit = (
-        pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("4", "7", "any")
-    )
-    guider = PerpNegGuider.execute(model, four, seven, any_digit, 1.0, 1.0).result[0]
-    assert _guide(guider, "exp_res_cfg_pp").isfinite().all()
-
-
 def test_scale_of_one_step(sample):
     """One large step at CFG 1 is the conditional denoised output, as with CFG."""
     sigmas = torch.tensor([14.6, 1e-4])
@@ -337,26 +325,44 @@ def test_a_cfg_made_for_other_samplers_is_warned_of(sample, caplog, cfg, warned)
     assert ("cfg is 7, which is very strong for a sampler with CFG++; take 0.5 to 1.5" in caplog.text) is warned
 
 
-@pytest.mark.parametrize("node", ["DualCFGGuider", "DualModelGuider"])
-def test_guiders_of_two_kinds_of_guidance_are_refused_by_name(pack, host, node):
-    """Before the first call; DualCFGGuider in its regular style is not."""
-    from comfy_extras import nodes_custom_sampler
+def _guider(pack, model, kind):
+    """One of ComfyUI's guiders of several conditionings."""
+    from comfy_extras import nodes_custom_sampler as nodes
+    from comfy_extras.nodes_perpneg import PerpNegGuider
 
-    if not hasattr(nodes_custom_sampler, node):
-        pytest.skip("this ComfyUI has no such guider")
-    calls = _Calls(pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0])
     four, seven, any_digit = (
         pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("4", "7", "any")
     )
-    if node == "DualCFGGuider":
-        make = nodes_custom_sampler.DualCFGGuider.execute
-        guider = make(calls.model, four, seven, any_digit, 1.0, 1.0, "nested").result[0]
-        assert _guide(make(calls.model, four, seven, any_digit, 1.0, 1.0, "regular").result[0], "exp_res_cfg_pp").isfinite().all()
-    else:
-        guider = nodes_custom_sampler.Guider_DualModel(calls.model, calls.model.clone())
-        guider.set_conds(four, any_digit)
-        guider.set_cfg(1.5)
-    before = calls.count
-    with pytest.raises(ValueError, match=f"the guider is {node}.*CFGGuider"):
+    if kind == "PerpNegGuider":
+        return PerpNegGuider.execute(model, four, seven, any_digit, 1.0, 1.0).result[0]
+    if kind.startswith("DualCFGGuider"):
+        return nodes.DualCFGGuider.execute(model, four, seven, any_digit, 1.0, 1.0, kind.partition(" ")[2]).result[0]
+    if not hasattr(nodes, "Guider_DualModel"):
+        pytest.skip("this ComfyUI has no such guider")
+    guider = nodes.Guider_DualModel(model, model.clone())
+    guider.set_conds(four, any_digit)
+    guider.set_cfg(1.5)
+    return guider
+
+
+@pytest.mark.parametrize("derived", [False, True])
+@pytest.mark.parametrize("kind", ["DualCFGGuider nested", "DualModelGuider"])
+def test_guiders_of_two_kinds_of_guidance_are_refused_by_name(pack, host, kind, derived):
+    """Before the first call, and also where another pack derives from them."""
+    calls = _Calls(pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0])
+    guider = _guider(pack, calls.model, kind)
+    if derived:
+        guider.__class__ = type("Theirs", (type(guider),), {})
+    with pytest.raises(ValueError, match=f"the guider is {kind.partition(' ')[0]}.*CFGGuider"):
         _guide(guider, "exp_res_cfg_pp")
-    assert calls.count == before
+    assert calls.count == 0
+
+
+@pytest.mark.parametrize("kind", ["DualCFGGuider regular", "PerpNegGuider"])
+def test_a_mask_of_ones_changes_nothing_under_other_guiders(pack, host, kind):
+    """DualCFGGuider adds guidance after the function that gives the unconditional output."""
+    guider = _guider(pack, pack["RESToyModel"].execute("digits", {"kind": "eps"}, 1.0).result[0], kind)
+    unmasked = _guide(guider, "exp_res_cfg_pp")
+    masked = _guide(guider, "exp_res_cfg_pp", denoise_mask=torch.ones(2, 1, 8, 8))
+    assert unmasked.isfinite().all()
+    torch.testing.assert_close(masked, unmasked, rtol=0, atol=1e-5)
