@@ -45,7 +45,7 @@ def sample_process(sampling, planner: Callable[..., Plan], model, x, sigmas, ext
         _check_whole(model, sde, sigmas)
     start, coordinates = plan.stages[0].sigma, Coordinates(sde, x)
     noise = ItemNoise(run_keys(model, x, extra_args, start), x.new_empty(1, x.shape[1] * sde.size, *x.shape[2:]))
-    state = coordinates.started(start, x, _data(model, x), noise(None, None))
+    state = coordinates.started(start, x, _data(model, x, sde, start), noise(None, None))
 
     def eps(u, t, **arguments):
         return coordinates.to_state(model(coordinates.to_seen(u), t, **arguments))
@@ -81,7 +81,18 @@ def _data_callback(callback, coordinates: Coordinates, previews: DenoisedData):
     return shown
 
 
-def _data(model, x: torch.Tensor) -> torch.Tensor:
-    """The latent that the host has added noise to."""
+def _data(model, x: torch.Tensor, sde, start: float) -> torch.Tensor:
+    """The latent that ComfyUI has added noise to; at t_max nothing of it is left, so that it may be hidden.
+
+    Raises:
+        ValueError: it is hidden, and the velocity depends on it.
+    """
     latent = getattr(model, "latent_image", None)
-    return latent.to(x) if isinstance(latent, torch.Tensor) and latent.shape == x.shape else torch.zeros_like(x)
+    if isinstance(latent, torch.Tensor) and latent.shape == x.shape:
+        return latent.to(x)
+    if sde.size > 1 and start < sde.t_max:
+        raise ValueError(
+            f"another node's SAMPLER calls this one and hides latent_image, on which the velocity of a {sde.name} model depends "
+            f"at t = {start:g}. Set denoise to 1, or sample without that node."
+        )
+    return torch.zeros_like(x)

@@ -108,3 +108,22 @@ def test_a_model_that_works_in_tiles(pack, name):
 
     tiled.set_model_unet_function_wrapper(by_tiles)
     torch.testing.assert_close(_sample(tiled, _named(name), noise, cfg=2.0), whole, rtol=0, atol=1e-4)
+
+
+def test_cld_inside_a_wrapper_starts_from_noise_or_is_refused(pack):
+    """Its velocity depends on the latent, which the wrapper hides; without noise left of it there is none to depend on."""
+    import comfy.sample
+
+    model = pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
+    times, nothing = pack["RESGDDIMTimes"].execute(model, 8, 1.0, 2.0, 0.0).result[0], [[None, {}]]
+    noise, latent = noise_like((2, 1, 8, 8)), torch.full((2, 1, 8, 8), 0.7)
+
+    def sample(sampler, sigmas):
+        return comfy.sample.sample_custom(
+            model, noise, 1.0, sampler, sigmas, nothing, nothing, latent, disable_pbar=True, seed=3
+        )  # fmt: skip
+
+    assert sample(_bare(_named("exp_gddim")), times).isfinite().all()
+    assert sample(_named("exp_gddim"), times[4:]).isfinite().all()
+    with pytest.raises(ValueError, match="hides latent_image.*Set denoise to 1, or sample without that node"):
+        sample(_bare(_named("exp_gddim")), times[4:])
