@@ -135,7 +135,7 @@ def register_scheduler(name: str, handler) -> bool:
     if present is None:
         comfy.samplers.SCHEDULER_HANDLERS[name] = comfy.samplers.SchedulerHandler(handler)
         _SET.add(name)
-    elif not _is_ours(name, present.handler):
+    elif not _is_ours(name, getattr(present, "handler", present)):
         return False
     _append(name, comfy.samplers.SCHEDULER_NAMES, comfy.samplers.KSampler.SCHEDULERS)
     return True
@@ -145,12 +145,12 @@ def _is_ours(name: str, function) -> bool:
     """Whether what a name is bound to is this pack's, or was and may wrap it now; the log says what cannot be decided."""
     inner, depth = function, 0
     while inner is not None and depth < _DEPTH:
-        if hasattr(inner, _MARK):
+        if _attribute(inner, _MARK):
             return True
         # where functools.wraps, functools.partial and callable objects keep what they wrap
-        called = None if inspect.isroutine(inner) else inner.__call__
-        inner, depth = getattr(inner, "__wrapped__", None) or getattr(inner, "func", None) or called, depth + 1
-    owner = getattr(function, "__module__", None) or type(function).__module__
+        called = None if inspect.isroutine(inner) else _attribute(inner, "__call__")
+        inner, depth = _attribute(inner, "__wrapped__") or _attribute(inner, "func") or called, depth + 1
+    owner = _attribute(function, "__module__") or type(function).__module__
     if name in _SET:
         _warn_once("ComfyUI-RES: name %s is now bound to a function of %s, which may wrap ours; it stays listed.", name, owner)
         return True
@@ -158,8 +158,18 @@ def _is_ours(name: str, function) -> bool:
     return False
 
 
+def _attribute(thing, name: str):
+    """An attribute, None where there is none; objects of other packs may raise anything when they are asked."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:
+        return None
+
+
 def _append(name: str, *lists: list) -> None:
     # one list under two names in today's host, two lists where a pack has rebound one of them
     for names in lists:
-        if name not in names:
+        if not isinstance(names, list):
+            _warn_once("ComfyUI-RES: another pack has replaced a list of names by a %s, which misses ours.", type(names).__name__)
+        elif name not in names:
             names.append(name)

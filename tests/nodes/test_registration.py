@@ -124,7 +124,37 @@ def _closure(function):
     return wrapper
 
 
-@pytest.mark.parametrize("wrap", [functools.partial, _Callable, _closure], ids=["partial", "object", "closure"])
+class _Loud(_Callable):
+    """Raises when it is asked for what it does not have."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, *args, **options):
+        return self._function(*args, **options)
+
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+
+class _Named(_Callable):
+    func = "exp_res_2m"
+
+
+def _method(function):
+    return _Callable(function).__call__
+
+
+def _deep(function):
+    for _ in range(20):
+        function = functools.partial(function) if isinstance(function, _Callable) else _Callable(function)
+    return function
+
+
+WRAPS = [functools.partial, functools.lru_cache, _Callable, _closure, _Loud, _Named, _method, _deep]
+
+
+@pytest.mark.parametrize("wrap", WRAPS, ids=lambda wrap: wrap.__name__)
 def test_a_name_comes_back_whatever_another_pack_wraps_around_it(registry, host, monkeypatch, wrap):
     """Also where that pack has replaced the list, and the name is bound to the wrapper."""
     import comfy.k_diffusion.sampling as k_diffusion_sampling
@@ -136,3 +166,29 @@ def test_a_name_comes_back_whatever_another_pack_wraps_around_it(registry, host,
     registry.register_all()
     assert comfy.samplers.KSampler.SAMPLERS.count("exp_res_2m") == 1
     assert k_diffusion_sampling.sample_exp_res_2m is wrapper
+
+
+@pytest.mark.parametrize("wrap", [functools.partial, _Callable, _closure])
+def test_a_scheduler_comes_back_too(registry, host, monkeypatch, wrap):
+    import comfy.samplers
+
+    handler = comfy.samplers.SCHEDULER_HANDLERS["logsnr_arctan"]
+    for theirs in (handler._replace(handler=wrap(handler.handler)), wrap(handler.handler)):
+        monkeypatch.setitem(comfy.samplers.SCHEDULER_HANDLERS, "logsnr_arctan", theirs)
+        monkeypatch.setattr(comfy.samplers.KSampler, "SCHEDULERS", ["simple"])
+        registry.register_all()
+        assert comfy.samplers.KSampler.SCHEDULERS.count("logsnr_arctan") == 1
+        assert comfy.samplers.SCHEDULER_HANDLERS["logsnr_arctan"] is theirs
+
+
+@pytest.mark.parametrize("names", [("euler",), {"euler": 1}.keys(), None], ids=["tuple", "keys", "None"])
+def test_a_list_that_is_none_any_more_costs_its_names_only(registry, host, monkeypatch, caplog, names):
+    """The pack loads all the same, and the other lists are complete."""
+    import comfy.samplers
+
+    registry._warn_once.cache_clear()
+    monkeypatch.setattr(comfy.samplers.KSampler, "SAMPLERS", names)
+    monkeypatch.setattr(comfy.samplers.KSampler, "SCHEDULERS", ["simple"])
+    registry.register_all()
+    assert comfy.samplers.KSampler.SAMPLERS is names and comfy.samplers.KSampler.SCHEDULERS == ["simple", *SCHEDULERS]
+    assert f"has replaced a list of names by a {type(names).__name__}" in caplog.text
