@@ -27,6 +27,7 @@ from .lab_calibrated import FOLDER, sampler_of, shift_of
 from .lab_files import Saving, check_writable
 from .lab_progress import CallProgress, duration, node_id, send_text
 from .lab_subject import CATEGORY, Subject, subject_inputs
+from .planning import watched_by_host
 
 EFFORTS = ("careful", "quick")
 # Good samplers of one call per step; those of SDEs with the options that switch off their noise.
@@ -115,7 +116,8 @@ class RESLabCalibrate(io.ComfyNode):
         problem = _Problem(subject, node_id(cls))
         made_for = _made_for(subject)
         fatal = (InterruptProcessingException, torch.cuda.OutOfMemoryError)
-        calibration = Calibration(problem, sigmas, kind, floor, seed, subject.batch, settings, rivals(), fatal)
+        with watched_by_host():
+            calibration = Calibration(problem, sigmas, kind, floor, seed, subject.batch, settings, rivals(), fatal)
         problem.announce(lambda: calibration.expected, calibration.cost, sigmas)
         result = calibration.run()
         kept = files.CalibrationFile.of(result.plan, result.sigmas, {**made_for, **_provenance(result, settings)})

@@ -23,8 +23,16 @@ def _sample(pack, model, latent, name, steps):
     return SamplerCustom.execute(model, True, 0, 1.0, nothing, nothing, comfy.samplers.ksampler(name), sigmas, latent)
 
 
-@pytest.mark.parametrize("name", ["exp_res_3s", "exp_gddim", "exp_gddim_sde"])
-def test_an_interrupt_ends_the_planning(pack, model, monkeypatch, name):
+def _calibrate(pack, model, latent, name, steps):
+    sigmas = torch.cat([torch.linspace(1.0, 0.01, steps), torch.zeros(1)])
+    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
+    pack["RESLabCalibrate"].execute(model, latent, 0, sigmas, 2, "mine")
+
+
+@pytest.mark.parametrize(
+    "run, name", [*((_sample, name) for name in ("exp_res_3s", "exp_gddim", "exp_gddim_sde")), (_calibrate, "")]
+)
+def test_an_interrupt_ends_the_planning(pack, model, monkeypatch, run, name):
     """Planning 1,000 steps takes seconds; the model is not called."""
     import comfy.model_management
     import comfy.patcher_extension
@@ -45,7 +53,7 @@ def test_an_interrupt_ends_the_planning(pack, model, monkeypatch, name):
     monkeypatch.setattr(planning.comfy.model_management, "throw_exception_if_processing_interrupted", interrupted)
     try:
         with pytest.raises(comfy.model_management.InterruptProcessingException):
-            _sample(pack, patcher, latent, name, 1000)
+            run(pack, patcher, latent, name, 1000)
     finally:
         comfy.model_management.interrupt_current_processing(False)
     assert len(steps) == 3

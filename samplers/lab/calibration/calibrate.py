@@ -15,7 +15,7 @@ from ...signature import Callback, Denoiser, ExtraArgs, Sigmas
 from ...time_maps import TimeMap
 from ..reference import NotConverged
 from .calibration_file import MAX_CALLS
-from .fitting import Fitted, Fitting, Recorder, Trajectory, bases, fine_grid, fit, joined
+from .fitting import PLANNERS, Fitted, Fitting, Recorder, Trajectory, bases, fine_grid, fit, joined
 from .grid_search import GridCurve, search
 from .results import (
     CAREFUL,
@@ -181,7 +181,7 @@ class Calibration:
 
         def fitted(grid: list[float]) -> Fitted:
             sigmas = torch.tensor(grid, dtype=torch.float32)
-            return self._fitted(bases(sigmas, self._time)[result.base], sigmas, trajectory, options)
+            return self._fitted(PLANNERS[result.base](sigmas, time=self._time), sigmas, trajectory, options)
 
         def pilot_error(grid: list[float]) -> float:
             try:

@@ -51,7 +51,7 @@ class AtMidpoint(InLambda):
         return [size * float(lagrange(points, j, middle)) for j in range(len(points))]
 
 
-_PLANNERS: dict[str, Callable[..., Plan]] = {
+PLANNERS: dict[str, Callable[..., Plan]] = {
     "exp_res": partial(rule_plan, rule=EXP_RES[0]),
     "exp_res_2mc": partial(multistep_plan, order=2, corrector=True),
     "exp_res_1m": partial(multistep_plan, order=1),
@@ -62,7 +62,7 @@ _PLANNERS: dict[str, Callable[..., Plan]] = {
     # D by a polynomial in sigma / alpha: er_sde without noise
     "er_ode_3": partial(rule_plan, rule=Rule("ER-ODE 3", 3, InAlpha(_AS_SIGMA, 1.0))),
 }
-BASES = tuple(_PLANNERS)
+BASES = tuple(PLANNERS)
 
 
 def bases(sigmas: Sigmas, time: TimeMap) -> dict[str, Plan]:
@@ -71,7 +71,7 @@ def bases(sigmas: Sigmas, time: TimeMap) -> dict[str, Plan]:
     Raises:
         ValueError: the grid cannot be sampled on.
     """
-    return {name: planner(sigmas, time=time) for name, planner in _PLANNERS.items()}
+    return {name: planner(sigmas, time=time) for name, planner in PLANNERS.items()}
 
 
 # The lambda that stands for pure noise of a flow model, where lambda is -inf.
