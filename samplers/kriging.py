@@ -22,7 +22,7 @@ and at s = 0, so the first step of a flow model and the last step need no specia
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -90,8 +90,11 @@ class Kriging:
 
     def value_weights(self, nodes: Sequence[float], s: float) -> list[float]:
         """Weights of the estimate of D at s from its values at nodes; their sum is 1."""
-        points = _outputs(np.array(nodes), self.sharpness)
-        return list(_estimate(points, _outputs(np.array([s]), self.sharpness)[0], 1.0, self.roughness))
+        points, wanted = _at(_outputs, nodes, self.sharpness), _value(_outputs, s, self.sharpness)[0]
+        return list(_estimate(points, wanted, 1.0, self.roughness))
+
+
+_Components = Callable[[np.ndarray, float], np.ndarray]
 
 
 def _outputs(s: np.ndarray, sharpness: float) -> np.ndarray:
@@ -108,31 +111,51 @@ def _eps(s: np.ndarray, sharpness: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=_KEPT)
+def _value(components: _Components, s: float, sharpness: float) -> np.ndarray:
+    return components(np.array([s]), sharpness)
+
+
+def _at(components: _Components, nodes: Sequence[float], sharpness: float) -> np.ndarray:
+    """The components at nodes, (n, components)."""
+    return np.concatenate([_value(components, s, sharpness) for s in nodes])
+
+
+@lru_cache(maxsize=_KEPT)
 def _data_weights(
     roughness: float, sharpness: float, nodes: tuple[float, ...], s_from: float, s_to: float, eta: float
 ) -> tuple[float, ...]:
-    points = _outputs(np.array(nodes), sharpness)
     if s_to == math.inf:
         return (0.0,) * len(nodes)  # nothing of the data is in x yet
+    wanted, total = _data_mean(sharpness, s_from, s_to, eta)
+    return _estimate(_at(_outputs, nodes, sharpness), wanted, total, roughness)
+
+
+@lru_cache(maxsize=_KEPT)
+def _data_mean(sharpness: float, s_from: float, s_to: float, eta: float) -> tuple[np.ndarray, float]:
+    """What a step in D takes of every component, (components,), for a total of 1; and the total."""
     if s_to == 0.0:  # the integral's weight is all at the end
-        return _estimate(points, _outputs(np.zeros(1), sharpness)[0], 1.0, roughness)
+        return _value(_outputs, 0.0, sharpness)[0], 1.0
     # y_t is a mean over p = 1 / s, with the weight p^eta; p = sinh(w) resolves both ends
     p_from, p_to = 1.0 / s_from, 1.0 / s_to
     w_from, w_to = math.asinh(p_from), math.asinh(p_to)
     w = w_from + (w_to - w_from) * (_NODES + 1.0) / 2.0
     density = _WEIGHTS * np.cosh(w) * (np.sinh(w) / p_to) ** eta
     total = 1.0 if s_from == math.inf else -math.expm1((1.0 + eta) * math.log(s_to / s_from))
-    wanted = (density / density.sum()) @ _outputs(1.0 / np.sinh(w), sharpness)
-    return _estimate(points, wanted, total, roughness)
+    return (density / density.sum()) @ _outputs(1.0 / np.sinh(w), sharpness), total
 
 
 @lru_cache(maxsize=_KEPT)
 def _eps_weights(roughness: float, sharpness: float, nodes: tuple[float, ...], s_from: float, s_to: float) -> tuple[float, ...]:
+    return _estimate(_at(_eps, nodes, sharpness), _eps_mean(sharpness, s_from, s_to), s_to - s_from, roughness)
+
+
+@lru_cache(maxsize=_KEPT)
+def _eps_mean(sharpness: float, s_from: float, s_to: float) -> np.ndarray:
+    """What a step in eps takes of every component, (components,), for a total of 1."""
     w_from, w_to = math.asinh(s_from / _EPS_TURN), math.asinh(s_to / _EPS_TURN)
     w = w_from + (w_to - w_from) * (_NODES + 1.0) / 2.0
     density = _WEIGHTS * np.cosh(w)
-    wanted = (density / density.sum()) @ _eps(_EPS_TURN * np.sinh(w), sharpness)
-    return _estimate(_eps(np.array(nodes), sharpness), wanted, s_to - s_from, roughness)
+    return (density / density.sum()) @ _eps(_EPS_TURN * np.sinh(w), sharpness)
 
 
 def _estimate(points: np.ndarray, wanted: np.ndarray, total: float, roughness: float) -> tuple[float, ...]:
@@ -147,8 +170,9 @@ def _estimate(points: np.ndarray, wanted: np.ndarray, total: float, roughness: f
     steps, count = points[1:] - points[0], len(points) - 1
     if not count:
         return (total,)
-    covariance = steps @ steps.T
-    covariance += roughness * (np.eye(count) + 1.0)  # the differences share the new part of the newest value
-    covariance += _JITTER * np.trace(covariance) * np.eye(count)
+    covariance = steps @ steps.T + roughness  # the differences share the new part of the newest value
+    diagonal = covariance.reshape(-1)[:: count + 1]
+    diagonal += roughness
+    diagonal += _JITTER * diagonal.sum()
     older = total * np.linalg.solve(covariance, steps @ (wanted - points[0]))
     return (total - float(older.sum()), *map(float, older))

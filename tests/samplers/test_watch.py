@@ -1,9 +1,10 @@
 """Every planner calls whoever watches before each step, and ends where the watcher raises."""
 
+import time
+
 import pytest
 
 from samplers import catalogue
-from samplers.catalogue import SOLVERS
 from samplers.churn import Churn
 from samplers.gddim_rule import gddim_plan
 from samplers.multistep import multistep_plan
@@ -17,20 +18,26 @@ from samplers.time_maps import VE
 from samplers.watch import watched
 
 _STEPS = 9
-_SIGMAS = logsnr_grid(_STEPS, SigmaRange(0.03, 14.6), VE)
 
 
 def _planners():
-    yield from ((name, catalogue.METHODS[name].plan) for name in SOLVERS)
-    yield "churn", lambda sigmas: multistep_plan(sigmas, 2, VE, churn=Churn(4.0))
-    yield "single-step start", lambda sigmas: multistep_plan(sigmas, 3, VE, start=res_3s())
-    yield "gddim", lambda sigmas: gddim_plan(sigmas, 3, VE, "PECE")
-    for sde in (CLD(), Blurring(2, 2)):
-        grid = time_grid(sde, _STEPS)
-        yield f"gddim on {sde.name}", lambda _, sde=sde, grid=grid: gddim_on(sde, grid, 2, "PEC")
-        yield f"noisy gddim on {sde.name}", lambda _, sde=sde, grid=grid: gddim_on(sde, grid, 0, noise_level=1.0)
-        for method in METHODS:
-            yield f"{method} on {sde.name}", lambda _, sde=sde, grid=grid, method=method: res_on(sde, grid, method)
+    """name -> the plan of so many steps."""
+
+    def on_sigmas(plan, *args, **options):
+        return lambda steps: plan(logsnr_grid(steps, SigmaRange(0.03, 14.6), VE), *args, **options)
+
+    yield from ((name, on_sigmas(method.plan)) for name, method in catalogue.METHODS.items() if method.planner)
+    yield "churn", on_sigmas(multistep_plan, 2, VE, churn=Churn(4.0))
+    yield "single-step start", on_sigmas(multistep_plan, 3, VE, start=res_3s())
+    yield "gddim", on_sigmas(gddim_plan, 3, VE, "PECE")
+
+    def on(sde, plan, *args, **options):
+        return lambda steps: plan(sde, time_grid(sde, steps), *args, **options)
+
+    for sde in (CLD(), Blurring(8, 8)):
+        yield f"gddim on {sde.name}", on(sde, gddim_on, 2, "PEC")
+        yield f"noisy gddim on {sde.name}", on(sde, gddim_on, 0, noise_level=1.0)
+        yield from ((f"{method} on {sde.name}", on(sde, res_on, method)) for method in METHODS)
 
 
 _PLANNERS = dict(_planners())
@@ -49,9 +56,9 @@ def nothing_is_kept():
 def test_it_is_called_before_every_step(name):
     seen = []
     with watched(lambda done, total: seen.append((done, total))):
-        plan = _PLANNERS[name](_SIGMAS)
+        plan = _PLANNERS[name](_STEPS)
     assert seen == [(i, _STEPS) for i in range(_STEPS)]
-    assert plan == _PLANNERS[name](_SIGMAS) and len(seen) == _STEPS, "watching changes nothing, and ends"
+    assert plan == _PLANNERS[name](_STEPS) and len(seen) == _STEPS, "watching changes nothing, and ends"
 
 
 @pytest.mark.parametrize("name", _PLANNERS)
@@ -64,5 +71,16 @@ def test_what_it_raises_ends_the_planning_and_leaves_nothing_behind(name):
             raise Stop
 
     with pytest.raises(Stop), watched(stop):
-        _PLANNERS[name](_SIGMAS)
-    assert len({stage.step for stage in _PLANNERS[name](_SIGMAS).stages}) == _STEPS
+        _PLANNERS[name](_STEPS)
+    assert len({stage.step for stage in _PLANNERS[name](_STEPS).stages}) == _STEPS
+
+
+@pytest.mark.parametrize("name", _PLANNERS)
+def test_a_thousand_steps_take_two_seconds(name):
+    """Of a processor that is not shared; up to four of one that is. An interrupt is noticed within a fraction of a second."""
+    seen = [time.process_time()]
+    with watched(lambda done, total: seen.append(time.process_time())):
+        _PLANNERS[name](1000)
+    seen.append(time.process_time())
+    assert len(seen) == 1002
+    assert seen[-1] - seen[0] < 4.0 and max(after - before for before, after in zip(seen, seen[1:])) < 0.8
