@@ -1,5 +1,6 @@
 """Every planner calls whoever watches before each step, and ends where the watcher raises."""
 
+import re
 import time
 
 import pytest
@@ -75,7 +76,12 @@ def test_what_it_raises_ends_the_planning_and_leaves_nothing_behind(name):
     assert len({stage.step for stage in _PLANNERS[name](_STEPS).stages}) == _STEPS
 
 
-@pytest.mark.parametrize("name", _PLANNERS)
+_COSTLY = r"exp_res|exp_res_sde_cfg_pp|single-step start|gddim|(noisy gddim|gddim|4MC|3S) on .*"  # more than others of their kind
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if re.fullmatch(_COSTLY, name) else pytest.mark.long) for name in _PLANNERS]
+)
 def test_a_thousand_steps_take_two_seconds(name):
     """Of a processor that is not shared; up to four of one that is. An interrupt is noticed within a fraction of a second."""
     seen = [time.process_time()]
