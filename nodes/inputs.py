@@ -166,7 +166,7 @@ def _has(*names: str) -> Callable[[object], bool]:
 
 
 def _is_numbers(value, least_axes: int) -> bool:
-    """Whether it is a tensor of real numbers that are in memory, with so many axes or more."""
+    """Whether a value is a tensor of real numbers in memory, with at least this number of axes."""
     stored = isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type != "meta"
     return stored and value.dtype in _REAL and value.ndim >= least_axes
 

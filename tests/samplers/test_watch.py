@@ -22,7 +22,7 @@ _STEPS = 9
 
 
 def _planners():
-    """name -> the plan of so many steps."""
+    """name -> a function that plans a given number of steps."""
 
     def on_sigmas(plan, *args, **options):
         return lambda steps: plan(logsnr_grid(steps, SigmaRange(0.03, 14.6), VE), *args, **options)
@@ -83,7 +83,7 @@ _COSTLY = r"exp_res|exp_res_sde_cfg_pp|single-step start|gddim|(noisy gddim|gddi
     "name", [pytest.param(name, marks=() if re.fullmatch(_COSTLY, name) else pytest.mark.long) for name in _PLANNERS]
 )
 def test_a_thousand_steps_take_two_seconds(name):
-    """Of a processor that is not shared; up to four of one that is. An interrupt is noticed within a fraction of a second."""
+    """The limit is twice that, for a processor that other programs share. An interrupt is noticed within a second."""
     seen = [time.process_time()]
     with watched(lambda done, total: seen.append(time.process_time())):
         _PLANNERS[name](1000)
