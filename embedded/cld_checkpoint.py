@@ -67,12 +67,12 @@ def load(path: str | os.PathLike[str], process: Callable[..., "CLD"]) -> Checkpo
     """Read a checkpoint.
 
     Args:
-        path: of the file.
+        path: path of the file.
         process: makes the process from its constants: `samplers.processes.cld.CLD`.
 
     Raises:
-        ValueError: the file is no safetensors file, its metadata are missing or not those of a critically-damped CLD, or its
-            weights do not fit, or were trained for other constants; the message names what, its value and the remedy.
+        ValueError: the file is not a safetensors file, its metadata are missing or do not describe a critically-damped CLD, its
+            weights do not fit, or they were trained for other constants; the message names the fault, the value and the remedy.
     """
     name = Path(path).name
     with open(path, "rb") as file:

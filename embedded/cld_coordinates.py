@@ -20,7 +20,7 @@ import torch
 if TYPE_CHECKING:
     from samplers.processes.cld import CLD  # noqa: TID251 (for the type checker)
 
-LABEL_SCALE = 999.0  # label = 999 t, as the published CLD checkpoints have it
+LABEL_SCALE = 999.0  # label = 999 t, as in the published CLD checkpoints
 T_MAX = 1.0
 NODES = 1024
 _SHIFT = 1e-4  # everything is smooth in log(t + this)

@@ -1,4 +1,4 @@
-"""The handwritten digits that the embedded models are made of; see ATTRIBUTION.md beside this file."""
+"""The handwritten digits of the embedded models; see ATTRIBUTION.md in this folder."""
 
 import zipfile
 import zlib

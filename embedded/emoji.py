@@ -1,4 +1,4 @@
-"""The emoji that the embedded colour model is made of; see ATTRIBUTION.md beside this file."""
+"""The emoji of the embedded colour model; see ATTRIBUTION.md in this folder."""
 
 from functools import lru_cache
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Gaussian mixtures: data whose exact denoiser is known.
 
-A solver's error on a network cannot be distinguished from the network's own. On a mixture the denoiser
-D(x) = E[x0 | x] is a closed form, so every difference from the converged solution is the solver's.
+On a mixture the denoiser D(x) = E[x0 | x] has a closed form, so every difference from the converged solution is the solver's
+error.
 """
 
 import math
@@ -30,7 +30,7 @@ class GaussianMixture:
 
     @property
     def classes(self) -> int:
-        """Their number, 1 or more."""
+        """The number of classes, 1 or more."""
         return int(self.labels.max()) + 1
 
     def denoise(
@@ -65,7 +65,7 @@ class GaussianMixture:
         return (mean + (posterior * shrink).sum(dim=1, keepdim=True) * flat).reshape(x.shape)
 
     def class_logits(self, class_weights: torch.Tensor | None) -> torch.Tensor | float:
-        """What weights of the classes, as in `denoise`, add to the logits of the components; (batch, components)."""
+        """The terms that weights of the classes, as in `denoise`, add to the logits of the components; (batch, components)."""
         if class_weights is None:
             return 0.0
         empty = (class_weights <= 0).all(dim=1, keepdim=True)

@@ -1,7 +1,7 @@
-"""The pack's face to ComfyUI: nodes, and the samplers and schedulers registered by name.
+"""The nodes of the pack, and the samplers and schedulers that it registers by name.
 
-Files here only translate between the graph and `samplers/`; the exceptions are the `_model.py` ones, which wrap exact
-denoisers and networks as models of the host.
+Files here only translate between the graph and `samplers/`, except the `_model.py` files, which wrap exact denoisers and
+networks as models of the host.
 """
 
 from comfy_api.v0_0_2 import ComfyExtension

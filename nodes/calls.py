@@ -1,4 +1,4 @@
-"""What a sampler does between its ends: how often it calls the model, on whose grid, and by which rules."""
+"""How often a sampler calls the model, whether it chooses its own grid, and which rules it mixes."""
 
 import inspect
 
@@ -6,7 +6,7 @@ import comfy.samplers
 
 from ..samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
-# The host's samplers -> model calls of a step; the last step, to sigma 0, is one call. Those that choose their own grid or
+# The host's samplers -> model calls per step; the last step, to sigma 0, is one call. Samplers that choose their own grid or
 # depend on more than the number of steps (dpm_fast, dpm_adaptive, heunpp2) are left out.
 _HOST_SAMPLERS = {
     **dict.fromkeys(("euler", "euler_ancestral", "lms", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"), 1),
@@ -18,17 +18,17 @@ _HOST_SAMPLERS = {
 }
 
 
-# Functions of SAMPLERs that choose their own grid between the ends of SIGMAS.
+# Sampler functions that choose their own grid between the ends of SIGMAS.
 _OWN_GRID = {"dpm_fast_function", "dpm_adaptive_function", *(f"sample_{name}" for name in ADAPTIVE_SAMPLERS)}
 
 
 def chooses_own_grid(sampler) -> bool:
-    """Whether a SAMPLER is one of this pack's or the host's that choose their own grid between the ends of SIGMAS."""
+    """Whether a SAMPLER of this pack or of the host chooses its own grid between the ends of SIGMAS."""
     return getattr(getattr(sampler, "sampler_function", None), "__name__", "") in _OWN_GRID
 
 
 def with_shares(sampler, on_shares):
-    """A SAMPLER that tells which rules it mixes, see `loop.run`; itself where it cannot choose among rules."""
+    """A SAMPLER that reports which rules it mixes, see `loop.run`; the SAMPLER itself if it does not choose among rules."""
     function = getattr(sampler, "sampler_function", None)
     if function is None or "on_shares" not in inspect.signature(function).parameters:
         return sampler
@@ -36,12 +36,12 @@ def with_shares(sampler, on_shares):
 
 
 def samplers_with_known_calls() -> dict[str, int]:
-    """Registered sampler -> model calls of a step; this pack's first."""
+    """Registered sampler -> model calls per step, this pack's samplers first."""
     ours = {name: method.calls_per_step for name, method in SAMPLERS.items()}
     return {name: calls for name, calls in (ours | _HOST_SAMPLERS).items() if name in comfy.samplers.SAMPLER_NAMES}
 
 
 def calls_on(sigmas: list[float], stages: int) -> int:
-    """Model calls on a grid, where a step makes `stages` of them."""
+    """Model calls on a grid with `stages` calls per step."""
     steps = len(sigmas) - 1
     return stages * steps - (stages - 1) * (sigmas[-1] == 0.0) if steps > 0 else 0

@@ -1,4 +1,4 @@
-"""Pictures that the pack draws, as the graph takes them."""
+"""Pictures of the pack as IMAGEs."""
 
 import importlib
 
@@ -7,7 +7,7 @@ import torch
 
 
 def check_matplotlib(node_name: str) -> None:
-    """Raise a RuntimeError where matplotlib is not installed: before a node's work, as its picture comes last."""
+    """Raise a RuntimeError if matplotlib is not installed, before a node's work, because the picture is drawn last."""
     try:
         importlib.import_module("matplotlib.figure")  # slow
     except ImportError as error:

@@ -47,7 +47,7 @@ _STEADIER = "none is more stable below 8 steps and at high CFG."
 
 
 def mode_input(steadier: str = _STEADIER) -> io.DynamicCombo.Input:
-    """With or without noise, and the options of either; `steadier`: what the tooltip says against a corrector."""
+    """With or without noise, with the options of each; `steadier` is the end of the corrector's tooltip."""
     return io.DynamicCombo.Input(
         "mode",
         options=[

@@ -1,4 +1,4 @@
-"""What the pack asks of the host: the kind of a model, the range of its sigmas, and the server."""
+"""What the pack needs from the host: the kind of a model, the range of its sigmas, and the server."""
 
 import math
 
@@ -15,7 +15,7 @@ _VE_KINDS = tuple(
 
 
 class OtherProcess:
-    """Base of a model_sampling whose noise is not the same in every direction. It has no sigma, and has samplers of its own."""
+    """Base of a model_sampling whose noise is not the same in every direction, with its own samplers and without a sigma."""
 
     def sample(self, name: str, model, x, sigmas, extra_args, callback, disable, **options):
         """The sampler of this name on the process; other arguments as in `loop.run`.
@@ -26,12 +26,12 @@ class OtherProcess:
         raise NotImplementedError
 
     def no_sigma(self) -> str:
-        """Why schedules and samplers for other models do not work, and what to use instead."""
+        """A message why other schedules and samplers do not work, and what to use instead."""
         raise NotImplementedError
 
 
 def prompt_server():
-    """The host's server; None where the host runs without one, as in scripts and tests."""
+    """The host's server; None if the host runs without one, as in scripts and tests."""
     try:
         from server import PromptServer  # noqa: PLC0415 (there is none without a server)
     except ImportError:
@@ -55,12 +55,12 @@ def model_sampling_of(model):
 
 
 def time_map(model_sampling) -> TimeMap:
-    """`FLOW` with the model's noise scale for rectified flow, `VE` for every model noised as x0 + sigma n.
+    """`FLOW` with the model's noise scale for rectified flow, `VE` for every model with x = x0 + sigma n.
 
-    IMG_TO_IMG_FLOW subclasses CONST but holds no noise: its straight path to the denoised output is VE's.
+    IMG_TO_IMG_FLOW is a subclass of CONST without noise; its straight path to the denoised output is VE's.
 
     Raises:
-        ValueError: a kind of model_sampling this pack does not know, or noise of size 0.
+        ValueError: the kind of model_sampling is unknown, or its noise has the size 0.
     """
     if isinstance(model_sampling, OtherProcess):
         raise ValueError(model_sampling.no_sigma())
@@ -81,7 +81,7 @@ def time_map(model_sampling) -> TimeMap:
 
 
 def check_holds_noise(model_sampling) -> None:
-    """Raise a ValueError for models whose latents carry no noise, on which an SDE has no meaning."""
+    """Raise a ValueError for models without noise, on which an SDE has no meaning."""
     if isinstance(model_sampling, getattr(ms, "IMG_TO_IMG_FLOW", ())):
         raise ValueError(
             "model_sampling is IMG_TO_IMG_FLOW, which goes from image to image without noise, so a sampler that adds noise "
@@ -90,14 +90,14 @@ def check_holds_noise(model_sampling) -> None:
 
 
 def check_no_cache(name: str, extra_args: dict) -> None:
-    """Raise a ValueError where the host's EasyCache or LazyCache is on the model, for a sampler that measures its own error.
+    """Raise a ValueError if the model has the host's EasyCache or LazyCache, for a sampler that measures its own error.
 
-    They answer some calls with the change that an earlier one made, which hides the error of a step; and they expect sigmas
-    that only fall, so a step that is tried again from above their start_percent ends in a TypeError within them.
+    The caches answer some calls with the change of an earlier call, which hides the error of a step. They also expect sigmas
+    that only fall, and raise a TypeError when a step is tried again from above their start_percent.
 
     Args:
-        name: of the sampler.
-        extra_args: of the sampler's call.
+        name: name of the sampler.
+        extra_args: extra_args of the sampler's call.
     """
     cache = extra_args.get("model_options", {}).get("transformer_options", {}).get("easycache")
     if cache is not None:
@@ -111,8 +111,8 @@ def check_no_cache(name: str, extra_args: dict) -> None:
 def check_answers_for_one_sigma(model) -> None:
     """Raise a ValueError for MeanFlow networks (distilled HunyuanImage 2.1 and HunyuanVideo 1.5 SR).
 
-    They also get the next sigma of SIGMAS and answer with the mean over the step, which makes Euler exact. At sigmas
-    between grid points the host gives them none, and combining such means as if they were values adds an error.
+    These networks also get the next sigma of SIGMAS and give the mean over the step, which makes Euler exact. At sigmas between
+    grid points the host gives them no next sigma, and a sampler that combines such means like values makes an error.
 
     Args:
         model: the denoiser a sampler is called with.
@@ -129,7 +129,7 @@ def check_answers_for_one_sigma(model) -> None:
 
 
 def sigma_range(model_sampling) -> SigmaRange:
-    """The model's smallest and largest sigma, its timesteps and, on flow models, its shift: s at half of the timesteps."""
+    """The model's smallest and largest sigma, its timesteps and its shift, on flow models s at half of the timesteps."""
     time = time_map(model_sampling)
     shift = FLOW.s(float(model_sampling.percent_to_sigma(0.5))) if time.is_like(FLOW) else 1.0
     return range_of_table(model_sampling.sigmas.cpu().double().numpy(), time, shift)

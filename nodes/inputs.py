@@ -1,6 +1,6 @@
-"""Inputs of nodes: those that several nodes have, and the check of what arrives in them.
+"""Inputs that several nodes have, and the check of the values that arrive in inputs.
 
-The host checks what is chosen and typed in a widget, but not what another node gives to it.
+The host checks values of widgets, but not values that come from another node.
 """
 
 import functools
@@ -41,12 +41,12 @@ def option_input(option: Option, step: float = 0.01, high: float | None = None, 
 
 
 def steps_input(tooltip: str, most: int = 10000) -> io.Int.Input:
-    """Steps of SIGMAS to build."""
+    """The input for the number of steps."""
     return io.Int.Input("steps", default=20, min=1, max=most, tooltip=tooltip)
 
 
 def denoise_input() -> io.Float.Input:
-    """How much of a grid is kept."""
+    """The input for the part of a grid that is kept."""
     return io.Float.Input(
         "denoise",
         default=1.0,
@@ -59,12 +59,12 @@ def denoise_input() -> io.Float.Input:
 
 
 def s_noise_input() -> io.Float.Input:
-    """How strong the noise is that a sampler adds."""
+    """The input for the factor of the added noise."""
     return option_input(S_NOISE, high=10.0, advanced=True)
 
 
 def cfg_pp_input(more: str = "") -> io.Boolean.Input:
-    """Guidance by CFG++; `more`: the end of the tooltip."""
+    """The input for CFG++; `more` is the end of the tooltip."""
     return io.Boolean.Input(
         "cfg_pp",
         default=False,
@@ -76,7 +76,7 @@ def cfg_pp_input(more: str = "") -> io.Boolean.Input:
 
 
 def shown(value) -> str:
-    """A value from outside in an error, short."""
+    """A short form of a value for an error message."""
     if isinstance(value, int) and value.bit_length() > 64:
         return f"an integer of {value.bit_length()} bits"  # Python refuses to print very long ones
     return f"{value!r:.40}" if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"
@@ -90,17 +90,17 @@ def check_choice(name: str, value, choices: Collection[str]) -> None:
 
 
 def one_of(name: str, value, choices: Mapping[str, object]):
-    """What a choice stands for.
+    """The object that a choice stands for.
 
     Raises:
-        ValueError: the value of the input is none of the choices.
+        ValueError: the value is none of the choices.
     """
     check_choice(name, value, choices)
     return choices[value]
 
 
 def checked(execute: Callable) -> Callable:
-    """Decorates the `execute` of every node: it is called with what `read_inputs` makes of its values."""
+    """Decorate the `execute` of a node, which then gets its values from `read_inputs`."""
     names = list(inspect.signature(execute).parameters)[1:]
 
     @functools.wraps(execute)
@@ -111,15 +111,15 @@ def checked(execute: Callable) -> Callable:
 
 
 def read_inputs(declared: Sequence[io.Input], values: Mapping[str, object], prefix: str = "") -> dict:
-    """The values of a node's inputs, each of the type and within the limits that the node declares.
+    """The values of a node's inputs, after a check of types and limits.
 
     Args:
-        declared: the inputs of the node's schema.
-        values: by the name of the input; what is left out has a default, and None is no value of an input that has one.
-        prefix: of the names in errors.
+        declared: the inputs in the node's schema.
+        values: values by the name of the input; missing ones have defaults, and None is no value of an input with a default.
+        prefix: prefix of the names in errors.
 
     Raises:
-        ValueError: a value has another type than the input, or lies outside of its limits.
+        ValueError: a value has another type than the input or is outside its limits.
     """
     result = dict(values)
     for item in declared:
@@ -154,7 +154,7 @@ def _read_dynamic(name: str, item: io.DynamicCombo.Input, values: Mapping) -> di
 
 
 def _read_choice(name: str, value, choices: Collection[str]) -> str:
-    """A choice; a whole number from another node stands for the choice that is written like it."""
+    """A choice; a whole number from another node stands for the choice with the same digits."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 64 and str(value) in choices:
         return str(value)
     check_choice(name, value, choices)

@@ -30,7 +30,7 @@ from .lab_subject import CATEGORY, Subject, subject_inputs
 from .planning import watched_by_host
 
 EFFORTS = ("careful", "quick")
-# Good samplers of one call per step; those of SDEs with the options that switch off their noise.
+# Good samplers with one call per step; SDE samplers have options that switch off their noise.
 _RIVALS = ("exp_res", "dpmpp_2m", "deis", "ipndm", "ipndm_v", "uni_pc_bh2")
 _WITHOUT_NOISE = {
     "er_sde (ODE)": ("er_sde", {"s_noise": 0.0, "noise_scaler": lambda x: x}),
@@ -39,7 +39,7 @@ _WITHOUT_NOISE = {
 
 
 class RESLabCalibrate(io.ComfyNode):
-    """A solver fitted to what is connected."""
+    """The node that fits a solver."""
 
     @classmethod
     def define_schema(cls):
@@ -102,8 +102,8 @@ class RESLabCalibrate(io.ComfyNode):
 
         Raises:
             RuntimeError: matplotlib is not installed.
-            ValueError: a name, a model, a latent or SIGMAS that cannot be calibrated on, before the first call; a reference
-                that does not converge.
+            ValueError: the name, model, latent or SIGMAS cannot be used, before the first call; or the reference does not
+                converge.
         """
         check_matplotlib("RES Lab: Calibrate")
         files.check_name(name)
@@ -133,10 +133,10 @@ class RESLabCalibrate(io.ComfyNode):
 
 
 class _Problem:
-    """A subject as a calibration samples it, with its calls counted and shown.
+    """The subject of a calibration, which counts and shows its calls.
 
     Attributes:
-        calls: made since they were announced.
+        calls: calls since the announcement.
     """
 
     def __init__(self, subject: Subject, node: str | None):
@@ -146,15 +146,15 @@ class _Problem:
 
     @property
     def seconds(self) -> float:
-        """Since calls were announced."""
+        """Seconds since the announcement."""
         return time.monotonic() - self._started
 
     def announce(self, expected: Callable[[], int], cost: Cost, sigmas: torch.Tensor) -> None:
-        """Say what is to come, after two calls that tell how long one takes.
+        """Announce the calls and their duration, measured by two calls.
 
         Args:
-            expected: calls in all, as far as is known.
-            cost: calls at least and at most.
+            expected: function that gives the expected number of all calls.
+            cost: smallest and largest number of calls.
             sigmas: the grid.
         """
         seconds = []
@@ -237,7 +237,7 @@ def _provenance(result: Calibrated, settings: Settings) -> dict:
 
 
 def _finite(value: float) -> float | str:
-    """JSON has no infinity, which is the error of a sampler that runs away."""
+    """A number for JSON, which has no infinity, the error of a sampler that diverges."""
     return value if math.isfinite(value) else str(value)
 
 

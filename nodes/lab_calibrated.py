@@ -1,4 +1,4 @@
-"""The node that samples by a calibration from a file."""
+"""The node that reads a calibration from a file."""
 
 import logging
 import os
@@ -65,8 +65,8 @@ class RESCalibrated(io.ComfyNode):
         """SAMPLER and SIGMAS.
 
         Raises:
-            ValueError: what is wrong with the file, or that none was there to choose.
-            FileNotFoundError: it is gone.
+            ValueError: the file is not a calibration, or there is none to choose.
+            FileNotFoundError: the file no longer exists.
         """
         if file == _NONE:
             raise ValueError(f"file is {file!r}: run RES Lab: Calibrate, press R for the new list of files, and choose one.")
@@ -85,17 +85,17 @@ class RESCalibrated(io.ComfyNode):
 
 
 def _files() -> list[str]:
-    """Names of calibrations; an empty file is what an interrupted copy leaves."""
+    """Names of calibrations, without empty files, which interrupted copies leave."""
     names = [name for name in folder_paths.get_filename_list(FOLDER) if name.endswith(".json")]
     return [name for name in names if (path := folder_paths.get_full_path(FOLDER, name)) and os.path.getsize(path)]
 
 
 def sampler_of(kept: files.CalibrationFile, name: str, node: str | None = None) -> comfy.samplers.KSAMPLER:
-    """The SAMPLER of a calibration, which warns where it is used with other settings than it was made for.
+    """The SAMPLER of a calibration, which warns if it is used with other settings than those of the fit.
 
     Args:
         kept: the calibration.
-        name: its name, for people.
+        name: its name for messages.
         node: id of the node that shows warnings.
     """
     return comfy.samplers.KSAMPLER(for_host(Method("calibrated", "", function=partial(_sample, kept, name, node))))
@@ -107,7 +107,7 @@ def _sample(kept, name, node, model, x, *args, **options) -> torch.Tensor:
 
 
 def warn(kept: files.CalibrationFile, name: str, node: str | None, used: Setting) -> None:
-    """Say in the log and on the node what differs from what the calibration was made for."""
+    """Show in the log and on the node how the settings differ from those of the fit."""
     texts = warnings(Setting.of(kept.provenance), used)
     for text in texts:
         logging.warning("RES Calibrated: %s: %s", name, text)
@@ -116,7 +116,7 @@ def warn(kept: files.CalibrationFile, name: str, node: str | None, used: Setting
 
 
 def cfg_of(model) -> float | None:
-    """The CFG of the denoiser that a sampler is called with; None where it has none."""
+    """The CFG of the denoiser that a sampler is called with; None if it has none."""
     cfg = getattr(getattr(model, "inner_model", None), "cfg", None)
     return float(cfg) if isinstance(cfg, int | float) else None
 

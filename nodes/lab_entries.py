@@ -1,4 +1,4 @@
-"""What to measure, as users write it: names and patterns of samplers and schedulers, and what is wired to the node."""
+"""Reads what to measure: names and patterns of samplers and schedulers, and the connected SAMPLERs and SIGMAS."""
 
 import difflib
 import fnmatch
@@ -19,7 +19,7 @@ from ..samplers.time_maps import TimeMap
 
 _CFG_PP = "_cfg_pp"
 MAX_TEXT = 10_000  # characters
-MAX_NAME = 200  # characters; a pattern can take the square of it
+MAX_NAME = 200  # characters; matching a pattern can take the square of this
 BY_HAND = "by hand"
 
 
@@ -27,9 +27,9 @@ class Preset(NamedTuple):
     """Values that a preset gives to the inputs of RES Lab: Measure.
 
     Attributes:
-        budgets: the input of this name.
-        tolerance: the input of this name.
-        items: the least batch; a smaller latent is repeated.
+        budgets: the input with this name.
+        tolerance: the input with this name.
+        items: the smallest batch; a smaller latent is repeated.
     """
 
     budgets: str
@@ -44,7 +44,7 @@ PRESETS = {
 
 
 def with_preset(name: str, latent: dict, budgets: str, tolerance: float) -> tuple[dict, str, float]:
-    """The LATENT, budgets and tolerance that a preset stands for; those that are given where the preset is BY_HAND."""
+    """The LATENT, budgets and tolerance of a preset; the given ones for BY_HAND."""
     if name == BY_HAND:
         return latent, budgets, tolerance
     preset, samples = PRESETS[name], latent["samples"]
@@ -54,15 +54,15 @@ def with_preset(name: str, latent: dict, budgets: str, tolerance: float) -> tupl
 
 
 def sampler_entries(text: str, wired: Mapping[str, object], titles: Mapping[str, str] | None = None) -> list[Entry]:
-    """Samplers by name, then those that are wired.
+    """Samplers by name, then connected samplers.
 
     Args:
-        text: names and patterns (dpmpp_*), between commas or line breaks.
-        wired: SAMPLERs by the name of their input.
-        titles: of the nodes that are wired, by input; a title that is another sampler's name gets the input's name too.
+        text: names and patterns (dpmpp_*), separated by commas or line breaks.
+        wired: connected SAMPLERs by the name of their input.
+        titles: titles of the connected nodes, by input; a title that is another sampler's name also gets the input's name.
 
     Raises:
-        ValueError: an unknown name, a pattern that nothing matches, or a sampler with CFG++, which follows an ODE of its own.
+        ValueError: a name is unknown, a pattern matches nothing, or a sampler has CFG++, which follows another ODE.
     """
     names = _chosen("samplers", text, comfy.samplers.SAMPLER_NAMES, leave_out=_CFG_PP)
     kinds = {name: _kind(sampler) for name, sampler in wired.items() if sampler is not None}
@@ -79,7 +79,7 @@ def sampler_entries(text: str, wired: Mapping[str, object], titles: Mapping[str,
 
 
 def _distinct(titles: Mapping[str, str], taken: Sequence[str]) -> dict[str, str]:
-    """Titles of inputs; one that is taken or occurs twice is followed by its input's name."""
+    """Titles of inputs; a title that is taken or occurs twice is followed by the input's name."""
     every = [*titles.values(), *taken]
     return {name: f"{title} ({name})" if every.count(title) > 1 else title for name, title in titles.items()}
 
@@ -92,17 +92,17 @@ def _kind(sampler) -> str:
 def schedules(
     text: str, wired: Mapping[str, torch.Tensor], sampling, time: TimeMap, titles: Mapping[str, str] | None = None
 ) -> list[Schedule]:
-    """Schedulers by name, then SIGMAS that are wired, resampled to other numbers of steps.
+    """Schedulers by name, then connected SIGMAS, resampled to other numbers of steps.
 
     Args:
-        text: as of `sampler_entries`.
-        wired: SIGMAS by the name of their input.
+        text: as in `sampler_entries`.
+        wired: connected SIGMAS by the name of their input.
         sampling: the host's model_sampling.
         time: the model's time map.
-        titles: as of `sampler_entries`.
+        titles: as in `sampler_entries`.
 
     Raises:
-        ValueError: an unknown name, or SIGMAS that do not fall to 0.
+        ValueError: a name is unknown, or SIGMAS do not fall to 0.
     """
     by_name = [_named(name, sampling, time) for name in _chosen("schedulers", text, comfy.samplers.SCHEDULER_NAMES)]
     given = {name: sigmas for name, sigmas in wired.items() if sigmas is not None}
@@ -144,7 +144,7 @@ def budgets(text: str) -> list[int]:
     """Numbers of model calls, rising, each once.
 
     Raises:
-        ValueError: none, or one that is no whole number from 1 on.
+        ValueError: there is none, or one is not a whole number of 1 or more.
     """
     words = _words("budgets", text)
     for word in words:
@@ -156,7 +156,7 @@ def budgets(text: str) -> list[int]:
 
 
 def best_at(calls: int, budgets: Sequence[int]) -> int:
-    """Model calls within which the best pair is chosen; 0 is the largest budget.
+    """The budget within which the best pair is chosen; 0 is the largest budget.
 
     Raises:
         ValueError: no budget is so small.
@@ -172,14 +172,14 @@ def best_at(calls: int, budgets: Sequence[int]) -> int:
 
 
 def baseline_pair(text: str, entries: Sequence[Entry], schedules: Sequence[Schedule]) -> str:
-    """The pair that the best one is compared with, as cells name it; "" where there is nothing to measure.
+    """The pair that the best pair is compared with, as named in cells; "" if there is nothing to measure.
 
     Args:
-        text: "", a sampler, or a sampler and a schedule between them "+"; what is not named is the first.
-        entries, schedules: that are measured.
+        text: "", a sampler, or "sampler + schedule"; missing names mean the first.
+        entries, schedules: the measured ones.
 
     Raises:
-        ValueError: a name that is not among them.
+        ValueError: a name is not among them.
     """
     names = [entry.name for entry in entries], [schedule.name for schedule in schedules]
     if not all(names):
@@ -202,7 +202,7 @@ def _words(name: str, text: str) -> list[str]:
 
 
 def _chosen(label: str, text: str, names: Sequence[str], leave_out: str = "\0") -> list[str]:
-    """Names, and what patterns match of those that do not end in `leave_out`; each once."""
+    """Names, and the matches of patterns that do not end in `leave_out`, each once."""
     chosen: dict[str, None] = {}
     for word in _words(label, text):
         if len(word) > MAX_NAME:

@@ -1,6 +1,6 @@
-"""Where the lab's nodes put files: tables into the host's output folder, finished work into its user folder.
+"""Files of the lab's nodes: tables in the host's output folder, and results in its user folder.
 
-Destinations are tried before the work. What cannot be written after it becomes a warning, and the node still gives its outputs.
+Destinations are tested before the work. A later failure becomes a warning, and the node still gives its outputs.
 """
 
 import csv
@@ -22,15 +22,15 @@ MAX_PREFIX = 200  # bytes; file names may have 255
 
 
 def store() -> Store:
-    """Finished cells, in the host's user folder, where they outlive the session."""
+    """The store of finished results in the host's user folder."""
     return Store(Path(folder_paths.get_user_directory()) / "res_lab")
 
 
 def output_stem(filename_prefix: str) -> Path:
-    """A new name in the host's output folder, to which an ending is to be added; folders are made.
+    """A new file name without its ending in the host's output folder; folders are created.
 
     Raises:
-        ValueError: a prefix that leads out of the output folder, or cannot be a file's name on every system.
+        ValueError: the prefix leads out of the output folder, or is not a legal file name on every system.
     """
     folder = folder_paths.get_output_directory()
     if len(filename_prefix.encode(errors="replace")) > MAX_PREFIX:
@@ -40,12 +40,12 @@ def output_stem(filename_prefix: str) -> Path:
             raise ValueError(f"filename_prefix {filename_prefix!r}: {part!r} {fault}. Choose a name that every system allows.")
     try:
         place = folder_paths.get_save_image_path(filename_prefix, folder)
-    except OSError as error:  # the folder is a file, or may not be read or made
+    except OSError as error:  # the folder is a file, or may not be read or created
         raise ValueError(
             f"filename_prefix {filename_prefix!r}: its folder in the output folder cannot be used ({_cause(error)}). Choose "
             "another one, or make it a folder that ComfyUI may write to."
         ) from None
-    except Exception:  # the host's own check, whose kind differs from version to version; it has the cause in the log
+    except Exception:  # the host's own check, whose type differs between versions; its cause is in the log
         raise ValueError(f"filename_prefix {filename_prefix!r} is no place in the output folder. Choose a name in it.") from None
     path = Path(place[0]) / f"{place[1]}_{place[2]:05}_"
     if not path.resolve().is_relative_to(Path(folder).resolve()):
@@ -54,14 +54,14 @@ def output_stem(filename_prefix: str) -> Path:
 
 
 def check_writable(folder: Path, name: str) -> None:
-    """Try a folder before the work whose results go there.
+    """Test a folder before the work whose results are written there.
 
     Args:
-        folder: for the results.
-        name: of the folder, for people.
+        folder: the folder of the results.
+        name: name of the folder for messages.
 
     Raises:
-        ValueError: it is full, read-only or no folder.
+        ValueError: it is full, read-only or not a folder.
     """
     try:
         disk.check_writable(folder, _ROOM)
@@ -73,10 +73,10 @@ def check_writable(folder: Path, name: str) -> None:
 
 
 class Saving:
-    """Does what comes after the work. What fails there becomes a warning, also in the log, and costs no output.
+    """Saves results after the work. A failure becomes a warning, also in the log, and costs no output.
 
     Args:
-        node: its name, for the log.
+        node: name of the node for the log.
 
     Attributes:
         warnings: sentences, one for each failure.
@@ -87,7 +87,7 @@ class Saving:
         self.warnings: list[str] = []
 
     def __call__(self, what: str, write: Callable[..., Any], *args, default=None) -> Any:
-        """write(*args), which saves `what`; `default` where the disk refuses, or the format has no room for what was found."""
+        """The result of write(*args), which saves `what`; `default` if the disk refuses or the result does not fit the format."""
         try:
             return write(*args)
         except OSError as error:
@@ -103,17 +103,17 @@ class Saving:
         logging.warning("%s: %s", self._node, self.warnings[-1])
 
     def preview(self, image, node) -> dict:
-        """What a node's `ui` shows of an IMAGE, which ComfyUI writes into its temp folder."""
+        """The `ui` entry that shows an IMAGE, which ComfyUI writes into its temp folder."""
         return self("the preview in the temp folder", lambda: ui.PreviewImage(image, cls=node).as_dict(), default={})
 
     def shown(self, *texts: str) -> dict:
-        """What a node's `ui` shows of texts and warnings; nothing where there are none."""
+        """The `ui` entry that shows texts and warnings; empty if there are none."""
         text = "\n".join([*texts, *self.warnings])
         return ui.PreviewText(text).as_dict() if text else {}
 
 
 def write_csv(path: Path, rows: Sequence[dict]) -> Path:
-    """Rows with the keys of the first.
+    """Write rows with the keys of the first row.
 
     Raises:
         OSError: the disk refuses.
@@ -137,5 +137,5 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def _cause(error: OSError) -> str:
-    """The system's words for it, without the path."""
+    """The system's message without the path."""
     return error.strerror or type(error).__name__

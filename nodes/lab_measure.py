@@ -25,7 +25,7 @@ from .lab_subject import CATEGORY, NeedsPrompt, Subject, filename_input, subject
 from .registry import for_host
 
 _WIRED = (1, 2, 3)
-_PRESET = next(iter(PRESETS.values()))  # a new node's
+_PRESET = next(iter(PRESETS.values()))  # the preset of a new node
 _FATAL = (comfy.model_management.InterruptProcessingException, torch.cuda.OutOfMemoryError, NeedsPrompt)
 
 
@@ -98,7 +98,7 @@ def _advanced() -> list:
 
 
 class RESLabMeasure(io.ComfyNode):
-    """Errors at equal model calls."""
+    """The node that measures errors at equal model calls."""
 
     @classmethod
     def define_schema(cls):
@@ -148,8 +148,8 @@ class RESLabMeasure(io.ComfyNode):
 
         Raises:
             RuntimeError: matplotlib is not installed.
-            ValueError: an unknown name, a budget below 1, or SIGMAS that cannot be measured, before anything is sampled;
-                a reference that is not finite; results that cannot be distinguished.
+            ValueError: a name is unknown, a budget is below 1, or SIGMAS cannot be measured, before anything is sampled; or the
+                reference is not finite, or the results cannot be distinguished.
         """
         check_matplotlib("RES Lab: Measure")
         latent_image, budgets, tolerance = with_preset(preset, latent_image, budgets, tolerance)
@@ -200,7 +200,7 @@ def _table(measurement: Measurement, cells: list[Cell], kept, verdict: Verdict |
 def _pictures(
     cells: list[Cell], measurement: Measurement, model, vae, verdict: Verdict, saving: Saving
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(picture, strip) as IMAGEs; a VAE that fails costs only its colours."""
+    """(picture, strip) as IMAGEs; if the VAE fails, the strip shows the latent's colours."""
     references = measurement.references
     latent = next(iter(references.values())).samples[0]
     decode = decoder(model, vae)
@@ -208,7 +208,7 @@ def _pictures(
         truth = decode(latent)
     except comfy.model_management.InterruptProcessingException:
         raise
-    except Exception as error:  # of another model, or without memory: anything
+    except Exception as error:  # a VAE of another model or a lack of memory may raise anything
         saving.warn(f"vae cannot decode the latent ({short(error)}), so the strip shows the latent's own colours.")
         decode = decoder(model)
         truth = decode(latent)

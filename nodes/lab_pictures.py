@@ -12,7 +12,7 @@ def decoder(model, vae=None) -> Callable[[torch.Tensor], np.ndarray]:
 
     Args:
         model: a ModelPatcher.
-        vae: a VAE; without one the latent's own colours are shown, as in previews, and of a video the first frame.
+        vae: a VAE, or None for the latent's own colours, as in previews. A video shows its first frame.
     """
     if vae is not None:
         return lambda latent: _frame(vae.decode(model.model.process_latent_out(latent[None])))
@@ -25,12 +25,12 @@ def decoder(model, vae=None) -> Callable[[torch.Tensor], np.ndarray]:
 
 
 def _frame(images: torch.Tensor) -> np.ndarray:
-    """The first of (batch, height, width, 3) or (batch, frames, height, width, 3)."""
+    """The first image of (batch, height, width, 3) or (batch, frames, height, width, 3)."""
     return images.reshape(-1, *images.shape[-3:])[0].float().cpu().numpy()
 
 
 def _as_grey(latent: torch.Tensor) -> np.ndarray:
-    """The mean of the channels, from its smallest value to its largest."""
+    """The mean of the channels in grey, from its smallest value to its largest."""
     grey = latent.reshape(latent.shape[0], -1, *latent.shape[-2:])[:, 0].float().mean(dim=0).cpu().numpy()
     grey = (grey - grey.min()) / max(grey.max() - grey.min(), 1e-6)
     return np.repeat(grey[..., None], 3, axis=-1)

@@ -1,4 +1,4 @@
-"""How far the lab's long work is: the node's bar, a text with the time left, and previews."""
+"""Progress of the lab: the node's bar, a text with the remaining time, and previews."""
 
 import re
 import time
@@ -11,30 +11,30 @@ import nodes
 from .host import prompt_server
 
 _EVERY = 0.5  # seconds between texts
-_LETTERS = 50  # of a node's title
+_LETTERS = 50  # longest title of a node
 
 
 def node_id(node):
-    """The id of the node that runs, None outside of a prompt."""
+    """The id of the running node; None outside of a prompt."""
     return getattr(getattr(node, "hidden", None), "unique_id", None)
 
 
 def workflow_id(node) -> str | None:
-    """The id of the workflow that the node runs in, as the editor saves it; None where it says none."""
+    """The id of the node's workflow, as the editor saves it; None if there is none."""
     info = getattr(getattr(node, "hidden", None), "extra_pnginfo", None)
     workflow = info.get("workflow") if isinstance(info, dict) else None
     return workflow.get("id") if isinstance(workflow, dict) else None
 
 
 def titles_of_inputs(node) -> dict[str, str]:
-    """The titles of the nodes that are wired to the inputs of the node that runs, by input; empty outside of a prompt."""
+    """The titles of the nodes that are connected to the running node, by input; empty outside of a prompt."""
     prompt = getattr(getattr(node, "hidden", None), "prompt", None) or {}
     wires = {name: link[0] for name, link in prompt.get(node_id(node), {}).get("inputs", {}).items() if isinstance(link, list)}
     return {name: title for name, source in wires.items() if (title := _title(prompt.get(source, {})))}
 
 
 def _title(node: dict) -> str:
-    """As the editor shows it, in one short line; a prompt of a program has the class's name instead."""
+    """The title that the editor shows, in one short line; a prompt without titles has the class's name instead."""
     text = node.get("_meta", {}).get("title") or _display_name(node.get("class_type", ""))
     return " ".join(re.sub(r"[^\w .,:;()+-]", " ", text).split()).strip("+- ")[:_LETTERS].strip()
 
@@ -47,9 +47,9 @@ class CallProgress:
     """Counts model calls.
 
     Args:
-        node: id of the node that works.
-        total: calls expected; it grows if more are made.
-        guider: whose model gives previews.
+        node: id of the running node.
+        total: expected calls; it grows if more are made.
+        guider: the guider whose model gives previews.
     """
 
     def __init__(self, node, total: int, guider):
@@ -61,7 +61,7 @@ class CallProgress:
         self._what = ""
 
     def call(self, x, sigma, denoised, seconds) -> None:
-        """One more call, as `Subject.run` reports it."""
+        """Count one more call, as `Subject.run` reports it."""
         self._done += 1
         self._total = max(self._total, self._done + 1)
         now = time.monotonic()
@@ -70,11 +70,11 @@ class CallProgress:
             self._show(now)
 
     def expect(self, total: int) -> None:
-        """What is expected by now."""
+        """Update the expected number of calls."""
         self._total = max(total, self._done + 1)
 
     def show(self, what: str, latent=None) -> None:
-        """A piece of work is done: its name, and its first item, (channels, ...), as the model sees it."""
+        """Show a finished result: its name, and its first item, (channels, ...), as the model sees it."""
         self._what = what
         image = None
         if self._previewer is not None and latent is not None:
@@ -83,7 +83,7 @@ class CallProgress:
         self._show(time.monotonic())
 
     def finish(self) -> None:
-        """All calls were made: nothing is left."""
+        """Show that all calls were made."""
         self._bar.update_absolute(self._total, self._total)
         text = f"{self._done} model calls"
         send_text(f"{self._what}; {text}" if self._what else text, self._node)
@@ -96,13 +96,13 @@ class CallProgress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, for people."""
+    """Seconds as text."""
     return f"{seconds:.0f} s" if seconds < 100.0 else f"{seconds / 60.0:.0f} min"
 
 
 def send_text(text: str, node) -> None:
-    """Show a text on a node while it runs, where the host can; node as `node_id` gives it."""
+    """Show a text on a node while it runs, if the host can; `node` comes from `node_id`."""
     server = prompt_server()
-    # without a client the host would tell all of them
+    # without a client the host would send it to all clients
     if node is not None and getattr(server, "client_id", None) is not None:
         server.send_progress_text(text, node, server.client_id)

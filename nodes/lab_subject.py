@@ -1,4 +1,4 @@
-"""What the lab's runs have in common: a model with its prompts, a latent and a seed, sampled by the host as it always does."""
+"""The subject of the lab's runs: a model with its prompts, a latent and a seed, sampled by the host's own sampling."""
 
 import copy
 import functools
@@ -20,12 +20,12 @@ from ..samplers.lab.measure import DryRun
 from .host import time_map
 
 CATEGORY = "RES/lab"
-# What the host's nodes say of an empty latent's size, as far as this host has it.
+# Keys for the size of an empty latent, as far as this version of the host has them.
 _SIZES = [name for name in inspect.signature(comfy.sample.fix_empty_latent_channels).parameters if name.startswith("downscale_")]
 
 
 def subject_inputs() -> list:
-    """The inputs a Subject is made from."""
+    """The inputs of a Subject."""
     return [
         io.MultiType.Input(
             "model",
@@ -40,7 +40,7 @@ def subject_inputs() -> list:
 
 
 def filename_input(default: str, tooltip: str) -> io.String.Input:
-    """Where a node's tables go."""
+    """The input for the file names of tables."""
     return io.String.Input("filename_prefix", default=default, tooltip=tooltip, advanced=True)
 
 
@@ -53,9 +53,9 @@ class Run(NamedTuple):
 
     Attributes:
         samples: (batch, channels, ...) as the model sees them, float32, on the CPU.
-        calls: of the denoiser, counted there; conditional and unconditional part are one.
-        model_seconds: spent in them.
-        seconds: spent in all.
+        calls: calls of the denoiser; conditional and unconditional parts count as one call.
+        model_seconds: seconds in these calls.
+        seconds: seconds of the whole run.
         latent: the LATENT that the host's sampling nodes give.
     """
 
@@ -70,15 +70,15 @@ class Subject:
     """A MODEL or a GUIDER, a LATENT and a seed.
 
     Attributes:
-        guider: of its own, so that other nodes' stay as they are.
-        latent: the LATENT, its channels fixed for the model.
-        seed: of the noise.
-        on_call: called as `run`'s, where that has none of its own.
-        unprompted: whether it was a MODEL, which is sampled without a prompt.
+        guider: its own guider, so that those of other nodes are not changed.
+        latent: the LATENT with the channels of the model.
+        seed: seed of the noise.
+        on_call: default of `run`'s on_call.
+        unprompted: whether it is a MODEL, which is sampled without a prompt.
     """
 
     def __init__(self, model, latent: dict, seed: int):
-        """Raises a ValueError for what the lab cannot measure: nested latents and models without one sigma."""
+        """Raise a ValueError for nested latents and models without a single sigma, which the lab cannot measure."""
         self.unprompted = not hasattr(model, "original_conds")
         self.guider = _unprompted(model) if self.unprompted else copy.copy(model)
         samples = latent["samples"]
@@ -119,7 +119,7 @@ class Subject:
 
     @property
     def unseen(self) -> str:
-        """A sentence that names what the fingerprint does not see of the model's patches; "" where it sees all."""
+        """A sentence that names what the fingerprint does not cover in the model's patches; "" if it covers everything."""
         names = unseen(self.guider.model_patcher)
         return f"Changes of patches of the model are not all seen ({'; '.join(names)}); turn fresh on after one." if names else ""
 
@@ -134,13 +134,13 @@ class Subject:
         Args:
             sampler: a SAMPLER.
             sigmas: SIGMAS, (steps + 1,).
-            seed: of noise and sampler; the subject's own by default.
-            on_call: on_call(x, sigma, denoised, seconds) after every call of the denoiser; seconds are the call's.
-            callback: the host's, callback(step, denoised, x, steps).
+            seed: seed of noise and sampler; by default the subject's seed.
+            on_call: on_call(x, sigma, denoised, seconds) after every call of the denoiser, with the duration of the call.
+            callback: the host's callback(step, denoised, x, steps).
 
         Raises:
-            InterruptProcessingException: the user interrupted; noticed before the next call.
-            NeedsPrompt: there is none.
+            InterruptProcessingException: the user interrupted; this is noticed before the next call.
+            NeedsPrompt: there is no prompt.
         """
         seed = self.seed if seed is None else seed
         counted = _Counted(sampler, on_call or self.on_call)
@@ -152,7 +152,7 @@ class Subject:
         return Run(samples, counted.calls, counted.seconds, seconds, latent)
 
     def dry(self, sampler, sigmas: torch.Tensor) -> DryRun:
-        """Calls of a sampler on a grid, and whether it draws noise: two runs of it on a denoiser that is a formula."""
+        """Calls of a sampler on a grid, and whether it draws noise, from two runs on a formula instead of the model."""
         dry = _DryRunSampler(sampler)
         self._sample(dry, sigmas, self.seed)
         return DryRun(dry.calls, dry.stochastic)
@@ -163,7 +163,7 @@ class Subject:
                 self.noise(seed),
                 self.latent["samples"],
                 sampler,
-                sigmas.clone(),  # some samplers write into the sigmas they are given
+                sigmas.clone(),  # some samplers change the sigmas that they get
                 denoise_mask=self.latent.get("noise_mask"),
                 callback=callback,
                 disable_pbar=True,
@@ -180,7 +180,7 @@ class Subject:
 
 @functools.cache
 def pack_digest() -> str:
-    """Digest of the pack's solvers, as they are on the disk."""
+    """Digest of the files of the pack's solvers."""
     return folder_digest(Path(__file__).parents[1] / "samplers")
 
 
@@ -191,11 +191,11 @@ def _unprompted(model):
 
 
 class _Between(comfy.samplers.Sampler):
-    """A SAMPLER between the host and another one.
+    """A SAMPLER between the host and another SAMPLER.
 
     Attributes:
-        calls: of the denoiser, made and answered so far.
-        is_at_work: whether the other sampler is, and not the model or the host.
+        calls: finished calls of the denoiser.
+        is_at_work: whether the other sampler is running, and not the model or the host.
     """
 
     def __init__(self, sampler):
@@ -215,7 +215,7 @@ class _Between(comfy.samplers.Sampler):
         return self._sampler.max_denoise(model_wrap, sigmas)
 
     def call(self, model, x, sigma, *args, **kwargs):
-        """The answer to a call."""
+        """The output for a call."""
         comfy.model_management.throw_exception_if_processing_interrupted()
         self.is_at_work = False
         denoised = self._answer(model, x, sigma, *args, **kwargs)
@@ -227,7 +227,7 @@ class _Counted(_Between):
     """Counts, times and shows the calls of the model.
 
     Attributes:
-        seconds: in them.
+        seconds: seconds in these calls.
     """
 
     def __init__(self, sampler, on_call: Callable | None):
@@ -237,7 +237,7 @@ class _Counted(_Between):
     def _answer(self, model, x, sigma, *args, **kwargs):
         started = time.perf_counter()
         denoised = model(x, sigma, *args, **kwargs)
-        comfy.model_management.synchronize()  # or the time would be that of asking
+        comfy.model_management.synchronize()  # otherwise only the launch of the call would be timed
         seconds = time.perf_counter() - started
         self.seconds += seconds
         if self._on_call is not None:
@@ -249,7 +249,7 @@ class _DryRunSampler(_Between):
     """Answers in the model's place, and runs the sampler with two seeds.
 
     Attributes:
-        stochastic: whether the seeds gave different results.
+        stochastic: whether the two seeds gave different results.
     """
 
     stochastic = False
@@ -258,7 +258,7 @@ class _DryRunSampler(_Between):
         results = []
         with torch.random.fork_rng(devices=[noise.device] if noise.is_cuda else []):
             for seed in (0, 1):
-                torch.manual_seed(seed)  # for samplers that ask no one
+                torch.manual_seed(seed)  # for samplers that draw from torch's generator
                 self.calls = 0
                 arguments = {**extra_args, "seed": seed}
                 results.append(self._run(model_wrap, sigmas.clone(), arguments, None, noise.clone(), *args, **kwargs))
@@ -266,12 +266,12 @@ class _DryRunSampler(_Between):
         return results[0]
 
     def _answer(self, model, x, sigma, *args, **kwargs):
-        # the mean carries noise that a sampler puts outside an inpainting mask into the rest, as a model does
+        # the mean spreads noise outside an inpainting mask to the rest, like a model
         return 0.5 * x + 0.1 * x.mean(dim=tuple(range(1, x.ndim)), keepdim=True)
 
 
 class _Watched:
-    """The guider as samplers see it, with its calls going through another's `call`."""
+    """The guider as samplers see it, whose calls go through the `call` of another object."""
 
     def __init__(self, model, caller: _Between):
         self._model, self._caller = model, caller

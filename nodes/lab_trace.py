@@ -21,7 +21,7 @@ EVENT = "comfyui_res.trace"
 
 
 class RESLabTrace(io.ComfyNode):
-    """Sampling, with what every step did."""
+    """The node that samples and measures every step."""
 
     @classmethod
     def define_schema(cls):
@@ -51,7 +51,7 @@ class RESLabTrace(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, latent_image, seed, sampler, sigmas, filename_prefix) -> io.NodeOutput:
-        """(LATENT, IMAGE of shape (1, height, width, 3), STRING); the CSV is written for a run that is broken off too.
+        """(LATENT, IMAGE of shape (1, height, width, 3), STRING); the CSV file is written also if the run is interrupted.
 
         Raises:
             ValueError: an input that the lab cannot measure or save to.
@@ -82,7 +82,7 @@ class RESLabTrace(io.ComfyNode):
         saving, saved = Saving("RES Lab: Trace"), {}
         try:
             run = subject.run(with_shares(sampler, trace.chose), sigmas, on_call=trace.call, callback=callback)
-        finally:  # interrupted or failed: what was measured until then
+        finally:  # interrupted or failed: keep what was measured until then
             trace.finish()
             if trace.rows:
                 if saving("the CSV file", write_csv, file, [row.as_csv() for row in trace.rows]):
@@ -96,9 +96,9 @@ class RESLabTrace(io.ComfyNode):
 
 
 def _sender(node):
-    """tell(dictionary): to the node that runs, in the browser and the workflow that queued it; to nobody where there is none."""
+    """A function that sends a dictionary to the running node in the browser and workflow that queued it, if any."""
     server, of = prompt_server(), node_id(node)
-    if server is None or server.client_id is None or of is None:  # the host takes no client for all of them
+    if server is None or server.client_id is None or of is None:  # for the host, no client means all clients
         return lambda data: None
     whose = {"node": of, "workflow": workflow_id(node)}
     return lambda data: server.send_sync(EVENT, {**whose, **data}, server.client_id)

@@ -1,4 +1,4 @@
-"""What the pack's own models have in common with the host's: wrappers around the network, a latent format, devices."""
+"""The frame of the pack's own models: the host's wrappers around the network, a latent format, and devices."""
 
 import comfy.latent_formats
 import comfy.model_base
@@ -10,9 +10,9 @@ import torch
 
 
 class Network(torch.nn.Module):
-    """A network as the host calls its own: through the wrappers of other nodes. Subclasses answer in `_forward`."""
+    """A network that the host calls through the wrappers of other nodes. Subclasses implement `_forward`."""
 
-    dtype = torch.float32  # half precision cannot tell states near the data apart
+    dtype = torch.float32  # half precision cannot distinguish states near the data
 
     def forward(self, x, timesteps, context=None, control=None, transformer_options={}, **kwargs):
         kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
@@ -25,7 +25,7 @@ class Network(torch.nn.Module):
 
 
 class _Pixels(comfy.latent_formats.LatentFormat):
-    """Latents as they are."""
+    """A latent format without scaling."""
 
     spacial_downscale_ratio = 1
 
@@ -38,7 +38,7 @@ class _Config(comfy.supported_models_base.BASE):
 
 
 def model_config(channels: int) -> comfy.supported_models_base.BASE:
-    """The configuration of a BaseModel whose network is set by hand.
+    """The configuration of a BaseModel whose network is set afterwards.
 
     Previews show three channels as red, green and blue, and the mean of another number of channels in grey.
     """

@@ -1,4 +1,4 @@
-"""What the host sees of planning, which is the work before the first model call."""
+"""Progress and interruption of planning, the work before the first model call."""
 
 import contextlib
 import time
@@ -8,12 +8,12 @@ import comfy.utils
 
 from ..samplers.watch import watched
 
-_FIRST, _EVERY = 1.0, 0.5  # seconds until progress is shown, and between two times
+_FIRST, _EVERY = 1.0, 0.5  # seconds until progress is shown first, and between updates
 
 
 @contextlib.contextmanager
 def watched_by_host():
-    """Planning within stops when the prompt is interrupted, and shows its progress where it takes long."""
+    """A context in which planning stops when the prompt is interrupted and shows progress if it takes long."""
     with watched(_Planning()):
         yield
 

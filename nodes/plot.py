@@ -19,7 +19,7 @@ _OTHERS = ("sigmas_b", "sigmas_c", "sigmas_d")
 
 
 class RESSigmasPlot(io.ComfyNode):
-    """SIGMAS as a picture."""
+    """The node that draws SIGMAS."""
 
     @classmethod
     def define_schema(cls):
@@ -65,7 +65,7 @@ class RESSigmasPlot(io.ComfyNode):
         """IMAGE of shape (1, height, width, 3).
 
         Raises:
-            ValueError: logSNR without a model, or SIGMAS that are no grid of the model.
+            ValueError: logSNR is chosen without a model, or SIGMAS are not a grid of the model.
             RuntimeError: matplotlib is not installed.
         """
         if axis == "logSNR" and model is None:

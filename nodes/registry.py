@@ -1,8 +1,8 @@
 """Registers samplers and schedulers with the host, by appending names and never by replacing anything.
 
-The host has no API for this; appending in place is the convention that survives other packs doing the same. Packs that load
-later may still replace the host's lists by their own, or reload the module that holds them; so once all packs are
-loaded, as the server starts, names that were lost are appended again.
+The host has no API for this. Appending in place is the convention that works with other packs that do the same. Packs that load
+later may still replace the host's lists, or reload the module that holds them, so lost names are appended again when the server
+starts and all packs are loaded.
 """
 
 import functools
@@ -32,15 +32,15 @@ from .planning import watched_by_host
 from .unconditional import GuidedAndUnconditional
 
 _MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
-_DEPTH = 10  # wrappers around a function that are looked through
-_SET: set[str] = set()  # names that were bound here
-_warn_once = functools.cache(logging.warning)  # names are looked at again when the server starts
+_DEPTH = 10  # number of wrappers around a function that are looked through
+_SET: set[str] = set()  # names that this module has bound
+_warn_once = functools.cache(logging.warning)  # names are checked again when the server starts
 
 
 def for_host(method: Method):
-    """A sampler of the catalogue as the host calls it: it finds the time map of the model itself.
+    """A sampler of the catalogue for the host; it finds the time map of the model.
 
-    One for CFG++ is given the unconditional output too.
+    A sampler with CFG++ also gets the unconditional output.
     """
 
     @functools.wraps(method.sample)
@@ -68,9 +68,9 @@ def for_host(method: Method):
 
 
 def _once_a_step(callback):
-    """The host's callback after the first call of every step, as in the host's `heun`: packs count steps by it.
+    """Call the host's callback after the first call of every step, as the host's `heun` does, because packs count steps by it.
 
-    After every call it stops an interrupted prompt: the host looks for interrupts only as often as it shows progress.
+    After every call it stops an interrupted prompt, because the host checks for interrupts only when it shows progress.
     """
     shown = None
 
@@ -112,12 +112,12 @@ def register_again_at_start() -> None:
 async def _register_again(app) -> None:
     try:
         register_all()
-    except Exception as error:  # the server would not start for it
+    except Exception as error:  # an exception here would keep the server from starting
         logging.warning("ComfyUI-RES: its samplers and schedulers could not be listed again (%s); some may be missing.", error)
 
 
 def register_sampler(name: str, sample) -> bool:
-    """Make `sample` reachable as comfy.k_diffusion.sampling.sample_<name>; False where the name is taken."""
+    """Make `sample` available as comfy.k_diffusion.sampling.sample_<name>; False if the name is taken."""
     attribute = f"sample_{name}"
     present = getattr(k_diffusion_sampling, attribute, None)
     if present is None:
@@ -130,7 +130,7 @@ def register_sampler(name: str, sample) -> bool:
 
 
 def register_scheduler(name: str, handler) -> bool:
-    """Offer `handler(model_sampling, steps)` as a scheduler; False where the name is taken."""
+    """Offer `handler(model_sampling, steps)` as a scheduler; False if the name is taken."""
     present = comfy.samplers.SCHEDULER_HANDLERS.get(name)
     if present is None:
         comfy.samplers.SCHEDULER_HANDLERS[name] = comfy.samplers.SchedulerHandler(handler)
@@ -142,7 +142,7 @@ def register_scheduler(name: str, handler) -> bool:
 
 
 def _is_ours(name: str, function) -> bool:
-    """Whether what a name is bound to is this pack's, or was and may wrap it now; the log says what cannot be decided."""
+    """Whether a name is bound to a function of this pack or to a wrapper of it; unclear cases are logged."""
     inner, depth = function, 0
     while inner is not None and depth < _DEPTH:
         if _attribute(inner, _MARK):
@@ -167,7 +167,7 @@ def _attribute(thing, name: str):
 
 
 def _append(name: str, *lists: list) -> None:
-    # one list under two names in today's host, two lists where a pack has rebound one of them
+    # one list with two names in today's host, or two lists if a pack has rebound one of them
     for names in lists:
         if not isinstance(names, list):
             _warn_once("ComfyUI-RES: another pack has replaced a list of names by a %s, which misses ours.", type(names).__name__)

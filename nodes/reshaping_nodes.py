@@ -1,4 +1,4 @@
-"""Nodes that make SIGMAS of SIGMAS."""
+"""Nodes that change SIGMAS."""
 
 from comfy_api.v0_0_2 import io
 
@@ -39,12 +39,12 @@ class RESSigmasBlend(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, sigmas_a, sigmas_b, weight) -> io.NodeOutput:
-        """SIGMAS as long as sigmas_a."""
+        """SIGMAS with the length of sigmas_a."""
         return io.NodeOutput(blend(sigmas_a, sigmas_b, weight, _time(model)))
 
 
 class RESSigmasResample(io.ComfyNode):
-    """The same curve in another number of steps."""
+    """The same curve with another number of steps."""
 
     @classmethod
     def define_schema(cls):
@@ -82,7 +82,7 @@ def _places():
 
 
 class RESSigmasSplit(io.ComfyNode):
-    """Two parts that together are the whole."""
+    """The two parts of SIGMAS."""
 
     @classmethod
     def define_schema(cls):
@@ -112,7 +112,7 @@ class RESSigmasSplit(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, sigmas, at) -> io.NodeOutput:
-        """Two SIGMAS; the last of one is the first of the other. `at` holds the choice and its value."""
+        """Two SIGMAS; the last sigma of the first is the first sigma of the second. `at` holds the choice and its value."""
         sampling = model.get_model_object("model_sampling")
         time = time_map(sampling)
         if at["at"] == "percent":

@@ -22,7 +22,7 @@ def _single_step_inputs(stages):
 
 
 def _sampler(method, cfg_pp, **options):
-    """The SAMPLER of a method; with CFG++ a flow model is integrated in logSNR, as log sigma knows no alpha."""
+    """The SAMPLER of a method; with CFG++ a flow model is integrated in logSNR, because log sigma has no alpha."""
     flow_time = FLOW if cfg_pp else method.flow_time
     if o.CFG_PP in method.options:
         options["cfg_pp"] = cfg_pp
@@ -110,7 +110,7 @@ class RESSingleStep(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, stages, cfg_pp=False) -> io.NodeOutput:
-        """A SAMPLER with the given places of the calls; `stages` holds the choice and its c2 and c3."""
+        """A SAMPLER with the given positions of the calls; `stages` holds the choice and its c2 and c3."""
         method, places = _SINGLE_STEP[stages["stages"]], {name: c for name, c in stages.items() if name != "stages"}
         method.plan([1.0, 0.5], **places)  # raises before anything is sampled
         return _sampler(method, cfg_pp, **places)

@@ -93,11 +93,11 @@ def _further_inputs():
 
 
 class _Schedule(io.ComfyNode):
-    """What the nodes of this file share: a shape of grid from the inputs, and from that and the model the SIGMAS."""
+    """Base of the nodes of this file: the inputs give the shape of a grid, and the shape and the model give SIGMAS."""
 
     @classmethod
     def shape(cls, **inputs):
-        """The spacing that the inputs ask for, and its parameters."""
+        """The spacing of the inputs, and its parameters."""
         raise NotImplementedError
 
     @classmethod
@@ -110,10 +110,10 @@ class _Schedule(io.ComfyNode):
         Args:
             time, of_model: kind and range of the model.
             range: None, or the choice in "range" with its logSNR.
-            steps, denoise, direction, composition, follow_shift, shape: as the inputs of the node.
+            steps, denoise, direction, composition, follow_shift, shape: the inputs of the node.
 
         Raises:
-            ValueError: an input that asks for no grid.
+            ValueError: the inputs give no grid.
         """
         given = range is not None and range["range"] == "logSNR"
         ends = (range["start_logsnr"], range["end_logsnr"]) if given else None
@@ -122,7 +122,7 @@ class _Schedule(io.ComfyNode):
 
     @classmethod
     def output(cls, model, without_model, **inputs) -> io.NodeOutput:
-        """SIGMAS; the picture in the node gets the model's kind and range, and the inputs, some of which may be wired."""
+        """SIGMAS; the picture in the node gets the model's kind and range, and the inputs, of which some may be connected."""
         if model is None:
             time, model_range = kind_and_range(without_model)
         else:
@@ -234,7 +234,7 @@ class RESLogSNRCurve(_Schedule):
         cls, model=None, steps=20, denoise=1.0, curve=STRAIGHT, direction=DIRECTIONS[0], composition=0.5, range=None,
         without_model=None, follow_shift=True,
     ) -> io.NodeOutput:  # fmt: skip
-        """SIGMAS as those of RES LogSNR Schedule."""
+        """SIGMAS like those of RES LogSNR Schedule."""
         common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
         return cls.output(model, without_model, curve=curve, follow_shift=follow_shift, **common)
 

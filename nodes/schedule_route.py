@@ -3,8 +3,8 @@
     POST /comfyui_res/grid       {"node": "RESLogSNRSchedule", "inputs": {"steps": 20, ...}, "model": null, "sampler": "exp_res"}
     GET  /comfyui_res/samplers   the samplers whose model calls it can count
 
-They compute with the functions that the nodes execute, read nothing and keep nothing. Whatever is wrong with a request is
-answered with 400 and {"error": a sentence}.
+They use the functions of the nodes, read no files and store nothing. A bad request is answered with 400 and {"error": a
+sentence}.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from .without_model import NONE, SD, kind_and_range
 PATH = "/comfyui_res/grid"
 SAMPLERS_PATH = "/comfyui_res/samplers"
 MAX_BODY = 32_768  # bytes
-# Steps of the whole grid, of which denoise keeps the last: a tenth of a second's work.
+# Limit of the steps of the whole grid, before denoise cuts it; this takes a tenth of a second.
 MAX_GRID = 100_000
 _SECONDS_TO_READ = 5.0
 _CURVE_SAMPLES = 101
@@ -55,7 +55,7 @@ async def _answer(request: web.Request, one_at_a_time: asyncio.Lock) -> web.Resp
         body = await asyncio.wait_for(_body(request), _SECONDS_TO_READ)
         async with one_at_a_time:
             if request.transport is None or request.transport.is_closing():
-                return web.Response(status=499)  # the client has left meanwhile, and nobody waits for the grid
+                return web.Response(status=499)  # the client has left, and nobody waits for the grid
             return web.json_response(await asyncio.to_thread(grid, body))
     except asyncio.TimeoutError:
         return web.json_response({"error": f"the body did not arrive within {_SECONDS_TO_READ:g} s."}, status=400)
@@ -75,7 +75,7 @@ async def _body(request: web.Request) -> bytes:
 
 
 def grid(body: bytes) -> dict:
-    """The answer to a request.
+    """The response to a request.
 
     Args:
         body: JSON of an object with
@@ -90,7 +90,7 @@ def grid(body: bytes) -> dict:
         sampler; curve, for the curve node: its share at 101 places of u.
 
     Raises:
-        ValueError: a sentence on what is wrong.
+        ValueError: the request is wrong; the message says how.
     """
     try:
         request = json.loads(body)
@@ -149,7 +149,7 @@ def _timesteps(levels) -> tuple[float, ...]:
 
 
 def _inputs(declared: list, values: dict, prefix: str = "") -> dict:
-    """Values as the host gives them to a node, for the inputs it declares; uses up `values`."""
+    """Values in the form in which the host gives them to a node; they are removed from `values`."""
     result = {}
     for item in declared:
         name = prefix + item.id

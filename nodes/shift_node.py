@@ -1,4 +1,4 @@
-"""The node that tells the shift for a size."""
+"""The node that computes the shift for a size."""
 
 from comfy_api.v0_0_2 import io
 

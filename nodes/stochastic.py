@@ -1,4 +1,4 @@
-"""Nodes that give a SAMPLER that adds noise on the way."""
+"""Nodes that give a SAMPLER that adds noise."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ _SDE = {
     for name, method in METHODS.items()
     if name.startswith("exp_res") and method.stochastic and not method.cfg_pp
 }
-# Above every finite sigma / alpha of any model.
+# Larger than every finite sigma / alpha of a model.
 _NO_LIMIT = 100_000.0
 
 
@@ -116,6 +116,6 @@ class RESStochasticChurn(io.ComfyNode):
 
 
 def _within_model(model, x, sigmas, *args, **options):
-    """`sample_res_churn` below the largest sigma of the host's model."""
+    """`sample_res_churn` with the largest sigma of the host's model as a limit."""
     sigma_max = sigma_range(model_sampling_of(model)).sigma_max
     return RES_CHURN.sample(model, x, sigmas, *args, sigma_max=sigma_max, **options)

@@ -16,16 +16,16 @@ _CATEGORY = "RES/toy models"
 _ANY = "any"
 _ALIASES = ["res", "toy", "emoji", "digits", "example", "test", "exact"]
 _FRAME = 0.5  # grey between the items of a picture
-MAX_PIXELS = 2**26  # of a picture: 800 MB
+MAX_PIXELS = 2**26  # pixels of a picture, 800 MB
 
 
 class _Data(NamedTuple):
-    """What a toy model is made of.
+    """The data of a toy model.
 
     Attributes:
         shape: (channels, height, width) of an item.
         classes: their names.
-        mixture: of a width, the Gaussians around the items.
+        mixture: function from a width to the Gaussians around the items.
     """
 
     shape: tuple[int, int, int]

@@ -1,8 +1,8 @@
 """An exact mixture denoiser as an ordinary model of the host.
 
-The host's BaseModel does everything it does for a network: it scales the input, calls `diffusion_model`
-through the wrappers, and turns its output into a denoised latent. Only the network is a formula, and it is
-given the true sigma where the host would round it to a timestep.
+The host's BaseModel does the same as for a network: it scales the input, calls `diffusion_model` through the wrappers, and
+turns its output into a denoised latent. Only the network is a formula, and it gets the exact sigma instead of one rounded to a
+timestep.
 """
 
 import comfy.model_base
@@ -22,7 +22,7 @@ _TRUE_SIGMA = "comfyui_res_true_sigma"
 
 
 class MixtureNet(Network):
-    """The exact denoiser instead of a network: answers with what `calculate_denoised` turns into D."""
+    """The exact denoiser in the form of a network, whose output `calculate_denoised` turns into D."""
 
     def __init__(self, mixture: GaussianMixture):
         super().__init__()
@@ -31,7 +31,7 @@ class MixtureNet(Network):
         self.register_buffer("labels", mixture.labels)
 
     def _forward(self, x, timesteps, context, control, transformer_options, **kwargs):
-        """Network output of the model's kind for x as `calculate_input` scaled it."""
+        """The network output of the model's kind for x after `calculate_input`."""
         sampling, sigma = transformer_options[_TRUE_SIGMA]
         if x[0].numel() != self.means.shape[1]:
             raise ValueError(

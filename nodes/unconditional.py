@@ -1,13 +1,13 @@
-"""What samplers with CFG++ need of the host: the unconditional output beside the guided one, from the same model call."""
+"""What samplers with CFG++ need from the host: the guided and the unconditional output of one model call."""
 
 import logging
 
 import comfy.model_patcher
 import comfy.samplers
 
-_STRONGEST = 3.0  # CFG that is not warned of; at 20 steps 1 is about what 3 is without CFG++, see samplers/cfg_pp.py
+_STRONGEST = 3.0  # largest CFG without a warning; at 20 steps 1 is about as strong as 3 without CFG++, see samplers/cfg_pp.py
 _REMEDY = "Sample with CFG and a negative conditioning (KSampler, SamplerCustom, CFGGuider), or take a sampler without cfg_pp."
-# class of a guider of the host -> what it is, and why it gives no unconditional output that CFG++ could use
+# class of a guider of the host -> its description, and why it has no unconditional output for CFG++
 _UNSUITED = {
     "Guider_DualCFG": "DualCFGGuider with style nested, which guides by cond2 first and has no one unconditional output for it",
     "Guider_DualModel": "DualModelGuider, which asks a second model for the negative and shows its output to no one",
@@ -17,20 +17,20 @@ _UNSUITED = {
 class GuidedAndUnconditional:
     """The host's denoiser as one that returns (guided, unconditional).
 
-    The host hands the unconditional output to post-CFG functions, and computes it at CFG 1 too where one asks for it. With a
-    noise mask it returns mask * guided + (1 - mask) * latent. Here the unconditional output gets the kept part, the second
-    term, as well. Where a wrapper of another pack hides the latent, it is the difference of what is returned and mask * guided.
+    The host gives the unconditional output to post-CFG functions, and computes it at CFG 1 if such a function requests it. With
+    a noise mask the host returns mask * guided + (1 - mask) * latent. The second term is added to the unconditional output as
+    well. If a wrapper of another pack hides the latent, this term is the difference between the result and mask * guided.
 
     Args:
         model: the denoiser a sampler of the host is called with.
-        extra_args: its keyword arguments; left as they are.
+        extra_args: its keyword arguments, which are not changed.
 
     Attributes:
         extra_args: the keyword arguments to call this object with.
         noise: the host's initial noise.
 
     Raises:
-        ValueError: the guider has no negative conditioning, or is one whose unconditional output cannot be had.
+        ValueError: the guider has no negative conditioning, or its unconditional output is not available.
     """
 
     def __init__(self, model, extra_args: dict):
@@ -75,7 +75,7 @@ class GuidedAndUnconditional:
         return args["denoised"]
 
     def _mask_function(self, inner):
-        """The host asks for the mask of every call; the answer is kept."""
+        """A function that the host calls for the mask of every call; the mask is kept."""
 
         def mask(sigma, denoise_mask, extra_options):
             self._mask = denoise_mask if inner is None else inner(sigma, denoise_mask, extra_options=extra_options)

@@ -1,4 +1,4 @@
-"""The kinds of models that SIGMAS can be built for while no model is wired."""
+"""The kinds of models for which SIGMAS can be built without a connected model."""
 
 from comfy_api.v0_0_2 import io
 
@@ -16,7 +16,7 @@ _KINDS = {
 
 
 def without_model_input() -> io.DynamicCombo.Input:
-    """What to build for where the input `model` is not wired."""
+    """The input for the kind of model if `model` is not connected."""
     edm_inputs = [
         float_input("sigma_min", 0.002, 1e-5, 1.0, 0.001, "The model's smallest sigma."),
         float_input(
@@ -44,7 +44,7 @@ def kind_and_range(without_model: dict | None) -> tuple[TimeMap, SigmaRange]:
     """Kind and range for a choice in `without_model`, with its parameters.
 
     Raises:
-        ValueError: none is chosen, or sigmas that are no range.
+        ValueError: no kind is chosen, or the sigmas are not a range.
     """
     given = dict(without_model or {"without_model": NONE})
     name = given.pop("without_model")

@@ -1,7 +1,7 @@
 """MODELs whose noise is not the same in every direction: critically-damped Langevin and blurring diffusion.
 
-They are BaseModels of the host. Their sigma is the time t of the process, and their "denoised" output is eps. A model of CLD
-takes and gives positions and velocities, which have twice the channels of a latent.
+These models are BaseModels of the host. Their sigma is the time t of the process, and their "denoised" output is eps. A model
+of CLD takes and gives positions and velocities, which have twice the channels of a latent.
 """
 
 import comfy.model_base
