@@ -1,8 +1,10 @@
-"""What the pack needs from the host: the kind of a model, the range of its sigmas, and the server."""
+"""What the pack needs from the host: the kind of a model, the range of its sigmas, the server, and texts in nodes."""
 
+import logging
 import math
 
 import comfy.model_sampling as ms
+from comfy_execution.utils import get_executing_context
 
 from ..samplers.model_kinds import range_of_table
 from ..samplers.schedules import SigmaRange
@@ -37,6 +39,21 @@ def prompt_server():
     except ImportError:
         return None
     return getattr(PromptServer, "instance", None)
+
+
+def send_text(text: str, node) -> None:
+    """Show a text on a node while it runs, if the host can; `node` is its id, None outside of a prompt."""
+    server = prompt_server()
+    # without a client the host would send it to all clients
+    if node is not None and getattr(server, "client_id", None) is not None:
+        server.send_progress_text(text, node, server.client_id)
+
+
+def warn(text: str) -> None:
+    """Warn in the console and in the node that runs, such as the KSampler that calls a sampler of this pack."""
+    logging.warning("ComfyUI-RES: %s", text)
+    context = get_executing_context()
+    send_text(f"Warning: {text}", context and context.node_id)
 
 
 def model_sampling_of(model):

@@ -21,11 +21,11 @@ from ..samplers.lab.calibration.results import CAREFUL, QUICK, Calibrated, Cost,
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.lab.reference import reference_floor
 from .figures import as_image, check_matplotlib
-from .host import sigma_range, time_map
+from .host import send_text, sigma_range, time_map
 from .inputs import checked
 from .lab_calibrated import FOLDER, sampler_of, shift_of
 from .lab_files import Saving, check_writable
-from .lab_progress import CallProgress, duration, node_id, send_text
+from .lab_progress import CallProgress, duration, node_id
 from .lab_subject import CATEGORY, Subject, subject_inputs
 from .planning import watched_by_host
 

@@ -13,9 +13,9 @@ from ..samplers.lab.calibration import calibration_file as files
 from ..samplers.lab.calibration.calibration_file import Setting, warnings
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.method import Method
-from .host import model_sampling_of
+from .host import model_sampling_of, send_text
 from .inputs import checked
-from .lab_progress import node_id, send_text
+from .lab_progress import node_id
 from .lab_subject import CATEGORY
 from .registry import for_host
 

@@ -8,7 +8,7 @@ import latent_preview
 
 import nodes
 
-from .host import prompt_server
+from .host import send_text
 
 _EVERY = 0.5  # seconds between texts
 _LETTERS = 50  # longest title of a node
@@ -98,11 +98,3 @@ class CallProgress:
 def duration(seconds: float) -> str:
     """Seconds as text."""
     return f"{seconds:.0f} s" if seconds < 100.0 else f"{seconds / 60.0:.0f} min"
-
-
-def send_text(text: str, node) -> None:
-    """Show a text on a node while it runs, if the host can; `node` comes from `node_id`."""
-    server = prompt_server()
-    # without a client the host would send it to all clients
-    if node is not None and getattr(server, "client_id", None) is not None:
-        server.send_progress_text(text, node, server.client_id)

@@ -3,8 +3,9 @@
 from comfy_api.v0_0_2 import io
 
 from ..samplers.size_shift import SHIFT_AT_1024, shift_for
+from .host import send_text
 from .inputs import checked, float_input
-from .lab_progress import node_id, send_text
+from .lab_progress import node_id
 
 
 class RESShiftForSize(io.ComfyNode):

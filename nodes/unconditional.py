@@ -1,9 +1,9 @@
 """What samplers with CFG++ need from the host: the guided and the unconditional output of one model call."""
 
-import logging
-
 import comfy.model_patcher
 import comfy.samplers
+
+from .host import warn
 
 _STRONGEST = 3.0  # largest CFG without a warning; at 20 steps 1 is about as strong as 3 without CFG++, see samplers/cfg_pp.py
 _REMEDY = "Sample with CFG and a negative conditioning (KSampler, SamplerCustom, CFGGuider), or take a sampler without cfg_pp."
@@ -42,7 +42,7 @@ class GuidedAndUnconditional:
         if stock and not guider.conds.get("negative"):
             raise ValueError(f"the guider has no negative conditioning, which a sampler with CFG++ needs. {_REMEDY}")
         if isinstance(cfg := getattr(guider, "cfg", None), (int, float)) and cfg > _STRONGEST:
-            logging.warning("ComfyUI-RES: cfg is %g, which is very strong for a sampler with CFG++; take 0.5 to 1.5.", cfg)
+            warn(f"cfg is {cfg:g}, which is very strong for a sampler with CFG++; take 0.5 to 1.5.")
         self.noise = getattr(model, "noise", None)
         self._model, self._guided, self._unconditional, self._mask = model, None, None, None
         options = dict(extra_args.get("model_options", {}))

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -320,9 +321,20 @@ def test_scale_of_one_step(sample):
 
 
 @pytest.mark.parametrize("cfg, warned", [(1.5, False), (7.0, True)])
-def test_a_cfg_made_for_other_samplers_is_warned_of(sample, caplog, cfg, warned):
+def test_a_cfg_made_for_other_samplers_is_warned_of(sample, registry, monkeypatch, caplog, cfg, warned):
+    """In the console, and in the node that runs: for the client that queued the prompt."""
+    from comfy_execution.utils import CurrentNodeContext
+
+    texts = []
+    server = SimpleNamespace(client_id="me", send_progress_text=lambda *text: texts.append(text))
+    monkeypatch.setattr(sys.modules[registry.__name__.replace("registry", "host")], "prompt_server", lambda: server)
+    with CurrentNodeContext("a prompt", "4:7"):
+        sample("eps", "exp_res_cfg_pp", cfg)
+    warning = "cfg is 7, which is very strong for a sampler with CFG++; take 0.5 to 1.5."
+    assert (warning in caplog.text) is warned
+    assert texts == ([(f"Warning: {warning}", "4:7", "me")] if warned else [])
     sample("eps", "exp_res_cfg_pp", cfg)
-    assert ("cfg is 7, which is very strong for a sampler with CFG++; take 0.5 to 1.5" in caplog.text) is warned
+    assert len(texts) == warned, "outside of a prompt there is no node"
 
 
 def _guider(pack, model, kind):
