@@ -22,7 +22,7 @@ EXAMPLES = ROOT / "example_workflows"
 # The nodes of an example whose pictures stand next to each other.
 PICTURES = {
     "01_start_here-exp_res_in_KSampler": [7],
-    "02_which_sampler_is_best": [7],
+    "02_which_sampler_is_best": [6],
     "03_compare_schedules": [16, 17, 18],
     "04_calibrate_a_solver": [7],
     "05_RES-3S_by_nodes": [9],

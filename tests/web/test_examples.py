@@ -3,11 +3,13 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 from dev.setup import ROOT
 
 EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
+SUBGRAPHS = sorted((ROOT / "subgraphs").glob("*.json"))
 
 
 def notes_of(example):
@@ -30,6 +32,36 @@ _OVERLAPS = """() => {
     const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
     return boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) => meet(a, b)).map((b) => [a.name, b.name]));
 }"""
+
+
+def drawn(path):
+    """Every graph of a file: its nodes by id, and its wires between them as (from, to)."""
+    workflow = json.loads(path.read_text())
+    yield {node["id"]: node for node in workflow["nodes"]}, [(link[1], link[3]) for link in workflow["links"]]
+    for inner in workflow.get("definitions", {}).get("subgraphs", []):
+        nodes = {node["id"]: node for node in inner["nodes"]}
+        wires = [(link["origin_id"], link["target_id"]) for link in inner["links"]]
+        yield nodes, [wire for wire in wires if set(wire) <= set(nodes)]
+
+
+@pytest.mark.parametrize("path", EXAMPLES + SUBGRAPHS, ids=lambda path: path.stem)
+def test_wires_run_from_left_to_right(path):
+    for nodes, wires in drawn(path):
+        right = {node["id"]: node["pos"][0] + node["size"][0] for node in nodes.values()}
+        backward = [(source, target) for source, target in wires if right[source] >= nodes[target]["pos"][0]]
+        assert not backward
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_whole_graph_is_on_a_screen_of_1600_by_1000(example):
+    """At 100 %, or at the largest scale that fits, below the bar of tabs and to the right of the sidebar."""
+    workflow = json.loads(example.read_text())
+    view = workflow["extra"]["ds"]
+    boxes = np.array([[node["pos"], np.add(node["pos"], node["size"])] for node in workflow["nodes"]])
+    left, top = view["scale"] * (boxes[:, 0].min(0) + view["offset"])
+    right, bottom = view["scale"] * (boxes[:, 1].max(0) + view["offset"])
+    assert left >= 60 and top >= 120 and right <= 1600 and bottom <= 1000
+    assert view["scale"] == 1 or right > 1550 or bottom > 950
 
 
 def test_there_are_enough_with_thumbnails():
@@ -83,3 +115,5 @@ def test_loaded_from_the_template_browser(editor, example, request):
     if runs and not wanted_files(example):
         outputs = editor.run()
         assert any(output.get("images") for output in outputs.values())
+        page.wait_for_timeout(500)
+        assert editor.js(_OVERLAPS) == [], "what a node shows after a run has room in it"
