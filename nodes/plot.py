@@ -25,7 +25,7 @@ class RESSigmasPlot(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="RESSigmasPlot",
-            display_name="RES Sigmas Plot",
+            display_name="Sigmas Plot (RES)",
             category="RES/sigmas",
             description="Draws up to four SIGMAS in one picture: logSNR or sigma over the steps, and the size of every step.",
             search_aliases=[
@@ -73,10 +73,10 @@ class RESSigmasPlot(io.ComfyNode):
         time = None if model is None else time_map(model.get_model_object("model_sampling"))
         grids = dict(zip(("sigmas", *_OTHERS), (sigmas, sigmas_b, sigmas_c, sigmas_d)))
         grids = {name: _values(name, grid, time) for name, grid in grids.items() if grid is not None}
-        check_matplotlib("RES Sigmas Plot")
+        check_matplotlib("Sigmas Plot (RES)")
         warning = _warning(grids, model)
         image = as_image(picture(grids, time, axis != "sigma" and time is not None, warning))
-        saving = Saving("RES Sigmas Plot")
+        saving = Saving("Sigmas Plot (RES)")
         return io.NodeOutput(image, ui={**saving.preview(image, cls), **saving.shown()})
 
 
@@ -88,7 +88,7 @@ def _warning(grids: dict[str, list[float]], model) -> str:
     doubts = {name: made_for_flow(grid, time_map(sampling), float(sampling.sigma_max)) for name, grid in grids.items()}
     warning = "\n".join(f"{name}: {doubt}" for name, doubt in doubts.items() if doubt)
     if warning:
-        logging.warning("RES Sigmas Plot: %s", warning)
+        logging.warning("Sigmas Plot (RES): %s", warning)
     return warning
 
 

@@ -20,7 +20,7 @@ class RESSigmasBlend(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="RESSigmasBlend",
-            display_name="RES Sigmas Blend",
+            display_name="Sigmas Blend (RES)",
             category="RES/sigmas",
             description="A schedule between two schedules: their weighted mean in logSNR, step by step. Averaging sigma would "
             "hide differences near the image.",
@@ -50,7 +50,7 @@ class RESSigmasResample(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="RESSigmasResample",
-            display_name="RES Sigmas Resample",
+            display_name="Sigmas Resample (RES)",
             category="RES/sigmas",
             description="The same schedule with more or fewer steps: a monotone curve through its logSNR, read at new "
             "positions. The ends stay.",
@@ -88,7 +88,7 @@ class RESSigmasSplit(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="RESSigmasSplit",
-            display_name="RES Sigmas Split",
+            display_name="Sigmas Split (RES)",
             category="RES/sigmas",
             description="Cuts SIGMAS in two at a noise level, for a second model, sampler or guidance. Wan 2.2 switches from "
             "its high-noise to its low-noise model at sigma 0.875 (0.9 for image to video). The cut is at the entry nearest in"

@@ -1,4 +1,4 @@
-"""RES Sigmas Plot, through the real server: a picture that shows what it was given."""
+"""Sigmas Plot (RES), through the real server: a picture that shows what it was given."""
 
 import io
 import logging
@@ -78,7 +78,7 @@ def test_a_whole_grid_of_a_flow_model_is_warned_of_elsewhere(pack, host, caplog,
     [latent] = pack["RESToyLatent"].execute("digits", 1).result
     with caplog.at_level(logging.WARNING):
         [picture] = pack["RESSigmasPlot"].execute(sigmas, model=model, axis="sigma").result
-        assert ("RES Sigmas Plot: sigmas: the sigmas go from 1 to 0" in caplog.text) is warned
+        assert ("Sigmas Plot (RES): sigmas: the sigmas go from 1 to 0" in caplog.text) is warned
         top = picture[0, :60]
         assert bool(((top[..., 0] > 0.7) & (top[..., 1] < 0.4)).any()) is warned, "in red"
         caplog.clear()

@@ -5,9 +5,9 @@ import pytest
 NAMES = {
     "RESMultistep": "RES Multistep", "RESSingleStep": "RES Single-step", "RESSDE": "RES SDE",
     "RESStochasticChurn": "RES Stochastic (churn)", "RESAdaptive": "RES Adaptive",
-    "RESLogSNRSchedule": "RES LogSNR Schedule", "RESLogSNRCurve": "RES LogSNR Curve", "RESSigmasBlend": "RES Sigmas Blend",
+    "RESLogSNRSchedule": "RES LogSNR Schedule", "RESLogSNRCurve": "RES LogSNR Curve", "RESSigmasBlend": "Sigmas Blend (RES)",
     "RESShiftForSize": "RES Shift for Size",
-    "RESSigmasResample": "RES Sigmas Resample", "RESSigmasSplit": "RES Sigmas Split", "RESSigmasPlot": "RES Sigmas Plot",
+    "RESSigmasResample": "Sigmas Resample (RES)", "RESSigmasSplit": "Sigmas Split (RES)", "RESSigmasPlot": "Sigmas Plot (RES)",
     "RESToyModel": "Toy Model", "RESToyCondition": "Toy Condition", "RESToyLatent": "Toy Latent",
     "RESToyDecode": "Toy Decode", "RESGDDIM": "gDDIM",
     "RESGDDIMTimes": "gDDIM Times", "RESGDDIMSample": "gDDIM Sample", "RESLoadCLD": "Load CLD Model",

@@ -1,4 +1,4 @@
-"""The subgraphs that the editor offers as nodes: found in the search, and run on a server."""
+"""The subgraphs that the editor offers as nodes, run on a server."""
 
 import json
 
@@ -7,13 +7,6 @@ import pytest
 from testbed.paths import ROOT
 
 BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
-_NODES = """() => document.querySelector("#vue-app").__vue_app__.config.globalProperties.$pinia._s
-    .get("nodeDef").nodeSearchService.searchNode("%s", []).map((node) => node.display_name)"""
-
-
-@pytest.mark.parametrize("words, title", [("exp_res", "RES sampler (exp_res)"), ("unsample", "Unsample (RES inversion)")])
-def test_the_search_finds_it_first(editor, words, title):
-    editor.until(lambda: editor.js(_NODES % words)[0] == title, f"{title} as the first of {words}")
 
 
 @pytest.mark.parametrize("blueprint", BLUEPRINTS, ids=lambda path: path.stem)
