@@ -18,6 +18,7 @@ function addVerdict(node) {
     const root = element("div", "res-verdict");
     root.setAttribute("role", "status");
     const options = { serialize: false, hideInPanel: true, hideOnZoom: false, getMinHeight: () => HEIGHT };
+    options.getMaxHeight = () => Math.max(HEIGHT, root.scrollHeight); // the room that is left is the picture's
     const widget = node.addDOMWidget("verdict", "res_verdict", root, options);
     widget.serialize = false; // the option leaves it out of prompts, this out of saved workflows
     chain(node, "onExecuted", (output) => {

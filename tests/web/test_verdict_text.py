@@ -1,4 +1,4 @@
-"""RES Lab: Measure in the editor: its verdict in bold, and its presets."""
+"""RES Lab: Measure in the editor: its verdict in bold, its presets, the names of its text boxes, and its table as Markdown."""
 
 
 def test_the_verdict_is_in_the_node(editor):
@@ -32,3 +32,25 @@ def test_a_preset_writes_its_values_and_an_edit_leaves_it(editor):
     node["widgets_values"] = [value for value in node["widgets_values"] if value != "by hand"]
     editor.open(saved)
     assert shown() == ["by hand", "7", 0.001], "a workflow from before there were presets"
+
+
+def test_text_boxes_have_names(editor):
+    """Nodes 2.0 draws them itself; the classic renderer has none."""
+    editor.add("RESLabMeasure", 400, 60)
+    for name in ("samplers", "schedulers"):
+        if editor.renderer == "nodes2":
+            assert editor.page.locator(".lg-node").get_by_text(name, exact=True).first.is_visible()
+        else:
+            box = editor.page.locator(f'textarea[aria-label="{name}"]').first
+            assert box.evaluate("(box) => getComputedStyle(box).backgroundImage").count(name) == 1
+            assert box.evaluate("(box) => parseFloat(getComputedStyle(box).paddingTop)") >= 14, "the text is below its name"
+
+
+def test_the_table_is_shown_as_markdown(editor):
+    """In a preview that is connected to it, also after a reload; another preview stays as it is."""
+    lab = editor.add("RESLabMeasure", 40, 60)
+    table = editor.add("PreviewAny", 600, 60, {"source": (lab, 4)})
+    verdict = editor.add("PreviewAny", 600, 400, {"source": (lab, 5)})
+    assert (editor.read(table, "preview_mode"), editor.read(verdict, "preview_mode")) == (True, False)
+    editor.open(editor.saved())
+    assert (editor.read(table, "preview_mode"), editor.read(verdict, "preview_mode")) == (True, False)
