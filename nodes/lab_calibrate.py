@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import comfy.samplers
 import folder_paths
@@ -16,8 +17,6 @@ from comfy.model_management import InterruptProcessingException
 from comfy_api.v0_0_2 import io
 
 from ..samplers.lab.calibration import calibration_file as files
-from ..samplers.lab.calibration.calibrate import Calibration
-from ..samplers.lab.calibration.results import CAREFUL, QUICK, Calibrated, Cost, Settings, picture, report
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.lab.reference import reference_floor
 from .figures import as_image, check_matplotlib
@@ -28,6 +27,9 @@ from .lab_files import Saving, check_writable
 from .lab_progress import CallProgress, duration, node_id
 from .lab_subject import CATEGORY, Subject, subject_inputs
 from .planning import watched_by_host
+
+if TYPE_CHECKING:
+    from ..samplers.lab.calibration.results import Calibrated, Cost, Settings
 
 EFFORTS = ("careful", "quick")
 # Good samplers with one call per step; SDE samplers have options that switch off their noise.
@@ -105,6 +107,9 @@ class RESLabCalibrate(io.ComfyNode):
             ValueError: the name, model, latent or SIGMAS cannot be used, before the first call; or the reference does not
                 converge.
         """
+        from ..samplers.lab.calibration.calibrate import Calibration  # noqa: PLC0415 (a tenth of the pack's import)
+        from ..samplers.lab.calibration.results import picture, report  # noqa: PLC0415
+
         check_matplotlib("RES Lab: Calibrate")
         files.check_name(name)
         folder = folder_paths.get_folder_paths(FOLDER)[0]
@@ -149,7 +154,7 @@ class _Problem:
         """Seconds since the announcement."""
         return time.monotonic() - self._started
 
-    def announce(self, expected: Callable[[], int], cost: Cost, sigmas: torch.Tensor) -> None:
+    def announce(self, expected: Callable[[], int], cost: "Cost", sigmas: torch.Tensor) -> None:
         """Announce the calls and their duration, measured by two calls.
 
         Args:
@@ -185,7 +190,7 @@ class _Problem:
             self._progress.call(*call)
 
 
-def _range(cost: Cost) -> str:
+def _range(cost: "Cost") -> str:
     return " to ".join(map(str, sorted(set(cost))))
 
 
@@ -195,12 +200,14 @@ def rivals() -> dict[str, comfy.samplers.KSAMPLER]:
     return ours | {name: comfy.samplers.ksampler(*of) for name, of in _WITHOUT_NOISE.items()}
 
 
-def settings_for(effort: str, pilots: int, move_grid: bool = False) -> Settings:
+def settings_for(effort: str, pilots: int, move_grid: bool = False) -> "Settings":
     """Settings of a preset.
 
     Raises:
         ValueError: effort is unknown.
     """
+    from ..samplers.lab.calibration.results import CAREFUL, QUICK  # noqa: PLC0415
+
     if effort not in EFFORTS:
         raise ValueError(f"effort must be one of {', '.join(EFFORTS)}, got {effort!r}.")
     if effort == "quick":
@@ -220,7 +227,7 @@ def _made_for(subject: Subject) -> dict:
     }
 
 
-def _provenance(result: Calibrated, settings: Settings) -> dict:
+def _provenance(result: "Calibrated", settings: "Settings") -> dict:
     return {
         "steps": len(result.sigmas) - 1,
         "pilots": settings.pilots,

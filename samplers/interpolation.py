@@ -24,6 +24,7 @@ from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import numpy as np
 
+from .quadrature import gauss_legendre
 from .tableaus import multistep_weights
 
 _Node = TypeVar("_Node")
@@ -31,8 +32,8 @@ _Node = TypeVar("_Node")
 # then extrapolate over several times their own length, and measured inversions diverged.
 _GROWING_ORDER = 2
 # 48 nodes integrate the smooth integrands below to 1e-12 for power 2, and to 1e-8 for other powers from s = inf.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
-_PIECE_NODES, _PIECE_WEIGHTS = np.polynomial.legendre.leggauss(16)  # in log rho in pieces no longer than 1
+_NODES = 48
+_PIECE_NODES = 16  # in log rho in pieces no longer than 1
 
 
 class Interpolation(Protocol):
@@ -150,10 +151,10 @@ class InAlpha:
         # with s = scale / sinh(u), in which every power is smooth: e^{lambda - lambda_t} = s_t / s is sinh(u) over its end
         u_from = math.asinh(self.scale / s_from)
         u_to = math.asinh(self.scale / s_to)
-        half = (u_to - u_from) / 2.0
-        u = u_from + half * (_NODES + 1.0)
+        at, measure = gauss_legendre(_NODES)
+        u = u_from + (u_to - u_from) * at
         decay = np.sinh(u) * (s_to / self.scale)
-        density = _WEIGHTS * np.cosh(u) * decay**eta
+        density = measure * np.cosh(u) * decay**eta
         density *= (1.0 - (s_to / s_from) ** (1.0 + eta)) / density.sum()  # its integral; exact for constants at every size
         v = (1.0 + np.sinh(u) ** -self.power) ** (-1.0 / self.power)
         return [float(density @ lagrange(points, j, v)) for j in range(len(points))]
@@ -163,9 +164,9 @@ class InAlpha:
         points = np.array([s / self.scale * self.variable(s) for s in nodes])
         # with s = scale * sinh(w), which resolves where it turns
         w_from, w_to = (math.asinh(s / self.scale) for s in (s_from, s_to))
-        half = (w_to - w_from) / 2.0
-        w = w_from + half * (_NODES + 1.0)
-        density = _WEIGHTS * half * self.scale * np.cosh(w)
+        at, measure = gauss_legendre(_NODES)
+        w = w_from + (w_to - w_from) * at
+        density = measure * (w_to - w_from) * self.scale * np.cosh(w)
         u = np.sinh(w) * (1.0 + np.sinh(w) ** self.power) ** (-1.0 / self.power)
         return [float(density @ lagrange(points, j, u)) for j in range(len(points))]
 
@@ -228,9 +229,10 @@ def _integrals(
 ) -> list[float]:
     """int l_j(v) ds from s_from to s_to; slope: ds/dv at v."""
     edges = np.linspace(variable(s_from), variable(s_to), 1 + pieces)
-    half = 0.5 * np.diff(edges)[:, None]
-    at = (edges[:-1, None] + half * (_PIECE_NODES + 1.0)).ravel()
-    measure = (half * _PIECE_WEIGHTS).ravel() * slope(at)
+    length = np.diff(edges)[:, None]
+    unit, measure = gauss_legendre(_PIECE_NODES)
+    at = (edges[:-1, None] + length * unit).ravel()
+    measure = (length * measure).ravel() * slope(at)
     points = variable(np.array(nodes))
     return [float(measure @ lagrange(points, j, at)) for j in range(len(points))]
 

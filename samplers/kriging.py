@@ -29,8 +29,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from .quadrature import gauss_legendre
+
 _SCALES = np.exp(np.linspace(math.log(0.05), math.log(100.0), 60))  # c of the components
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+_NODES = 48
 _SHORT_STEP = 0.15  # in log s; people rarely use grids with shorter steps
 _JITTER = 1e-12  # relative to the variance, for nodes that nearly coincide
 _KEPT = 8192  # number of weights, so that the plan of a known grid costs little
@@ -138,8 +140,9 @@ def _data_mean(sharpness: float, s_from: float, s_to: float, eta: float) -> tupl
     # y_t is a mean over p = 1 / s, with the weight p^eta; p = sinh(w) resolves both ends
     p_from, p_to = 1.0 / s_from, 1.0 / s_to
     w_from, w_to = math.asinh(p_from), math.asinh(p_to)
-    w = w_from + (w_to - w_from) * (_NODES + 1.0) / 2.0
-    density = _WEIGHTS * np.cosh(w) * (np.sinh(w) / p_to) ** eta
+    at, measure = gauss_legendre(_NODES)
+    w = w_from + (w_to - w_from) * at
+    density = measure * np.cosh(w) * (np.sinh(w) / p_to) ** eta
     total = 1.0 if s_from == math.inf else -math.expm1((1.0 + eta) * math.log(s_to / s_from))
     return (density / density.sum()) @ _outputs(1.0 / np.sinh(w), sharpness), total
 
@@ -153,8 +156,9 @@ def _eps_weights(roughness: float, sharpness: float, nodes: tuple[float, ...], s
 def _eps_mean(sharpness: float, s_from: float, s_to: float) -> np.ndarray:
     """What a step in eps takes of every component, (components,), for a total of 1."""
     w_from, w_to = math.asinh(s_from / _EPS_TURN), math.asinh(s_to / _EPS_TURN)
-    w = w_from + (w_to - w_from) * (_NODES + 1.0) / 2.0
-    density = _WEIGHTS * np.cosh(w)
+    at, measure = gauss_legendre(_NODES)
+    w = w_from + (w_to - w_from) * at
+    density = measure * np.cosh(w)
     return (density / density.sum()) @ _eps(_EPS_TURN * np.sinh(w), sharpness)
 
 

@@ -14,10 +14,8 @@ from ...samplers.processes.blurring import Blurring
 from ...samplers.processes.cld import CLD
 from ...samplers.processes.coordinates import Coordinates
 from ...samplers.processes.linear_sde import LinearSDE
-from ...samplers.processes.process_sampler import planner_of
 from ..host import OtherProcess
 from ..network_model import Network, as_model, model_config
-from .process_sampling import sample_process
 
 GDDIM = "comfyui_res_gddim"  # in transformer_options: says that the sampler expects eps from the model
 _TABLE = 1000
@@ -83,6 +81,9 @@ class ProcessSampling(torch.nn.Module, OtherProcess):
             )
 
     def sample(self, name, model, x, sigmas, extra_args, callback, disable, **options):
+        from ...samplers.processes.process_sampler import planner_of  # noqa: PLC0415 (most users never sample a process)
+        from .process_sampling import sample_process  # noqa: PLC0415
+
         planner = planner_of(name)
         if planner is None:
             raise ValueError(self.no_sigma())

@@ -11,11 +11,12 @@ from math import inf, sqrt
 
 import numpy as np
 
+from ..quadrature import gauss_legendre
 from .linear_sde import LinearSDE, Times, transposed
 
 _LOG_SHIFT = 1e-4  # the angle is a smooth function of log(t + this)
 _INTERVALS = 256
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+_NODES = 8
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,12 @@ class CLD(LinearSDE):
         return edges, np.concatenate([[0.0], np.cumsum(self._turned(edges[:-1], edges[1:]))])
 
     def _turned(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        half = 0.5 * (end - start)[..., None]
-        shifted = np.exp(start[..., None] + half * (_NODES + 1.0))
+        length = (end - start)[..., None]
+        at, measure = gauss_legendre(_NODES)
+        shifted = np.exp(start[..., None] + length * at)
         factor = self.cholesky(np.maximum(shifted - _LOG_SHIFT, 0.0))
         speed = -self.beta / self.mass * factor[..., 1, 1] / factor[..., 0, 0]
-        return (half * _WEIGHTS * speed * shifted).sum(axis=-1)
+        return (length * measure * speed * shifted).sum(axis=-1)
 
 
 def _matrix(xx: np.ndarray, xv: np.ndarray, vx: np.ndarray, vv: np.ndarray) -> np.ndarray:

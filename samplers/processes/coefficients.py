@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..interpolation import lagrange
+from ..quadrature import gauss_legendre
 from .linear_sde import LinearSDE, transposed
 
 # Quadratures are in log(tau + 1e-4), in which R and its inverse are smooth down to t = 0. Their pieces are no longer than 1.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+_NODES = 16
 _LOG_SHIFT, _PIECE = 1e-4, 1.0
 _TOGETHER = 2**16  # numbers that are computed at once
 
@@ -109,9 +110,10 @@ def quadrature(s: float, t: float) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights from s to t."""
     start, end = np.log(s + _LOG_SHIFT), np.log(t + _LOG_SHIFT)
     edges = np.linspace(start, end, 2 + int(abs(end - start) / _PIECE))
-    half = 0.5 * np.diff(edges)[:, None]
-    shifted = np.exp(edges[:-1, None] + half * (_NODES + 1.0))
-    return (shifted - _LOG_SHIFT).ravel(), (half * _WEIGHTS * shifted).ravel()
+    length = np.diff(edges)[:, None]
+    at, measure = gauss_legendre(_NODES)
+    shifted = np.exp(edges[:-1, None] + length * at)
+    return (shifted - _LOG_SHIFT).ravel(), (length * measure * shifted).ravel()
 
 
 def lagrange_slope(nodes: Sequence[float], j: int, t: np.ndarray) -> np.ndarray:

@@ -245,7 +245,7 @@ def test_the_start_imports_little(renamed, empty):
     with_pack, nothing = (imports(_start_log(client)) for client in (renamed, empty))
     assert {name for name in with_pack if not own(name)} <= nothing.keys(), "no module that a start has not imported already"
     mine = sorted(ms for name, ms in with_pack.items() if own(name))
-    assert len(mine) < 115 and sum(mine[:-1]) < max(200.0, 0.01 * sum(with_pack.values()))
+    assert len(mine) < 105 and sum(mine[:-1]) < max(200.0, 0.01 * sum(with_pack.values()))
 
 
 def test_the_watch_sees(watch, tmp_path):

@@ -1,0 +1,13 @@
+"""Gauss-Legendre quadrature is exact for the polynomials that its number of nodes reaches."""
+
+import pytest
+
+from samplers.quadrature import gauss_legendre
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 16, 48])
+def test_polynomials_are_integrated_exactly(count):
+    nodes, weights = gauss_legendre(count)
+    assert ((0.0 < nodes) & (nodes < 1.0)).all()
+    for degree in range(2 * count):
+        assert weights @ nodes**degree == pytest.approx(1.0 / (degree + 1), rel=1e-12)
