@@ -55,7 +55,8 @@ def check_writable(folder: str | os.PathLike[str], size: int) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    with _temporary_file(Path(folder) / "probe", b"\0" * size):
+    data = secrets.token_bytes(size)  # a disk that compresses has room for any number of zeros
+    with _temporary_file(Path(folder) / "probe", data):
         pass
 
 

@@ -11,10 +11,15 @@ OF_THE_HOST = ["euler", "heun", "dpm_2", "seeds_2"]
 
 def _steps(sampler, kind):
     """What a callback hears of the steps."""
+    model = gaussian_model(kind)
+    return _heard(sampler, model, schedule(model, STEPS), noise_like((2, 2, 4, 4)), condition(0.4), condition(-0.3))
+
+
+def _heard(sampler, model, sigmas, noise, positive, negative):
     import comfy.sample
     import comfy.samplers
 
-    model, noise, seen = gaussian_model(kind), noise_like((2, 2, 4, 4)), []
+    seen = []
     if isinstance(sampler, str):
         sampler = comfy.samplers.sampler_object(sampler)
 
@@ -23,9 +28,8 @@ def _steps(sampler, kind):
         seen.append(step)
 
     comfy.sample.sample_custom(
-        model, noise, 2.0, sampler, schedule(model, STEPS), condition(0.4), condition(-0.3), noise * 0.0,
-        callback=callback, disable_pbar=True, seed=3,
-    )  # fmt: skip
+        model, noise, 2.0, sampler, sigmas, positive, negative, noise * 0.0, callback=callback, disable_pbar=True, seed=3
+    )
     return seen
 
 
@@ -50,6 +54,14 @@ def test_so_it_does_from_nodes_whose_steps_have_several_calls(pack, node):
         "RESStochasticChurn": ("exp_res_3s", 5.0, 0.0, 100.0, 1.0),
     }
     _check(_steps(pack[node].execute(*inputs[node]).result[0], "eps"))
+
+
+@pytest.mark.parametrize("name", ["exp_gddim", "exp_gddim_sde", "exp_res_2m", "exp_res_2s", "exp_res_3s"])
+@pytest.mark.parametrize("process", [{"process": "CLD", "kind": "R"}, {"process": "blurring", "blur": 5.0}], ids=str)
+def test_so_it_does_on_processes(pack, process, name):
+    model, nothing = pack["RESDigitsProcessModel"].execute(process, 0.1).result[0], [[None, {}]]
+    times = pack["RESGDDIMTimes"].execute(model, STEPS, 1.0, 2.0, 0.0).result[0]
+    _check(_heard(name, model, times, noise_like((2, 1, 8, 8)), nothing, nothing))
 
 
 @pytest.mark.parametrize("kind", KINDS)
