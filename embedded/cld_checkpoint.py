@@ -135,7 +135,7 @@ def _constants(metadata: dict[str, str]) -> dict[str, float]:
         raise ValueError(f"metadata 'kind' is {kind!r:.40}, but must be 'R' or 'L', the K of eps = -K^T score. {_RETRAIN}")
     constants = {key: _number(metadata, key) for key in _CONSTANTS}
     friction, mass = _number(metadata, "friction"), constants["mass"]
-    if not math.isclose(friction**2, 4.0 * mass, rel_tol=1e-6):
+    if not math.isclose(friction, 2.0 * math.sqrt(mass), rel_tol=1e-6):
         raise ValueError(
             f"metadata 'friction' is {friction:g}, but critical damping of 'mass' {mass:g} needs {2.0 * math.sqrt(mass):g}. "
             "Choose a checkpoint of critically-damped Langevin diffusion."

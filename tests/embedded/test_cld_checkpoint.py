@@ -80,6 +80,7 @@ def _damaged():
     yield {"process": "VP"}, {}, f"metadata 'process' is 'VP', but only 'CLD'{choose} a CLD checkpoint"
     yield {"kind": "eps"}, {}, f"metadata 'kind' is 'eps', but must be 'R' or 'L'{train}"
     yield {"friction": "1.0"}, {}, f"metadata 'friction' is 1, but critical damping of 'mass' 0.5 needs 1.41421{choose}"
+    yield {"friction": "1e200"}, {}, f"metadata 'friction' is 1e\\+200, but critical damping of 'mass' 0.5 needs 1.41421{choose}"
     yield {"mass": "0.25"}, {}, f"metadata 'friction' is 1.41421, but critical damping of 'mass' 0.25 needs 1{choose}"
     yield {"label_scale": "1000"}, {}, f"metadata 'label_scale' is 1000, but must be 999{train}"
     yield {"t_max": "0.9"}, {}, f"metadata 't_max' is 0.9, but must be 1: sampling starts{train}"
