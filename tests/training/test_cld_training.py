@@ -44,6 +44,16 @@ def test_the_optimum_of_the_loss_is_the_exact_eps(t, kind):
         assert loss_of(other) - best == pytest.approx(distance, rel=0.15, abs=4e-4), name
 
 
+def test_weights_are_rounded_to_few_levels():
+    network = cld_training.begin("R", 1).network
+    rounded = cld_training.rounded(network)
+    for weight, kept in zip(network.parameters(), rounded.parameters()):
+        assert (weight - kept).abs().max() <= weight.abs().max() / (cld_training.LEVELS - 1)
+        assert torch.equal(kept, kept.half().float()) or weight.ndim == 1
+        assert len(kept.abs().unique()) <= cld_training.LEVELS or weight.ndim == 1
+    assert all(torch.equal(*pair) for pair in zip(rounded.parameters(), cld_training.rounded(rounded).parameters()))
+
+
 @pytest.mark.parametrize("kind", ["R", "L"])
 def test_states_have_the_moments_of_the_process(kind):
     """The states are the states of point data, averaged over v_0."""
