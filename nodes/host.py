@@ -66,7 +66,7 @@ def model_sampling_of(model):
         return model.inner_model.model_patcher.get_model_object("model_sampling")
     except AttributeError:
         raise ValueError(
-            f"model is a {type(model).__name__} without the host's model_sampling, so its kind of noise is unknown. "
+            f"model is a {type(model).__name__} without ComfyUI's model_sampling, so its kind of noise is unknown. "
             "Call the functions of the pack's samplers/ folder with time=VE or time=FLOW instead."
         ) from None
 
@@ -93,7 +93,7 @@ def time_map(model_sampling) -> TimeMap:
     kinds = ", ".join(c.__name__ for c in type(model_sampling).__mro__[:-1] if c.__module__ != "torch.nn.modules.module")
     raise ValueError(
         f"model_sampling is of an unknown kind ({kinds}); RES needs to know how the model adds noise. "
-        "Use a sampler of the host for this model, or report the model to the pack."
+        "Use a sampler of ComfyUI for this model, or report the model to the pack."
     )
 
 

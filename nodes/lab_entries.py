@@ -70,8 +70,7 @@ def sampler_entries(text: str, wired: Mapping[str, object], titles: Mapping[str,
     others += [f"{name} is {kind}" for name, kind in kinds.items() if kind.endswith(_CFG_PP)]
     if others:
         raise ValueError(
-            f"{others[0]}: CFG++ guides in another way than CFG and follows an ODE of its own, to which this one's "
-            "solution is no reference. Take it out."
+            f"{others[0]}: CFG++ follows another ODE than CFG, so its result cannot be compared with the reference. Remove it."
         )
     named = [Entry(name, comfy.samplers.sampler_object(name)) for name in names]
     shown = _distinct({name: (titles or {}).get(name, kind) for name, kind in kinds.items()}, comfy.samplers.SAMPLER_NAMES)
@@ -137,7 +136,7 @@ def _check(name: str, sigmas: torch.Tensor, time: TimeMap) -> None:
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if values[-1] != 0.0:
-        raise ValueError(f"{name} ends at sigma {values[-1]:g}; the lab compares results at 0. Connect SIGMAS that end there.")
+        raise ValueError(f"{name} ends at sigma {values[-1]:g}, but the lab compares results at 0. Connect SIGMAS that end at 0.")
 
 
 def budgets(text: str) -> list[int]:
@@ -214,6 +213,6 @@ def _chosen(label: str, text: str, names: Sequence[str], leave_out: str = "\0") 
         if not matches:
             near = difflib.get_close_matches(word, names, 3, 0.5)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise ValueError(f"{label} has {word[:60]!r}, and there is none of that name.{hint}")
+            raise ValueError(f"{label} has {word[:60]!r}, which is not a known name.{hint}")
         chosen.update(dict.fromkeys(matches))
     return list(chosen)

@@ -46,7 +46,7 @@ def output_stem(filename_prefix: str) -> Path:
             "another one, or make it a folder that ComfyUI may write to."
         ) from None
     except Exception:  # the host's own check, whose type differs between versions; its cause is in the log
-        raise ValueError(f"filename_prefix {filename_prefix!r} is no place in the output folder. Choose a name in it.") from None
+        raise ValueError(f"filename_prefix {filename_prefix!r} is not a name in the output folder. Choose another one.") from None
     path = Path(place[0]) / f"{place[1]}_{place[2]:05}_"
     if not path.resolve().is_relative_to(Path(folder).resolve()):
         raise ValueError(f"filename_prefix {filename_prefix!r} leads out of the output folder.")

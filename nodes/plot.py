@@ -69,7 +69,7 @@ class RESSigmasPlot(io.ComfyNode):
             RuntimeError: matplotlib is not installed.
         """
         if axis == "logSNR" and model is None:
-            raise ValueError("axis is 'logSNR' and no model is connected; connect the one the SIGMAS are for, or choose 'sigma'.")
+            raise ValueError("axis is 'logSNR' and no model is connected; connect the model of the SIGMAS, or choose 'sigma'.")
         time = None if model is None else time_map(model.get_model_object("model_sampling"))
         grids = dict(zip(("sigmas", *_OTHERS), (sigmas, sigmas_b, sigmas_c, sigmas_d)))
         grids = {name: _values(name, grid, time) for name, grid in grids.items() if grid is not None}

@@ -154,7 +154,7 @@ def _is_ours(name: str, function) -> bool:
     if name in _SET:
         _warn_once("ComfyUI-RES: name %s is now bound to a function of %s, which may wrap ours; it stays listed.", name, owner)
         return True
-    _warn_once("ComfyUI-RES: name %s belongs to %s; it is left alone.", name, owner)
+    _warn_once("ComfyUI-RES: name %s belongs to %s; it is not changed.", name, owner)
     return False
 
 

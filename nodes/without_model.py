@@ -49,5 +49,7 @@ def kind_and_range(without_model: dict | None) -> tuple[TimeMap, SigmaRange]:
     given = dict(without_model or {"without_model": NONE})
     name = given.pop("without_model")
     if name == NONE:
-        raise ValueError("model is not wired; connect the model that the SIGMAS are for, or choose its kind in without_model.")
+        raise ValueError(
+            "model is not connected; connect the model that the SIGMAS are for, or choose its kind in without_model."
+        )
     return one_of("without_model", name, _KINDS)(**given)

@@ -76,7 +76,7 @@ def grid_steps(sigmas: Sigmas, time: TimeMap, rising: bool = True) -> list[GridS
         if sigma < 0.0:
             raise ValueError(f"sigmas[{i}] is {sigma:g}; a sigma cannot be negative. Check the scheduler that made it.")
         if 0.0 < sigma < _LEAST:
-            raise ValueError(f"sigmas[{i}] is {sigma:g}, which a model that takes float32 cannot tell from 0. Set it to 0.")
+            raise ValueError(f"sigmas[{i}] is {sigma:g}, which float32 cannot distinguish from 0. Set it to 0.")
         if not time.allows(sigma):
             raise ValueError(
                 f"sigmas[{i}] is {sigma:.9g}, but a {time.process} model ends at sigma {time.sigma_limit:g}. "
@@ -103,7 +103,7 @@ def _check_falling(values: list[float]) -> None:
                 "throughout to turn an image into noise. Sort them."
             )
     if values[0] == 0.0:
-        raise ValueError("sigmas[0] is 0 with more to come; there is no noise to remove. Start from a sigma above 0.")
+        raise ValueError("sigmas[0] is 0, but more sigmas follow; there is no noise to remove. Start from a sigma above 0.")
 
 
 def _check_rising(values: list[float], time: TimeMap, allowed: bool) -> None:
@@ -125,12 +125,12 @@ def _check_rising(values: list[float], time: TimeMap, allowed: bool) -> None:
         )
     if values[0] == 0.0:
         raise ValueError(
-            "sigmas[0] is 0 with more to come; at sigma 0 a model cannot tell the noise to come. Start at a small sigma, as Flip "
-            "Sigmas and the direction 'invert' of RES LogSNR Schedule do."
+            "sigmas[0] is 0, but more sigmas follow; at sigma 0 a model cannot predict the noise. Start at a small sigma, as "
+            "Flip Sigmas and the direction 'invert' of RES LogSNR Schedule do."
         )
     if time.is_pure_noise(values[-1]):
         raise ValueError(
-            f"sigmas[{len(values) - 1}] is {values[-1]:.9g}, where a flow model's latent holds nothing of the image and the host "
+            f"sigmas[{len(values) - 1}] is {values[-1]:.9g}, where a flow model's latent holds nothing of the image, and ComfyUI "
             "divides by 1 - sigma = 0. End below 1, as the direction 'invert' of RES LogSNR Schedule does."
         )
 

@@ -158,7 +158,7 @@ def directed(grid: torch.Tensor, time: TimeMap, direction: str) -> torch.Tensor:
     if direction == "denoise inverted":
         return grid
     if len(grid) < 3:
-        raise ValueError("steps must be 2 or more for the direction 'invert'; a single one starts at no sigma near the image.")
+        raise ValueError("steps must be 2 or more for the direction 'invert'; a single step has no sigma near the image.")
     return torch.cat([grid[-2:-1] * INVERSION_START, grid[:-1].flip(0)])
 
 

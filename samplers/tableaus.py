@@ -195,7 +195,7 @@ def res_3s(c2: float = 1.0 / 3.0, c3: float = 2.0 / 3.0) -> Tableau:
 
 def _check_node(name: str, c: float) -> None:
     if not MIN_NODE <= c <= 1.0:
-        raise ValueError(f"{name} must be between {MIN_NODE:g} and 1, got {c:g}; it is where in the step a stage lies.")
+        raise ValueError(f"{name} must be between {MIN_NODE:g} and 1, got {c:g}; it is the position of a stage in the step.")
 
 
 def multistep_weights(c: Sequence[float], h: float) -> list[float]:

@@ -162,8 +162,8 @@ class ProcessModel(comfy.model_base.BaseModel):
         check_unpatched(self, self.model_sampling)
         if not transformer_options.get(GDDIM):  # the sampler would take eps for a denoised output and t for a sigma
             raise ValueError(
-                f"model is a {self.process.sde.name} model, which this sampler is not for: its noise is not the same in every "
-                "direction. Use exp_gddim, exp_gddim_sde or gDDIM Sample."
+                f"model is a {self.process.sde.name} model, which this sampler does not support: its noise is not the same in "
+                "every direction. Use exp_gddim, exp_gddim_sde or gDDIM Sample."
             )
         return super()._apply_model(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
@@ -172,8 +172,8 @@ def check_unpatched(model, sampling) -> None:
     """Raise a ValueError for a ProcessModel whose model_sampling a patch has replaced."""
     if isinstance(model, ProcessModel) and not isinstance(sampling, ProcessSampling):
         raise ValueError(
-            f"model is a {model.process.sde.name} model, but a node has replaced its model_sampling by one that knows nothing of "
-            f"its process ({type(sampling).__name__}). Remove that Model Sampling node."
+            f"model is a {model.process.sde.name} model, but a node has replaced its model_sampling by one without its "
+            f"process ({type(sampling).__name__}). Remove that Model Sampling node."
         )
 
 

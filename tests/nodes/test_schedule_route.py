@@ -109,7 +109,7 @@ def test_sigmas_without_a_model_are_those_of_a_model_of_the_kind(pack, host, nod
     torch.testing.assert_close(output.result[0], with_model, rtol=1e-5, atol=0)
     [other] = pack[node].execute(model=model, steps=9, denoise=1.0, **shape, without_model={"without_model": "EDM"}).result
     assert torch.equal(other, with_model), "a model that is wired comes first"
-    with pytest.raises(ValueError, match="model is not wired; connect the model .* or choose its kind in without_model"):
+    with pytest.raises(ValueError, match="model is not connected; connect the model .* or choose its kind in without_model"):
         pack[node].execute(steps=9, denoise=1.0, **shape)
 
 

@@ -214,7 +214,7 @@ BAD_SIGMAS = {
     "14 inf 0": "sigmas[1] is inf",
     "14 1 -1": "sigmas[2] is -1",
     "1 14 0": "sigmas[1] is 14, above sigmas[0] = 1",
-    "0 0": "sigmas[0] is 0 with more to come",
+    "0 0": "sigmas[0] is 0, but more sigmas follow",
 }
 
 

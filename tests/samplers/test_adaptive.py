@@ -200,7 +200,7 @@ BAD = [
     ({"max_calls": 2, "sigmas": [3.0, 1.0]}, "max_calls must be 3 or more"),
     ({"sigmas": [10.0, math.nan, 0.0]}, r"sigmas\[1\] is nan"),
     ({"sigmas": [1.0, 3.0, 0.0]}, r"sigmas\[1\] is 3, above sigmas\[0\] = 1"),
-    ({"sigmas": [0.0, 0.0]}, r"sigmas\[0\] is 0 with more to come"),
+    ({"sigmas": [0.0, 0.0]}, r"sigmas\[0\] is 0, but more sigmas follow"),
     ({"sigmas": [[1.0, 0.0]]}, "one-dimensional"),
     ({"sigmas": [14.6, 0.0], "time": FLOW}, "flow model ends at sigma 1"),
 ]

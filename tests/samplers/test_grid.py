@@ -15,8 +15,8 @@ BAD = {
     "inf": ([math.inf, 1.0, 0.0], r"sigmas\[0\] is inf"),
     "negative": ([10.0, 1.0, -0.5], r"sigmas\[2\] is -0.5"),
     "rising": ([1.0, 3.0, 0.0], r"sigmas\[1\] is 3, above sigmas\[0\] = 1"),
-    "too small": ([10.0, 1e-31, 0.0], r"sigmas\[1\] is 1e-31, which a model that takes float32 cannot tell from 0"),
-    "from zero": ([0.0, 0.0], r"sigmas\[0\] is 0 with more to come"),
+    "too small": ([10.0, 1e-31, 0.0], r"sigmas\[1\] is 1e-31, which float32 cannot distinguish from 0"),
+    "from zero": ([0.0, 0.0], r"sigmas\[0\] is 0, but more sigmas follow"),
     "two-dimensional": ([[1.0, 0.0]], "one-dimensional"),
 }
 

@@ -166,7 +166,7 @@ def test_bad_grids(sampler, sigmas, match):
 
 @pytest.mark.parametrize("sampler", [*DETERMINISTIC, *CFG_PP])
 def test_a_start_at_zero_is_refused(sampler):
-    with pytest.raises(ValueError, match=r"sigmas\[0\] is 0 with more to come.*direction 'invert' of RES LogSNR Schedule"):
+    with pytest.raises(ValueError, match=r"sigmas\[0\] is 0, but more sigmas follow.*direction 'invert' of RES LogSNR Schedule"):
         SAMPLERS[sampler].sample(None, torch.ones(1, 2), torch.tensor([0.0, 0.5, 1.0]), disable=True)
 
 

@@ -225,7 +225,7 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name) or disk.fault_of_name(name):
         raise ValueError(
             f"name must be 1 to 80 letters, digits, spaces, dots, dashes and underscores, begin with a letter or digit, not end "
-            f"with a space or dot, and not be a device's, got {name!r:.100}."
+            f"with a space or dot, and not be a device name, got {name!r:.100}."
         )
     return name
 

@@ -239,7 +239,7 @@ def fit(
         end = stage.scale * x + sum((weight * outputs[j] for j, weight in stage.weights), nothing)
         end = end + sum((weight * states[j] for j, weight in stage.states), nothing)
         if not end.isfinite().all():
-            raise FloatingPointError(f"the pilots came to hold NaN or infinity at step {stage.step}, sigma {stage.sigma:g}.")
+            raise FloatingPointError(f"the pilots contain NaN or infinity at step {stage.step}, sigma {stage.sigma:g}.")
         fitted = stage
         if math.isfinite(options.ridge):
             terms = regressors(call, time.alpha(stage.sigma), options.history)
