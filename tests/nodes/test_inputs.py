@@ -107,7 +107,7 @@ QUICK = [
     "RESGDDIM", "RESMultistep", "RESSDE", "RESSingleStep", "RESStochasticChurn", "RESToyCondition", "RESToyLatent",
     "RESToyDecode", "RESLogSNRSchedule", "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit",
     "RESGDDIMTimes", "RESToyModel", "RESDigitsProcessModel", "RESLoadCLD", "RESCalibrated",
-    "RESSigmasPlot", "RESShiftForSize", "RESAdaptiveGrid", "RESGDDIMSample", "RESLabTrace",
+    "RESSigmasPlot", "RESShiftForSize", "RESAdaptive", "RESGDDIMSample", "RESLabTrace",
 ]  # fmt: skip
 
 
