@@ -1,9 +1,10 @@
 """This table shows how much of its gain a calibration keeps at another guidance scale and at another resolution."""
 
+from functools import partial
 from typing import NamedTuple
 
-from samplers.lab.calibration.calibrate import function_of
 from samplers.lab.calibration.fitting import bases
+from samplers.loop import run
 
 from . import pages
 from .calibrating import Found, Maker, as_sampler, time_of
@@ -48,7 +49,7 @@ def _rows(make: Maker, result: Found, items: int, places) -> list[list[str]]:
         if "cfg" in change:
             change["cfg"] = result.case.cfg + change["cfg"]
         case = make(max(items // change.get("enlarged", 1), 2), TEST_SEED, **change)
-        theirs, ours = (_median(case, function_of(of), sigmas) for of in (analytic, plan))
+        theirs, ours = (_median(case, partial(run, of), sigmas) for of in (analytic, plan))
         rows.append([result.case.name, place.name, f"{theirs:.4f}", f"{ours:.4f}", f"{ours / theirs:.2f}"])
         pages.say(", ".join(rows[-1]))
     return rows

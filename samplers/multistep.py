@@ -49,7 +49,6 @@ def res_rule(
     interpolation: Interpolation = IN_LAMBDA,
     corrector: bool = False,
     eps_share: float = 0.0,
-    last_step: Interpolation | None = None,
 ) -> Rule:
     """RES-2M, RES-3M, ... and their corrected and alpha-interpolated forms.
 
@@ -58,7 +57,6 @@ def res_rule(
         interpolation: the variable in which the denoised output is interpolated.
         corrector: correct every step with the output of the next call.
         eps_share: see `Rule`; above 0 the step to sigma = 0 is taken almost entirely in eps, whose two weights are smaller.
-        last_step: the variable of the step to sigma = 0. None: the interpolation's own.
 
     Raises:
         ValueError: order is not 1 to 4.
@@ -68,7 +66,7 @@ def res_rule(
     kind = "PEC" if corrector else "none"
     eps = f", eps {eps_share:g}" if eps_share else ""
     name = f"RES-{order}M" + "C" * corrector + (f" in {interpolation.name}{eps}" if interpolation != IN_LAMBDA else "")
-    last = last_step or interpolation.last
+    last = interpolation.last
     return Rule(
         name,
         order,
@@ -89,20 +87,19 @@ def multistep_plan(
     interpolation: Interpolation = IN_LAMBDA,
     corrector: bool = False,
     eps_share: float = 0.0,
-    last_step: Interpolation | None = None,
     noise: Noise = NO_NOISE,
     churn: Churn = NO_CHURN,
 ) -> Plan:
     """The plan of a `res_rule`.
 
     Args:
-        order, interpolation, corrector, eps_share, last_step: see `res_rule`.
+        order, interpolation, corrector, eps_share: see `res_rule`.
         sigmas, time, start, noise, churn: see `rule_plan`.
 
     Raises:
         ValueError: order is not 1 to 4, or the grid cannot be sampled on, see `grid_steps`.
     """
-    return rule_plan(sigmas, res_rule(order, interpolation, corrector, eps_share, last_step), time, start, noise, churn)
+    return rule_plan(sigmas, res_rule(order, interpolation, corrector, eps_share), time, start, noise, churn)
 
 
 def rule_plan(

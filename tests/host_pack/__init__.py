@@ -17,32 +17,49 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 CALLS: dict[str, int] = {}
 
 
-class CountCalls(io.ComfyNode):
+NODES = []
+
+
+def node(node_id, inputs, outputs, **more):
+    """Makes a node of a function that takes the inputs and returns the outputs."""
+
+    def decorate(function):
+        class Node(io.ComfyNode):
+            @classmethod
+            def define_schema(cls):
+                return io.Schema(node_id=node_id, category="test", inputs=inputs, outputs=outputs, **more)
+
+            @classmethod
+            def execute(cls, **values):
+                return io.NodeOutput(*function(**values))
+
+        NODES.append(Node)
+        return function
+
+    return decorate
+
+
+_NUMBERS = [io.Int.Input(name, default=0, optional=True) for name in ("wait_in", "nan_from")]
+
+
+@node("TestCountCalls", [io.Model.Input("model"), io.String.Input("run"), *_NUMBERS], [io.Model.Output()])
+def count_calls(model, run, wait_in=0, nan_from=0):
     """A MODEL whose denoiser calls are counted under `run`; a new `run` also invalidates the server's cache.
 
     In its call number `wait_in` it waits for the server's interrupt, and from call number `nan_from` on it returns NaN.
     """
+    CALLS[run] = 0
 
-    @classmethod
-    def define_schema(cls):
-        inputs = [io.Model.Input("model"), io.String.Input("run")]
-        inputs += [io.Int.Input(name, default=0, optional=True) for name in ("wait_in", "nan_from")]
-        return io.Schema(node_id="TestCountCalls", category="test", inputs=inputs, outputs=[io.Model.Output()])
+    def count(executor, *args, **kwargs):
+        CALLS[run] += 1
+        result = executor(*args, **kwargs)
+        if CALLS[run] == wait_in:
+            _wait_for_interrupt(run)
+        return result * torch.nan if 0 < nan_from <= CALLS[run] else result
 
-    @classmethod
-    def execute(cls, model, run, wait_in=0, nan_from=0):
-        CALLS[run] = 0
-
-        def count(executor, *args, **kwargs):
-            CALLS[run] += 1
-            result = executor(*args, **kwargs)
-            if CALLS[run] == wait_in:
-                _wait_for_interrupt(run)
-            return result * torch.nan if 0 < nan_from <= CALLS[run] else result
-
-        model = model.clone()
-        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "test", count)
-        return io.NodeOutput(model)
+    model = model.clone()
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "test", count)
+    return [model]
 
 
 def _wait_for_interrupt(run):
@@ -52,140 +69,79 @@ def _wait_for_interrupt(run):
         time.sleep(0.01)
 
 
-class ElementwiseModel(io.ComfyNode):
+@node("TestElementwiseModel", [io.Model.Input("model")], [io.Model.Output()])
+def elementwise_model(model):
     """A MODEL whose denoiser works elementwise, so that the batch does not change a bit of an item."""
-
-    @classmethod
-    def define_schema(cls):
-        inputs = [io.Model.Input("model")]
-        return io.Schema(node_id="TestElementwiseModel", category="test", inputs=inputs, outputs=[io.Model.Output()])
-
-    @classmethod
-    def execute(cls, model):
-        model = model.clone()
-        model.set_model_unet_function_wrapper(lambda apply, args: 0.5 * torch.tanh(args["input"]))
-        return io.NodeOutput(model)
+    model = model.clone()
+    model.set_model_unet_function_wrapper(lambda apply, args: 0.5 * torch.tanh(args["input"]))
+    return [model]
 
 
-class UnknownSampling(io.ComfyNode):
+@node("TestUnknownSampling", [io.Model.Input("model")], [io.Model.Output()])
+def unknown_sampling(model):
     """A MODEL with an unknown kind of model sampling."""
 
-    @classmethod
-    def define_schema(cls):
-        inputs = [io.Model.Input("model")]
-        return io.Schema(node_id="TestUnknownSampling", category="test", inputs=inputs, outputs=[io.Model.Output()])
+    class Strange(comfy.model_sampling.ModelSamplingDiscrete):
+        def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
+            return noise
 
-    @classmethod
-    def execute(cls, model):
-        class Strange(comfy.model_sampling.ModelSamplingDiscrete):
-            def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
-                return noise
-
-        model = model.clone()
-        model.add_object_patch("model_sampling", Strange())
-        return io.NodeOutput(model)
+    model = model.clone()
+    model.add_object_patch("model_sampling", Strange())
+    return [model]
 
 
-class Sigmas(io.ComfyNode):
+@node("TestSigmas", [io.String.Input("values")], [io.Sigmas.Output()])
+def sigmas(values):
     """SIGMAS from text."""
-
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(node_id="TestSigmas", category="test", inputs=[io.String.Input("values")], outputs=[io.Sigmas.Output()])
-
-    @classmethod
-    def execute(cls, values):
-        return io.NodeOutput(torch.tensor([float(v) for v in values.split()]))
+    return [torch.tensor([float(v) for v in values.split()])]
 
 
-class Number(io.ComfyNode):
+@node("TestNumber", [io.Float.Input("value", min=-1e9, max=1e9)], [io.Int.Output(), io.Float.Output()])
+def number(value):
     """A number that bypasses ComfyUI's check of widget ranges."""
-
-    @classmethod
-    def define_schema(cls):
-        inputs, outputs = [io.Float.Input("value", min=-1e9, max=1e9)], [io.Int.Output(), io.Float.Output()]
-        return io.Schema(node_id="TestNumber", category="test", inputs=inputs, outputs=outputs)
-
-    @classmethod
-    def execute(cls, value):
-        return io.NodeOutput(int(value), value)
+    return int(value), value
 
 
-class Anything(io.ComfyNode):
+@node("TestAnything", [io.String.Input("value")], [io.AnyType.Output()])
+def anything(value):
     """Any Python value, for inputs of any type."""
-
-    @classmethod
-    def define_schema(cls):
-        inputs = [io.String.Input("value")]
-        return io.Schema(node_id="TestAnything", category="test", inputs=inputs, outputs=[io.AnyType.Output()])
-
-    @classmethod
-    def execute(cls, value):
-        return io.NodeOutput(ast.literal_eval(value))
+    return [ast.literal_eval(value)]
 
 
-class RealDigits(io.ComfyNode):
+@node("TestRealDigits", [io.Int.Input("count"), io.Boolean.Input("mask")], [io.Latent.Output()])
+def real_digits(count, mask):
     """The first digits of the data, optionally with their lower halves masked."""
+    from embedded.digits import digits
 
-    @classmethod
-    def define_schema(cls):
-        inputs = [io.Int.Input("count"), io.Boolean.Input("mask")]
-        return io.Schema(node_id="TestRealDigits", category="test", inputs=inputs, outputs=[io.Latent.Output()])
-
-    @classmethod
-    def execute(cls, count, mask):
-        from embedded.digits import digits
-
-        latent = {"samples": digits().means[:count].reshape(count, 1, 8, 8).clone()}
-        if mask:
-            latent["noise_mask"] = torch.zeros(1, 1, 8, 8)
-            latent["noise_mask"][..., 4:, :] = 1.0
-        return io.NodeOutput(latent)
+    latent = {"samples": digits().means[:count].reshape(count, 1, 8, 8).clone()}
+    if mask:
+        latent["noise_mask"] = torch.zeros(1, 1, 8, 8)
+        latent["noise_mask"][..., 4:, :] = 1.0
+    return [latent]
 
 
-class NetworkModel(io.ComfyNode):
+@node("TestNetworkModel", [io.String.Input("network")], [io.Model.Output()])
+def network_model(network):
     """A network of training/ that the stock loaders do not recognise."""
+    from training import networks
 
-    @classmethod
-    def define_schema(cls):
-        inputs = [io.String.Input("network")]
-        return io.Schema(node_id="TestNetworkModel", category="test", inputs=inputs, outputs=[io.Model.Output()])
-
-    @classmethod
-    def execute(cls, network):
-        from training import networks
-
-        return io.NodeOutput(networks.load(network))
+    return [networks.load(network)]
 
 
-class NetworkCondition(io.ComfyNode):
+@node("TestNetworkCondition", [io.String.Input("network"), io.Int.Input("label")], [io.Conditioning.Output()])
+def network_condition(network, label):
     """CONDITIONING of a class for a network of training/."""
+    from training import networks
 
-    @classmethod
-    def define_schema(cls):
-        inputs = [io.String.Input("network"), io.Int.Input("label")]
-        return io.Schema(node_id="TestNetworkCondition", category="test", inputs=inputs, outputs=[io.Conditioning.Output()])
-
-    @classmethod
-    def execute(cls, network, label):
-        from training import networks
-
-        return io.NodeOutput(networks.conditioning(networks.NETWORKS[network], [label]))
+    return [networks.conditioning(networks.NETWORKS[network], [label])]
 
 
-class NetworkLatent(io.ComfyNode):
+@node("TestNetworkLatent", [io.String.Input("network"), io.Int.Input("batch")], [io.Latent.Output()])
+def network_latent(network, batch):
     """An empty LATENT for a network of training/."""
+    from training import networks
 
-    @classmethod
-    def define_schema(cls):
-        inputs = [io.String.Input("network"), io.Int.Input("batch")]
-        return io.Schema(node_id="TestNetworkLatent", category="test", inputs=inputs, outputs=[io.Latent.Output()])
-
-    @classmethod
-    def execute(cls, network, batch):
-        from training import networks
-
-        return io.NodeOutput({"samples": torch.zeros(batch, *networks.NETWORKS[network].shape)})
+    return [{"samples": torch.zeros(batch, *networks.NETWORKS[network].shape)}]
 
 
 class Report(io.ComfyNode):
@@ -214,19 +170,7 @@ class Report(io.ComfyNode):
 
 class TestExtension(ComfyExtension):
     async def get_node_list(self):
-        return [
-            CountCalls,
-            ElementwiseModel,
-            UnknownSampling,
-            Sigmas,
-            Number,
-            Anything,
-            RealDigits,
-            NetworkModel,
-            NetworkCondition,
-            Report,
-            NetworkLatent,
-        ]
+        return [*NODES, Report]
 
 
 async def comfy_entrypoint():

@@ -36,7 +36,6 @@ PLANNERS = {
     "3MC, 3S start": (2, partial(multistep_plan, order=3, corrector=True, start=res_3s())),
     "alpha 2M": (2, partial(multistep_plan, order=2, interpolation=InAlpha())),
     "alpha 4MC": (2, partial(multistep_plan, order=4, interpolation=InAlpha(), corrector=True)),
-    "2M, extrapolated": (2, partial(multistep_plan, order=2, last_step=InAlpha())),
 }
 CHURNS = [Churn(5.0), Churn(20.0), Churn(10.0, s_tmin=0.3, s_tmax=4.0)]
 TIMES = [VE, FLOW, FLOW_LOG_SIGMA]

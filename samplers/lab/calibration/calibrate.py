@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -11,7 +12,7 @@ from ...grid import read_sigmas
 from ...loop import run
 from ...multistep import multistep_plan
 from ...plan import Plan, Stage
-from ...signature import Callback, Denoiser, ExtraArgs, Sigmas
+from ...signature import Denoiser, ExtraArgs, Sigmas
 from ...time_maps import TimeMap
 from ..reference import NotConverged
 from .calibration_file import MAX_CALLS
@@ -45,22 +46,6 @@ class Problem(Protocol):
 
     def __call__(self, function: Any, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
         """Samples, (items, ...), by a Function or another sampler."""
-
-
-def function_of(plan: Plan) -> Function:
-    """A plan as a k-diffusion sampler."""
-
-    def sample(
-        model: Denoiser,
-        x: torch.Tensor,
-        sigmas: Sigmas,
-        extra_args: ExtraArgs = None,
-        callback: Callback = None,
-        disable: bool | None = None,
-    ) -> torch.Tensor:
-        return run(plan, model, x, sigmas, extra_args, callback, True)
-
-    return sample
 
 
 class Calibration:
@@ -128,7 +113,7 @@ class Calibration:
         ends = self._ends(self._seeds.selection)
 
         def measured(plan: Plan, sigmas: torch.Tensor = self._sigmas) -> torch.Tensor:
-            return self._distances(function_of(plan), sigmas, self._seeds.selection, ends)
+            return self._distances(partial(run, plan), sigmas, self._seeds.selection, ends)
 
         fitted = list(names)[: 1 + self._settings.thorough]
         analytic = {name: measured(self._bases[name]) for name in fitted}
@@ -203,7 +188,7 @@ class Calibration:
         if not seeds:
             return
         ends = self._ends(seeds)
-        result.test["base"] = Errors.of(self._distances(function_of(self._bases[result.analytic]), self._sigmas, seeds, ends))
+        result.test["base"] = Errors.of(self._distances(partial(run, self._bases[result.analytic]), self._sigmas, seeds, ends))
         for name, rival in self._rivals.items():
             try:
                 result.test[name] = Errors.of(self._distances(rival, self._sigmas, seeds, ends))
@@ -211,7 +196,7 @@ class Calibration:
                 raise
             except Exception as error:  # code of another pack may raise anything
                 logging.getLogger(__name__).warning("%s is left out of the comparison: %s", name, error)
-        plan = function_of(result.plan)
+        plan = partial(run, result.plan)
         result.test["calibrated"] = (
             result.test["base"] if result.kept else Errors.of(self._distances(plan, result.sigmas, seeds, ends))
         )
@@ -287,12 +272,7 @@ class Calibration:
         ends: list[torch.Tensor] = []
 
         def sample(
-            model: Denoiser,
-            x: torch.Tensor,
-            sigmas: Sigmas,
-            extra_args: ExtraArgs = None,
-            callback: Callback = None,
-            disable: bool | None = None,
+            model: Denoiser, x: torch.Tensor, sigmas: Sigmas, extra_args: ExtraArgs = None, *_: Any, **__: Any
         ) -> torch.Tensor:
             ends.append(run(plan, model, x, fine, extra_args, recorder, True))
             return ends[0].clone()  # ComfyUI continues with it in place
@@ -327,12 +307,7 @@ class Calibration:
         answers: list[torch.Tensor] = []
 
         def ask(
-            model: Denoiser,
-            start: torch.Tensor,
-            sigmas: Sigmas,
-            extra_args: ExtraArgs = None,
-            callback: Callback = None,
-            disable: bool | None = None,
+            model: Denoiser, start: torch.Tensor, sigmas: Sigmas, extra_args: ExtraArgs = None, *_: Any, **__: Any
         ) -> torch.Tensor:
             answer = model(x.to(start), torch.full((len(x),), sigma, dtype=torch.float32).to(start.device), **(extra_args or {}))
             answers.append(answer.detach().float().cpu())

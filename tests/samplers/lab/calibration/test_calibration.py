@@ -1,13 +1,14 @@
 """A whole calibration, on exact mixtures: seeds, cost, choices, errors."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from calibration_data import TIMES, Gaussian, grid_of
 
 from embedded.mixture import ring
-from samplers.lab.calibration.calibrate import Calibration, function_of
+from samplers.lab.calibration.calibrate import Calibration
 from samplers.lab.calibration.fitting import bases
 from samplers.lab.calibration.grid_search import TRIALS, GridCurve, search
 from samplers.lab.calibration.results import (
@@ -22,6 +23,7 @@ from samplers.lab.calibration.results import (
     split_seeds,
 )
 from samplers.lab.reference import NotConverged
+from samplers.loop import run
 from samplers.time_maps import FLOW, VE
 
 BATCH = 8
@@ -64,7 +66,7 @@ def test_it_beats_the_analytic_plans_on_test_seeds(time):
 
 def test_what_is_told_of_it():
     """Its errors, those of the best analytic plan and of the rivals under their names, and the choice."""
-    result = calibrated(VE, rivals={"some": function_of(bases(grid_of(VE), VE)["exp_res_1m"])})[0]
+    result = calibrated(VE, rivals={"some": partial(run, bases(grid_of(VE), VE)["exp_res_1m"])})[0]
     text = report(result, 32)
     assert f"calibrated: {result.test['calibrated'].median:.5f}" in text and f"{result.analytic}, analytic" in text
     assert f"some: {result.test['some'].median:.5f}" in text and "of the error of some, the best of 1 other" in text
@@ -85,7 +87,7 @@ def test_a_rival_that_fails_is_left_out_and_a_fatal_error_is_not():
 @pytest.mark.parametrize("settings, batch, most", [(CAREFUL, 16, 700), (QUICK, 4, 400)], ids=["careful", "quick"])
 def test_a_smooth_model_costs_what_was_announced_and_little(settings, batch, most):
     """At 10 calls and with eight rivals; a plan that is kept saves its run on the test seeds."""
-    rivals = {str(k): function_of(bases(grid_of(VE, 10), VE)["exp_res"]) for k in range(8)}
+    rivals = {str(k): partial(run, bases(grid_of(VE, 10), VE)["exp_res"]) for k in range(8)}
     result, problem, calibration = calibrated(VE, 10, settings, batch, rivals=rivals)
     assert problem.calls + 10 * result.kept == calibration.cost.least == calibration.expected < most
 
@@ -226,5 +228,5 @@ def test_functions_of_plans_are_samplers():
     """They give what the loop does."""
     sigmas, model = grid_of(FLOW), Gaussian(FLOW)
     x = model.start(1.0).float()
-    end = function_of(bases(sigmas, FLOW)["exp_res"])(model, x, sigmas, {}, None, True)
+    end = run(bases(sigmas, FLOW)["exp_res"], model, x, sigmas, {}, None, True)
     assert float(distances(end, model.solution(x, 1.0, 0.0)).max()) < 0.05
