@@ -30,7 +30,11 @@ def chooses_own_grid(sampler) -> bool:
 def with_shares(sampler, on_shares):
     """A SAMPLER that reports which rules it mixes, see `loop.run`; the SAMPLER itself if it does not choose among rules."""
     function = getattr(sampler, "sampler_function", None)
-    if function is None or "on_shares" not in inspect.signature(function).parameters:
+    try:
+        options = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # it is no function, or one of another pack that Python cannot look into
+        return sampler
+    if "on_shares" not in options:
         return sampler
     return comfy.samplers.KSAMPLER(function, {**sampler.extra_options, "on_shares": on_shares}, sampler.inpaint_options)
 

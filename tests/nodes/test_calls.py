@@ -51,6 +51,21 @@ def test_every_count_is_the_models(pack, calls, sigmas):
     assert len(counts) >= 40
 
 
+class _Compiled:
+    __signature__ = 3
+
+    def __call__(self, model, x, sigmas, **options):
+        return x
+
+
+def test_samplers_that_cannot_report_shares_are_traced_as_they_are(pack, calls):
+    import comfy.samplers
+
+    for sampler in (comfy.samplers.KSAMPLER(_Compiled()), comfy.samplers.Sampler(), comfy.samplers.sampler_object("euler")):
+        assert calls.with_shares(sampler, print) is sampler
+    assert calls.with_shares(comfy.samplers.sampler_object("exp_res"), print).extra_options == {"on_shares": print}
+
+
 class _Counter:
     def __init__(self):
         self.calls = 0
