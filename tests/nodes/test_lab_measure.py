@@ -138,8 +138,8 @@ def test_every_sampler_of_the_host_can_be_measured_or_says_why_not(parts, measur
     [
         ({"samplers": "exp_rse"}, "samplers has 'exp_rse'.*Did you mean exp_res"),
         ({"samplers": "nothing_*"}, "samplers has 'nothing_\\*'"),
-        ({"samplers": "euler_cfg_pp"}, "samplers has euler_cfg_pp: CFG\\+\\+ guides"),
-        ({"sampler_1": "euler_cfg_pp"}, "sampler_1 is euler_cfg_pp: CFG\\+\\+ guides"),
+        ({"samplers": "euler_cfg_pp"}, "samplers has euler_cfg_pp: CFG\\+\\+ follows another ODE"),
+        ({"sampler_1": "euler_cfg_pp"}, "sampler_1 is euler_cfg_pp: CFG\\+\\+ follows another ODE"),
         ({"samplers": "euler_ancestral"}, "samplers has no ODE sampler"),
         ({"schedulers": "karas"}, "schedulers has 'karas'.*karras"),
         ({"samplers": ""}, "nothing can be measured"),
