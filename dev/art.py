@@ -1,7 +1,4 @@
-"""Draws the registry's icon and banner with the pack's own sampler: paths from noise to three peaks, and the grid's steps.
-
-.host/venv/bin/python -m dev.art   # docs/icon.png, docs/banner.png
-"""
+"""Draws the registry's icon and banner with the pack's own sampler: paths from noise to three peaks, and the grid's steps."""
 
 import numpy as np
 import torch
@@ -13,8 +10,6 @@ from embedded.mixture import GaussianMixture
 from samplers.catalogue import SAMPLERS
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.time_maps import VE
-
-from .setup import ROOT
 
 # pixels: the registry wants a square of at most 400, and 21:9
 ICON, BANNER = (400, 400), (1680, 720)
@@ -71,13 +66,3 @@ def banner() -> Figure:
 
 
 PICTURES = {"icon": icon, "banner": banner}
-
-
-def main() -> None:
-    """Write both."""
-    for name, draw in PICTURES.items():
-        draw().savefig(ROOT / "docs" / f"{name}.png")
-
-
-if __name__ == "__main__":
-    main()

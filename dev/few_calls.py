@@ -1,23 +1,15 @@
-"""Draws README's picture: the same noises after 6, 10 and 20 calls of three samplers, and the converged pictures.
-
-.host/venv/bin/python -m dev.few_calls   # docs/few_calls.png
-"""
-
-import io
+"""Draws README's picture: the same noises after 6, 10 and 20 calls of three samplers, and the converged pictures."""
 
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from embedded.emoji import SHAPE, emoji
 from samplers.model_kinds import stable_diffusion
 from samplers.schedules import logsnr_grid
 from samplers.time_maps import VE
 from testbed.in_process import load
-from testbed.paths import ROOT
 
-PICTURE = ROOT / "docs" / "few_calls.png"
 SCHEDULER, SAMPLERS, CALLS = "karras", ("euler", "dpmpp_2m", "exp_res"), (6, 10, 20)
 SEEDS, SHOWN = 256, 16
 _REFERENCE = ("exp_res_3s", 60)
@@ -95,15 +87,3 @@ def draw() -> Figure:
             share = (chosen == converged).double().mean().item()
             axes.text(SHOWN + 0.15, top + place + 0.5, f"{share:.0%}", va="center", size=13, color=_GREY)
     return figure
-
-
-def main() -> None:
-    """Write the picture, in at most 256 colours."""
-    drawn = io.BytesIO()
-    draw().savefig(drawn)
-    Image.open(drawn).convert("RGB").quantize(256).save(PICTURE, optimize=True)
-    print(PICTURE)
-
-
-if __name__ == "__main__":
-    main()

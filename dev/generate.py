@@ -1,8 +1,6 @@
 """Writes what follows from the nodes' schemas: the English locale, and the inputs and outputs of help pages.
 
-With --pictures it also draws the pictures of the help pages.
-
-.host/venv/bin/python -m dev.generate [--pictures]
+.host/venv/bin/python -m dev.generate
 """
 
 import json
@@ -76,10 +74,6 @@ def main() -> None:
     for node_id, node in nodes.items():
         path = PAGES / f"{node_id}.md"
         _write(path, page(path.read_text(encoding="utf-8"), node))
-    if "--pictures" in sys.argv:
-        from .help_pictures import draw_all
-
-        draw_all(PAGES / "images")
 
 
 if __name__ == "__main__":

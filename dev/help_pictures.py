@@ -1,6 +1,7 @@
-"""Draws the pictures of the help pages, with the pack's own code. Called by `dev.generate --pictures`."""
+"""Draws the pictures of the help pages, with the pack's own code. Written by `dev.pictures`."""
 
 import itertools
+import math
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -10,17 +11,20 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from embedded import digits, emoji
+from embedded import emoji
 from embedded.mixture import GaussianMixture, ring
 from samplers import sample_exp_gddim, sample_res_churn, sample_res_multistep
 from samplers.adaptive import sample_exp_res_adaptive
 from samplers.catalogue import METHODS
 from samplers.curve import read_curve
+from samplers.lab import measure_picture, trace_picture
+from samplers.lab.calibration import results
 from samplers.lab.calibration.calibrate import Calibration
 from samplers.lab.calibration.results import Settings
 from samplers.lab.measure import DryRun, Entry, Measurement, Schedule
 from samplers.lab.store import Store
 from samplers.lab.trace import Trace
+from samplers.lab.verdict import judge
 from samplers.model_kinds import stable_diffusion
 from samplers.processes.blurring import Blurring
 from samplers.processes.cld import CLD
@@ -211,10 +215,9 @@ def churn():
 
 
 def adaptive():
-    """The steps that two tolerances choose on the digits."""
+    """The steps that two tolerances choose on the emoji."""
     figure, axes = _figure()
-    mixture = digits.digits(0.1, dtype=torch.float64)
-    x = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * SD.sigma_max
+    mixture, x = emoji.emoji(0.1, torch.float64), SD.sigma_max * _noise()
     for rtol in (0.05, 0.01):
         ends = torch.tensor([SD.sigma_max, SD.sigma_min, 0.0], dtype=torch.float64)
         _, info = sample_exp_res_adaptive(mixture.denoise, x, ends, disable=True, rtol=rtol, atol=rtol / 6, return_info=True)
@@ -226,14 +229,20 @@ def adaptive():
     return figure
 
 
-class _Digits:
-    """What the lab measures, without a host: the exact digits from 32 noises."""
+def _noise(items: int = 8, seed: int = 0) -> torch.Tensor:
+    """(items, 3072), for the emoji."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(items, math.prod(emoji.SHAPE), generator=generator, dtype=torch.float64)
 
-    fingerprint, seed, shape = "digits", 0, (32, 64)
+
+class _Emoji:
+    """What the lab measures, without a host: the exact emoji from 8 noises."""
+
+    fingerprint, seed, shape = "emoji", 0, (8, math.prod(emoji.SHAPE))
 
     def run(self, sampler, sigmas):
-        mixture, calls = digits.digits(), itertools.count()
-        noise = torch.randn(self.shape, generator=torch.Generator().manual_seed(self.seed))
+        mixture, calls = emoji.emoji(0.1), itertools.count()
+        noise = _noise(seed=self.seed).float()
         samples = sampler(lambda x, sigma: (next(calls), mixture.denoise(x, sigma))[1], sigmas[0] * noise, sigmas, disable=True)
         return SimpleNamespace(samples=samples, calls=next(calls), seconds=0.0)
 
@@ -243,71 +252,46 @@ class _Digits:
 
 def measure():
     """What RES Lab: Measure draws, of samplers of the pack."""
-    figure, axes = _figure()
-    entries = [Entry(name, METHODS[name].sample) for name in ("exp_res", "exp_res_2m", "exp_res_2s", "exp_gddim")]
+    names, calls = ("exp_res", "exp_res_2m", "exp_res_2s", "exp_gddim"), [6, 8, 10, 15, 20]
     uniform = Schedule("logsnr_uniform", lambda steps: logsnr_grid(steps, SD, VE))
     with tempfile.TemporaryDirectory() as folder:
-        work = Measurement(_Digits(), METHODS["exp_res_3mc"].sample, VE, SD, Store(Path(folder)))
-        cells = list(work.cells(work.plan(entries, [uniform], [6, 8, 10, 15, 20, 30])))
-    for entry in entries:
-        tests = [(cell.calls, *cell.spread) for cell in cells if cell.sampler == entry.name]
-        calls, median, low, high = zip(*sorted(tests))
-        [line] = axes.plot(calls, median, marker="o", label=f"{entry.name}, {uniform.name}")
-        axes.fill_between(calls, low, high, color=line.get_color(), alpha=0.12)
-    axes.set(xscale="log", yscale="log", xlabel="model calls", ylabel="error, median and quartiles")
-    axes.legend(fontsize=8)
-    return figure
+        work = Measurement(_Emoji(), METHODS["exp_res_3mc"].sample, VE, SD, Store(Path(folder)), tolerance=5e-3)
+        entries = [Entry(name, METHODS[name].sample) for name in names]
+        cells = list(work.cells(work.plan(entries, [uniform], calls)))
+    return measure_picture.picture(cells, work.references, judge(cells, work.references, calls[-1]))
 
 
 def trace():
-    """The measures of a run on the digits."""
-    figure, panels = _figure(2, sharex=True)
+    """What RES Lab: Trace draws, of a run of exp_res on the emoji."""
     grid = logsnr_grid(_STEPS, SD, VE).double()
-    measured = Trace(grid.tolist(), VE)
-    x = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * SD.sigma_max
+    measured, mixture = Trace(grid.tolist(), VE), emoji.emoji(0.1, torch.float64)
 
     def model(x, sigma, **_):
-        denoised = digits.digits(0.1, dtype=torch.float64).denoise(x, sigma)
+        denoised = mixture.denoise(x, sigma)
         measured.call(x, sigma, denoised, 0.0)
         return denoised
 
-    METHODS["exp_res"].sample(model, x, grid, None, lambda info: measured.stepped(info["i"]), True)
+    METHODS["exp_res"].sample(model, SD.sigma_max * _noise(), grid, None, lambda info: measured.stepped(info["i"]), True)
     measured.finish()
-    relative = {"d_change": "|D change|", "local_error": "local error", "first_order_error": "of a first-order step"}
-    accelerations = {"acceleration_sigma": "acceleration in sigma", "acceleration_lambda": "acceleration in lambda"}
-    for panel, names in zip(panels, (relative, accelerations)):
-        for name, label in names.items():
-            panel.semilogy([getattr(row, name) for row in measured.rows], marker=".", label=label)
-        panel.set_xlabel("step")
-        panel.legend(fontsize=8)
-    return figure
+    return trace_picture.picture(measured.rows)
 
 
 def calibration():
-    """Errors on test seeds of two analytic samplers and of solvers calibrated for every number of calls."""
-    mixture, batch, cfg = digits.digits(0.1, torch.float64), 16, 5.0
-    classes = torch.nn.functional.one_hot(torch.arange(batch) % mixture.classes, mixture.classes).double()
+    """What RES Lab: Calibrate draws, on the emoji at CFG 5."""
+    mixture, batch, cfg, steps = emoji.emoji(0.1), 4, 5.0, 8
+    classes = torch.nn.functional.one_hot(torch.arange(batch) % mixture.classes, mixture.classes).float()
 
     def guided(x, sigma, **_):
-        x, sigma = x.double(), sigma.double()
         free = mixture.denoise(x, sigma)
-        return (free + cfg * (mixture.denoise(x, sigma, 1.0, classes) - free)).float()
+        return free + cfg * (mixture.denoise(x, sigma, 1.0, classes) - free)
 
     def problem(sampler, sigmas, seed):
-        noise = torch.randn(batch, 64, generator=torch.Generator().manual_seed(seed))
-        return sampler(guided, noise * sigmas[0], sigmas, {}, None, True)
+        return sampler(guided, _noise(batch, seed).float() * sigmas[0], sigmas, {}, None, True)
 
-    names, calls = ("exp_res_2m", "exp_res"), (6, 8, 10, 14, 20)
-    others = {name: METHODS[name].sample for name in names}
+    rivals = {name: METHODS[name].sample for name in ("exp_gddim", "exp_res_2m", "exp_res_3m", "exp_res")}
     settings = Settings(batch, batch, 4 * batch)
-    tests = [Calibration(problem, logsnr_grid(n, SD, VE), VE, np.exp(-6.0), 0, batch, settings, others).run().test for n in calls]
-    figure, axes = _figure()
-    for name in (*names, "calibrated"):
-        axes.loglog(calls, [errors[name].median for errors in tests], marker=".", label=name)
-    axes.set(xlabel="model calls", ylabel="median relative error", xticks=calls, xticklabels=calls)
-    axes.minorticks_off()
-    axes.legend(fontsize=8)
-    return figure
+    fit = Calibration(problem, logsnr_grid(steps, SD, VE), VE, np.exp(-6.0), 0, batch, settings, rivals)
+    return results.picture(fit.run())
 
 
 def toy():
@@ -344,10 +328,3 @@ PICTURES = {
     "toy": toy,
     "measure": measure,
 }
-
-
-def draw_all(folder: Path) -> None:
-    """Write every picture as PNG."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in PICTURES.items():
-        draw().savefig(folder / f"{name}.png")

@@ -1,12 +1,7 @@
-"""Makes the thumbnails of the template browser: pictures of examples that were run, and cards for those that want a checkpoint.
-
-.host/venv/bin/python -m dev.thumbnails [NAME ...]   # example_workflows/*.jpg
-"""
+"""Thumbnails of the template browser: pictures of examples that were run, and cards for those that want a checkpoint."""
 
 import io
 import json
-import sys
-from pathlib import Path
 
 from matplotlib.figure import Figure
 from PIL import Image
@@ -14,8 +9,7 @@ from PIL import Image
 from testbed.paths import ROOT
 
 from .art import CHALK, NIGHT, draw_paths
-from .server import Client, server
-from .setup import ensure_host
+from .server import Client
 from .workflow import to_prompt
 
 EXAMPLES = ROOT / "example_workflows"
@@ -75,26 +69,3 @@ def pictures(client: Client, name: str) -> Image.Image:
         row.paste(image, (sum(other.width + _GAP for other in images[:index]), 0))
     row.thumbnail((_LONGEST, _LONGEST), Image.Resampling.LANCZOS)
     return row
-
-
-def _save(image: Image.Image, name: str) -> Path:
-    path = EXAMPLES / f"{name}.jpg"
-    image.save(path, quality=88, optimize=True)
-    print(path)
-    return path
-
-
-def main() -> None:
-    """Write the thumbnails of all examples, or of those named."""
-    names = sys.argv[1:] or [*CARDS, *PICTURES]
-    for name in names:
-        if name in CARDS:
-            _save(card(name), name)
-    if run := [name for name in names if name in PICTURES]:
-        with server(ensure_host()) as client:
-            for name in run:
-                _save(pictures(client, name), name)
-
-
-if __name__ == "__main__":
-    main()
