@@ -28,7 +28,7 @@ class RESAdaptive(io.ComfyNode):
             category="RES/samplers",
             description="Deterministic RES-3S that chooses its own steps by an estimate of their error. It uses only the first "
             "and last sigma of SIGMAS. A step makes three model calls, and a repeated step makes two more. The log gives their "
-            "total number. The default values are the sampler exp_res_adaptive. With noise, guider, sigmas and latent_image "
+            "total number. With the default values the SAMPLER is exp_res_adaptive. With noise, guider, sigmas and latent_image "
             "connected, the node also samples, and gives the steps it took as SIGMAS for any sampler, seed and prompt; RES "
             f"Single-step with c2 {C2:g} and c3 {C3:g} reproduces the latent.",
             search_aliases=["res", "adaptive", "adaptive grid", "tolerance", "dpm_adaptive", "scheduler", "sigmas"],

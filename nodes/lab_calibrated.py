@@ -75,9 +75,8 @@ class RESCalibrated(io.ComfyNode):
         lines = [f"{name}: {value}" for name, value in known.items()]
         if model is not None and kept.provenance.get("model") != model_fingerprint(model):
             made_for = kept.provenance.get("model_class", "model")
-            warning = (
-                f"Warning: {file} was made for a {made_for!r:.60} of other weights, patches or options than the connected model."
-            )
+            other = "other weights, patches or options than the connected model"
+            warning = f"Warning: {file} was made for a {made_for!r:.60} with {other}."
             logging.warning("RES Calibrated: %s", warning)
             lines.insert(0, warning)
         sigmas = torch.tensor(kept.sigmas, dtype=torch.float32)

@@ -121,7 +121,9 @@ class Subject:
     def unseen(self) -> str:
         """A sentence that names what the fingerprint does not cover in the model's patches; "" if it covers everything."""
         names = unseen(self.guider.model_patcher)
-        return f"Changes of patches of the model are not all seen ({'; '.join(names)}); turn fresh on after one." if names else ""
+        return (
+            f"Some changes of the model's patches cannot be seen ({'; '.join(names)}); turn fresh on after one." if names else ""
+        )
 
     def noise(self, seed: int) -> torch.Tensor:
         """The starting noise, as the host's nodes draw it."""

@@ -151,8 +151,8 @@ def made_for_flow(sigmas: Sigmas, time: TimeMap, sigma_max: float) -> str:
     if not whole or not time.allows(_BEYOND_FLOW) or sigma_max < _BEYOND_FLOW:
         return ""
     return (
-        f"the sigmas go from 1 to 0, as those of a flow model do, but the model is none and begins at {sigma_max:.4g}: nearly "
-        "all of its noise is left out. Build the SIGMAS from this model."
+        f"the sigmas go from 1 to 0, like those of a flow model, but this model begins at {sigma_max:.4g} and is not one, so "
+        "nearly all of its noise is left out. Build the SIGMAS from this model."
     )
 
 

@@ -214,9 +214,7 @@ class Measurement:
                 self.notes.append(f"{entry.name} cannot run: {short(error)}")
                 continue
             if traits.stochastic and self._runner.shape[0] < 2:
-                self.notes.append(
-                    f"{entry.name} draws noise, and of one item there is no distribution; take a batch of 32 or more"
-                )
+                self.notes.append(f"{entry.name} draws noise, and one item has no distribution; take a batch of 32 or more")
                 continue
             for schedule in schedules:
                 wanted = budgets[-1:] if traits.adaptive else budgets

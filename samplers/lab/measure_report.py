@@ -46,13 +46,14 @@ def table(
         group = [cell for cell in cells if not cell.stochastic and same_start(cell.start, start)]
         title = "Error: relative distance to the converged solution, median over items [quartiles]"
         if not same_start(start, common):
-            title = f"Not ranked, as it starts at sigma {start:.6g} and not at {common:.6g}: an ODE of its own. {title}"
+            other = f"it starts at sigma {start:.6g} and not at {common:.6g}, which is another problem"
+            title = f"Not ranked, because {other}. {title}"
         if group:
             parts.insert(opening if same_start(start, common) else len(parts), f"{title}\n\n{_grid(group, references)}")
     if stochastic := [cell for cell in cells if cell.stochastic]:
         title = (
-            "SDE samplers, never ranked with the others: distance of their distribution over the batch to that of the converged "
-            "solution, along random directions, in standard deviations, median [quartiles]"
+            "SDE samplers, never ranked with the others: distance between their distribution over the batch and the distribution "
+            "of the converged solution, along random directions, in standard deviations, median [quartiles]"
         )
         parts.append(f"{title}\n\n{_grid(stochastic, references)}\n\n{_chance(next(iter(references.values())))}")
     for start, reference in references.items():
@@ -70,9 +71,9 @@ def _reference(start: float, reference: Reference) -> str:
     else:
         text += f", all of them to {reference.worst:.1e}. "
     if not reference.converged:
-        text += f"**They were to agree to {reference.tolerance:g}; raise reference_calls for that.** "
+        text += f"**The tolerance is {reference.tolerance:g}; raise reference_calls to reach it.** "
     return (
-        f"{text}Errors up to {reference.floor:.1e}, three times that agreement, are marked {_AT_FLOOR} and not ranked, because "
+        f"{text}Errors up to {reference.floor:.1e}, three times this agreement, are marked {_AT_FLOOR} and not ranked, because "
         "the reference's own error decides there."
     )
 
@@ -80,7 +81,7 @@ def _reference(start: float, reference: Reference) -> str:
 def _chance(reference: Reference) -> str:
     distance = distance_by_chance(reference)
     if distance is None:
-        return "With so few items such a distance says nothing; take a batch of 32 or more."
+        return "With so few items this distance says nothing; take a batch of 32 or more."
     return f"Two batches of {len(reference.samples)} items drawn from one distribution are about {distance:.2g} apart by chance."
 
 

@@ -137,9 +137,9 @@ def judge(
     reference = reference_of(odes[0], references)
     if not reference.converged and not ranked(cells, references):
         raise NotConverged(
-            f"every error is within three times {reference.agreement:.2g}, to which {reference.steps} and "
-            f"{reference.steps // 2} steps of the reference agree, so samplers cannot be distinguished. Raise "
-            "reference_calls; a model that adds noise of its own cannot be measured."
+            f"the reference with {reference.steps} steps agrees with {reference.steps // 2} steps only to "
+            f"{reference.agreement:.2g}, and every error is within three times this, so samplers cannot be distinguished. Raise "
+            "reference_calls; a model that adds its own noise cannot be measured."
         )
     return _Judge(odes, reference, max(calls, min(cell.calls for cell in odes)), baseline).verdict()
 
@@ -212,14 +212,14 @@ class _Judge:
         """The calls that the best pair saves compared with another, or a text that it is not clearly closer."""
         other = self._nearest[pair]
         if not ahead(best, other) and _median(best) > self._reference.floor:
-            return f", which is not clearly nearer than {pair}"
+            return f", which is not clearly closer than {pair}"
         needed = calls_to_reach(self._lines[pair], max(_median(best), self._reference.floor))
         if needed is not None and math.floor(needed) > best.calls:
-            return f": with {best.calls} calls it is as near as {pair} with {math.floor(needed)}"
+            return f": with {best.calls} calls it is as close as {pair} with {math.floor(needed)}"
         enough = calls_to_reach(self._lines[best.pair], _median(other))
         if enough is not None and math.ceil(enough) < other.calls:
-            return f": with {math.ceil(enough)} calls it is as near as {pair} with {other.calls}"
-        return f": its error is {_median(best):.2g}, that of {pair} {_median(other):.2g}"
+            return f": with {math.ceil(enough)} calls it is as close as {pair} with {other.calls}"
+        return f": its error is {_median(best):.2g}, and the error of {pair} is {_median(other):.2g}"
 
     def _remarks(self, best: Cell) -> list[str]:
         remarks = [f"The verdict rests on {_items(best)}."]
@@ -229,8 +229,8 @@ class _Judge:
             remarks.append(f"The baseline {self._baseline} has no error to compare with.")
         if best.pair != self._first.pair and not self._floor:
             remarks.append(
-                f"{self._first.pair} has the smaller median, {_median(self._first):.3g} against {_median(best):.3g}, but by no "
-                f"more than chance; {best.pair} is nearer at the neighbouring budgets."
+                f"{self._first.pair} has the smaller median, {_median(self._first):.3g} against {_median(best):.3g}, but this "
+                f"may be chance; {best.pair} is closer at the neighbouring budgets."
             )
         remarks += self._falls_back(best.pair)
         remarks += self._not_monotone(best.pair)
@@ -245,8 +245,8 @@ class _Judge:
             others = [cell for name in self._lines if (cell := self._at(name, column)) is not None]
             own = self._at(pair, column)
             if own is not None and (place := sorted(map(_median, others)).index(_median(own)) + 1) > (len(others) + 1) / 2:
-                places.append(f"number {place} of {len(others)} at {column}")
-        return [f"By number of calls {pair} is {', '.join(places)}."] if places else []
+                places.append(f"number {place} of {len(others)} at {column} calls")
+        return [f"{pair} is only {', '.join(places)}."] if places else []
 
     def _not_monotone(self, best: str) -> list[str]:
         """Pairs that more calls make clearly worse, the best pair in detail."""
@@ -264,7 +264,7 @@ class _Judge:
                 f"at {after.calls}."
             )
         if worse:
-            remarks.append(f"More calls make the error clearly larger somewhere: {_named(list(worse))}.")
+            remarks.append(f"With more calls the error becomes clearly larger at some budget for {_named(list(worse))}.")
         return remarks
 
     def _reference_remarks(self) -> list[str]:
@@ -273,7 +273,7 @@ class _Judge:
             return []
         return [
             f"The reference agrees only to {reference.agreement:.1e}, not to {reference.tolerance:g}. Errors up to "
-            f"{reference.floor:.1e}, three times that, are not ranked."
+            f"{reference.floor:.1e}, three times this, are not ranked."
         ]
 
 

@@ -324,7 +324,7 @@ def _by_cfg(change: float) -> str:
 
 def _measured(ratios: tuple[float, float]) -> str:
     low, high = ratios
-    return f"In measured changes of this kind the error was {low:g} to {high:g} of the analytic plan's ({_PAGE})."
+    return f"In measured changes of this kind the error was {low:g} to {high:g} times the analytic plan's ({_PAGE})."
 
 
 def _number_or_none(value: object) -> float | None:

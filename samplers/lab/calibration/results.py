@@ -217,7 +217,7 @@ def report(result: Calibrated, items: int) -> str:
         best = min(rivals, key=lambda name: rivals[name].median)
         ratio = result.test["calibrated"].median / rivals[best].median
         lines.append(
-            f"calibrated has {ratio:.2f} of the error of {best}, the best of {len(rivals)} other samplers on these items."
+            f"calibrated has {ratio:.2f} times the error of {best}, the best of {len(rivals)} other samplers on these items."
         )
     lines.append(_choice(result))
     lines.append(_reference(result.reference))
@@ -227,18 +227,18 @@ def report(result: Calibrated, items: int) -> str:
 def _choice(result: Calibrated) -> str:
     if result.reference.coarse:
         return (
-            f"Kept: {result.analytic} as it is. The reference is no better than it, so there was nothing to fit to. Effort "
-            "careful has a finer one; less guidance helps too."
+            f"Kept: {result.analytic} without a fit, because the reference is no better than it. The effort careful has a finer "
+            "reference, and less guidance also helps."
         )
     if result.kept:
         return (
-            f"Kept: {result.analytic} as it is. No fit was better on the selection items by more than their noise, so the "
-            "SAMPLER and the file hold this analytic plan."
+            f"Kept: {result.analytic} without a fit, because no fit was clearly better on the selection items. The SAMPLER and "
+            "the file hold this analytic plan."
         )
     fit = f"{result.base}, ridge {result.fitting.ridge:g}, history {result.fitting.history}" if result.fitting else result.base
     grid = "moved" if result.grid_changed else "as given"
     gain = result.selection["calibrated"].log_mean / result.selection["base"].log_mean
-    return f"Fitted: {fit}; grid {grid}. On the selection items it has {gain:.2f} of the error of {result.analytic}."
+    return f"Fitted: {fit}; grid {grid}. On the selection items it has {gain:.2f} times the error of {result.analytic}."
 
 
 def _reference(settled: Settled) -> str:
@@ -249,7 +249,7 @@ def _reference(settled: Settled) -> str:
     if settled.why == "no gain":
         return f"{text} More steps would not improve the fit by more than its standard error."
     if settled.why == "cap":
-        return f"{text} That is more than was asked for: all errors here are uncertain by about {settled.last_change:.1e}."
+        return f"{text} This is more than was requested, so all errors here are uncertain by about {settled.last_change:.1e}."
     return text
 
 

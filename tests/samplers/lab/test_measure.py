@@ -223,7 +223,7 @@ def test_what_fails_leaves_a_note(store):
 
 def test_what_has_no_place_in_the_plan_costs_no_model_call(store):
     """One item has no distribution, and SDE samplers without an ODE sampler have no best pair."""
-    for batch, entries, reason in ((1, ENTRIES[:1], "of one item there is no distribution"), (8, [], "no ODE sampler")):
+    for batch, entries, reason in ((1, ENTRIES[:1], "one item has no distribution"), (8, [], "no ODE sampler")):
         runner = _Gaussian(batch=batch)
         sde = Entry("sde", functools.partial(samplers.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3}))
         runner.dry = lambda sampler, sigmas, runner=runner, sde=sde: DryRun(
@@ -293,7 +293,7 @@ def test_a_reference_that_misses_its_tolerance_is_used_all_the_same(store):
     verdict = judge(cells, measurement.references, 5)
     assert f"The reference agrees only to {reference.agreement:.1e}, not to 0.001" in verdict.text
     text = table(cells, measurement.references, [], verdict)
-    assert "They were to agree to 0.001; raise reference_calls" in text and "| ≈ " in text
+    assert "The tolerance is 0.001; raise reference_calls" in text and "| ≈ " in text
     unranked = [row for row in csv_rows(cells, measurement.references) if row["rank"] == ""]
     assert len(unranked) == len(cells) - len(kept) and {row["agreement"] for row in unranked} == {reference.agreement}
     assert "as close to the solution as this reference can measure" in judge(cells, measurement.references, 40).sentence
@@ -336,7 +336,7 @@ def test_schedules_with_another_start_are_not_ranked(store):
     cells = list(measurement.cells(measurement.plan(ENTRIES[:2], [_schedule(), late], [6, 10])))
     assert len(measurement.references) == 2
     assert {cell.schedule for cell in ranked(cells, measurement.references)} == {"uniform"}
-    assert "Not ranked, as it starts at sigma 5 and not at 14.6" in table(cells, measurement.references, [])
+    assert "Not ranked, because it starts at sigma 5 and not at 14.6" in table(cells, measurement.references, [])
 
 
 def test_pictures(store):

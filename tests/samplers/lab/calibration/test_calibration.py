@@ -69,7 +69,7 @@ def test_what_is_told_of_it():
     result = calibrated(VE, rivals={"some": partial(run, bases(grid_of(VE), VE)["exp_res_1m"])})[0]
     text = report(result, 32)
     assert f"calibrated: {result.test['calibrated'].median:.5f}" in text and f"{result.analytic}, analytic" in text
-    assert f"some: {result.test['some'].median:.5f}" in text and "of the error of some, the best of 1 other" in text
+    assert f"some: {result.test['some'].median:.5f}" in text and "times the error of some, the best of 1 other" in text
     assert "for 32 items" in text and f"Fitted: {result.base}, ridge" in text and "grid as given" in text
     pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this environment")
     assert picture(result).shape[1:] == (840, 3)
@@ -99,7 +99,7 @@ def test_a_rough_reference_is_told_and_costs_no_more_than_announced():
     problem.model = lambda x, sigma, **_: smooth(x, (4.0 * sigma.log()).round().div(4.0).exp())
     calibration = Calibration(problem, grid_of(VE), VE, 1e-3, 0, BATCH, Settings(8, 8, 8, share=1e-9, levels=3))
     result = calibration.run()
-    reason = "More steps would not improve the fit" if result.reference.why == "no gain" else "more than was asked for"
+    reason = "More steps would not improve the fit" if result.reference.why == "no gain" else "more than was requested"
     assert result.reference.why in ("cap", "no gain") and reason in report(result, 8)
     assert problem.calls <= calibration.expected <= calibration.cost.most
 
