@@ -108,7 +108,7 @@ class _Schedule(io.ComfyNode):
         """SIGMAS of shape (steps + 1,), float32; empty where denoise is 0.
 
         Args:
-            time, of_model: kind and range of the model.
+            time, model_range: kind and range of the model.
             range: None, or the choice in "range" with its logSNR.
             steps, denoise, direction, composition, follow_shift, shape: the inputs of the node.
 
