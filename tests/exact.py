@@ -81,6 +81,44 @@ def converged(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     return x, run(single_step_plan(fine, res_3s(), VE), denoiser(flow), x, fine, disable=True)
 
 
+def moments(sample, sigmas, process, draws, mean, root):
+    """(mean, covariance) of a sampler's result on data N(mean, root root^T), exactly and without a random number.
+
+    The denoiser is affine, so a sampler maps the starting noise and the unit noises affinely to its result. It is run on their
+    coefficients, with every drawn noise as new coordinates.
+
+    Args:
+        sample: sample(denoise, x, sigmas, disable=True, noise_sampler=...) -> the result.
+        sigmas: the grid.
+        process: VE or FLOW.
+        draws: at least the number of noises that the sampler draws.
+        mean, root: (dim,) and (dim, dim).
+    """
+    dim, start = len(mean), float(sigmas[0])
+    covariance, one = root @ root.T, torch.eye(dim, dtype=torch.float64)
+    # columns: the constant 1, the data, the starting noise, the noises drawn
+    zeros = torch.zeros(dim, draws * dim, dtype=torch.float64)
+    alpha = process.alpha(start)
+    x = torch.cat([alpha * mean[:, None], alpha * root, start * one, zeros], dim=1)[None]
+    drawn = iter(range(1 + 2 * dim, x.shape[2], dim))
+
+    def denoise(x, sigma):
+        sigma = float(sigma[0])
+        alpha = process.alpha(sigma)
+        gain = alpha * covariance @ torch.linalg.inv(alpha**2 * covariance + sigma**2 * one)
+        denoised = gain @ x
+        denoised[0, :, 0] += mean - alpha * gain @ mean
+        return denoised
+
+    def unit_noise(sigma, sigma_next):
+        noise, column = torch.zeros_like(x), next(drawn)
+        noise[0, :, column : column + dim] = one
+        return noise
+
+    [result] = sample(denoise, x, sigmas, disable=True, noise_sampler=unit_noise)
+    return result[:, 0], result[:, 1:] @ result[:, 1:].T
+
+
 def paired(denoise):
     """A model for CFG++ without guidance: (guided, unconditional), twice the same."""
 

@@ -8,6 +8,7 @@ from exact import calls_per_step
 
 from dev.server import PromptError
 from samplers.catalogue import METHODS
+from training.networks import NO_CLASS
 
 CALLS_PER_STEP = {name: calls_per_step(name) for name in METHODS}
 # inputs of RES Multistep: those of exp_res_2m, and what exp_res has instead
@@ -22,17 +23,37 @@ def calls_of(name, steps):
     return CALLS_PER_STEP[name] * (steps - 1) + 1
 
 
-def graph_of(kind="eps", latent=None, **counter):
-    """Model, conditionings and latent shared by all prompts; node ids are names. `counter`: inputs of TestCountCalls."""
+def graph_of(kind="eps", latent=None, loader=None, **counter):
+    """Model, conditionings and latent shared by all prompts; node ids are names.
+
+    `loader`: a node that gives another MODEL of the digits; `counter`: inputs of TestCountCalls.
+    """
     run = f"run {next(RUNS)}"
     inputs = {"data": "digits", "kind": kind, "width": 0.1, **({"kind.shift": 3.0} if kind == "flow" else {})}
     return run, {
-        "digits": {"class_type": "RESToyModel", "inputs": inputs},
+        "digits": loader or {"class_type": "RESToyModel", "inputs": inputs},
         "model": {"class_type": "TestCountCalls", "inputs": {"model": ["digits", 0], "run": run, **counter}},
         "positive": {"class_type": "RESToyCondition", "inputs": {"data": "digits", "data.class": "3"}},
         "negative": {"class_type": "RESToyCondition", "inputs": {"data": "digits", "data.class": "any"}},
         "latent": latent or {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": 4}},
     }
+
+
+def network_report(server, network, loader, latent, **inputs):
+    """The report on a KSampler with a network of training/, which `loader` loads, on an empty latent."""
+    run = f"run {next(RUNS)}"
+    condition = {"class_type": "TestNetworkCondition", "inputs": {"network": network, "label": 3}}
+    wires = {wire: [wire, 0] for wire in ("model", "positive", "negative")} | {"latent_image": ["latent", 0]}
+    common = {"seed": 3, "scheduler": "logsnr_uniform", "denoise": 1.0}
+    graph = {
+        "loader": loader,
+        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["loader", 0], "run": run}},
+        "positive": condition,
+        "negative": {**condition, "inputs": {"network": network, "label": NO_CLASS}},
+        "latent": latent,
+        "sample": {"class_type": "KSampler", "inputs": {**common, **wires, **inputs}},
+    }
+    return report(server, run, graph, ["sample", 0])
 
 
 def report(server, run, graph, source):

@@ -1,10 +1,10 @@
 """exp_res_adaptive and RES Adaptive in the real host."""
 
-import itertools
 import logging
 
 import pytest
 import torch
+from prompts import graph_of, schedule
 
 from dev.server import PromptError
 from samplers.adaptive import ATOL, C2, C3, MAX_CALLS, RTOL
@@ -12,7 +12,6 @@ from samplers.adaptive import ATOL, C2, C3, MAX_CALLS, RTOL
 KINDS = ["eps", "v", "edm", "flow"]
 _DEFAULTS = {"rtol": RTOL, "atol": ATOL, "max_calls": MAX_CALLS}
 _STAGES = {"stages": "3", "c2": C2, "c3": C3}
-_runs = itertools.count()
 
 
 @pytest.fixture
@@ -112,20 +111,12 @@ def test_a_run_needs_all_of_its_inputs(pack, parts):
 
 def _graph(kind, latent=None):
     """Everything up to sampling; node ids are names."""
-    run = f"adaptive {next(_runs)}"
-    inputs = {"data": "digits", "kind": kind, "width": 0.1, **({"kind.shift": 3.0} if kind == "flow" else {})}
+    run, graph = graph_of(kind, latent)
     guided = {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "cfg": 3.0}
-    schedule = {"model": ["model", 0], "steps": 8, "denoise": 1.0, "spacing": "uniform"}
-    return run, {
-        "digits": {"class_type": "RESToyModel", "inputs": inputs},
-        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["digits", 0], "run": run}},
-        "positive": {"class_type": "RESToyCondition", "inputs": {"data": "digits", "data.class": "3"}},
-        "negative": {"class_type": "RESToyCondition", "inputs": {"data": "digits", "data.class": "any"}},
-        "latent": latent or {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": 4}},
-        "guider": {"class_type": "CFGGuider", "inputs": guided},
-        "noise": {"class_type": "RandomNoise", "inputs": {"noise_seed": 5}},
-        "sigmas": {"class_type": "RESLogSNRSchedule", "inputs": schedule},
-    }
+    graph["guider"] = {"class_type": "CFGGuider", "inputs": guided}
+    graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 5}}
+    graph["sigmas"] = schedule(8)
+    return run, graph
 
 
 def _sampled(sampler, sigmas):

@@ -4,9 +4,9 @@ import math
 import shutil
 
 import pytest
-from prompts import RUNS
+from prompts import network_report
 
-from training.networks import NETWORKS, NO_CLASS
+from training.networks import NETWORKS
 
 pytestmark = pytest.mark.long
 
@@ -25,20 +25,9 @@ def _sample(server, name):
     folder = server.base / "models" / "diffusion_models"
     folder.mkdir(exist_ok=True)
     shutil.copy(NETWORKS["sd3"].file, folder / "sd3.safetensors")
-    run = f"run {next(RUNS)}"
-    condition = {"class_type": "TestNetworkCondition", "inputs": {"network": "sd3", "label": 3}}
-    values = {"seed": 3, "steps": 8, "cfg": 1.5, "sampler_name": name, "scheduler": "logsnr_uniform", "denoise": 1.0}
-    wires = {wire: [wire, 0] for wire in ("model", "positive", "negative")} | {"latent_image": ["latent", 0]}
-    graph = {
-        "loader": {"class_type": "UNETLoader", "inputs": {"unet_name": "sd3.safetensors", "weight_dtype": "default"}},
-        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["loader", 0], "run": run}},
-        "positive": condition,
-        "negative": {**condition, "inputs": {"network": "sd3", "label": NO_CLASS}},
-        "latent": {"class_type": "EmptySD3LatentImage", "inputs": {"width": 32, "height": 32, "batch_size": 2}},
-        "sample": {"class_type": "KSampler", "inputs": {**values, **wires}},
-        "report": {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}},
-    }
-    return server.run(graph)["report"]["facts"][0]
+    loader = {"class_type": "UNETLoader", "inputs": {"unet_name": "sd3.safetensors", "weight_dtype": "default"}}
+    latent = {"class_type": "EmptySD3LatentImage", "inputs": {"width": 32, "height": 32, "batch_size": 2}}
+    return network_report(server, "sd3", loader, latent, sampler_name=name, steps=8, cfg=1.5)
 
 
 @pytest.mark.parametrize("name", KINDS_OF_STEP)

@@ -1,17 +1,17 @@
 """Real networks: the stock loaders take them, they draw the digit they are asked for, every sampler runs on them."""
 
-import itertools
 import shutil
 
 import pytest
 import torch
 from exact import calls_per_step
+from prompts import network_report
 
 from benchmarks.cases import network_cases
 from embedded.digits import digits
 from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 from training import networks
-from training.networks import NETWORKS, NO_CLASS
+from training.networks import NETWORKS
 
 # network -> the stock node that makes its empty latents, and their shape
 LATENTS = {
@@ -19,7 +19,6 @@ LATENTS = {
     "unet": ("EmptyLatentImage", {"width": 32, "height": 32}, [2, 4, 4, 4]),
     "wan": ("EmptyHunyuanLatentVideo", {"width": 32, "height": 32, "length": 9}, [2, 16, 3, 4, 4]),
 }
-_runs = itertools.count()
 
 
 @pytest.mark.parametrize("name", ["sd3", "unet"])
@@ -53,34 +52,21 @@ def model_files(server, pack):
     safetensors.torch.save_file(networks.state_dict(networks.build(wan)), folder / "wan.safetensors")
 
 
-def _graph(network, name, steps):
+def _facts(server, network, name):
     empty, size, _ = LATENTS[network]
-    run = f"network {next(_runs)}"
     loader = {"class_type": "UNETLoader", "inputs": {"unet_name": f"{network}.safetensors", "weight_dtype": "default"}}
     if network == "unet":
         loader = {"class_type": "TestNetworkModel", "inputs": {"network": network}}
-    condition = {"class_type": "TestNetworkCondition", "inputs": {"network": network, "label": 3}}
-    sample = {
-        "model": ["model", 0], "seed": 3, "steps": steps, "cfg": 3.0, "sampler_name": name, "scheduler": "logsnr_uniform",
-        "positive": ["positive", 0], "negative": ["negative", 0], "latent_image": ["latent", 0], "denoise": 1.0,
-    }  # fmt: skip
-    return {
-        "loader": loader,
-        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["loader", 0], "run": run}},
-        "positive": condition,
-        "negative": {**condition, "inputs": {"network": network, "label": NO_CLASS}},
-        "latent": {"class_type": empty, "inputs": {**size, "batch_size": 2}},
-        "sample": {"class_type": "KSampler", "inputs": sample},
-        "report": {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}},
-    }
+    latent = {"class_type": empty, "inputs": {**size, "batch_size": 2}}
+    return network_report(server, network, loader, latent, sampler_name=name, steps=5, cfg=3.0)
 
 
 @pytest.mark.parametrize("network", LATENTS)
 @pytest.mark.parametrize("name", [*SAMPLERS, *ADAPTIVE_SAMPLERS])
 def test_every_sampler_on_every_network(server, model_files, name, network):
-    facts = server.run(_graph(network, name, 5))["report"]["facts"][0]
+    facts = _facts(server, network, name)
     if name in SAMPLERS:
         assert facts["calls"] == 4 * calls_per_step(name) + 1
     assert facts["finite"] and facts["shape"] == LATENTS[network][2]
-    again = server.run(_graph(network, name, 5))["report"]["facts"][0]
+    again = _facts(server, network, name)
     assert again["sha256"] == facts["sha256"], "same seed, same bytes"

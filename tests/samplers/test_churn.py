@@ -1,15 +1,11 @@
-"""Churn against closed-form moments, without a random number, and what it promises beside them.
-
-On Gaussian data the denoiser is affine, so a sampler maps the starting noise and the unit noises affinely to its result.
-Running it on their coefficients, with every drawn noise as new coordinates, gives the exact mean and covariance.
-"""
+"""Churn against closed-form moments, without a random number, and what it promises beside them."""
 
 import math
 from functools import partial
 
 import pytest
 import torch
-from exact import DETERMINISTIC, CountingModel, denoiser
+from exact import DETERMINISTIC, CountingModel, denoiser, moments
 
 from samplers import sample_res_churn
 from samplers.catalogue import EXP_RES, SOLVERS
@@ -56,37 +52,10 @@ def _grid(time, n, last=None):
     return torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])
 
 
-def moments(plan, sigmas, time, mean=MEAN, root=STD):
-    """(mean, covariance) of the result, exactly, for data N(mean, root root^T)."""
-    time, dim = _process(time), len(mean)
-    covariance, one = root @ root.T, torch.eye(dim, dtype=torch.float64)
-    draws = sum(stage.segment is not None for stage in plan.stages) + (plan.opening is not None)
-    start = time.alpha(float(sigmas[0]))
-    # columns: the constant 1, the data, the starting noise, the noises drawn
-    zeros = torch.zeros(dim, draws * dim, dtype=torch.float64)
-    x = torch.cat([start * mean[:, None], start * root, float(sigmas[0]) * one, zeros], dim=1)[None]
-    drawn = iter(range(1 + 2 * dim, x.shape[2], dim))
-
-    def denoise(x, sigma):
-        sigma = float(sigma[0])
-        alpha = time.alpha(sigma)
-        gain = alpha * covariance @ torch.linalg.inv(alpha**2 * covariance + sigma**2 * one)
-        denoised = gain @ x
-        denoised[0, :, 0] += mean - alpha * gain @ mean
-        return denoised
-
-    def unit_noise(sigma, sigma_next):
-        noise, column = torch.zeros_like(x), next(drawn)
-        noise[0, :, column : column + dim] = one
-        return noise
-
-    [result] = run(plan, denoise, x, sigmas, disable=True, noise_sampler=unit_noise)
-    return result[:, 0], result[:, 1:] @ result[:, 1:].T
-
-
 def _error(planner, sigmas, time, churn, mean=MEAN, root=STD):
     """Largest error of mean and covariance against the noisy data at the last sigma."""
-    got_mean, got = moments(planner(sigmas, time=time, churn=churn), sigmas, time, mean, root)
+    plan = planner(sigmas, time=time, churn=churn)
+    got_mean, got = moments(partial(run, plan), sigmas, _process(time), plan.calls + 1, mean, root)
     sigma = float(sigmas[-1])
     alpha = _process(time).alpha(sigma)
     truth = alpha**2 * root @ root.T + sigma**2 * torch.eye(len(mean), dtype=torch.float64)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from exact import moments
 
 from embedded.digits import digits
 from samplers.catalogue import METHODS
@@ -18,33 +19,6 @@ TIMES = pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 
 MEAN = torch.tensor([0.4, -0.2], dtype=torch.float64)
 COVARIANCE = torch.tensor([[1.0, 0.6], [0.6, 0.5]], dtype=torch.float64)  # deviations 1.18 and 0.32, turned by 34 degrees
-
-
-def _moments(name, sigmas, time, eta):
-    """Mean and covariance of a sampler's result. It is affine in what it draws, so it is run on the coefficients: column
-    0 stands for the constant 1, the others for independent unit normals, two for the start and two for every noise drawn.
-    """
-    alpha, sigma = time.alpha(float(sigmas[0])), float(sigmas[0])
-    x = torch.zeros(1, 2, 3 + 2 * 3 * len(sigmas), dtype=torch.float64)
-    x[0, :, 0] = alpha * MEAN
-    x[0, :, 1:3] = torch.linalg.cholesky(alpha**2 * COVARIANCE + sigma**2 * torch.eye(2))
-    columns = iter(range(3, x.shape[2], 2))
-
-    def denoise(x, sigma):
-        sigma = float(sigma[0])
-        alpha = time.alpha(sigma)
-        gain = alpha * COVARIANCE @ torch.linalg.inv(alpha**2 * COVARIANCE + sigma**2 * torch.eye(2))
-        denoised = gain @ x
-        denoised[0, :, 0] += MEAN - alpha * gain @ MEAN
-        return denoised
-
-    def unit_noise(sigma, sigma_next):
-        noise, column = torch.zeros_like(x), next(columns)
-        noise[0, :, column : column + 2] = torch.eye(2)
-        return noise
-
-    result = METHODS[name].sample(denoise, x, sigmas, disable=True, eta=eta, noise_sampler=unit_noise, time=time)[0]
-    return result[:, 0], result[:, 1:] @ result[:, 1:].T
 
 
 def _grid(time, n):
@@ -65,7 +39,8 @@ def test_mean_and_covariance_of_a_correlated_gaussian_converge_to_the_truth(name
     errors = []
     for n in (20, 80, 320):
         grid = _grid(time, n)
-        mean, covariance = _moments(name, grid, time, eta)
+        sample = functools.partial(METHODS[name].sample, eta=eta, time=time)
+        mean, covariance = moments(sample, grid, time, 3 * len(grid), MEAN, torch.linalg.cholesky(COVARIANCE))
         last = COVARIANCE @ torch.linalg.inv(COVARIANCE + time.s(float(grid[-2])) ** 2 * torch.eye(2)) @ COVARIANCE
         errors.append(float(max((mean - MEAN).abs().max(), (covariance - last).abs().max())))
     if name == "exp_gddim_sde":  # of order 1

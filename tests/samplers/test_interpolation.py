@@ -83,45 +83,36 @@ def test_of_order_one_both_forms_are_ddim():
 
 
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
-def test_a_share_of_eps_is_the_mean_of_both_forms_by_hand(time):
-    """Share eps_share / (1 + s) of y_s + int eps ds, with eps of the states the model was called at; no corrector."""
-    sigmas, share, interpolation = [0.9, 0.7, 0.4, 0.15], 0.6, InAlpha(6.0, 1.5)
-    model, x = denoiser(time is FLOW), noisy(0.9, time is FLOW)
-    y, nodes = x / time.alpha(0.9), []
-    for sigma, sigma_next in zip(sigmas, sigmas[1:]):
-        s, t = time.s(sigma), time.s(sigma_next)
-        outputs = model(y * time.alpha(sigma), torch.full((len(x),), sigma, dtype=torch.float64))
-        nodes = [(s, outputs, (y - outputs) / s), *nodes][:3]
-        at = [s for s, _, _ in nodes]
-        by_d = t / s * y + sum(w * d for w, (_, d, _) in zip(interpolation.weights(at, s, t), nodes))
-        by_eps = y + sum(w * e for w, (_, _, e) in zip(interpolation.eps_weights(at, s, t), nodes))
-        y = torch.lerp(by_d, by_eps, share / (1.0 + s))
-    plan = multistep_plan(sigmas, 3, time, interpolation=interpolation, eps_share=share)
-    torch.testing.assert_close(run(plan, model, x, torch.tensor(sigmas), disable=True), y * time.alpha(sigmas[-1]))
-
-
-@pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
-def test_corrected_steps_with_a_share_of_eps_are_the_steps_redone(time):
-    """From the corrected point; eps is of the states the model was called at, the predicted ones."""
-    sigmas, interpolation = [0.9, 0.7, 0.4, 0.15, 0.05], InAlpha(6.0, 1.5)
-    model, x = denoiser(time is FLOW), noisy(0.9, time is FLOW)
+@pytest.mark.parametrize("corrector", [False, True], ids=["predicted", "corrected"])
+@pytest.mark.parametrize(
+    "order, interpolation, share",
+    [(2, IN_LAMBDA, 0.0), (2, InAlpha(1.0), 0.0), (3, InAlpha(6.0, 1.5), 0.6)],
+    ids=["lambda", "alpha", "with eps"],
+)
+def test_a_plan_is_its_steps_by_hand(order, interpolation, share, corrector, time):
+    """A step is the mean of its forms in D and in eps, with the states the model was called at; the corrector redoes it."""
+    sigmas = [0.85, 0.7, 0.4, 0.15, 0.05]
+    model, x = denoiser(time is FLOW), noisy(0.85, time is FLOW)
 
     def step(y, nodes, s, t):
         at = [s for s, _, _ in nodes]
         by_d = t / s * y + sum(w * d for w, (_, d, _) in zip(interpolation.weights(at, s, t), nodes))
+        if not share:
+            return by_d
         by_eps = y + sum(w * e for w, (_, _, e) in zip(interpolation.eps_weights(at, s, t), nodes))
-        return torch.lerp(by_d, by_eps, 0.6 / (1.0 + s))
+        return torch.lerp(by_d, by_eps, share / (1.0 + s))
 
-    predicted, nodes, previous = x / time.alpha(0.9), [], None
+    predicted, nodes, previous = x / time.alpha(0.85), [], None
     for sigma, sigma_next in zip(sigmas, sigmas[1:]):
         s = time.s(sigma)
         outputs = model(predicted * time.alpha(sigma), torch.full((len(x),), sigma, dtype=torch.float64))
         node = (s, outputs, (predicted - outputs) / s)
-        y = predicted if previous is None else step(previous[0], [node, *previous[1]], previous[2], s)
-        nodes = [node, *nodes][:3]
+        y = step(previous[0], [node, *previous[1]], previous[2], s) if corrector and previous else predicted
+        nodes = [node, *nodes][:order]
         previous = y, nodes, s
         predicted = step(y, nodes, s, time.s(sigma_next))
-    plan = multistep_plan(sigmas, 3, time, interpolation=interpolation, corrector=True, eps_share=0.6)
+    plan = multistep_plan(sigmas, order, time, interpolation=interpolation, corrector=corrector, eps_share=share)
+    assert plan.calls == 4
     result = run(plan, model, x, torch.tensor(sigmas), disable=True)
     torch.testing.assert_close(result, predicted * time.alpha(sigmas[-1]))
 
@@ -174,27 +165,6 @@ def test_slope(method, name):
         plan = multistep_plan(sigmas, order, time, start, interpolation, method.endswith("C"), share)
         errors.append((run(plan, denoiser(flow), x, sigmas, disable=True) - exact).norm(dim=1))
     assert torch.log2(errors[0] / errors[1]).median() >= order - 0.15
-
-
-@pytest.mark.parametrize("interpolation", [IN_LAMBDA, InAlpha(1.0)], ids=["lambda", "alpha"])
-def test_corrected_steps_are_the_steps_redone(interpolation):
-    """The plan's merged weights equal predicting, evaluating, and redoing the step by hand."""
-    sigmas = [8.0, 5.0, 2.5, 1.1, 0.4]
-    model = denoiser(False)
-    x = noisy(8.0, False)
-    point, outputs = x, []  # corrected state at sigmas[i], and D at the predicted states
-    predicted = x
-    for i, (s, t) in enumerate(zip(sigmas, sigmas[1:])):
-        outputs.insert(0, model(predicted, torch.full((len(x),), s, dtype=torch.float64)))
-        if i:
-            nodes = [sigmas[i], *sigmas[max(0, i - 2) : i][::-1]]
-            weights = interpolation.weights(nodes, sigmas[i - 1], s)
-            point = s / sigmas[i - 1] * point + sum(w * d for w, d in zip(weights, outputs))
-        nodes = sigmas[max(0, i - 1) : i + 1][::-1]
-        predicted = t / s * point + sum(w * d for w, d in zip(interpolation.weights(nodes, s, t), outputs))
-    plan = multistep_plan(sigmas, 2, VE, interpolation=interpolation, corrector=True)
-    assert plan.calls == 4
-    torch.testing.assert_close(run(plan, model, x, torch.tensor(sigmas), disable=True), predicted)
 
 
 def test_two_sigmas_of_pure_noise():

@@ -7,7 +7,7 @@ import torch
 from exact import DETERMINISTIC, MIXTURE, CountingModel, calls_per_step, denoiser, grid
 
 from samplers import sample_res_multistep
-from samplers.catalogue import METHODS
+from samplers.catalogue import ADAPTIVE_SAMPLERS, METHODS
 from samplers.interpolation import InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
@@ -26,7 +26,7 @@ SIGMAS = torch.tensor([10.0, 3.0, 1.0, 0.3, 0.0])
 
 def _sample(name, model, x=None, sigmas=SIGMAS, **options):
     x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0)) if x is None else x
-    return METHODS[name].sample(model, x, sigmas, disable=True, **options)
+    return (METHODS | ADAPTIVE_SAMPLERS)[name].sample(model, x, sigmas, disable=True, **options)
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
@@ -80,7 +80,7 @@ def test_nothing_is_read_from_the_device(name, monkeypatch):
     assert _sample(name, lambda x, sigma: torch.empty_like(x), x).device.type == "meta"
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", [*DETERMINISTIC, *ADAPTIVE_SAMPLERS])
 def test_tensors_given_away_are_never_written(name):
     kept = []
 
@@ -130,19 +130,18 @@ def test_nearly_repeated_sigmas_do_not_amplify_rounding():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", [*DETERMINISTIC, *ADAPTIVE_SAMPLERS])
 def test_dtypes(name, dtype):
-    """The network and the caller keep their dtype; the state is at least float32."""
-    given, states = [], []
+    """The network and the caller keep their dtype; the state and its sigmas are at least float32."""
+    given, states, wide = [], [], torch.promote_types(dtype, torch.float32)
 
     def model(x, sigma):
-        given.append(x.dtype)
+        given.append((x.dtype, sigma.dtype))
         return x / 2
 
     callback = lambda info: states.append(info["x"].dtype)  # noqa: E731
     result = _sample(name, model, torch.ones(2, 3, dtype=dtype), callback=callback)
-    assert result.dtype == dtype and set(given) == {dtype}
-    assert set(states) == {torch.promote_types(dtype, torch.float32)}
+    assert result.dtype == dtype and set(given) == {(dtype, wide)} and set(states) == {wide}
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (2, 4, 8, 8), (1, 16, 3, 8, 8), (2, 1, 4096)])

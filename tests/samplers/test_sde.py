@@ -1,13 +1,11 @@
-"""The SDE form against closed-form means and variances, without a random number.
-
-On Gaussian data the denoiser is affine, so a sampler maps the starting state and the unit noises affinely to its
-result. Running it on their coefficients, with every drawn noise a new coordinate, gives the exact mean and variance.
-"""
+"""The SDE form against closed-form means and variances, without a random number."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
+from exact import moments
 
 from samplers.interpolation import IN_LAMBDA, InAlpha
 from samplers.loop import run
@@ -43,32 +41,6 @@ def _grid(time, n):
     return torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])
 
 
-def moments(plan, sigmas, time):
-    """(mean, standard deviation) of the result, exactly, for data N(MEAN, STD^2)."""
-    draws = sum(stage.segment is not None for stage in plan.stages)
-    coordinates = torch.zeros(1, 2 + draws, dtype=torch.float64)  # the constant 1, the starting noise, the noises drawn
-    alpha, sigma = time.alpha(float(sigmas[0])), float(sigmas[0])
-    coordinates[0, 0] = alpha * MEAN
-    coordinates[0, 1] = math.hypot(alpha * STD, sigma)
-    drawn = iter(range(2, 2 + draws))
-
-    def denoise(x, sigma):
-        sigma = float(sigma[0])
-        alpha = time.alpha(sigma)
-        gain = alpha * STD**2 / ((alpha * STD) ** 2 + sigma**2)
-        denoised = gain * x
-        denoised[0, 0] += MEAN * (1.0 - gain * alpha)
-        return denoised
-
-    def unit_noise(sigma, sigma_next):
-        noise = torch.zeros_like(coordinates)
-        noise[0, next(drawn)] = 1.0
-        return noise
-
-    result = run(plan, denoise, coordinates, sigmas, disable=True, noise_sampler=unit_noise)
-    return float(result[0, 0]), float(result[0, 1:].norm())
-
-
 @pytest.mark.parametrize("eta", [0.3, 1.0, 2.0])
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 @pytest.mark.parametrize("method", METHODS)
@@ -76,8 +48,10 @@ def test_moments_of_gaussian_data_converge_to_the_truth(method, time, eta):
     errors = []
     for n in (40, 160, 640):
         sigmas = _grid(time, n)
-        mean, std = moments(METHODS[method](sigmas, time, Noise(eta)), sigmas, time)
-        errors.append(max(abs(mean - MEAN), abs(std - STD)))
+        plan = METHODS[method](sigmas, time, Noise(eta))
+        data = torch.tensor([MEAN], dtype=torch.float64), torch.tensor([[STD]], dtype=torch.float64)
+        mean, variance = moments(partial(run, plan), sigmas, time, plan.calls, *data)
+        errors.append(max(abs(float(mean) - MEAN), abs(float(variance) ** 0.5 - STD)))
     assert errors[-1] < 0.01
     assert errors[2] < 0.5 * errors[1] or errors[2] < 1e-4
 

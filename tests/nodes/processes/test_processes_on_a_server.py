@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from prompts import RUNS, calls_made, check_good, execution_error, failure, interrupt, report, select
+from prompts import calls_made, check_good, execution_error, failure, graph_of, interrupt, report, select
 
 MODELS = {
     "CLD": {"class_type": "RESDigitsProcessModel", "inputs": {"process": "CLD", "process.kind": "R", "width": 0.1}},
@@ -14,39 +14,28 @@ DETERMINISTIC = {"mode": "deterministic", "mode.degree": 2, "mode.corrector": "n
 STOCHASTIC = {"mode": "stochastic", "mode.lambda": 0.5, "mode.s_noise": 1.0}
 
 
-def graph_of(name, steps=20, mode=DETERMINISTIC, digit="3", **counter):
+def process_graph(name, steps=20, mode=DETERMINISTIC, **counter):
     """(run, prompt) of gDDIM Sample on gDDIM Times. `counter`: inputs of TestCountCalls."""
-    run = f"run {next(RUNS)}"
-    wires = {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0]}
-    return run, {
-        "made": MODELS[name],
-        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["made", 0], "run": run, **counter}},
-        "positive": {"class_type": "RESToyCondition", "inputs": {"data": "digits", "data.class": digit}},
-        "negative": {"class_type": "RESToyCondition", "inputs": {"data": "digits", "data.class": "any"}},
-        "latent": {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": 4}},
-        "times": {
-            "class_type": "RESGDDIMTimes",
-            "inputs": {"model": ["model", 0], "steps": steps, "denoise": 1.0, "power": 2.0, "t_min": 0.0},
-        },
-        "sample": {
-            "class_type": "RESGDDIMSample",
-            "inputs": {**wires, "noise_seed": 3, "cfg": 2.0, "sigmas": ["times", 0], "latent_image": ["latent", 0], **mode},
-        },
-    }
+    run, graph = graph_of(loader=MODELS[name], **counter)
+    times = {"model": ["model", 0], "steps": steps, "denoise": 1.0, "power": 2.0, "t_min": 0.0}
+    wires = {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "latent_image": ["latent", 0]}
+    graph["times"] = {"class_type": "RESGDDIMTimes", "inputs": times}
+    sample = {**wires, "noise_seed": 3, "cfg": 2.0, "sigmas": ["times", 0], **mode}
+    return run, {**graph, "sample": {"class_type": "RESGDDIMSample", "inputs": sample}}
 
 
 @pytest.mark.parametrize("mode", [DETERMINISTIC, {**DETERMINISTIC, "mode.corrector": "PECE"}, STOCHASTIC], ids=str)
 @pytest.mark.parametrize("name", MODELS)
 def test_calls(server, name, mode):
     """One call per step, with PECE two except for the last."""
-    run, graph = graph_of(name, 40, mode)
+    run, graph = process_graph(name, 40, mode)
     check_good(report(server, run, graph, ["sample", 0]), 79 if mode.get("mode.corrector") == "PECE" else 40)
 
 
 @pytest.mark.parametrize("sampler", ["exp_gddim", "exp_gddim_sde", "exp_res_2m", "exp_res_3s"])
 @pytest.mark.parametrize("name", MODELS)
 def test_in_ksampler(server, name, sampler):
-    run, graph = graph_of(name)
+    run, graph = process_graph(name)
     inputs = graph.pop("sample")["inputs"]
     del graph["times"]
     common = {key: inputs[key] for key in ("model", "positive", "negative", "latent_image")}
@@ -58,7 +47,7 @@ def test_in_ksampler(server, name, sampler):
 @pytest.mark.parametrize("name", ["CLD", "blurring"])
 def test_an_interrupt_ends_the_planning_of_many_steps(server, name):
     """Planning 2,000 steps of three stages takes seconds; the server answers meanwhile, and the model is not called."""
-    run, graph = graph_of(name, 2000)
+    run, graph = process_graph(name, 2000)
     wires = {key: graph["sample"]["inputs"][key] for key in ("model", "positive", "negative", "sigmas", "latent_image")}
     settings = {"add_noise": True, "noise_seed": 3, "cfg": 1.0, "sampler": ["sampler", 0]}
     graph |= {"sampler": select("exp_res_3s"), "sample": {"class_type": "SamplerCustom", "inputs": {**wires, **settings}}}
@@ -80,7 +69,7 @@ def test_the_same_seed_gives_the_same_latent(server, name):
     """Two runs agree, and another seed gives another latent."""
     digests = []
     for seed in (3, 3, 4):
-        run, graph = graph_of(name, 10, STOCHASTIC)
+        run, graph = process_graph(name, 10, STOCHASTIC)
         graph["sample"]["inputs"]["noise_seed"] = seed
         digests.append(report(server, run, graph, ["sample", 0])["sha256"])
     assert digests[0] == digests[1] != digests[2]
@@ -89,32 +78,32 @@ def test_the_same_seed_gives_the_same_latent(server, name):
 @pytest.mark.parametrize("where", [1, 5])
 def test_an_interrupt_stops_at_once(server, where):
     """The server's button interrupts a call, and the next prompt runs normally."""
-    run, graph = graph_of("CLD", 10, wait_in=where)
+    run, graph = process_graph("CLD", 10, wait_in=where)
     graph["report"] = {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}}
     interrupt(server, run, graph)
     assert calls_made(server, run) == where
-    run, graph = graph_of("CLD", 10)
+    run, graph = process_graph("CLD", 10)
     check_good(report(server, run, graph, ["sample", 0]), 10)
 
 
 def test_nan_is_named_by_its_time(server):
-    run, graph = graph_of("CLD", 10, nan_from=3)
+    run, graph = process_graph("CLD", 10, nan_from=3)
     error = failure(lambda: report(server, run, graph, ["sample", 0]))["execution_error"]
     assert "holds NaN or infinity after the model call at sigma 0." in error["exception_message"]
 
 
 def test_errors(server):
     """Another MODEL, SIGMAS of another model and a linked lambda below 0 are refused before the first call."""
-    run, graph = graph_of("CLD")
-    graph["made"] = {"class_type": "RESToyModel", "inputs": {"data": "digits", "kind": "eps", "width": 0.1}}
+    run, graph = process_graph("CLD")
+    graph["digits"] = {"class_type": "RESToyModel", "inputs": {"data": "digits", "kind": "eps", "width": 0.1}}
     assert "not a model of CLD or blurring" in execution_error(server, lambda: report(server, run, graph, ["sample", 0]))
-    run, graph = graph_of("CLD")
+    run, graph = process_graph("CLD")
     graph["eps"] = {"class_type": "RESToyModel", "inputs": {"data": "digits", "kind": "eps", "width": 0.1}}
     inputs = {"model": ["eps", 0], "steps": 5, "denoise": 1.0, "scheduler": "karras"}
     graph["times"] = {"class_type": "BasicScheduler", "inputs": inputs}
     message = execution_error(server, lambda: report(server, run, graph, ["sample", 0]))
     assert "sigmas[0] is 14.6" in message and "but a CLD model ends at sigma 1. Build the SIGMAS from this model." in message
-    run, graph = graph_of("CLD", mode={**STOCHASTIC, "mode.lambda": ["number", 1]})
+    run, graph = process_graph("CLD", mode={**STOCHASTIC, "mode.lambda": ["number", 1]})
     graph["number"] = {"class_type": "TestNumber", "inputs": {"value": -1.0}}
     message = execution_error(server, lambda: report(server, run, graph, ["sample", 0]))
     assert "mode.lambda must be a number from 0 to 3, got -1.0" in message
