@@ -12,6 +12,7 @@ from .reference import Reference
 from .verdict import Verdict, at_floor, comparable, log, ranked, reference_of
 
 _AT_FLOOR = "≈"
+_NO_BREAK = "\u00a0"  # a space at which editors do not break a line
 _CSV = (
     "sampler", "schedule", "budget", "calls", "steps", "start", "kind", "median", "q25", "q75", "seconds", "rank", "agreement",
 )  # fmt: skip
@@ -126,4 +127,4 @@ def _entry(cell: Cell | None, column: int, best: float, references: Mapping[floa
     if not cell.stochastic and at_floor(cell, references):
         return f"{_AT_FLOOR} {cell.spread.median:.3g}{made}"
     bold = "**" if cell.spread.median == best and cell.budget else ""  # a sampler that chooses its steps is alone
-    return f"{bold}{cell.spread.median:.3g}{bold} [{cell.spread.q25:.2g}, {cell.spread.q75:.2g}]{made}"
+    return f"{bold}{cell.spread.median:.3g}{bold} [{cell.spread.q25:.2g},{_NO_BREAK}{cell.spread.q75:.2g}]{made}"

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 import warnings
 from typing import NamedTuple
 
@@ -110,6 +111,8 @@ def test_equal_calls_and_true_defects(store):
     assert judge(cells, measurement.references, 10).best.calls <= 10
     assert judge(cells, measurement.references, 20).best is order[0]
     text = table(cells, measurement.references, measurement.notes)
+    quartiles = re.findall(r"\[[^]]*\]", text.split("|---|")[1])
+    assert quartiles and not any(" " in pair for pair in quartiles), "an editor breaks no line inside"
     assert "| 2s + uniform |" in text and "(9 calls)" in text and "order 3" in text
     rows = csv_rows(cells, measurement.references)
     assert [row["rank"] for row in rows] == list(range(1, len(cells) + 1))
