@@ -16,7 +16,7 @@ ICON, BANNER = (400, 400), (1680, 720)
 _DPI = 100
 _RANGE = SigmaRange(0.08, 12.0)
 NIGHT, CHALK = "#10131f", "#f4f1ea"
-_COLOURS = LinearSegmentedColormap.from_list("peaks", ["#ff6b6b", "#ffd166", "#4cc9f0"])
+COLOURS = ("#ff6b6b", "#ffd166", "#4cc9f0")
 
 
 def paths(items: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -35,14 +35,15 @@ def _canvas(pixels: tuple[int, int]) -> Figure:
     return Figure(figsize=(pixels[0] / _DPI, pixels[1] / _DPI), dpi=_DPI, facecolor=NIGHT)
 
 
-def draw_paths(axes, items: int, grid: int, width: float, dots: float) -> None:
+def draw_paths(axes, items: int, grid: int, width: float, dots: float, colours: tuple[str, ...] = COLOURS) -> None:
     """Paths as lines, and the states on a coarse grid as dots; both coloured by where they end."""
+    cmap = LinearSegmentedColormap.from_list("peaks", colours)
     logsnr, fine = paths(items, 160)
     ends = (fine[-1] - fine[-1].min()) / np.ptp(fine[-1])
     lines = [np.column_stack((logsnr, path)) for path in fine.T]
-    axes.add_collection(LineCollection(lines, array=ends, cmap=_COLOURS, linewidths=width, alpha=0.6))
+    axes.add_collection(LineCollection(lines, array=ends, cmap=cmap, linewidths=width, alpha=0.6))
     at, states = paths(items, grid)
-    look = {"c": np.tile(ends, (grid, 1)), "cmap": _COLOURS, "s": dots, "linewidths": 0, "clip_on": False}
+    look = {"c": np.tile(ends, (grid, 1)), "cmap": cmap, "s": dots, "linewidths": 0, "clip_on": False}
     axes.scatter(np.repeat(at[:, None], items, 1), states, **look)
     axes.set(xlim=(logsnr[0], logsnr[-1]), ylim=1.05 * fine[0, [0, -1]])
     axes.set_axis_off()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from testbed.paths import ROOT
 
-from .art import CHALK, NIGHT, draw_paths
+from .art import CHALK, COLOURS, NIGHT, draw_paths
 from .server import Client
 from .workflow import to_prompt
 
@@ -27,13 +27,13 @@ PICTURES = {
     "15_Langevin_diffusion": [9],
     "16_blurring_diffusion": [8],
 }
-# The model that an example wants, and what the example does with it.
+# The model that an example wants, what the example does with it, its steps, and the colours of its paths.
 CARDS = {
-    "10_SDXL": ("SDXL", "20 steps of exp_res"),
-    "11_Flux_dev": ("Flux.1 dev", "20 steps of exp_res"),
-    "12_Qwen_Image": ("Qwen-Image", "20 steps of exp_res"),
-    "13_Z-Image-Turbo_8_steps": ("Z-Image-Turbo", "8 steps of exp_res_2m"),
-    "14_Wan22_two_models": ("Wan 2.2", "one schedule, two models"),
+    "10_SDXL": ("SDXL", "20 steps of exp_res", 20, COLOURS),
+    "11_Flux_dev": ("Flux.1 dev", "20 steps of exp_res", 20, ("#f72585", "#b79cff", "#4895ef")),
+    "12_Qwen_Image": ("Qwen-Image", "20 steps of exp_res", 20, ("#f9c74f", "#90be6d", "#2ec4b6")),
+    "13_Z-Image-Turbo_8_steps": ("Z-Image-Turbo", "8 steps of exp_res_2m", 8, ("#ffbe0b", "#fb7607", "#ff4d8d")),
+    "14_Wan22_two_models": ("Wan 2.2", "one schedule, two models", 20, ("#b185ff", "#00bbf9", "#00f5d4")),
 }
 _LONGEST, _GAP = 640, 16
 
@@ -45,11 +45,11 @@ def workflow(name: str) -> dict:
 
 def card(name: str) -> Image.Image:
     """The model's name, what is done with it, and the first file that the example wants, over paths from noise to picture."""
-    title, words = CARDS[name]
+    title, words, steps, colours = CARDS[name]
     values = [value for node in workflow(name)["nodes"] for value in node.get("widgets_values") or []]
     file = next(value for value in values if str(value).endswith(".safetensors"))
     figure = Figure(figsize=(6.4, 4.0), dpi=100, facecolor=NIGHT)
-    draw_paths(figure.add_axes((0.0, 0.5, 1.0, 0.47)), 31, 13, 1.6, 14.0)
+    draw_paths(figure.add_axes((0.0, 0.5, 1.0, 0.47)), 31, steps + 1, 1.6, 14.0, colours)
     figure.text(0.06, 0.34, title, size=38, va="center", color=CHALK, weight="bold")
     figure.text(0.06, 0.19, words, size=21, va="center", color=CHALK)
     figure.text(0.06, 0.08, f"wants {file}", size=12, va="center", color="#9aa3b8")
