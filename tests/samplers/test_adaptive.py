@@ -1,4 +1,4 @@
-"""Adaptive step sizes: the error follows the tolerance, and what is reported is what was done."""
+"""Adaptive step sizes: the error follows the tolerance, and the report is correct."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ TIMES = pytest.mark.parametrize("time", ENDS, ids=lambda time: time.name)
 
 
 def _denoiser(time, width=0.1, cfg=1.0, batch=8, dtype=torch.float64):
-    """The exact denoiser of the digits, guided to one digit an item."""
+    """The exact denoiser of the digits, guided to one digit per item."""
     mixture = digits(width, dtype)
     weights = torch.nn.functional.one_hot(torch.arange(batch) % 10, 10).to(dtype)
 
@@ -50,7 +50,9 @@ def _jump(steepness, place):
 
 @TIMES
 def test_error_against_tolerance_is_a_straight_line(time):
-    """Over three decades: slope near 1, every decade smaller than the last. The worst item's error, as the controller's."""
+    """Over three decades the slope is near 1, and every decade has a smaller error. The error is the worst item's, as in the
+    controller.
+    """
     tolerances = [1e-2, 1e-3, 1e-4, 1e-5]
     logs = []
     for width, cfg in ((0.1, 1.0), (0.2, 1.0), (0.1, 5.0)):
@@ -72,7 +74,7 @@ def test_error_against_tolerance_is_a_straight_line(time):
 @pytest.mark.parametrize("place", [0.1, 0.2, 0.3, 0.4, 0.5])
 @pytest.mark.parametrize("steepness", [2.0, 5.0, 20.0])
 def test_a_sudden_change_of_the_output_is_seen(time, steepness, place):
-    """Wherever in a step it falls: the error at the end is below the tolerance of one step."""
+    """Regardless of its place in a step, the error at the end is below the tolerance of one step."""
     model, x = _jump(steepness, place), _noise(time, batch=1)
     exact = sample_exp_res_3s(model, x, torch.tensor(np.geomspace(*ENDS[time], 601)), disable=True, time=time)
     result, _ = _sample(model, x, time, torch.tensor(ENDS[time], dtype=torch.float64))
@@ -81,7 +83,7 @@ def test_a_sudden_change_of_the_output_is_seen(time, steepness, place):
 
 @TIMES
 def test_calls_are_those_reported(time):
-    """Three a step, two for a rejected one, whose first output is kept, and one for the last step."""
+    """A step makes three calls, a rejected step two, because its first output is kept, and the last step one."""
     model = CountingModel(_jump(20.0, 0.3))
     seen = []
     x, info = _sample(model, _noise(time, dtype=torch.float32), time, callback=seen.append)
@@ -125,7 +127,7 @@ def test_only_the_ends_of_the_grid_matter(time):
 
 
 def test_the_worst_item_sets_the_steps():
-    """Items whose denoiser is constant have no error; a mean over the batch would let them dilute that of the others."""
+    """Items with a constant denoiser have no error, and in a mean over the batch they would hide the error of the others."""
     model, x = _denoiser(VE), _noise(VE)
 
     def partly_constant(x, sigma):
@@ -138,7 +140,7 @@ def test_the_worst_item_sets_the_steps():
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e3])
 def test_a_relative_tolerance_knows_no_unit(scale):
-    """Data, noise and sigmas in another unit, and hardly any absolute tolerance: the same grid in that unit."""
+    """With data, noise and sigmas in another unit and hardly any absolute tolerance, the grid is the same in that unit."""
     model, x = _denoiser(VE), _noise(VE)
     scaled = lambda y, sigma: scale * model(y / scale, sigma / scale)  # noqa: E731
     ends = torch.tensor([scale * s for s in ENDS[VE]], dtype=torch.float64)
@@ -161,7 +163,7 @@ def test_dirac_data_is_exact_in_any_steps(time):
 @TIMES
 @pytest.mark.parametrize("to_zero", [True, False])
 def test_never_more_calls_than_the_cap(time, to_zero, caplog):
-    """Whatever the cap, the end is reached; a warning tells when the tolerance is not."""
+    """The end is reached with any cap, and a warning says if the tolerance is exceeded."""
     model, x, sigmas = _denoiser(time, cfg=5.0), _noise(time), [*ENDS[time], *[0.0] * to_zero]
     expected, uncapped = _sample(model, x, time, sigmas, rtol=0.005)
     for cap in (3 + to_zero, 5, 6, 8, 11, 20, 33, uncapped.calls - 1, uncapped.calls):

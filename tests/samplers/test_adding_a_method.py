@@ -1,4 +1,6 @@
-"""A new sampler is a tableau, a Method and a test of its order: here RES-4S of Hochbruck & Ostermann, as CONTRIBUTING says."""
+"""A new sampler is a tableau, a Method and a test of its order, as CONTRIBUTING says. The example is RES-4S of Hochbruck &
+Ostermann.
+"""
 
 import inspect
 import math

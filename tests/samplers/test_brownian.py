@@ -1,4 +1,4 @@
-"""Brownian noise: one path an item, a function of lambda, whatever the steps, the batch, the dtype or the machine."""
+"""Brownian noise is one path per item, a function of lambda, independent of steps, batch, dtype and machine."""
 
 import functools
 import math
@@ -35,7 +35,7 @@ def _path(like=(1, 4, 16), eta=1.0, time=VE, keys=None, dtype=torch.float32):
     "lambdas", [(-2.3, -0.8, 1.7), (0.11, 0.12, 0.13), (-2.0, -1.0, 0.0), (-8.4, 0.5, 6.2), (3.0, 3.0005, 3.5)]
 )
 def test_the_noise_of_a_step_is_that_of_its_parts(lambdas, eta, time):
-    """To float32's rounding of the differences: U_t - e^{-eta h} U_s is small against U where eta h is."""
+    """It holds up to float32 rounding of the differences, because U_t - e^{-eta h} U_s is small against U if eta h is small."""
     sigmas = [time.sigma(lam) for lam in lambdas]
     path = _path(eta=eta, time=time)
     rate = eta * (lambdas[2] - lambdas[0])
@@ -52,7 +52,7 @@ def test_the_noise_of_a_step_is_that_of_its_parts(lambdas, eta, time):
 @TIMES
 @pytest.mark.parametrize("eta", ETAS)
 def test_segments_are_unit_and_independent(eta, time):
-    """Moments of 60,000 numbers, for segments inside a cell of the path, across cells, and of 0.002 to 5 in lambda."""
+    """The moments of 60,000 numbers show it, for segments inside a cell, across cells, and of 0.002 to 5 in lambda."""
     path = _path((1, 60_000), eta, time)
     lambdas = [-3.7, -3.2, -2.0, -1.999, -1.9, 0.4, 0.402, 0.5, 1.0, 6.0]
     noises = torch.cat([path(time.sigma(a), time.sigma(b)) for a, b in zip(lambdas, lambdas[1:])]).double()
@@ -61,7 +61,7 @@ def test_segments_are_unit_and_independent(eta, time):
 
 
 def test_the_joint_law_is_exact_by_construction():
-    """Any two points of a cell, as linear maps of the independent normals drawn: covariance of the OU process, to rounding."""
+    """Two points of a cell are linear maps of independent normals, with the covariance of the OU process up to rounding."""
     nodes = {}
 
     class Coordinates(BrownianNoise):
@@ -89,7 +89,7 @@ def test_order_and_history_of_the_questions_do_not_matter():
 @pytest.mark.parametrize("sigma, sigma_next", [(4518.0, 1e-6), (1e-20, 1e-30), (1.0, 1.0 - 1e-6)])
 @pytest.mark.parametrize("eta", [1e-6, 1.0, 1e4])
 def test_every_range_of_sigma_and_eta(sigma, sigma_next, eta):
-    """Zero terminal SNR, where e^{2 eta lambda} spans 20 decades at eta 1, and beyond."""
+    """This includes zero terminal SNR, where e^{2 eta lambda} spans 20 decades at eta 1."""
     noise = _path((1, 20_000), eta)(sigma, sigma_next)
     assert noise.isfinite().all() and noise.std() == pytest.approx(1.0, abs=0.025)
 
@@ -133,7 +133,7 @@ def test_an_item_is_the_same_in_any_batch(name):
 
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_options(name):
-    """s_noise scales it, eta = 0 and an injected noise sampler do without it."""
+    """s_noise scales the noise; eta = 0 and an injected noise sampler do not use it."""
     noise = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
     assert not torch.equal(_sample(name, noise, s_noise=0.5), _sample(name, noise))
     assert torch.equal(_sample(name, noise, s_noise=0.0), _sample(name, noise, noise_sampler=lambda *_: torch.zeros(2, 3)))
@@ -158,7 +158,7 @@ ITEMS = 400
 
 
 def _grid(time, n):
-    """Even in lambda; flow from sigma 1, where the first step has no noise."""
+    """A grid uniform in lambda; on flow it starts at sigma 1, where the first step has no noise."""
     if time is VE:
         return torch.linspace(math.log(10.0), math.log(0.1), n + 1, dtype=torch.float64).exp()
     sigmas = torch.linspace(-3.0, 2.5, n, dtype=torch.float64).neg().sigmoid()

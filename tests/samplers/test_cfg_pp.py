@@ -1,4 +1,4 @@
-"""CFG++: identities with the plain methods, with CFG and with the paper's formula, its limits, and the loop's promises."""
+"""CFG++: identities with the plain methods, with CFG and with the paper's formula, limits, and the guarantees of the loop."""
 
 import math
 from dataclasses import replace
@@ -29,7 +29,7 @@ FALLING = {
 
 
 def _outputs(time, scale):
-    """Unconditional and guided denoisers; odd items ask for one class, even ones for the other. scale may depend on sigma."""
+    """Unconditional and guided denoisers; odd items have one class, and even items the other. scale may depend on sigma."""
     scale_at = scale if callable(scale) else lambda sigma: scale
 
     def unconditional(x, sigma):
@@ -126,7 +126,7 @@ def test_with_a_scale_that_shrinks_with_the_step_the_limit_is_cfg_at_first_order
 
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 def test_higher_order_and_the_corrector_come_closer_to_the_exact_flow_between_the_moves(time):
-    """What the methods approximate: the exact unconditional flow over each step, then the move by alpha (guided - uncond.)."""
+    """The methods approximate the exact unconditional flow over each step, followed by the move by alpha (guided - uncond.)."""
     scale, n = 0.8, 14
     lam = torch.linspace(-2.1 if time is VE else -2.0, 3.0, n, dtype=torch.float64)
     sigmas = [time.sigma(float(v)) for v in lam]
@@ -148,7 +148,7 @@ def test_higher_order_and_the_corrector_come_closer_to_the_exact_flow_between_th
 @pytest.mark.parametrize("case", FALLING)
 @pytest.mark.parametrize("name", CFG_PP)
 def test_one_conditional_and_one_unconditional_point(name, case):
-    """D_c = a and D_u = b everywhere: every step is a known affine map, at any size, for every order; 0 noise for the SDE."""
+    """With D_c = a and D_u = b everywhere, every step is a known affine map, at any size and order; the SDE has no noise here."""
     time, sigmas = FALLING[case]
     a, b = torch.tensor([0.3, -1.2], dtype=torch.float64), torch.tensor([-0.5, 0.4], dtype=torch.float64)
     x = expected = _start(time, sigmas[0])

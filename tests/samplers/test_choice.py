@@ -1,4 +1,4 @@
-"""The choice among rules in the run: by item, without host reads, and safe where outputs do not follow a trend."""
+"""The choice among rules during the run: for each item, without host reads, and safe if outputs follow no trend."""
 
 import math
 
@@ -33,7 +33,7 @@ def simple(n, shift=3.0):
 
 
 def beta(n):
-    """Both ends dense, as the beta schedule's are: quantiles of an arcsine law over timesteps, VE."""
+    """A VE grid that is dense at both ends, like the beta schedule: quantiles of an arcsine law over timesteps."""
     t = np.sin(np.linspace(0.98, 0.04, n) * math.pi / 2.0) ** 2
     return [*np.exp(math.log(0.03) + t * math.log(14.6 / 0.03)), 0.0]
 
@@ -61,7 +61,7 @@ def drawn(*shape, seed=0, dtype=torch.float64):
 
 
 def by_element(x, sigma):
-    """A model that treats every element by itself, with operations that round alike in any batch."""
+    """A model that treats every element separately, with operations that round equally in any batch."""
     sigma = sigma.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)
     return x / (1.0 + sigma * sigma) + (x / (1.0 + sigma)).clamp(-1.0, 1.0) * 0.5
 
@@ -78,7 +78,7 @@ def test_one_call_per_step_and_a_finite_result(name, n):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(3, 7, 11), (4, 8, 8), (16, 3, 5, 7), (1, 4097), (3,)], ids=str)
 def test_an_item_does_not_depend_on_its_batch(shape, dtype):
-    """To the bit; 5-D and packed latents, sizes that no vector length divides, batches of 2 to 7."""
+    """Bit for bit, for 5-D and packed latents, sizes that no vector length divides, and batches of 2 to 7."""
     x = drawn(7, *shape, dtype=dtype) * 14.6
     together = sample(by_element, x, karras(9))
     assert together.dtype == dtype
@@ -88,7 +88,7 @@ def test_an_item_does_not_depend_on_its_batch(shape, dtype):
 
 
 def test_every_item_has_its_own_choice():
-    """A smooth item beside one whose outputs jump."""
+    """A batch has a smooth item and an item whose outputs jump."""
     x, jumps = drawn(2, 3, 64) * 14.6, iter(range(100))
 
     def model(x, sigma):
@@ -109,8 +109,9 @@ def test_every_item_has_its_own_choice():
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(name):
-    """Misses as they are by definition: the step in D as it was predicted, minus the step redone with the output at its end
-    instead of the oldest of four. The rule of low order is charged for a part of its squared miss at first."""
+    """A miss is, by definition, the predicted step in D minus the step redone with the output at its end instead of the oldest
+    of four. At first the rule of low order is charged only a part of its squared miss.
+    """
     time, grid = GRIDS[name]
     sigmas = grid(12)
     plan, choice = choice_plan(sigmas, EXP_RES, time), None
@@ -120,7 +121,7 @@ def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(name):
     for call, stage in enumerate(plan.stages):
         before = nodes
         nodes = [Node(call, stage.sigma), *nodes[:DIFFERENCES]]
-        # outputs that turn at their own sigma, with a little that is new in each
+        # outputs that turn at their own sigma, with a small new part in each
         turns = torch.tensor([0.3, 1.0, 5.0], dtype=torch.float64)[:, None]
         outputs[call] = state / torch.sqrt(1.0 + (time.s(stage.sigma) / turns) ** 4) + 1e-3 * drawn(3, 50, seed=call)
         choice.settled(call, outputs)
@@ -146,7 +147,7 @@ def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(name):
 @pytest.mark.parametrize("name", [name for name in GRIDS if name != "far"])
 @pytest.mark.parametrize("n", STEPS)
 def test_fresh_noise_of_a_model_is_hardly_amplified(name, n, level):
-    """Noise in each output of a picture that appears as sigma falls, as strong as the picture or a tenth of it."""
+    """The outputs are a picture that appears as sigma falls, with noise as strong as the picture or a tenth of it."""
     time, grid = GRIDS[name]
     sigmas = grid(n)
     x, picture = drawn(1, 4000) * sigmas[0], drawn(1, 4000, seed=7)
@@ -171,7 +172,7 @@ def test_a_model_whose_outputs_are_all_new_pictures_ends_on_the_last(name, n):
 
 @pytest.mark.parametrize("turn", [0.05, 1.0, 20.0])
 def test_a_step_leaves_eulers_by_a_share_of_the_newest_output_at_most(turn):
-    """Guidance can turn an output so sharply that extrapolation would throw the run off the data."""
+    """Under guidance an output can change so sharply that extrapolation would lead the run away from the data."""
     time, grid = GRIDS["karras"]
     sigmas = grid(8)
     states, given = [], iter([drawn(3, 400), drawn(3, 400) / (1.0 + turn), *[drawn(3, 400)] * 6])
@@ -191,7 +192,7 @@ def test_a_step_leaves_eulers_by_a_share_of_the_newest_output_at_most(turn):
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_few_calls_from_near_the_image_are_no_eulers_but_end_on_the_last_output(n):
-    """Ordinary models run in so few steps from a latent; step-distilled ones want their last output here too."""
+    """Ordinary models are run with few steps from a latent; for step-distilled models the last output is the result."""
     time, grid = GRIDS["karras"]
     sigmas, outputs = grid(20)[-n - 1 :], []
 
@@ -207,7 +208,7 @@ def test_few_calls_from_near_the_image_are_no_eulers_but_end_on_the_last_output(
 @pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_up_to_four_calls_it_is_euler(name, n):
-    """For step-distilled models, where each output is meant to be followed as it is."""
+    """This is for step-distilled models, whose outputs are final images."""
     time, grid = GRIDS[name]
     sigmas = grid(n)
     euler = x = drawn(4, 100) * sigmas[0]
@@ -234,7 +235,7 @@ def test_up_to_four_calls_the_last_output_is_the_result(name, n):
 @pytest.mark.parametrize("gain", [0.0, 0.5, 0.6, 0.8, 1.0, 2.0, -1.0])
 @pytest.mark.parametrize("name", GRIDS)
 def test_the_end_extrapolates_as_far_as_the_last_output_followed_the_trend(name, gain):
-    """With an item that moves as expected, half as far, or back; by less where it moved otherwise than expected."""
+    """Items move as expected, half as far, or back; items that leave the trend are extrapolated less."""
     time, grid = GRIDS[name]
     plan = choice_plan(grid(12), EXP_RES, time)
     last, x = len(plan.stages) - 1, drawn(1, 60)
@@ -332,7 +333,7 @@ def test_nothing_is_read_from_the_device(monkeypatch):
 
 
 def test_shares_are_told_after_every_call_and_kept():
-    """As the choice has them, on the device; and they change nothing."""
+    """They are the choice's tensors on the device, and reading them changes nothing."""
     shares, x = [], drawn(3, 50) * 14.6
     result = sample(by_element, x, karras(8), on_shares=shares.append)
     assert torch.equal(result, sample(by_element, x, karras(8)))
@@ -345,7 +346,7 @@ def test_shares_are_told_after_every_call_and_kept():
 
 
 def test_a_plan_that_was_made_before_is_the_same_object():
-    """What makes a node that samples the same grid again start at once."""
+    """A node that samples the same grid again therefore starts at once."""
     assert choice_plan(karras(8), EXP_RES) is choice_plan(torch.tensor(karras(8)), EXP_RES)
 
 
@@ -360,7 +361,7 @@ def test_a_printed_plan_shows_the_other_rules():
 
 
 def test_the_numbers_of_the_stage_are_the_first_rules():
-    """Until something is known they are what runs, and tools that read a plan see a method."""
+    """They are used before the first comparison, and tools that read a plan see a method."""
     x = noisy(14.6, False)
     first = rule_plan(karras(8), EXP_RES[0])
     chosen = choice_plan(karras(8), EXP_RES)

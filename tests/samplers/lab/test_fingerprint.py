@@ -1,4 +1,4 @@
-"""Equal things have equal names, others have others."""
+"""Equal things have equal fingerprints, and different things have different ones."""
 
 import cmath
 import collections
@@ -125,7 +125,7 @@ def test_the_same_in_another_process():
 
 
 def test_the_code_that_another_pack_calls(tmp_path):
-    """Its own file is the same, one beside it is another; of a function, and of an object of a class."""
+    """The file of the patch is unchanged and another file of its folder changes, for a function and for an object."""
     sessions = []
     for number in ("1", "1", "2"):
         folder = tmp_path / f"session{len(sessions)}" / "pack"

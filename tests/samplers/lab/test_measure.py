@@ -1,4 +1,4 @@
-"""Cells, ranks and what is kept, with an exact denoiser instead of a host."""
+"""Cells, ranks and stored results, with an exact denoiser instead of the host."""
 
 import functools
 import math
@@ -120,7 +120,7 @@ def test_equal_calls_and_true_defects(store):
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_the_same_steps_are_run_once(store, fresh):
-    """A method of two calls per step takes equally many steps in 5 calls and in 6; both budgets have the cell."""
+    """A method of two calls per step takes the same number of steps in 5 and in 6 calls, so both budgets share a cell."""
     runner = _Gaussian()
     measurement = _measurement(runner, store, fresh=fresh)
     planned = measurement.plan(ENTRIES[1:2], [_schedule()], [5, 6])
@@ -147,7 +147,7 @@ def test_it_goes_on_where_it_stopped(store):
     for one, other in zip(first, cells):
         assert one.pair == other.pair and one.calls == other.calls and one.seconds == other.seconds
         assert torch.equal(one.distances, other.distances) and torch.equal(one.first, other.first)
-    # another seed, another tolerance or a wish for fresh numbers is other work
+    # another seed, another tolerance or fresh numbers need new runs
     for runner, options in ((_Gaussian(seed=1), {}), (_Gaussian(), {"tolerance": 1e-4}), (_Gaussian(), {"fresh": True})):
         anew = _measurement(runner, store, **options)
         assert not any(cell.cached for cell in anew.cells(anew.plan(entries, schedules, [6, 10])))
@@ -155,7 +155,7 @@ def test_it_goes_on_where_it_stopped(store):
 
 @pytest.mark.parametrize("damage", ["zeros", "bit", "shape"])
 def test_damaged_records_are_measured_again_with_the_same_numbers(tmp_path, damage):
-    """Cells and levels of the reference; of another shape they would end in an IndexError."""
+    """This holds for cells and for levels of the reference; a wrong shape would end in an IndexError."""
     store, entries, schedules = Store(tmp_path), ENTRIES[:2], [_schedule()]
 
     def measured():
@@ -243,7 +243,7 @@ def test_what_has_no_place_in_the_plan_costs_no_model_call(store):
 
 
 def test_a_cell_over_its_budget_is_not_the_best_of_it(store):
-    """The dry run had no way to know; the calls that were counted say so."""
+    """The dry run does not show it, but the counted calls do."""
     measurement = _measurement(_Gaussian(), store)
     cells = list(measurement.cells(measurement.plan(ENTRIES[:2], [_schedule()], [10])))
     far, near = reversed(ranked(cells, measurement.references))
@@ -272,7 +272,7 @@ def test_budgets_out_of_range(store, budget):
 
 
 class _Rough(_Gaussian):
-    """A network that is rough: no two levels of the reference agree more closely than this."""
+    """A rough network, on which no two levels of the reference agree more closely than this."""
 
     def __init__(self, roughness, **options):
         super().__init__(**options)
@@ -357,7 +357,7 @@ def test_pictures(store):
         lambda cell: drawn.append(cell) or tile,
         tile,
     )
-    assert len(drawn) == 8 * 6  # decoded is what is shown
+    assert len(drawn) == 8 * 6  # only shown images are decoded
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         strip(cells, measurement.references, lambda cell: tile * math.nan, tile)

@@ -1,4 +1,4 @@
-"""The reference against exact solutions, and what it says where there is none."""
+"""The reference compared with exact solutions, and its message if it does not converge."""
 
 import math
 
@@ -56,7 +56,7 @@ def test_a_tenth_of_the_items_may_part():
 
 @pytest.mark.parametrize("items, kept", [(1, 1), (3, 3), (4, 3), (8, 7), (10, 9), (19, 18), (20, 18)])
 def test_one_item_of_ten_need_not_agree_and_one_of_four(items, kept):
-    """Items 0, 1, ... are 1, 2, ... apart, so that the largest distance that counts is the number of items that do."""
+    """Items 0, 1, ... are 1, 2, ... apart, so the largest distance that counts equals the number of items that count."""
     result = agreement(torch.arange(1.0, items + 1.0))
     assert result.most == kept and result.worst == items and result.left_out == tuple(range(items - 1, kept - 1, -1))
 
@@ -72,7 +72,7 @@ def test_the_item_that_parts_is_named():
 
 
 def test_the_finest_level_is_given_where_the_cap_comes_first():
-    """As on a network whose levels differ by 5e-3, then 3e-3, then 1e-3."""
+    """The levels differ by 5e-3, then 3e-3, then 1e-3, as on a rough network."""
     levels = {48: 1.0, 96: 1.005, 192: 1.008, 384: 1.0091}
 
     def solve(steps):

@@ -1,4 +1,4 @@
-"""The picture of what was measured: numbers on both axes, however little the errors differ."""
+"""The picture of a measurement has numbers on both axes, even if the errors hardly differ."""
 
 import math
 
@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 
 
 def _labels(axis, limits):
-    """The numbers that stand at an axis, as they are drawn."""
+    """The numbers that are drawn at an axis."""
     ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
     low, high = sorted(limits)
     return [tick.label1.get_text() for tick in ticks if low <= tick.get_loc() <= high and tick.label1.get_text()]
@@ -31,7 +31,7 @@ def _reference(agreement=1e-3, parted=()):
 
 @pytest.fixture
 def figures(monkeypatch):
-    """What is drawn, before it becomes pixels."""
+    """The drawn figures, before they become pixels."""
     drawn, pixels = [], measure_picture.pixels
     monkeypatch.setattr(measure_picture, "pixels", lambda figure: drawn.append(figure) or pixels(figure))
     return drawn

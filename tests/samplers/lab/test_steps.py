@@ -1,4 +1,4 @@
-"""The most steps that fit are found with few questions."""
+"""The most steps that fit are found with few dry runs."""
 
 import pytest
 

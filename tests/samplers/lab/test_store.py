@@ -1,4 +1,4 @@
-"""Records on the disk: whole, or not there."""
+"""Records on disk are complete or absent."""
 
 import errno
 import json
@@ -74,13 +74,13 @@ def test_what_was_used_longest_ago_makes_room(tmp_path):
     for age, key in enumerate(("a", "b", "c")):
         store.put(key, {}, record)
         os.utime(tmp_path / f"{key}.safetensors", (1000 + age, 1000 + age))
-    assert store.get("a") is not None  # and so used last
+    assert store.get("a") is not None  # this makes it the most recently used
     store.put("d", {}, record)
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["a", "c", "d"] and store.trouble is None
 
 
 def test_the_newest_is_kept_whatever_its_size(tmp_path):
-    (tmp_path / "in_use.safetensors").mkdir()  # what cannot be removed is passed over
+    (tmp_path / "in_use.safetensors").mkdir()  # a file that cannot be removed is skipped
     store = Store(tmp_path, most_bytes=100)
     for key in ("first", "second"):
         store.put(key, {}, _TENSORS)
@@ -113,7 +113,7 @@ _NONE = {"x": torch.zeros(2)}
     ids=str,
 )
 def test_records_that_lack_what_they_must_hold_are_not_used(tmp_path, caplog, facts, tensors, what):
-    """Whoever wrote them, with the right checksum too."""
+    """This holds also with a correct checksum."""
     text = json.dumps(facts)
     metadata = {"format": module.FORMAT, "key": "abc", "facts": text, "checksum": module.fingerprint("abc", text, tensors)}
     save_file(tensors, tmp_path / "abc.safetensors", metadata)
@@ -154,7 +154,7 @@ def _used_as_it_was_or_not_at_all(kept, content):
 
 
 def test_a_record_with_one_bit_changed_is_used_as_it_was_or_not_at_all(kept):
-    """Every bit of the numbers counts, and so do zeros instead of them."""
+    """Every bit of the numbers is checked, also against zeros."""
     content = kept[2]
     numbers = sum(tensor.nbytes for tensor in _TENSORS.values())
     for place in range(len(content)):

@@ -46,7 +46,7 @@ GRIDS = {
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_measures_of_gaussian_data(name):
-    """Each against its definition, in closed form."""
+    """Each number equals its definition in closed form."""
     time, grid = GRIDS[name]
     rows = traced(grid, time).rows
     assert [row.step for row in rows] == list(range(8))
@@ -81,7 +81,7 @@ def test_measures_of_gaussian_data(name):
 
 
 def test_the_error_of_a_first_order_step():
-    """It tends to the true error of RES-1 from the exact state as h -> 0, and falls as h^2."""
+    """It converges to the true error of RES-1 from the exact state as h -> 0, and falls as h^2."""
     estimates = []
     for steps in (40, 80, 160):
         grid = np.geomspace(4.0, 0.25, steps + 1)
@@ -97,7 +97,7 @@ def test_the_error_of_a_first_order_step():
 
 
 def test_the_step_that_errs_is_the_one_that_is_blamed():
-    """The sampler is exact except in one step, which ends a tenth off."""
+    """The sampler is exact except in one step, which has an error of a tenth."""
     grid, calls = np.geomspace(12.0, 0.05, 9).tolist(), []
     trace = Trace(grid, VE)
     for i, sigma in enumerate(grid[:-1]):
@@ -113,7 +113,7 @@ def test_the_step_that_errs_is_the_one_that_is_blamed():
 
 
 def _true_local_errors(denoise, calls):
-    """The local error of every step except the last, from where it started, by steps a fortieth as long."""
+    """The local error of every step except the last, computed from its start by steps a fortieth as long."""
     errors = []
     for (x, start), (x_end, end) in zip(calls, calls[1:]):
         fine = torch.tensor(np.geomspace(start, end, 41))
@@ -124,7 +124,7 @@ def _true_local_errors(denoise, calls):
 
 @pytest.mark.parametrize("name", ["exp_res_2m", "exp_res"])
 def test_it_is_the_samplers_own_error(name):
-    """On the digits with CFG 5, in 10 steps, up to a factor of 3 of what runs of steps a fortieth as long say."""
+    """On the digits with CFG 5 and 10 steps it is within a factor of 3 of the error by steps a fortieth as long."""
     mixture = digits(0.1, dtype=torch.float64)
     weights = torch.nn.functional.one_hot(torch.arange(8), mixture.classes).double()
     grid = logsnr_grid(10, SigmaRange(0.03, 14.6), VE).double()
@@ -149,7 +149,9 @@ def test_it_is_the_samplers_own_error(name):
 
 
 def test_accelerations_are_derivatives():
-    """As the grid is refined: of D = s^2 x / (s^2 + sigma^2) by lambda, and by sigma of v = sigma / sqrt(s^2 + sigma^2)."""
+    """On fine grids they are the derivatives of D = s^2 x / (s^2 + sigma^2) by lambda and of v = sigma / sqrt(s^2 + sigma^2) by
+    sigma.
+    """
     grid = np.geomspace(8.0, 0.1, 2001)
     row = traced(grid.tolist(), VE).rows[1000]
     sigma = math.sqrt(grid[999] * grid[1000])
@@ -159,7 +161,9 @@ def test_accelerations_are_derivatives():
 
 
 def test_the_ends_have_no_values_that_are_infinite():
-    """The step to sigma 0, and the first of a flow model, where lambda is infinite; the estimate is then in log sigma."""
+    """These are the step to sigma 0 and the first step of a flow model, where lambda is infinite; the estimate is then in log
+    sigma.
+    """
     rows = traced([1.0, 0.9, 0.6, 0.3, 0.0], FLOW).rows
     assert rows[0].lam == -math.inf and math.isnan(rows[1].acceleration_lambda) and math.isnan(rows[-1].local_error)
     d, d_end = (gaussian(sigma, 1.0 - sigma)[1] for sigma in (1.0, 0.9))
@@ -205,7 +209,7 @@ def test_calls_belong_to_steps_of_the_grid(name):
 
 
 def test_shares_of_rules_are_means_over_the_batch_in_columns_of_their_own():
-    """Shares belong to the call after which they came, whatever the step's name; the interrupted last step has none."""
+    """Shares belong to the call after which they came, regardless of the reported step; the interrupted last step has none."""
     sent = []
     trace = Trace(GRID, VE, on_row=sent.append)
     shares = torch.rand(3, 3, 2, generator=torch.Generator().manual_seed(0))
@@ -234,7 +238,7 @@ def test_shares_of_rules_are_means_over_the_batch_in_columns_of_their_own():
 
 @pytest.mark.parametrize("own_grid", [True, False])
 def test_a_sampler_with_its_own_grid(own_grid):
-    """A row for every sigma below all before, whether it is known or found out; found out, all rows are sent again."""
+    """There is a row for every sigma below all earlier ones. If the own grid is only found out, all rows are sent again."""
     sigmas = [8.0, 7.0, 6.0, 5.0, 3.0, 2.5, 5.0, 3.5, 2.2, 1.0]  # with a step that is tried again
     sent = []
     trace = traced(GRID, VE, [(sigma, None) for sigma in sigmas], own_grid=own_grid, on_row=sent.append)
@@ -244,7 +248,7 @@ def test_a_sampler_with_its_own_grid(own_grid):
 
 
 def test_broken_off():
-    """What was measured stays; the step under way has no end to compare with."""
+    """The measured rows stay; the current step has no end to compare with."""
     trace = Trace(GRID, VE)
     trace.finish()
     assert trace.rows == []
@@ -252,7 +256,7 @@ def test_broken_off():
         x, denoised = gaussian(sigma, 1.0)
         trace.call(x, torch.tensor([sigma]), denoised, 0.1)
         trace.stepped(i)
-        x.zero_(), denoised.zero_()  # a sampler that writes into what it is given
+        x.zero_(), denoised.zero_()  # a sampler that changes the tensors that it gets
     trace.finish()
     assert [row.step for row in trace.rows] == [0, 1, 2]
     assert math.isfinite(trace.rows[1].local_error) and math.isfinite(trace.rows[2].d_change)

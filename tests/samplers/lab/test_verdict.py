@@ -1,4 +1,4 @@
-"""The verdict: pairs compared item by item, what the best one saves, and what is said where it is not clear."""
+"""The verdict: pairs are compared item by item, with the calls that the best pair saves, and remarks in unclear cases."""
 
 import pytest
 import torch
@@ -30,14 +30,14 @@ def _luck(seed, size=1.0):
 
 
 def test_items_are_compared_with_themselves():
-    """Quartiles overlap, as items differ by far more than the pairs do, and yet one is ahead by 20 % in every item."""
+    """Quartiles overlap, because items differ by far more than pairs, although one pair is ahead by 20 % in every item."""
     [near], [far] = _line("near", {10: 1.0}), _line("far", {10: 1.2})
     assert near.spread.q75 > far.spread.q25
     assert ahead(near, far) and not ahead(far, near) and not ahead(near, near)
 
 
 def test_luck_is_not_ahead():
-    """Equal pairs that differ by luck may be ahead in one case of twenty; with three items or one, hardly any may."""
+    """Equal pairs may be ahead by chance in one of twenty cases, and with three items or one hardly ever."""
     pairs = [
         _line("a", {10: 1.0}, factors=_luck(seed)) + _line("b", {10: 1.0}, factors=_luck(1000 + seed)) for seed in range(200)
     ]
@@ -47,7 +47,7 @@ def test_luck_is_not_ahead():
 
 
 def test_what_the_best_pair_saves():
-    """Errors fall as the square of the calls: a fourth of the error needs twice the calls."""
+    """Errors fall as the square of the calls, so a fourth of the error needs twice the calls."""
     rival = _line("dpmpp_2m", {calls: calls**-2.0 for calls in (5, 10, 20, 40)})
     best = _line("exp_res", {calls: calls**-2.0 / 3.61 for calls in (5, 10, 20, 40)})
     verdict = judge([*rival, *best], _reference(), 10, "dpmpp_2m + karras")
@@ -79,7 +79,7 @@ def test_no_clear_winner():
 
 
 def test_of_equals_the_one_is_taken_that_is_robust_over_neighbouring_budgets():
-    """At 20 calls a little nearer, at 15 and 6 the worst of all."""
+    """The pair is slightly closer at 20 calls and the worst of all at 15 and 6."""
     fragile = _line("fragile", {6: 1.45, 15: 0.5, 20: 0.095}, factors=_luck(1, 0.3))
     robust = _line("robust", {6: 0.3, 15: 0.15, 20: 0.1}, factors=_luck(2, 0.3))
     other = _line("other", {6: 0.6, 15: 0.4, 20: 0.3})
@@ -112,7 +112,7 @@ def test_equal_lines_are_ties():
 
 
 def test_at_the_floor_the_fewest_calls_win():
-    """Both are nearer than the reference can tell; the smaller number of the other is its luck."""
+    """Both are closer than the reference can distinguish, so the smaller error of the other pair is chance."""
     first = _line("first", {10: 2e-3, 20: 2e-3})
     lucky = _line("lucky", {10: 1e-2, 20: 1e-3})
     verdict = judge([*first, *lucky], _reference(1.3e-3), 20, "lucky + karras")

@@ -1,4 +1,4 @@
-"""The bases are the methods that they are named for."""
+"""The bases are the methods that their names say."""
 
 import math
 
@@ -11,7 +11,7 @@ from samplers.time_maps import VE
 
 
 def test_dpmpp_2m_is_dpm_solver_pp_2m():
-    """Its weights by the paper's formula, (1 - e^-h) ((1 + 1 / 2r) D - 1 / 2r D_before) r = h_before / h."""
+    """Its weights follow the paper's formula, (1 - e^-h) ((1 + 1 / 2r) D - 1 / 2r D_before) r = h_before / h."""
     sigmas = grid_of(VE, 6)
     plan = bases(sigmas, VE)["dpmpp_2m"]
     lam = [-math.log(s) for s in sigmas.double()[:-1].tolist()]
@@ -25,7 +25,7 @@ def test_dpmpp_2m_is_dpm_solver_pp_2m():
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("name", BASES)
 def test_every_base_can_be_fitted_and_converges(name, time):
-    """To the solution of Gaussian data."""
+    """The fits converge to the solution of Gaussian data."""
     model = Gaussian(time)
     sigmas = grid_of(time, 48)
     plan, start = bases(sigmas, time)[name], model.start(float(sigmas[0]))

@@ -65,7 +65,7 @@ def test_it_beats_the_analytic_plans_on_test_seeds(time):
 
 
 def test_what_is_told_of_it():
-    """Its errors, those of the best analytic plan and of the rivals under their names, and the choice."""
+    """The report has the errors of the calibration, of the best analytic plan and of the rivals by name, and the choice."""
     result = calibrated(VE, rivals={"some": partial(run, bases(grid_of(VE), VE)["exp_res_1m"])})[0]
     text = report(result, 32)
     assert f"calibrated: {result.test['calibrated'].median:.5f}" in text and f"{result.analytic}, analytic" in text
@@ -86,14 +86,14 @@ def test_a_rival_that_fails_is_left_out_and_a_fatal_error_is_not():
 
 @pytest.mark.parametrize("settings, batch, most", [(CAREFUL, 16, 700), (QUICK, 4, 400)], ids=["careful", "quick"])
 def test_a_smooth_model_costs_what_was_announced_and_little(settings, batch, most):
-    """At 10 calls and with eight rivals; a plan that is kept saves its run on the test seeds."""
+    """It is measured at 10 calls with eight rivals; a plan that is kept saves its run on the test seeds."""
     rivals = {str(k): partial(run, bases(grid_of(VE, 10), VE)["exp_res"]) for k in range(8)}
     result, problem, calibration = calibrated(VE, 10, settings, batch, rivals=rivals)
     assert problem.calls + 10 * result.kept == calibration.cost.least == calibration.expected < most
 
 
 def test_a_rough_reference_is_told_and_costs_no_more_than_announced():
-    """A model that knows few noise levels, as with rounded timesteps: references never agree, and a fit is made all the same."""
+    """On a model with few noise levels, as with rounded timesteps, references never agree, and a fit is still made."""
     problem = Ring(VE)
     smooth = problem.model
     problem.model = lambda x, sigma, **_: smooth(x, (4.0 * sigma.log()).round().div(4.0).exp())
@@ -105,7 +105,7 @@ def test_a_rough_reference_is_told_and_costs_no_more_than_announced():
 
 
 def test_a_reference_no_better_than_the_base_keeps_the_base():
-    """On two coarse levels, on a grid as fine as they are: nothing can be fitted, and the report says so."""
+    """With two coarse levels on an equally fine grid nothing can be fitted, and the report says so."""
     problem = Ring(VE)
     smooth = problem.model
     problem.model = lambda x, sigma, **_: (4.0 * smooth(x, sigma)).round() / 4.0
@@ -134,7 +134,7 @@ def _counted(problem, model):
 @pytest.mark.parametrize("batch", [1, 3, 8])
 @pytest.mark.parametrize("seed", [0, 2**64 - 2])
 def test_seed_sets_are_disjoint(batch, seed):
-    """And large enough, beyond the largest seed too."""
+    """They are large enough and continue beyond the largest seed."""
     settings = Settings(8, 5, 9)
     sets = split_seeds(seed, settings, batch)
     every = [seed for seeds in sets for seed in seeds]
@@ -143,14 +143,14 @@ def test_seed_sets_are_disjoint(batch, seed):
 
 
 def test_the_analytic_plan_is_kept_where_fits_win_by_no_more_than_noise():
-    """Where fits must be better by a thousand standard errors; the plan is then the base's own."""
+    """Fits must be better by a thousand standard errors here, so the plan is the base's plan."""
     result, *_ = calibrated(VE, settings=Settings(8, 8, 8, noise=1e3))
     assert result.kept and result.plan == bases(grid_of(VE), VE)[result.analytic]
     assert result.test["calibrated"] == result.test["base"] and f"Kept: {result.analytic}" in report(result, 8)
 
 
 def test_a_moved_grid_is_kept_only_if_it_wins():
-    """It falls, starts where it did, has as many steps and reuses the reference."""
+    """It falls, has the same start and number of steps, and reuses the reference."""
     result, problem, calibration = calibrated(VE, 5, Settings(16, 16, 32, move_grid=True))
     given, sigmas = calibrated(VE, 5)[0], grid_of(VE, 5)
     assert len(result.sigmas) == len(sigmas) and result.sigmas[0] == sigmas[0] and result.sigmas[-1] == 0.0
@@ -160,7 +160,7 @@ def test_a_moved_grid_is_kept_only_if_it_wins():
 
 
 def test_a_model_without_a_solution():
-    """One that answers with noise."""
+    """A model whose output is noise is refused."""
     problem = Ring(VE)
     problem.model = lambda x, sigma, **_: torch.randn_like(x)
     with pytest.raises(NotConverged, match="still moves"):
@@ -182,7 +182,7 @@ def test_grids_that_cannot_be_fitted_on(sigmas):
 
 
 def test_clearly_less_needs_more_than_chance():
-    """A tenth less everywhere is clear; items that differ by chance are not, and a lost item counts."""
+    """A tenth less in every item is clear, differences by chance are not, and a lost item counts."""
     some = torch.rand(16, generator=torch.Generator().manual_seed(0)).double() + 0.1
     assert clearly_less(0.9 * some, some) and not clearly_less(some, some) and not clearly_less(some.flip(0), some)
     lost = some.clone()
@@ -199,7 +199,7 @@ def test_distances_of_what_is_not_finite():
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 def test_the_curve_gives_the_grid_itself(time):
-    """Where nothing is moved; and moves as asked."""
+    """Unmoved knots give the grid itself, and moved knots move it."""
     sigmas = grid_of(time, 9)
     curve = GridCurve(sigmas, time, 1e-3)
     torch.testing.assert_close(torch.tensor(curve.grid(curve.knots)), sigmas, rtol=1e-5, atol=0.0)
@@ -211,7 +211,7 @@ def test_the_curve_gives_the_grid_itself(time):
 
 
 def test_the_search_is_bounded_and_finds_what_is_better():
-    """Towards a grid whose last sigma is half; no more than TRIALS of them."""
+    """It finds a grid whose last sigma is half, in at most TRIALS trials."""
     sigmas, tried = grid_of(VE, 9), []
     curve = GridCurve(sigmas, VE, 1e-3)
 
@@ -225,7 +225,7 @@ def test_the_search_is_bounded_and_finds_what_is_better():
 
 
 def test_functions_of_plans_are_samplers():
-    """They give what the loop does."""
+    """They give the same result as the loop."""
     sigmas, model = grid_of(FLOW), Gaussian(FLOW)
     x = model.start(1.0).float()
     end = run(bases(sigmas, FLOW)["exp_res"], model, x, sigmas, {}, None, True)

@@ -1,4 +1,4 @@
-"""Calibrations as files: to the bit there and back, and every way for one to be broken."""
+"""Calibrations as files: exact round trips, and all kinds of broken files."""
 
 import json
 import math
@@ -22,7 +22,7 @@ def kept(time=VE, base="exp_res"):
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("base", ["exp_res", "exp_gddim", "exp_res_2mc"])
 def test_there_and_back_to_the_bit(time, base, tmp_path):
-    """The same plan, states and all; its numbers are those of the plan it was made of."""
+    """The plan that is read has the numbers of the plan that was written, with its states."""
     one = kept(time, base)
     again = read(write(one, tmp_path / "new", "a name"))
     assert again == one and again.plan == one.plan and again.to_json() == one.to_json()
@@ -37,7 +37,7 @@ def test_files_are_never_overwritten(tmp_path):
 
 
 def changed(**changes):
-    """The JSON with changes: None takes a field away; a path leads further down."""
+    """The JSON with changes: None removes a field, and a path names an inner one."""
     data = json.loads(kept().to_json())
     for path, value in changes.items():
         *way, last = path.split("__")
@@ -119,7 +119,7 @@ def test_files_that_are_something_else(content, message, tmp_path):
 
 
 def test_random_damage_is_refused_or_harmless(tmp_path):
-    """A few hundred files with bytes changed: a ValueError, or the same calibration, where spaces were changed."""
+    """A few hundred files with changed bytes give a ValueError, or the same calibration if only spaces changed."""
     text, random_ = kept().to_json(), random.Random(5)
     for _ in range(300):
         place = random_.randrange(len(text))
@@ -132,7 +132,7 @@ def test_random_damage_is_refused_or_harmless(tmp_path):
 
 
 def test_a_digit_that_was_changed_is_refused(tmp_path):
-    """Another weight would be as good a number."""
+    """Another weight would be a valid number, so only the checksum shows the change."""
     path = write(kept(), tmp_path, "x")
     text = path.read_text()
     place = text.index('"scale": 0.') + len('"scale": 0.')
@@ -147,7 +147,7 @@ def test_names(name):
 
 
 def test_no_name_leads_out_of_the_folder(tmp_path):
-    """Whatever passes is a file in it."""
+    """Every name that passes is a file in the folder."""
     random_, parts = random.Random(7), ["..", ".", "/", "\\", "\0", "a", " ", "con", "C:", "~", "\n", "é", "%2e", "-", "nul.txt"]
     folder = tmp_path / "inner"
     for _ in range(3000):
@@ -163,7 +163,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path):
 
 
 def test_other_grids_are_told_apart():
-    """By a part in 100000; roundings pass."""
+    """Grids that differ by a part in 100000 are refused, and rounding passes."""
     sigmas = grid_of(VE).tolist()
     check_same_grid([s * (1 + 1e-6) for s in sigmas], sigmas)
     for other in (sigmas[1:], sigmas[:-1], [s * 1.001 for s in sigmas], [*sigmas[:-1], 0.01]):
@@ -172,7 +172,7 @@ def test_other_grids_are_told_apart():
 
 
 def test_sampling_is_the_loop(tmp_path):
-    """As the analytic plan gives it."""
+    """It gives the result of the analytic plan."""
     from samplers.loop import run
 
     one, sigmas = kept(), grid_of(VE)

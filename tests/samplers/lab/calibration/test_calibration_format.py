@@ -1,4 +1,4 @@
-"""A calibration read by the rules of docs/calibration_format.md, with nothing of the pack but the file and the page."""
+"""A calibration read by the rules of docs/calibration_format.md, with only the file and the page."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs" / "calibration_format.md").read_text(encoding="utf-8")
 
 
 def read(text):
-    """The file's object, with what the page tells a reader to check."""
+    """The file's object, after the checks that the page demands."""
     data = json.loads(text)
     assert len(text.encode()) <= 1_000_000
     assert data["format"] == "res-calibration" and data["version"] == 1 and data["time"] in ("ve", "flow")
@@ -33,7 +33,7 @@ def read(text):
 
 
 def starts(sigmas):
-    """The sigmas that the moving steps start from."""
+    """The sigmas from which the moving steps start."""
     result, current = [], sigmas[0]
     for sigma in sigmas[1:]:
         if current > 0.0 and (sigma == 0.0 or abs(math.log(current / sigma)) > 1e-6):

@@ -1,4 +1,4 @@
-"""Calibration files of strangers: a plan that can be sampled with, or refused by name; quickly, in few words."""
+"""Calibration files of strangers give a plan that can be sampled with, or a short error that names them, quickly."""
 
 import contextlib
 import copy
@@ -28,7 +28,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
     max_leaves=9,
 )
-# what an attacker would write into any place
+# values that an attacker would write into any place
 hostile = st.sampled_from(
     [
         None,
@@ -61,13 +61,13 @@ def _places(value, way=()):
 
 
 _PLACES = [place for place in _places(_DATA) if place]
-# as often at the top, where a field is by itself, as among the many numbers of the stages
+# top-level fields are chosen as often as the many numbers of the stages
 places = st.sampled_from([place for place in _PLACES if len(place) == 1]) | st.sampled_from(_PLACES)
 
 
 @st.composite
 def mutated(draw):
-    """The text of a good file with a few of its values replaced, moved, doubled or taken away."""
+    """The text of a good file with a few of its values replaced, moved, doubled or removed."""
     data = copy.deepcopy(_DATA)
     for _ in range(draw(st.integers(1, 3))):
         *way, last = draw(places)
@@ -82,10 +82,10 @@ def mutated(draw):
                 inner[last] = [copy.deepcopy(inner[last])] * draw(st.integers(0, 3))
             else:
                 inner[last] = draw(st.floats() | st.integers() if change == "number" else json_values | hostile)
-        except (KeyError, IndexError, TypeError):  # an earlier change took the place away
+        except (KeyError, IndexError, TypeError):  # an earlier change removed the place
             continue
     if draw(st.booleans()):
-        data["checksum"] = checksum(data)  # as whoever changes a file on purpose would write it
+        data["checksum"] = checksum(data)  # a new checksum, as in a file that was changed on purpose
     return json.dumps(data)
 
 
@@ -102,7 +102,7 @@ def check(content: bytes, folder):
         assert all(math.isfinite(number) for stage in plan.stages for number in (stage.scale, *dict(stage.weights).values()))
         assert CalibrationFile.from_json(kept.to_json()) == kept
         x, grid = torch.ones(1, 2), torch.tensor(kept.sigmas, dtype=torch.float64)
-        with contextlib.suppress(FloatingPointError):  # weights of 1e6 may run away
+        with contextlib.suppress(FloatingPointError):  # weights of 1e6 may diverge
             kept.sample(lambda x, sigma: 0.5 * x, x, grid, disable=True, time=_TIMES[kept.time])
     assert time.monotonic() - begun < 2.0
 

@@ -1,4 +1,4 @@
-"""Fitting a plan's scalars, against data whose solution is known."""
+"""Fits of a plan's scalars, on data whose solution is known."""
 
 import math
 
@@ -27,7 +27,7 @@ def fitted(time, base, fitting, seed=0):
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("base", BASES)
 def test_gaussian_data_are_fitted_exactly(time, base):
-    """Their solution is a multiple of x, which every step can be: other items end right too."""
+    """The solution is a multiple of x, which every step can give, so other items also end at the solution."""
     sigmas, model = grid_of(time).double(), Gaussian(time)
     _, result = fitted(time, base, Fitting(0.0))
     x = model.start(float(sigmas[0]), seed=1)
@@ -38,7 +38,7 @@ def test_gaussian_data_are_fitted_exactly(time, base):
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("base", BASES)
 def test_an_endless_ridge_is_the_analytic_plan(time, base):
-    """To the bit; and a large one is near it."""
+    """An infinite ridge gives it exactly, and a large ridge nearly."""
     plan, result = fitted(time, base, Fitting(math.inf))
     assert result.plan.stages == plan.stages
     near = fitted(time, base, Fitting(1e12))[1].plan
@@ -50,7 +50,7 @@ def test_an_endless_ridge_is_the_analytic_plan(time, base):
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 def test_the_loop_goes_where_the_fit_went(time):
-    """A fitted plan is one for the same loop."""
+    """A fitted plan runs in the same loop."""
     sigmas, model = grid_of(time).double(), Gaussian(time)
     for base in BASES:
         _, result = fitted(time, base, Fitting(1e-2, 3))
@@ -86,7 +86,7 @@ def test_the_units_do_not_matter(scale):
 
 
 def test_a_pilot_that_ends_elsewhere_does_not_rule():
-    """Items that follow one rule, and one of eight far off it."""
+    """The items follow one rule, except one of eight, which is far off."""
     values = torch.randn(2, 8, 50, generator=torch.Generator().manual_seed(3)).double()
     c = torch.tensor([0.5, -2.0]).double()
     residual = torch.einsum("k,kid->id", c, values) + 1e-3 * torch.randn(8, 50).double()
@@ -97,7 +97,7 @@ def test_a_pilot_that_ends_elsewhere_does_not_rule():
 
 @pytest.mark.parametrize("case", ["none", "equal", "exact"])
 def test_what_says_nothing_gets_no_share(case):
-    """Regressors that vanish or repeat, a residual of 0: finite numbers, and the right ones."""
+    """Regressors that vanish or repeat, and a residual of 0, give finite and correct numbers."""
     values, residual = torch.randn(3, 4, 20).double(), torch.randn(4, 20).double()
     if case == "none":
         values[1] = 0.0

@@ -1,4 +1,4 @@
-"""What is said where a calibration is used with other settings than it was made for."""
+"""The warnings if a calibration is used with other settings than those of the fit."""
 
 import re
 
@@ -32,7 +32,7 @@ def test_what_is_the_same_or_not_known_is_not():
 
 @pytest.mark.parametrize("value", [None, "x", [], [1], ["a", 2], {}, float("nan"), 10**400])
 def test_a_strangers_provenance_is_read_with_care(value):
-    """What is not of its kind counts as not known."""
+    """A value of a wrong type counts as not known."""
     assert Setting.of({"cfg": value, "shift": value, "resolution": value}) == Setting()
 
 
@@ -41,7 +41,7 @@ def test_what_the_node_writes_is_read():
 
 
 def test_the_ratios_are_those_of_the_page():
-    """The least and the most of the rows of docs/calibration.md, by what differs."""
+    """They are the smallest and largest ratios in docs/calibration.md for each kind of change."""
     page = (ROOT / "docs" / "calibration.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| [^|]+ \| (CFG [+-]\d|another resolution) \| [\d.]+ \| [\d.]+ \| ([\d.]+) \|$", page, re.MULTILINE)
     measured = {}
