@@ -332,7 +332,7 @@ def test_nothing_is_read_from_the_device(monkeypatch):
     assert result.device.type == "meta"
 
 
-def test_shares_are_told_after_every_call_and_kept():
+def test_shares_are_reported_after_every_call_and_kept():
     """They are the choice's tensors on the device, and reading them changes nothing."""
     shares, x = [], drawn(3, 50) * 14.6
     result = sample(by_element, x, karras(8), on_shares=shares.append)

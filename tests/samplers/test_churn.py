@@ -66,7 +66,7 @@ def _error(planner, sigmas, time, churn, mean=MEAN, root=STD):
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("method", PLANNERS)
 def test_moments_of_gaussian_data_converge_to_the_truth(method, time, churn):
-    """Down to sigma = 0, from sigma = 1 on flow."""
+    """The grids end at sigma = 0, and start at sigma = 1 on flow."""
     errors = [_error(PLANNERS[method][1], _grid(time, n), time, churn) for n in (40, 120, 360)]
     assert errors[2] < 0.02 and (errors[2] < 0.5 * errors[1] or errors[2] < 5e-4)
 
@@ -74,7 +74,7 @@ def test_moments_of_gaussian_data_converge_to_the_truth(method, time, churn):
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("method", PLANNERS)
 def test_order_in_distribution(method, time):
-    """A single-step method keeps its order; of a multistep method's, two remain."""
+    """A single-step method keeps its order, and a multistep method keeps order 2."""
     order, planner = PLANNERS[method]
     coarse, fine = (_error(planner, _grid(time, n, last=2.3), time, Churn(5.0)) for n in (320, 640))
     assert math.log2(coarse / fine) > order - 0.25
@@ -92,7 +92,7 @@ def test_correlated_data_get_their_covariance(method, time):
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("method", PLANNERS)
 def test_point_data_have_the_noise_of_sigma_in_steps_of_any_size(method, time):
-    """D is constant, so the solver is exact and only the noise decides: its variance is sigma^2, whatever was added."""
+    """D is constant, so the solver is exact, and the noise has the variance sigma^2 for every churn."""
     sigmas = torch.tensor([0.9, 0.8, 0.3, 0.29, 0.05], dtype=torch.float64)
     error = _error(PLANNERS[method][1], sigmas, time, Churn(100.0), root=torch.zeros(1, 1, dtype=torch.float64))
     assert error < 1e-14
@@ -101,7 +101,7 @@ def test_point_data_have_the_noise_of_sigma_in_steps_of_any_size(method, time):
 @pytest.mark.parametrize("corrector", [False, True])
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_a_churned_multistep_method_is_the_exponential_sde_between_the_points_where_the_model_is_called(order, corrector):
-    """A deterministic step to below, then noise up to the next point: also what an ancestral step is."""
+    """A step goes deterministically to below the next point, and noise is added up to it, as in an ancestral step."""
     rise, h = math.log(1.25), 0.3
     sigmas = [20.0 * math.exp(-h * i) for i in range(9)]
     churn = multistep_plan(sigmas, order, corrector=corrector, churn=Churn(0.25 * 8))
@@ -140,7 +140,7 @@ def _start(batch=3, shape=(2,)):
 
 
 def test_the_solvers_are_the_deterministic_samplers():
-    """They are those of this paper: gDDIM's values of eps do not stay what they are where noise is added between them."""
+    """They are the RES methods; earlier values of eps of gDDIM would no longer hold after noise was added."""
     assert set(SOLVERS) == set(DETERMINISTIC) - {"exp_gddim"}
 
 
@@ -166,7 +166,7 @@ def _zero_noise(sigma, sigma_next):
 
 
 def _calls(sigmas=SIGMAS, **options):
-    """Where a first-order solver calls the model."""
+    """The sigmas at which a first-order solver calls the model."""
     model = CountingModel(lambda x, sigma: x / 2)
     options = {"s_churn": 1e9, **options}
     sample_res_churn(model, _start(), sigmas, disable=True, solver=PLANNERS["1S"][1], noise_sampler=_zero_noise, **options)
@@ -179,7 +179,7 @@ def test_a_step_starts_from_sigma_hat(s_churn, eta):
 
 
 def test_limits_are_those_of_s():
-    """sigma on VE models, sigma / (1 - sigma) on flow, whatever variable the solver integrates in; both ends included."""
+    """s is sigma on VE models and sigma / (1 - sigma) on flow, in any variable of the solver; both ends are included."""
     root = math.sqrt(2)
     assert _calls(s_tmin=1.0, s_tmax=3.0) == pytest.approx([10.0, 3 * root, 2.9 * root, root, 0.3], rel=1e-6)
     flow = torch.tensor([0.9, 0.75, 0.5, 0.25, 0.0], dtype=torch.float64)  # s = 9, 3, 1, 1/3
@@ -200,7 +200,7 @@ def test_never_above_the_models_sigma_max():
 
 
 def test_pure_noise_is_not_churned():
-    """Flow at sigma = 1, and where sigma_hat would come within rounding of it."""
+    """This is flow at sigma = 1, and where sigma_hat would be 1 up to rounding."""
     for first in (1.0, 1.0 - 1e-6, 1.0 - 1.2e-5):
         assert _calls(torch.tensor([first, 0.5, 0.0], dtype=torch.float64), time=FLOW, sigma_max=1.0)[0] == first
 
@@ -238,7 +238,7 @@ def test_segments_are_from_the_larger_sigma_to_the_smaller():
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 @pytest.mark.parametrize("name", SOLVERS)
 def test_callback_and_untouched_tensors(name, time):
-    """sigma is the grid's, sigma_hat where the model is called; no tensor given away is written to."""
+    """sigma is the grid's, and sigma_hat is the sigma of the model call; no tensor that was handed out is changed."""
     kept, seen = [], []
 
     def keep(tensor):
@@ -266,9 +266,9 @@ def test_callback_and_untouched_tensors(name, time):
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_churned_step_costs_one_operation_more(name):
-    """The noise is folded into the update that ends the step before; only a churned first step has one of its own.
+    """The noise is part of the update that ends the previous step; only a churned first step has a separate one.
 
-    exp_res follows its first rule under churn, without a share of eps, and is counted against that.
+    exp_res uses only its first rule under churn, without a share of eps, and is compared with that.
     """
     sigmas, x = torch.linspace(10.0, 0.1, 9), torch.ones(1, 4, 64, 64)
     unit = torch.ones_like(x)

@@ -42,14 +42,14 @@ def test_slope(name, time, method):
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_reference_is_100_times_better(name):
-    """The reference's own error, by the order it was just shown to have, is below 1 % of what is measured."""
+    """The reference's own error, by its order as shown above, is below 1 % of the measured errors."""
     _, exact = converged(name)
     half = _errors(name, VE, "RES-3S(1/3,2/3)", REFERENCE // 2)  # about 7 times the reference's error
     assert half.median() / 7 < 0.01 * _errors(name, VE, "RES-3S(1/3,2/3)", _FINE).median()
 
 
 def test_low_order_start_of_third_order_is_second_order():
-    """What the tooltip says: third order needs the single-step start to show."""
+    """Third order needs a single-step start."""
     x, exact = converged("ve, uniform in lambda")
     errors = []
     for n in (_COARSE, _FINE):

@@ -1,4 +1,4 @@
-"""Curves through points: what they pass through, that they rise, and what is said of those that cannot be read."""
+"""Curves pass through their points and rise, and bad curves are refused by name."""
 
 import json
 
@@ -24,7 +24,7 @@ def test_a_straight_line_is_uniform(model):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_grid_passes_through_the_points(model):
-    """The third of 11 sigmas above 0 has a fifth of the steps behind it."""
+    """At the third of 11 sigmas above 0 a fifth of the steps is done."""
     points = [[0, 0], [0.2, 0.5], [0.6, 0.7], [1, 1]]
     sigmas = logsnr_grid(11, *MODELS[model], read_curve(json.dumps(points))).double()
     time = MODELS[model][1]
@@ -40,7 +40,7 @@ gaps = st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), min_size=1, m
 @settings(max_examples=200, deadline=None)
 @given(gaps)
 def test_every_curve_rises(gaps):
-    """Strictly: the grid never repeats a sigma, whatever the points."""
+    """It rises strictly, so the grid never repeats a sigma."""
     sums = np.cumsum(np.array([(0.0, 0.0), *gaps]), 0)
     points = np.round(sums / sums[-1], 4)
     if (np.diff(points, axis=0) < MIN_GAP).any():

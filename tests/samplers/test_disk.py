@@ -1,4 +1,4 @@
-"""Files are whole or not there, whatever the disk does; names are those that every system allows."""
+"""Files are complete or absent, even if the disk fails; names are legal on every system."""
 
 import errno
 import os
@@ -49,7 +49,7 @@ def test_a_file_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("links", [True, False])
 def test_a_new_file_is_never_written_over_another(tmp_path, monkeypatch, links):
-    """On file systems without links too."""
+    """This holds also on file systems without links."""
     if not links:
         monkeypatch.setattr(disk.os, "link", fail(errno.EPERM))
     disk.write_new(tmp_path / "a", b"first")

@@ -22,7 +22,9 @@ COVARIANCE = torch.tensor([[1.0, 0.6], [0.6, 0.5]], dtype=torch.float64)  # devi
 
 
 def _grid(time, n):
-    """Even in lambda, to 0. On flow from sigma 1, where lambda is -inf: the step that leaves it shrinks with the others."""
+    """A grid uniform in lambda that ends at 0. On flow it starts at sigma 1, where lambda is -inf, and the first step shrinks
+    with the others.
+    """
     if time is VE:
         lambdas = torch.linspace(-3.4, 4.6, n, dtype=torch.float64)
     else:
@@ -35,7 +37,7 @@ def _grid(time, n):
 @TIMES
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_mean_and_covariance_of_a_correlated_gaussian_converge_to_the_truth(name, time, eta):
-    """To those of D(x) for exact samples x at the last sigma, since that is what the last step gives: 1e-4 off the data's."""
+    """The limit is D(x) for exact samples x at the last sigma, which the last step gives; it differs from the data by 1e-4."""
     errors = []
     for n in (20, 80, 320):
         grid = _grid(time, n)
@@ -72,7 +74,7 @@ def _samples(name, time, seed=2, **options):
 
 
 def _p_value(a, b):
-    """The p-value of the hypothesis that a and b, equally many, come from one distribution; at least 1 / (PERMUTATIONS + 1)."""
+    """The p-value of the hypothesis that a and b, of equal number, have one distribution; at least 1 / (PERMUTATIONS + 1)."""
     generator = torch.Generator().manual_seed(0)
     signs = torch.ones(PERMUTATIONS + 1, 2 * len(a))
     signs[0, : len(a)] = -1.0  # the true labels

@@ -1,6 +1,6 @@
-"""Every registered sampler at the edges of what it may be given: a finite result, or an error before the first call.
+"""Every registered sampler gives a finite result at the limits of its inputs, or an error before the first call.
 
-Few steps, the farthest starts, repeated sigmas, shapes, precisions, models that give NaN, and items of zeros.
+The limits are few steps, the largest sigmas, repeated sigmas, shapes, precisions, models that give NaN, and items of zeros.
 """
 
 import math
@@ -34,18 +34,18 @@ every_sampler = pytest.mark.parametrize("name", EVERY)
 
 
 def drawn(*shape, dtype=torch.float64):
-    """Numbers that every precision has, so that an item's noise, which belongs to its bytes, is the same in all of them."""
+    """Numbers that are exact in every precision, so that an item's noise, which depends on its bytes, is the same in all."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).bfloat16().to(dtype)
 
 
 def by_element(x, sigma):
-    """A denoiser that treats every element by itself, with operations that round alike in any batch."""
+    """A denoiser that treats every element separately, with operations that round equally in any batch."""
     sigma = sigma.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)
     return x / (1.0 + sigma) / (1.0 + sigma) + (x / (1.0 + sigma)).clamp(-1.0, 1.0) * 0.5
 
 
 def sample(name, model, x, sigmas, time=VE, **options):
-    """With CFG++ the unconditional output is a half of the guided one."""
+    """Sample; with CFG++ the unconditional output is half of the guided one."""
     sampler = EVERY[name]
     if time is FLOW:
         time = sampler.flow_time
@@ -61,7 +61,7 @@ def sample(name, model, x, sigmas, time=VE, **options):
 @pytest.mark.parametrize("grid", GRIDS)
 @every_sampler
 def test_few_steps_and_far_starts_are_finite_and_hold_the_data(name, grid):
-    """Where every output is the same picture, a run to sigma 0 ends on it, however long its steps are."""
+    """If every output is the same picture, a run to sigma 0 gives this picture with steps of any length."""
     time, sigmas = GRIDS[grid]
     x, picture = drawn(2, 3, 4) * sigmas[0], drawn(3, 4)
     for noise in NOISES if EVERY[name].stochastic else (None,):
@@ -98,8 +98,10 @@ def test_repeated_sigmas_change_nothing(name):
 
 @pytest.mark.parametrize("shape", [(4, 2, 3), (16, 3, 2, 5), (1, 4097), (3,)], ids=str)
 @every_sampler
-def test_an_item_among_64_is_the_item_alone(name, shape):
-    """To the bit: images, videos, packed latents. The adaptive sampler has one grid for a batch, so there only about the same."""
+def test_an_item_among_64_is_the_same_as_by_itself(name, shape):
+    """It is equal bit for bit for images, videos and packed latents; with the adaptive sampler, which has one grid per batch,
+    nearly.
+    """
     sigmas = GRIDS["many steps"][1]
     x = drawn(64, *shape, dtype=torch.float32) * sigmas[0]
     together, alone = sample(name, by_element, x, sigmas), sample(name, by_element, x[5:6], sigmas)
@@ -114,7 +116,7 @@ def test_an_item_among_64_is_the_item_alone(name, shape):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @every_sampler
 def test_every_precision_gives_the_same_up_to_rounding(name, dtype, grid):
-    """The model sees the precision of the latent, and the result has it."""
+    """The model gets the precision of the latent, and the result has it."""
     time, sigmas = GRIDS[grid]
     x, start = drawn(2, 3, 16), 2.0 ** round(math.log2(sigmas[0]))  # a power of 2, so that every precision starts the same
 
@@ -133,7 +135,7 @@ def test_every_precision_gives_the_same_up_to_rounding(name, dtype, grid):
 @pytest.mark.parametrize("at", [0, 2, "last"])
 @every_sampler
 def test_a_model_that_gives_no_numbers_is_reported(name, at, bad):
-    """In one element of one item; the run stops instead of returning it."""
+    """NaN is in one element of one item, and the run stops instead of returning it."""
     x, sigmas = drawn(3, 2, 5) * 14.6, GRIDS["many steps"][1]
     calls = []
 
@@ -152,7 +154,7 @@ def test_a_model_that_gives_no_numbers_is_reported(name, at, bad):
 @pytest.mark.parametrize("grid", ["many steps", "from sigma 4518", "flow from sigma 1", "two steps"])
 @every_sampler
 def test_an_item_of_zeros_is_finite(name, grid, dtype):
-    """Alone, beside others, and where the model answers zeros to everything: nothing is divided by 0."""
+    """The item is the only one or in a batch, or the model always gives zeros; nothing is divided by 0."""
     time, sigmas = GRIDS[grid]
     x = drawn(3, 4, 5, dtype=dtype)
     x[1] = 0.0

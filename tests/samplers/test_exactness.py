@@ -14,7 +14,7 @@ ON_GRIDS = [(name, VE) for name in GRIDS] + [(name, FLOW) for name, (flow, _) in
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_dirac_data_in_one_step(name, time):
-    """Data at one point: D is constant, so every step is exact, of any size."""
+    """For data at one point D is constant, so steps of any size are exact."""
     point = torch.tensor([0.3, -1.2], dtype=torch.float64)
     noise = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     sigmas = torch.tensor([0.9, 0.2], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Pictures of matplotlib's figures: what is drawn is what there is."""
+"""Pictures of matplotlib's figures show the data."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_pixels_of_a_figure():
 
 @pytest.mark.parametrize("time", [None, VE, FLOW])
 def test_grids_with_infinite_ends(time):
-    """Pure noise and sigma 0 have no logSNR; the lines end there."""
+    """Pure noise and sigma 0 have no logSNR, and the lines end there."""
     grids = {"sigmas": [1.0, 0.5, 0.1, 0.0], "sigmas_b": [1.0, 0.0]}
     one, both = (picture({name: grids[name] for name in names}, time, time is not None) for names in (["sigmas"], list(grids)))
     assert one.shape == both.shape == (624, 840, 3) and (one != both).any()

@@ -1,4 +1,4 @@
-"""A model that returns NaN or infinity: an error naming step and sigma, noticed without waiting for the device."""
+"""A model that returns NaN or infinity gives an error with step and sigma, without waiting for the device."""
 
 import math
 
@@ -16,7 +16,7 @@ SIGMAS = torch.tensor([10.0, 3.0, 1.0, 0.5, 0.0])
 
 
 def _model(bad, below: float, pair: bool):
-    """Halves x, and is `bad` in one element of one item from some sigma on."""
+    """A model that halves x, and is `bad` in one element of one item from some sigma on."""
 
     def denoise(x, sigma):
         output = x / 2

@@ -1,6 +1,6 @@
-"""Random combinations of sampler, options, grid, dtype and shape: a finite result or a ValueError before the first call.
+"""Random combinations of sampler, options, grid, dtype and shape give a finite result or a ValueError before the first call.
 
-The model is called as often as announced: by the plan, by the adaptive sampler's report, and by the name of a registered sampler.
+The number of calls is the announced one, by the plan, the adaptive sampler's report, or the name of a registered sampler.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ class Case(NamedTuple):
     Attributes:
         sample: function (model, x, sigmas, extra_args) -> result, or (result, calls announced).
         time: its time map.
-        name: in METHODS, if it is there.
+        name: its name in METHODS, if any.
     """
 
     sample: Callable
@@ -42,12 +42,12 @@ class Case(NamedTuple):
 
 @st.composite
 def mostly(draw, good, bad):
-    """So that few combinations of several options are refused."""
-    return draw(bad if draw(st.integers(0, 40)) == 23 else good)  # in the middle: ends are drawn more often
+    """The first strategy in most cases, so that few combinations of several options are refused."""
+    return draw(bad if draw(st.integers(0, 40)) == 23 else good)  # the middle, because ends are drawn more often
 
 
 def numbers(low: float, high: float):
-    """Mostly between the bounds, which are legal; now and then any float at all."""
+    """Mostly legal numbers between the bounds, and sometimes any float."""
     return mostly(st.floats(low, high), st.floats())
 
 
@@ -114,7 +114,7 @@ def adaptive(draw):
 
 @st.composite
 def grids(draw, limit: float):
-    """Mostly sorted and up to the limit, falling more often than rising; with repetitions and near-repetitions."""
+    """Grids that are mostly sorted and up to the limit, falling more often than rising, with repetitions and near-repetitions."""
     up_to_limit = st.floats(2.0**-14, limit, width=32)
     bad = st.floats(-1.0, 1e6) | st.sampled_from([math.nan, math.inf])
     least = draw(st.sampled_from([3, 4, 5, 0]))
@@ -140,7 +140,7 @@ def problems(draw):
 
 
 class Model:
-    """Counts its calls and checks what it is given."""
+    """A model that counts its calls and checks its inputs."""
 
     def __init__(self, x, cfg_pp: bool):
         self.calls, self._like, self._cfg_pp = 0, x, cfg_pp

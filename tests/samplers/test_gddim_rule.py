@@ -189,7 +189,7 @@ def test_up_to_a_flow_models_noise_and_down_again(degree):
 @pytest.mark.parametrize("corrector", ["none", "PECE"])
 @pytest.mark.parametrize("degree", DEGREES)
 def test_the_step_to_0_multiplies_no_error_however_many_steps_there_are(degree, corrector):
-    """Parts of the outputs that are not smooth, such as masks and rounding, are multiplied by the sum of the absolute weights."""
+    """Parts of the outputs that are not smooth, such as masks and rounding, are amplified by the sum of the absolute weights."""
     for steps in (5, 40, 1000):
         *_, last = gddim_plan([*np.geomspace(14.6, 0.03, steps), 0.0], degree, VE, corrector).stages
         assert sum(abs(weight) for _, weight in last.weights) < 2.5

@@ -39,7 +39,7 @@ def test_flow_ends_at_one(name, time):
 @pytest.mark.parametrize("time", [FLOW, FLOW_LOG_SIGMA], ids=lambda t: t.name)
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_sigma_max_of_every_shift(name, time):
-    """The host's float32 shift formula ends a few roundings above or below 1; the result may not notice."""
+    """The host's float32 shift formula ends a few roundings above or below 1, which must not change the result."""
     grid = torch.tensor([1.0, 0.8, 0.5, 0.2, 0.0])
     x = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     exact = METHODS[name].sample(denoiser(True), x, grid, disable=True, time=time)
@@ -50,7 +50,7 @@ def test_sigma_max_of_every_shift(name, time):
 
 
 def test_many_tiny_steps_add_up_to_a_step():
-    """Repetitions are measured from the last sigma kept: what is skipped once comes due."""
+    """Repetitions are measured from the last kept sigma, so that skipped steps add up."""
     sigmas = [10.0 * math.exp(-4e-7 * i) for i in range(1001)]
     steps = grid_steps(sigmas, VE)
     assert len(steps) == 333 and all(a.sigma_next == b.sigma for a, b in zip(steps, steps[1:]))
@@ -68,7 +68,7 @@ def test_a_list_of_sigmas_keeps_its_digits():
         ([1.0 - 6e-8, 0.7, 0.2, 0.0], VE, 4518.0, True),
         ([1.0, 0.7, 0.2, 0.0], FLOW, 1.0, False),
         ([1.0, 0.7, 0.2, 0.0], VE, 1.0, False),  # from image to image
-        ([1.0, 0.7, 0.2], VE, 14.6, False),  # cut: a part of some grid
+        ([1.0, 0.7, 0.2], VE, 14.6, False),  # a part of some grid
         ([0.9, 0.7, 0.2, 0.0], VE, 14.6, False),
         ([1.001, 0.7, 0.2, 0.0], VE, 14.6, False),
         ([14.6, 1.0, 0.0], VE, 14.6, False),
@@ -76,5 +76,5 @@ def test_a_list_of_sigmas_keeps_its_digits():
     ],
 )
 def test_a_whole_grid_of_a_flow_model_is_doubted_on_another(sigmas, time, sigma_max, doubted):
-    """And no partial denoising, which may begin nearly anywhere."""
+    """A partial denoising, which may begin nearly anywhere, gives no warning."""
     assert bool(made_for_flow(torch.tensor(sigmas), time, sigma_max)) is doubted

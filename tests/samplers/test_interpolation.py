@@ -14,7 +14,7 @@ from samplers.plan import Noise
 from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, VE
 
-# nodes (newest first), step's end, in s = sigma / alpha; at both ends of a schedule too
+# nodes (newest first) and end of the step, in s = sigma / alpha, also at both ends of a schedule
 STEPS = [([5.0, 14.0], 0.1), ([0.5, 0.9, 2.0], 0.0), ([14.0, 80.0, 4518.0], 0.001), ([2.0, math.inf], 0.3), ([math.inf], 3.0)]
 
 
@@ -22,7 +22,7 @@ STEPS = [([5.0, 14.0], 0.1), ([0.5, 0.9, 2.0], 0.0), ([14.0, 80.0, 4518.0], 0.00
 @pytest.mark.parametrize("scale", [0.3, 1.0, 6.0])
 @pytest.mark.parametrize("nodes, end", STEPS)
 def test_weights_are_finite_and_sum_to_the_exact_factor(nodes, end, scale, power):
-    """sum_j b_j = 1 - s_t / s_s: a constant denoiser is integrated exactly, at both ends too."""
+    """sum_j b_j = 1 - s_t / s_s, so a constant denoiser is integrated exactly, also at both ends."""
     weights = InAlpha(scale, power).weights(nodes, nodes[0], end)
     assert math.fsum(weights) == pytest.approx(1.0 - end / nodes[0], abs=1e-10)
 
@@ -45,7 +45,7 @@ def test_gaussian_data_of_the_scale_is_exact_with_two_nodes(nodes, end, scale):
     weights = InAlpha(scale).weights(nodes[:2], nodes[0], end)
     step = end / nodes[0] * trajectory(nodes[0]) + sum(w * denoised(s) for w, s in zip(weights, nodes))
     assert step == pytest.approx(trajectory(end), rel=1e-12)
-    if not math.isinf(nodes[1]):  # and so it is by eps, which is linear in the sigma of the process
+    if not math.isinf(nodes[1]):  # eps, which is linear in the sigma of the process, gives the same
         eps = [(trajectory(s) - denoised(s)) / s for s in nodes[:2]]
         weights = InAlpha(scale).eps_weights(nodes[:2], nodes[0], end)
         assert trajectory(nodes[0]) + sum(w * e for w, e in zip(weights, eps)) == pytest.approx(trajectory(end), rel=1e-12)
@@ -118,7 +118,7 @@ def test_a_plan_is_its_steps_by_hand(order, interpolation, share, corrector, tim
 
 
 def test_eps_has_no_share_where_no_single_ode_joins_the_states():
-    """Rising steps, and every step of an SDE or under churn."""
+    """These are rising steps, and every step of an SDE or under churn."""
     interpolation, sigmas = InAlpha(6.0, 1.5), [10.0, 3.0, 1.0, 0.3, 0.1]
     assert any(stage.states for stage in multistep_plan(sigmas, 3, interpolation=interpolation, eps_share=0.33).stages)
     for grid_, options in ((sigmas[::-1], {}), (sigmas, {"noise": Noise(1.0)}), (sigmas, {"churn": Churn(1.0)})):
@@ -131,7 +131,7 @@ def test_power_one_is_the_alpha_of_rectified_flow():
 
 
 def test_interpolation_in_lambda_is_res():
-    """The quadrature form agrees with the moments where both exist: D a polynomial in the variable."""
+    """The quadrature agrees with the moments where both exist, for D a polynomial in the variable."""
     nodes, end = [2.0, 3.0, 5.0], 1.2
     weights = IN_LAMBDA.weights(nodes, nodes[0], end)
     lam = torch.linspace(-math.log(2.0), -math.log(end), 200001, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Rising grids, from the image to the noise: order, exactness, round trips, what is refused, and the grids made for it."""
+"""Rising grids, from the image to the noise: order, exactness, round trips, errors, and the grids for inversion."""
 
 import math
 
@@ -46,7 +46,7 @@ def _there_and_back(method, name, time, n):
 @pytest.mark.parametrize("name, time", RISING, ids=lambda v: getattr(v, "name", v))
 def test_the_error_of_a_round_trip_falls_with_the_order(method, name, time):
     slopes = torch.log2(_there_and_back(method, name, time, 240) / _there_and_back(method, name, time, 480))
-    # the leading errors of RES-2M there and back nearly cancel: what is left is a mixture of orders
+    # the leading errors of RES-2M in both directions nearly cancel, and the rest is a mixture of orders
     assert slopes.median() >= METHODS[method][0] - 0.4
 
 
@@ -204,7 +204,7 @@ MODELS = {"ve": (SigmaRange(0.0292, 14.6), VE), "flow": (SigmaRange(0.003, 1.0),
 @pytest.mark.parametrize("denoise", [1.0, 0.4])
 @pytest.mark.parametrize("model", MODELS)
 def test_directions(model, denoise):
-    """Both ways pass the same sigmas; up starts at a third of the smallest; the ends fit, on flow too."""
+    """Both directions have the same sigmas, and the rising one starts at a third of the smallest; the ends fit, also on flow."""
     sigma_range, time = MODELS[model]
     plain = denoise_tail(lambda n: logsnr_grid(n, sigma_range, time), 8, denoise)
     same, up, down = (directed(plain, time, direction) for direction in DIRECTIONS)

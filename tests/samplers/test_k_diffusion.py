@@ -45,7 +45,7 @@ def test_discrete_eps_denoiser(external, name):
     sigmas = external.sampling.get_sigmas_karras(60, denoiser.sigma_min, denoiser.sigma_max)
     x = torch.randn(1024, 2, generator=torch.Generator().manual_seed(0)) * sigmas[0]
     seen = []
-    torch.manual_seed(0)  # of the stochastic samplers' noise: this wrapper takes no seed
+    torch.manual_seed(0)  # seeds the noise of stochastic samplers, because this wrapper takes no seed
     model = paired(denoiser) if METHODS[name].cfg_pp else denoiser
     samples = METHODS[name].sample(model, x, sigmas, extra_args={}, callback=seen.append, disable=True)
     assert len(seen) == calls_per_step(name) * (len(sigmas) - 2) + 1

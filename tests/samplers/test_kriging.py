@@ -1,4 +1,4 @@
-"""Weights by kriging: against dense quadrature, what they sum to, how large they get, and the order they reach."""
+"""Weights by kriging: compared with dense quadrature, their sums, their sizes, and their order."""
 
 import math
 
@@ -22,7 +22,7 @@ STEPS = [
     ([10.0, math.inf], 10.0, 3.0),
     ([157.0, 4518.0], 157.0, 60.0),
     ([0.2, 0.5, 1.0, 2.0], 0.2, 0.01),
-    ([2.0, 3.0, 5.0, 9.0], 3.0, 2.0),  # the corrector's, with the end of the step
+    ([2.0, 3.0, 5.0, 9.0], 3.0, 2.0),  # for the corrector, with the end of the step
     ([5.0, math.inf], math.inf, 5.0),
 ]
 ENDS = [([0.2, 0.5, 1.0, 2.0], 0.2, 0.0), ([0.01, math.inf], 0.01, 0.0), ([7.0], 7.0, 0.0), ([math.inf], math.inf, 0.0)]
@@ -38,9 +38,9 @@ def components(s, rule, eps=False):
 
 
 def brute_force(rule, nodes, wanted, total, eps=False):
-    """Kriging with an unknown mean as it is in books: the covariance matrix, bordered by ones.
+    """Kriging with an unknown mean in the textbook form: the covariance matrix, bordered by ones.
 
-    The roughness of the newest output is taken to stay during the step, so that it is in the covariance with the result too.
+    The roughness of the newest output is assumed to last through the step, so it is also in the covariance with the result.
     """
     at, n = components(nodes, rule, eps), len(nodes)
     to_result = at @ wanted / at.shape[1]
@@ -52,7 +52,7 @@ def brute_force(rule, nodes, wanted, total, eps=False):
 
 
 def mean_of(edges, rule, eps=False):
-    """Mean of the components over short pieces, with the middle of each piece for the piece."""
+    """Mean of the components by the midpoint rule over short pieces."""
     lengths, middles = np.diff(edges), (edges[1:] + edges[:-1]) / 2.0
     return (lengths / lengths.sum()) @ components(middles if eps else 1.0 / middles, rule, eps)
 
@@ -104,7 +104,7 @@ def gaussian(c, s):
 
 @pytest.mark.parametrize("s_from, s_to", [(10.0, 2.0), (3.0, 0.3), (1.0, 0.1)])
 def test_a_long_step_is_right_for_gaussian_data_of_any_size(s_from, s_to):
-    """Standard deviations from 0.1 to 30: the worst error is below that of RES-2M, which has two nodes too."""
+    """For standard deviations from 0.1 to 30 the worst error is below that of RES-2M, which also has two nodes."""
     nodes = [s_from, 2.0 * s_from]
 
     def worst(interpolation):
@@ -121,7 +121,7 @@ def test_a_long_step_is_right_for_gaussian_data_of_any_size(s_from, s_to):
 @pytest.mark.parametrize("ratio", [2.0, 10.0, 100.0])
 @pytest.mark.parametrize("s", [0.1, 1.0, 10.0, 100.0])
 def test_weights_stay_small_in_a_long_step_after_short_ones(s, ratio, rule):
-    """Where those of the polynomial through four outputs grow to thousands."""
+    """The weights of the polynomial through four outputs grow to thousands there."""
     nodes = [s * 1.05**i for i in range(4)]
     absolute = [math.fsum(map(abs, i.weights(nodes, s, s / ratio))) for i in (rule, IN_LAMBDA)]
     assert absolute[0] < {1e-5: 32.0, 1e-3: 8.5, 1e-2: 2.5, 1.0: 1.5}[rule.roughness]

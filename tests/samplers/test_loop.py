@@ -1,4 +1,4 @@
-"""What the loop promises its callers: calls, callbacks, untouched tensors, no host reads, few buffers."""
+"""The guarantees of the loop: calls, callbacks, unchanged tensors, no host reads, few buffers."""
 
 import math
 
@@ -18,7 +18,7 @@ from samplers.time_maps import FLOW, VE
 from testbed.operations import count_operations
 
 CALLS_PER_STEP = {name: calls_per_step(name) for name in METHODS}
-# denoised outputs and earlier states that an update combines, at most
+# maximum number of denoised outputs and earlier states that an update combines
 TERMS = {"exp_res": 12, "exp_res_2m": 2, "exp_res_3m": 3, "exp_res_2mc": 3, "exp_res_3mc": 4, "exp_res_2s": 2, "exp_res_3s": 2}
 TERMS["exp_gddim"] = 5
 SIGMAS = torch.tensor([10.0, 3.0, 1.0, 0.3, 0.0])
@@ -39,7 +39,7 @@ def test_calls_as_announced(name):
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_grid_points_reach_the_model_to_the_bit(name):
-    """Hooks keyed by sigma compare with the schedule's own values."""
+    """Hooks keyed by sigma compare it with the schedule's own values."""
     model = CountingModel(lambda x, sigma: x / 2)
     sigmas = torch.tensor([14.614642, 7.123457, 1.2345678, 0.0291675, 0.0])
     _sample(name, model, sigmas=sigmas)
@@ -65,7 +65,7 @@ def test_callback_carries_what_the_hosts_samplers_carry(name):
 @pytest.mark.parametrize("name", DETERMINISTIC)
 @pytest.mark.parametrize("sigmas", [[9.0, 3.0, 1.0, 0.3], [3.0, 0.3]], ids=str)
 def test_progress_rises_to_the_end_and_not_beyond(name, sigmas):
-    """A last step may have several calls too: bars show i + 1 of the number of steps."""
+    """A last step may also have several calls; bars show i + 1 of the number of steps."""
     seen = []
     _sample(name, lambda x, sigma: x / 2, sigmas=torch.tensor(sigmas), callback=lambda info: seen.append(info["i"]))
     steps = len(sigmas) - 1

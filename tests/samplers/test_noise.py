@@ -65,7 +65,7 @@ def test_noise_switched_off_is_told_apart_by_position():
 
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_an_item_whose_noise_is_hidden_is_the_same_in_any_batch(name):
-    """A wrapper of another pack is a plain function: the state that an item starts from identifies it."""
+    """A wrapper of another pack is a plain function, so the state from which an item starts identifies it."""
     start = 10.0 * _initial()
 
     def sample(x):
@@ -85,7 +85,7 @@ def test_hidden_noise_gives_copies_of_a_state_noise_of_their_own():
 
 @pytest.mark.parametrize("noise", [None, torch.zeros(3, 4), torch.ones(3, 4)], ids=["unknown", "switched off", "known"])
 def test_a_run_that_starts_at_another_sigma_has_its_own_noise(noise):
-    """So that the parts of a schedule, sampled with one seed, add independent noise. Roundings of sigma do not count."""
+    """The parts of a schedule, sampled with one seed, therefore add independent noise. Rounding of sigma does not matter."""
     states = torch.ones(3, 4)
     keys = item_keys(noise, states, 0, 2.0)
     assert keys == item_keys(noise, states, 0, 2.0 + 1e-7)
@@ -150,7 +150,7 @@ def test_an_eta_too_small_to_matter(name):
 @pytest.mark.parametrize("flow", [False, True], ids=["ve", "flow"])
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_samples_of_a_mixture_have_its_covariance(name, flow):
-    """A two-sample look at the whole distribution: mean and covariance of 4,000 samples of the ring."""
+    """Mean and covariance of 4,000 samples of the ring are those of the data."""
     generator = torch.Generator().manual_seed(1)
     start = torch.randn(4000, 2, dtype=torch.float64, generator=generator)
     steps = 300 if name == "exp_gddim_sde" else 60  # of order 1

@@ -1,7 +1,7 @@
 """Models whose noise has a standard deviation c other than 1: x = alpha x0 + sigma c n.
 
-Such a model and one of unit noise that is called at the same sigma / alpha have the same denoised outputs and the same ODE in
-x / alpha, so that on grids of the same lambda every sampler must give the same.
+Such a model and a model of unit noise at the same sigma / alpha have the same denoised outputs and the same ODE in x / alpha,
+so every sampler must give the same result on grids of the same lambda.
 """
 
 import math
@@ -33,7 +33,7 @@ def _grids():
 
 
 def _both(sample, **options):
-    """x / alpha at the end, by the model of unit noise and by that of other noise; and the largest of the first."""
+    """x / alpha at the end, by the model of unit noise and by the model of other noise, and the largest value of the first."""
     generator = torch.Generator().manual_seed(0)
     start = MIXTURE.sample(8, generator) + FLOW.s(UNIT_GRID[0]) * torch.randn(8, 2, dtype=torch.float64, generator=generator)
     results = []
@@ -61,14 +61,14 @@ def test_deterministic_samplers_give_the_same(name):
 
 @pytest.mark.parametrize("name", [name for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp])
 def test_samplers_that_add_noise_give_the_same(name):
-    """With the same unit noises: what is added is noise_scale times as large."""
+    """The unit noises are the same, and the added noise is noise_scale times as large."""
     unit, scaled = _both(METHODS[name].sample, noise_sampler=lambda sigma, sigma_next: torch.ones(8, 2, dtype=torch.float64))
     torch.testing.assert_close(scaled, unit, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_churn_gives_the_same(solver):
-    """Its limits are in s = noise_scale sigma / alpha: both are churned at the same places."""
+    """Its limits are in s = noise_scale sigma / alpha, so both models are churned at the same places."""
     noise = {"noise_sampler": lambda sigma, sigma_next: torch.ones(8, 2, dtype=torch.float64)}
     limits = {"s_tmin": 0.2, "s_tmax": 2.0, "s_churn": 1.0}
     unit, scaled = _both(sample_res_churn, solver=solver, **limits, **noise)

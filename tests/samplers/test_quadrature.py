@@ -1,4 +1,4 @@
-"""Gauss-Legendre quadrature is exact for the polynomials that its number of nodes reaches."""
+"""Gauss-Legendre quadrature with n nodes is exact for polynomials up to degree 2 n - 1."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The samplers that are written for reading are those that the pack samples with."""
+"""The samplers for readers equal the samplers of the pack."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Blended, resampled and split grids: identities, and what is refused."""
+"""Blended, resampled and split grids: identities and errors."""
 
 import math
 
@@ -84,7 +84,7 @@ def test_the_split_is_at_the_nearest_in_lambda():
 
 
 def test_a_split_next_to_an_end_that_has_no_lambda():
-    """Wan 2.2's handover in few steps: between pure noise and the second sigma, or below the last one above 0."""
+    """Wan 2.2's switch in few steps may lie between pure noise and the second sigma, or below the last sigma above 0."""
     sigmas = torch.tensor([1.0, 0.8, 0.5, 0.0])
     for sigma, at in ((0.875, 0.8), (0.999, 0.8), (0.3, 0.5), (1e-3, 0.5)):
         first, second = split(sigmas, sigma, FLOW)

@@ -1,4 +1,4 @@
-"""Multistep methods as rules: what a rule of one's own does, and which rules are refused."""
+"""Multistep methods as rules: a new rule works, and bad rules are refused."""
 
 import math
 

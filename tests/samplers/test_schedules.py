@@ -35,8 +35,8 @@ def test_uniform_is_uniform_in_lambda():
     torch.testing.assert_close(lam.diff(), lam.diff().mean().expand(19), rtol=1e-4, atol=1e-6)
 
 
-def test_flow_goes_on_from_a_finite_logsnr():
-    """From sigma_max to the interior that was measured, or to the model's own end where it lies inside."""
+def test_flow_continues_from_a_finite_logsnr():
+    """It goes from sigma_max to the measured interior, or to the model's own end if that lies inside."""
     for sigma_min, last in ((1e-4, FLOW_INTERIOR[1]), (0.05, math.log(0.95 / 0.05))):
         sigmas = logsnr_grid(50, SigmaRange(sigma_min, 1.0), FLOW).double()
         lam = ((1 - sigmas[1:-1]) / sigmas[1:-1]).log()
@@ -66,7 +66,7 @@ def test_logit_of_stretch_one_is_the_hosts_simple_on_flow(host, shift, steps):
 
 @pytest.mark.parametrize("shift", [1.0, 3.0, 12.0])
 def test_logit_is_a_power_of_simple_on_flow(shift):
-    """sigma / (1 - sigma) = shift ((1 - u) / u)^1.5, so that half of the steps are above the shift, whatever their number."""
+    """sigma / (1 - sigma) = shift ((1 - u) / u)^1.5, so that half of the steps are above the shift, for any number of steps."""
     sigmas = logsnr_grid(20, flow(shift), FLOW, "logit")[1:-1].double()
     u = torch.arange(1, 20, dtype=torch.float64) / 20.0
     torch.testing.assert_close(sigmas / (1.0 - sigmas), shift * ((1.0 - u) / u) ** 1.5, rtol=1e-3, atol=0)
@@ -86,21 +86,21 @@ def test_logit_on_eps_starts_at_the_model_and_ends_where_its_steps_lead_or_the_m
 
 @pytest.mark.parametrize("boundary", [0.875, 0.9])
 @pytest.mark.parametrize("steps", [10, 20])
-def test_wan_22_hands_over_half_way(steps, boundary):
-    """From its high-noise to its low-noise model, at shift 8; ComfyUI's templates give half of the steps to each."""
+def test_wan_22_switches_in_the_middle(steps, boundary):
+    """At shift 8 each model gets half of the steps, as in ComfyUI's templates."""
     high, low = split(logsnr_grid(steps, flow(8.0), FLOW, "logit"), boundary, FLOW)
     assert abs((len(high) - 1) - steps / 2) <= 1 and len(high) + len(low) - 2 == steps
 
 
 def test_logit_between_given_ends_keeps_its_middle():
-    """Hence a part of the same curve."""
+    """The grid is a part of the same curve."""
     whole = logsnr_grid(20, flow(5.0), FLOW, "logit")
     part = logsnr_grid(11, flow(5.0), FLOW, "logit", logsnr_range=tuple(2.0 * FLOW.lam(float(s)) for s in whole[[5, 15]]))
     torch.testing.assert_close(part[:-1], whole[5:16], rtol=1e-4, atol=0)
 
 
 def test_repeated_sigmas_are_refused():
-    """Host samplers divide by the step size."""
+    """Samplers of the host divide by the step size."""
     with pytest.raises(ValueError, match="repeats sigmas at 3000 steps; take fewer"):
         logsnr_grid(3000, SD, VE, "power", {"power": 4.0})
 
@@ -118,8 +118,8 @@ def test_power_one_and_large_rho_are_uniform():
     torch.testing.assert_close(logsnr_grid(12, SD, VE, "edm_rho", {"rho": 100.0}), uniform, rtol=0.06, atol=0)
 
 
-def test_arctan_alone_is_kl_optimal(host):
-    """On VE models; the host's is in sigma on flow too, ours in sigma / alpha."""
+def test_the_pure_arctan_grid_is_kl_optimal(host):
+    """This holds on VE models; on flow the host's grid is in sigma, and ours is in sigma / alpha."""
     import comfy.samplers
 
     ours = logsnr_grid(12, SD, VE, "arctan", {"weight": 1.0, "turn": 1.0})
@@ -135,7 +135,7 @@ def test_arctan_without_weight_is_uniform():
 @pytest.mark.parametrize("model", ["sd", "edm", "flow 1", "flow 3", "flux"])
 @pytest.mark.parametrize("alpha, beta", [(0.6, 0.6), (0.5, 0.7), (1.0, 1.0), (2.0, 3.0)])
 def test_beta_is_the_hosts_up_to_its_rounding_to_timesteps(host, model, alpha, beta):
-    """Ours lies within the timestep below and the timestep above the host's, which rounds to the nearest."""
+    """Each sigma lies within one timestep of the host's, which is rounded to the nearest timestep."""
     import comfy.model_sampling as ms
     import comfy.samplers
 
@@ -195,7 +195,7 @@ def test_tangent_on_eps_has_the_same_levels_below_the_models_largest():
 @pytest.mark.parametrize("composition", [0.2, 0.5, 0.8])
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_composition_is_the_share_of_the_steps_in_the_noisier_half(spacing, composition):
-    """After that share of the steps the grid is where it would be half way without."""
+    """After that share of the steps the grid is at the middle of the grid without composition."""
     steps, model_range = 21 - SPACINGS[spacing].to_zero, edm(0.002, 80.0)
     plain, biased = (logsnr_grid(steps, model_range, VE, spacing, composition=c)[:-1].double().log() for c in (0.5, composition))
     assert float(biased[round(20 * composition)]) == pytest.approx(float(plain[10]), abs=0.01)
@@ -204,7 +204,7 @@ def test_composition_is_the_share_of_the_steps_in_the_noisier_half(spacing, comp
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("model", MODELS)
 def test_given_ends(model, spacing):
-    """In logSNR, twice lambda; a start below the model's largest sigma is a partial denoising."""
+    """The ends are in logSNR, twice lambda; a start below the model's largest sigma is a partial denoising."""
     sigma_range, time = MODELS[model]
     sigmas = logsnr_grid(9, sigma_range, time, spacing, logsnr_range=(-1.0, 6.0))
     assert 2.0 * time.lam(float(sigmas[0])) == pytest.approx(-1.0, abs=1e-5)

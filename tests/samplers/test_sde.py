@@ -65,7 +65,7 @@ def test_without_noise_it_is_the_deterministic_plan_to_the_bit(method):
 
 
 def test_one_stage_at_eta_one_is_ddpm():
-    """Ancestral sampling of DDPM in VE form, the host's `ddpm`: mean and variance of q(x_t | x_s, x0 = D)."""
+    """It is ancestral sampling of DDPM in VE form, the host's `ddpm`, with mean and variance of q(x_t | x_s, x0 = D)."""
     s, t = 3.0, 1.2
     [stage] = single_step_plan([s, t], RES_1, VE, Noise(1.0)).stages
     assert stage.scale == pytest.approx(t**2 / s**2)
@@ -75,7 +75,7 @@ def test_one_stage_at_eta_one_is_ddpm():
 
 @pytest.mark.parametrize("eta", [0.3, 1.0])
 def test_stages_share_one_brownian_path(eta):
-    """The noise of a stage and of the step's end are correlated as the process is: by the decay between them."""
+    """The noise of a stage and of the end of the step are correlated by the decay between them, like the process."""
     sigmas = [3.0, 1.0]
     h = math.log(3.0)
     stages = single_step_plan(sigmas, res_3s(), VE, Noise(eta)).stages

@@ -22,7 +22,7 @@ def test_order_conditions(tableau, h):
 
 
 def test_gamma_with_c3_cubed_is_refused():
-    # the error of ports in the wild: right only at c3 = 1
+    # an error of published ports, which are correct only at c3 = 1
     c2, c3 = 1 / 3, 0.5
     wrong = (3 * c3**3 - 2 * c3) / (c2 * (2 - 3 * c2))
     b3 = 1 / (wrong * c2 + c3)

@@ -1,4 +1,4 @@
-"""Sigma, alpha and lambda of a time map belong together, to both ends."""
+"""Sigma, alpha and lambda of a time map are consistent, up to both ends."""
 
 import math
 
@@ -15,13 +15,13 @@ def test_time_maps_invert(time, sigma):
 
 @pytest.mark.parametrize("sigma", [1.0, 1.0 + 1e-6, 1.0 - 1e-6])
 def test_a_flow_model_at_its_end_is_all_noise(sigma):
-    """Up to the host's float32 roundings, to either side."""
+    """This includes the host's float32 rounding on both sides."""
     assert FLOW.allows(sigma) and FLOW.is_pure_noise(sigma)
     assert FLOW.alpha(sigma) == 0.0 and FLOW.lam(sigma) == -math.inf and FLOW.s(sigma) == math.inf
 
 
 def test_the_ode_of_flow_models_is_that_of_ve():
-    """dx/dsigma = (x - D) / sigma for both, so that VE's variable serves flow too, up to its end."""
+    """dx/dsigma = (x - D) / sigma holds for both, so VE's variable is valid for flow, up to its end."""
     x0, noise = 0.3, -1.1
     for sigma in (0.2, 0.9):
         x, slope = (1.0 - sigma) * x0 + sigma * noise, noise - x0

@@ -1,4 +1,4 @@
-"""Every order condition is needed: RES-2S and RES-3S with one condition violated lose the order that the theory says."""
+"""Every order condition is needed: with one condition violated, RES-2S and RES-3S have the lower order of the theory."""
 
 import math
 from dataclasses import replace
@@ -14,9 +14,9 @@ from samplers.loop import run
 from samplers.single_step import single_step_plan
 from samplers.tableaus import Tableau, Term, order_conditions, res_2s, res_3s
 
-SIZE = 0.05  # of the residual, the same at every h
+SIZE = 0.05  # size of the residual, the same at every h
 ENDS = (10.0, 0.1)  # sigmas
-# (stages, violated condition, order that is left)
+# (stages, violated condition, remaining order)
 VIOLATIONS = [
     (2, "", 2), (2, "psi_1", 0), (2, "psi_1,2", 1), (2, "psi_2", 1),
     (3, "", 3), (3, "psi_1", 0), (3, "psi_1,3", 1), (3, "psi_2", 1), (3, "psi_3(0)", 2), (3, "sum b psi_2", 2),
@@ -61,7 +61,9 @@ def violating_3s(psi_2=0.0, psi_3=0.0, mixed=0.0, c2=1 / 3, c3=2 / 3):
 
 
 def plan(sigmas, stages, condition):
-    """Plans check psi_1 and psi_{1,i} before any call, so those are violated afterwards, in the plan's weights."""
+    """A plan with violated conditions. Plans check psi_1 and psi_{1,i}, so these are violated afterwards, in the plan's
+    weights.
+    """
     names = {"psi_2": "psi_2", "psi_3(0)": "psi_3", "sum b psi_2": "mixed"}
     options = {names[condition]: SIZE} if condition in names else {}
     made = single_step_plan(sigmas, (violating_2s if stages == 2 else violating_3s)(**options))
@@ -70,7 +72,7 @@ def plan(sigmas, stages, condition):
 
 
 def weakened(made, place):
-    """The plan with less of the step's first output in stage number `place` of every step."""
+    """The plan with a smaller weight of the step's first output in stage `place` of every step."""
     stages, first = [], 0
     for call, stage in enumerate(made.stages):
         if call - first == place and np.isfinite(stage.h):

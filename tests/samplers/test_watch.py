@@ -1,4 +1,4 @@
-"""Every planner calls whoever watches before each step, and ends where the watcher raises."""
+"""Every planner calls the watcher before each step, and an exception of the watcher ends it."""
 
 import re
 import time
@@ -83,7 +83,7 @@ _COSTLY = r"exp_res|exp_res_sde_cfg_pp|single-step start|gddim|(noisy gddim|gddi
     "name", [pytest.param(name, marks=() if re.fullmatch(_COSTLY, name) else pytest.mark.long) for name in _PLANNERS]
 )
 def test_a_thousand_steps_take_two_seconds(name):
-    """The limit is twice that, for a processor that other programs share. An interrupt is noticed within a second."""
+    """The limit is twice as long, for a shared processor. An interrupt is noticed within a second."""
     seen = [time.process_time()]
     with watched(lambda done, total: seen.append(time.process_time())):
         _PLANNERS[name](1000)

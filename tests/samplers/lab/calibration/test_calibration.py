@@ -64,7 +64,7 @@ def test_it_beats_the_analytic_plans_on_test_seeds(time):
     assert problem.calls <= calibration.cost.most
 
 
-def test_what_is_told_of_it():
+def test_the_report():
     """The report has the errors of the calibration, of the best analytic plan and of the rivals by name, and the choice."""
     result = calibrated(VE, rivals={"some": partial(run, bases(grid_of(VE), VE)["exp_res_1m"])})[0]
     text = report(result, 32)
@@ -92,7 +92,7 @@ def test_a_smooth_model_costs_what_was_announced_and_little(settings, batch, mos
     assert problem.calls + 10 * result.kept == calibration.cost.least == calibration.expected < most
 
 
-def test_a_rough_reference_is_told_and_costs_no_more_than_announced():
+def test_a_rough_reference_is_reported_and_costs_no_more_than_announced():
     """On a model with few noise levels, as with rounded timesteps, references never agree, and a fit is still made."""
     problem = Ring(VE)
     smooth = problem.model

@@ -162,7 +162,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["inner"]
 
 
-def test_other_grids_are_told_apart():
+def test_other_grids_are_distinguished():
     """Grids that differ by a part in 100000 are refused, and rounding passes."""
     sigmas = grid_of(VE).tolist()
     check_same_grid([s * (1 + 1e-6) for s in sigmas], sigmas)
