@@ -100,7 +100,7 @@ def test_a_second_run_calls_the_model_no_more(parts, measure, pack):
     assert len(made) >= 48 + 96 + 6 + 5 + 6
 
 
-def test_a_model_alone_wired_samplers_and_sigmas(parts, measure, pack, tmp_path):
+def test_a_model_with_connected_samplers_and_sigmas(parts, measure, pack, tmp_path):
     import comfy.samplers
 
     guider, latent = parts(cfg=1.0)
@@ -199,7 +199,7 @@ def test_noise_beside_a_mask_is_noise(parts, measure, tmp_path):
     assert kinds == {"ddim": "distance", "euler": "error", "Diverging": "error"}
 
 
-def test_a_reference_that_misses_its_tolerance_is_told_and_used(parts, measure, tmp_path):
+def test_a_reference_that_misses_its_tolerance_is_reported_and_used(parts, measure, tmp_path):
     *_, table, verdict = measure(*parts(), tolerance=1e-6, reference_calls=96)
     agreements = {float(row["agreement"]) for row in _rows(tmp_path)}
     assert len(agreements) == 1 and 1e-6 < agreements.pop() < 1e-2

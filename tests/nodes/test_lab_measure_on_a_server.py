@@ -40,7 +40,7 @@ def test_the_best_pair_is_ready_to_wire(server, kind):
     assert float(best["median"]) == min(float(row["median"]) for row in rows if row["budget"] == best["budget"])
 
 
-def test_an_interrupt_keeps_finished_cells_and_the_next_run_goes_on(server):
+def test_an_interrupt_keeps_finished_cells_and_the_next_run_continues(server):
     """The cells made before are not made again; a table of them was written all the same."""
     run, graph = _graph(batch=300, budgets="5, 7, 9, 11, 13, 100, 110, 120, 130, 140", filename_prefix="interrupted/measure")
     folder = server.base / "user" / "res_lab"

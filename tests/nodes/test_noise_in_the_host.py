@@ -114,7 +114,7 @@ def test_the_second_half_of_a_cut_schedule_has_noise_of_its_own(noise_of, digits
 
 
 @pytest.mark.parametrize("name", ["exp_res_sde", "exp_res_2m_sde", "exp_res_3s_sde", "exp_gddim_sde"])
-def test_ksampler_gives_an_item_of_a_batch_alone(digits, nodes_of, name):
+def test_ksampler_gives_an_item_of_a_batch_by_itself(digits, nodes_of, name):
     """To the rounding of the model, through the cut schedule's first half too, where the noise is on."""
     model, condition, latent = digits
     arguments = (model, "enable", 3, 8, 2.0, name, "logsnr_uniform", condition, condition)

@@ -101,7 +101,7 @@ def test_our_nodes_run_our_code_under_taken_names(beside):
     check_good(custom(server, {"class_type": "RESMultistep", "inputs": PLAIN}, schedule(5)), 5)
 
 
-def test_the_log_names_what_was_left_alone_once(beside):
+def test_the_log_names_once_what_was_not_changed(beside):
     server, habits = beside
     lines = [line for line in server.log.read_text().splitlines() if "ComfyUI-RES: " in line]
     assert len(lines) == (2 if "takes names" in habits else 0), lines

@@ -69,7 +69,7 @@ def test_many_prompts_in_a_row_do_not_grow_the_server(server, prompts):
     assert process.memory_info().rss - before < (50e6 if prompts == 20 else 100e6)
 
 
-def test_two_clients_at_once_get_what_each_gets_alone(server):
+def test_two_clients_at_once_get_what_one_client_gets(server):
     jobs = [(name, seed) for seed in (1, 2) for name in KINDS_OF_STEP]
     alone = [_facts(server.run(_sample(name, seed=seed)[1])) for name, seed in jobs]
     prompts = [server.queue(_sample(name, seed=seed)[1], client_id=f"client {i % 2}") for i, (name, seed) in enumerate(jobs)]

@@ -195,7 +195,7 @@ def test_a_body_that_never_comes(server):
     assert time.monotonic() - started < 10.0
 
 
-def test_the_server_goes_on_beside_the_largest_requests(server):
+def test_the_server_works_during_the_largest_requests(server):
     """Sixty-four of them at once, while another route is asked: it answers in between."""
     largest = body(steps=10000, denoise=0.1, spacing="arctan")
     threads = [threading.Thread(target=post, args=(server, largest)) for _ in range(64)]

@@ -153,7 +153,7 @@ async def _messages(server, asks: bool) -> dict[str, list]:
 
 
 @pytest.mark.parametrize("asks", [True, False])
-def test_only_the_page_that_asked_is_told_and_of_no_folder(server, asks):
+def test_only_the_page_that_asked_gets_a_message_and_no_folder(server, asks):
     with ThreadPoolExecutor(1) as thread:  # in the main one a browser's event loop may be running
         received = thread.submit(asyncio.run, _messages(server, asks)).result()
     assert not received["second"] and bool(received["first"]) == asks

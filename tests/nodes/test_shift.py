@@ -92,7 +92,7 @@ def test_the_nodes_follow_it_if_asked(pack, toy, node, shape):
 
 
 @pytest.mark.parametrize("kind", ["eps", "v", "edm"])
-def test_models_without_a_shift_are_left_alone(pack, toy, kind):
+def test_models_without_a_shift_are_not_changed(pack, toy, kind):
     shape = {"model": toy(kind), "steps": 10, "denoise": 1.0, "spacing": {"spacing": "uniform"}}
     on, off = (pack["RESLogSNRSchedule"].execute(**shape, follow_shift=follow).result[0] for follow in (True, False))
     assert torch.equal(on, off)

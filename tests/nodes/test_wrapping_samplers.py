@@ -76,7 +76,7 @@ def test_cfg_pp_under_a_mask_keeps_the_latent_where_the_model_is_asked_at_anothe
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", STOCHASTIC)
-def test_an_item_alone_is_the_item_in_its_batch_inside_a_wrapper(pack, name, kind):
+def test_an_item_by_itself_is_the_item_in_its_batch_inside_a_wrapper(pack, name, kind):
     """The initial noise is hidden there. The model answers number by number, so only noise could differ."""
     model, noise = gaussian_model(kind), noise_like((4, 2, 4, 4))
     whole = _sample(model, _bare(_named(name)), noise)
