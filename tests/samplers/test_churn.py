@@ -1,4 +1,4 @@
-"""Churn against closed-form moments, without a random number, and what it promises beside them."""
+"""Churn compared with closed-form moments, without random numbers, and its other guarantees."""
 
 import math
 from functools import partial

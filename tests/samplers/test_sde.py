@@ -1,4 +1,4 @@
-"""The SDE form against closed-form means and variances, without a random number."""
+"""The SDE form compared with closed-form means and variances, without random numbers."""
 
 import math
 from functools import partial
