@@ -104,7 +104,7 @@ def _node(name: str, *arguments, outputs: bool = False):
     return result if outputs else result[0]
 
 
-def report(part: Callable[..., str], *args) -> str:
+def attempt(part: Callable[..., str], *args) -> str:
     """What a part of the report says, or why it failed: the other parts are to run."""
     try:
         return part(*args)
@@ -173,8 +173,8 @@ def loop_table(device: str) -> str:
     rows = []
     for case in (*cases(), *host_cases()):
         kinds = ("independent", "brownian") if "noise" in _options_of(case) else ("",)
-        compared = [report(_compared, case, device, kind) for kind in kinds if case.stochastic]
-        rows.append([case.name, report(waits, case, device), ", ".join(compared)])
+        compared = [attempt(_compared, case, device, kind) for kind in kinds if case.stochastic]
+        rows.append([case.name, attempt(waits, case, device), ", ".join(compared)])
     return pages.table(["sampler", "waits in the loop", "noises equal to the CPU's"], rows, 3)
 
 
@@ -196,7 +196,7 @@ def latents_table(device: str, shapes=SHAPES) -> str:
     rows = []
     for case in cases():
         few = case.process is not None  # a process has one shape and float32
-        texts = [report(_worst, case, shapes[:1] if few else shapes, dtype, device) for dtype in DTYPES[: 1 if few else None]]
+        texts = [attempt(_worst, case, shapes[:1] if few else shapes, dtype, device) for dtype in DTYPES[: 1 if few else None]]
         rows.append([case.name, *texts, *["-"] * (len(DTYPES) - len(texts))])
     return pages.table(["sampler", *(str(dtype).removeprefix("torch.") for dtype in DTYPES)], rows)
 

@@ -11,7 +11,7 @@ from torch.utils.benchmark import Timer
 
 from . import host_samplers as host
 from . import overhead, pages
-from .gpu_checks import SHAPES, Case, report
+from .gpu_checks import SHAPES, Case, attempt
 
 TIMED = (
     "euler", "dpmpp_2m", "res_multistep", "exp_res", "exp_res_2m", "exp_res_2mc", "exp_res_2s", "exp_res_3s", "exp_res_sde",
@@ -148,7 +148,7 @@ def cost(size: Size, model, name: str, device: str, quick: bool) -> Cost:
 
 def share_table(device: str, quick: bool, sizes: dict[str, Size] = SIZES) -> str:
     """Markdown: milliseconds of a step and the sampler's share of it, beside networks of real size."""
-    return "\n\n".join(report(_shares, label, size, device, quick) for label, size in sizes.items())
+    return "\n\n".join(attempt(_shares, label, size, device, quick) for label, size in sizes.items())
 
 
 def _shares(label: str, size: Size, device: str, quick: bool) -> str:
