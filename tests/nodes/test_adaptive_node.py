@@ -82,7 +82,7 @@ def test_a_smaller_tolerance_is_nearer_to_the_solution(pack, parts, kind):
 
 
 def test_a_run_on_an_empty_grid(pack, parts):
-    """What schedulers give at denoise 0; the host calls no sampler on it."""
+    """Schedulers give an empty grid at denoise 0, on which the host calls no sampler."""
     noise, guider, sigmas, latent = parts("eps")
     _, grid, result, calls = _run(pack, noise, guider, sigmas[:0], latent)
     assert torch.equal(result["samples"], latent["samples"]) and len(grid) == 0 and calls == 0
@@ -174,7 +174,7 @@ def test_nothing_runs_on_sigmas_without_a_run(server):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ksampler(server, kind):
-    """In the sampler list, with CFG, half denoising and a mask."""
+    """The sampler runs by name with CFG, half denoising and a mask."""
     latent = {"class_type": "TestRealDigits", "inputs": {"count": 4, "mask": True}}
     reports = []
     for _ in range(2):
@@ -223,7 +223,7 @@ def test_bad_values_through_a_link(server, name, output, value, message):
 
 @pytest.mark.parametrize("cache", ["EasyCache", "LazyCache"])
 def test_a_cache_on_the_model_is_refused_before_the_first_call(pack, parts, cache):
-    """Its outputs hide the error of a step; samplers of fixed steps run with it."""
+    """A cache hides the error of a step; samplers of fixed steps run with it."""
     import comfy.patcher_extension
     import comfy.samplers
     import comfy_extras.nodes_easycache

@@ -1,4 +1,4 @@
-"""What packs hang on the host's callback: names of files, lists of weights, every third step."""
+"""Other packs use the host's callback for names of files, lists of weights, or every third step."""
 
 import pytest
 from pixelwise import KINDS, condition, gaussian_model, noise_like, schedule
@@ -10,7 +10,7 @@ OF_THE_HOST = ["euler", "heun", "dpm_2", "seeds_2"]
 
 
 def _steps(sampler, kind):
-    """What a callback hears of the steps."""
+    """The steps that a callback gets."""
     model = gaussian_model(kind)
     return _heard(sampler, model, schedule(model, STEPS), noise_like((2, 2, 4, 4)), condition(0.4), condition(-0.3))
 
@@ -42,7 +42,7 @@ def _check(seen):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [*OF_THE_HOST, *SAMPLERS])
 def test_a_callback_comes_once_a_step_with_an_int(pack, name, kind):
-    """As from the samplers of the host that call the model several times a step."""
+    """It is the same with samplers of the host that call the model several times per step."""
     _check(_steps(name, kind))
 
 
@@ -73,7 +73,7 @@ def test_a_sampler_with_its_own_grid_tells_no_step_twice(pack, name, kind):
 
 
 def test_an_interrupt_is_noticed_within_a_step(pack):
-    """After the call in which it came, regardless of what the callback hears."""
+    """It is noticed after the call in which it came, regardless of the callback."""
     import comfy.model_management
     import comfy.sample
     import comfy.samplers

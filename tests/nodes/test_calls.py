@@ -1,4 +1,4 @@
-"""What the pack says of model calls, counted at the model."""
+"""The pack's numbers of model calls equal those counted at the model."""
 
 import sys
 
@@ -22,7 +22,7 @@ def test_ours_are_said_as_the_names_have_them():
 
 @pytest.mark.parametrize("sigmas", FALLING.values(), ids=FALLING)
 def test_every_count_is_the_models(pack, calls, sigmas):
-    """By the host's own sampling of the digits, for every sampler in the table that this host has."""
+    """The host samples the digits with every sampler of the table that this host has."""
     import comfy.samplers
 
     model, positive, negative = _digits()

@@ -128,7 +128,7 @@ def test_first_order_with_noise_is_the_hosts_euler_ancestral_cfg_pp(sample, ours
 @pytest.mark.parametrize("cfg", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize("kind", ["eps", "edm"])
 def test_second_order_is_the_hosts_res_multistep_cfg_pp_but_for_the_strength_of_guidance(sample, ours, by_node, kind, cfg):
-    """On second-order steps the host weakens guidance by e^-h, which at few steps leaves little of it; here it is the paper's."""
+    """On second-order steps the host weakens guidance by e^-h, which leaves little at few steps; here it is the paper's."""
 
     def weaken(stage, following):
         if stage.step == 0 or following == 0.0:
@@ -165,7 +165,7 @@ def test_equal_conditionings_give_the_plain_sampler_at_any_cfg(sample, plain, na
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("name", CFG_PP)
 def test_cfg_1_is_no_special_case(sample, name, kind):
-    """The host leaves the negative conditioning out at CFG 1, unless it is asked not to."""
+    """The host leaves out the negative conditioning at CFG 1, unless a function requests it."""
     at_one = sample(kind, name, 1.0)
     assert (at_one - sample(kind, name, 1.0 + 1e-5)).abs().max() < 1e-2
     assert (at_one - sample(kind, name.removesuffix("_cfg_pp"), 1.0)).abs().max() > 0.05
@@ -205,7 +205,7 @@ def test_nodes_have_cfg_pp_as_an_option(sample, by_node, in_flow_time, method, k
     at_one = sample(kind, guided, 1.0)
     if method in SAMPLERS:
         assert torch.equal(at_one, sample(kind, method, 1.0))
-    if node == "RESSingleStep":  # which integrates flow models in log sigma without CFG++
+    if node == "RESSingleStep":  # without CFG++ it integrates flow models in log sigma
         unguided = in_flow_time(f"exp_res_{inputs[0]['stages']}s", "FLOW").sampler_function
     else:
         unguided = by_node(node, *({**_ALPHA, "eps_share": 0.0} if i is _ALPHA else i for i in inputs))
@@ -220,7 +220,7 @@ def test_nodes_have_cfg_pp_as_an_option(sample, by_node, in_flow_time, method, k
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("name", CFG_PP)
 def test_soft_masks(sample, plain, pack, name, kind, differential):
-    """Between 0 and 1 a mask mixes the kept latent into both outputs: with equal conditionings nothing is left of guidance."""
+    """A mask between 0 and 1 mixes the kept latent into both outputs, so with equal conditionings guidance has no effect."""
     from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 
     model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.15).result[0]
@@ -235,7 +235,7 @@ def test_soft_masks(sample, plain, pack, name, kind, differential):
 
 
 def test_post_cfg_functions_of_others_stay_and_ours_goes(sample, pack):
-    """Ours is set on a copy of the options of one run."""
+    """Our function is set on a copy of the options of one run."""
     model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0]
     seen = []
     model.set_model_sampler_post_cfg_function(lambda args: seen.append(1) or args["denoised"])
@@ -247,7 +247,7 @@ def test_post_cfg_functions_of_others_stay_and_ours_goes(sample, pack):
 
 @pytest.mark.parametrize("name", CFG_PP)
 def test_a_cache_that_skips_the_guider_is_refused(sample, pack, name):
-    """LazyCache answers in the guider's place, with only the guided output."""
+    """LazyCache answers instead of the guider, with only the guided output."""
     from comfy_extras.nodes_easycache import LazyCacheNode
 
     model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0]
@@ -322,7 +322,7 @@ def test_scale_of_one_step(sample):
 
 @pytest.mark.parametrize("cfg, warned", [(1.5, False), (7.0, True)])
 def test_a_cfg_made_for_other_samplers_is_warned_of(sample, registry, monkeypatch, caplog, cfg, warned):
-    """In the console, and in the node that runs: for the client that queued the prompt."""
+    """The warning is in the console, and in the running node for the client that queued the prompt."""
     from comfy_execution.utils import CurrentNodeContext
 
     texts = []
@@ -360,7 +360,7 @@ def _guider(pack, model, kind):
 @pytest.mark.parametrize("derived", [False, True])
 @pytest.mark.parametrize("kind", ["DualCFGGuider nested", "DualModelGuider"])
 def test_guiders_of_two_kinds_of_guidance_are_refused_by_name(pack, host, kind, derived):
-    """Before the first call, and also where another pack derives from them."""
+    """They are refused before the first call, also if they are subclasses in another pack."""
     calls = _Calls(pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0])
     guider = _guider(pack, calls.model, kind)
     if derived:

@@ -1,4 +1,4 @@
-"""What the host does with conditions, masks and hooks at every call, on the grid and between its points."""
+"""Conditions, masks and hooks of the host act at every call, on the grid and between its points."""
 
 import bisect
 
@@ -70,7 +70,7 @@ def test_conditions_blended_by_masks(node, name, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ALL)
 def test_partial_denoising_under_a_mask(node, name, kind):
-    """KSampler with denoise 0.6: outside the mask the latent, inside what the ODE makes of it."""
+    """KSampler with denoise 0.6 keeps the latent outside the mask and gives the ODE's solution inside."""
     import comfy.sample
     import comfy.samplers
 
@@ -92,7 +92,7 @@ def test_partial_denoising_under_a_mask(node, name, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ALL)
 def test_models_for_inpainting(node, name, kind, noise_mask):
-    """The network is given a mask and the picture around it, one per item, beside the noisy latent."""
+    """The network gets the noisy latent, and a mask and the picture around it for each item."""
     import comfy.sd
 
     model, noise = gaussian_model(kind, channels=3), noise_like((4, 3, 48, 48))
@@ -118,7 +118,7 @@ def test_models_for_inpainting(node, name, kind, noise_mask):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", REGISTERED)
 def test_a_mask_that_opens_with_sigma(pack, name, kind):
-    """Differential Diffusion: where the mask opens the output jumps, for eps models in the last call of all too."""
+    """With Differential Diffusion the output jumps where the mask opens, for eps models also in the very last call."""
     from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 
     model, noise = gaussian_model(kind), noise_like((1, 2, 8, 64))
@@ -143,7 +143,7 @@ def _piecewise(model, sigmas, noise, kind, boundary, before, after):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ALL)
 def test_a_condition_for_a_range_of_timesteps(node, name, kind):
-    """Every call, of every stage, is given the condition of its sigma, and the result is the ODE's that changes there."""
+    """Every call of every stage gets the condition of its sigma, and the result solves the ODE that changes there."""
     model, noise = gaussian_model(kind), noise_like((1, 2, 8, 8))
     sigmas, boundary = schedule(model, 200), float(model.get_model_object("model_sampling").percent_to_sigma(0.4))
     parts = [
@@ -161,7 +161,7 @@ def test_a_condition_for_a_range_of_timesteps(node, name, kind):
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_controlnet_for_a_range_of_timesteps(node, name):
-    """The host's ControlNet sees every call's own sigma, between grid points too."""
+    """The host's ControlNet gets the sigma of every call, also between grid points."""
     import comfy.controlnet
 
     class ControlModel(torch.nn.Module):
@@ -211,7 +211,9 @@ def _windowed(model, context_schedule):
 @pytest.mark.parametrize("context_schedule", ["standard_static", "standard_uniform", "looped_uniform"])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_all_calls_of_a_step_use_its_context_windows(pack, name, context_schedule):
-    """Euler's of that step. The host finds it by looking for the sigma in the schedule, and keeps it where there is none."""
+    """They are Euler's windows of that step. The host finds the step by the sigma in the schedule, and keeps it for other
+    sigmas.
+    """
 
     def layouts(sampler):
         model.model.diffusion_model.seen.clear()
@@ -228,14 +230,14 @@ def test_all_calls_of_a_step_use_its_context_windows(pack, name, context_schedul
     rising = sorted(expected)
     for sigma, windows in windows_by_sigma.items():
         assert windows == expected[rising[bisect.bisect_left(rising, sigma)]]
-    # frames are independent here, so that windows change nothing
+    # frames are independent in this model, so windows change nothing
     torch.testing.assert_close(samples, sample(model, name, sigmas, noise, condition(0.4)), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_network_is_called_at_every_sigma_of_the_schedule_to_the_bit(pack, name, kind):
-    """Hooks, the host's and those of other packs, look sigmas up in the schedule by equality, and expect them to fall."""
+    """Hooks of the host and of other packs find sigmas in the schedule by equality, and expect them to fall."""
     import comfy.samplers
 
     for scheduler in ("simple", "normal", "karras", "beta", "kl_optimal", "logsnr_uniform", "logsnr_arctan"):

@@ -13,7 +13,7 @@ SINGLE_STEP = [name for name in REGISTERED if calls_per_step(name) > 1]
 def run(host, pack):
     """run(model, name, cuts, batch) -> the latent after every part of a schedule of STEPS steps, cut at the given steps.
 
-    For a sampler that needs more steps every one of them is divided.
+    Every step is divided for a sampler that needs more steps.
     """
 
     def run(model, name, cuts, batch=2):
@@ -65,7 +65,7 @@ def test_leftover_noise_is_that_of_the_sigma_the_part_ends_at(run, name, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [name for name in PLAIN if PLAIN[name].stochastic])
 def test_parts_of_one_seed_add_independent_noise(run, name, kind, cuts):
-    """With the same noises in every part the spread would be 1.2 times the data's from three parts on."""
+    """With the same noise in every part, the spread would be 1.2 times the data's from three parts on."""
     model = gaussian_model(kind)
     assert_right(name, run(model, name, cuts)[-1], torch.zeros(2, 2, 64, 64), MEAN)
 

@@ -20,7 +20,7 @@ def _stochastic(strength=1.0):
 @pytest.mark.parametrize("corrector", ["none", "PEC", "PECE"])
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_deterministic(server, degree, corrector, kind):
-    """PECE makes two calls per step except in the last, and on flow models the first, which has no eps to correct."""
+    """PECE makes two calls per step, except in the last step and, on flow models, in the first, which has no eps to correct."""
     calls = 10 if corrector != "PECE" else 19 - (kind == "flow")
     check_good(custom(server, _deterministic(degree, corrector), schedule(10), kind), calls)
 
@@ -32,7 +32,7 @@ def test_stochastic(server, strength, kind):
 
 
 def test_defaults_are_the_samplers_by_name(server):
-    """The same seed, the same bytes."""
+    """The same seed gives the same bytes."""
     by_name = [ksampler(server, name, "eps", steps=8)["sha256"] for name in ("exp_gddim", "exp_gddim_sde")]
     by_node = [custom(server, node, schedule(8))["sha256"] for node in (_deterministic(), _stochastic())]
     assert by_name == by_node and len(set(by_name)) == 2

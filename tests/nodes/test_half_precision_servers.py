@@ -10,7 +10,7 @@ from training.networks import NETWORKS
 
 pytestmark = pytest.mark.long
 
-# flag -> what the host says of the weights, and how far the latents may be from those in float32
+# flag -> the host's message about the weights, and the largest distance of the latents from float32
 FLAGS = {"--force-fp16": ("torch.float16", 0.01), "--bf16-unet": ("torch.bfloat16", 0.06)}
 KINDS_OF_STEP = ["exp_res", "exp_res_3s", "exp_res_3s_sde", "exp_res_cfg_pp", "exp_gddim", "exp_res_adaptive"]
 

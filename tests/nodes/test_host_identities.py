@@ -1,4 +1,4 @@
-"""Where a sampler of the host is the same method, the results agree (float32, through the host's own sampling)."""
+"""If a sampler of the host is the same method, the results agree (float32, through the host's own sampling)."""
 
 from functools import partial
 
@@ -37,7 +37,7 @@ def _ve_sigmas(n=12):
 
 
 def _flow_sigmas(n=12):
-    """From a first sigma below 1, where the host's functions need no special case."""
+    """A flow grid from a sigma below 1, where the host's functions need no special case."""
     return torch.cat([torch.linspace(0.9, 0.02, n), torch.zeros(1)])
 
 
@@ -82,7 +82,7 @@ def test_first_order_is_euler(sample, in_flow_time, kind):
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
 @pytest.mark.parametrize("kind", ["eps", "v", "edm", "flow"])
 def test_gddim_of_degree_0_is_ddim(sample, pack, kind, cfg):
-    """On flow models too, from sigma 1, where the host's ddim is Euler's method."""
+    """This holds also on flow models from sigma 1, where the host's ddim is Euler's method."""
     import comfy.samplers
 
     sigmas = torch.cat([torch.linspace(1.0, 0.02, 12), torch.zeros(1)]) if kind == "flow" else _ve_sigmas()
@@ -110,7 +110,7 @@ def test_gddim_at_lambda_1_is_ddpm(sample, pack, kind):
 @pytest.mark.parametrize("limits", [{}, {"s_tmin": 0.1, "s_tmax": 3.0, "s_noise": 1.007}], ids=["everywhere", "within limits"])
 @pytest.mark.parametrize("kind", ["eps", "v", "edm"])
 def test_first_order_under_churn_is_euler_under_churn(sample, kind, limits):
-    """With the same noise, on a grid from which churn stays below sigma_max: the host has no such bound."""
+    """The noise is the same, and churn stays below sigma_max on this grid, because the host has no such bound."""
     import comfy.samplers
 
     from samplers import sample_res_churn
@@ -133,7 +133,7 @@ def test_first_order_under_churn_is_euler_under_churn(sample, kind, limits):
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
 @pytest.mark.parametrize("kind", ["eps", "v", "edm"])
 def test_first_order_at_eta_one_is_ddpm(sample, host, kind, cfg):
-    """With the same noise; at another eta it is something else."""
+    """The noise is the same; at another eta the methods differ."""
     import comfy.samplers
 
     def draws():
@@ -161,7 +161,7 @@ def test_the_comparison_can_fail(sample, theirs, ours):
 
 
 def test_basic_scheduler_denoise_rule(pack, host):
-    """denoise and steps mean what they mean in the host's BasicScheduler."""
+    """denoise and steps have the meaning of the host's BasicScheduler."""
     model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0]
     basic = host.NODE_CLASS_MAPPINGS.get("BasicScheduler")
     if basic is None:

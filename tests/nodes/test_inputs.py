@@ -1,4 +1,4 @@
-"""What reaches a node from another one, which the host does not check: every input of every node refuses it by name."""
+"""Every input of every node refuses bad values from other nodes by name, because the host does not check them."""
 
 import math
 import sys
@@ -26,7 +26,7 @@ HOSTILE = [
 
 
 def _widget(item):
-    """A value that the input takes."""
+    """A valid value of the input."""
     from comfy_api.v0_0_2 import io
 
     if isinstance(item, io.DynamicCombo.Input):
@@ -64,13 +64,13 @@ def valid(pack, host):
 
 @pytest.fixture
 def check(pack):
-    """check(node, values): what its `execute` starts with."""
+    """check(node, values): the check at the start of its `execute`."""
     inputs = next(m for name, m in sys.modules.items() if name.endswith(".nodes.inputs"))
     return lambda node, values: inputs.read_inputs(pack[node].define_schema().inputs, values)
 
 
 def _ways(value, hostile):
-    """In the place of a value, and of each part of one."""
+    """Ways to put a bad value instead of a value or one of its parts."""
     yield hostile
     if isinstance(value, dict) and "samples" not in value:
         for key in value:
@@ -78,7 +78,7 @@ def _ways(value, hostile):
 
 
 def test_every_node_checks_its_inputs_first(pack, valid):
-    """What must not be there ends in an error that names the input, at once and before anything is done."""
+    """A bad value ends in an error that names the input, before anything is done."""
     for node in pack:
         values = valid(node)
         for name in values:
@@ -113,7 +113,7 @@ QUICK = [
 
 @pytest.mark.parametrize("node", QUICK)
 def test_hostile_values_end_in_no_other_error(pack, valid, node):
-    """Also what the check of types and limits cannot know: the node says it in a sentence."""
+    """This includes values that the check of types and limits cannot find; the node's error is a sentence."""
     values = valid(node)
     for name in values:
         for hostile in HOSTILE:

@@ -14,7 +14,7 @@ _SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.0])
 
 @pytest.fixture
 def folders(pack, host, tmp_path, monkeypatch):
-    """The host's folders, all of them new; that of the calibrations is `calibrations`."""
+    """New folders for the host; the folder of the calibrations is `calibrations`."""
     import folder_paths
 
     for name in ("output", "temp", "user"):
@@ -31,7 +31,7 @@ def folders(pack, host, tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(pack, host, folders, monkeypatch):
-    """run(node) -> what a short run of the node gives; `run.calls` counts its model calls."""
+    """run(node) -> the outputs of a short run of the node; `run.calls` counts its model calls."""
     import comfy.patcher_extension
     import comfy.samplers
 
@@ -67,13 +67,13 @@ def _messages(output):
 
 
 def _spoil(folder):
-    """Put a file where an empty folder was; root, too, cannot write into that."""
+    """Replace an empty folder by a file, into which even root cannot write."""
     folder.rmdir()
     folder.write_bytes(b"")
 
 
 def _full_after(monkeypatch, count):
-    """The disk has room for some files, and for no more."""
+    """A disk that has room for some files only."""
     written = []
 
     def fsync(descriptor):
@@ -204,7 +204,7 @@ def test_a_prefix_whose_folder_is_a_file_is_refused_by_name(pack, folders, caplo
 
 @pytest.mark.parametrize("prefix", ["CON.txt", "con", "x ", ".", "x.", "con/", "a/con/b", "a/nul.b/c", "a /b", "a./b", "lpt1\\b"])
 def test_names_that_another_system_cannot_give_are_refused(pack, folders, prefix):
-    """In every folder of the prefix too, as output folders travel between systems."""
+    """This holds for every folder of the prefix, because output folders move between systems."""
     with pytest.raises(ValueError, match="filename_prefix"):
         _module(pack).output_stem(prefix)
     assert not list((folders / "output").iterdir())

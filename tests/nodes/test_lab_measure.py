@@ -182,7 +182,7 @@ def test_without_matplotlib_nothing_is_sampled(parts, measure, monkeypatch, tmp_
 
 
 def test_noise_beside_a_mask_is_noise(parts, measure, tmp_path):
-    """By name ddim fills what is not painted with noise of its own; a sampler that diverges draws none."""
+    """ddim by name fills the part outside the mask with its own noise; a sampler that diverges draws none."""
     import comfy.samplers
 
     class Diverging(comfy.samplers.Sampler):
@@ -207,7 +207,7 @@ def test_a_reference_that_misses_its_tolerance_is_reported_and_used(parts, measu
 
 
 def test_on_a_network_that_is_rough(measure, host, tmp_path):
-    """CFG 7 on linear betas, with a reference of a few steps: what is left out is what the reference cannot tell."""
+    """With CFG 7 on linear betas and a reference of few steps, the results below the reference's floor are left out."""
     from comfy_extras.nodes_custom_sampler import CFGGuider
 
     from training import networks
@@ -224,7 +224,7 @@ def test_on_a_network_that_is_rough(measure, host, tmp_path):
 
 
 def test_wired_inputs_have_the_titles_of_their_nodes(parts, measure, pack, tmp_path, monkeypatch):
-    """Two of one title, and one that is a sampler's name, are distinguished by their inputs."""
+    """Two equal titles, and a title that is a sampler's name, are distinguished by their inputs."""
     import comfy.samplers
 
     titles = {"1": "My RES | 2", "2": "euler", "3": "My RES | 2"}

@@ -41,7 +41,7 @@ def test_the_best_pair_is_ready_to_wire(server, kind):
 
 
 def test_an_interrupt_keeps_finished_cells_and_the_next_run_continues(server):
-    """The cells made before are not made again; a table of them was written all the same."""
+    """Finished cells are not measured again, and a table of them was written."""
     run, graph = _graph(batch=300, budgets="5, 7, 9, 11, 13, 100, 110, 120, 130, 140", filename_prefix="interrupted/measure")
     folder = server.base / "user" / "res_lab"
     before = set(folder.glob("*.safetensors"))
@@ -65,7 +65,7 @@ def test_an_interrupt_keeps_finished_cells_and_the_next_run_continues(server):
 
 
 def test_a_rough_network_and_a_wired_sampler(server):
-    """The reference misses its tolerance; RES Multistep is named as its node, and equal to the sampler that it is."""
+    """The reference misses its tolerance; RES Multistep has its node's name, and equals the sampler that it is."""
     run, graph = _graph(samplers="exp_res_2m, dpmpp_2m", tolerance=1e-6, reference_calls=96, best_at=10, baseline="dpmpp_2m")
     network = {"network": "emoji_ddpm_early"}
     for name, label in (("positive", 3), ("negative", 8)):

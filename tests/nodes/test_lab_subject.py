@@ -1,4 +1,4 @@
-"""What a run depends on has a name that says so: equal when made again, another where anything that matters is another."""
+"""Fingerprints of subjects are equal for equal subjects, and differ if anything that matters differs."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 
 @pytest.fixture
 def named(pack, host):
-    """named(**changes) -> the fingerprint of a subject that is made by nodes again."""
+    """named(**changes) -> the fingerprint of a subject that nodes make again."""
     import sys
 
     import comfy.samplers

@@ -1,4 +1,4 @@
-"""What a measurement is kept under: equal subjects share a fingerprint, all that changes samples changes it."""
+"""Equal subjects share a fingerprint, and everything that changes samples changes it."""
 
 import sys
 
@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture
 def made(pack, host):
-    """made(change=None, kind, cfg, control, latent) -> fingerprint of digits, of which `change` made another MODEL."""
+    """made(change=None, kind, cfg, control, latent) -> fingerprint of digits, whose MODEL `change` has changed."""
     from comfy_extras.nodes_custom_sampler import CFGGuider
 
     subject = sys.modules[pack["RESLabMeasure"].__module__.rsplit(".", 1)[0] + ".lab_subject"]
@@ -63,7 +63,7 @@ def _mask(value):
 
 
 def _controls(strength, count=6):
-    """A chain, in which the last has that strength."""
+    """A chain of controls, of which the last has this strength."""
     from comfy.controlnet import ControlBase
 
     chain = [ControlBase() for _ in range(count)]
@@ -98,14 +98,14 @@ def test_changes(made, change):
 
 
 def test_a_flow_models_timesteps_count(made):
-    """One of two patches with equal sigmas multiplies the timestep by 1000."""
+    """One of two patches with equal sigmas multiplies timesteps by 1000."""
     names = ("ModelSamplingSD3", "patch"), ("ModelSamplingAuraFlow", "patch_aura")
     first, second = (made(kind="flow", change=_node(*name, 1.73)) for name in names)
     assert first != second
 
 
 def test_loading_leaves_it_as_it_is(pack, host):
-    """Patches are then merged into the weights, and more is noted on a model, as the host's ControlNets hold one too."""
+    """Loading merges patches into the weights and sets more attributes of a model, also of one inside a ControlNet."""
     import comfy.model_management
 
     from training import networks

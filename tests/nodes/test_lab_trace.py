@@ -1,4 +1,4 @@
-"""RES Lab: Trace, through the real server: what SamplerCustomAdvanced gives, and a row for every step."""
+"""RES Lab: Trace through the real server gives the result of SamplerCustomAdvanced, and a row for every step."""
 
 import csv
 import json
@@ -79,7 +79,9 @@ def test_it_samples_as_the_host_does_and_counts_every_call(server, name, kind):
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 def test_the_rules_that_exp_res_chose(server, kind):
-    """By its name and by RES Multistep; their shares sum to 1 and are in the file. Samplers without a choice have none."""
+    """The sampler runs by its name and by RES Multistep. The shares sum to 1 and are in the file. Samplers without a choice
+    have none.
+    """
     automatic = {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": "auto"}}
     traces = [_run(server, sampler, kind=kind)[1:] for sampler in ("exp_res", automatic)]
     shares = [[[row[f"rule_{rule}"] for rule in range(5)] for row in rows] for rows, _ in traces]
@@ -166,7 +168,7 @@ def test_bad_sigmas_are_refused_before_the_first_call(server, values, message):
 
 
 def test_rising_sigmas(server):
-    """Inversion: the same measures, upwards."""
+    """Inversion has the same numbers, upwards."""
     facts, rows, _ = _run(server, "exp_res", sigmas={"class_type": "TestSigmas", "inputs": {"values": "0.05 0.3 1 4 14"}})
     assert facts["calls"] == 4 and [row["sigma"] for row in rows] == pytest.approx([0.05, 0.3, 1.0, 4.0])
     assert all(row["local_error"] > 0.0 for row in rows[:-1]) and rows[-1]["local_error"] is None

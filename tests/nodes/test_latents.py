@@ -29,7 +29,7 @@ SHAPES = [(2, 3, 8, 8), (2, 40)]
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ALL)
 def test_five_dimensional_latents(pack, name, kind):
-    """Batches of video under guidance."""
+    """Batches of video run under guidance."""
     model, noise, mean = gaussian_model(kind), noise_like((3, 2, 6, 16, 16)), -0.3 + 2.0 * 0.7
     sigmas = schedule(model, steps_of(name))
     result = sample(model, name, sigmas, noise, condition(0.4), condition(-0.3), cfg=2.0)
@@ -164,7 +164,7 @@ HALF = {
 @pytest.mark.parametrize("weights, computation, tolerance", HALF.values(), ids=HALF)
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_network_in_half_precision_gives_nearly_the_same(video_model, name, weights, computation, tolerance):
-    """The state stays float32, and a stochastic sampler adds the same noise: other noise would differ by its own size."""
+    """The state stays in float32, and a stochastic sampler adds the same noise; other noise would differ by its own size."""
     expected, _ = _sample_video(video_model(torch.float32), name)
     result, states = _sample_video(video_model(weights, computation), name)
     assert result.isfinite().all() and set(states) == {torch.float32}
@@ -174,7 +174,7 @@ def test_a_network_in_half_precision_gives_nearly_the_same(video_model, name, we
 @pytest.mark.parametrize("steps", [20, 40])
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in ("exp_res_3s", "exp_res_3s_sde")])
 def test_many_steps_do_not_amplify_half_precision(pack, name, steps):
-    """The closer the steps, the more an extrapolation from adjacent outputs would multiply their rounding."""
+    """With closer steps, an extrapolation from adjacent outputs would amplify their rounding more."""
     from training import networks
 
     network, noise = networks.NETWORKS["unet"], noise_like((2, *networks.NETWORKS["unet"].shape))
@@ -182,7 +182,7 @@ def test_many_steps_do_not_amplify_half_precision(pack, name, steps):
     for dtype in (torch.float32, torch.bfloat16):
         model = networks.load("unet")
         model.model.diffusion_model.to(dtype)
-        model.model.diffusion_model.dtype = dtype  # of the input the host gives it
+        model.model.diffusion_model.dtype = dtype  # the dtype of the input that the host gives it
         results.append(sample(model, name, schedule(model, steps), noise, networks.conditioning(network, [3, 5])))
     assert float((results[1] - results[0]).norm() / results[0].norm()) < 0.012
 
@@ -190,7 +190,7 @@ def test_many_steps_do_not_amplify_half_precision(pack, name, steps):
 @pytest.mark.parametrize("power, scale", [(1.5, 6.0), (2.0, 1.5)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_of_interpolation_in_alpha_are_small_on_every_schedule(pack, kind, power, scale):
-    """The sum of their absolute values bounds what becomes of an error in the outputs."""
+    """The sum of their absolute values bounds the amplification of an error in the outputs."""
     import comfy.samplers
 
     sampling, time = gaussian_model(kind).get_model_object("model_sampling"), FLOW if kind == "flow" else VE

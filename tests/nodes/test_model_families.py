@@ -1,6 +1,6 @@
-"""Every way the host's models add noise, with the host's own model-sampling classes: right, or refused.
+"""All ways in which the host's models add noise are sampled correctly or refused, with the host's own model-sampling classes.
 
-The truth is Heun's method in many steps by the host itself, on a model of each family whose denoiser is the same exact one.
+The solution comes from the host's Heun in many steps. The models of all families have the same exact denoiser.
 """
 
 import sys
@@ -86,7 +86,7 @@ def test_churn_gives_the_datas_mean_and_spread_and_stays_below_sigma_max(family,
     model = family(name, **_settings(name))
     sampling, data, called = model.get_model_object("model_sampling"), digits(0.2).means, []
     model.add_wrapper("predict_noise", lambda executor, x, sigma, *rest: called.append(sigma) or executor(x, sigma, *rest))
-    for solver in SOLVERS if name in ("EPS", "FLOW") else ("exp_res", "exp_res_2s"):  # what differs is the model, not the solver
+    for solver in SOLVERS if name in ("EPS", "FLOW") else ("exp_res", "exp_res_2s"):  # the models differ, not the solver
         result = _sample(model, _churn(pack, solver), 60, batch=256)
         assert float(result.mean()) == pytest.approx(float(data.mean()), abs=0.03), solver
         assert float(result.std()) == pytest.approx((float(data.var()) + 0.04) ** 0.5, abs=0.03), solver
@@ -106,7 +106,9 @@ def test_an_injected_noise_sampler_takes_the_place_of_the_packs(family, pack):
 
 
 def test_a_flow_models_noise_scale_scales_the_noise(family, pack):
-    """Models trained on noise of another size say so; the host scales the initial noise, samplers the noise they add."""
+    """The host scales the initial noise of models that were trained on noise of another size, and samplers scale their added
+    noise.
+    """
     model = family("FLOW", shift=3.0, noise_scale=0.5)
     if getattr(model.get_model_object("model_sampling"), "noise_scale", 1.0) == 1.0:
         pytest.skip("this host has no noise_scale")
@@ -116,7 +118,7 @@ def test_a_flow_models_noise_scale_scales_the_noise(family, pack):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_image_goes_to_the_noise_and_comes_back(pack, family, name):
-    """By exp_res, on the rising and falling grids of RES LogSNR Schedule."""
+    """exp_res runs on the rising and falling grids of RES LogSNR Schedule."""
     import comfy.sample
     import comfy.samplers
 
@@ -134,7 +136,7 @@ def test_an_image_goes_to_the_noise_and_comes_back(pack, family, name):
 
 
 def test_zero_terminal_snr(family):
-    """A sigma_max of 4518 instead of 14.6."""
+    """The sigma_max is 4518 instead of 14.6."""
     model = family("V_PREDICTION", zsnr=True)
     assert float(model.get_model_object("model_sampling").sigma_max) > 4000
     truth = _sample(model, "heun", 400)
@@ -144,7 +146,7 @@ def test_zero_terminal_snr(family):
 
 
 def test_image_to_image_flow_goes_straight_to_the_output(family, pack):
-    """IMG_TO_IMG_FLOW is a CONST subclass that holds no noise: one step gives the network's output, inverted as the host does."""
+    """IMG_TO_IMG_FLOW is a subclass of CONST without noise, so one step gives the network's output, inverted as in the host."""
     model = family("IMG_TO_IMG_FLOW")
     ours, hosts = (_sample(model, sampler, 1, "simple") for sampler in ("exp_res_2m", "euler"))
     torch.testing.assert_close(ours, hosts)
@@ -189,7 +191,7 @@ def _sample_hunyuan(model, sampler, shape):
 
 @pytest.mark.parametrize("sampler", [*SAMPLERS, *ADAPTIVE_SAMPLERS])
 def test_mean_flow_is_refused(hunyuan, sampler):
-    """The network gets the next sigma and answers with the mean over the step; the refiner's network does not."""
+    """The network gets the next sigma and gives the mean over the step; the refiner's network does not."""
     model = hunyuan(refiner=False, mean_flow=True)
     assert _sample_hunyuan(model, "euler", (4, 4)).isfinite().all()
     with pytest.raises(ValueError, match="model is a MeanFlow network.*Use euler"):

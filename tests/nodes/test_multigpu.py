@@ -27,7 +27,7 @@ def split(pack, monkeypatch):
     def apply(make):
         apply.calls = dict.fromkeys(DEVICES, 0)
         model = make()
-        model.cached_patcher_init = (make, ())  # what the host's own loaders leave for the copies
+        model.cached_patcher_init = (make, ())  # the host's own loaders set this for the copies
         model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "test", count)
         return nodes.MultiGPUCFGSplitNode.execute(model, 2).result[0]
 
@@ -40,7 +40,9 @@ def _conditions(pack):
 
 @pytest.mark.parametrize("name", SAMPLERS | ADAPTIVE_SAMPLERS)
 def test_samplers_give_what_they_give_on_one_device(pack, split, name):
-    """To the rounding of batches of another size, which a run enlarges; most on items between two pictures, as at fewer steps."""
+    """The results differ only by the rounding of batches of another size, which a run amplifies most for items between two
+    pictures.
+    """
     import comfy.sample
     import comfy.samplers
 

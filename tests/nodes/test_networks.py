@@ -1,4 +1,4 @@
-"""Real networks: the stock loaders take them, they draw the digit they are asked for, every sampler runs on them."""
+"""Real networks: ComfyUI's loaders load them, they draw the requested digit, and every sampler runs on them."""
 
 import shutil
 
@@ -28,7 +28,7 @@ def test_weights_are_small(name):
 
 @pytest.mark.parametrize("index", range(4))
 def test_networks_draw_the_digit_they_are_asked_for(pack, index):
-    """The nearest real digit has the class asked for; by chance it would in a tenth of the cases."""
+    """The nearest real digit has the requested class, which by chance would be so in a tenth of the cases."""
     import comfy.samplers
 
     case = network_cases(batch=40)[index]
@@ -42,7 +42,7 @@ def test_networks_draw_the_digit_they_are_asked_for(pack, index):
 
 @pytest.fixture(scope="module")
 def model_files(server, pack):
-    """What a user would have in models/diffusion_models."""
+    """Files as a user would have them in models/diffusion_models."""
     import safetensors.torch
 
     folder = server.base / "models" / "diffusion_models"

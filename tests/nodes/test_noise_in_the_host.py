@@ -1,6 +1,6 @@
-"""What noise depends on, through the host's own nodes: the seed and the item, not the batch.
+"""Through the host's own nodes, noise depends on the seed and the item and not on the batch.
 
-A SAMPLER that returns the noise itself shows it to the bit; a model's matrix products differ in the last digits with the batch.
+A SAMPLER that returns the noise shows it bit for bit; matrix products of a model differ in the last digits with the batch.
 """
 
 import pytest
@@ -31,7 +31,7 @@ def digits(pack):
 
 @pytest.fixture
 def nodes_of(host):
-    """The host's nodes, those of comfy_extras too."""
+    """The host's nodes, including those of comfy_extras."""
     import comfy_extras.nodes_post_processing  # noqa: F401  the oldest host's nodes_latent cannot be imported before it
     from comfy_extras import nodes_custom_sampler, nodes_latent
 
@@ -84,7 +84,7 @@ def test_a_batch_split_in_two_is_the_batch(noise_of, digits, nodes_of):
 
 
 def test_equal_initial_noise_is_equal_noise(noise_of, digits, nodes_of):
-    """LatentBatchSeedBehavior `fixed` gives all items the initial noise of the first; two batches put together start again."""
+    """LatentBatchSeedBehavior `fixed` gives all items the initial noise of the first; joined batches repeat it."""
     latent = digits[2]
     whole = noise_of(latent)
     fixed = _value(nodes_of("LatentBatchSeedBehavior").execute(latent, "fixed"))
@@ -106,7 +106,7 @@ def test_with_noise_off_the_position_in_the_batch_decides(noise_of, digits, node
 
 
 def test_the_second_half_of_a_cut_schedule_has_noise_of_its_own(noise_of, digits):
-    """Run with noise off, as KSamplerAdvanced's second half is: neither the first half's noise again nor what would follow it."""
+    """The noise is off, as in the second half of KSamplerAdvanced. Its noise is neither the first half's nor its continuation."""
     latent = digits[2]
     second = noise_of(latent, add_noise=False, first=2)
     assert not torch.equal(second, noise_of(latent)) and not torch.equal(second, noise_of(latent, first=2))
@@ -115,7 +115,7 @@ def test_the_second_half_of_a_cut_schedule_has_noise_of_its_own(noise_of, digits
 
 @pytest.mark.parametrize("name", ["exp_res_sde", "exp_res_2m_sde", "exp_res_3s_sde", "exp_gddim_sde"])
 def test_ksampler_gives_an_item_of_a_batch_by_itself(digits, nodes_of, name):
-    """To the rounding of the model, through the cut schedule's first half too, where the noise is on."""
+    """It is equal up to the rounding of the model, also in the first half of a cut schedule, where the noise is on."""
     model, condition, latent = digits
     arguments = (model, "enable", 3, 8, 2.0, name, "logsnr_uniform", condition, condition)
     for end in (5, 10000):

@@ -1,4 +1,4 @@
-"""Beside a second pack that rebinds the host's lists, reloads its modules or takes our names: ours and theirs stay."""
+"""With a second pack that rebinds the host's lists, reloads its modules or takes our names, both packs' names stay."""
 
 import json
 from itertools import product
@@ -12,7 +12,7 @@ OURS = {"sampler_name": [*SAMPLERS, *ADAPTIVE_SAMPLERS], "scheduler": ["logsnr_u
 LISTS = [(node, name) for node in ("KSampler", "KSamplerAdvanced") for name in OURS]
 LISTS += [("KSamplerSelect", "sampler_name"), ("BasicScheduler", "scheduler")]
 
-# What packs do as they load, in the order in which one that does it all would.
+# What packs do when they load, in the order of a pack that does everything.
 HABITS = {
     "reloads": """
 import importlib
@@ -96,7 +96,7 @@ def test_each_name_runs_the_code_of_its_pack(beside):
 
 
 def test_our_nodes_run_our_code_under_taken_names(beside):
-    """RES Multistep as exp_res, and the schedule of logsnr_uniform."""
+    """The nodes are RES Multistep as exp_res, and the schedule of logsnr_uniform."""
     server, _ = beside
     check_good(custom(server, {"class_type": "RESMultistep", "inputs": PLAIN}, schedule(5)), 5)
 

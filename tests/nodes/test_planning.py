@@ -60,7 +60,7 @@ def test_an_interrupt_ends_the_planning(pack, model, monkeypatch, name):
 
 
 def test_progress_is_shown_past_one_second(pack, model, monkeypatch):
-    """By a clock that moves 0.3 s at every look: after 4, 6, 8 and so on."""
+    """The clock moves 0.3 s whenever it is read, so progress is shown after 4, 6, 8 and so on."""
     import comfy.utils
 
     planning = sys.modules[pack["RESLabTrace"].__module__.rpartition(".")[0] + ".planning"]

@@ -1,4 +1,4 @@
-"""Sigmas Plot (RES), through the real server: a picture that shows what it was given."""
+"""Sigmas Plot (RES) through the real server gives a picture of its inputs."""
 
 import io
 import logging
@@ -15,7 +15,7 @@ def _plot(**inputs):
 
 
 def _picture(server, kind="eps", plot=None, **graph_inputs):
-    """The pixels shown in the node, and those of the IMAGE."""
+    """The pixels in the node and in the IMAGE."""
     from PIL import Image
 
     run, graph = graph_of(kind)
@@ -67,7 +67,7 @@ def test_errors(server):
 
 @pytest.mark.parametrize("kind, warned", [("eps", True), ("flow", False)])
 def test_a_whole_grid_of_a_flow_model_is_warned_of_elsewhere(pack, host, caplog, kind, warned):
-    """In the picture and in the log; and in the log by every sampler of the pack."""
+    """The warning is in the picture and in the log, and every sampler of the pack writes it into the log."""
     import comfy.sample
     import comfy.samplers
 

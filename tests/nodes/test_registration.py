@@ -36,7 +36,7 @@ def test_names_are_offered_everywhere(pack, host):
 
 
 def test_names_are_appended(pack):
-    """Hosts fall back to the first name of the list for unknown ones."""
+    """They are appended, because the host uses the first name of the list for unknown names."""
     import comfy.samplers
 
     assert comfy.samplers.KSampler.SAMPLERS[0] == "euler"
@@ -83,7 +83,7 @@ def test_lists_rebound_by_another_pack_are_completed(registry, monkeypatch):
 
 
 def test_node_ids_never_change(pack):
-    """They are in saved workflows."""
+    """Saved workflows contain them."""
     assert set(pack) == {
         "RESMultistep", "RESSingleStep", "RESSDE", "RESStochasticChurn", "RESAdaptive", "RESGDDIM",
         "RESLogSNRSchedule", "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit", "RESSigmasPlot",
@@ -125,7 +125,7 @@ def _closure(function):
 
 
 class _Loud(_Callable):
-    """Raises when it is asked for what it does not have."""
+    """Raises for attributes that it does not have."""
 
     def __init__(self, function):
         self._function = function
@@ -156,7 +156,7 @@ WRAPS = [functools.partial, functools.lru_cache, _Callable, _closure, _Loud, _Na
 
 @pytest.mark.parametrize("wrap", WRAPS, ids=lambda wrap: wrap.__name__)
 def test_a_name_comes_back_whatever_another_pack_wraps_around_it(registry, host, monkeypatch, wrap):
-    """Also where that pack has replaced the list, and the name is bound to the wrapper."""
+    """This holds also if that pack has replaced the list, and the name is bound to the wrapper."""
     import comfy.k_diffusion.sampling as k_diffusion_sampling
     import comfy.samplers
 
@@ -183,7 +183,7 @@ def test_a_scheduler_comes_back_too(registry, host, monkeypatch, wrap):
 
 @pytest.mark.parametrize("names", [("euler",), {"euler": 1}.keys(), None], ids=["tuple", "keys", "None"])
 def test_a_list_that_is_none_any_more_costs_its_names_only(registry, host, monkeypatch, caplog, names):
-    """The pack loads all the same, and the other lists are complete."""
+    """The pack still loads, and the other lists are complete."""
     import comfy.samplers
 
     registry._warn_once.cache_clear()

@@ -1,4 +1,4 @@
-"""The nodes that make SIGMAS of SIGMAS, through the real server."""
+"""The nodes that change SIGMAS, through the real server."""
 
 import itertools
 
@@ -12,7 +12,7 @@ CUTS = {
 
 
 def _sample(graph, name, sigmas, latent, noise):
-    """Adds a SamplerCustom by exp_res_2s, which cannot tell that a schedule was cut."""
+    """Add a SamplerCustom with exp_res_2s, whose result does not depend on a cut."""
     wires = {node: [node, 0] for node in ("model", "positive", "negative")}
     wires |= {"sampler": ["sampler", 0], "sigmas": sigmas, "latent_image": latent}
     graph["sampler"] = select("exp_res_2s")

@@ -1,4 +1,4 @@
-"""What a server lives through: interrupts, models that return NaN, many prompts, two clients, a batch over two servers."""
+"""A server survives interrupts, models that return NaN, many prompts, two clients, and a batch over two servers."""
 
 import math
 
@@ -28,7 +28,7 @@ def _facts(outputs):
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
 @pytest.mark.parametrize("name", KINDS_OF_STEP)
 def test_an_interrupt_stops_at_once_and_the_next_prompt_runs_clean(server, name, where):
-    """By the server's own button, pressed while a model call is under way; a middle call lies within a step of several."""
+    """The server's button is pressed during a model call; a middle call lies within a step of several calls."""
     before = _facts(server.run(_sample(name)[1]))
     call = {"first": 1, "middle": before["calls"] // 2, "last": before["calls"]}[where]
     run, graph = _sample(name, wait_in=call)
@@ -40,7 +40,7 @@ def test_an_interrupt_stops_at_once_and_the_next_prompt_runs_clean(server, name,
 
 @pytest.mark.parametrize("name", KINDS_OF_STEP)
 def test_a_model_that_returns_nan_ends_with_an_error(server, name):
-    """On the CPU with that call; the message names step and sigma."""
+    """On the CPU the run ends with that call, and the message names step and sigma."""
     run, graph = _sample(name, nan_from=4)
     error = failure(lambda: server.run(graph))["execution_error"]
     assert error["exception_type"] == "FloatingPointError"

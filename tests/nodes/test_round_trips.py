@@ -1,4 +1,4 @@
-"""Rising SIGMAS through the host: its samplers, Flip Sigmas, the schedule, and every sampler there and back."""
+"""Rising SIGMAS through the host: its samplers, Flip Sigmas, the schedule, and a round trip with every sampler."""
 
 import json
 
@@ -44,7 +44,7 @@ def _grids(pack, model, steps=20):
 
 
 def _digits(n=8, width=0.15):
-    """Fours from the model's data: blurred, or they would come from less than unit noise."""
+    """Fours from the model's data, blurred, because otherwise they would belong to less than unit noise."""
     from embedded.digits import digits
 
     data = digits()
@@ -70,7 +70,7 @@ def test_same_method_same_result_as_the_hosts(pack, in_flow_time, transport, mod
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [*REGISTERED, *CFG_PP])
 def test_an_image_comes_back(pack, transport, model, name, kind):
-    """Every sampler, in 40 steps each way; CFG++ at CFG 0, where it is the plain method."""
+    """Every sampler makes 40 steps each way; CFG++ runs at CFG 0, where it is the plain method."""
     model = model(kind)
     up, down = _grids(pack, model, 40)
     cfg = 0.0 if name in CFG_PP else 1.0
@@ -82,7 +82,7 @@ def test_an_image_comes_back(pack, transport, model, name, kind):
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 def test_cfg_pp_comes_back_with_guidance(pack, transport, model, kind):
-    """Guidance of CFG++ acts once a step; a rising step takes back what a falling one gives."""
+    """Guidance of CFG++ acts once per step, and a rising step undoes a falling one."""
     model = model(kind)
     up, down = _grids(pack, model, 40)
     image = transport(model, "exp_res_cfg_pp", down, transport(model, "exp_res", up, _digits(), positive="any"), 0.5)
@@ -92,7 +92,7 @@ def test_cfg_pp_comes_back_with_guidance(pack, transport, model, kind):
 
 @pytest.mark.parametrize("name", REGISTERED)
 def test_flip_sigmas_of_the_host(pack, transport, model, name):
-    """It puts 0.0001 for the 0; every sampler is at least as good from there as the host's euler."""
+    """It replaces 0 by 0.0001; from there every sampler has at most the error of the host's euler."""
     from comfy_extras.nodes_custom_sampler import FlipSigmas
 
     model = model("eps")
@@ -105,7 +105,7 @@ def test_flip_sigmas_of_the_host(pack, transport, model, name):
 
 @pytest.mark.parametrize("name", REGISTERED)
 def test_a_flow_grid_flipped_at_sigma_1_is_refused(pack, transport, model, name):
-    """The host divides by 1 - sigma at the end: its own samplers give infinities there."""
+    """The host divides by 1 - sigma at the end, and its own samplers give infinity there."""
     from comfy_extras.nodes_custom_sampler import FlipSigmas
 
     model = model("flow")
@@ -126,7 +126,7 @@ def test_editing_turns_the_digit_into_the_other_class(pack, transport, model):
 
 
 def test_the_example_comes_back_and_edits(server):
-    """Its three pictures: the faces, the faces after the way there and back, the edited ones."""
+    """Its three pictures are the faces, the faces after the round trip, and the edited faces."""
     from PIL import Image
 
     workflow = json.loads((ROOT / "example_workflows" / "08_edit_by_inversion.json").read_text())

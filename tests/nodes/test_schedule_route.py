@@ -1,4 +1,4 @@
-"""The routes behind the pictures: what the node executes, or 400 and a sentence."""
+"""The routes behind the pictures give what the node gives, or 400 and a sentence."""
 
 import asyncio
 import http.client
@@ -35,7 +35,7 @@ def body(node="RESLogSNRSchedule", model=None, sampler=None, **inputs):
 
 
 def widgets():
-    """Values of the widgets of both nodes, every choice among them."""
+    """Values of the widgets of both nodes, with every choice."""
     common = {"steps": 7, "denoise": 0.7, "composition": 0.6}
     for spacing in SPACINGS:
         parameters = {f"spacing.{name}": parameter.default for name, parameter in SPACINGS[spacing].parameters.items()}
@@ -50,7 +50,7 @@ def widgets():
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("node, inputs", widgets(), ids=str)
 def test_it_is_what_the_node_gives(pack, host, route, node, inputs, kind):
-    """And what the node says to the picture after a run asks for the same again."""
+    """The request that follows a run gives the same grid."""
     [model] = host.NODE_CLASS_MAPPINGS["RESToyModel"].execute("digits", kind={"kind": kind, "shift": 3.0}, width=0.1).result
     host_module = sys.modules[route.__package__ + ".host"]
     shape = {"kind": MODELS[kind]["kind"], "noise_scale": 1.0}
@@ -89,7 +89,7 @@ def test_logsnr_steps_and_calls(route, kind):
 
 
 def test_without_a_model_it_is_the_kind_chosen(route):
-    """And SD's before one is chosen, so that there is a picture; where the node would run it refuses."""
+    """Before a kind is chosen, the picture uses SD's; the node itself refuses to run."""
     chosen = {"without_model": "flow", "without_model.shift": 3.0}
     flow = route.grid(body(model=None, spacing="beta", **chosen))
     assert flow["sigmas"][0] == 1.0 and flow["logsnr"][0] is None and flow["calls"] is None
@@ -101,7 +101,7 @@ def test_without_a_model_it_is_the_kind_chosen(route):
     "kind, chosen", [("eps", {"without_model": "SD, SDXL"}), ("flow", {"without_model": "flow", "shift": 3.0})]
 )
 def test_sigmas_without_a_model_are_those_of_a_model_of_the_kind(pack, host, node, kind, chosen):
-    """The Toy Model has SD's sigmas, or flow's at the shift asked for."""
+    """The Toy Model has SD's sigmas, or those of flow at the requested shift."""
     [model] = host.NODE_CLASS_MAPPINGS["RESToyModel"].execute("digits", kind={"kind": kind, "shift": 3.0}, width=0.1).result
     shape = {"spacing": {"spacing": "beta"}} if node == "RESLogSNRSchedule" else {"curve": CURVE}
     [with_model] = pack[node].execute(model=model, steps=9, denoise=1.0, **shape).result
@@ -196,7 +196,7 @@ def test_a_body_that_never_comes(server):
 
 
 def test_the_server_works_during_the_largest_requests(server):
-    """Sixty-four of them at once, while another route is asked: it answers in between."""
+    """During sixty-four requests at once another route still answers."""
     largest = body(steps=10000, denoise=0.1, spacing="arctan")
     threads = [threading.Thread(target=post, args=(server, largest)) for _ in range(64)]
     for thread in threads:
@@ -210,7 +210,7 @@ def test_the_server_works_during_the_largest_requests(server):
 
 
 def test_no_grid_is_computed_for_clients_that_have_left(route, monkeypatch):
-    """Forty ask and leave while the first grid is computed; the next client waits for that one only."""
+    """Forty clients request and leave while the first grid is computed; the next client waits only for that grid."""
     made = []
 
     def slow(content):

@@ -12,7 +12,7 @@ from embedded.digits import digits
 
 @pytest.fixture
 def models(host, tmp_path):
-    """A folder that models are loaded from, as models/diffusion_models."""
+    """A folder for models, like models/diffusion_models."""
     import folder_paths
 
     folder_paths.add_model_folder_path("diffusion_models", str(tmp_path))
