@@ -1,4 +1,4 @@
-"""Checks of the samplers on a GPU with a model that costs nothing: waits, noise, latents, and what stops a run."""
+"""Checks of the samplers on a GPU with a model that costs nothing: waits, noise, latents, and errors that stop a run."""
 
 import inspect
 import sys
@@ -24,10 +24,10 @@ _SMALL, _FEW_STEPS = (4, 4, 32, 32), 8
 
 
 class Case(NamedTuple):
-    """A sampler with what it is run on.
+    """A sampler and the model for its runs.
 
     Attributes:
-        name: in tables.
+        name: name in tables.
         sampler: SAMPLER of ComfyUI.
         stochastic: whether it draws noise.
         process: MODEL of a process, with latents of its own; None for a model like Stable Diffusion.
@@ -39,7 +39,7 @@ class Case(NamedTuple):
     process: Any = None
 
     def run(self, answer: Callable, x: torch.Tensor, steps: int = overhead.STEPS, callback=None) -> torch.Tensor:
-        """Sample x with `answer(x, sigma)` in the model's place."""
+        """Sample x with `answer(x, sigma)` instead of a model."""
         grid = torch.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), steps + 1) ** 7
         if self.process is not None:
             grid = _node("RESGDDIMTimes", self.process, steps, 1.0, 2.0, 0.0)
@@ -47,13 +47,13 @@ class Case(NamedTuple):
         return self.sampler.sampler_function(model, x, grid.to(x.device), {"seed": 1}, callback, disable=True, **options)
 
     def start(self, device: str, shape: tuple[int, ...] = _SMALL, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """What the run starts from: the same numbers on every device."""
+        """The start of the run, with the same numbers on every device."""
         shape, scale = (shape, 14.6) if self.process is None else ((4, 1, 8, 8), 1.0)
         return (scale * torch.randn(shape, generator=torch.Generator().manual_seed(0))).to(dtype).to(device)
 
 
 class _Model:
-    """A denoiser as samplers of ComfyUI see it; it tells post-CFG functions an unconditional output, as CFG++ needs."""
+    """A denoiser as samplers of ComfyUI see it; post-CFG functions get an unconditional output, as CFG++ needs."""
 
     def __init__(self, answer: Callable, process: Any = None):
         guider = types.SimpleNamespace(model_patcher=process) if process else overhead.free_denoiser(answer).inner_model
@@ -68,7 +68,7 @@ class _Model:
 
 
 def cases() -> list[Case]:
-    """Every sampler of the pack: those with a name, and what the nodes make."""
+    """Every sampler of the pack: registered ones, and those of the nodes."""
     import comfy.samplers
 
     registry, single = host.pack("registry"), {"stages": "3", "c2": 0.4, "c3": 0.75}
@@ -105,7 +105,7 @@ def _node(name: str, *arguments, outputs: bool = False):
 
 
 def attempt(part: Callable[..., str], *args) -> str:
-    """What a part of the report says, or why it failed: the other parts are to run."""
+    """The text of a part of the report, or why it failed, so that the other parts still run."""
     try:
         return part(*args)
     except Exception as error:
@@ -114,7 +114,7 @@ def attempt(part: Callable[..., str], *args) -> str:
 
 
 def host_cases() -> list[Case]:
-    """Samplers of ComfyUI beside them."""
+    """Samplers of ComfyUI for comparison."""
     return [Case(name, host.sampler(name)) for name in HOSTS]
 
 
@@ -149,7 +149,7 @@ def _sync_debug(mode: str, device: str) -> None:
 
 
 def noises(case: Case, device: str, **options) -> list[torch.Tensor]:
-    """All noises that a run adds, as they are on the device."""
+    """All noises that a run adds, on the device."""
     import comfy.samplers
 
     seen, to_device = [], pack_module("samplers.noise").to_device
@@ -218,7 +218,7 @@ def _curved(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
 
 
 def nan_guard(device: str) -> str:
-    """What happens when the fifth model call answers with NaN."""
+    """A text about a run whose fifth model call gives NaN."""
     case, calls = _exp_res(), 0
 
     def answer(x, sigma):
@@ -262,7 +262,7 @@ def _exp_res() -> Case:
 
 
 def lab(device: str, quick: bool) -> str:
-    """What *RES Lab: Measure* and *RES Lab: Trace* say of the emoji, whose exact denoiser runs on the GPU."""
+    """The results of *RES Lab: Measure* and *RES Lab: Trace* on the emoji, whose exact denoiser runs on the GPU."""
     import comfy.model_management
     import folder_paths
     from comfy_extras.nodes_custom_sampler import CFGGuider
@@ -291,7 +291,7 @@ def lab(device: str, quick: bool) -> str:
 
 
 def graph(device: str) -> str:
-    """Whether a CUDA graph can hold a whole run of exp_res, and what it gives."""
+    """Whether a CUDA graph can capture a whole run of exp_res, and its result."""
     if device != "cuda":
         return "CUDA graphs need a GPU."
     case = _exp_res()

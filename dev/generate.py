@@ -1,4 +1,4 @@
-"""Writes what follows from the nodes' schemas: the English locale, and the inputs and outputs of help pages.
+"""Writes the English locale and the inputs and outputs of help pages from the nodes' schemas.
 
 .host/venv/bin/python -m dev.generate
 """

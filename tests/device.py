@@ -1,7 +1,7 @@
 """A second device, as strict as Apple's: it has no float64, and its tensors do not mix with CPU tensors.
 
 Its tensors say that they are on "mps" and hold their numbers on the CPU. It refuses what PyTorch refuses on such a device. It
-cannot show that a kernel is missing or wrong there, so it records the names of the operations.
+cannot find missing or wrong kernels, so it records the names of the operations.
 """
 
 import contextlib

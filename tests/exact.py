@@ -21,7 +21,7 @@ REGISTERED = {name: sampler for name, sampler in DETERMINISTIC.items() if name i
 
 def without_cfg_pp(name: str):
     """The function that samples by the same method without CFG++."""
-    if name == "exp_res_cfg_pp":  # one rule, as a choice needs outputs that one ODE joins
+    if name == "exp_res_cfg_pp":  # one rule, because a choice needs outputs that lie on one ODE
         return lambda model, x, sigmas, time=VE, **options: run(
             rule_plan(sigmas, kriging_rule(1e-5), time), model, x, sigmas, **options
         )
@@ -130,7 +130,7 @@ def paired(denoise):
 
 
 class CountingModel:
-    """A denoiser that remembers the sigmas of its calls."""
+    """A denoiser that records the sigmas of its calls."""
 
     def __init__(self, denoise):
         self.denoise = denoise

@@ -1,4 +1,4 @@
-"""Records what this process opens, makes, moves and runs, by Python's audit events; code in Rust and C is not seen."""
+"""Records what this process opens, creates, moves and runs, by Python's audit events, which do not cover code in Rust and C."""
 
 import contextlib
 import functools

@@ -33,9 +33,9 @@ def transport(x, sigma, sigma_next, flow: bool, mean):
 class GaussianNet(torch.nn.Module):
     """The denoiser instead of a network.
 
-    The mean is the context's, plus the mean of a ControlNet's middle output. Among channels beyond the latent's, as models for
-    inpainting have, the first is a mask and the others the picture that is known where the mask is 0. `seen` keeps what
-    every call was given.
+    The mean is the context's, plus the mean of a ControlNet's middle output. Models for inpainting have more channels than the
+    latent: the first additional one is a mask, and the others are the known picture, which is valid where the mask is 0. `seen`
+    keeps the inputs of every call.
     """
 
     dtype = torch.float32
@@ -136,9 +136,9 @@ def sample(model, name, sigmas, noise, positive, negative=None, cfg=1.0, latent=
 
 
 def assert_right(name: str, result, solution, mean):
-    """A deterministic sampler gives the ODE's solution, a stochastic one numbers of the data's mean and spread.
+    """A deterministic sampler gives the ODE's solution, and a stochastic one gives numbers with the data's mean and spread.
 
-    Wants 8,000 numbers for the statistics.
+    The statistics need 8,000 numbers.
     """
     assert result.shape == solution.shape
     if ALL[name].stochastic:
@@ -146,8 +146,8 @@ def assert_right(name: str, result, solution, mean):
         assert float(standard.mean()) == pytest.approx(0.0, abs=0.05), name
         assert float(standard.std()) == pytest.approx(1.0, abs=0.04), name
     else:
-        # adaptive samplers keep their own tolerance; gDDIM has no use for eps at a flow model's sigma 1, where
-        # rho is infinite, and takes two steps of DDIM there; those without a history end on the output at s = .02
+        # adaptive samplers keep their own tolerance; gDDIM cannot use eps at a flow model's sigma 1, where rho is infinite, and
+        # takes two steps of DDIM there; samplers without a history end on the output at s = .02
         early = ("exp_gddim", "exp_res_2m", "exp_res_2s", "exp_res_3s")
         tolerance = 0.02 if name in ADAPTIVE_SAMPLERS else 8e-3 if name in early else 3e-3
         error = float((result - solution).norm() / solution.norm())

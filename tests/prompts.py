@@ -11,7 +11,7 @@ from samplers.catalogue import METHODS
 from training.networks import NO_CLASS
 
 CALLS_PER_STEP = {name: calls_per_step(name) for name in METHODS}
-# inputs of RES Multistep: those of exp_res_2m, and what exp_res has instead
+# inputs of RES Multistep for exp_res_2m, and for exp_res
 PLAIN = {"order": "2", "corrector": False, "interpolation": "lambda"}
 ALPHA = {"interpolation": "alpha", "interpolation.data_scale": 6.0, "interpolation.power": 1.5, "corrector": True}
 ALPHA |= {"interpolation.eps_share": 0.33}
@@ -57,7 +57,7 @@ def network_report(server, network, loader, latent, **inputs):
 
 
 def report(server, run, graph, source):
-    """What TestReport says of the latent at `source`."""
+    """The result of TestReport for the latent at `source`."""
     graph["report"] = {"class_type": "TestReport", "inputs": {"latent": source, "run": run}}
     return server.run(graph)["report"]["facts"][0]
 
@@ -108,13 +108,13 @@ def schedule(steps=5, spacing="uniform", **inputs):
 
 
 def calls_made(server, run):
-    """How often the model of a run was called, so far."""
+    """The number of calls of a run's model so far."""
     latent = {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": 1}}
     return report(server, run, {"latent": latent}, ["latent", 0])["calls"]
 
 
 def failure(call):
-    """What the server said of a prompt that must fail."""
+    """The server's message about a prompt that must fail."""
     with pytest.raises(PromptError) as caught:
         call()
     return caught.value.details

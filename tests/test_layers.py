@@ -1,4 +1,4 @@
-"""The order of the folders, names that occur once, and documents that name only what exists."""
+"""The order of the folders, unique names, and documents that name only existing things."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The pack runs where ComfyUI does: no calls of one system, no names or paths that another refuses."""
+"""The pack runs on all systems of ComfyUI: it has no calls of one system, and no names or paths that another refuses."""
 
 import ast
 import re
@@ -89,7 +89,7 @@ def tracked():
 
 
 def test_names_of_the_files_are_legal_everywhere(tracked):
-    """Also two in a folder that differ only in case, which Windows and macOS take for one."""
+    """This includes names in a folder that differ only in case, which are the same on Windows and macOS."""
     for name in tracked:
         parts = PureWindowsPath(name).parts
         assert not re.search(r'[<>:"|?*\\\x00-\x1f]', name) and not any(part[-1] in " ." for part in parts), name
@@ -100,7 +100,7 @@ def test_names_of_the_files_are_legal_everywhere(tracked):
 
 
 def test_the_lab_keeps_its_files_under_short_legal_names():
-    """Cells by a hash; calibrations by a name that the user gives, and a number."""
+    """Cells are named by a hash, and calibrations by the user's name and a number."""
     from samplers.lab.calibration.calibration_file import check_name
     from samplers.lab.fingerprint import fingerprint
 

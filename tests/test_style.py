@@ -17,7 +17,7 @@ def test_ruff(command):
 
 
 def test_types():
-    """The core is typed, as pyproject.toml has it."""
+    """The core is typed, as configured in pyproject.toml."""
     done = subprocess.run([sys.executable, "-m", "mypy", "--no-incremental"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -33,7 +33,7 @@ def test_no_file_is_long():
 
 
 def test_no_function_is_long():
-    """Docstrings and all. The loop of all samplers is the exception, which is best read in one piece."""
+    """The length includes docstrings. The loop of all samplers is the exception, because it is best read in one piece."""
     long = {}
     for file in sources(".py"):
         for node in ast.walk(ast.parse(file.read_text())):

@@ -20,7 +20,7 @@ from dev.package import build, field, packed_files
 from dev.server import server
 from dev.setup import OLDEST, Host
 
-tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")  # the host has the latter then
+tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")  # the host then has the latter
 CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT, COMFY = CONFIG["project"], CONFIG["tool"]["comfy"]
 # Prints what the code of a folder does that a start must not: writing, connecting, starting processes.
@@ -179,7 +179,7 @@ def test_what_it_needs():
 
 
 def test_the_host_reads_it(monkeypatch):
-    """By the parser that it shares with the registry's tool, which leaves unknown fields empty without a message."""
+    """The host reads it with the registry's parser, which leaves unknown fields empty without a message."""
     monkeypatch.syspath_prepend(str(TREE))
     from comfy_config.config_parser import extract_node_configuration
 
@@ -238,9 +238,10 @@ def test_the_demo_runs_from_it(request, installed, tmp_path, monkeypatch):
 
 @pytest.mark.server
 def test_the_start_imports_little(renamed, empty):
-    """Below 60 ms at rest, as `benchmarks/import_time.py` measures it; here other tests run beside and slow everything down.
+    """The import takes below 60 ms at rest, see `benchmarks/import_time.py`; other tests that run at the same time slow it
+    down.
 
-    The longest is left out: Python may collect the whole host's garbage in any module, which takes some 0.4 s.
+    The slowest module is left out, because Python may collect the host's garbage in any module, which takes about 0.4 s.
     """
     with_pack, nothing = (imports(_start_log(client)) for client in (renamed, empty))
     assert {name for name in with_pack if not own(name)} <= nothing.keys(), "no module that a start has not imported already"

@@ -50,7 +50,7 @@ def test_a_changed_picture_is_noticed():
 
 
 def test_every_picture_is_used():
-    """By a page, by the registry, or by a template of its name."""
+    """A page, the registry or a template of the same name uses it."""
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("web/docs/*.md"), ROOT / "pyproject.toml"]
     named = set(re.findall(r"[\w.-]+\.(?:png|jpg|webp)", " ".join(page.read_text("utf-8") for page in pages)))
     for path in [*pictures.DOCS.glob("*.png"), *pictures.HELP.iterdir()]:
@@ -59,5 +59,5 @@ def test_every_picture_is_used():
 
 
 def test_pictures_are_small():
-    """They travel with the pack."""
+    """They are small because they are part of the pack."""
     assert sum(path.stat().st_size for path in pictures.HELP.iterdir()) < 500_000

@@ -1,4 +1,4 @@
-"""On a device without float64: every sampler, solver node, process and lab node gives what it gives on the CPU."""
+"""On a device without float64 every sampler, solver node, process and lab node gives the CPU's result."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ ALPHA = {"interpolation": "alpha", "data_scale": 6.0, "power": 1.5, "eps_share":
 PLAIN = {"interpolation": "lambda"}
 DETERMINISTIC = {"mode": "deterministic", "degree": 2, "corrector": "PECE"}
 STOCHASTIC = {"mode": "stochastic", "lambda": 0.5, "s_noise": 1.0}
-# what the samplers by name do not reach
+# options that the registered samplers do not have
 NODES = {
     "order 4": ("RESMultistep", (4, True, ALPHA)),
     "order 3 in lambda": ("RESMultistep", (3, False, PLAIN)),
@@ -97,7 +97,7 @@ def test_processes(pack, on_both, process, mode):
 
 @pytest.fixture
 def folders(host, tmp_path, monkeypatch):
-    """For what the lab writes."""
+    """Folders for the files of the lab."""
     import folder_paths
 
     pytest.importorskip("matplotlib")
@@ -136,7 +136,7 @@ def test_lab_measure(pack, folders, on_both):
 
 @pytest.mark.long
 def test_lab_calibrate(pack, folders, on_both):
-    """And what it gives samples there."""
+    """Its SAMPLER also samples on the device."""
 
     def work(device):
         latent, guider = pack["RESToyLatent"].execute("digits", 4).result[0], _guider(pack, device)

@@ -1,4 +1,4 @@
-"""A stranger's workflow in the real host: it reads and writes only in the host's own folders, and asks for no more than fits."""
+"""A stranger's workflow in the real host reads and writes only in the host's folders, and its memory is limited."""
 
 import ast
 import math
@@ -17,7 +17,7 @@ from samplers.multistep import multistep_plan
 from samplers.time_maps import VE
 
 _SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.03, 0.0])
-# of files that are outside of every folder of the host; {secret} is one that exists
+# names of files outside of every folder of the host; {secret} is an existing file
 OUTSIDE = [
     "{secret}", "../{name}", "../../{name}", "sub/../../{name}", "./../{name}", "../{name}/", "/{name}", "//{name}",
     "/etc/passwd", "..\\{name}", "..\\..\\{name}", "C:\\{name}", "\\\\server\\share\\{name}", "..∕{name}", "．．/{name}",
@@ -28,7 +28,7 @@ OUTSIDE = [
 
 @pytest.fixture
 def base(pack, host, tmp_path, monkeypatch):
-    """The folder of all folders of the host, and a calibration and a network beside them that nobody may read."""
+    """The folder of all folders of the host, and a calibration and a network outside of them that nobody may read."""
     import folder_paths
 
     base = tmp_path / "host"
@@ -59,7 +59,7 @@ def _filled(pattern, secret):
 
 
 def _check(opened, base):
-    """Nothing outside of the host's folders was read, and nothing written there but the caches of Python and matplotlib."""
+    """Nothing outside of the host's folders was read, and only the caches of Python and matplotlib were written there."""
     outside = base.parent
     assert not [path for path in opened.read if path.is_relative_to(outside) and not path.is_relative_to(base)]
     assert not [path for path in opened.read if path == Path("/etc/passwd")]
@@ -78,7 +78,7 @@ def _node(pack, name):
 
 @pytest.mark.parametrize("node, ending", [("RESCalibrated", ".json"), ("RESLoadCLD", ".safetensors")])
 def test_no_name_of_a_file_to_read_leads_outside(pack, base, node, ending):
-    """Past the host's check of choices, which a wire of any type goes round."""
+    """The names come through connections of any type, which the host does not check."""
     secret = base.parent / f"secret_00001{ending}"
     with recorded() as opened:
         for pattern in OUTSIDE:
@@ -92,7 +92,7 @@ def test_no_name_of_a_file_to_read_leads_outside(pack, base, node, ending):
 
 
 def test_no_name_of_a_calibration_leads_outside(pack, base, parts):
-    """And it is refused before the first call."""
+    """The name is refused before the first call."""
     model, latent = parts
     with recorded() as opened:
         for pattern in OUTSIDE:
@@ -113,7 +113,7 @@ def test_no_prefix_of_a_table_leads_outside(pack, base, parts, monkeypatch, node
     inputs = trace if node == "RESLabTrace" else (model, latent, 0, "euler", "karras", "4")
     monkeypatch.setattr(pack[node], "hidden", None)
     options = {} if node == "RESLabTrace" else {"reference_calls": 96, "tolerance": 0.1}
-    # of the others the test below says the same; pictures take their time
+    # the test below covers the others; pictures are slow
     outside = [_filled(pattern, base.parent / "secret_00001.json") for pattern in OUTSIDE[:14]]
     with recorded() as opened:
         for name in ["plain/%year%", *outside]:
@@ -194,7 +194,9 @@ def test_a_calibration_of_too_many_steps_or_pilots_is_refused_before_the_first_c
 
 
 def test_grids_and_pictures_that_fit_no_memory_are_refused(pack, parts):
-    """As are wires around the widgets' limits, and the host's own scheduler node at a tiny denoise."""
+    """Values beyond the widgets' limits through connections are refused as well, and the host's scheduler node at a tiny
+    denoise.
+    """
     import comfy.samplers
 
     model, _ = parts
@@ -225,7 +227,7 @@ def test_a_strangers_calibration_says_little_and_writes_no_lines_into_the_log(pa
 
 
 def test_links_that_the_user_made_are_followed_as_the_host_does(pack, base):
-    """In folders of models; the output folder is not left by a link."""
+    """Links in folders of models are followed; a link does not lead out of the output folder."""
     (base / "models" / "res_calibrations" / "mine.json").symlink_to(base.parent / "secret_00001.json")
     assert len(pack["RESCalibrated"].execute("mine.json").result[1]) == len(_SIGMAS)
     (base / "output" / "away").symlink_to(base.parent, target_is_directory=True)
@@ -234,7 +236,7 @@ def test_links_that_the_user_made_are_followed_as_the_host_does(pack, base):
 
 
 def test_nothing_of_the_pack_unpickles_or_evaluates(pack):
-    """But what its training scripts, which are no nodes, read with weights_only."""
+    """Only its training scripts, which are not nodes, read files with weights_only."""
     forbidden = {"eval", "exec", "compile", "__import__", "pickle", "marshal", "shelve", "joblib", "dill"}
     for folder in ("nodes", "samplers", "embedded"):
         for file in (Path(__file__).parents[2] / folder).rglob("*.py"):

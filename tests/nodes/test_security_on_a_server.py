@@ -1,4 +1,4 @@
-"""Strangers at the real server: prompts, requests and pages that mean harm, and who hears what."""
+"""Strangers at the real server: hostile prompts, requests and pages, and the receivers of messages."""
 
 import asyncio
 import gzip
@@ -73,7 +73,7 @@ def test_curves_of_strangers_are_refused(server, curve):
 
 
 def test_numbers_that_are_none(server):
-    """The host's own check lets NaN pass."""
+    """The host's own check accepts NaN."""
     run, graph = trace()
     graph["sigmas"] = schedule(2, denoise=math.nan)
     assert "denoise must be a number from 0 to 1, got nan" in execution_error(server, lambda: server.run(graph))
@@ -83,7 +83,7 @@ def test_numbers_that_are_none(server):
 
 
 def test_pages_of_other_sites_cannot_ask(server):
-    """By the host's own rule for Origin."""
+    """The host's own rule for Origin refuses them."""
     assert request(server, "POST", GRID, _GOOD)[0] == 200
     assert request(server, "POST", GRID, _GOOD, Origin="http://evil.example")[0] == 403
     for method in ("PUT", "DELETE", "PATCH", "GET"):
@@ -99,7 +99,7 @@ def test_only_the_web_folder_is_served(server):
 
 
 def test_bodies_in_pieces_and_packed_bodies_are_cut_off(server):
-    """One of 400 MB in 400 kB, too; memory does not follow it."""
+    """One body has 400 MB in 400 kB; the memory does not grow with it."""
     endless = (b" " * 65_536 for _ in range(400))
     status, answer = request(server, "POST", GRID, endless, **{"Transfer-Encoding": "chunked"})
     assert status == 400 and b"at most 32768 bytes" in answer
@@ -112,7 +112,7 @@ def test_bodies_in_pieces_and_packed_bodies_are_cut_off(server):
 
 
 def test_many_slow_clients_keep_nobody_waiting(server):
-    """Forty that never send what they promise."""
+    """Forty clients never send the body that they announce."""
     connections = [http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30) for _ in range(40)]
     for connection in connections:
         connection.putrequest("POST", GRID)
@@ -127,7 +127,7 @@ def test_many_slow_clients_keep_nobody_waiting(server):
 
 
 async def _messages(server, asks: bool) -> dict[str, list]:
-    """What two pages hear of a trace that the first, or nobody, asks for: events of the pack, and texts on nodes."""
+    """The events of the pack and texts on nodes that two pages get about a trace which the first page, or none, requests."""
     received, graph = {"first": [], "second": []}, trace()[1]
 
     async def listen(name, socket):

@@ -58,7 +58,7 @@ def test_denoise_half(server, name, kind):
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_ksampler_advanced_in_two_parts(server, name, kind):
-    """start, end and leftover noise; a single-step method cannot tell that the schedule was cut."""
+    """start, end and leftover noise work; the result of a single-step method does not depend on the cut."""
     whole = {"add_noise": "enable", "start_at_step": 0, "end_at_step": 10000, "return_with_leftover_noise": "disable"}
     expected = ksampler(server, name, kind, 6, advanced=whole)
     check_good(expected, calls_of(name, 6))
@@ -118,7 +118,9 @@ def test_multistep_node_in_alpha(server, corrector, kind):
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("method", ["exp_res", "2m", "2s", "3s"])
 def test_sde_node(server, method, kind):
-    """The default is the registered sampler, Brownian noise is not; eta 0 is the deterministic one in logSNR, to the bit."""
+    """The default equals the registered sampler, Brownian noise does not, and eta 0 equals the deterministic sampler in logSNR
+    bit for bit.
+    """
 
     def run(sampler):
         return custom(server, sampler, schedule(), kind)
@@ -146,7 +148,7 @@ def test_sde_node(server, method, kind):
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in REGISTERED])
 def test_an_item_of_a_batch_alone(server, name, kind):
-    """LatentFromBatch keeps an item's initial noise, and so the noise of the sampler."""
+    """LatentFromBatch keeps an item's initial noise, and therefore the noise of the sampler."""
     run, graph = graph_of(kind)
     common = {"model": ["model", 0], "seed": 3, "steps": 6, "cfg": 2.0, "sampler_name": name, "scheduler": "logsnr_uniform"}
     common |= {"positive": ["positive", 0], "negative": ["negative", 0], "denoise": 1.0}
@@ -252,7 +254,7 @@ def test_singular_nodes(server, c2, c3, message):
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 def test_order_auto_is_exp_res(server, kind):
-    """Whatever the inputs say that count for nothing then."""
+    """The other inputs, which are not used then, have any values."""
     for inputs in (PLAIN, {**PLAIN, **ALPHA}):
         facts = custom(server, {"class_type": "RESMultistep", "inputs": {**inputs, "order": "auto"}}, schedule(8), kind)
         assert facts["sha256"] == custom(server, select("exp_res"), schedule(8), kind)["sha256"] and facts["calls"] == 8

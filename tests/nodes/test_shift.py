@@ -1,4 +1,4 @@
-"""Grids follow the shift of a flow model, however the host holds it: s = sigma / (1 - sigma) is multiplied by it."""
+"""Grids follow the shift of a flow model in every form of the host: s = sigma / (1 - sigma) is multiplied by it."""
 
 import math
 import sys
@@ -34,7 +34,7 @@ def _patched(model, node):
 
 
 def _s(sigmas):
-    """Without the ends."""
+    """The s of a grid without its ends."""
     sigmas = sigmas[1:-1].double()
     return sigmas / (1.0 - sigmas)
 
@@ -42,7 +42,7 @@ def _s(sigmas):
 @pytest.mark.parametrize("node", SHIFTING)
 @pytest.mark.parametrize("scheduler", ["logsnr_arctan", "logsnr_uniform"])
 def test_schedulers_follow_what_the_hosts_nodes_set(toy, sigma_range, node, scheduler):
-    """As the host's `simple` does, of which the same is true."""
+    """The host's `simple` follows it in the same way."""
     import comfy.samplers
 
     plain, shifted = (m.get_model_object("model_sampling") for m in (toy("flow"), _patched(toy("flow"), node)))
@@ -54,7 +54,9 @@ def test_schedulers_follow_what_the_hosts_nodes_set(toy, sigma_range, node, sche
 
 
 def test_the_shift_of_flux_2_by_resolution(toy, sigma_range):
-    """Its scheduler knows one and holds it in no model; *ModelSamplingFlux* can set the same, by its own formula."""
+    """Its scheduler computes the shift and stores it in no model; *ModelSamplingFlux* can set the same shift by its own
+    formula.
+    """
     from comfy_extras.nodes_flux import compute_empirical_mu
     from comfy_extras.nodes_model_advanced import ModelSamplingFlux
 
@@ -100,7 +102,7 @@ def test_models_without_a_shift_are_not_changed(pack, toy, kind):
 
 @pytest.mark.parametrize("calls, most", [(20, 0.005), (40, 0.001)])
 def test_an_exact_model_whose_noise_is_eight_times_as_large(pack, toy, calls, most):
-    """As HiDream-O1's. Its signal-to-noise ratio is that of 8 sigma / (1 - sigma); without the 8 the error stays at .018."""
+    """HiDream-O1 is such a model. Its noise level is 8 sigma / (1 - sigma); without the 8 the error stays at .018."""
     import comfy.sample
     import comfy.samplers
 

@@ -1,4 +1,4 @@
-"""SIGMAS that nodes give share no memory with what they got, or with each other: the host's uni_pc writes into its own."""
+"""SIGMAS of nodes share no memory with inputs or other outputs, because the host's uni_pc changes its SIGMAS."""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""RES Shift for Size: the shift multiplies the noise as the side multiplies the coarsest part of a picture."""
+"""RES Shift for Size: the shift multiplies the noise level by the factor by which the side multiplies the coarsest part of a
+picture.
+"""
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from samplers.size_shift import shift_for
 
 
 def test_a_shift_draws_a_larger_picture_as_none_draws_a_smaller():
-    """The constant part of an orthonormal transform of a picture that is stretched grows as the shift does."""
+    """The constant part of an orthonormal transform of an enlarged picture grows like the shift."""
     rng = np.random.default_rng(0)
     small = rng.normal(size=(32, 32)) + 1.0
     large = np.kron(small, np.ones((2, 3)))

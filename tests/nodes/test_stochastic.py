@@ -15,7 +15,7 @@ def _node(**inputs):
 @pytest.mark.parametrize("kind", ["eps", "v", "edm", "flow"])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_node(server, solver, kind):
-    """At s_churn 0 it is the deterministic sampler to the bit, otherwise as many calls; the seed decides."""
+    """At s_churn 0 it equals the deterministic sampler bit for bit, else it makes the same number of calls; the seed decides."""
     facts = custom(server, _node(solver=solver), schedule(12), kind)
     check_good(facts, calls_of(solver, 12))
     assert facts["sha256"] == custom(server, _node(solver=solver), schedule(12), kind)["sha256"]
@@ -25,7 +25,7 @@ def test_node(server, solver, kind):
 
 
 def _deterministic(solver):
-    """By its registered name, or as the node that gives it: exp_res_3mc is RES Multistep in lambda of order 3, corrected."""
+    """The sampler by its registered name or by its node: exp_res_3mc is RES Multistep in lambda of order 3 with corrector."""
     if solver in SAMPLERS:
         return select(solver)
     form = solver.removeprefix("exp_res_")

@@ -1,4 +1,4 @@
-"""The toy models are exact, see the true sigma, and behave like any model of the host."""
+"""The toy models are exact, get the exact sigma, and behave like any model of the host."""
 
 import time
 
@@ -41,7 +41,7 @@ def test_the_digits_are_complete():
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("kind", KINDS)
 def test_denoiser_is_exact_between_timesteps(model, kind, data):
-    """At sigmas that lie between the entries of the host's table of timesteps."""
+    """The sigmas lie between the entries of the host's table of timesteps."""
     base = model(kind, data=data).model
     for sigma in (0.0371, 0.4321, 0.777) + (() if kind == "flow" else (3.1416, 14.0)):
         x = _noisy(kind, sigma, data=data)
@@ -91,7 +91,7 @@ def test_model_sampling_patches_apply(model):
 
 @pytest.mark.parametrize("data", DATA)
 def test_previews_show_the_picture(model, data):
-    """In colour where there is colour: what the editor draws during a run is what Toy Decode draws."""
+    """Previews during a run show what Toy Decode draws, in colour for emoji."""
     import latent_preview
     import numpy as np
 
@@ -123,7 +123,7 @@ def test_20_calls_on_one_core_are_quick(model, pack, condition, name, data, batc
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 def test_samples_are_emoji_of_the_class_asked_for(model, pack, condition, kind):
-    """Crisp at the default width: no further from an emoji than the width."""
+    """Samples are crisp at the default width: their distance from an emoji is at most the width."""
     import comfy.sample
 
     latent = pack["RESToyLatent"].execute("emoji", 16).result[0]["samples"]
@@ -138,7 +138,7 @@ def test_samples_are_emoji_of_the_class_asked_for(model, pack, condition, kind):
 
 
 def test_a_condition_of_other_data_is_refused(model, condition):
-    """And so are the tokens of a text encoder."""
+    """Tokens of a text encoder are refused as well."""
     for data, tokens in (
         ("emoji", condition("3")[0][0]),
         ("digits", condition("food", "emoji")[0][0]),
@@ -175,7 +175,7 @@ def test_bad_input(model, arguments, name):
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("name", ["exp_res", "exp_res_2m", "exp_res_2s", "exp_res_3s"])
 def test_caching_wrappers(pack, host, model, condition, name, kind, cache, scheduler):
-    """The host's caches keep views of what the model is given: one that never skips must change no bit."""
+    """The host's caches keep views of the model's inputs; a cache that never skips must not change any bit."""
     import comfy.sample
     from comfy_extras import nodes_easycache
 

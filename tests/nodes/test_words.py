@@ -1,4 +1,4 @@
-"""What the pack says in the editor: locale files and help pages, complete and in step with the nodes."""
+"""The pack's words in the editor: locale files and help pages are complete and in step with the nodes."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def test_there_are_two_languages():
 
 
 def test_english_is_what_the_nodes_say(pack):
-    """As `python -m dev.generate` writes it, and nothing without words."""
+    """The file is what `python -m dev.generate` writes, and nothing lacks words."""
     from dev.generate import as_json, node_defs
 
     expected = node_defs(pack)
@@ -44,7 +44,7 @@ def test_english_is_what_the_nodes_say(pack):
 
 
 def test_words_of_the_pictures():
-    """The words are those that web/ asks for and no others, except for those of which one is chosen."""
+    """The words are exactly those that web/ uses, apart from groups of which it chooses one."""
     used = {word for file in (ROOT / "web").glob("*.js") for word in _USED.findall(file.read_text())}
     words = set(read("en", "main.json")["resPicture"])
     assert used | {name for name in words if name.startswith(_CHOSEN)} == words
@@ -53,7 +53,7 @@ def test_words_of_the_pictures():
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", ["main.json", "nodeDefs.json"])
 def test_other_languages_translate_what_there_is(language, name):
-    """No words for what does not exist, no empty ones, and the same {placeholders}; Chinese all there is."""
+    """There are no words for missing things, no empty words, and the same {placeholders}; Chinese is complete."""
     english, others = leaves(read("en", name)), leaves(read(language, name))
     assert set(others) <= set(english)
     assert language != "zh" or set(others) == set(english), sorted(set(english) - set(others))
@@ -77,7 +77,9 @@ def test_every_node_has_a_help_page(pack):
 
 
 def test_help_pages_follow_the_nodes(pack):
-    """Purpose, inputs as in the schema, formula, source, a picture that is there; as `python -m dev.generate` writes them."""
+    """They have purpose, inputs as in the schema, formula, source and an existing picture, as `python -m dev.generate` writes
+    them.
+    """
     from dev.generate import page
 
     pictures = set()

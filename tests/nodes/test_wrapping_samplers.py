@@ -1,6 +1,6 @@
-"""Inside SAMPLERs of other packs, and sampled their way: Detail Daemon, Impact Pack, Tiled Diffusion.
+"""The samplers inside SAMPLERs of other packs and with their ways of sampling: Detail Daemon, Impact Pack, Tiled Diffusion.
 
-Their ways of calling are made again here: what they hide from a sampler, how they cut a schedule, how they patch a model.
+The tests imitate what these packs hide from a sampler, how they cut a schedule, and how they patch a model.
 """
 
 import pytest
@@ -17,7 +17,7 @@ STEPS = 6
 def _bare(sampler, factor=1.0):
     """A SAMPLER that calls another one with a plain function, which has only the attributes inner_model and sigmas.
 
-    Detail Daemon does so. The model is asked at factor * sigma.
+    Detail Daemon does so. The model is called at factor * sigma.
     """
     import comfy.samplers
 
@@ -58,7 +58,7 @@ def test_a_wrapper_that_changes_nothing_changes_nothing(pack, name, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["exp_res_cfg_pp", "euler_cfg_pp"])
 def test_cfg_pp_under_a_mask_is_what_it_is_without_the_wrapper(pack, name, kind, mask):
-    """So it is with the host's euler_cfg_pp, which never looks for the latent."""
+    """It is the same with the host's euler_cfg_pp, which never uses the latent."""
     model, noise, kept = gaussian_model(kind), noise_like((2, 2, 4, 4)), torch.full((2, 2, 4, 4), 0.7)
     both = (_sample(model, sampler, noise, latent=kept, noise_mask=mask[None]) for sampler in (_bare(_named(name)), _named(name)))
     torch.testing.assert_close(*both, rtol=0, atol=1e-5)
@@ -97,7 +97,7 @@ def test_a_schedule_sampled_a_step_at_a_time_has_the_datas_spread(pack, name):
 
 @pytest.mark.parametrize("name", [*SAMPLERS, *ADAPTIVE_SAMPLERS])
 def test_a_model_that_works_in_tiles(pack, name):
-    """Tiled Diffusion takes the place of the model's function and asks it for a tile at a time."""
+    """Tiled Diffusion replaces the model's function and calls it for one tile at a time."""
     model, noise = gaussian_model("eps"), noise_like((2, 2, 8, 8))
     whole = _sample(model, _named(name), noise, cfg=2.0)
     tiled = model.clone()
@@ -111,7 +111,7 @@ def test_a_model_that_works_in_tiles(pack, name):
 
 
 def test_cld_inside_a_wrapper_starts_from_noise_or_is_refused(pack):
-    """Its velocity depends on the latent, which the wrapper hides; without noise left of it there is none to depend on."""
+    """Its velocity depends on the latent, which the wrapper hides; at pure noise it does not."""
     import comfy.sample
 
     model = pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]

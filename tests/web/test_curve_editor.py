@@ -1,4 +1,4 @@
-"""The curve editor: by mouse and by keyboard, undone, saved and loaded; its value is the JSON in the widget and nothing else."""
+"""The curve editor works by mouse and keyboard, with undo, saving and loading; its only value is the JSON in the widget."""
 
 import json
 import math
@@ -69,7 +69,7 @@ def test_points_stay_between_their_neighbours(curve):
 
 
 def test_added_by_a_click_and_removed_by_delete(curve):
-    """The gestures are written above the curve."""
+    """The gestures are described above the curve."""
     gestures = curve.page.locator(".res-curve-bar span").first.inner_text()
     assert all(word in gestures for word in ("Click to add", "drag", "Delete", "double-click"))
     curve.page.mouse.click(*curve.at(0.7, 0.9))
@@ -103,7 +103,9 @@ def test_added_and_removed_by_double_clicks(curve):
 
 
 def test_by_keyboard(curve):
-    """Tab, arrows, Enter and Delete; the editor of workflows, which deletes nodes by the same key, does not see them."""
+    """Tab, arrows, Enter and Delete work, and the editor of workflows, which deletes nodes with the same key, does not get
+    them.
+    """
     handles = curve.handles()
     handles.nth(0).focus()
     curve.page.keyboard.press("Tab")
@@ -142,7 +144,7 @@ def test_saved_and_loaded(curve):
     curve.drag((0.4, 0.6), (0.6, 0.3))
     text = curve.editor.read(curve.node, "curve")
     workflow = curve.editor.saved()
-    curve.editor.load()  # the page again
+    curve.editor.load()  # reload the page
     curve.editor.open(workflow)
     assert curve.editor.read(curve.node, "curve") == text
     curve.find()
@@ -151,7 +153,7 @@ def test_saved_and_loaded(curve):
 
 
 def test_written_by_hand(curve):
-    """A text that is no curve is refused in words, and the handles are back with the next good one."""
+    """A text that is not a curve is refused with a message, and the handles return with the next good text."""
     line = curve.page.locator(".res-picture-line").first
     curve.editor.write(curve.node, "curve", "[[0, 0], [0.5, 0.2], [0.4, 1], [1, 1]]")
     curve.editor.until(lambda: "point 3" in line.inner_text(), "the error")
@@ -166,7 +168,7 @@ def test_written_by_hand(curve):
 
 
 def test_more_points_than_there_may_be_make_no_handles(curve):
-    """Such as those of a stranger's workflow, for which the page would stand still."""
+    """The points of a stranger's workflow would otherwise block the page."""
     line = curve.page.locator(".res-picture-line").first
     for points in (65, 100_000):
         text = json.dumps([[n / (points - 1), n / (points - 1)] for n in range(points)])
@@ -185,7 +187,7 @@ def test_not_where_another_node_gives_the_curve(curve):
 
 
 def test_what_is_drawn_is_what_runs(curve):
-    """SIGMAS of the node after a drag are those of the picture."""
+    """The SIGMAS of the node after a drag are those of the picture."""
     curve.drag((0.4, 0.6), (0.6, 0.3))
     plot = curve.editor.add("RESSigmasPlot", 840, 60, {"sigmas": (curve.node, 0), "model": (curve.model, 0)})
     assert curve.editor.run()[plot]["images"]

@@ -1,4 +1,4 @@
-"""Every example, from the template browser: loaded without a missing node, and those that need no checkpoint run."""
+"""Every example loads from the template browser without a missing node, and those that need no checkpoint run."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def notes_of(example):
 
 
 def wanted_files(example):
-    """Names of the checkpoints that an example wants."""
+    """Names of the checkpoints that an example needs."""
     values = [value for node in json.loads(example.read_text())["nodes"] for value in node.get("widgets_values") or []]
     return [value for value in values if str(value).endswith(".safetensors")]
 
@@ -76,13 +76,13 @@ def test_those_that_want_a_checkpoint_name_it():
 
 
 def test_they_are_numbered():
-    """The browser shows file names in their order, and a link takes names of letters, digits, points and dashes only."""
+    """The browser shows file names in order, and a link allows only names of letters, digits, points and dashes."""
     assert [int(example.stem[:2]) for example in EXAMPLES] == list(range(1, len(EXAMPLES) + 1))
     assert all(re.fullmatch(r"[\w.-]+", example.stem) for example in EXAMPLES)
 
 
 def test_notes_have_no_code():
-    """Nodes 2.0 shows it unreadably."""
+    """Nodes 2.0 shows code unreadably."""
     assert not [example.stem for example in EXAMPLES for note in notes_of(example) if "`" in note]
 
 
@@ -94,7 +94,7 @@ def test_each_says_what_it_shows():
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_loaded_from_the_template_browser(editor, example, request):
-    """It also runs, in one renderer, and with --long in both: what runs does not depend on how it is drawn."""
+    """It also runs in one renderer, and with --long in both; a run does not depend on the renderer."""
     page = editor.page
     editor.js("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text("ComfyUI-RES", exact=True).first.click()

@@ -22,9 +22,9 @@ def test_every_node_is_here(editor):
 
 
 def test_every_node_wired_and_run(editor):
-    """Six samplers on five SIGMAS made of each other, two models of processes, the lab, and what they draw.
+    """Six samplers run on five SIGMAS made from each other, with two models of processes, the lab, and pictures.
 
-    RES Calibrated has no file to choose before the lab made one; `nodes/test_calibrate_on_a_server.py` runs it.
+    RES Calibrated has no file before the lab writes one; `nodes/test_lab_calibrate_on_a_server.py` runs it.
     """
     add, wire = editor.add, editor.wire
     model = add("RESToyModel", 20, 60, data="digits")
@@ -68,7 +68,7 @@ def _preview(editor, sampled, y, output=0):
 
 
 def _search_box(editor):
-    """Its field; a double click while the editor is still busy with the last test's graph opens nothing."""
+    """The field of the search box; a double click while the editor is busy with the last test's graph opens nothing."""
     field = editor.page.locator("input:focus").first
     for _ in range(5):
         editor.page.mouse.dblclick(800, 500)
@@ -88,7 +88,7 @@ def test_added_from_the_search_box(editor, node):
     editor.page.wait_for_timeout(600)
     editor.page.keyboard.press("Enter")
     editor.until(lambda: editor.js("() => app.graph.nodes.length") == 1, "the node", 5)
-    editor.page.mouse.click(500, 300)  # where it hangs on the pointer it is put down
+    editor.page.mouse.click(500, 300)  # a node that follows the pointer is placed
     assert editor.js("() => app.graph.nodes[0].type") == node
     size = editor.js("() => [...app.graph.nodes[0].size]")
     assert size[0] > 100 and size[1] > 30
@@ -97,7 +97,7 @@ def test_added_from_the_search_box(editor, node):
 @pytest.mark.one_renderer
 @pytest.mark.parametrize("node", NAMES)
 def test_help_page(editor, node):
-    """Its text and its picture, in the editor's panel."""
+    """The editor's panel shows its text and its picture."""
     placed = editor.add(node, 400, 300)
     editor.js("(id) => { app.canvas.deselectAll(); app.canvas.selectNode(app.graph.getNodeById(+id)); }", placed)
     editor.page.locator('[data-testid="info-button"]').first.click()
@@ -109,7 +109,7 @@ def test_help_page(editor, node):
 
 
 def test_in_chinese(editor):
-    """Names of nodes and inputs, and the words in a picture."""
+    """Names of nodes and inputs and the words in a picture are Chinese."""
     editor.set(**{"Comfy.Locale": "zh"})
     try:
         editor.load()

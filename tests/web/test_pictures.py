@@ -1,4 +1,4 @@
-"""The pictures in the schedule nodes: they follow the widgets, in every place a node can be, and change nothing."""
+"""The pictures in the schedule nodes follow the widgets, in every place of a node, and change nothing."""
 
 import json
 
@@ -24,7 +24,7 @@ class Picture:
         self.editor.until(lambda: text in self.text(), f"{text!r} instead of {self.text()!r} in the picture")
 
     def changes(self, act):
-        """Whether the pixels are others soon after act()."""
+        """Whether the pixels change soon after act()."""
         before = self.pixels()
         act()
         self.editor.until(lambda: self.pixels() != before, "another picture")
@@ -58,14 +58,14 @@ def test_values_typed_by_the_user(editor):
         field = editor.page.locator(".graphdialog input")
     else:
         field = editor.page.locator(f'[data-node-id="{schedule}"] input').first
-        field.click(force=True)  # what drags the value lies over it
+        field.click(force=True)  # the element that drags the value lies over it
     field.fill("12")
     field.press("Enter")
     picture.wait_for("12 steps, 12 model calls")
 
 
 def test_values_written_by_others(editor):
-    """Undo and other extensions call nothing."""
+    """Undo and other extensions change values without a callback."""
     _, schedule = wired(editor)
     picture = Picture(editor)
     code = "(id) => { app.graph.getNodeById(+id).widgets.find((w) => w.name === 'steps').value = 7; }"
@@ -152,7 +152,7 @@ def test_no_model_wired(editor):
 
 
 def test_what_the_graph_tells_of_the_model(editor):
-    """By the nearest node of those that it passes through, before anything runs."""
+    """The nearest node that the model passes through decides, before anything runs."""
     loader = editor.add("UNETLoader", 40, 60)
     sampling = editor.add("ModelSamplingSD3", 40, 260, {"model": (loader, 0)}, shift=8.0)
     schedule = editor.add("RESLogSNRSchedule", 400, 60, {"model": (loader, 0)})
@@ -219,7 +219,7 @@ def test_undone(editor):
 
 
 def test_inside_a_subgraph(editor):
-    """It is made again there, follows widgets, and hears of runs by the longer id that nodes have inside."""
+    """The picture is made again there, follows widgets, and gets results under the longer id of nodes inside."""
     _, schedule = _runnable(editor)
     Picture(editor)
     code = """(id) => {
@@ -265,14 +265,14 @@ def test_plot_shows_its_picture_in_the_node(editor):
 
 
 def test_running_is_no_edit(editor):
-    """Nothing to undo or to save: the node is as before. (A preview resizes its own node, which is the host's doing.)"""
+    """There is nothing to undo or to save, because the node is unchanged. (The host resizes the node of a preview.)"""
     _, schedule = _runnable(editor)
-    editor.write(schedule, "steps", 17 if editor.renderer == "classic" else 18)  # else the run is cached and tells nothing
+    editor.write(schedule, "steps", 17 if editor.renderer == "classic" else 18)  # otherwise the run is cached and sends nothing
     picture = Picture(editor)
 
     def saved():
         [node] = [node for node in editor.saved()["nodes"] if str(node["id"]) == schedule]
-        return {key: value for key, value in node.items() if key != "order"}  # of execution, which the host numbers as it runs
+        return {key: value for key, value in node.items() if key != "order"}  # order of execution, which the host sets in a run
 
     before = saved()
     editor.run()
@@ -281,7 +281,7 @@ def test_running_is_no_edit(editor):
 
 
 def test_nothing_stays_behind(editor):
-    """No timer stays for nodes that are copied, reloaded, inside a subgraph or not, and deleted."""
+    """No timer stays for nodes that are copied, reloaded or deleted, also inside a subgraph."""
     code = """() => {
         window.timers = 0;
         const set = window.setInterval;
@@ -301,7 +301,7 @@ def test_nothing_stays_behind(editor):
 
 
 def test_saved_workflows_are_plain_json(editor):
-    """Nothing of the picture beside strings in a node's properties."""
+    """The picture adds only strings to a node's properties."""
     wired(editor)
     Picture(editor).root.locator("button").click()
     for node in editor.saved()["nodes"]:

@@ -1,6 +1,7 @@
 """Words that people type into the editor's node search find this pack's nodes first.
 
-The search ranks by names only: a name that starts with the words, then one that has them. An alias finds a node, but ranks last.
+The search ranks by names only: first names that start with the words, then names that contain them. An alias finds a node, but
+ranks last.
 """
 
 import pytest

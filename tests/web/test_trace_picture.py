@@ -38,7 +38,7 @@ class Traced:
         self.editor.until(lambda: text in self.text(), f"{text!r} instead of {self.text()!r} in the picture")
 
     def rerun(self):
-        """With another seed."""
+        """Run again with another seed."""
         self.editor.write(self.id, "seed", next(_seeds))
         return self.editor.run()
 
@@ -70,7 +70,7 @@ def test_every_step_is_drawn_as_it_ends(editor):
 
 
 def test_while_it_runs_and_when_it_is_interrupted(editor):
-    """In its sixth call, the second of the third step, the model waits."""
+    """The model waits in its sixth call, the second of the third step."""
     run = f"trace {editor.renderer}"
     traced = Traced(editor, run=run, wait_in=6)
     editor.js("() => app.queuePrompt(0, 1)")
@@ -165,7 +165,7 @@ def test_it_stays_through_undo_and_reloading_the_graph(editor):
 
 
 def test_steps_of_another_workflow_are_not_taken(editor):
-    """Its node may have the same id."""
+    """A node of another workflow may have the same id."""
     traced = Traced(editor)
     code = """async ([node, other]) => {
         const { api } = await import("/scripts/api.js");

@@ -35,7 +35,7 @@ def test_a_preset_writes_its_values_and_an_edit_leaves_it(editor):
 
 
 def test_text_boxes_have_names(editor):
-    """Nodes 2.0 draws them itself; the classic renderer has none."""
+    """Nodes 2.0 draws names itself; the classic renderer has none."""
     editor.add("RESLabMeasure", 400, 60)
     for name in ("samplers", "schedulers"):
         if editor.renderer == "nodes2":
@@ -47,7 +47,7 @@ def test_text_boxes_have_names(editor):
 
 
 def test_the_table_is_shown_as_markdown(editor):
-    """In a preview that is connected to it, also after a reload; another preview stays as it is."""
+    """A connected preview shows it as Markdown, also after a reload; other previews are not changed."""
     lab = editor.add("RESLabMeasure", 40, 60)
     table = editor.add("PreviewAny", 600, 60, {"source": (lab, 4)})
     verdict = editor.add("PreviewAny", 600, 400, {"source": (lab, 5)})
