@@ -27,13 +27,13 @@ export function prepared(canvas) {
     return { context, width, height };
 }
 
-// A number in four digits; null is infinity.
+// A number with four digits; null is infinity.
 export function short(value) {
     if (value === null || value === undefined) return "∞";
     return String(Number(value.toPrecision(value !== 0 && Math.abs(value) < 0.01 ? 2 : 4)));
 }
 
-// Numbers of steps from 0 to last below an axis, as many as have room. x: step -> place.
+// Numbers of steps from 0 to last below an axis, as far as there is room. x: step -> place.
 export function drawStepAxis(context, { left, right, bottom }, x, last) {
     context.fillStyle = colors().text;
     context.textBaseline = "top";
@@ -51,7 +51,7 @@ export function drawFrame(context, { left, right, top, bottom }) {
     context.strokeRect(left, top, right - left, bottom - top);
 }
 
-// A line from top to bottom at what the pointer is on.
+// A vertical line at the thing under the pointer.
 export function drawPointer(context, x, top, bottom) {
     context.fillStyle = colors().strong;
     context.fillRect(x - 0.5, top, 1, bottom - top);

@@ -17,7 +17,7 @@ const PRESETS = {
     composition: "[[0, 0], [0.6, 0.4], [1, 1]]",
 };
 
-// Points of the widget's text, or null where it is none that can be dragged; Python says why.
+// Points of the widget's text, or null if they cannot be dragged; Python says why.
 function parsed(text) {
     if (text?.length > MAX_TEXT) return null;
     try {
@@ -33,8 +33,8 @@ const written = (points) => `[${points.map(([u, share]) => `[${+u.toFixed(4)}, $
 const between = (value, low, high) => Math.max(low, Math.min(high, value));
 
 export class CurveEditor {
-    // read() gives the widget's text, or null where another node gives the curve; write(text, finished) sets it, finished where a
-    // drag or a key press ends
+    // read() gives the widget's text, or null if another node gives the curve; write(text, finished) sets it, and finished is true
+    // at the end of a drag or a key press
     constructor(read, write) {
         this.read = read;
         this.write = write;
@@ -63,7 +63,7 @@ export class CurveEditor {
         });
     }
 
-    // A click where there is no point adds one.
+    // A click away from all points adds one.
     listenToClicks() {
         let pressed = null;
         this.canvas.addEventListener("pointerdown", (event) => {
@@ -159,16 +159,16 @@ export class CurveEditor {
         else if (event.key === "Enter" || event.key === "+") this.addAfter(index);
         else return;
         event.preventDefault();
-        event.stopPropagation(); // the editor of workflows would delete the node
+        event.stopPropagation(); // otherwise the editor of workflows would delete the node
     }
 
-    // The shares of the steps and of the range at which an event happened.
+    // The shares of the steps and of the range at the place of an event.
     shares(event) {
         const { left, top, width, height } = this.canvas.getBoundingClientRect();
         return [between((event.clientX - left) / width, 0, 1), between(1 - (event.clientY - top) / height, 0, 1)];
     }
 
-    // The ends stay, and a point stays between its neighbours.
+    // The ends do not move, and a point stays between its neighbours.
     move(index, u, share, finished) {
         const points = this.points;
         if (!points || index === 0 || index === points.length - 1) return;
@@ -181,7 +181,7 @@ export class CurveEditor {
         this.draw();
     }
 
-    // The index of the new point, or null where there is no room for it.
+    // The index of the new point, or null if there is no room for it.
     add(u, share) {
         const points = this.points;
         if (!points || points.length >= MAX_POINTS) return null;

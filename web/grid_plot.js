@@ -23,7 +23,7 @@ export function indexAt(canvas, grid, x) {
     return Math.max(0, Math.min(last, Math.round(((x - left) / (right - left)) * last)));
 }
 
-// grid: the server's answer. axis: "logsnr" or "sigma". hover: an index, or null.
+// grid: the server's response. axis: "logsnr" or "sigma". hover: an index, or null.
 export function drawGrid(canvas, grid, axis, hover) {
     const surface = prepared(canvas);
     if (!surface || grid.sigmas.length < 2) return;

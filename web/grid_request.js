@@ -1,4 +1,4 @@
-// Asks the server for the grid of a node's widgets. One request is under way at a time; of those made meanwhile the last counts.
+// Requests the grid of a node's widgets from the server, one request at a time; of later requests only the last is sent.
 import { api } from "../../scripts/api.js";
 
 // receive(answer) gets what nodes/schedule_route.py describes, or { error: a sentence }

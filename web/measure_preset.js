@@ -1,10 +1,10 @@
-// The preset of RES Lab: Measure: it writes its values into the widgets that it sets, and whoever edits one of those works by hand.
+// The preset of RES Lab: Measure writes its values into the widgets; editing one of these widgets sets the preset to by hand.
 import { app } from "../../scripts/app.js";
 import { chain } from "./picture.js";
 
 const NODE = "RESLabMeasure";
 const BY_HAND = "by hand";
-let presets = {}; // name -> { widget: value }, as the server says
+let presets = {}; // name -> { widget: value }, from the server
 
 function addPreset(node) {
     const widget = (name) => node.widgets?.find((found) => found.name === name);

@@ -1,6 +1,6 @@
-// What the graph tells of the model that is wired to a node before anything has run.
+// What the graph says about the model that is connected to a node before anything has run.
 
-// Names of classes and files of rectified flow models; HunyuanDiT is none.
+// Names of classes and files of rectified flow models; HunyuanDiT is not one.
 const FLOW =
     /flux|kontext|krea|sd_?3|stable.?diffusion.?3|(^|[^a-z])wan|qwen|z.?image|hunyuan(?!.?dit)|ltx|chroma|hidream|aura.?flow|lumina|mochi/i;
 const MOST_NODES = 100;
@@ -12,13 +12,13 @@ function sourceOf(node, isModel) {
     return link ? (node.graph.getNodeById(link.origin_id) ?? null) : null;
 }
 
-// As comfy_extras/nodes_model_advanced.py has it: mu is linear in the number of tokens, and the shift its exponential.
+// As in comfy_extras/nodes_model_advanced.py: mu is linear in the number of tokens, and the shift is its exponential.
 function fluxShift({ max_shift, base_shift, width, height }) {
     const slope = (max_shift - base_shift) / (4096 - 256);
     return Math.exp((width * height) / 256 * slope + base_shift - slope * 256);
 }
 
-// { kind: "flow" or "eps", shift, by: the node's name }, or null where a node tells nothing.
+// { kind: "flow" or "eps", shift, by: the node's name }, or null if a node says nothing.
 function toldBy(node) {
     const widgets = Object.fromEntries((node.widgets ?? []).map(({ name, value }) => [name, value]));
     const by = node.title || node.comfyClass;
@@ -41,7 +41,7 @@ function toldBy(node) {
     return name ? { kind: "flow", shift: 3, by: name } : null;
 }
 
-// The nearest word of the nodes that the model passes through.
+// The result of the nearest node that says something and that the model passes through.
 export function toldModel(node) {
     let at = sourceOf(node, ({ name }) => name === "model");
     for (let passed = 0; at && passed < MOST_NODES; passed++) {

@@ -3,7 +3,7 @@
 import { app } from "../../scripts/app.js";
 import { loadWords } from "./words.js";
 
-const POLL = 250; // ms; undo, other extensions and another theme change what is shown and call nothing
+const POLL = 250; // ms; undo, other extensions and themes change what is shown without a callback
 
 const style = document.createElement("link");
 style.rel = "stylesheet";
@@ -27,16 +27,16 @@ export function chain(object, name, after) {
     };
 }
 
-// A node's place, which it keeps when undo makes it again.
+// A node's place, which stays the same when undo makes the node again.
 export function place({ graph, id }) {
     return `${graph?.rootGraph?.id} ${graph?.id} ${id}`;
 }
 
-// Subclasses have draw() and refresh(), count() of the things that can be pointed at, and indexAt(x) of the nearest of them.
+// Subclasses have draw() and refresh(), count() of the things under a pointer, and indexAt(x) of the nearest one.
 export class NodePicture {
     constructor(node, className = "") {
         this.node = node;
-        this.hover = null; // index of what is pointed at
+        this.hover = null; // index of the thing under the pointer
         this.seen = "";
         this.root = element("div", `res-picture ${className}`);
     }
@@ -88,7 +88,7 @@ export class NodePicture {
         document.querySelector(`[data-node-id="${CSS.escape(this.node.id)}"] .res-picture`)?.replaceWith(this.root);
     }
 
-    // Whether what is shown, or the theme it is shown in, is another than when this was last asked.
+    // Whether the shown things or the theme have changed since the last call.
     isNew(...shown) {
         const seen = JSON.stringify([...shown, document.body.className, document.documentElement.className]);
         const changed = seen !== this.seen;
@@ -97,7 +97,7 @@ export class NodePicture {
     }
 }
 
-// Gives every node of some classes a picture, and returns pictureOf(node). start(): what else is to be done first.
+// Gives every node of some classes a picture, and returns pictureOf(node). start(): other work to do first.
 export function registerPictures(name, comfyClasses, Picture, start = () => {}) {
     const pictures = new WeakMap();
     app.registerExtension({

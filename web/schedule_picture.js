@@ -16,7 +16,7 @@ const AXIS = "picture axis";
 const MODEL = "picture model";
 const SAMPLER = "picture sampler";
 const SD = "SD, SDXL"; // a choice of nodes/without_model.py
-let samplers = ["exp_res"]; // those that the server can count the calls of
+let samplers = ["exp_res"]; // samplers whose calls the server can count
 
 class SchedulePicture extends NodePicture {
     constructor(node) {
@@ -85,13 +85,13 @@ class SchedulePicture extends NodePicture {
         return this.node.properties[AXIS] === "sigma" ? "sigma" : "logsnr";
     }
 
-    // What the last run said of the model and of the inputs that are wired, as long as they are wired to the same place.
+    // What the last run said about the model and the connected inputs, as long as the connections are the same.
     lastRun() {
         const last = JSON.parse(sessionStorage.getItem(this.key()) ?? "null");
         return last && last.origins.model === this.origin("model") ? last : null;
     }
 
-    // Kept beside the workflow, not in it: running it is no edit, to be undone or saved.
+    // Kept outside of the workflow, because a run is not an edit that could be undone or saved.
     key() {
         return `comfyui_res ${place(this.node)}`;
     }
@@ -111,7 +111,7 @@ class SchedulePicture extends NodePicture {
         this.refresh();
     }
 
-    // The widgets' values; of those wired to another node, what they were in the last run, if it is known.
+    // The widgets' values; for connected inputs, the values of the last run, if known.
     inputs(last) {
         const values = {};
         this.wired = [];
@@ -125,7 +125,7 @@ class SchedulePicture extends NodePicture {
         return values;
     }
 
-    // Asks for the grid again if anything it depends on has changed.
+    // Requests the grid again if anything that it depends on has changed.
     refresh() {
         this.takePlace();
         const properties = this.node.properties;
@@ -142,7 +142,7 @@ class SchedulePicture extends NodePicture {
         this.request(body);
     }
 
-    // The model to draw for: what the server gets to know of it, what is said of it, and the words of the choice "auto".
+    // The model to draw for: the data for the server, the text about it, and the words of the choice "auto".
     model(chosen, last, inputs) {
         const wired = this.origin("model") !== "";
         const told = wired ? toldModel(this.node) : null;
@@ -204,7 +204,7 @@ function signed(logsnr, index) {
     return index === 0 ? "-∞" : "∞";
 }
 
-// Changes made outside the host's widgets; it looks at the graph by itself only after some events.
+// Report changes made outside the host's widgets, because the host checks the graph only after some events.
 function rememberForUndo() {
     const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
     (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker);

@@ -1,4 +1,4 @@
-// RES Lab: Trace shows the steps of its run in the node, each as it ends.
+// RES Lab: Trace shows the steps of its run in the node, each when it ends.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { short } from "./canvas.js";
@@ -10,7 +10,7 @@ const NODE = "RESLabTrace";
 const [WIDTH, HEIGHT] = [360, 330];
 const traces = new Map(); // a node's place -> { rows, steps, file, warning }, as long as the page lives
 
-// The node that runs under an id, inside subgraphs "10:2", in the workflow of an id; null where another workflow is shown.
+// The node that runs under an id (inside subgraphs "10:2") in the workflow with an id; null if another workflow is shown.
 function nodeOf(id, workflow) {
     let graph = app.rootGraph ?? app.graph?.rootGraph ?? app.graph;
     let node = null;
@@ -49,7 +49,7 @@ class TracePicture extends NodePicture {
         return traces.get(place(this.node)) ?? { rows: [], steps: 0 };
     }
 
-    // Draws again after a change that it did not hear of.
+    // Draws again after a change without a callback.
     refresh() {
         this.takePlace();
         const { rows, file, warning } = this.trace();
@@ -75,12 +75,12 @@ class TracePicture extends NodePicture {
 
 function summary(row) {
     const known = Object.entries(row).map(([name, value]) => [name, value === null ? "–" : short(value)]);
-    const lambda = row.lambda === null ? "-∞" : short(row.lambda); // that of pure noise
+    const lambda = row.lambda === null ? "-∞" : short(row.lambda); // lambda of pure noise
     const shares = sharesOf(row).map((share) => share.toFixed(2)).join(" ");
     return word("trace_step", { ...Object.fromEntries(known), lambda }) + (shares && word("trace_chose", { shares }));
 }
 
-// A step has ended, or the run has and is saved. The first step of a run, or of one that is sent again, replaces all.
+// A step has ended, or the run has ended and is saved. The first step of a run, also of one that is sent again, replaces all.
 function receive({ node: id, workflow, row, steps, file, warning }) {
     const node = nodeOf(id, workflow);
     if (!node) return;

@@ -9,7 +9,7 @@ const PANELS = [
     ["acceleration_sigma", "acceleration_lambda"],
 ];
 
-// Shares of the rules in a row, rule 0 first; none where nothing was chosen.
+// Shares of the rules in a row, rule 0 first; empty if nothing was chosen.
 export function sharesOf(row) {
     return Object.keys(row ?? {}).filter((name) => name.startsWith("rule_")).map((name) => row[name]);
 }

@@ -1,4 +1,4 @@
-// RES Lab: Measure says in the node which pair is best: one bold sentence, and below it what limits it.
+// RES Lab: Measure shows in the node which pair is best: a sentence in bold, and its limits below.
 import { app } from "../../scripts/app.js";
 import { chain, element, place } from "./picture.js";
 

@@ -5,7 +5,7 @@ import { app } from "../../scripts/app.js";
 let words = {};
 let loading = null;
 
-// Once, whoever asks.
+// Loaded once, for all callers.
 export function loadWords() {
     loading ??= fetchWords();
     return loading;
@@ -17,7 +17,7 @@ async function fetchWords() {
         const chosen = app.extensionManager?.setting?.get("Comfy.Locale");
         words = { ...languages.en?.resPicture, ...languages[chosen]?.resPicture };
     } catch {
-        words = {}; // keys are shown, which are English too
+        words = {}; // the keys are shown, which are English
     }
 }
 
