@@ -53,7 +53,7 @@ def test_files_of_other_versions_and_broken_ones_are_left_and_not_used(tmp_path,
     assert store.get("old").facts == {"calls": 1}
 
 
-def test_a_full_disk_is_told_and_work_goes_on(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_work_continues(tmp_path, monkeypatch):
     store = Store(tmp_path)
     store.put("first", {}, _TENSORS)
 
