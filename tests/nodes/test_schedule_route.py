@@ -188,6 +188,23 @@ def test_over_http(server):
     assert status == 400 and "not in the encoding" in answer["error"]
 
 
+def test_a_picture_after_a_drag_is_quick(servers):
+    """The editor asks at once, so the answer is all that takes time. Processor time does not depend on other tests."""
+    import psutil
+
+    server = servers()
+    process = psutil.Process(server.process.pid)
+
+    def seconds(data):
+        before = process.cpu_times()
+        status, _ = post(server, data)
+        after = process.cpu_times()
+        assert status == 200
+        return after.user + after.system - before.user - before.system
+
+    assert max(seconds(body(node, sampler="exp_res", **inputs)) for node, inputs in widgets()) < 0.15
+
+
 def test_a_body_that_never_comes(server):
     started = time.monotonic()
     status, answer = post(server, b"{", length=100)
