@@ -17,7 +17,7 @@ from typing import NamedTuple
 from samplers.lab.calibration.results import CAREFUL, QUICK, Settings
 
 from . import calibrated_elsewhere, host_samplers, pages
-from .calibrating import Found, Maker, calibrate, digits_case, network_case
+from .calibrating import Maker, Outcome, calibrate, digits_case, network_case
 
 PAGE, PARTS, MINUTES = "docs/calibration.md", ("summary",), 10
 
@@ -55,7 +55,7 @@ def settings_of(row: Row) -> dict[str, Settings]:
     return {"careful": replace(CAREFUL, **pilots), "quick": QUICK}
 
 
-def measure(rows) -> dict[Row, dict[str, Found]]:
+def measure(rows) -> dict[Row, dict[str, Outcome]]:
     """Run both presets on every row."""
     results = {}
     for row in rows:
@@ -64,7 +64,7 @@ def measure(rows) -> dict[Row, dict[str, Found]]:
     return results
 
 
-def _lines(row: Row, results: dict[str, Found]) -> list[list[str]]:
+def _lines(row: Row, results: dict[str, Outcome]) -> list[list[str]]:
     lines = []
     for name, result in results.items():
         test, of = result.calibrated.test, result.calibrated
@@ -78,19 +78,19 @@ def _lines(row: Row, results: dict[str, Found]) -> list[list[str]]:
     return lines
 
 
-def best_other(result: Found) -> str:
+def best_other(result: Outcome) -> str:
     """The name of the rival that did best on the test items."""
     test = result.calibrated.test
     return min((name for name in test if name not in ("base", "calibrated")), key=lambda name: test[name].median)
 
 
-def table(results: dict[Row, dict[str, Found]]) -> str:
+def table(results: dict[Row, dict[str, Outcome]]) -> str:
     """Markdown: one line per row and preset."""
     head = ["case", "grid, calls", "pilots", "fitted", "analytic", "calibrated", "the best other", "", "gain", "calls"]
     return pages.table(head, [line for row, result in results.items() for line in _lines(row, result)], (0, 1, 2, 3, 7))
 
 
-def summary(results: dict[Row, dict[str, Found]]) -> str:
+def summary(results: dict[Row, dict[str, Outcome]]) -> str:
     """Geometric means of the calibrated error over others, by preset and kind of model."""
     lines = []
     for preset in ("careful", "quick"):

@@ -7,7 +7,7 @@ from samplers.lab.calibration.fitting import bases
 from samplers.loop import run
 
 from . import pages
-from .calibrating import Found, Maker, as_sampler, time_of
+from .calibrating import Maker, Outcome, as_sampler, time_of
 from .cases import Case, NetworkCase
 
 TEST_SEED = 32000
@@ -32,7 +32,7 @@ PLACES = (
 )
 
 
-def table(homes: list[tuple[Maker, Found]], items: int, of_networks: int, places=PLACES) -> str:
+def table(homes: list[tuple[Maker, Outcome]], items: int, of_networks: int, places=PLACES) -> str:
     """Markdown: median errors of the best analytic plan and of the calibrated plan, over `items` items, at home and elsewhere."""
     rows = []
     for make, result in homes:
@@ -40,7 +40,7 @@ def table(homes: list[tuple[Maker, Found]], items: int, of_networks: int, places
     return pages.table(["case", "where", "analytic", "calibrated", "ratio"], rows, 2)
 
 
-def _rows(make: Maker, result: Found, items: int, places) -> list[list[str]]:
+def _rows(make: Maker, result: Outcome, items: int, places) -> list[list[str]]:
     plan, sigmas = result.calibrated.plan, result.calibrated.sigmas
     analytic = bases(sigmas, time_of(result.case))[result.calibrated.analytic]
     rows = []

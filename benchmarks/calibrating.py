@@ -84,7 +84,7 @@ class CaseProblem:
         return samples
 
 
-class Found(NamedTuple):
+class Outcome(NamedTuple):
     """A calibration of a case, with its model calls and its announced cost."""
 
     case: Case
@@ -105,11 +105,11 @@ def time_of(case: Case):
     return FLOW if case.kind == "flow" else VE
 
 
-def calibrate(make: Maker, grid: str, calls: int, settings: Settings) -> Found:
+def calibrate(make: Maker, grid: str, calls: int, settings: Settings) -> Outcome:
     """Calibrate as the node does, with all pilots in one batch and with the node's rivals."""
     case, batch = make(1, FIT_SEED), settings.pilots
     sampling, problem = case.model_sampling, CaseProblem(make, batch)
     floor = reference_floor(SigmaRange(float(sampling.sigma_min), float(sampling.sigma_max)), time_of(case))
     rivals = host_samplers.pack("lab_calibrate").rivals()
     calibration = Calibration(problem, grids(case)[grid](calls), time_of(case), floor, FIT_SEED, batch, settings, rivals)
-    return Found(case, calibration.run(), problem.calls, calibration.cost)
+    return Outcome(case, calibration.run(), problem.calls, calibration.cost)

@@ -101,6 +101,13 @@ class _Schedule(io.ComfyNode):
         raise NotImplementedError
 
     @classmethod
+    def schema(cls, shape: io.Input, **words) -> io.Schema:
+        """The schema of a node with this input for the shape; the inputs of all nodes of this file are around it."""
+        model = io.Model.Input("model", optional=True, tooltip="The model whose sigmas the schedule spans.")
+        inputs = [model, *_length_inputs(), shape, *_further_inputs()]
+        return io.Schema(category="RES/sigmas", inputs=inputs, outputs=[io.Sigmas.Output()], **words)
+
+    @classmethod
     def sigmas(
         cls, time: TimeMap, model_range: SigmaRange, *, steps, denoise, direction=DIRECTIONS[0], composition=0.5, range=None,
         follow_shift=True, **shape,
@@ -151,10 +158,9 @@ class RESLogSNRSchedule(_Schedule):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        return cls.schema(
             node_id="RESLogSNRSchedule",
             display_name="RES LogSNR Schedule",
-            category="RES/sigmas",
             description="A schedule built in logSNR, from the model's largest sigma to 0, for eps, v, EDM and flow models. Two "
             "of its settings are also the schedulers logsnr_arctan and logsnr_uniform.",
             search_aliases=[
@@ -170,20 +176,14 @@ class RESLogSNRSchedule(_Schedule):
                 "beta57",
                 "bong_tangent",
             ],
-            inputs=[
-                io.Model.Input("model", optional=True, tooltip="The model whose sigmas the grid spans."),
-                *_length_inputs(),
-                io.DynamicCombo.Input(
-                    "spacing",
-                    options=[_spacing_option(name) for name in SPACINGS],
-                    tooltip="logit: logSNR follows the logit of the step; it has the least error with exp_res. uniform: equal "
-                    "steps in logSNR. power: fine steps at one end. edm_rho: the EDM (Karras) grid. arctan: between uniform and "
-                    "kl_optimal. beta: ComfyUI's beta scheduler with free alpha and beta; 0.5 and 0.7 give beta57. tangent: "
-                    "bong_tangent, which is fine at both ends of sigma on flow models.",
-                ),
-                *_further_inputs(),
-            ],
-            outputs=[io.Sigmas.Output()],
+            shape=io.DynamicCombo.Input(
+                "spacing",
+                options=[_spacing_option(name) for name in SPACINGS],
+                tooltip="logit: logSNR follows the logit of the step; it has the least error with exp_res. uniform: equal "
+                "steps in logSNR. power: fine steps at one end. edm_rho: the EDM (Karras) grid. arctan: between uniform and "
+                "kl_optimal. beta: ComfyUI's beta scheduler with free alpha and beta; 0.5 and 0.7 give beta57. tangent: "
+                "bong_tangent, which is fine at both ends of sigma on flow models.",
+            ),
         )
 
     @classmethod
@@ -207,25 +207,18 @@ class RESLogSNRCurve(_Schedule):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        return cls.schema(
             node_id="RESLogSNRCurve",
             display_name="RES LogSNR Curve",
-            category="RES/sigmas",
             description="A schedule drawn by hand: drag the points of a monotone curve from noise to image. A straight line is "
             "uniform in logSNR, and steps are small where the curve is flat.",
             search_aliases=["res", "scheduler", "sigmas", "logsnr", "draw", "editor", "custom", "manual"],
-            inputs=[
-                io.Model.Input("model", optional=True, tooltip="The model whose sigmas the curve spans."),
-                *_length_inputs(),
-                io.String.Input(
-                    "curve",
-                    default=STRAIGHT,
-                    tooltip="JSON list of points [fraction of the steps, fraction of the logSNR range], from [0, 0] to [1, 1]. "
-                    "The picture below edits it.",
-                ),
-                *_further_inputs(),
-            ],
-            outputs=[io.Sigmas.Output()],
+            shape=io.String.Input(
+                "curve",
+                default=STRAIGHT,
+                tooltip="JSON list of points [fraction of the steps, fraction of the logSNR range], from [0, 0] to [1, 1]. "
+                "The picture below edits it.",
+            ),
         )
 
     @classmethod

@@ -100,6 +100,19 @@ def server(lasting_servers):
 
 
 @pytest.fixture
+def guided_digits(pack, host):
+    """guided_digits(kind, cfg, digit) -> a GUIDER on a Toy Model of the digits, away from any digit."""
+    from comfy_extras.nodes_custom_sampler import CFGGuider
+
+    def make(kind="eps", cfg=3.0, digit="3", shift=3.0, width=0.1):
+        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": shift}, width).result[0]
+        conditions = (pack["RESToyCondition"].execute({"data": "digits", "class": name}).result[0] for name in (digit, "any"))
+        return CFGGuider.execute(model, *conditions, cfg).result[0]
+
+    return make
+
+
+@pytest.fixture
 def in_flow_time(pack):
     """in_flow_time(name, time, **options) -> a SAMPLER that integrates flow models in the time map of that name."""
     import comfy.samplers

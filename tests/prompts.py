@@ -102,6 +102,12 @@ def select(name):
     return {"class_type": "KSamplerSelect", "inputs": {"sampler_name": name}}
 
 
+def cfg_guider(cfg):
+    """A GUIDER for the graph of `graph_of`."""
+    wires = {name: [name, 0] for name in ("model", "positive", "negative")}
+    return {"class_type": "CFGGuider", "inputs": {**wires, "cfg": cfg}}
+
+
 def schedule(steps=5, spacing="uniform", **inputs):
     common = {"model": ["model", 0], "steps": steps, "denoise": 1.0, "spacing": spacing}
     return {"class_type": "RESLogSNRSchedule", "inputs": {**common, **inputs}}

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 import torch
-from prompts import graph_of, schedule
+from prompts import cfg_guider, graph_of, schedule
 
 from dev.server import PromptError
 from samplers.adaptive import ATOL, C2, C3, MAX_CALLS, RTOL
@@ -15,17 +15,13 @@ _STAGES = {"stages": "3", "c2": C2, "c3": C3}
 
 
 @pytest.fixture
-def parts(pack, host):
+def parts(pack, guided_digits):
     """parts(kind) -> noise, guider, SIGMAS and latent, as the host's nodes make them."""
-    from comfy_extras.nodes_custom_sampler import CFGGuider, RandomNoise
+    from comfy_extras.nodes_custom_sampler import RandomNoise
 
     def make(kind, batch=4):
-        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.1).result[0]
-        positive, negative = (
-            pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("3", "any")
-        )
-        guider = CFGGuider.execute(model, positive, negative, 3.0).result[0]
-        sigmas = pack["RESLogSNRSchedule"].execute(model, 12, 1.0, {"spacing": "uniform"}).result[0]
+        guider = guided_digits(kind)
+        sigmas = pack["RESLogSNRSchedule"].execute(guider.model_patcher, 12, 1.0, {"spacing": "uniform"}).result[0]
         latent = pack["RESToyLatent"].execute("digits", batch).result[0]
         return RandomNoise.execute(5).result[0], guider, sigmas, latent
 
@@ -112,8 +108,7 @@ def test_a_run_needs_all_of_its_inputs(pack, parts):
 def _graph(kind, latent=None):
     """Everything up to sampling; node ids are names."""
     run, graph = graph_of(kind, latent)
-    guided = {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "cfg": 3.0}
-    graph["guider"] = {"class_type": "CFGGuider", "inputs": guided}
+    graph["guider"] = cfg_guider(3.0)
     graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 5}}
     graph["sigmas"] = schedule(8)
     return run, graph

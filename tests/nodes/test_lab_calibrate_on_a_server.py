@@ -3,17 +3,14 @@
 import json
 import re
 
-from prompts import check_good, execution_error, failure, graph_of, interrupt, report, schedule
+from prompts import cfg_guider, check_good, execution_error, failure, graph_of, interrupt, report, schedule
 
 
 def graph_with(name, steps=6, **counter):
     """A guider, its calibration, and a sampling run with what comes out."""
     run, graph = graph_of("eps", **counter)
     graph["sigmas"] = schedule(steps)
-    graph["guider"] = {
-        "class_type": "CFGGuider",
-        "inputs": {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "cfg": 5.0},
-    }
+    graph["guider"] = cfg_guider(5.0)
     graph["calibrate"] = {
         "class_type": "RESLabCalibrate",
         "inputs": {

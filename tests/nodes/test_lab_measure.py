@@ -13,19 +13,12 @@ _INPUTS = {"samplers": "exp_res, dpmpp_2m, heun", "schedulers": "karras", "budge
 
 
 @pytest.fixture
-def parts(pack, host):
+def parts(pack, guided_digits):
     """parts(kind, cfg) -> GUIDER and LATENT of digits."""
-    from comfy_extras.nodes_custom_sampler import CFGGuider
-
-    def make(kind="eps", cfg=3.0, batch=6):
-        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.1).result[0]
-        positive, negative = (
-            pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("3", "any")
-        )
-        guider = CFGGuider.execute(model, positive, negative, cfg).result[0]
-        return guider, pack["RESToyLatent"].execute("digits", batch).result[0]
-
-    return make
+    return lambda kind="eps", cfg=3.0, batch=6: (
+        guided_digits(kind, cfg),
+        pack["RESToyLatent"].execute("digits", batch).result[0],
+    )
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from prompts import PLAIN, calls_made, execution_error, failure, graph_of, interrupt, report, schedule, select
+from prompts import PLAIN, calls_made, cfg_guider, execution_error, failure, graph_of, interrupt, report, schedule, select
 
 pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this ComfyUI's environment")
 
@@ -22,10 +22,7 @@ def _trace(sampler, model=("guider", 0), **inputs):
     """(run, graph) of a trace and the report on its latent."""
     kind, counter = inputs.pop("kind", "eps"), inputs.pop("counter", {})
     run, graph = graph_of(kind, inputs.pop("latent", None), **counter)
-    graph["guider"] = {
-        "class_type": "CFGGuider",
-        "inputs": {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "cfg": 3.0},
-    }
+    graph["guider"] = cfg_guider(3.0)
     graph["sampler"] = sampler if isinstance(sampler, dict) else select(sampler)
     graph["sigmas"] = inputs.pop("sigmas", None) or schedule(STEPS)
     wires = {"model": list(model), "sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "latent_image": ["latent", 0]}

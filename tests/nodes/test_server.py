@@ -9,6 +9,7 @@ from prompts import (
     CALLS_PER_STEP,
     PLAIN,
     calls_of,
+    cfg_guider,
     check_good,
     check_refused,
     custom,
@@ -185,8 +186,7 @@ def test_node_defaults_are_the_registered_samplers(server):
 def test_sampler_custom_advanced_with_cfg_guider(server):
     run, graph = graph_of("flow")
     graph["sampler"], graph["sigmas"] = select("exp_res_3s"), schedule()
-    guided = {"model": ["model", 0], "positive": ["positive", 0], "negative": ["negative", 0], "cfg": 3.0}
-    graph["guider"] = {"class_type": "CFGGuider", "inputs": guided}
+    graph["guider"] = cfg_guider(3.0)
     graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 5}}
     wires = {"noise": ["noise", 0], "guider": ["guider", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0]}
     graph["sample"] = {"class_type": "SamplerCustomAdvanced", "inputs": {**wires, "latent_image": ["latent", 0]}}
