@@ -121,7 +121,7 @@ def host_cases() -> list[Case]:
 def pack_module(name: str) -> types.ModuleType:
     """A module such as "samplers.loop" of the pack as ComfyUI has loaded it."""
     host.load()
-    return next(module for name, module in sys.modules.items() if name.endswith(f".{name}"))
+    return next(module for loaded, module in sys.modules.items() if loaded.endswith(f".{name}"))
 
 
 def waits(case: Case, device: str) -> str:
