@@ -12,7 +12,7 @@ function nameBox({ element, label, name }) {
     const svg = `<svg xmlns='http://www.w3.org/2000/svg' width='400' height='${NAME_HEIGHT}'><text x='4' y='11' ${look}>${text}</text></svg>`;
     element.style.background = `url("data:image/svg+xml,${encodeURIComponent(svg)}") no-repeat local var(--comfy-input-bg)`;
     element.style.paddingTop = `${NAME_HEIGHT}px`;
-    element.style.setProperty("--comfy-widget-max-height", "72px"); // the room that is left is the picture's
+    element.style.setProperty("--comfy-widget-max-height", "72px"); // the rest of the room is the picture's
     element.ariaLabel = label ?? name;
 }
 

@@ -4,6 +4,7 @@ import { chain, element, place } from "./picture.js";
 
 const NODE = "RESLabMeasure";
 const HEIGHT = 90;
+const MARGINS = 20; // above and below a widget's element, in the classic renderer
 const said = new Map(); // a node's place -> [sentence, ...remarks], as long as the page lives
 
 function show(node, root) {
@@ -18,7 +19,7 @@ function addVerdict(node) {
     const root = element("div", "res-verdict");
     root.setAttribute("role", "status");
     const options = { serialize: false, hideInPanel: true, hideOnZoom: false, getMinHeight: () => HEIGHT };
-    options.getMaxHeight = () => Math.max(HEIGHT, root.scrollHeight); // the room that is left is the picture's
+    options.getMaxHeight = () => Math.max(HEIGHT, root.scrollHeight + MARGINS); // the rest of the room is the picture's
     const widget = node.addDOMWidget("verdict", "res_verdict", root, options);
     widget.serialize = false; // the option leaves it out of prompts, this out of saved workflows
     chain(node, "onExecuted", (output) => {

@@ -10,6 +10,10 @@ def test_the_verdict_is_in_the_node(editor):
     editor.until(lambda: verdict.locator("b").count() and verdict.locator("b").inner_text() == sentence, "the verdict")
     assert int(verdict.locator("b").evaluate("(element) => getComputedStyle(element).fontWeight")) >= 600
     assert [line.strip() for line in verdict.inner_text().splitlines() if line.strip()] == [sentence, *remarks]
+    code = "(id) => { app.graph.getNodeById(+id).setSize([420, 1500]); app.canvas.setDirty(true, true); }"
+    editor.js(code, lab)
+    whole = "(box) => box.scrollHeight <= box.clientHeight + 1"
+    editor.until(lambda: verdict.evaluate(whole), "the whole verdict, in a node with room for it")
     editor.screenshot("verdict")
     assert "res_verdict" not in str(editor.saved()), "it is no part of the workflow"
 
