@@ -44,3 +44,19 @@ def test_uni_pc_changes_no_other_sigmas(pack, model, tmp_path, monkeypatch, name
     assert torch.equal(given, _SIGMAS) and all(map(torch.equal, outputs[:-1], kept[:-1]))
     outputs[0].fill_(7.0)
     assert torch.equal(given, _SIGMAS) and not any((sigmas == 7.0).any() for sigmas in outputs[1:])
+
+
+@pytest.mark.parametrize("name", ["RESLabTrace", "RESLabMeasure"])
+def test_a_sampler_that_the_lab_runs_writes_into_a_copy(pack, model, tmp_path, monkeypatch, name):
+    import comfy.samplers
+    import folder_paths
+
+    for folder in ("output", "temp", "user"):
+        monkeypatch.setattr(folder_paths, f"{folder}_directory", str(tmp_path))
+    monkeypatch.setattr(pack[name], "hidden", None)
+    given, latent = _SIGMAS.clone(), pack["RESToyLatent"].execute("digits", 1).result[0]
+    if name == "RESLabTrace":
+        pack[name].execute(model, latent, 0, comfy.samplers.sampler_object("uni_pc"), given, "table")
+    else:
+        pack[name].execute(model, latent, 0, "uni_pc", "", "4", 0, 0.1, 96, sigmas_1=given)
+    assert torch.equal(given, _SIGMAS)
