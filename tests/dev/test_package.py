@@ -143,7 +143,7 @@ def test_it_holds_what_runs_and_nothing_else(archive):
         "requirements.txt",
     }
     assert {name for name in names if "/" not in name} == files
-    assert archive.stat().st_size < 5e6
+    assert archive.stat().st_size < 3e6
 
 
 def test_the_registry_lint(archive, tmp_path):
