@@ -17,7 +17,7 @@ from .churn import NO_CHURN, Churn
 from .gddim_rule import gddim_plan
 from .interpolation import IN_LAMBDA, InAlpha
 from .method import Method, Planner
-from .multistep import choice_plan, kriging_rule, multistep_plan, rule_plan
+from .multistep import choice_plan, kriging_rule, multistep_plan, res_rule, rule_plan, steady_sde_plan
 from .plan import Noise, Plan
 from .signature import Sigmas
 from .single_step import single_step_plan
@@ -82,7 +82,7 @@ def _churned(
 
 # Kriging is not used here: with noise between the outputs its averages lag, and Gaussian data would get the wrong mean and
 # variance.
-_2MC_IN_ALPHA = partial(multistep_plan, order=2, interpolation=InAlpha(o.DATA_SCALE.default, o.POWER.default), corrector=True)
+_2MC_IN_ALPHA = partial(steady_sde_plan, rule=res_rule(2, InAlpha(o.DATA_SCALE.default, o.POWER.default), corrector=True))
 
 METHODS = {
     method.name: method

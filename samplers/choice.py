@@ -69,18 +69,31 @@ class Choice:
         self.weights[:, alternatives[0].opening] = 1.0
 
     def update(
-        self, call: int, anchor: torch.Tensor, denoised: Mapping[int, torch.Tensor], states: Mapping[int, torch.Tensor]
+        self,
+        call: int,
+        anchor: torch.Tensor,
+        denoised: Mapping[int, torch.Tensor],
+        states: Mapping[int, torch.Tensor],
+        noises: Sequence[torch.Tensor],
+        guided: torch.Tensor,
     ) -> torch.Tensor:
         """The next state, like `Stage.update` but with separate factors for every item."""
-        rules = self._stages[call].alternatives
+        stage = self._stages[call]
+        rules = stage.alternatives
         assert rules is not None  # as in every stage of such a plan
         weights = self.settled(call, denoised).view(self._shape).unbind(1)
         by_output, (by_anchor, *by_state) = weights[: len(rules.outputs)], weights[len(rules.outputs) :]
+        if stage.guided:
+            by_output = (by_output[0] - stage.guided, *by_output[1:])
         state = anchor * by_anchor
         for earlier, weight in zip(rules.outputs, by_output):
             state.addcmul_(denoised[earlier], weight)
         for earlier, weight in zip(rules.states[1:], by_state):
             state.addcmul_(states[earlier], weight)
+        for unit_noise, factor in zip(noises, stage.noise):
+            state.add_(unit_noise, alpha=factor)
+        if stage.guided:
+            state.add_(guided, alpha=stage.guided)
         return state
 
     def settled(self, call: int, denoised: Mapping[int, torch.Tensor]) -> torch.Tensor:

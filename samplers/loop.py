@@ -80,7 +80,7 @@ def run(
             if choice is None:
                 state = stage.update(anchor, denoised, states, noises, guided)
             else:
-                state = choice.update(call, anchor, denoised, states)
+                state = choice.update(call, anchor, denoised, states, noises, guided)
             check.note(state)
             del guided
             denoised = {j: d for j, d in denoised.items() if last_use.get(j, -1) > call}

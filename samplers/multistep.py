@@ -40,6 +40,8 @@ _LONG_STEPS = 10  # up to this number of steps, steps count as long
 # Corrections (the first one, later ones) and extrapolations are therefore made in full up to these shares of the newest output,
 # and in part beyond.
 _FIRST_CORRECTION, _CORRECTION, _EXTRAPOLATION = 0.5, 0.2, 0.2
+_WITH_NOISE = 0.1  # both bounds of SDE samplers, at any number of steps
+_EXCHANGED = 0.12  # steps that are longer than this in lambda exchange less noise in `steady_sde_plan`
 _CHARGED = 0.06  # share of the squared miss that a rule of lower order is charged at the first comparison
 _PLANS_KEPT = 64  # number of plans; planning a choice takes some milliseconds per step
 
@@ -216,17 +218,41 @@ def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn
     return _choice_plan(tuple(steps), step_count(sigmas), tuple(rules), time)
 
 
+def steady_sde_plan(sigmas: Sigmas, rule: Rule, time: TimeMap = VE, noise: Noise = NO_NOISE) -> Plan:
+    """The plan of a rule for the reverse SDE that stays in the data on long steps and under strong guidance.
+
+    A step of h in lambda multiplies what the state remembers by e^(-(1 + eta) h), so at eta = 1 it demands as much as an ODE's
+    step of twice the length. The reverse SDE has the right distributions for every eta, also for one that depends on the step.
+    So steps that are longer than `_EXCHANGED` are taken with an eta that is smaller in proportion. Large changes are reduced
+    as in `choice_plan`.
+
+    Args:
+        sigmas, rule, time, noise: as in `rule_plan`.
+
+    Raises:
+        ValueError: the grid is not one to sample on, see `grid_steps`.
+    """
+    if not noise.eta:
+        return rule_plan(sigmas, rule, time)
+    steps = grid_steps(sigmas, time, rising=False)
+    return _choice_plan(tuple(steps), step_count(sigmas), (rule.without_eps(),), time, noise)
+
+
 @lru_cache(maxsize=_PLANS_KEPT)
-def _choice_plan(steps: tuple[GridStep, ...], count: int, rules: tuple[Rule, ...], time: TimeMap) -> Plan:
+def _choice_plan(
+    steps: tuple[GridStep, ...], count: int, rules: tuple[Rule, ...], time: TimeMap, noise: Noise = NO_NOISE
+) -> Plan:
     stages: list[Stage] = []
     history: list[Node] = []  # newest first
     previous: list[PlannedStep] = []
     for step in each(steps):
         history = [Node(len(stages), step.sigma), *history[:DIFFERENCES]]
-        planned = [predict(rule, step, history, time) for rule in rules]
-        stages.append(_choice(planned, previous, history, stages, len(steps)))
+        exchanged = noise._replace(eta=noise.eta * min(1.0, _EXCHANGED / step.h(time)))
+        planned = [predict(rule, step, history, time, exchanged.eta) for rule in rules]
+        stages.append(_choice(planned, previous, history, stages, len(steps), exchanged))
         previous = planned
-    return Plan("a choice of " + "; ".join(rule.name for rule in rules), time, count, tuple(stages))
+    names = "; ".join(rule.name for rule in rules)
+    return Plan(names if len(rules) == 1 else f"a choice of {names}", time, count, tuple(stages))
 
 
 def _opening(rules: Sequence[Rule], calls: int, s_start: float) -> int:
@@ -235,13 +261,13 @@ def _opening(rules: Sequence[Rule], calls: int, s_start: float) -> int:
     In runs of long steps this is the sharpest rule, because outputs change at once under guidance. If the run starts near the
     image, as from a latent, it is the roughest rule, because the image and the prompt may not fit.
     """
-    if calls > _LONG_STEPS:
+    if calls > _LONG_STEPS or len(rules) == 1:
         return 0
     most = "roughness" if s_start < _NEAR_IMAGE else "sharpness"
     return max(range(len(rules)), key=lambda i: getattr(rules[i].interpolation, most))
 
 
-def _bounds(call: int, s_start: float) -> tuple[float, float]:
+def _bounds(call: int, s_start: float, eta: float) -> tuple[float, float]:
     """Shares of the newest output up to which a correction and an extrapolation are made in full.
 
     A run that starts near the image ends before it can leave the data, and a prompt that does not fit the image needs large
@@ -249,6 +275,8 @@ def _bounds(call: int, s_start: float) -> tuple[float, float]:
     """
     if s_start < _NEAR_IMAGE:
         return _FIRST_CORRECTION, math.inf
+    if eta:
+        return _WITH_NOISE, _WITH_NOISE
     return _FIRST_CORRECTION if call == 1 else _CORRECTION, _EXTRAPOLATION
 
 
@@ -258,6 +286,7 @@ def _choice(
     history: Sequence[Node],
     stages: Sequence[Stage],
     calls: int,
+    noise: Noise,
 ) -> Stage:
     """The next call, with the step of each rule."""
     call, scale, end, nothing = len(stages), planned[0].scale, history[0], Sum({}, {})
@@ -265,34 +294,35 @@ def _choice(
     redone = [nothing.plus(new.sum, scale) for new in corrected] or [nothing] * len(planned)
     before = [nothing.plus(old.sum, scale) for old in previous if corrected] or [nothing] * len(planned)
     by_rule = [
-        _stage(step, step.sum.plus(new.plus(old, -1.0), 1.0), stages, end.sigma, NO_NOISE)
+        _stage(step, step.sum.plus(new.plus(old, -1.0), 1.0), stages, end.sigma, noise)
         for step, new, old in zip(planned, redone, before)
     ]
     outputs, states = (
         sorted({call}.union(*(part(total) for total in (*(step.sum for step in planned), *redone, *before))), reverse=True)
         for part in (lambda total: total.outputs, lambda total: total.states)
     )
+    outputs = sorted({*outputs, max(call - 1, 0)}, reverse=True)  # for the newest difference
 
     def row(total: Sum, anchor: float = 0.0) -> tuple[float, ...]:
         by_state = {**total.states, call: total.states.get(call, 0.0) + anchor}
         return (*(total.outputs.get(c, 0.0) for c in outputs), *(by_state.get(c, 0.0) for c in states))
 
-    time, last = planned[0].time, planned[0].grid.sigma_next == 0.0
+    time, last, several = planned[0].time, planned[0].grid.sigma_next == 0.0, len(planned) > 1
     start = time.s(stages[0].sigma if stages else end.sigma)
-    bounded = corrected and calls <= _LONG_STEPS and time.s(previous[0].grid.sigma) < _ALL_NOISE
-    first_order = predict(EULER, planned[0].grid, history, time)
+    bounded = corrected and (calls <= _LONG_STEPS or noise.eta) and time.s(previous[0].grid.sigma) < _ALL_NOISE
+    first_order = predict(EULER, planned[0].grid, history, time, noise.eta)
     alternatives = Alternatives(
         tuple(outputs),
         tuple(states),
         tuple(row(step.sum, scale) for step in planned),
         tuple(map(row, redone)),
         tuple(map(row, before)),
-        tuple(_miss(old, end, time, start) for old in previous) if call > 1 else (),
-        _trend(planned[0].rule, [node.s(time) for node in history]) if last and call else (),
+        tuple(_miss(old, end, time, start) for old in previous) if call > 1 and several else (),
+        _trend(planned[0].rule, [node.s(time) for node in history]) if last and call and several else (),
         reach(calls),
         _opening([step.rule for step in planned], calls, start),
         tuple(_in_data(step, end, time) for step in (*corrected, *previous, *planned)) if bounded else (),
-        _bounds(call, start),
+        _bounds(call, start, noise.eta),
         row(first_order.sum, first_order.scale) if bounded else (),
     )
     kept, earlier = dict(by_rule[0].weights), dict(by_rule[0].states)
@@ -323,8 +353,9 @@ def _in_data(planned: PlannedStep, end: Node, time: TimeMap) -> tuple[float, ...
     s_from, s_to = time.s(planned.grid.sigma), time.s(planned.grid.sigma_next)
     weights = [0.0] * (DIFFERENCES + 1)
     at = [node.s(time) for node in planned.nodes]
-    for node, weight in zip(planned.nodes, planned.rule.interpolation.weights(at, s_from, s_to)):
-        weights[end.call - node.call] += weight
+    if len(at) > 1:  # otherwise the step adds a multiple of one output
+        for node, weight in zip(planned.nodes, planned.rule.interpolation.weights(at, s_from, s_to, planned.eta)):
+            weights[end.call - node.call] += weight
     return difference_weights(weights)
 
 
