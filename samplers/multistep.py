@@ -307,7 +307,8 @@ def _choice(
         by_state = {**total.states, call: total.states.get(call, 0.0) + anchor}
         return (*(total.outputs.get(c, 0.0) for c in outputs), *(by_state.get(c, 0.0) for c in states))
 
-    time, last, several = planned[0].time, planned[0].grid.sigma_next == 0.0, len(planned) > 1
+    time, last = planned[0].time, planned[0].grid.sigma_next == 0.0
+    several, kriged = len(planned) > 1, isinstance(planned[0].rule.interpolation, Kriging)
     start = time.s(stages[0].sigma if stages else end.sigma)
     bounded = corrected and (calls <= _LONG_STEPS or noise.eta) and time.s(previous[0].grid.sigma) < _ALL_NOISE
     first_order = predict(EULER, planned[0].grid, history, time, noise.eta)
@@ -318,7 +319,7 @@ def _choice(
         tuple(map(row, redone)),
         tuple(map(row, before)),
         tuple(_miss(old, end, time, start) for old in previous) if call > 1 and several else (),
-        _trend(planned[0].rule, [node.s(time) for node in history]) if last and call and several else (),
+        _trend(planned[0].rule, [node.s(time) for node in history]) if last and call and kriged else (),
         reach(calls),
         _opening([step.rule for step in planned], calls, start),
         tuple(_in_data(step, end, time) for step in (*corrected, *previous, *planned)) if bounded else (),

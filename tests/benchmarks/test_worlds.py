@@ -11,9 +11,13 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from benchmarks.worlds import bench, exact_worlds, network
 from benchmarks.worlds.bench import Bench, sampled, steps_for
-from benchmarks.worlds.world_cases import CALLS, LTX, SCHEDULERS, Case, cases, distilled_cases, exact_cases, image_cases
+from benchmarks.worlds.world_cases import CALLS, LTX, SCHEDULERS, Case, cases, distilled_cases, exact_cases, from_noise, image_cases
 from embedded.mixture import ring
+from samplers.interpolation import InAlpha
 from samplers.lab.store import Store
+from samplers.loop import run
+from samplers.multistep import res_rule, rule_plan, steady_sde_plan
+from samplers.plan import Noise
 
 
 def tweedie(log_density, x, sigma, alpha):
@@ -240,3 +244,17 @@ def test_missing_weights_and_unknown_words_are_named(pack, monkeypatch, tmp_path
         cases(words=("fotos",))
     with pytest.raises(FileNotFoundError, match=r"nowhere.npz is missing"):
         exact_worlds.Photo(tmp_path / "nowhere.npz")
+
+
+def test_exp_res_sde_stays_in_the_data_under_strong_guidance():
+    """On digits, whose values are 0 to 1, the same rule without its two precautions leaves them by far."""
+    case = from_noise("digits", exact_worlds.digit_mixture, "eps", 15.0, 16)
+    sigmas, rule = case.grid("karras", 6), res_rule(2, InAlpha(6.0, 1.5), corrector=True)
+
+    def largest(planner):
+        generator = torch.Generator().manual_seed(0)
+        options = {"disable": True, "noise_sampler": lambda *_: torch.randn(case.noise.shape, generator=generator)}
+        model = bench.Model(case.denoised, case.model_sampling)
+        return float(run(planner(sigmas, rule, noise=Noise(1.0)), model, case.start(float(sigmas[0])), sigmas, **options).abs().max())
+
+    assert largest(steady_sde_plan) < 2.0 < 5.0 < largest(rule_plan)

@@ -196,6 +196,7 @@ def test_finite_as_announced_or_refused(problem):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @settings(max_examples=10_000, **_common)
 @given(problems())
 def test_finite_as_announced_or_refused_at_length(problem):

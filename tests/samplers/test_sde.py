@@ -9,7 +9,7 @@ from exact import moments
 
 from samplers.interpolation import IN_LAMBDA, InAlpha
 from samplers.loop import run
-from samplers.multistep import multistep_plan
+from samplers.multistep import multistep_plan, res_rule, rule_plan, steady_sde_plan
 from samplers.plan import Noise
 from samplers.single_step import single_step_plan
 from samplers.tableaus import RES_1, res_2s, res_3s
@@ -117,3 +117,37 @@ def test_the_weights_of_the_alpha_form_sum_to_the_exact_factor():
         for interpolation in (IN_LAMBDA, InAlpha(0.8)):
             weights = interpolation.weights([3.0, 5.0, 9.0], 3.0, 0.7, eta)
             assert math.fsum(weights) == pytest.approx(1 - (0.7 / 3.0) ** (1 + eta), rel=1e-12)
+
+
+# exp_res_sde
+
+STEADY = res_rule(2, InAlpha(6.0, 1.5), corrector=True)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_long_steps_exchange_less_noise_in_proportion(eta):
+    """A step of h in lambda adds sigma_next sqrt(1 - e^(-2 h eta')) with eta' = eta min(1, 0.12 / h)."""
+    sigmas = [14.0, 6.0, 2.0, 1.9, 1.75, 0.5, 0.0]
+    plan = steady_sde_plan(sigmas, STEADY, VE, Noise(eta))
+    for stage, before, after in zip(plan.stages, sigmas, sigmas[1:-1]):
+        h = math.log(before / after)
+        weaker = eta * min(1.0, 0.12 / h)
+        assert stage.noise == pytest.approx((after * math.sqrt(1 - math.exp(-2 * h * weaker)),))
+    assert plan.stages[-1].noise == ()
+
+
+def test_short_steps_are_those_of_the_plain_rule():
+    sigmas = torch.linspace(math.log(2.0), math.log(0.1), 40, dtype=torch.float64).exp()
+    steady, plain = (planner(sigmas, STEADY, VE, noise=Noise(1.0)) for planner in (steady_sde_plan, rule_plan))
+    for stage, other in zip(steady.stages, plain.stages):
+        assert (stage.scale, stage.noise) == pytest.approx((other.scale, other.noise))
+        assert {call: w for call, w in stage.weights if w} == pytest.approx(dict(other.weights))
+
+
+@pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
+def test_moments_of_gaussian_data_at_few_steps(time):
+    data = torch.tensor([MEAN], dtype=torch.float64), torch.tensor([[STD]], dtype=torch.float64)
+    sigmas = _grid(time, 24)
+    plan = steady_sde_plan(sigmas, STEADY, time, Noise(1.0))
+    mean, variance = moments(partial(run, plan), sigmas, time, plan.calls, *data)
+    assert abs(float(mean) - MEAN) < 0.01 and abs(float(variance) ** 0.5 - STD) < 0.02

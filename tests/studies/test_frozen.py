@@ -31,6 +31,7 @@ def test_the_code_is_that_of_the_commit(tmp_path, monkeypatch):
 
 @NEEDS_COMMIT
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_a_page_says_which_code_made_it(tmp_path, monkeypatch):
     monkeypatch.setattr(frozen, "OUTPUT", tmp_path)
     text = paper.report(quick=True)[""]
