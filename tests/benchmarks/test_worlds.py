@@ -11,7 +11,17 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 
 from benchmarks.worlds import bench, exact_worlds, network
 from benchmarks.worlds.bench import Bench, sampled, steps_for
-from benchmarks.worlds.world_cases import CALLS, LTX, SCHEDULERS, Case, cases, distilled_cases, exact_cases, from_noise, image_cases
+from benchmarks.worlds.world_cases import (
+    CALLS,
+    LTX,
+    SCHEDULERS,
+    Case,
+    cases,
+    distilled_cases,
+    exact_cases,
+    from_noise,
+    image_cases,
+)
 from embedded.mixture import ring
 from samplers.interpolation import InAlpha
 from samplers.lab.store import Store
@@ -255,6 +265,8 @@ def test_exp_res_sde_stays_in_the_data_under_strong_guidance():
         generator = torch.Generator().manual_seed(0)
         options = {"disable": True, "noise_sampler": lambda *_: torch.randn(case.noise.shape, generator=generator)}
         model = bench.Model(case.denoised, case.model_sampling)
-        return float(run(planner(sigmas, rule, noise=Noise(1.0)), model, case.start(float(sigmas[0])), sigmas, **options).abs().max())
+        return float(
+            run(planner(sigmas, rule, noise=Noise(1.0)), model, case.start(float(sigmas[0])), sigmas, **options).abs().max()
+        )
 
     assert largest(steady_sde_plan) < 2.0 < 5.0 < largest(rule_plan)

@@ -140,7 +140,7 @@ def test_short_steps_are_those_of_the_plain_rule():
     sigmas = torch.linspace(math.log(2.0), math.log(0.1), 40, dtype=torch.float64).exp()
     steady, plain = (planner(sigmas, STEADY, VE, noise=Noise(1.0)) for planner in (steady_sde_plan, rule_plan))
     for stage, other in zip(steady.stages, plain.stages):
-        assert (stage.scale, stage.noise) == pytest.approx((other.scale, other.noise))
+        assert (stage.scale, *stage.noise) == pytest.approx((other.scale, *other.noise))
         assert {call: w for call, w in stage.weights if w} == pytest.approx(dict(other.weights))
 
 
