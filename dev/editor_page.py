@@ -16,8 +16,9 @@ SCREENSHOTS = ROOT / "output" / "screenshots"
 # Errors of the editor itself: files a new user does not have, addresses outside this machine, a message of its own at start, and
 # its look for a help page in the user's language before the one in English.
 _NOT_OURS = re.compile(r"/api/userdata|/user\.css|ERR_FAILED|graph accessed before initialization|/docs/\w+/\w+\.md")
-# The list of jobs of older editors refuses every output that is text, that of the host's Preview as Text too.
-_OLDER_EDITORS = re.compile(r"\[Jobs API\] Error fetching jobs: ZodError")
+# The list of jobs of older editors refuses every output that is text, that of the host's Preview as Text too, and their dialog of
+# missing models reports that it cannot ask for the size of a file on another machine.
+_OLDER_EDITORS = re.compile(r"\[Jobs API\] Error fetching jobs: ZodError|Error fetching file size: TypeError: Failed to fetch")
 _READY = "window.app?.graph && app.extensionManager?.workflow && app.canvas && !!LiteGraph.registered_node_types.RESMultistep"
 TIMEOUT = 20.0
 
