@@ -57,7 +57,9 @@ def cfg_pp(plan: Plan, sigmas: Sigmas) -> Plan:
         guided = _guided(start, values[stage.step + 1], plan.time.alpha)
         weights = dict(stage.weights)
         weights[call] = weights.get(call, 0.0) - guided
-        stages.append(replace(stage, weights=tuple((j, w) for j, w in weights.items() if w != 0.0), guided=guided))
+        # a choice takes differences of outputs, also of those without a weight
+        kept = tuple((j, w) for j, w in weights.items() if w != 0.0 or stage.alternatives)
+        stages.append(replace(stage, weights=kept, guided=guided))
     return replace(plan, method=f"{plan.method} with CFG++", stages=tuple(stages), cfg_pp=True)
 
 

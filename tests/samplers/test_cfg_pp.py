@@ -283,3 +283,11 @@ def test_every_weight_is_checked():
     [stage] = cfg_pp(multistep_plan([2.0, 1.0], 1), [2.0, 1.0]).stages
     with pytest.raises(ArithmeticError, match="non-finite"):
         replace(stage, guided=math.nan)
+
+
+@pytest.mark.parametrize("name", CFG_PP)
+def test_any_number_of_steps(name):
+    """The choice of exp_res_sde_cfg_pp takes the output before the newest, which the last step gives no weight."""
+    for steps in (1, 2, 5, 12, 30, 60):
+        sigmas = [*torch.linspace(math.log(14.6), math.log(0.03), steps).exp().tolist(), 0.0]
+        assert _sample(name, lambda x, sigma: (x / 2, x / 3), torch.ones(2, 3), sigmas, VE).isfinite().all()
