@@ -89,7 +89,7 @@ def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[s
     samplers = {}
     for budget in calls:
         for name in ours:
-            options = {"eta": eta, "noise_sampler": path, "time": time}
+            options = {"eta": eta, "noise": "brownian", "noise_sampler": path, "time": time}
             samplers[name, budget] = OURS[name], partial(METHODS[name].sample, model, x, disable=True, **options)
         for name, (per_step, function, own) in THEIRS.items():
             sample = getattr(k_diffusion_sampling, f"sample_{function}")

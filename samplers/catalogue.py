@@ -47,24 +47,13 @@ def _3s(sigmas: Sigmas, *, c2: float, c3: float, time: TimeMap = VE, churn: Chur
     return single_step_plan(sigmas, res_3s(c2, c3), time, churn=churn)
 
 
-def noise_of(eta: float, s_noise: float) -> Noise:
-    """How much noise an SDE sampler adds.
-
-    Raises:
-        ValueError: eta or s_noise is out of its range, or eta is too small to matter.
-    """
-    o.ETA.check(eta)
-    o.S_NOISE.check(s_noise)
-    if 0.0 < eta < 1e-9:
-        raise ValueError(f"eta must be 0, or large enough to matter, got {eta!r}. Set it to 0 for the deterministic sampler.")
-    return Noise(eta, s_noise)
-
-
 def _sde(name: str, summary: str, planner: Planner, calls_per_step: int = 1, cfg_pp: bool = False) -> Method:
     """The planner's method for the reverse SDE; the noise of a step's stages is one Brownian path."""
 
-    def plan(sigmas: Sigmas, *, eta: float, s_noise: float, time: TimeMap = VE) -> Plan:
-        return planner(sigmas, time=time, noise=noise_of(eta, s_noise))
+    def plan(sigmas: Sigmas, *, eta: float, s_noise: float, noise: str, time: TimeMap = VE) -> Plan:
+        if 0.0 < eta < 1e-9:
+            raise ValueError(f"eta must be 0, or large enough to matter, got {eta!r}. Set it to 0 for the deterministic sampler.")
+        return planner(sigmas, time=time, noise=Noise(eta, s_noise, path=noise == o.BROWNIAN))
 
     options = (o.ETA, o.S_NOISE, o.NOISE, o.NOISE_SAMPLER, replace(o.CFG_PP, default=cfg_pp))
     return Method(name, summary, plan, options, calls_per_step, stochastic=True, cfg_pp=cfg_pp)

@@ -13,7 +13,7 @@ from .brownian import brownian_noise_sampler
 from .cfg_pp import cfg_pp as with_cfg_pp
 from .loop import run
 from .noise import default_noise_sampler
-from .options import CFG_PP, EPS_SHARE, TIME, Option
+from .options import BROWNIAN, CFG_PP, EPS_SHARE, NOISE, TIME, Option
 from .plan import Plan
 from .signature import Callback, ExtraArgs, Model, Sigmas
 from .time_maps import FLOW, TimeMap
@@ -89,7 +89,7 @@ class Method:
         return self.function or _function(self)
 
 
-_IN_THE_RUN = ("noise", "noise_sampler", "on_shares")  # options that no plan depends on
+_IN_THE_RUN = ("noise_sampler", "on_shares")  # options that no plan depends on
 _HEADER = list(inspect.signature(Sample.__call__).parameters.values())[1:-1]
 
 
@@ -105,12 +105,12 @@ def _function(method: Method) -> Sample:
         call = signature.bind(*args, **given)
         call.apply_defaults()
         options = {option.name: call.arguments[option.name] for option in keywords}
-        noise, noise_sampler, on_shares = (options.get(name) for name in _IN_THE_RUN)
+        noise_sampler, on_shares = (options.get(name) for name in _IN_THE_RUN)
         model, x, sigmas, extra_args, callback, disable = (call.arguments[parameter.name] for parameter in _HEADER)
         plan = method.plan(sigmas, **options)
         if noise_sampler is None and plan.draws_noise:
             source = model, x, extra_args or {}, plan.stages[0].sigma
-            brownian = noise == "brownian"
+            brownian = options.get(NOISE.name) == BROWNIAN
             noise_sampler = (
                 brownian_noise_sampler(*source, options["time"], options["eta"]) if brownian else default_noise_sampler(*source)
             )

@@ -223,8 +223,8 @@ def steady_sde_plan(sigmas: Sigmas, rule: Rule, time: TimeMap = VE, noise: Noise
 
     A step of h in lambda multiplies what the state remembers by e^(-(1 + eta) h), so at eta = 1 it demands as much as an ODE's
     step of twice the length. The reverse SDE has the right distributions for every eta, also for one that depends on the step.
-    So steps that are longer than `_EXCHANGED` are taken with an eta that is smaller in proportion. Large changes are reduced
-    as in `choice_plan`.
+    So steps that are longer than `_EXCHANGED` are taken with an eta that is smaller in proportion, except on one noise path for
+    every number of steps. Large changes are reduced as in `choice_plan`.
 
     Args:
         sigmas, rule, time, noise: as in `rule_plan`.
@@ -247,7 +247,7 @@ def _choice_plan(
     previous: list[PlannedStep] = []
     for step in each(steps):
         history = [Node(len(stages), step.sigma), *history[:DIFFERENCES]]
-        exchanged = noise._replace(eta=noise.eta * min(1.0, _EXCHANGED / step.h(time)))
+        exchanged = noise if noise.path else noise._replace(eta=noise.eta * min(1.0, _EXCHANGED / step.h(time)))
         planned = [predict(rule, step, history, time, exchanged.eta) for rule in rules]
         stages.append(_choice(planned, previous, history, stages, len(steps), exchanged))
         previous = planned
@@ -308,7 +308,7 @@ def _choice(
         return (*(total.outputs.get(c, 0.0) for c in outputs), *(by_state.get(c, 0.0) for c in states))
 
     time, last = planned[0].time, planned[0].grid.sigma_next == 0.0
-    several, kriged = len(planned) > 1, isinstance(planned[0].rule.interpolation, Kriging)
+    kriged = isinstance(planned[0].rule.interpolation, Kriging)
     start = time.s(stages[0].sigma if stages else end.sigma)
     bounded = corrected and (calls <= _LONG_STEPS or noise.eta) and time.s(previous[0].grid.sigma) < _ALL_NOISE
     first_order = predict(EULER, planned[0].grid, history, time, noise.eta)
@@ -318,7 +318,7 @@ def _choice(
         tuple(row(step.sum, scale) for step in planned),
         tuple(map(row, redone)),
         tuple(map(row, before)),
-        tuple(_miss(old, end, time, start) for old in previous) if call > 1 and several else (),
+        tuple(_miss(old, end, time, start) for old in previous) if call > 1 and kriged else (),
         _trend(planned[0].rule, [node.s(time) for node in history]) if last and call and kriged else (),
         reach(calls),
         _opening([step.rule for step in planned], calls, start),

@@ -15,7 +15,8 @@ from .tableaus import MIN_NODE
 from .time_maps import VE
 
 INTERPOLATIONS = ("lambda", "alpha")
-NOISES = ("independent", "brownian")
+BROWNIAN = "brownian"
+NOISES = ("independent", BROWNIAN)
 
 
 @dataclass(frozen=True)

@@ -255,10 +255,12 @@ class Noise(NamedTuple):
     Attributes:
         eta: strength; 0 is the ODE, 1 the reverse SDE (DDPM at first order).
         s_noise: factor of the added noise; 1 is correct.
+        path: whether the noise is one path for every number of steps, for which eta must not depend on the steps.
     """
 
     eta: float = 0.0
     s_noise: float = 1.0
+    path: bool = False
 
 
 NO_NOISE = Noise()

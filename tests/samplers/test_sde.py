@@ -134,6 +134,9 @@ def test_long_steps_exchange_less_noise_in_proportion(eta):
         weaker = eta * min(1.0, 0.12 / h)
         assert stage.noise == pytest.approx((after * math.sqrt(1 - math.exp(-2 * h * weaker)),))
     assert plan.stages[-1].noise == ()
+    on_a_path = steady_sde_plan(sigmas, STEADY, VE, Noise(eta, path=True))
+    for stage, other in zip(on_a_path.stages, rule_plan(sigmas, STEADY, VE, noise=Noise(eta)).stages):
+        assert stage.noise == pytest.approx(other.noise)
 
 
 def test_short_steps_are_those_of_the_plain_rule():
