@@ -108,7 +108,8 @@ ETA = Option(
     "eta",
     1.0,
     "Amount of noise that is exchanged. 0 is the deterministic sampler. 1 is the reverse SDE, which at first order is DDPM. "
-    "Every value is correct in the limit of many steps; larger values need more steps.",
+    "Every value is correct in the limit of many steps; larger values need more steps. exp_res_sde exchanges less in long "
+    "steps, unless the noise is brownian.",
     0.0,
     MAX_STRENGTH,
 )
