@@ -22,7 +22,7 @@ from .grid import GridStep, grid_steps
 from .interpolation import IN_LAMBDA, InAlpha, Interpolation
 from .kriging import Kriging
 from .plan import NO_NOISE, Alternatives, Noise, NoisePath, Plan, Renoising, Stage, consistent, renoised, step_count
-from .rule import Node, PlannedStep, Rule, Sum, correct, predict
+from .rule import Node, PlannedStep, Rule, Sum, correct, data_weights, predict
 from .signature import Sigmas
 from .single_step import single_step_stages
 from .tableaus import RES_1, Tableau
@@ -353,10 +353,9 @@ def _in_data(planned: PlannedStep, end: Node, time: TimeMap) -> tuple[float, ...
     """What a step adds in D to a multiple of the output at its end, as weights of differences."""
     s_from, s_to = time.s(planned.grid.sigma), time.s(planned.grid.sigma_next)
     weights = [0.0] * (DIFFERENCES + 1)
-    at = [node.s(time) for node in planned.nodes]
-    if len(at) > 1:  # otherwise the step adds a multiple of one output
-        for node, weight in zip(planned.nodes, planned.rule.interpolation.weights(at, s_from, s_to, planned.eta)):
-            weights[end.call - node.call] += weight
+    of_nodes = data_weights(planned.rule, planned.nodes, s_from, s_to, time, planned.eta)
+    for node, weight in zip(planned.nodes, of_nodes):
+        weights[end.call - node.call] += weight
     return difference_weights(weights)
 
 

@@ -182,8 +182,7 @@ def _combined(rule: Rule, step: GridStep, nodes: Sequence[Node], time: TimeMap, 
     s_from, s_to, alpha = time.s(step.sigma), time.s(step.sigma_next), time.alpha(step.sigma_next)
     share, total = _share(rule, step, time), Sum({}, {})
     if share < 1.0:
-        at = [node.s(time) for node in nodes]
-        b = rule.interpolation.weights(at, s_from, s_to, eta) if len(at) > 1 else [_first_order(s_from, s_to, eta)]
+        b = data_weights(rule, nodes, s_from, s_to, time, eta)
         total = Sum({node.call: alpha * (1.0 - share) * weight for node, weight in zip(nodes, b)}, {})
     if share:
         finite = [node for node in nodes if math.isfinite(node.s(time))]
@@ -193,6 +192,12 @@ def _combined(rule: Rule, step: GridStep, nodes: Sequence[Node], time: TimeMap, 
         eps = {node.call: unit * weight / node.sigma for node, weight in zip(finite, c)}
         total = total.plus(Sum({node.call: -time.alpha(node.sigma) * eps[node.call] for node in finite}, eps), 1.0)
     return total
+
+
+def data_weights(rule: Rule, nodes: Sequence[Node], s_from: float, s_to: float, time: TimeMap, eta: float) -> list[float]:
+    """The weights b_j of the form in D, for the outputs at nodes."""
+    at = [node.s(time) for node in nodes]
+    return rule.interpolation.weights(at, s_from, s_to, eta) if len(at) > 1 else [_first_order(s_from, s_to, eta)]
 
 
 def _first_order(s_from: float, s_to: float, eta: float) -> float:

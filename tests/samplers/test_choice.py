@@ -9,11 +9,13 @@ from exact import CountingModel, denoiser, noisy
 
 from samplers import sample_exp_res, sample_exp_res_2m
 from samplers.catalogue import EXP_RES
-from samplers.choice import DIFFERENCES, MOST_GAIN, Choice
+from samplers.choice import DIFFERENCES, MOST_GAIN, Choice, difference_weights
 from samplers.churn import Churn
 from samplers.grid import GridStep
+from samplers.interpolation import InAlpha
 from samplers.loop import run
-from samplers.multistep import choice_plan, rule_plan
+from samplers.multistep import choice_plan, kriging_rule, res_rule, rule_plan, steady_sde_plan
+from samplers.plan import Noise
 from samplers.rule import Node, correct, predict
 from samplers.time_maps import FLOW, VE
 from testbed.operations import count_operations
@@ -371,3 +373,28 @@ def test_the_numbers_of_the_stage_are_the_first_rules():
     one_rule = run(choice_plan(karras(8), EXP_RES[:1]), denoiser(False), x, torch.tensor(karras(8)), disable=True)
     two_alike = run(choice_plan(karras(8), EXP_RES[:1] * 2), denoiser(False), x, torch.tensor(karras(8)), disable=True)
     torch.testing.assert_close(one_rule, two_alike)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        choice_plan(karras(8), [kriging_rule(1e-3), kriging_rule(1.0)]),
+        steady_sde_plan(karras(8), res_rule(2, InAlpha(6.0, 1.5), corrector=True), noise=Noise(1.0)),
+    ],
+    ids=["choice", "SDE"],
+)
+def test_the_changes_that_are_bounded_are_those_that_are_made(plan):
+    """From the first step on, which takes one output: a correction is the step redone minus the step as it was."""
+    bounded = 0
+    for call, stage in enumerate(plan.stages):
+        rules = stage.alternatives
+        if not rules.changes:
+            continue
+        bounded += 1
+        redone, before, _ = np.array(rules.changes).reshape(3, len(rules.steps), -1)
+        scale = dict(zip(rules.states, rules.steps[0][len(rules.outputs) :]))[call]
+        for rule in range(len(rules.steps)):
+            made = dict(zip(rules.outputs, np.subtract(rules.redone[rule], rules.before[rule])))
+            weights = [made.get(call - age, 0.0) for age in range(DIFFERENCES + 1)]
+            assert difference_weights(weights) == pytest.approx(tuple(scale * (redone[rule] - before[rule])), abs=1e-12)
+    assert bounded == len(plan.stages) - 2  # all but the first call and the step to sigma = 0
