@@ -70,17 +70,17 @@ def table(case: Case, rtols=RTOLS) -> str:
     ends = fixed["logsnr_uniform"](20)[[0, -1]]
     truth = converged(case)
 
-    def defect(samples):
+    def error_of(samples):
         error = relative_distance(samples, truth)
         return f"{float(error.median()):.5f} ({float(error.quantile(0.9)):.4f})"
 
     res_3s, rows = fixed_sampler(), []
     for rtol in rtols:
         samples, calls = case.sample(adaptive_sampler("exp_res_adaptive", rtol), ends)
-        cells = [f"{rtol:g}", str(calls), defect(samples)]
-        cells += [defect(case.sample(res_3s, grid(calls // 3))[0]) for grid in fixed.values()]
+        cells = [f"{rtol:g}", str(calls), error_of(samples)]
+        cells += [error_of(case.sample(res_3s, grid(calls // 3))[0]) for grid in fixed.values()]
         samples, calls = case.sample(adaptive_sampler("dpm_adaptive", rtol), ends)
-        rows.append([*cells, str(calls), defect(samples)])
+        rows.append([*cells, str(calls), error_of(samples)])
     head = ["rtol", "calls", "exp_res_adaptive", *(f"RES-3S, {name}" for name in fixed), "calls", "dpm_adaptive"]
     pages.say(f"{case.name} done")
     return f"**{case.name}**, sigma {ends[0]:.4g} to {ends[1]:.3g}\n\n{pages.table(head, rows, 0)}"

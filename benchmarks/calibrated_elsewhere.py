@@ -56,4 +56,4 @@ def _rows(make: Maker, result: Outcome, items: int, places) -> list[list[str]]:
 
 
 def _median(case: Case, sampler, sigmas) -> float:
-    return float(case.defect(case.sample(as_sampler(sampler), sigmas)[0]).median())
+    return float(case.error(case.sample(as_sampler(sampler), sigmas)[0]).median())

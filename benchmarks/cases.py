@@ -100,7 +100,7 @@ class Case:
         )
         return self.model.model.process_latent_in(samples), calls
 
-    def defect(self, samples: torch.Tensor) -> torch.Tensor:
+    def error(self, samples: torch.Tensor) -> torch.Tensor:
         """Relative distance to the converged solution, per item."""
         return relative_distance(samples, self.reference)
 

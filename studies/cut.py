@@ -22,7 +22,7 @@ def cut(case: Case, sampler, sigmas: torch.Tensor, at: int) -> tuple[float, floa
     whole, _ = case.sample(sampler, sigmas)
     first, _ = case.sample(sampler, sigmas[: at + 1])
     second, _ = case.sample(sampler, sigmas[at:], first)
-    distances = relative_distance(second, whole), case.defect(whole), case.defect(second)
+    distances = relative_distance(second, whole), case.error(whole), case.error(second)
     return tuple(float(v.median()) for v in distances)
 
 

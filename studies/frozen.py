@@ -1,4 +1,7 @@
-"""Runs a study with the code of the commit that made its page, in a copy of that commit under output/."""
+"""Runs a study with the code of the commit that made its page, in a copy of that commit under output/.
+
+The commit wrote "defect", the RES paper's word, where this pack's pages say "error". Its pages and pictures get today's word.
+"""
 
 import io
 import json
@@ -15,6 +18,7 @@ from testbed.paths import OUTPUT, ROOT, TREE
 
 COMMIT = "e80af63ed210c05b0c6e386de5f475ebce0e20be"
 _TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
+_DEFECT = re.compile(r"\b(?:d|(D))efect(s?)\b")
 _VERDICT = re.compile(r"(?<=: )\*\*[A-Z].*$(?:\n  .*$)*", re.MULTILINE)
 _REPORT = "import json, sys, torch; torch.set_num_threads(1); from benchmarks import pages, {0} as study; "
 _REPORT += "pages.OUTPUT.mkdir(exist_ok=True); report = study.report({1}); "
@@ -29,7 +33,7 @@ def unavailable() -> str:
 
 
 def report(benchmark: str, quick: bool) -> pages.Report:
-    """What a benchmark of the commit reports; its pictures are copied into output/.
+    """The report of a benchmark of the commit. Its pictures are copied into output/.
 
     Args:
         benchmark: its name at that commit.
@@ -50,21 +54,26 @@ def report(benchmark: str, quick: bool) -> pages.Report:
 
 
 def page(benchmark: str, path: str, quick: bool) -> pages.Report:
-    """A report whose whole is its page with today's text and the numbers of the report, see `renumbered`.
+    """A report whose part "" is the page with today's text and the numbers of this run, see `renumbered`.
 
     Args:
         benchmark, quick: as in `report`.
-        path: of the page, below the root.
+        path: path of the page below the root.
     """
-    result = report(benchmark, quick)
+    result = {part: in_todays_words(made) for part, made in report(benchmark, quick).items()}
     return result if quick else result | {"": renumbered((ROOT / path).read_text(encoding="utf-8"), result[""])}
 
 
+def in_todays_words(text: str) -> str:
+    """The text with "error" instead of "defect"."""
+    return _DEFECT.sub(lambda match: f"{'E' if match[1] else 'e'}rror{match[2]}", text)
+
+
 def renumbered(text: str, made: str) -> str:
-    """A page whose text was edited, with the tables of a generated page and its verdicts: list items from their bold word on.
+    """The text of a page with the tables and verdicts of a newly made page; a verdict is a list item from its bold word on.
 
     Raises:
-        ValueError: the pages do not have equally many tables and verdicts.
+        ValueError: the pages have different numbers of tables or of verdicts.
     """
     for pattern, what in ((_TABLE, "tables"), (_VERDICT, "verdicts")):
         new = pattern.findall(made)
@@ -76,7 +85,7 @@ def renumbered(text: str, made: str) -> str:
 
 
 def _tree() -> Path:
-    """A copy of the commit."""
+    """The folder with a copy of the commit."""
     tree = OUTPUT / f"frozen-{COMMIT[:9]}"
     if not tree.is_dir():
         if reason := unavailable():
@@ -87,6 +96,8 @@ def _tree() -> Path:
         archive.check_returncode()
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
             files.extractall(part, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        labels = part / "benchmarks" / "paper_figures.py"
+        labels.write_text(in_todays_words(labels.read_text(encoding="utf-8")), encoding="utf-8")
         part.rename(tree)
     return tree
 

@@ -28,5 +28,5 @@ def test_a_row_a_tolerance(cases):
     rows = [line.split("|")[1:-1] for line in adaptive_steps.table(cases[0], (0.2, 0.02)).splitlines()[4:]]
     assert [float(row[0]) for row in rows] == [0.2, 0.02]
     loose, tight = ([float(cell.split("(")[0]) for cell in row[1:]] for row in rows)
-    for column in (0, 5):  # the calls of both adaptive samplers, then their defects
+    for column in (0, 5):  # the calls of both adaptive samplers, then their errors
         assert loose[column] < tight[column] and loose[column + 1] > tight[column + 1]

@@ -14,7 +14,7 @@ def cases(pack):
 def test_references_are_converged(cases):
     for case in cases:
         coarse = case.converge(case.start, float(case.model_sampling.sigma_max), 100)
-        assert float(case.defect(coarse).median()) < 1e-4
+        assert float(case.error(coarse).median()) < 1e-4
 
 
 # of each network without guidance, and with --long with it
@@ -23,7 +23,7 @@ def test_references_of_networks_are_converged(pack, index):
     """Two step sizes agree within float32 and ComfyUI's rounding of timesteps."""
     case = network_cases(batch=2)[index]
     case.reference = case.converge(150)
-    assert float(case.defect(case.converge(75)).median()) < 1.5e-3
+    assert float(case.error(case.converge(75)).median()) < 1.5e-3
 
 
 def test_every_sampler_keeps_its_budget_and_converges(cases):
@@ -33,7 +33,7 @@ def test_every_sampler_keeps_its_budget_and_converges(cases):
     for name in (*host_samplers.DETERMINISTIC, "exp_res_2m", "exp_res_3m", "exp_res_2s", "exp_res_3s"):
         samples, calls = at_most(case, host_samplers.sampler(name), grid, 60)
         assert 57 <= calls <= 60, name
-        assert float(case.defect(samples).median()) < 0.05, name
+        assert float(case.error(samples).median()) < 0.05, name
 
 
 @pytest.mark.parametrize("budget, calls", [(9, 9), (10, 9), (5, 5)])

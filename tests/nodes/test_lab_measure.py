@@ -41,7 +41,7 @@ def _rows(tmp_path) -> list[dict]:
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
-def test_defects_are_those_of_the_hosts_own_sampling(parts, measure, tmp_path, kind):
+def test_errors_are_those_of_the_hosts_own_sampling(parts, measure, tmp_path, kind):
     import comfy.samplers
     from comfy_extras.nodes_custom_sampler import RandomNoise, SamplerCustomAdvanced
 

@@ -1,4 +1,4 @@
-"""Frozen studies run the code of their commit and report what it reported."""
+"""Frozen studies run the code of their commit, and their pages say what this code reports."""
 
 import subprocess
 
@@ -21,7 +21,7 @@ def test_the_commit_has_the_study(name):
 @NEEDS_COMMIT
 @pytest.mark.long
 def test_the_code_is_that_of_the_commit(tmp_path, monkeypatch):
-    """A benchmark of the commit that is quick to run, beside the page's note on where its code is."""
+    """The copy of the commit runs one of its quick benchmarks."""
     monkeypatch.setattr(frozen, "OUTPUT", tmp_path)
     report = frozen.report("cut", quick=True)
     assert report.keys() == {""} and report[""].count("\n") == len(cut.SAMPLERS) + 1
@@ -37,6 +37,14 @@ def test_a_page_says_which_code_made_it(tmp_path, monkeypatch):
     text = paper.report(quick=True)[""]
     assert f"python -m studies paper`, which runs the code of commit {frozen.COMMIT[:9]}." in text
     assert (tmp_path / "results_orders.png").stat().st_size > 5_000
+
+
+def test_pages_say_error():
+    made = "Defect and spread: the defects of 9 calls, divided by the defect of RES-2S: results_defects.png"
+    assert (
+        frozen.in_todays_words(made)
+        == "Error and spread: the errors of 9 calls, divided by the error of RES-2S: results_defects.png"
+    )
 
 
 def test_a_clone_without_the_commit_says_what_to_do(tmp_path, monkeypatch):

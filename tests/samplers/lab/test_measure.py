@@ -91,7 +91,7 @@ def store(tmp_path):
     return Store(tmp_path / "lab")
 
 
-def test_equal_calls_and_true_defects(store):
+def test_equal_calls_and_true_errors(store):
     runner = _Gaussian()
     measurement = _measurement(runner, store, tolerance=1e-5)
     cells = list(measurement.cells(measurement.plan(ENTRIES, [_schedule(), _schedule("power")], [1, 6, 10, 20])))
