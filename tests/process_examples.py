@@ -2,14 +2,47 @@
 
 import dataclasses
 
+import numpy as np
 import torch
 
 from embedded.mixture import GaussianMixture
 from embedded.process_mixture import ProcessMixture
 from samplers.processes.blurring import Blurring
 from samplers.processes.cld import CLD
-from samplers.processes.linear_sde import LinearSDE
-from samplers.processes.vp import VP
+from samplers.processes.linear_sde import LinearSDE, scalar
+
+
+@dataclasses.dataclass(frozen=True)
+class VP(LinearSDE):
+    """DDPM in continuous time: F = -beta / 2 and G G^T = beta, with beta linear in t. On it gDDIM must agree with DDIM."""
+
+    initial_variance: float = 0.0
+    name = "VP"
+
+    def log_alpha_bar(self, t):
+        """The logarithm of the factor of the data's variance."""
+        t = np.asarray(t, dtype=np.float64)
+        return -t * (0.1 + 0.5 * t * (20.0 - 0.1))
+
+    def drift(self, t):
+        return -0.5 * self.diffusion(t)
+
+    def diffusion(self, t):
+        return scalar(0.1 + np.asarray(t) * (20.0 - 0.1))
+
+    def initial_covariance(self):
+        return scalar(self.initial_variance)
+
+    def transition(self, t, s):
+        return scalar(np.exp(0.5 * (self.log_alpha_bar(t) - self.log_alpha_bar(s))))
+
+    def covariance(self, t):
+        """1 - a_t + a_t Sigma_0."""
+        return scalar(np.exp(self.log_alpha_bar(t)) * self.initial_variance - np.expm1(self.log_alpha_bar(t)))
+
+    def root(self, t):
+        return np.sqrt(self.covariance(t))
+
 
 PROCESSES = {"VP": VP(), "CLD": CLD(), "blurring": Blurring(3, 2)}
 WIDTH = 0.6

@@ -81,13 +81,12 @@ class ProcessSampling(torch.nn.Module, OtherProcess):
             )
 
     def sample(self, name, model, x, sigmas, extra_args, callback, disable, **options):
-        from ...samplers.processes.process_sampler import planner_of  # noqa: PLC0415 (most users never sample a process)
+        from ...samplers.processes.process_sampler import PLANNERS  # noqa: PLC0415 (most users never sample a process)
         from .process_sampling import sample_process  # noqa: PLC0415
 
-        planner = planner_of(name)
-        if planner is None:
+        if name not in PLANNERS:
             raise ValueError(self.no_sigma())
-        return sample_process(self, planner, model, x, sigmas, _announced(extra_args or {}), callback, disable, **options)
+        return sample_process(self, PLANNERS[name], model, x, sigmas, _announced(extra_args or {}), callback, disable, **options)
 
     def no_sigma(self):
         return (

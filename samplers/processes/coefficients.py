@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..interpolation import lagrange
 from ..quadrature import gauss_legendre
 from .linear_sde import LinearSDE, transposed
 
@@ -20,7 +19,6 @@ class AlongSteps:
 
     Args:
         sde: the process.
-        kind: "R" or "L", the parameterisation of eps.
         steps: (s, t) of the steps in the order in which they are asked for, t_max >= s > t >= 0.
         integrand: integrand(tau, ends) takes times (n,) and the ends of their steps, and gives the variable of interpolation
             (n,) and matrices (n, *grid, size, size).
@@ -29,28 +27,24 @@ class AlongSteps:
     def __init__(
         self,
         sde: LinearSDE,
-        kind: str,
         steps: Sequence[tuple[float, float]],
         integrand: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     ):
-        self.sde, self.kind = sde, kind
-        self._steps, self._integrand = list(steps), integrand
-        self._places = {step: place for place, step in enumerate(self._steps)}
+        self._steps, self._integrand, self._size = list(steps), integrand, math.prod(sde.grid) * sde.size**2
         self._known: dict[tuple[float, float], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
     def __call__(self, s: float, t: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The variable (n + 2,), weights (n,) and matrices (n + 2, ...); the last two entries are at s and t themselves."""
         if (s, t) not in self._known:
-            self._compute(self._places[s, t])
+            self._compute(self._steps.index((s, t)))
         return self._known[s, t]
 
     def _compute(self, first: int) -> None:
-        size = math.prod(self.sde.grid) * self.sde.size**2
         steps, taken = [], 0
         for s, t in self._steps[first:]:
             tau, weights = quadrature(s, t)
             steps.append(((s, t), np.append(tau, (s, t)), weights))
-            taken += size * len(tau)
+            taken += self._size * len(tau)
             if taken > _TOGETHER:
                 break
         counts = [len(tau) for _, tau, _ in steps]
@@ -61,49 +55,6 @@ class AlongSteps:
         parts = zip(steps, np.split(clock, splits), np.split(matrices, splits))
         before = dict(list(self._known.items())[-1:])  # a corrector asks for the previous step again
         self._known = before | {step: (clock, weights, matrices) for (step, _, weights), clock, matrices in parts}
-
-
-def along_steps(sde: LinearSDE, steps: Sequence[tuple[float, float]], kind: str = "R") -> AlongSteps:
-    """The integrand is Psi(t, tau) R_tau for R and Psi(t, tau) 1/2 G G^T K^-T for L; the variable is tau."""
-
-    def integrand(tau: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        between = sde.transition(ends, tau)
-        if _by_parts(sde, kind):
-            return tau, between @ sde.root(tau)
-        return tau, 0.5 * between @ sde.diffusion(tau) @ transposed(np.linalg.inv(sde.factor(tau, kind)))
-
-    return AlongSteps(sde, kind, steps, integrand)
-
-
-def _by_parts(sde: LinearSDE, kind: str) -> bool:
-    return kind == "R" or sde.size == 1  # L and R are the same for blocks of one number
-
-
-def step_weights(along: AlongSteps, nodes: Sequence[float], s: float, t: float) -> list[np.ndarray]:
-    """C_j of every node, for a step from s down to t.
-
-    For R, 1/2 G G^T R^-T = R' - F R, so that integration by parts avoids the inverse:
-
-        C_j = l_j(t) R_t - l_j(s) Psi(t, s) R_s - int_s^t l_j'(tau) Psi(t, tau) R_tau dtau,    sum_j C_j = R_t - Psi R_s
-
-    Args:
-        along: `along_steps` of the process; the step is one of its steps.
-        nodes: times of the values of eps, all different. They need not contain s.
-        s, t: where the step starts and ends.
-    """
-    tau, weights, matrices = along(s, t)
-    tau, parts, start, end = tau[:-2], matrices[:-2], matrices[-2], matrices[-1]
-    if _by_parts(along.sde, along.kind):
-        return [
-            lagrange(nodes, j, t) * end - lagrange(nodes, j, s) * start - _sum(weights * lagrange_slope(nodes, j, tau), parts)
-            for j in range(len(nodes))
-        ]
-    return [_sum(weights * lagrange(nodes, j, tau), parts) for j in range(len(nodes))]
-
-
-def last_weight(sde: LinearSDE, s: float, kind: str = "R") -> np.ndarray:
-    """-Psi(0, s) K_s, the factor of eps in a step from s to the mean of u0 given u_s, by Tweedie's formula."""
-    return -sde.transition(0.0, s) @ sde.factor(s, kind)
 
 
 def quadrature(s: float, t: float) -> tuple[np.ndarray, np.ndarray]:
@@ -174,7 +125,3 @@ def noise_factor(sde: LinearSDE, t: float, contracted: np.ndarray) -> np.ndarray
     missing = np.eye(sde.size) - contracted @ transposed(contracted)
     values, vectors = np.linalg.eigh(0.5 * (missing + transposed(missing)))
     return sde.root(t) @ (vectors * np.sqrt(np.clip(values, 0.0, None))[..., None, :]) @ transposed(vectors)
-
-
-def _sum(weights: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    return np.tensordot(weights, parts, axes=1)

@@ -9,7 +9,7 @@ from functools import reduce
 import numpy as np
 import torch
 
-from .blurring import Blurring, dct_matrix
+from .blurring import dct_matrix
 from .linear_sde import LinearSDE
 
 
@@ -23,23 +23,15 @@ class Coordinates:
 
     def __init__(self, sde: LinearSDE, like: torch.Tensor):
         self._sde, self._channels = sde, like.shape[1]
-        self._dct = None
-        if isinstance(sde, Blurring):
-            self._dct = tuple(_like(dct_matrix(n), like) for n in sde.grid)
+        self._dct = tuple(_like(dct_matrix(n), like) for n in sde.grid)
 
     def to_state(self, seen: torch.Tensor) -> torch.Tensor:
         """Input or output of the network in the state's coordinates."""
-        if self._dct is None:
-            return seen
-        down, across = self._dct
-        return down @ seen @ across.mT
+        return self._dct[0] @ seen @ self._dct[1].mT if self._dct else seen
 
     def to_seen(self, state: torch.Tensor) -> torch.Tensor:
         """The inverse of `to_state`."""
-        if self._dct is None:
-            return state
-        down, across = self._dct
-        return down.mT @ state @ across
+        return self._dct[0].mT @ state @ self._dct[1] if self._dct else state
 
     def data(self, state: torch.Tensor) -> torch.Tensor:
         """The part of a state that is data, as the network sees it: the position."""

@@ -101,29 +101,26 @@ class LinearSDE(ABC):
         from scipy.integrate import solve_ivp  # noqa: PLC0415 (slow to import)
 
         shape = (*self.grid, self.size, self.size)
-        start = np.stack([np.broadcast_to(np.eye(self.size), shape), np.broadcast_to(self._initial_root(), shape)])
-
-        def slope(t: float, flat: np.ndarray) -> np.ndarray:
-            transition, root = flat.reshape(start.shape)
-            drift = self.drift(t)
-            # Sigma^-1 R = R^-T
-            return np.stack(
-                [drift @ transition, drift @ root + 0.5 * self.diffusion(t) @ transposed(np.linalg.inv(root))]
-            ).ravel()
-
-        solved = solve_ivp(slope, (0.0, self.t_max), start.ravel(), method="DOP853", dense_output=True, rtol=_RTOL, atol=_ATOL)
-        if not solved.success:
-            raise ArithmeticError(f"R of {self.name} could not be solved for: {solved.message}")
-        return solved.sol
-
-    def _initial_root(self) -> np.ndarray:
         try:
-            return np.linalg.cholesky(self.initial_covariance())
+            root = np.linalg.cholesky(self.initial_covariance())
         except np.linalg.LinAlgError:
             raise ValueError(
                 f"Sigma_0 of {self.name} is not positive definite, so R starts singular. Give the process the closed forms of "
                 "transition, covariance and root."
             ) from None
+        start = np.stack([np.broadcast_to(np.eye(self.size), shape), np.broadcast_to(root, shape)])
+
+        def slope(t: float, flat: np.ndarray) -> np.ndarray:
+            transition, root = flat.reshape(start.shape)
+            drift = self.drift(t)
+            # Sigma^-1 R = R^-T
+            turned = drift @ root + 0.5 * self.diffusion(t) @ transposed(np.linalg.inv(root))
+            return np.stack([drift @ transition, turned]).ravel()
+
+        solved = solve_ivp(slope, (0.0, self.t_max), start.ravel(), method="DOP853", dense_output=True, rtol=_RTOL, atol=_ATOL)
+        if not solved.success:
+            raise ArithmeticError(f"R of {self.name} could not be solved for: {solved.message}")
+        return solved.sol
 
 
 def scalar(value: float | np.ndarray) -> np.ndarray:

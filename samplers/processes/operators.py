@@ -1,9 +1,7 @@
 """Plans whose factors are matrices, for processes in which the parts of a state diffuse differently."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,88 +10,18 @@ from ..plan import Plan, Stage
 from .linear_sde import LinearSDE
 
 
-class Operator:
-    """A linear map of states.
-
-    Args:
-        matrix: (size, size) for a state whose channels are `size` groups of equal length, one group after the other;
-            (height, width) factors for a state whose last two axes are frequencies.
-
-    Raises:
-        ArithmeticError: the matrix is not finite.
-    """
-
-    def __init__(self, matrix: np.ndarray):
-        if not np.isfinite(matrix).all():
-            raise ArithmeticError(f"plan has a non-finite weight: {matrix}")
-        self.matrix = torch.from_numpy(np.ascontiguousarray(matrix))
-
-    def times(self, state: torch.Tensor) -> torch.Tensor:
-        """The map of a state, as a new tensor."""
-        raise NotImplementedError
-
-    def add_to(self, result: torch.Tensor, state: torch.Tensor) -> None:
-        """Add the map of a state to `result`, in place and without a temporary."""
-        raise NotImplementedError
-
-    def __format__(self, spec: str) -> str:
-        values = self.matrix.double().cpu().flatten().tolist()
-        if len(values) > 4:  # frequencies, from the mean of the image to the finest detail
-            return f"[{values[0]:{spec}} .. {values[-1]:{spec}}]"
-        return "[" + " ".join(f"{value:{spec}}" for value in values) + "]"
-
-
-class Block(Operator):
-    """One matrix for all numbers of a channel group."""
-
-    def times(self, state: torch.Tensor) -> torch.Tensor:
-        """The matrix times the groups of every item."""
-        return torch.matmul(self.matrix, self._grouped(state)).reshape(state.shape)
-
-    def add_to(self, result: torch.Tensor, state: torch.Tensor) -> None:
-        """Add the map of a state to `result`, by one fused call."""
-        size = len(self.matrix)
-        self._grouped(result).baddbmm_(self.matrix.expand(len(state), size, size), self._grouped(state.to(result.dtype)))
-
-    def _grouped(self, state: torch.Tensor) -> torch.Tensor:
-        return state.reshape(len(state), len(self.matrix), -1)
-
-
-class Diagonal(Operator):
-    """A factor for every frequency."""
-
-    def times(self, state: torch.Tensor) -> torch.Tensor:
-        """Every frequency times its factor."""
-        return state * self.matrix
-
-    def add_to(self, result: torch.Tensor, state: torch.Tensor) -> None:
-        """Add the map of a state to `result`, by one fused call."""
-        result.addcmul_(state, self.matrix)
-
-
-def operator(sde: LinearSDE, matrix: np.ndarray) -> Operator:
-    """A matrix of the process as a map of its states."""
-    return Diagonal(matrix[..., 0, 0]) if sde.grid else Block(matrix)  # each frequency is a block of one number
-
-
-class Matrices(NamedTuple):
-    """The factors of a stage, in the order of its numbers."""
-
-    scale: Operator
-    weights: tuple[Operator, ...]
-    noise: tuple[Operator, ...]
-    states: tuple[Operator, ...]
-
-
 @dataclass(frozen=True)
 class MatrixStage(Stage):
     """A stage whose factors are matrices. Its numbers are the first entries of the matrices: how position acts on position.
 
     Attributes:
-        matrices: the factors.
+        matrices: factors of the anchor, the outputs, the noises and the states, in this order. (size, size) for a state whose
+            channels are `size` groups of equal length, one group after the other.
+        diagonal: whether they are (height, width) factors instead, for a state whose last two axes are frequencies.
     """
 
-    matrices: Matrices = field(kw_only=True)
+    matrices: tuple[torch.Tensor, ...] = field(kw_only=True)
+    diagonal: bool = field(kw_only=True)
 
     def update(
         self,
@@ -104,18 +32,34 @@ class MatrixStage(Stage):
         guided: torch.Tensor,
     ) -> torch.Tensor:
         """The next state, as `Stage.update`; `denoised` is eps."""
-        state = self.matrices.scale.times(anchor)
+        scale, *factors = self.matrices
         tensors = *(denoised[call] for call, _ in self.weights), *noises, *(states[call] for call, _ in self.states)
-        for tensor, factor in zip(tensors, chain(*self.matrices[1:]), strict=True):
-            factor.add_to(state, tensor)
+        state = anchor * scale if self.diagonal else torch.matmul(scale, _grouped(anchor, scale)).reshape(anchor.shape)
+        for tensor, factor in zip(tensors, factors, strict=True):
+            if self.diagonal:
+                state.addcmul_(tensor, factor)
+            else:
+                added = _grouped(tensor.to(state.dtype), factor)
+                _grouped(state, factor).baddbmm_(factor.expand(len(state), *factor.shape), added)
         return state
 
     def table_row(self) -> str:
         """The factors, for a printed plan."""
-        scale, weights, noise, states = self.matrices
-        terms = [f"{call}: {w:+.9f}" for (call, _), w in zip(self.weights, weights)]
-        terms += [f"x{call}: {w:+.9f}" for (call, _), w in zip(self.states, states)]
-        return f"{scale:12.9f}  " + "  ".join(terms + [f"n{k}: {w:+.6f}" for k, w in enumerate(noise)])
+        scale, *factors = self.matrices
+        names = [f"{call}" for call, _ in self.weights] + [f"n{k}" for k in range(len(self.noise))]
+        names += [f"x{call}" for call, _ in self.states]
+        terms = (f"{name}: {_shown(factor, '+.6f' if name[0] == 'n' else '+.9f')}" for name, factor in zip(names, factors))
+        return f"{_shown(scale, '12.9f')}  " + "  ".join(terms)
+
+
+def _grouped(state: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    return state.reshape(len(state), len(matrix), -1)
+
+
+def _shown(matrix: torch.Tensor, spec: str) -> str:
+    values = [f"{value:{spec}}" for value in matrix.double().cpu().flatten().tolist()]
+    # frequencies go from the mean of the image to the finest detail
+    return f"[{values[0]} .. {values[-1]}]" if len(values) > 4 else f"[{' '.join(values)}]"
 
 
 def process_stage(
@@ -133,22 +77,24 @@ def process_stage(
         stage: everything but the factors.
         weights, states: of outputs and of earlier states by model call, (*grid, size, size) each.
         scale, noise: factors of the step's start and of the unit noises, of the same shape.
+
+    Raises:
+        ArithmeticError: a matrix is not finite.
     """
 
-    def first(matrices: Iterable[np.ndarray]) -> tuple[float, ...]:
-        return tuple(float(matrix.flat[0]) for matrix in matrices)
+    def first(factors: Mapping[int, np.ndarray]) -> tuple[tuple[int, float], ...]:
+        return tuple((call, float(matrix.flat[0])) for call, matrix in factors.items())
 
-    plain = replace(
-        stage,
-        scale=float(scale.flat[0]),
-        weights=tuple(zip(weights, first(weights.values()))),
-        noise=first(noise),
-        states=tuple(zip(states, first(states.values()))),
-    )
+    noises = tuple(float(matrix.flat[0]) for matrix in noise)
+    plain = replace(stage, scale=float(scale.flat[0]), weights=first(weights), noise=noises, states=first(states))
     if sde.size == 1 and not sde.grid:
         return plain
-    factors = (tuple(operator(sde, matrix) for matrix in m) for m in (weights.values(), noise, states.values()))
-    return MatrixStage(**vars(plain), matrices=Matrices(operator(sde, scale), *factors))
+    matrices = [scale, *weights.values(), *noise, *states.values()]
+    if not np.isfinite(matrices).all():
+        raise ArithmeticError(f"plan has a non-finite weight: {matrices}")
+    diagonal = sde.grid != ()  # each frequency is a block of one number
+    tensors = tuple(torch.from_numpy(np.array(matrix[..., 0, 0] if diagonal else matrix)) for matrix in matrices)
+    return MatrixStage(**vars(plain), matrices=tensors, diagonal=diagonal)
 
 
 def on(plan: Plan, dtype: torch.dtype, device: torch.device) -> Plan:
@@ -156,16 +102,5 @@ def on(plan: Plan, dtype: torch.dtype, device: torch.device) -> Plan:
     stages = [stage for stage in plan.stages if isinstance(stage, MatrixStage)]
     if not stages:
         return plan
-    flat = [factor for s in stages for factor in (s.matrices.scale, *chain(*s.matrices[1:]))]
-    matrices = iter(torch.stack([factor.matrix for factor in flat]).to(dtype).to(device))
-
-    def there(factor: Operator) -> Operator:
-        result = object.__new__(type(factor))  # without the check of the numbers, which would wait for the device
-        result.matrix = next(matrices)
-        return result
-
-    def of(matrices: Matrices) -> Matrices:
-        scale, *others = matrices
-        return Matrices(there(scale), *(tuple(map(there, factors)) for factors in others))
-
-    return replace(plan, stages=tuple(replace(stage, matrices=of(stage.matrices)) for stage in stages))
+    matrices = iter(torch.stack([matrix for stage in stages for matrix in stage.matrices]).to(dtype).to(device))
+    return replace(plan, stages=tuple(replace(s, matrices=tuple(next(matrices) for _ in s.matrices)) for s in stages))

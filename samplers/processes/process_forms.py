@@ -29,7 +29,7 @@ import numpy as np
 
 from ..interpolation import lagrange
 from ..rule import Node
-from .coefficients import AlongSteps, along_steps, contraction, last_weight, noise_factor, step_weights
+from .coefficients import AlongSteps, contraction, lagrange_slope, noise_factor
 from .linear_sde import LinearSDE, transposed
 from .process_times import half_log_snr
 
@@ -83,7 +83,8 @@ class Form(ABC):
         return []
 
     def _last(self, node: Node) -> Terms:
-        return Terms({node.call: last_weight(self.sde, node.sigma, self.kind)}, {})
+        """A step to the mean of u0 given the state at the node, by Tweedie's formula."""
+        return Terms({node.call: -self.sde.transition(0.0, node.sigma) @ self.sde.factor(node.sigma, self.kind)}, {})
 
 
 class InEps(Form):
@@ -91,7 +92,8 @@ class InEps(Form):
 
     def __init__(self, sde: LinearSDE, kind: str, spans: Sequence[Span]):
         super().__init__(sde, kind, spans)
-        self._along = along_steps(sde, spans, kind)
+        self._by_parts = kind == "R" or sde.size == 1  # L and R are the same for blocks of one number
+        self._along = AlongSteps(sde, spans, self._integrand)
 
     def linear(self, s: float, t: float) -> np.ndarray:
         """Psi(t, s)."""
@@ -101,8 +103,32 @@ class InEps(Form):
         """sum_j C_j eps_j."""
         if t == 0.0:
             return self._last(nodes[0])
-        weights = step_weights(self._along, [node.sigma for node in nodes], s, t)
-        return Terms({node.call: weight for node, weight in zip(nodes, weights)}, {})
+        return Terms(dict(zip([node.call for node in nodes], self.weights([node.sigma for node in nodes], s, t))), {})
+
+    def weights(self, nodes: Sequence[float], s: float, t: float) -> list[np.ndarray]:
+        """C_j for values of eps at these times, which need not contain s.
+
+        For R, 1/2 G G^T R^-T = R' - F R, so that integration by parts avoids the inverse:
+
+            C_j = l_j(t) R_t - l_j(s) Psi(t, s) R_s - int_s^t l_j'(tau) Psi(t, tau) R_tau dtau,    sum_j C_j = R_t - Psi R_s
+        """
+        tau, weights, matrices = self._along(s, t)
+        tau, parts, start, end = tau[:-2], matrices[:-2], matrices[-2], matrices[-1]
+        if not self._by_parts:
+            return [np.tensordot(weights * lagrange(nodes, j, tau), parts, axes=1) for j in range(len(nodes))]
+        return [
+            lagrange(nodes, j, t) * end
+            - lagrange(nodes, j, s) * start
+            - np.tensordot(weights * lagrange_slope(nodes, j, tau), parts, axes=1)
+            for j in range(len(nodes))
+        ]
+
+    def _integrand(self, tau: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Psi(t, tau) R_tau by parts, otherwise Psi(t, tau) 1/2 G G^T K^-T; the variable is tau."""
+        sde, between = self.sde, self.sde.transition(ends, tau)
+        if self._by_parts:
+            return tau, between @ sde.root(tau)
+        return tau, 0.5 * between @ sde.diffusion(tau) @ transposed(np.linalg.inv(sde.factor(tau, self.kind)))
 
 
 class WithNoise(InEps):
@@ -153,7 +179,7 @@ class InData(Form):
         root = sde.root(times)
         matrices = root, np.linalg.inv(root), sde.transition(times, 0.0), sde.transition(0.0, times), sde.factor(times, kind)
         self._at = {t: At(*per_time) for t, *per_time in zip(times.tolist(), *matrices)}
-        self._along = AlongSteps(sde, kind, spans, self._slope)
+        self._along = AlongSteps(sde, spans, self._slope)
 
     def linear(self, s: float, t: float) -> np.ndarray:
         """R_t R_s^-1."""

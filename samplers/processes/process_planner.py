@@ -8,7 +8,6 @@ RES-3S on the second moment holds at h = 0, which makes order 3.
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
@@ -36,27 +35,6 @@ _SINGLE_STEP: dict[str, StageEnds] = {
     "2S": ((0.5, (0,)), (1.0, (0, 1))),
     "3S": ((1.0 / 3.0, (0,)), (2.0 / 3.0, (0, 1)), (1.0, (0, 2))),
 }
-
-
-class _Method(NamedTuple):
-    """A method for any process.
-
-    Attributes:
-        name: for plans.
-        in_data: whether it interpolates D, the mean of u0, rather than eps.
-        order: how many outputs a multistep method combines.
-        corrector: as in `Rule`.
-        single_step: the stages of a single-step method; () for multistep methods.
-        noise_level, s_noise: as in `gddim_on`.
-    """
-
-    name: str
-    in_data: bool
-    order: int = 1
-    corrector: str = "none"
-    single_step: StageEnds = ()
-    noise_level: float = 0.0
-    s_noise: float = 1.0
 
 
 def gddim_on(
@@ -93,8 +71,8 @@ def gddim_on(
         raise ValueError(f"s_noise must be between 0 and {MAX_STRENGTH:g}, got {s_noise!r}.")
     name = f"gDDIM with lambda {noise_level:g}" if noise_level else f"gDDIM of degree {degree}"
     name += "" if corrector == "none" else f", {corrector}"
-    method = _Method(name, False, degree + 1, corrector, noise_level=float(noise_level), s_noise=float(s_noise))
-    return _planned(sde, tuple(read_sigmas(sigmas)), method, kind)
+    noise = (float(noise_level), float(s_noise)) if noise_level else None
+    return _planned(sde, tuple(read_sigmas(sigmas)), kind, name, degree + 1, corrector, noise=noise)
 
 
 def res_on(sde: LinearSDE, sigmas: Sigmas, method: str = "3MC", kind: str = "R") -> Plan:
@@ -113,25 +91,33 @@ def res_on(sde: LinearSDE, sigmas: Sigmas, method: str = "3MC", kind: str = "R")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     corrector, stages = "PEC" if method.endswith("C") else "none", _SINGLE_STEP.get(method, ())
-    return _planned(sde, tuple(read_sigmas(sigmas)), _Method(f"RES-{method}", True, int(method[0]), corrector, stages), kind)
+    return _planned(sde, tuple(read_sigmas(sigmas)), kind, f"RES-{method}", int(method[0]), corrector, stages, in_data=True)
 
 
 @lru_cache(maxsize=_PLANS_KEPT)
-def _planned(sde: LinearSDE, sigmas: tuple[float, ...], method: _Method, kind: str) -> Plan:
+def _planned(
+    sde: LinearSDE,
+    sigmas: tuple[float, ...],
+    kind: str,
+    name: str,
+    order: int,
+    corrector: str,
+    single_step: StageEnds = (),
+    in_data: bool = False,
+    noise: tuple[float, float] | None = None,
+) -> Plan:
+    """The plan of a single-step method, or of a multistep method that combines `order` outputs; noise: noise_level, s_noise."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
     steps = falling_steps(sde, sigmas)
-    ends = _stage_ends(sde, steps, [fraction for fraction, _ in method.single_step or ((1.0, ()),)])
+    ends = _stage_ends(sde, steps, [fraction for fraction, _ in single_step or ((1.0, ()),)])
     spans = [(step.sigma, end) for step, own in zip(steps, ends) for end in own]
-    if method.noise_level:
-        form: Form = WithNoise(sde, kind, spans, method.noise_level, method.s_noise)
+    form: Form = WithNoise(sde, kind, spans, *noise) if noise else (InData if in_data else InEps)(sde, kind, spans)
+    if single_step:
+        stages = _single_step(form, steps, ends, [outputs for _, outputs in single_step])
     else:
-        form = (InData if method.in_data else InEps)(sde, kind, spans)
-    if method.single_step:
-        stages = _single_step(form, steps, ends, [outputs for _, outputs in method.single_step])
-    else:
-        stages = _multistep(form, steps, method.order, method.corrector)
-    return Plan(f"{method.name}, K = {kind}", time_map_of(sde), step_count(sigmas), tuple(stages))
+        stages = _multistep(form, steps, order, corrector)
+    return Plan(f"{name}, K = {kind}", time_map_of(sde), step_count(sigmas), tuple(stages))
 
 
 def _stage_ends(sde: LinearSDE, steps: Sequence[GridStep], fractions: Sequence[float]) -> list[list[float]]:
@@ -151,7 +137,8 @@ def _multistep(form: Form, steps: Sequence[GridStep], order: int, corrector: str
     for step in each(steps):
         call, s, t = len(stages), step.sigma, step.sigma_next
         history.insert(0, Node(call, s))
-        nodes = _selected(history, s, t, order)
+        gap = _MIN_GAP * abs(math.sqrt(s) - math.sqrt(t))
+        nodes = select_nodes(history, lambda node: math.sqrt(node.sigma), gap, order)
         predicted = total = form.added(nodes, s, t)
         if corrector == "PEC" and previous is not None:
             before, old_nodes, old = previous
@@ -164,11 +151,6 @@ def _multistep(form: Form, steps: Sequence[GridStep], order: int, corrector: str
             stages.append(_stage(form, step, call, t, t, redone))
         previous = s, nodes, predicted
     return stages
-
-
-def _selected(history: Sequence[Node], s: float, t: float, count: int) -> list[Node]:
-    """The newest nodes that are far enough from each other for a step from s to t."""
-    return select_nodes(history, lambda node: math.sqrt(node.sigma), _MIN_GAP * abs(math.sqrt(s) - math.sqrt(t)), count)
 
 
 def _single_step(

@@ -1,80 +1,23 @@
-"""Sampling on a linear diffusion with k-diffusion's signature, and the pack's samplers that work there."""
+"""The loop on linear diffusions, and the pack's samplers that work there."""
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from ..gddim_rule import CORRECTOR, DEGREE
 from ..loop import run
-from ..noise import default_noise_sampler
 from ..plan import MAX_STRENGTH, Plan
-from ..signature import Callback, Denoiser, ExtraArgs, NoiseSampler, Sigmas
+from ..signature import Denoiser, Sigmas
 from .linear_sde import LinearSDE
 from .operators import on
 from .process_planner import gddim_on, res_on
 
 
-def run_on(
-    plan: Plan,
-    model: Denoiser,
-    x: torch.Tensor,
-    sigmas: Sigmas,
-    extra_args: ExtraArgs = None,
-    callback: Callback = None,
-    disable: bool | None = None,
-    noise_sampler: NoiseSampler | None = None,
-) -> torch.Tensor:
+def run_on(plan: Plan, model: Denoiser, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
     """`loop.run` for a plan of a linear diffusion: `model(u, t, **extra_args) -> eps`, and sigmas are times."""
-    there = on(plan, torch.promote_types(x.dtype, torch.float32), x.device)
-    return run(there, model, x, sigmas, extra_args, callback, disable, noise_sampler)
-
-
-def sample_gddim(
-    model: Denoiser,
-    x: torch.Tensor,
-    sigmas: Sigmas,
-    extra_args: ExtraArgs = None,
-    callback: Callback = None,
-    disable: bool | None = None,
-    *,
-    sde: LinearSDE,
-    degree: int = 2,
-    corrector: str = "none",
-    noise_level: float = 0.0,
-    kind: str = "R",
-    noise_sampler: NoiseSampler | None = None,
-) -> torch.Tensor:
-    """Sample a state along falling times by gDDIM.
-
-    Args:
-        model: `model(u, t, **extra_args) -> eps`, both shaped like x; t has shape (batch,).
-        x: states at sigmas[0]: `sde.size` groups of channels, one group after the other. The last two axes of
-            blurring diffusion are frequencies.
-        sigmas, extra_args, callback, disable: as in `loop.run`; sigmas are times t, and "denoised" is eps.
-        sde, degree, corrector, noise_level, kind: see `gddim_on`.
-        noise_sampler: as in `loop.run`; None for `noise.default_noise_sampler`.
-
-    Returns:
-        The state at the last time; at time 0 the mean of u0.
-
-    Raises:
-        ValueError: see `gddim_on`; before the first call.
-    """
-    if x.shape[1] % sde.size or (sde.grid and tuple(x.shape[-2:]) != sde.grid):
-        raise ValueError(
-            f"x has the shape {tuple(x.shape)}, but states of {sde.name} have {sde.size} channels for each of the data's"
-            + (f" and are of size {sde.grid}." if sde.grid else ".")
-        )
-    plan = gddim_on(sde, sigmas, degree, corrector, noise_level, kind)
-    if noise_sampler is None and plan.draws_noise:
-        noise_sampler = default_noise_sampler(model, x, extra_args or {}, plan.stages[0].sigma)
-    return run_on(plan, model, x, sigmas, extra_args, callback, disable, noise_sampler)
-
-
-def planner_of(name: str) -> Callable[..., Plan] | None:
-    """The planner of one of the pack's samplers on a process, (sde, sigmas, kind, **options) -> Plan; None for the others."""
-    return _PLANNERS.get(name)
+    return run(on(plan, torch.promote_types(x.dtype, torch.float32), x.device), model, x, *args, **options)
 
 
 def _res(method: str, **only: float) -> Callable[..., Plan]:
@@ -112,7 +55,8 @@ def _check_options(sde: LinearSDE, options: dict[str, object], allowed: dict[str
         raise ValueError(f"{name} is not an option of this sampler on a {sde.name} model. Remove it.")
 
 
-_PLANNERS: dict[str, Callable[..., Plan]] = {
+# the pack's samplers that work on a process, by name -> (sde, sigmas, kind, **options) -> Plan
+PLANNERS: dict[str, Callable[..., Plan]] = {
     "exp_res_2m": _res("2M"),
     "exp_res_3m": _res("3M"),
     "exp_res_2mc": _res("2MC"),

@@ -9,7 +9,8 @@ from conftest import ROOT
 from embedded import cld_checkpoint, cld_coordinates
 from embedded.digits import digits
 from samplers.processes.cld import CLD
-from samplers.processes.process_sampler import sample_gddim
+from samplers.processes.process_planner import gddim_on
+from samplers.processes.process_sampler import run_on
 from training import cld_training
 
 COMMITTED = ROOT / "embedded" / "digits_cld.safetensors"
@@ -56,7 +57,7 @@ def test_it_samples_the_digit_it_is_asked_for(checkpoint):
     u = torch.randn(40, 2, 8, 8, generator=torch.Generator().manual_seed(7))
     u[:, 1] *= 0.5
     grid = torch.cat([torch.linspace(1.0, 1e-3**0.5, 20, dtype=torch.float64).square(), torch.zeros(1, dtype=torch.float64)])
-    end = sample_gddim(lambda u, t: checkpoint.network(u, 999 * t, context), u, grid, disable=True, sde=CLD())
+    end = run_on(gddim_on(CLD(), grid), lambda u, t: checkpoint.network(u, 999 * t, context), u, grid, disable=True)
     mixture = digits()
     nearest = torch.cdist(end[:, 0].flatten(1), mixture.means).argmin(dim=1)
     assert float((mixture.labels[nearest] == asked).float().mean()) >= 0.9

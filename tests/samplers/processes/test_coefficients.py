@@ -5,8 +5,9 @@ import pytest
 from process_examples import PROCESSES
 
 from samplers.interpolation import lagrange
-from samplers.processes.coefficients import along_steps, contraction, lagrange_slope, noise_factor, step_weights
+from samplers.processes.coefficients import contraction, lagrange_slope, noise_factor
 from samplers.processes.linear_sde import transposed
+from samplers.processes.process_forms import InEps
 
 NODES = [0.5, 0.62, 0.71, 0.9]
 STEPS = [(0.5, 0.4), (0.05, 0.02), (1e-2, 1e-3)]
@@ -27,7 +28,7 @@ def by_definition(sde, nodes, s, t, kind):
 def test_step_weights_are_what_they_are_defined_as(name, s, t, count, kind):
     """Integration by parts gives the same weights as the definition, which needs an inverse."""
     sde, nodes = PROCESSES[name], [s * x / NODES[0] for x in NODES[:count]]
-    for ours, defined in zip(step_weights(along_steps(sde, [(s, t)], kind), nodes, s, t), by_definition(sde, nodes, s, t, kind)):
+    for ours, defined in zip(InEps(sde, kind, [(s, t)]).weights(nodes, s, t), by_definition(sde, nodes, s, t, kind)):
         np.testing.assert_allclose(ours, defined, rtol=1e-7, atol=2e-9)
 
 
@@ -37,9 +38,8 @@ def test_a_constant_eps_is_carried_exactly(name):
     sde = PROCESSES[name]
     for s, t in STEPS:
         expected = sde.root(t) - sde.transition(t, s) @ sde.root(s)
-        np.testing.assert_allclose(
-            sum(step_weights(along_steps(sde, [(s, t)]), [s, 1.1 * s, 1.3 * s], s, t)), expected, atol=1e-13
-        )
+        weights = InEps(sde, "R", [(s, t)]).weights([s, 1.1 * s, 1.3 * s], s, t)
+        np.testing.assert_allclose(sum(weights), expected, atol=1e-13)
 
 
 def test_lagrange_polynomials():

@@ -11,11 +11,11 @@ from process_examples import FITTED, PROCESSES, WIDTH, data, distance, eps_of, s
 from embedded.mixture import GaussianMixture, ring
 from samplers.gddim_rule import CORRECTORS, gddim_plan
 from samplers.loop import run
-from samplers.processes.coefficients import along_steps, step_weights
 from samplers.processes.linear_sde import transposed
 from samplers.processes.operators import MatrixStage
+from samplers.processes.process_forms import InEps
 from samplers.processes.process_planner import gddim_on
-from samplers.processes.process_sampler import sample_gddim
+from samplers.processes.process_sampler import run_on
 from samplers.processes.process_times import time_map_of
 
 DEGREES = range(4)
@@ -25,8 +25,8 @@ def power_grid(sde, steps, last=1e-2, k=2.0):
     return torch.tensor(np.linspace(sde.t_max ** (1 / k), last ** (1 / k), steps + 1) ** k)
 
 
-def solve(sde, model, u, sigmas, **options):
-    return sample_gddim(model, u, sigmas, disable=True, sde=sde, **options)
+def solve(sde, model, u, sigmas, noise_sampler=None, **options):
+    return run_on(gddim_on(sde, sigmas, **options), model, u, sigmas, disable=True, noise_sampler=noise_sampler)
 
 
 @pytest.mark.parametrize("corrector", CORRECTORS)
@@ -95,7 +95,7 @@ def test_order(name, degree):
         v = states[-1]
         for i in range(degree, steps):
             nodes, (s, t) = eps[i - degree :], times[i : i + 2].tolist()
-            weights = step_weights(along_steps(sde, [(s, t)]), [node for node, _ in nodes], s, t)
+            weights = InEps(sde, "R", [(s, t)]).weights([node for node, _ in nodes], s, t)
             v = _apply(sde, sde.transition(t, s), v) + sum(_apply(sde, w, e) for w, (_, e) in zip(weights, nodes))
             eps.append((t, model(v, times[i + 1][None])))
         return distance(v, converged(name))
@@ -201,10 +201,8 @@ def _matrices(sde, stage):
     """The matrices of the start, of eps and of the noise."""
     if not isinstance(stage, MatrixStage):
         return (np.array([[number]]) for number in (stage.scale, stage.weights[0][1], *(stage.noise or (0.0,))))
-    matrices = stage.matrices
-    of = (matrix.matrix.numpy() for matrix in (matrices.scale, matrices.weights[0], *matrices.noise))
-    result = [matrix[..., None, None] if sde.grid else matrix for matrix in of]
-    return result if matrices.noise else [*result, np.zeros_like(result[0])]
+    result = [matrix.numpy()[..., None, None] if sde.grid else matrix.numpy() for matrix in stage.matrices]
+    return result if stage.noise else [*result, np.zeros_like(result[0])]
 
 
 def test_the_time_map_is_monotone_and_inverted():
@@ -233,19 +231,9 @@ def test_the_time_map_is_monotone_and_inverted():
     ],
 )
 def test_errors_by_name(arguments, message):
-    """Errors come before the first call."""
-    calls = []
     arguments = {"sigmas": [1.0, 0.5, 0.0], **arguments}
     with pytest.raises(ValueError, match=message):
-        sample_gddim(lambda *a: calls.append(a), state(PROCESSES["CLD"]), sde=PROCESSES["CLD"], disable=True, **arguments)
-    assert not calls
-
-
-def test_states_of_another_shape_are_refused():
-    """Errors come before the first call."""
-    for name, shape in (("CLD", (2, 3, 8, 8)), ("blurring", (2, 1, 3, 3))):
-        with pytest.raises(ValueError, match=r"x has the shape .*, but states of"):
-            sample_gddim(lambda u, t: u, torch.zeros(shape), torch.tensor([0.9, 0.0]), sde=PROCESSES[name], disable=True)
+        gddim_on(PROCESSES["CLD"], **arguments)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

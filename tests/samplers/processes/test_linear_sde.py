@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from process_examples import FITTED, PROCESSES, solved_numerically
+from process_examples import FITTED, PROCESSES, VP, solved_numerically
 
 from samplers.processes.blurring import Blurring, dct_matrix
 from samplers.processes.cld import CLD
 from samplers.processes.linear_sde import transposed
-from samplers.processes.vp import VP
 
 TIMES = np.array([2e-3, 0.05, 0.3, 0.9])
 ALL = [*PROCESSES.values(), *FITTED.values(), CLD(beta=3.0, mass=0.5), Blurring(2, 4, blur=20.0)]

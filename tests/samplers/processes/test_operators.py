@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from process_examples import VP
 
 from samplers.loop import run
 from samplers.plan import Plan, Stage
 from samplers.processes.blurring import Blurring
 from samplers.processes.cld import CLD
-from samplers.processes.operators import Block, Diagonal, MatrixStage, on, process_stage
+from samplers.processes.operators import MatrixStage, on, process_stage
 from samplers.processes.process_sampler import run_on
-from samplers.processes.vp import VP
 from samplers.time_maps import VE
 
 MATRIX = np.array([[0.3, -1.0], [2.0, 0.7]])
@@ -29,23 +29,25 @@ def _plan():
     return Plan("blocks", VE, 2, (first, second))
 
 
+def _updated(sde, matrix, anchor, output):
+    """matrix @ anchor + 2 matrix @ output, by a stage."""
+    return process_stage(sde, EMPTY, {0: 2.0 * matrix}, {}, matrix).update(anchor, {0: output}, {}, [], output)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_block_mixes_groups_of_channels(channels):
-    x = _x(4, 2 * channels, 3, 5)
-    expected = torch.cat([0.3 * x[:, :channels] - x[:, channels:], 2.0 * x[:, :channels] + 0.7 * x[:, channels:]], dim=1)
-    torch.testing.assert_close(Block(MATRIX).times(x), expected)
-    result = y = _x(4, 2 * channels, 3, 5, seed=1)
-    before = y.clone()
-    Block(MATRIX).add_to(result, x)
-    torch.testing.assert_close(result, before + expected)
+    x, y = _x(4, 2 * channels, 3, 5), _x(4, 2 * channels, 3, 5, seed=1)
+
+    def expected(x):
+        return torch.cat([0.3 * x[:, :channels] - x[:, channels:], 2.0 * x[:, :channels] + 0.7 * x[:, channels:]], dim=1)
+
+    torch.testing.assert_close(_updated(CLD(), MATRIX, x, y), expected(x) + 2.0 * expected(y))
 
 
 def test_a_diagonal_scales_frequencies():
     factors, x, y = np.arange(6.0).reshape(2, 3), _x(4, 5, 2, 3), _x(4, 5, 2, 3, seed=1)
-    torch.testing.assert_close(Diagonal(factors).times(x), x * torch.from_numpy(factors))
-    expected = y + x * torch.from_numpy(factors)
-    Diagonal(factors).add_to(y, x)
-    torch.testing.assert_close(y, expected)
+    updated = _updated(Blurring(2, 3), factors[..., None, None], x, y)
+    torch.testing.assert_close(updated, torch.from_numpy(factors) * (x + 2.0 * y))
 
 
 def test_numbers_must_be_finite():
@@ -60,15 +62,15 @@ def test_the_numbers_of_a_stage_are_those_of_the_first_number_of_a_block():
     plain = process_stage(VP(), EMPTY, {0: np.array([[2.0]])}, {}, np.array([[3.0]]))
     assert type(plain) is Stage and (plain.scale, plain.weights) == (3.0, ((0, 2.0),))
     image = process_stage(Blurring(1, 2), EMPTY, {}, {}, np.array([[[[3.0]], [[4.0]]]]))
-    assert image.scale == 3.0 and isinstance(image.matrices.scale, Diagonal)
+    assert image.scale == 3.0 and image.diagonal and image.matrices[0].tolist() == [[3.0, 4.0]]
 
 
 def test_a_plan_takes_the_state_s_dtype():
     plan = on(_plan(), torch.float32, torch.device("cpu"))
     for stage, original in zip(plan.stages, _plan().stages):
-        scale = stage.matrices.scale.matrix
+        scale = stage.matrices[0]
         assert isinstance(stage, MatrixStage) and scale.dtype == torch.float32
-        torch.testing.assert_close(scale.double(), original.matrices.scale.matrix)
+        torch.testing.assert_close(scale.double(), original.matrices[0])
     plain = Plan("numbers", VE, 1, (EMPTY,))
     assert on(plain, torch.float32, torch.device("cpu")) is plain
 
