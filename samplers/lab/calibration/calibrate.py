@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 
@@ -16,43 +16,33 @@ from ...signature import Denoiser, ExtraArgs, Sigmas
 from ...time_maps import TimeMap
 from ..reference import NotConverged
 from .calibration_file import MAX_CALLS
-from .fitting import PLANNERS, Fitted, Fitting, Recorder, Trajectory, bases, fine_grid, fit, joined
-from .grid_search import GridCurve, search
-from .results import (
-    CAREFUL,
-    HISTORIES,
-    LEAST,
-    RIDGES,
-    Calibrated,
-    Cost,
-    Errors,
-    Settings,
-    Settled,
-    calls,
-    clearly_less,
-    distances,
-    split_seeds,
-)
+from .fitting import BASES, TRIALS, Fitted, Fitting, GridCurve, Trajectory, bases, fine_grid, fit, joined, recorded
+from .results import CAREFUL, HISTORIES, LEAST, RIDGES, Calibrated, Cost, Errors, Settings, Settled, clearly_less, distances
 
 # Solutions with a larger relative difference have nothing in common.
 _NO_SOLUTION = 0.5
 _ANALYTIC, _PROBE = Fitting(math.inf), Fitting(RIDGES[1], HISTORIES[0])
 
-Function = Callable[..., torch.Tensor]  # of (model, x, sigmas, extra_args, callback, disable)
 
+class _Candidate(NamedTuple):
+    """A plan with its base and the settings of its fit, and its distances on the selection seeds."""
 
-class Problem(Protocol):
-    """A model with its prompts and a latent, which samples from the noise of a seed."""
+    plan: Plan
+    base: str
+    fitting: Fitting | None
+    distances: torch.Tensor
 
-    def __call__(self, function: Any, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
-        """Samples, (items, ...), by a Function or another sampler."""
+    @property
+    def error(self) -> float:
+        return Errors.of(self.distances).log_mean
 
 
 class Calibration:
     """One calibration.
 
     Args:
-        problem: the model to sample.
+        problem: problem(sampler, sigmas, seed) -> samples, (items, ...), of a model with its prompts and a latent from the noise
+            of a seed, by a function of (model, x, sigmas, extra_args, callback, disable) or by a rival.
         sigmas: the grid, falling.
         time: the time map of the model, VE or FLOW.
         floor: sigma from which the reference steps to 0, the lowest sigma that the model can distinguish.
@@ -65,7 +55,7 @@ class Calibration:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: Callable[[Any, torch.Tensor, int], torch.Tensor],
         sigmas: Sigmas,
         time: TimeMap,
         floor: float,
@@ -78,29 +68,35 @@ class Calibration:
         self._problem, self._time, self._floor, self._settings = problem, time, floor, settings
         self._rivals, self._fatal = rivals or {}, fatal
         self._sigmas = torch.tensor(read_sigmas(sigmas), dtype=torch.float32)
-        if len(self._sigmas) < 3 or self._sigmas[0] <= self._sigmas[-1]:
+        self._steps = len(self._sigmas) - 1
+        if self._steps < 2 or self._sigmas[0] <= self._sigmas[-1]:
             raise ValueError(f"sigmas must fall and have two steps or more to calibrate on, got {self._sigmas.tolist()!s:.60}.")
-        if len(self._sigmas) - 1 > MAX_CALLS:
-            raise ValueError(f"sigmas have {len(self._sigmas) - 1} steps; {MAX_CALLS} are the most that a calibration can hold.")
-        self._seeds = split_seeds(seed, settings, batch)
+        if self._steps > MAX_CALLS:
+            raise ValueError(f"sigmas have {self._steps} steps; {MAX_CALLS} are the most that a calibration can hold.")
+        self._seeds = settings.seeds(seed, batch)
         self._bases = bases(self._sigmas, time)  # checks the grid
-        self._levels = settings.references(len(self._sigmas) - 1)
+        self._levels = settings.references(self._steps)
         self._level, self._probes = 1, 0
 
     @property
     def cost(self) -> Cost:
-        """The smallest and largest number of model calls, each of a whole batch."""
+        """The smallest and largest number of model calls; a candidate that diverges or an invalid grid saves some more."""
         levels = self._settings.levels
-        return Cost(self._calls(2, 0), self._calls(levels, 2 * (levels - 2)))
+        return Cost(self._calls(2, 0) - self._steps * len(self._seeds.test), self._calls(levels, 2 * (levels - 2)))
 
     @property
     def expected(self) -> int:
-        """All model calls, if the reference needs no further level."""
+        """All model calls, if a fit is chosen and the reference needs no further level."""
         return self._calls(max(self._level, 2), self._probes)
 
     def _calls(self, levels: int, probes: int) -> int:
+        settings, (pilot, selection, test) = self._settings, map(len, self._seeds)
         references = [len(self._fine(steps)) - 1 for steps in self._levels[:levels]]
-        return calls(self._settings, self._seeds, len(self._sigmas) - 1, references, probes, len(self._rivals))
+        fits = len(settings.ridges) * (1 + settings.thorough) + settings.thorough
+        runs = (len(BASES) + probes + fits) * pilot + (1 + settings.thorough + fits) * selection + (2 + len(self._rivals)) * test
+        if settings.move_grid:
+            runs += (TRIALS + 2) * pilot + selection
+        return runs * self._steps + sum(references) * pilot + references[-1] * (selection + test)
 
     def run(self) -> Calibrated:
         """Run the whole calibration.
@@ -115,58 +111,57 @@ class Calibration:
         def measured(plan: Plan, sigmas: torch.Tensor = self._sigmas) -> torch.Tensor:
             return self._distances(partial(run, plan), sigmas, self._seeds.selection, ends)
 
-        fitted = list(names)[: 1 + self._settings.thorough]
-        analytic = {name: measured(self._bases[name]) for name in fitted}
-        base = min(analytic, key=lambda name: Errors.of(analytic[name]).log_mean)
-        result = Calibrated(self._sigmas, self._bases[base], base, base, None, self._seeds, reference, pilots=names)
-        result.selection = {"base": Errors.of(analytic[base]), "calibrated": Errors.of(analytic[base])}
-        if reference.coarse:  # nothing to fit to
-            self._test(result)
-            return result
-        best, chosen = self._best_fit(fitted, trajectory, measured), analytic[base]
-        if best is not None and clearly_less(best.distances, analytic[base], self._settings.noise):
-            result.plan, result.base, result.fitting, chosen = best.plan, best.base, best.fitting, best.distances
-            result.selection["calibrated"] = Errors.of(chosen)
-        if self._settings.move_grid:
-            self._move_grid(result, trajectory, measured, chosen)
+        names = names[: 1 + self._settings.thorough]
+        analytic = [_Candidate(self._bases[name], name, None, measured(self._bases[name])) for name in names]
+        base = chosen = min(analytic, key=lambda candidate: candidate.error)
+        grid = None
+        if not reference.coarse:  # otherwise there is nothing to fit to
+            best = self._best_fit(names, trajectory, measured)
+            if best is not None and clearly_less(best.distances, base.distances, self._settings.noise):
+                chosen = best
+            if self._settings.move_grid:
+                chosen, grid = self._move_grid(chosen, trajectory, measured)
+        sigmas = self._sigmas if grid is None else grid
+        result = Calibrated(
+            sigmas, chosen.plan, base.base, chosen.base, chosen.fitting, self._seeds, reference, grid is not None,
+            {"base": Errors.of(base.distances), "calibrated": Errors.of(chosen.distances)},
+        )  # fmt: skip
         self._test(result)
         return result
 
     def _best_fit(
         self, names: Sequence[str], trajectory: Trajectory, measured: Callable[[Plan], torch.Tensor]
-    ) -> "_Candidate | None":
+    ) -> _Candidate | None:
         """The candidate with the least error on the selection seeds: first by base and ridge, then by history."""
-        candidates: list[_Candidate] = []
-
-        def best() -> _Candidate:
-            return min(candidates, key=lambda candidate: Errors.of(candidate.distances).log_mean)
+        best: _Candidate | None = None
 
         def attempt(name: str, ridge: float, history: int) -> None:
-            options = Fitting(ridge, history, self._settings.robust)
+            nonlocal best
+            options = Fitting(ridge, history)
             try:
                 plan = self._fitted(self._bases[name], self._sigmas, trajectory, options).plan
             except FloatingPointError:  # error of a fit that diverges
                 return
-            candidates.append(_Candidate(plan, name, options, measured(plan)))
+            candidate = _Candidate(plan, name, options, measured(plan))
+            if best is None or candidate.error < best.error:
+                best = candidate
 
         for name in names:
             for ridge in self._settings.ridges:
                 attempt(name, ridge, HISTORIES[0])
-        if candidates and self._settings.thorough:
-            attempt(best().base, best().fitting.ridge, HISTORIES[1])
-        return best() if candidates else None
+        if self._settings.thorough and best is not None and best.fitting is not None:
+            attempt(best.base, best.fitting.ridge, HISTORIES[1])
+        return best
 
     def _move_grid(
-        self, result: Calibrated, trajectory: Trajectory, measured: Callable[..., torch.Tensor], chosen: torch.Tensor
-    ) -> None:
-        """Search for a grid on the pilots; it is kept if it wins on the selection seeds against the errors `chosen`."""
-        curve, options = GridCurve(self._sigmas, self._time, self._floor), result.fitting or Fitting(RIDGES[-1])
-        if not curve.movable:
-            return
+        self, chosen: _Candidate, trajectory: Trajectory, measured: Callable[..., torch.Tensor]
+    ) -> tuple[_Candidate, torch.Tensor | None]:
+        """A fit on a grid that was found on the pilots, if it wins on the selection seeds; otherwise `chosen` and None."""
+        options = chosen.fitting or Fitting(RIDGES[-1])
 
         def fitted(grid: list[float]) -> Fitted:
             sigmas = torch.tensor(grid, dtype=torch.float32)
-            return self._fitted(PLANNERS[result.base](sigmas, time=self._time), sigmas, trajectory, options)
+            return self._fitted(BASES[chosen.base](sigmas, time=self._time), sigmas, trajectory, options)
 
         def pilot_error(grid: list[float]) -> float:
             try:
@@ -174,14 +169,12 @@ class Calibration:
             except FloatingPointError:
                 return math.inf
 
-        grid = search(curve, pilot_error, pilot_error(read_sigmas(self._sigmas)))
+        grid = GridCurve(self._sigmas, self._time, self._floor).search(pilot_error)
         if grid is None:
-            return
+            return chosen, None
         sigmas, plan = torch.tensor(grid, dtype=torch.float32), fitted(grid).plan
-        own = measured(plan, sigmas)
-        if clearly_less(own, chosen, self._settings.noise):
-            result.sigmas, result.plan, result.fitting, result.grid_changed = sigmas, plan, options, True
-            result.selection["calibrated"] = Errors.of(own)
+        own = _Candidate(plan, chosen.base, options, measured(plan, sigmas))
+        return (own, sigmas) if clearly_less(own.distances, chosen.distances, self._settings.noise) else (chosen, None)
 
     def _test(self, result: Calibrated) -> None:
         seeds = self._seeds.test
@@ -196,20 +189,19 @@ class Calibration:
                 raise
             except Exception as error:  # code of another pack may raise anything
                 logging.getLogger(__name__).warning("%s is left out of the comparison: %s", name, error)
-        plan = partial(run, result.plan)
-        result.test["calibrated"] = (
-            result.test["base"] if result.kept else Errors.of(self._distances(plan, result.sigmas, seeds, ends))
-        )
+        result.test["calibrated"] = result.test["base"]
+        if not result.kept:
+            result.test["calibrated"] = Errors.of(self._distances(partial(run, result.plan), result.sigmas, seeds, ends))
 
-    def _reference(self) -> tuple[Trajectory, dict[str, Errors], Settled]:
-        """The pilots' solution with as many steps as the fit needs, the errors of the bases, the least first, and its quality.
+    def _reference(self) -> tuple[Trajectory, list[str], Settled]:
+        """The pilots' solution with as many steps as the fit needs, the names of the bases, the best first, and its quality.
 
         Raises:
             NotConverged: see `run`.
         """
         self._level = 1
         solved = self._pilots()
-        ends = self._analytic_ends(solved)
+        ends = {name: self._analytic_end(plan, solved) for name, plan in self._bases.items()}
         while True:
             before, self._level = solved, self._level + 1
             solved = self._pilots()
@@ -224,7 +216,7 @@ class Calibration:
                 "is no solution to calibrate to. Less guidance or SIGMAS that start lower help; a model that adds noise of its "
                 "own cannot be calibrated."
             )
-        return solved, {name: errors[name] for name in names}, settled
+        return solved, names, settled
 
     def _settled(self, before: Trajectory, solved: Trajectory, base: str, error: float) -> Settled:
         """The quality of the present level, by the level before and the best base's median error."""
@@ -238,15 +230,12 @@ class Calibration:
             why = "no gain" if share < 1.0 and not self._changes_the_fit(self._bases[base], before, solved) else ""
         return Settled(self._levels[self._level - 1], change, share, why)
 
-    def _analytic_ends(self, trajectory: Trajectory) -> dict[str, torch.Tensor]:
-        """The pilots' results by every base; infinite if a base diverges."""
-        ends = {}
-        for name, plan in self._bases.items():
-            try:
-                ends[name] = self._fitted(plan, self._sigmas, trajectory, _ANALYTIC).end
-            except FloatingPointError:
-                ends[name] = torch.full_like(trajectory.end, math.inf)
-        return ends
+    def _analytic_end(self, base: Plan, trajectory: Trajectory) -> torch.Tensor:
+        """The pilots' results by a base; infinite if it diverges."""
+        try:
+            return self._fitted(base, self._sigmas, trajectory, _ANALYTIC).end
+        except FloatingPointError:
+            return torch.full_like(trajectory.end, math.inf)
 
     def _changes_the_fit(self, base: Plan, coarse: Trajectory, fine: Trajectory) -> bool:
         """Whether a fit to the finer solution is closer to it than a fit to the coarser one, by more than the standard error."""
@@ -268,23 +257,22 @@ class Calibration:
         """A seed's reference at the present level, by RES-3M with corrector, kept at `wanted` (None: everywhere); its samples."""
         fine = torch.tensor(self._fine(self._levels[self._level - 1]), dtype=torch.float32)
         plan = multistep_plan(fine, 3, self._time, corrector=True)
-        recorder = Recorder(wanted)
-        ends: list[torch.Tensor] = []
+        solved: list[Trajectory] = []
 
         def sample(
             model: Denoiser, x: torch.Tensor, sigmas: Sigmas, extra_args: ExtraArgs = None, *_: Any, **__: Any
         ) -> torch.Tensor:
-            ends.append(run(plan, model, x, fine, extra_args, recorder, True))
-            return ends[0].clone()  # ComfyUI continues with it in place
+            solved.append(recorded(plan, model, x, fine, extra_args, wanted))
+            return solved[0].end.to(x, copy=True)  # ComfyUI continues with it in place
 
         samples = self._problem(sample, fine, seed)
-        return recorder.trajectory(ends[0].float(), float(fine[-1])), samples
+        return solved[0], samples
 
     def _ends(self, seeds: Sequence[int]) -> torch.Tensor:
         """The reference's samples of some seeds."""
         return torch.cat([self._solve(seed, ())[1] for seed in seeds])
 
-    def _distances(self, sampler: Function, sigmas: torch.Tensor, seeds: Sequence[int], ends: torch.Tensor) -> torch.Tensor:
+    def _distances(self, sampler: Any, sigmas: torch.Tensor, seeds: Sequence[int], ends: torch.Tensor) -> torch.Tensor:
         try:
             samples = torch.cat([self._problem(sampler, sigmas, seed) for seed in seeds])
         except FloatingPointError:
@@ -315,12 +303,3 @@ class Calibration:
 
         self._problem(ask, sigmas, seed)
         return answers[0]
-
-
-class _Candidate(NamedTuple):
-    """A fit that was made, and its distances on the selection seeds."""
-
-    plan: Plan
-    base: str
-    fitting: Fitting
-    distances: torch.Tensor

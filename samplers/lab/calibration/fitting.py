@@ -1,4 +1,4 @@
-"""Fits the scalars of a plan, step by step, to a reference trajectory by robust ridge least squares.
+"""Fits the scalars of a plan, step by step, to a reference trajectory by robust ridge least squares, and moves its grid.
 
 A step of an analytic plan ends at a combination of the states and denoised outputs so far. From pilots that are sampled step by
 step, the fit adds to it the combination of
@@ -28,10 +28,11 @@ from ...catalogue import EXP_RES
 from ...gddim_rule import gddim_plan
 from ...grid import MIN_STEP, read_sigmas
 from ...interpolation import IN_RHO, InAlpha, InLambda, lagrange
+from ...loop import run
 from ...multistep import END_MIN_GAP, multistep_plan, rule_plan
 from ...plan import Plan, Stage
 from ...rule import Rule
-from ...signature import Sigmas
+from ...signature import Denoiser, ExtraArgs, Sigmas
 from ...time_maps import TimeMap
 
 _AS_SIGMA = 1e4  # scale below which InAlpha of power 1 is linear in sigma / alpha
@@ -51,8 +52,9 @@ class AtMidpoint(InLambda):
         return [size * float(lagrange(points, j, middle)) for j in range(len(points))]
 
 
-PLANNERS: dict[str, Callable[..., Plan]] = {
-    "exp_res": partial(rule_plan, rule=EXP_RES[0]),
+# The planners of the analytic methods that can be fitted: without noise, and with one call per step.
+BASES: dict[str, Callable[..., Plan]] = {
+    "exp_res_rule_0": partial(rule_plan, rule=EXP_RES[0]),
     "exp_res_2mc": partial(multistep_plan, order=2, corrector=True),
     "exp_res_1m": partial(multistep_plan, order=1),
     "exp_gddim": gddim_plan,
@@ -62,7 +64,6 @@ PLANNERS: dict[str, Callable[..., Plan]] = {
     # D by a polynomial in sigma / alpha: er_sde without noise
     "er_ode_3": partial(rule_plan, rule=Rule("ER-ODE 3", 3, InAlpha(_AS_SIGMA, 1.0))),
 }
-BASES = tuple(PLANNERS)
 
 
 def bases(sigmas: Sigmas, time: TimeMap) -> dict[str, Plan]:
@@ -71,7 +72,7 @@ def bases(sigmas: Sigmas, time: TimeMap) -> dict[str, Plan]:
     Raises:
         ValueError: the grid cannot be sampled on.
     """
-    return {name: planner(sigmas, time=time) for name, planner in PLANNERS.items()}
+    return {name: planner(sigmas, time=time) for name, planner in BASES.items()}
 
 
 # The lambda that stands for pure noise of a flow model, where lambda is -inf.
@@ -149,26 +150,23 @@ def joined(parts: Sequence[Trajectory]) -> Trajectory:
     return Trajectory(parts[0].sigmas, x, denoised, torch.cat([p.end for p in parts]), parts[0].last)
 
 
-class Recorder:
-    """A sampler's callback that keeps the states at some sigmas, or the starts of all steps if sigmas is None."""
+def recorded(
+    plan: Plan, model: Denoiser, x: torch.Tensor, sigmas: Sigmas, extra_args: ExtraArgs, wanted: Sigmas | None = None
+) -> Trajectory:
+    """Sample by a plan with one call per step, and keep the states at some sigmas, or at all of them if `wanted` is None."""
+    kept = None if wanted is None else set(read_sigmas(wanted))
+    result = Trajectory([], [], [], x, float(sigmas[-1]))
 
-    def __init__(self, sigmas: Sigmas | None = None):
-        self._wanted = None if sigmas is None else set(read_sigmas(sigmas))
-        self._states: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def __call__(self, info: dict[str, Any]) -> None:
-        """Keep the state of a call that starts a step, if it is wanted."""
-        sigma = float(info["sigma_hat"])
-        if sigma == float(info["sigma"]) and (self._wanted is None or sigma in self._wanted):
+    def keep(info: dict[str, Any]) -> None:
+        sigma = float(info["sigma"])
+        if kept is None or sigma in kept:
             x, denoised = (info[name].detach().float().cpu().clone() for name in ("x", "denoised"))
-            self._states.setdefault(sigma, (x, denoised))
+            result.sigmas.append(sigma)
+            result.x.append(x)
+            result.denoised.append(denoised)
 
-    def trajectory(self, end: torch.Tensor, last: float) -> Trajectory:
-        """The kept trajectory with its end."""
-        sigmas = sorted(self._states, reverse=True)
-        return Trajectory(
-            sigmas, [self._states[s][0] for s in sigmas], [self._states[s][1] for s in sigmas], end.detach().cpu(), last
-        )
+    result.end = run(plan, model, x, sigmas, extra_args, keep, True).detach().float().cpu()
+    return result
 
 
 # Residuals above this multiple of the median get less weight, and the weights are computed this many times.
@@ -185,12 +183,10 @@ class Fitting(NamedTuple):
         ridge: strength of the pull towards the analytic plan, 0 or more, in units of the regressors' mean squares; inf gives
             the analytic plan.
         history: denoised outputs that a step may use, 1 or more.
-        robust: whether outlying items get less weight.
     """
 
     ridge: float
     history: int = 6
-    robust: bool = True
 
 
 class Fitted(NamedTuple):
@@ -224,10 +220,8 @@ def fit(
         options: the settings of the fit.
 
     Raises:
-        ValueError: the base cannot be fitted.
         FloatingPointError: the pilots contain NaN or infinity.
     """
-    check_base(base)
     x = x.double()
     states: list[torch.Tensor] = []
     outputs: list[torch.Tensor] = []
@@ -244,19 +238,12 @@ def fit(
         if math.isfinite(options.ridge):
             terms = regressors(call, time.alpha(stage.sigma), options.history)
             values = torch.stack([_combined(term, x, outputs).flatten(1) for term in terms])
-            c = ridge_fit(values, (target.double() - end).flatten(1), options.ridge, options.robust)
+            c = robust_fit(values, (target.double() - end).flatten(1), options.ridge)
             fitted = _with(stage, terms, c.tolist())
             end = end + torch.einsum("k,kid->id", c, values).reshape(x.shape)
         stages.append(fitted)
         x = end
     return Fitted(replace(base, method=f"{base.method}, calibrated", stages=tuple(stages)), x)
-
-
-def check_base(base: Plan) -> None:
-    """Raise a ValueError for a plan with noise, CFG++, weights that are not numbers, or several calls per step."""
-    plain = all(type(stage) is Stage and stage.closes_step and not stage.noise for stage in base.stages)
-    if base.draws_noise or base.cfg_pp or not plain:
-        raise ValueError(f"{base.method} cannot be calibrated: only deterministic methods with one call per step can be.")
 
 
 def regressors(call: int, alpha: float, history: int) -> list[dict[int, float]]:
@@ -267,37 +254,41 @@ def regressors(call: int, alpha: float, history: int) -> list[dict[int, float]]:
     return terms
 
 
-def ridge_fit(values: torch.Tensor, residual: torch.Tensor, ridge: float, robust: bool = True) -> torch.Tensor:
+def robust_fit(values: torch.Tensor, residual: torch.Tensor, ridge: float) -> torch.Tensor:
+    """`ridge_fit` with less weight for outlying items."""
+    weights = torch.ones(len(residual), dtype=values.dtype)
+    for _ in range(_ROUNDS):
+        c = ridge_fit(values, residual, ridge, weights)
+        left = (residual - torch.einsum("k,kid->id", c, values)).norm(dim=1)
+        scale = _OUTLYING * left.median()
+        weights = 1.0 / (1.0 + (left / scale) ** 2) if scale > 0.0 else (left == 0.0).to(values.dtype)
+    return ridge_fit(values, residual, ridge, weights)
+
+
+def ridge_fit(values: torch.Tensor, residual: torch.Tensor, ridge: float, weights: torch.Tensor) -> torch.Tensor:
     """The c for which sum_k c_k values_k is nearest to the residual, in the mean over items.
 
     Args:
         values: (regressors, items, numbers of an item), float64.
         residual: (items, numbers of an item).
         ridge: factor of the squares of the c, each in units of its regressor's root mean square.
-        robust: whether outlying items get less weight.
+        weights: (items,).
 
     Returns:
         (regressors,).
     """
-    weights = torch.ones(len(residual), dtype=values.dtype)
-    c = torch.zeros(len(values), dtype=values.dtype)
-    for _ in range(1 + _ROUNDS * robust):
-        total = weights.sum() * residual.shape[1]
-        # a regressor that vanishes, such as a difference of equal outputs, gets no share
-        size = (torch.einsum("kid,kid,i->k", values, values, weights) / total).sqrt()
-        scaled = values / torch.where(size > 0.0, size, torch.inf)[:, None, None]
-        gram = torch.einsum("kid,lid,i->kl", scaled, scaled, weights) / total
-        aim = torch.einsum("kid,id,i->k", scaled, residual, weights) / total
-        # eigenvalues that are only rounding are left out
-        eigenvalues, vectors = torch.linalg.eigh(gram)
-        known = eigenvalues > 1e-12 * eigenvalues[-1]
-        inverse = torch.where(known, 1.0 / torch.where(known, eigenvalues + ridge, 1.0), 0.0)
-        c = vectors @ (inverse * (vectors.T @ aim)) / torch.where(size > 0.0, size, torch.inf)
-        if robust:
-            left = (residual - torch.einsum("k,kid->id", c, values)).norm(dim=1)
-            scale = _OUTLYING * left.median()
-            weights = 1.0 / (1.0 + (left / scale) ** 2) if scale > 0.0 else (left == 0.0).to(values.dtype)
-    return c
+    total = weights.sum() * residual.shape[1]
+    # a regressor that vanishes, such as a difference of equal outputs, gets no share
+    size = (torch.einsum("kid,kid,i->k", values, values, weights) / total).sqrt()
+    size = torch.where(size > 0.0, size, torch.inf)
+    scaled = values / size[:, None, None]
+    gram = torch.einsum("kid,lid,i->kl", scaled, scaled, weights) / total
+    aim = torch.einsum("kid,id,i->k", scaled, residual, weights) / total
+    # eigenvalues that are only rounding are left out
+    eigenvalues, vectors = torch.linalg.eigh(gram)
+    known = eigenvalues > 1e-12 * eigenvalues[-1]
+    inverse = torch.where(known, 1.0 / torch.where(known, eigenvalues + ridge, 1.0), 0.0)
+    return vectors @ (inverse * (vectors.T @ aim)) / size
 
 
 def _combined(term: dict[int, float], x: torch.Tensor, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -316,3 +307,71 @@ def _with(stage: Stage, terms: Sequence[dict[int, float]], coefficients: Sequenc
             else:
                 weights[call] = weights.get(call, 0.0) + coefficient * weight
     return replace(stage, scale=scale, weights=tuple(sorted(weights.items())))
+
+
+KNOTS = 5
+# Rounds of the search; each round tries every distance between knots longer and shorter by a factor that shrinks.
+_FACTORS = (1.5, 1.25, 1.12, 1.06)
+TRIALS = 2 * (KNOTS - 1) * len(_FACTORS)
+
+
+class GridCurve:
+    """Grids with the number of steps, the first sigma and the end of a given grid, as monotone curves through five knots.
+
+    The knots are values of logSNR, evenly over the steps to the last sigma above 0, which may move as well. The curve is added
+    to the given grid's logSNR, so that the knots of the grid itself give exactly the grid.
+
+    Args:
+        sigmas: the given grid.
+        time: the time map.
+        floor: lower limit of all sigmas above 0.
+
+    Attributes:
+        distances: distances between the knots of the given grid, (KNOTS - 1,).
+    """
+
+    def __init__(self, sigmas: Sigmas, time: TimeMap, floor: float):
+        self._values, self._time, self._floor = read_sigmas(sigmas), time, floor
+        self._to_zero = self._values[-1] == 0.0
+        self._lam = np.array([max(time.lam(s), NEAR_NOISE) for s in self._values if s > 0.0])
+        self._places, self._knots = np.linspace(0.0, 1.0, len(self._lam)), np.linspace(0.0, 1.0, KNOTS)
+        self.distances = np.diff(np.interp(self._knots, self._places, self._lam))
+
+    def grid(self, distances: np.ndarray) -> list[float] | None:
+        """SIGMAS, float32 numbers, for distances between the knots; None if they do not fall or are below the floor.
+
+        If the given SIGMAS end above 0, the distances are scaled so that the last knot stays.
+        """
+        from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 (slow to import)
+
+        if not self._to_zero:
+            distances = distances * self.distances.sum() / distances.sum()
+        moved = np.concatenate([[0.0], np.cumsum(distances - self.distances)])
+        lam = self._lam + PchipInterpolator(self._knots, moved)(self._places)
+        sigmas = [self._values[0], *(float(np.float32(self._time.sigma(value))) for value in lam[1:])]
+        if self._to_zero:
+            sigmas.append(0.0)
+        else:
+            sigmas[-1] = self._values[-1]
+        falls = all(a > b * (1.0 + 1e-4) for a, b in zip(sigmas, sigmas[1:]))
+        return sigmas if falls and min(s for s in sigmas if s > 0.0) >= self._floor * (1.0 - 1e-6) else None
+
+    def search(self, error: Callable[[list[float]], float]) -> list[float] | None:
+        """The grid of least error by a pattern search over the distances, in at most TRIALS + 1 trials; None for no better one.
+
+        Args:
+            error: error of a grid.
+        """
+        if len(self._lam) < 3:  # too few steps for a curve to matter
+            return None
+        best, best_grid, distances = error(self._values), None, self.distances
+        for factor in _FACTORS:
+            for index in range(KNOTS - 1):
+                for by in (factor, 1.0 / factor):
+                    trial = distances.copy()
+                    trial[index] *= by
+                    grid = self.grid(trial)
+                    if grid is not None and (value := error(grid)) < best:
+                        best, best_grid, distances = value, grid, trial
+                        break  # the other way is back
+        return best_grid

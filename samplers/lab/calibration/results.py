@@ -1,7 +1,6 @@
-"""Settings, seeds and model calls of a calibration, and its errors as numbers, text and picture."""
+"""Settings and seeds of a calibration, and its errors as numbers, text and picture."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,13 +10,29 @@ import torch
 from ...figure import new_figure, pixels
 from ...plan import Plan
 from ..distances import relative_distance
-from .fitting import BASES, Fitting
-from .grid_search import TRIALS
+from .fitting import Fitting
 
 RIDGES = (3e-3, 3e-2, 3e-1, 3e-4)
 HISTORIES = (4, 6)
 MAX_ITEMS = 10_000  # items of each kind; their seeds are listed, and their samples are kept
-_SEEDS = 0xFFFFFFFFFFFFFFFF + 1  # number of seeds in ComfyUI
+_SEEDS = 2**64  # number of seeds in ComfyUI
+# Smaller relative distances are rounding, and larger ones mean a lost item; their logarithms say nothing.
+LEAST, _MOST = 1e-7, 1e3
+
+
+class Seeds(NamedTuple):
+    """Three disjoint sets of seeds, with one batch per seed."""
+
+    pilot: list[int]
+    selection: list[int]
+    test: list[int]
+
+
+class Cost(NamedTuple):
+    """Model calls, each of a whole batch: with the coarsest reference if the base is kept, and with the finest one."""
+
+    least: int
+    most: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +49,6 @@ class Settings:
         thorough: whether to try also the second best base, and a longer history with the best base and ridge.
         noise: a fit is used if its mean log error on the selection items is below the base's by this number of standard errors.
         move_grid: whether to search also for a better grid.
-        robust: whether outlying pilots get less weight, see `fitting.py`.
     """
 
     pilots: int = 16
@@ -47,77 +61,25 @@ class Settings:
     thorough: bool = True
     noise: float = 2.0
     move_grid: bool = False
-    robust: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (("pilots", 2), ("selection", 2), ("test", 0)):
             if not least <= getattr(self, name) <= MAX_ITEMS:
                 raise ValueError(f"{name} must be between {least} and {MAX_ITEMS}, got {getattr(self, name)}.")
-        if self.levels < 2:
-            raise ValueError(f"levels must be 2 or more, got {self.levels}: references are compared.")
 
     def references(self, steps: int) -> list[int]:
         """Steps of the references for a grid of this number of steps, the coarsest first."""
-        first = max(self.first, 2 * steps)
-        return [first * 2**k for k in range(self.levels)]
+        return [max(self.first, 2 * steps) * 2**level for level in range(self.levels)]
 
-    @property
-    def candidates(self) -> int:
-        """The maximum number of fits."""
-        return len(self.ridges) * (1 + self.thorough) + self.thorough
+    def seeds(self, first: int, batch: int) -> Seeds:
+        """Consecutive seeds, enough of each kind for the requested items in batches of `batch`."""
+        pilot, selection, test = (math.ceil(count / batch) for count in (self.pilots, self.selection, self.test))
+        every = [(first + k) % _SEEDS for k in range(pilot + selection + test)]
+        return Seeds(every[:pilot], every[pilot : pilot + selection], every[pilot + selection :])
 
 
 CAREFUL = Settings()
 QUICK = Settings(4, 4, 4, first=16, levels=2, ridges=(3e-3, 3e-1), thorough=False)
-
-
-class Seeds(NamedTuple):
-    """Three disjoint sets of seeds, with one batch per seed."""
-
-    pilot: list[int]
-    selection: list[int]
-    test: list[int]
-
-
-def split_seeds(seed: int, settings: Settings, batch: int) -> Seeds:
-    """Consecutive seeds from `seed`, enough of each kind for the requested items in batches of `batch`."""
-    counts = [math.ceil(count / batch) for count in (settings.pilots, settings.selection, settings.test)]
-    every = [(seed + k) % _SEEDS for k in range(sum(counts))]
-    return Seeds(every[: counts[0]], every[counts[0] : sum(counts[:2])], every[sum(counts[:2]) :])
-
-
-class Cost(NamedTuple):
-    """Model calls of a calibration, each of a whole batch.
-
-    Attributes:
-        least: if the second reference agrees with the first.
-        most: if the finest reference is needed.
-    """
-
-    least: int
-    most: int
-
-
-def calls(settings: Settings, seeds: Seeds, steps: int, references: Sequence[int], probes: int, rivals: int) -> int:
-    """The model calls of a calibration. A candidate that diverges or an invalid grid saves some of them.
-
-    Args:
-        settings, seeds: those of the calibration.
-        steps: steps of the grid.
-        references: calls of every level of the reference that is solved, the coarsest first.
-        probes: number of fits that test whether a finer reference changes the fit.
-        rivals: number of samplers of one call per step in the comparison on the test seeds.
-    """
-    pilot, selection, test = map(len, seeds)
-    candidates = settings.candidates
-    runs = (len(BASES) + probes + candidates) * pilot + (1 + settings.thorough + candidates) * selection + (2 + rivals) * test
-    if settings.move_grid:
-        runs += (TRIALS + 2) * pilot + selection
-    return runs * steps + sum(references) * pilot + references[-1] * (selection + test)
-
-
-# Smaller relative distances are rounding, and larger ones mean a lost item; their logarithms say nothing.
-LEAST, MOST = 1e-7, 1e3
 
 
 class Errors(NamedTuple):
@@ -139,7 +101,7 @@ def clearly_less(distances: torch.Tensor, others: torch.Tensor, by: float = 1.0)
 
 
 def _logs(distances: torch.Tensor) -> torch.Tensor:
-    return distances.clamp(LEAST, MOST).log()
+    return distances.clamp(LEAST, _MOST).log()
 
 
 def distances(samples: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -181,7 +143,6 @@ class Calibrated:
         seeds: the seeds.
         reference: the quality of the reference.
         grid_changed: whether the grid differs from the given grid.
-        pilots: errors of the bases on the pilots, by name.
         selection: errors on selection seeds of "base" and "calibrated".
         test: errors on test seeds of "base" (on the given grid), of "calibrated" and of the rivals.
     """
@@ -194,7 +155,6 @@ class Calibrated:
     seeds: Seeds
     reference: Settled
     grid_changed: bool = False
-    pilots: dict[str, Errors] = field(default_factory=dict)
     selection: dict[str, Errors] = field(default_factory=dict)
     test: dict[str, Errors] = field(default_factory=dict)
 
@@ -206,6 +166,7 @@ class Calibrated:
 
 _WIDTH, _BAR = 7.0, 0.26  # inches
 _OURS = ("base", "calibrated")
+_MUCH = 1.1  # ratio of errors from which the report recommends another sampler
 
 
 def report(result: Calibrated, items: int) -> str:
@@ -218,6 +179,7 @@ def report(result: Calibrated, items: int) -> str:
         ratio = result.test["calibrated"].median / rivals[best].median
         lines.append(
             f"calibrated has {ratio:.2f} times the error of {best}, the best of {len(rivals)} other samplers on these items."
+            + (f" Sample with {best} here." if ratio > _MUCH else "")
         )
     lines.append(_choice(result))
     lines.append(_reference(result.reference))

@@ -9,8 +9,7 @@ from calibration_data import TIMES, Gaussian, grid_of
 
 from embedded.mixture import ring
 from samplers.lab.calibration.calibrate import Calibration
-from samplers.lab.calibration.fitting import bases
-from samplers.lab.calibration.grid_search import TRIALS, GridCurve, search
+from samplers.lab.calibration.fitting import TRIALS, GridCurve, bases
 from samplers.lab.calibration.results import (
     CAREFUL,
     QUICK,
@@ -20,7 +19,6 @@ from samplers.lab.calibration.results import (
     distances,
     picture,
     report,
-    split_seeds,
 )
 from samplers.lab.reference import NotConverged
 from samplers.loop import run
@@ -87,9 +85,10 @@ def test_a_rival_that_fails_is_left_out_and_a_fatal_error_is_not():
 @pytest.mark.parametrize("settings, batch, most", [(CAREFUL, 16, 700), (QUICK, 4, 400)], ids=["careful", "quick"])
 def test_a_smooth_model_costs_what_was_announced_and_little(settings, batch, most):
     """It is measured at 10 calls with eight rivals; a plan that is kept saves its run on the test seeds."""
-    rivals = {str(k): partial(run, bases(grid_of(VE, 10), VE)["exp_res"]) for k in range(8)}
+    rivals = {str(k): partial(run, bases(grid_of(VE, 10), VE)["exp_res_rule_0"]) for k in range(8)}
     result, problem, calibration = calibrated(VE, 10, settings, batch, rivals=rivals)
-    assert problem.calls + 10 * result.kept == calibration.cost.least == calibration.expected < most
+    assert problem.calls + 10 * result.kept == calibration.expected < most
+    assert calibration.cost.least == calibration.expected - 10 <= problem.calls
 
 
 def test_a_rough_reference_is_reported_and_costs_no_more_than_announced():
@@ -120,7 +119,7 @@ def test_linear_data_cost_what_was_announced():
     problem.model = _counted(problem, Gaussian(VE))
     calibration = Calibration(problem, grid_of(VE), VE, 1e-3, 0, BATCH, Settings(8, 8, 8))
     calibration.run()
-    assert 0.9 * calibration.cost.least < problem.calls <= calibration.cost.least < calibration.cost.most
+    assert 0.9 * calibration.cost.least < problem.calls <= calibration.expected < calibration.cost.most
 
 
 def _counted(problem, model):
@@ -136,7 +135,7 @@ def _counted(problem, model):
 def test_seed_sets_are_disjoint(batch, seed):
     """They are large enough and continue beyond the largest seed."""
     settings = Settings(8, 5, 9)
-    sets = split_seeds(seed, settings, batch)
+    sets = settings.seeds(seed, batch)
     every = [seed for seeds in sets for seed in seeds]
     assert len(set(every)) == len(every) and all(0 <= seed < 2**64 for seed in every)
     assert all(len(seeds) * batch >= items > (len(seeds) - 1) * batch for seeds, items in zip(sets, (8, 5, 9)))
@@ -202,12 +201,12 @@ def test_the_curve_gives_the_grid_itself(time):
     """Unmoved knots give the grid itself, and moved knots move it."""
     sigmas = grid_of(time, 9)
     curve = GridCurve(sigmas, time, 1e-3)
-    torch.testing.assert_close(torch.tensor(curve.grid(curve.knots)), sigmas, rtol=1e-5, atol=0.0)
-    knots = curve.knots.copy()
-    knots[-1] += 0.5
-    grid = curve.grid(knots)
+    torch.testing.assert_close(torch.tensor(curve.grid(curve.distances)), sigmas, rtol=1e-5, atol=0.0)
+    moved = curve.distances.copy()
+    moved[-1] += 0.5
+    grid = curve.grid(moved)
     assert grid[0] == float(sigmas[0]) and time.lam(grid[-2]) == pytest.approx(time.lam(float(sigmas[-2])) + 0.5, abs=1e-4)
-    assert GridCurve(sigmas, time, float(sigmas[-2])).grid(knots) is None
+    assert GridCurve(sigmas, time, float(sigmas[-2])).grid(moved) is None
 
 
 def test_the_search_is_bounded_and_finds_what_is_better():
@@ -219,14 +218,14 @@ def test_the_search_is_bounded_and_finds_what_is_better():
         tried.append(grid)
         return abs(math.log(grid[-2] / (0.5 * float(sigmas[-2]))))
 
-    best = search(curve, error, math.log(2.0))
-    assert len(tried) <= TRIALS and error(best) < 0.2
-    assert search(curve, lambda grid: 1.0, 0.5) is None
+    best = curve.search(error)
+    assert len(tried) <= TRIALS + 1 and error(best) < 0.2
+    assert curve.search(lambda grid: 1.0) is None
 
 
 def test_functions_of_plans_are_samplers():
     """They give the same result as the loop."""
     sigmas, model = grid_of(FLOW), Gaussian(FLOW)
     x = model.start(1.0).float()
-    end = run(bases(sigmas, FLOW)["exp_res"], model, x, sigmas, {}, None, True)
+    end = run(bases(sigmas, FLOW)["exp_res_rule_0"], model, x, sigmas, {}, None, True)
     assert float(distances(end, model.solution(x, 1.0, 0.0)).max()) < 0.05

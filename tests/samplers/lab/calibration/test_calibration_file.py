@@ -13,14 +13,14 @@ from samplers.lab.calibration.fitting import bases
 from samplers.time_maps import VE
 
 
-def kept(time=VE, base="exp_res"):
+def kept(time=VE, base="exp_res_rule_0"):
     """A calibration of an analytic plan."""
     sigmas = grid_of(time)
     return CalibrationFile.of(bases(sigmas, time)[base], sigmas, {"base": base, "model": "abc", "cfg": 5.0})
 
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
-@pytest.mark.parametrize("base", ["exp_res", "exp_gddim", "exp_res_2mc"])
+@pytest.mark.parametrize("base", ["exp_res_rule_0", "exp_gddim", "exp_res_2mc"])
 def test_there_and_back_to_the_bit(time, base, tmp_path):
     """The plan that is read has the numbers of the plan that was written, with its states."""
     one = kept(time, base)
@@ -177,5 +177,5 @@ def test_sampling_is_the_loop(tmp_path):
 
     one, sigmas = kept(), grid_of(VE)
     x = 14.0 * torch.randn(2, 3)
-    expected = run(bases(sigmas, VE)["exp_res"], lambda x, sigma: x / (1 + sigma[0] ** 2), x, sigmas, disable=True)
+    expected = run(bases(sigmas, VE)["exp_res_rule_0"], lambda x, sigma: x / (1 + sigma[0] ** 2), x, sigmas, disable=True)
     assert torch.equal(one.sample(lambda x, sigma: x / (1 + sigma[0] ** 2), x, sigmas, disable=True), expected)

@@ -68,7 +68,7 @@ def test_the_page_is_enough_to_sample(base, time, repeated):
 
 
 def test_the_page_names_every_field_and_limit():
-    kept = json.loads(CalibrationFile.of(bases(grid_of(TIMES[0]), TIMES[0])["exp_res"], grid_of(TIMES[0]), {}).to_json())
+    kept = json.loads(CalibrationFile.of(bases(grid_of(TIMES[0]), TIMES[0])["exp_res_rule_0"], grid_of(TIMES[0]), {}).to_json())
     named = set(re.findall(r"^\| `(?:stages\[k\]\.)?(\w+)` \|", PAGE, re.MULTILINE))
     assert named >= kept.keys() | kept["stages"][0].keys()
     for limit in (MAX_BYTES, MAX_PROVENANCE):
