@@ -120,6 +120,26 @@ def test_another_cfg_or_resolution_warns_when_it_is_used(pack, folder, caplog):
         assert said in caplog.text if said else not caplog.records
 
 
+def test_another_shift_warns_and_changes_nothing(pack, folder, caplog):
+    """The warning says that the error is the same, and the samples are equal to the bit."""
+    from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    guider, model = guided(pack, "flow")
+    pack["RESLabCalibrate"].execute(guider, latent(pack, 4), 0, karras(model, 4, "simple"), 4, "mine", effort="quick")
+    sampler, sigmas = pack["RESCalibrated"].execute("mine_00001.json").result
+    samples = []
+    for shift in (3.0, 6.0):
+        with caplog.at_level(logging.WARNING):
+            [guider.model_patcher] = ModelSamplingSD3().patch(model, shift)
+            samples.append(
+                SamplerCustomAdvanced.execute(Noise_RandomNoise(1), guider, sampler, sigmas, latent(pack, 2)).result[0]
+            )
+        said = "shift is 6 and the file was made for 3. The error is the same (1 times)"
+        assert (said in caplog.text) == (shift == 6.0)
+    assert torch.equal(*(of["samples"] for of in samples))
+
+
 def test_other_sigmas_and_other_kinds_are_refused(pack, folder):
     """Before the first call."""
     from samplers.time_maps import FLOW

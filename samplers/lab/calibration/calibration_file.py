@@ -127,13 +127,13 @@ def checksum(data: Mapping[str, Any]) -> str:
 
 def check_same_grid(sigmas: Sequence[float], made_for: Sequence[float]) -> None:
     """Raise a ValueError if two grids differ by more than rounding."""
-    same = len(sigmas) == len(made_for) and all(abs(a - b) <= _SAME_SIGMA * b for a, b in zip(sigmas, made_for))
-    if same:
-        return
     first = next((i for i, (a, b) in enumerate(zip(sigmas, made_for)) if abs(a - b) > _SAME_SIGMA * b), None)
-    where = f"{len(sigmas)} sigmas for {len(made_for)}"
     if first is not None:
         where = f"sigmas[{first}] is {sigmas[first]:g}, not {made_for[first]:g}"
+    elif len(sigmas) != len(made_for):
+        where = f"{len(sigmas)} sigmas for {len(made_for)}"
+    else:
+        return
     raise ValueError(
         f"sigmas are not those the sampler was calibrated on ({where}); its numbers mean nothing elsewhere. Connect the SIGMAS "
         "output of the node that gave the SAMPLER."
@@ -309,8 +309,8 @@ def warnings(made_for: Setting, used: Setting) -> list[str]:
         )
     if made_for.shift is not None and used.shift is not None and abs(used.shift - made_for.shift) > 1e-6:
         differences.append(
-            f"The model's shift is {used.shift:g} and the file was made for {made_for.shift:g}. Its SIGMAS keep the shift that "
-            "they were made with; calibrate again for SIGMAS with another one."
+            f"The model's shift is {used.shift:g} and the file was made for {made_for.shift:g}. The error is the same (1 times), "
+            "because the file's SIGMAS keep their shift; for SIGMAS with another shift calibrate again."
         )
     return differences
 

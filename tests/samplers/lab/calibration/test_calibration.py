@@ -1,6 +1,7 @@
 """A whole calibration, on exact mixtures: seeds, cost, choices, errors."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -68,6 +69,11 @@ def test_the_report():
     text = report(result, 32)
     assert f"calibrated: {result.test['calibrated'].median:.5f}" in text and f"{result.analytic}, analytic" in text
     assert f"some: {result.test['some'].median:.5f}" in text and "times the error of some, the best of 1 other" in text
+    assert ("Sample with some here" in text) == (result.test["some"].median < result.test["calibrated"].median / 1.1)
+    worse = replace(result, test=result.test | {"some": Errors(0.5 * result.test["calibrated"].median, 1.0)})
+    assert "calibrated has 2.00 times the error of some, the best of 1 other samplers on these items. Sample with some here." in (
+        report(worse, 32)
+    )
     assert "for 32 items" in text and f"Fitted: {result.base}, ridge" in text and "grid as given" in text
     pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this environment")
     assert picture(result).shape[1:] == (840, 3)
