@@ -1,15 +1,16 @@
 """Measurements behind the numbers in the documentation; `python -m benchmarks` lists and runs them.
 
-This package measures today's defaults. Studies that were made once are in `studies/`, and run in the same way. A benchmark or
-a study is a module with
+This package measures today's defaults. Studies that were made once are in `studies/` and run in the same way. A benchmark or a
+study is a module with these names:
 
-    report(quick)   {part: Markdown}; "" is the whole where that is more than its parts. quick measures little, as a trial
-    MINUTES         about how long it takes on one CPU thread
-    PARTS           names of the parts, all of which stand in the whole; () where there are none
-    PAGE            path of the page that is the whole; None where there is only what blocks in other pages ask for
+    report(quick)   gives {part: Markdown}. The part "" is the whole report, if this is more than its parts. With quick it
+                    measures little, as a trial.
+    MINUTES         the minutes that it takes on one CPU thread
+    PARTS           the names of the parts, all of which are in the whole; () if there are none
+    PAGE            the path of the page that holds the whole; None if the report only fills blocks of other pages
 
 The first line of its docstring says what it measures. `unavailable()`, if there is one, says why it cannot run here. TIMES is
-true where the numbers are times, which no other process may disturb and which differ from run to run.
+true if the numbers are times, which differ from run to run and which no other process may disturb.
 """
 
 NAMES = {

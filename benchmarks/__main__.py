@@ -1,8 +1,8 @@
 """Runs benchmarks and writes what they report into the documentation.
 
-.host/venv/bin/python -m benchmarks                     # what there is, what it writes, how long it takes
+.host/venv/bin/python -m benchmarks                     # lists them, what they write and how long they take
 .host/venv/bin/python -m benchmarks inversion overhead  # runs these
-.host/venv/bin/python -m benchmarks --all               # runs all of them and all studies: every number of the docs
+.host/venv/bin/python -m benchmarks --all               # runs all of them and all studies, which give every number of the docs
 .host/venv/bin/python -m benchmarks --all --check       # the same, but shows how the docs would change instead of writing
 """
 

@@ -19,11 +19,11 @@ from .cases import Case, MixtureCase, grids, network_cases
 PAGE, PARTS, MINUTES = None, ("digits", "networks"), 9
 RTOLS = (0.2, 0.1, 0.05, 0.02, 0.01)
 SETTINGS = [("eps", 1.0), ("eps", 5.0), ("flow", 1.0), ("flow", 5.0)]
-ATOL_PER_RTOL = 0.0078 / 0.05  # the ratio of the defaults, in both samplers
+ATOL_PER_RTOL = 0.0078 / 0.05  # both samplers have this ratio of their defaults
 
 
 def digits_cases(batch: int) -> list[Case]:
-    """Digits as eps and flow models, with and without CFG 5."""
+    """The digits as eps and flow models, with and without CFG 5."""
     mixture = digits(dtype=torch.float64)
     return [MixtureCase(f"digits {kind} CFG {cfg:g}", (1, 8, 8), kind, cfg, batch, mixture=mixture) for kind, cfg in SETTINGS]
 

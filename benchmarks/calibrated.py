@@ -1,10 +1,10 @@
-"""Calibrated solvers compared with analytic plans and ComfyUI's samplers, at equal model calls, on seeds not used for fitting.
+"""Calibrated solvers compared with analytic plans and ComfyUI's samplers at equal calls, on seeds that had no part in the fit.
 
 A calibration fits its weights to pilot items, selects among the fits on the same number of selection items, and is measured on
 the same number of test items. The preset *careful* uses 16 pilots on the digits and 8 on a network; *quick* uses 4. All pilots
 share one batch. The errors are median relative distances to the converged solution over the test items. *Analytic* is the
 method before the fit, which was the best of seven on the pilots and selection items; *kept* means that no fit was better. *The
-best other* is the sampler that was the best of eight on the test items, which is hindsight. *Gain* is the calibrated error
+best other* is the sampler that was the best of eight on the test items themselves. *Gain* is the calibrated error
 divided by the error of the best other. *Calls* are all model calls of the calibration (each call takes a whole batch),
 including the reference and the eight samplers, and the smallest and largest number that was announced before the run.
 """
@@ -116,7 +116,7 @@ def report(quick: bool = False) -> pages.Report:
         parts["summary"],
         "## Every row",
         table(results),
-        "## Away from home",
+        "## With other settings",
         " ".join([*calibrated_elsewhere.__doc__.split(), *_ELSEWHERE.split()]),
         calibrated_elsewhere.table(homes, 4 if quick else 48, 4),
     ]

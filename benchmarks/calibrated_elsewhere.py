@@ -18,7 +18,7 @@ class Place(NamedTuple):
 
     Attributes:
         name: name in tables.
-        change: what differs from the calibration's own setting: cfg (added), label, enlarged.
+        change: the settings that differ from those of the fit: cfg (added to the fit's), label, enlarged.
     """
 
     name: str
@@ -33,7 +33,7 @@ PLACES = (
 
 
 def table(homes: list[tuple[Maker, Outcome]], items: int, of_networks: int, places=PLACES) -> str:
-    """Markdown: median errors of the best analytic plan and of the calibrated plan, over `items` items, at home and elsewhere."""
+    """Markdown: median errors of the best analytic plan and of the calibrated plan over `items` items, in every place."""
     rows = []
     for make, result in homes:
         rows += _rows(make, result, of_networks if isinstance(result.case, NetworkCase) else items, places)

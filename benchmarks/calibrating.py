@@ -19,7 +19,7 @@ from . import host_samplers
 from .cases import Case, MixtureCase, NetworkCase, grids
 
 FIT_SEED = 31000
-Maker = Callable[..., Case]  # (batch, seed) and optionally cfg, label, enlarged
+Maker = Callable[..., Case]  # takes batch and seed, and optionally cfg, label and enlarged
 
 
 class OneClass(NetworkCase):

@@ -152,7 +152,8 @@ class MixtureCase(Case):
     def converge(self, start, sigma_max: float, steps: int) -> torch.Tensor:
         """RES-3S on `steps` steps of the lab's grid, down to where D no longer changes.
 
-        The number of steps is fixed, because the lab's `converge` would not end at CFG 5: some trajectories part at a watershed.
+        The number of steps is fixed, because the lab's `converge` would not end at CFG 5, where some trajectories lie on the
+        border between two images.
         """
         time = FLOW if self.kind == "flow" else VE
         sigmas = reference_grid(steps, sigma_max, time.sigma(9.0), time).double()

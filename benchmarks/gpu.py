@@ -1,4 +1,4 @@
-"""Samplers on a GPU: what waits for it, whether noise and latents are the CPU's, and the cost beside networks of real size.
+"""Samplers on a GPU: what waits for it, whether noise and latents equal the CPU's, and the cost compared with large networks.
 
 The page that it writes names the card, the driver and the versions. A part that fails leaves its reason in the page, and the
 other parts run.

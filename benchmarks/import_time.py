@@ -1,8 +1,8 @@
 """The time that the pack adds to ComfyUI's start, by -X importtime, compared with a pack that does nothing.
 
 The pack is the published archive with compiled bytecode, as at a second start. Each time is a module's own time and the
-smallest of the runs, because other processes can only add to it. Python collects no garbage meanwhile: a collection goes through
-all of ComfyUI's objects, takes some 0.4 s, and counts for whichever module happens to start it.
+smallest of the runs, because other processes can only add to it. Python collects no garbage meanwhile, because a collection goes
+through all of ComfyUI's objects, takes about 0.4 s, and counts for the module that happens to start it.
 """
 
 import compileall

@@ -1,8 +1,7 @@
 """The cost of RES Lab: Measure: its time on the digits, and its overhead with a slow model.
 
-The node itself runs, in this process, with an empty cache. The overhead is the time outside the
-model divided by the time in the model: planning, sampling between calls, distances, files and pictures. The slow model takes
-50 ms per call.
+The node itself runs in this process with an empty cache. The overhead is the time outside the model divided by the time in the
+model. It includes planning, sampling between calls, distances, files and pictures. The slow model takes 50 ms per call.
 """
 
 import tempfile

@@ -26,8 +26,8 @@ class Block(NamedTuple):
     """The text between two markers.
 
     Attributes:
-        package, name, part: from the first marker; part is "" for the whole report.
-        text: without the line break at its end.
+        package, name, part: names in the first marker; part is "" for the whole report.
+        text: the text without the line break at its end.
     """
 
     package: str
@@ -114,13 +114,13 @@ def replaced(text: str, name: str, report: Report) -> str:
 
 
 def changes(name: str, report: Report, page: str | None = None, root: Path = ROOT) -> dict[Path, str]:
-    """File -> new text, of everything that a report writes into the documentation.
+    """File -> new text, for every file of the documentation that a report changes.
 
     Args:
-        name: of the benchmark or study.
-        report: what it reported.
+        name: name of the benchmark or study.
+        report: its report.
         page: path of its page below the root, None for none.
-        root: of the repository.
+        root: root of the repository.
 
     Raises:
         ValueError: see `replaced`.

@@ -125,10 +125,10 @@ def run_each(wanted: list[tuple[str, str]], quick: bool, check: bool) -> None:
 def main(package: str, about: str, arguments: list[str] | None = None) -> None:
     """Do as the command line of a package says."""
     names = names_of(package)
-    parser = argparse.ArgumentParser(prog=f"python -m {package}", description="Without names: lists what there is.")
+    parser = argparse.ArgumentParser(prog=f"python -m {package}", description="Without names it lists what can run.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
     parser.add_argument("--all", action="store_true", help="all benchmarks and studies that can run here")
-    parser.add_argument("--quick", action="store_true", help="measure little, as a trial; writes only into output/")
+    parser.add_argument("--quick", action="store_true", help="measure little, as a trial, and write only into output/")
     parser.add_argument("--check", action="store_true", help="show how the docs would change, without writing")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in names]

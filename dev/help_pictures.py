@@ -1,4 +1,4 @@
-"""Draws the pictures of the help pages, with the pack's own code. Written by `dev.pictures`."""
+"""Draws the pictures of the help pages with the pack's own code; `dev.pictures` writes them."""
 
 import itertools
 import math
@@ -135,7 +135,7 @@ def _of_order(order: int, **options):
 
 
 def single_step():
-    """Two and three stages beside one."""
+    """The error of two and three stages compared with one."""
     methods = {"1 stage (ddim)": (_of_order(1), 1)}
     for stages in (2, 3):
         methods[f"{stages} stages"] = (METHODS[f"exp_res_{stages}s"].sample, stages)

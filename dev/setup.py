@@ -2,8 +2,8 @@
 
     .host/ComfyUI           the newest tested version's tree; older ones beside it as ComfyUI-<version>
     .host/venv              its environment
-    .host/tools-*           the tests' own packages, apart from every environment
-    .host/pycache           the bytecode of all that runs
+    .host/tools-*           the tests' own packages, outside of every environment
+    .host/pycache           the bytecode of everything that runs
 
 COMFYUI_PATH (and COMFYUI_PYTHON) name an existing ComfyUI to use instead; nothing in it is changed. Every
 part is built under another name and is renamed or stamped when it is complete, so an interrupted set-up starts again.

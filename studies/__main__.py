@@ -1,6 +1,6 @@
 """Runs studies, which were made once, and writes what they report into the documentation.
 
-.host/venv/bin/python -m studies              # what there is, what it writes, how long it takes
+.host/venv/bin/python -m studies              # lists them, what they write and how long they take
 .host/venv/bin/python -m studies paper gddim  # runs these
 """
 

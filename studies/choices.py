@@ -1,4 +1,4 @@
-"""The measurements behind the defaults: the flow interior, nodes of RES-2S and -3S, exponents of `power`, gDDIM's variable."""
+"""The choice of defaults: ends of flow grids, nodes of RES-2S and -3S, exponents of `power`, and gDDIM's variable."""
 
 from functools import partial
 

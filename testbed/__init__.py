@@ -1,1 +1,1 @@
-"""What tests, benchmarks, studies, training and dev share: paths, ComfyUI in this process, a counter of tensor operations."""
+"""Code that tests, benchmarks, studies, training and dev share: paths, ComfyUI in this process, a counter of operations."""

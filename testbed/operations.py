@@ -14,9 +14,9 @@ class Counts:
 
     Attributes:
         model_calls: calls of the model.
-        latent_operations: operations that write a latent-sized tensor, the model's own left out.
+        latent_operations: operations that write a latent-sized tensor, without the model's own.
         host_reads_in_loop: values read by the host after the first model call; each one is a device sync.
-        peak_buffers: most latent-sized buffers alive at once, the starting latent and the model's output included.
+        peak_buffers: the largest number of latent-sized buffers at once, with the starting latent and the model's output.
         float64_on_device: float64 tensors made after the first model call.
     """
 

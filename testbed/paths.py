@@ -5,5 +5,5 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = ROOT / ".host"
-OUTPUT = ROOT / "output"  # for what a command makes; git ignores it
+OUTPUT = ROOT / "output"  # files that commands make; git ignores the folder
 TREE = Path(os.environ.get("COMFYUI_RES_TREE") or os.environ.get("COMFYUI_PATH") or HOST / "ComfyUI")

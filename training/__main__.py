@@ -1,6 +1,6 @@
 """Trains a network on the emoji or the digits and writes its weights, on a GPU where there is one, else on one CPU thread.
 
-.host/venv/bin/python -m training                   # what there is, and how long it takes
+.host/venv/bin/python -m training                   # lists the networks and how long they take
 .host/venv/bin/python -m training emoji_sd          # trains one; the weights go to output/
 .host/venv/bin/python -m training emoji_sd --help
 """
@@ -56,7 +56,7 @@ def listing() -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Train as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m training", description="Without a network: lists them.")
+    parser = argparse.ArgumentParser(prog="python -m training", description="Without a network it lists them.")
     networks = parser.add_subparsers(dest="network", metavar="NETWORK", help=", ".join(RECIPES))
     for name, recipe in RECIPES.items():
         command = networks.add_parser(name, description=f"Trains {recipe.what}.")

@@ -38,9 +38,9 @@ LEARNING_RATE = 2e-3
 WARM_UP = 200
 DROP_CLASS = 0.125
 AVERAGE = 0.998
-T_MIN = 1e-3  # where sampling makes the last call
+T_MIN = 1e-3  # time of the last call in sampling
 STATE_EVERY = 500
-LEVELS = 64  # of absolute weights; rounding to them adds 1e-4 to a loss of 0.12
+LEVELS = 64  # levels of absolute weights; rounding to them adds 1e-4 to a loss of 0.12
 
 
 @dataclass

@@ -51,17 +51,17 @@ class Network:
     """What training and sampling need to know of a network.
 
     Attributes:
-        name: of its file in weights/.
+        name: name of its file in weights/.
         family: class of comfy.supported_models.
         kind: "flow" or "eps".
-        config: of the network, as ComfyUI's detection finds it in the file.
+        config: configuration of the network, as ComfyUI's detection finds it in the file.
         conditioning: length of the token that names the class.
         data: the pictures it learns.
         block: side of the block of pixels that is folded into channels; 0 where the latents are no pictures.
         enlarged: factor by which the picture is enlarged first; the transformer needs more than one patch.
         pooled: whether ComfyUI wants the class as pooled output too.
         folded: whether its latents have a format of their own, with `shape` and without a scale; else the family's.
-        settings: for ComfyUI's model sampling, as `sampling_settings` of the family.
+        settings: settings of ComfyUI's model sampling, like `sampling_settings` of the family.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Network:
 
     @property
     def no_class(self) -> int:
-        """The class that stands for none."""
+        """The index that stands for no class."""
         return self.data.classes
 
     @property
@@ -184,7 +184,7 @@ def build(network: Network, seed: int = 0):
 
 
 def _differences(network: Network) -> dict:
-    """What the class of a network has that its family has not."""
+    """Attributes of a network's class that its family does not have."""
     import comfy.latent_formats
     import comfy.model_base
 
@@ -205,7 +205,7 @@ def _initialise(module: torch.nn.Module, seed: int) -> None:
         torch.manual_seed(seed)
         for tensor in (*module.parameters(), *module.buffers()):
             if tensor.is_floating_point():
-                tensor.normal_()  # whatever no rule below covers: positions, modulations
+                tensor.normal_()  # everything that no rule below covers: positions, modulations
         for part in module.modules():
             if isinstance(part, (torch.nn.Linear, torch.nn.Conv2d, torch.nn.Conv3d)):
                 # torch's rule by its name: the host's subclasses switch it off
@@ -284,7 +284,7 @@ def read(file: Path, model) -> dict[str, torch.Tensor]:
 
 
 def conditioning(network: Network, classes: list[int] | torch.Tensor) -> list:
-    """CONDITIONING of one class an item; `network.no_class` stands for none.
+    """CONDITIONING with one class per item; `network.no_class` stands for none.
 
     Raises:
         ValueError: a class below 0 or above `network.no_class`.

@@ -31,9 +31,9 @@ from testbed.paths import OUTPUT
 from .networks import NETWORKS, PREFIX, Network, build, conditioning, read, to_latent
 
 BATCH = {"sd3": 64}
-GPU_BATCH = 256  # which a GPU computes in about the time of launching the kernels
+GPU_BATCH = 256  # a GPU computes these in about the time of launching the kernels
 LEARNING_RATE = 2e-3
-STARTED_RATE = 1e-3  # of a run that starts from weights
+STARTED_RATE = 1e-3  # learning rate of a run that starts from weights
 WARM_UP = 200
 DROP_CLASS = 0.125
 AVERAGE = 0.999
@@ -250,12 +250,18 @@ def load_state(file: Path) -> Training:
 
 def add_options(parser) -> None:
     """Add the command-line options."""
-    parser.add_argument("--minutes", type=positive, help="length of the run; of the pack's own weights unless given")
-    parser.add_argument("--output", type=Path, help="file of the weights; in output/ under the network's name unless given")
+    parser.add_argument(
+        "--minutes",
+        type=positive,
+        help="length of the run; if it is not given, the length of the run that made the pack's own weights",
+    )
+    parser.add_argument(
+        "--output", type=Path, help="file for the weights; if it is not given, a file in output/ under the network's name"
+    )
     parser.add_argument(
         "--start",
         type=Path,
-        help="file of weights to start from; emoji_sd starts from emoji_ddpm and emoji_flow from emoji_sd unless given",
+        help="file of weights to start from; if it is not given, emoji_sd starts from emoji_ddpm and emoji_flow from emoji_sd",
     )
     parser.add_argument("--again", action="store_true", help="do not continue a run of this network that output/ holds")
 

@@ -18,11 +18,14 @@ def main() -> None:
     """Do as the command line says."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.worlds", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "samplers", nargs="*", default=["exp_res"], help="registered names, or the host's, such as 'er_sde (ODE)'"
+        "samplers",
+        nargs="*",
+        default=["exp_res"],
+        help="names registered with ComfyUI, and ComfyUI's deterministic forms, such as 'er_sde (ODE)'",
     )
     parser.add_argument("--cases", nargs="*", default=(), metavar="WORD", help="only cases whose name holds one of these words")
     parser.add_argument(
-        "--grids", nargs="*", metavar="NAME", help="only these schedulers; others than a case's own are measured too"
+        "--grids", nargs="*", metavar="NAME", help="only these schedulers, which may be others than the case's own"
     )
     parser.add_argument("--calls", nargs="*", type=int, choices=CALLS, help="only these numbers of calls")
     parser.add_argument("--rows", action="store_true", help="print every row, the worst first")

@@ -20,9 +20,9 @@ def draw(rows: Sequence[Row], file: Path, title: str) -> None:
     """One line per world and guidance, one column per number of calls; blue is better than ComfyUI's best, red is worse.
 
     Args:
-        rows: of one sampler.
+        rows: the rows of one sampler.
         file: the PNG to write.
-        title: above it.
+        title: the title above the picture.
     """
     groups = grouped(
         rows, lambda row: row.world if row.world in ("image to image", "distilled") else f"{row.world}, CFG {row.guidance:g}"

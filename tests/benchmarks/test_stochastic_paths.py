@@ -11,7 +11,7 @@ from samplers.time_maps import FLOW, VE
 
 @pytest.mark.parametrize("time", [VE, FLOW], ids=["ve", "flow"])
 def test_the_noise_of_a_step_is_that_of_its_parts(time):
-    """Each decayed to the step's end, by exp(-eta (lambda_end - lambda)) in amplitude of x / sigma; unit noise of both."""
+    """Each part is decayed to the step's end by exp(-eta (lambda_end - lambda)), in amplitude of x / sigma."""
     eta, lambdas = 0.7, torch.linspace(-2.0, 2.0, 9, dtype=torch.float64).tolist()
     path = FixedPath(lambdas, time, eta, torch.zeros(2000, 2), seed=0)
     a, b, c = (time.sigma(lambdas[i]) for i in (1, 4, 8))

@@ -147,7 +147,7 @@ def test_image_to_image_starts_as_the_host_does(pack):
 
 
 def test_text_to_image_starts_as_the_host_does(pack):
-    """From pure noise, scaled as in ComfyUI."""
+    """A run starts from pure noise that is scaled as in ComfyUI."""
     for case in exact_cases(seed=1):
         sigmas = case.grid(case.grids[0], 6)
         size = 1.0 if case.kind == "flow" else (1.0 + float(sigmas[0]) ** 2) ** 0.5
@@ -155,7 +155,7 @@ def test_text_to_image_starts_as_the_host_does(pack):
 
 
 def test_every_pair_is_measured(pack):
-    """Pairs of a world and a kind of model with a scheduler, of both with a number of calls, and of the last two."""
+    """Every world and kind of model meets every scheduler and number of calls, as does every scheduler every number of calls."""
     result, of_cases = defaultdict(set), defaultdict(set)
     for case in (case for case in cases(seed=1) if case.world != "distilled"):
         pairs = {(scheduler, n) for scheduler in case.grids for n in case.calls_on(scheduler)}

@@ -23,7 +23,7 @@ from dev.setup import OLDEST, Host
 tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")  # the host then has the latter
 CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT, COMFY = CONFIG["project"], CONFIG["tool"]["comfy"]
-# Prints what the code of a folder does that a start must not: writing, connecting, starting processes.
+# Prints what the code of a folder does although a start must not: write, connect and start processes.
 _WATCH = """
 import os, sys
 
@@ -147,7 +147,7 @@ def test_it_holds_what_runs_and_nothing_else(archive):
 
 
 def test_the_registry_lint(archive, tmp_path):
-    """The rules that the registry applies to published code: no exec, no eval, one statement per line."""
+    """The code follows the rules of the registry: no exec, no eval, one statement per line."""
     zipfile.ZipFile(archive).extractall(tmp_path)
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "S102,S307,E702", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -167,7 +167,7 @@ def test_name_and_versions():
 
 
 def test_what_it_needs():
-    """The oldest tested ComfyUI, and only packages that ComfyUI lacks; the registry and the Manager read the same."""
+    """It needs the oldest tested ComfyUI and only packages that ComfyUI lacks; the registry and the Manager read the same."""
     assert COMFY["requires-comfyui"] == f">={OLDEST}"
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     wanted = [line for line in lines if line and not line.startswith("#")]

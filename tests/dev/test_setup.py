@@ -206,7 +206,7 @@ def test_muted_nodes_are_refused():
 
 
 def test_an_older_host_gets_the_editor_it_asks_for(tmp_path, monkeypatch):
-    """From the package index, once; the environment already has the newest frontend."""
+    """The frontend comes from the package index, once; the environment already has the newest one."""
     monkeypatch.setattr(setup, "HOST", tmp_path)
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv" / "complete").write_text("comfyui-frontend-package==9.9.9\n")

@@ -70,7 +70,7 @@ def test_metadata_describe_the_process(file):
 
 
 def _damaged():
-    """(metadata, tensors, message): what a file may hold that does not fit, and the words for it."""
+    """(metadata, tensors, message): contents of a file that do not fit, and the error that they give."""
     train, choose = ".*training/cld_training.py", ".*Choose"
     for key in ("process", "kind", *CONSTANTS, *SIZES, "checksum"):
         yield {key: None}, {}, f"metadata '{key}' is missing{train}"
@@ -158,7 +158,7 @@ def _headed(header: bytes) -> bytes:
     ids=["empty", "pickle", "1 GB of header", "2^63", "nested", "no metadata", "lengthy", "lengthy process"],
 )
 def test_headers_of_strangers_cost_little(tmp_path, content, message):
-    """Neither memory, nor time, nor a screen full of their text."""
+    """They cost neither memory, nor time, nor a screen full of their text."""
     path = tmp_path / "stranger.safetensors"
     path.write_bytes(content)
     begun = time.monotonic()

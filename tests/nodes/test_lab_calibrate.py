@@ -48,7 +48,7 @@ def latent(pack, batch=8):
 
 @pytest.mark.parametrize("kind, grid", [("eps", "karras"), ("flow", "simple")])
 def test_it_beats_the_analytic_plan_and_loads_again(pack, folder, kind, grid):
-    """On seeds that are none of its own; the file gives the same sampler to the bit."""
+    """It is measured on seeds that had no part in the fit, and the file gives the same sampler bit for bit."""
     from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 
     guider, model = guided(pack, kind)
@@ -78,7 +78,7 @@ def test_it_beats_the_analytic_plan_and_loads_again(pack, folder, kind, grid):
 
 
 def test_quick_takes_four_pilots_and_less_than_four_hundred_calls(pack, folder):
-    """In a batch of four at 10 calls; the report counts them."""
+    """This holds for a batch of four at 10 calls, and the report counts the calls."""
     guider, model = guided(pack)
     result = pack["RESLabCalibrate"].execute(guider, latent(pack, 4), 0, karras(model, 10), 16, "quick", effort="quick").result
     assert int(re.search(r"Calls: (\d+)", result[2])[1]) < 400 and "for 4 items" in result[2]
@@ -87,14 +87,14 @@ def test_quick_takes_four_pilots_and_less_than_four_hundred_calls(pack, folder):
 
 
 def test_pilots_in_batches_of_one_are_those_of_one_batch(pack, folder):
-    """A latent of one item: as many calls per pilot, and a plan that is as good."""
+    """A latent of one item needs the same calls for every pilot, and the plan is equally good."""
     guider, model = guided(pack)
     result = pack["RESLabCalibrate"].execute(guider, latent(pack, 1), 0, karras(model, 5), 3, "single").result
     assert len(result[1]) == 6
 
 
 def test_another_model_warns(pack, folder, caplog):
-    """In the log, and nothing for the same one."""
+    """The log has the warning, and nothing about the same model."""
     guider, model = guided(pack)
     pack["RESLabCalibrate"].execute(guider, latent(pack, 4), 0, karras(model, 4), 4, "mine")
     with caplog.at_level(logging.WARNING):
@@ -107,7 +107,7 @@ def test_another_model_warns(pack, folder, caplog):
 
 
 def test_another_cfg_or_resolution_warns_when_it_is_used(pack, folder, caplog):
-    """In the log, with the numbers; nothing with the settings it was made for."""
+    """The log has the warning with the numbers, and nothing with the settings that the file was made for."""
     from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 
     guider, model = guided(pack)
@@ -141,7 +141,7 @@ def test_another_shift_warns_and_changes_nothing(pack, folder, caplog):
 
 
 def test_other_sigmas_and_other_kinds_are_refused(pack, folder):
-    """Before the first call."""
+    """They are refused before the first call."""
     from samplers.time_maps import FLOW
 
     guider, model = guided(pack)
@@ -156,7 +156,7 @@ def test_other_sigmas_and_other_kinds_are_refused(pack, folder):
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "a\\b", "/etc/passwd", "..", "a\0b", "con", "x.", "n" * 81])
 def test_names_that_lead_elsewhere_are_refused(pack, folder, name):
-    """Before the first call, and nothing is written."""
+    """They are refused before the first call, and nothing is written."""
     guider, model = guided(pack)
     with pytest.raises(ValueError, match="name must be"):
         pack["RESLabCalibrate"].execute(guider, latent(pack, 2), 0, karras(model, 4), 2, name)
@@ -164,7 +164,7 @@ def test_names_that_lead_elsewhere_are_refused(pack, folder, name):
 
 
 def test_bad_sigmas_are_refused(pack, folder):
-    """Rising, too short."""
+    """Rising SIGMAS and SIGMAS of one value are refused."""
     guider, model = guided(pack)
     for sigmas in (torch.tensor([1.0, 0.0]), torch.tensor([0.5, 1.0, 2.0]), torch.tensor([])):
         with pytest.raises(ValueError, match="sigmas"):
@@ -172,14 +172,14 @@ def test_bad_sigmas_are_refused(pack, folder):
 
 
 def test_the_folder_keeps_its_files_to_itself(pack, folder):
-    """A path that leaves it is none of its files."""
+    """A path that leaves the folder is not one of its files."""
     (folder.parent / "outside.json").write_text("{}")
     with pytest.raises(ValueError, match="file must be one of .*; got '../outside.json'"):
         pack["RESCalibrated"].execute("../outside.json")
 
 
 def test_where_no_calibration_is_there_the_node_says_how_to_get_one(pack, host):
-    """In the list, which would be empty, and when it runs."""
+    """It says so in the list, which would be empty, and when it runs."""
     import folder_paths
 
     file = pack["RESCalibrated"].GET_NODE_INFO_V1()["input"]["required"]["file"]

@@ -48,7 +48,7 @@ def test_calibrate_and_use(server):
 
 
 def test_the_loaded_sampler_on_other_sigmas(server):
-    """Says what to connect."""
+    """The error says what to connect."""
     run, graph = graph_with("elsewhere")
     report(server, run, graph, ["sample", 0])
     run, graph = graph_with("elsewhere")
@@ -59,14 +59,14 @@ def test_the_loaded_sampler_on_other_sigmas(server):
 
 
 def test_an_interrupt_stops_at_once(server):
-    """Amid the reference."""
+    """The interrupt comes while the reference is computed."""
     run, graph = graph_with("interrupted", wait_in=50)
     interrupt(server, run, graph)
     assert not list((server.base / "models" / "res_calibrations").glob("interrupted_*"))
 
 
 def test_a_model_of_nan(server):
-    """Is an error that names where, and no file."""
+    """It ends in an error that says where NaN arose, and no file is written."""
     run, graph = graph_with("nan", nan_from=40)
     error = failure(lambda: report(server, run, graph, ["sample", 0]))["execution_error"]
     assert error["exception_type"] == "FloatingPointError" and "NaN" in error["exception_message"]
@@ -74,7 +74,7 @@ def test_a_model_of_nan(server):
 
 
 def test_files_outside_are_refused(server):
-    """By the combo, and by the folder."""
+    """The list of the input refuses them, and so does the folder."""
     run, graph = graph_with("x")
     graph["calibrate"] = {"class_type": "RESCalibrated", "inputs": {"file": "../../server.log"}}
     errors = failure(lambda: report(server, run, graph, ["sample", 0]))["node_errors"]

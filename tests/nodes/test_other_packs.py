@@ -13,7 +13,7 @@ LISTS = [(node, name) for node in ("KSampler", "KSamplerAdvanced") for name in O
 LISTS += [("KSamplerSelect", "sampler_name"), ("BasicScheduler", "scheduler")]
 
 # What packs do when they load, in the order of a pack that does everything.
-HABITS = {
+CHANGES = {
     "reloads": """
 import importlib
 importlib.reload(K)
@@ -50,25 +50,25 @@ def append(name, *lists):
             names.append(name)
 
 
-{habits}
+{changes}
 register("theirs", "of_theirs", 7.0)
 """
-ALONE = [pytest.param(([habit], order), marks=pytest.mark.long) for habit, order in product(HABITS, ["before", "after"])]
+ALONE = [pytest.param(([change], order), marks=pytest.mark.long) for change, order in product(CHANGES, ["before", "after"])]
 
 
-@pytest.fixture(scope="module", params=[([*HABITS], "before"), ([*HABITS], "after"), *ALONE], ids=lambda param: f"{param}")
+@pytest.fixture(scope="module", params=[([*CHANGES], "before"), ([*CHANGES], "after"), *ALONE], ids=lambda param: f"{param}")
 def beside(servers, tmp_path_factory, request):
-    """A server with a second pack that loads before or after ours, and the pack's habits.
+    """A server with a second pack that loads before or after ours, and what that pack does when it loads.
 
     The host loads a folder in the order in which the system lists it, but the folders one after the other.
     """
-    habits, order = request.param
+    changes, order = request.param
     folder = tmp_path_factory.mktemp("packs")
     (folder / "theirs").mkdir()
-    (folder / "theirs" / "__init__.py").write_text(PACK.format(habits="".join(HABITS[habit] for habit in habits)))
+    (folder / "theirs" / "__init__.py").write_text(PACK.format(changes="".join(CHANGES[change] for change in changes)))
     paths = folder / "paths.yaml"  # JSON is YAML
     paths.write_text(json.dumps({"packs": {"is_default": order == "before", "custom_nodes": str(folder)}}))
-    return servers("--extra-model-paths-config", str(paths)), habits
+    return servers("--extra-model-paths-config", str(paths)), changes
 
 
 def _of_theirs(facts, value):
@@ -85,8 +85,8 @@ def test_ours_and_theirs_are_listed_once(beside, node, name):
 
 
 def test_each_name_runs_the_code_of_its_pack(beside):
-    server, habits = beside
-    taken = "takes names" in habits
+    server, changes = beside
+    taken = "takes names" in changes
     check_good(ksampler(server, "exp_res_2m", "eps", scheduler="logsnr_arctan"), calls_of("exp_res_2m", 5))
     assert _of_theirs(ksampler(server, "theirs", "eps"), 7.0)
     assert ksampler(server, "exp_res_2m", "eps", scheduler="of_theirs")["calls"] == 2
@@ -102,7 +102,7 @@ def test_our_nodes_run_our_code_under_taken_names(beside):
 
 
 def test_the_log_names_once_what_was_not_changed(beside):
-    server, habits = beside
+    server, changes = beside
     lines = [line for line in server.log.read_text().splitlines() if "ComfyUI-RES: " in line]
-    assert len(lines) == (2 if "takes names" in habits else 0), lines
+    assert len(lines) == (2 if "takes names" in changes else 0), lines
     assert all(any(f" {name} " in line for line in lines) for name in ("exp_res", "logsnr_uniform")) or not lines

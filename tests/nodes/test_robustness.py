@@ -77,8 +77,9 @@ def test_many_prompts_in_a_row_do_not_grow_the_server(server, prompts):
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_large_latents_leave_nothing_behind(second_server):
-    """Two hundred images of 1024 x 1024 pixels, as 16 channels of 128 x 128. ComfyUI 0.30.0 itself keeps some 0.3 MB of every
-    prompt, whatever the sampler, so its own sampler is run as often."""
+    """The latents are two hundred images of 1024 x 1024 pixels, as 16 channels of 128 x 128. ComfyUI 0.30.0 itself keeps some
+    0.3 MB of every prompt with any sampler, so its own sampler runs the same number of times.
+    """
     names = list(SAMPLERS)
 
     def prompt(name, seed):

@@ -227,7 +227,7 @@ def test_a_strangers_calibration_says_little_and_writes_no_lines_into_the_log(pa
 
 
 def test_links_that_the_user_made_are_followed_as_the_host_does(pack, base):
-    """Links in folders of models are followed; a link does not lead out of the output folder."""
+    """Links in the folders of models are followed, but no link leads out of the output folder."""
     (base / "models" / "res_calibrations" / "mine.json").symlink_to(base.parent / "secret_00001.json")
     assert len(pack["RESCalibrated"].execute("mine.json").result[1]) == len(_SIGMAS)
     (base / "output" / "away").symlink_to(base.parent, target_is_directory=True)

@@ -86,7 +86,7 @@ def test_an_item_by_itself_is_the_item_in_its_batch_inside_a_wrapper(pack, name,
 
 @pytest.mark.parametrize("name", [name for name in STOCHASTIC if name not in CFG_PP])
 def test_a_schedule_sampled_a_step_at_a_time_has_the_datas_spread(pack, name):
-    """Impact Pack cuts a schedule so, with one seed and without noise after the first part."""
+    """Impact Pack cuts a schedule in this way, with one seed and without noise after the first part."""
     model, noise = gaussian_model("eps"), noise_like((64, 2, 8, 8))
     sigmas, latent = schedule(model, 100), torch.zeros_like(noise)
     for i in range(len(sigmas) - 1):

@@ -80,7 +80,7 @@ def test_one_call_per_step_and_a_finite_result(name, n):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(3, 7, 11), (4, 8, 8), (16, 3, 5, 7), (1, 4097), (3,)], ids=str)
 def test_an_item_does_not_depend_on_its_batch(shape, dtype):
-    """Bit for bit, for 5-D and packed latents, sizes that no vector length divides, and batches of 2 to 7."""
+    """It is equal bit for bit, for 5-D and packed latents, sizes that no vector length divides, and batches of 2 to 7."""
     x = drawn(7, *shape, dtype=dtype) * 14.6
     together = sample(by_element, x, karras(9))
     assert together.dtype == dtype

@@ -113,7 +113,7 @@ def test_a_churned_multistep_method_is_the_exponential_sde_between_the_points_wh
 
 
 def test_the_steps_of_edm():
-    """Algorithm 2 of arXiv 2206.00364 without its second order, written out."""
+    """The test writes out algorithm 2 of arXiv 2206.00364 without its second order."""
     sigmas, noises = [9.0, 4.0, 1.0, 0.2, 0.0], torch.randn(4, 3, 2, dtype=torch.float64, generator=torch.manual_seed(0))
     s_churn, s_tmin, s_tmax, s_noise = 1.0, 0.5, 5.0, 1.003
     start = torch.randn(3, 2, dtype=torch.float64) * 9

@@ -82,7 +82,7 @@ def test_weights_of_the_last_step_integrate_polynomials_in_rho(degree):
 @pytest.mark.parametrize("degree", DEGREES)
 @pytest.mark.parametrize("kind", TIMES)
 def test_calls(kind, degree, corrector):
-    """One per step; with PECE two, except for the step to 0 and the step from a flow model's sigma 1."""
+    """A step makes one call; with PECE it makes two, except for the step to 0 and the step from a flow model's sigma 1."""
     sigmas, model = FALLING[kind], CountingModel(denoiser(kind == "flow"))
     plan = gddim_plan(sigmas, degree, TIMES[kind], corrector)
     end = solve(plan, model, noisy(sigmas[0], kind == "flow"), sigmas)

@@ -67,7 +67,9 @@ def test_gaussian_data_rise_to_the_closed_form_with_the_methods_order(method, ti
 
 
 def test_interpolation_in_alpha_is_exact_for_gaussian_data_upwards_too():
-    """With two nodes on the trajectory, in a step of any size; D / y = std^2 / (std^2 + s^2), y^2 proportional to std^2 + s^2."""
+    """This holds with two nodes on the trajectory, in a step of any size: D / y = std^2 / (std^2 + s^2), and y^2 is proportional
+    to std^2 + s^2.
+    """
     std = 0.7
     for s_from, s_to in ((0.3, 0.5), (0.01, 9.0)):
         nodes = [s_from, 0.5 * s_from]
@@ -90,7 +92,7 @@ def test_weights_upwards_sum_to_the_exact_factor(interpolation):
     ids=lambda v: getattr(v, "name", v),
 )
 def test_a_point_comes_back_exactly(sampler, name, time):
-    """One conditional and one unconditional point: with CFG++ a rising step undoes a falling one."""
+    """The data are one conditional and one unconditional point. With CFG++ a rising step undoes a falling one."""
     flow, sigmas = GRIDS[name][0], grid(name, 9)
     x = noisy(float(sigmas[0]), flow)
     a, b = torch.tensor([0.3, -1.2], dtype=torch.float64), torch.tensor([-0.5, 0.4], dtype=torch.float64)

@@ -18,7 +18,7 @@ from samplers.time_maps import FLOW, VE
 
 
 def test_a_new_method_is_a_rule():
-    """DEIS of two values of eps in rho: order 2, one call per step."""
+    """DEIS of two values of eps in rho is such a rule: it has order 2 and makes one call per step."""
     rule = Rule("DEIS-2", 2, IN_RHO, eps_share=1.0)
     model, x = denoiser(False), noisy(10.0, False)
 
@@ -43,7 +43,7 @@ def test_of_order_one_every_rule_is_ddim(rule, time):
 
 
 def test_a_step_can_be_planned_without_a_loop():
-    """`predict` from two outputs and `correct` with a third; both are exact for constant outputs."""
+    """`predict` uses two outputs and `correct` a third; both are exact for constant outputs."""
     step = GridStep(1, 1.0, 0.5)
     planned = predict(res_rule(3), step, [Node(1, 1.0), Node(0, 2.0)], VE)
     redone = correct(planned, Node(2, 0.5))

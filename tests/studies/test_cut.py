@@ -1,4 +1,4 @@
-"""The cost of a split: none for a single-step method, about its own error for a multistep method."""
+"""A split costs a single-step method nothing, and a multistep method about its own error."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Brownian noise on few items: runs with more steps follow the same path."""
+"""Runs with more steps follow the same path of Brownian noise, here on few items."""
 
 from studies import noise_path
 

@@ -22,7 +22,7 @@ def checkpoint():
 
 
 def test_it_is_small():
-    """On the disk, and in the archive of the pack."""
+    """It is small on the disk and in the archive of the pack."""
     assert COMMITTED.stat().st_size < 1.5e6
     assert len(zlib.compress(COMMITTED.read_bytes(), 9)) < 0.65e6
 

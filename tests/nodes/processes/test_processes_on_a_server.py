@@ -27,7 +27,7 @@ def process_graph(name, steps=20, mode=DETERMINISTIC, **counter):
 @pytest.mark.parametrize("mode", [DETERMINISTIC, {**DETERMINISTIC, "mode.corrector": "PECE"}, STOCHASTIC], ids=str)
 @pytest.mark.parametrize("name", MODELS)
 def test_calls(server, name, mode):
-    """One call per step, with PECE two except for the last."""
+    """A step makes one call; with PECE every step except the last makes two."""
     run, graph = process_graph(name, 40, mode)
     check_good(report(server, run, graph, ["sample", 0]), 79 if mode.get("mode.corrector") == "PECE" else 40)
 

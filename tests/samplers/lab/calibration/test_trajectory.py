@@ -29,7 +29,7 @@ def test_fine_grids_hold_every_sigma(time, steps):
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 def test_the_reference_is_the_solution(time):
-    """At every sigma of the grid, and in between by the cubic."""
+    """This holds at every sigma of the grid, and between them for the cubic."""
     result, x = trajectory(time, 300)
     model, sigmas = Gaussian(time), grid_of(time).tolist()
     between = [0.3 * a + 0.7 * b for a, b in zip(sigmas, sigmas[1:-1])]
