@@ -4,6 +4,7 @@ import logging
 import math
 
 import comfy.model_sampling as ms
+import torch
 from comfy_execution.utils import get_executing_context
 
 from ..samplers.model_kinds import range_of_table
@@ -11,9 +12,7 @@ from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE, TimeMap
 
 # Classes that newer hosts add are looked up by name.
-_VE_KINDS = tuple(
-    getattr(ms, name) for name in ("EPS", "V_PREDICTION_DDPM", "COSMOS_RFLOW", "IMG_TO_IMG_FLOW") if hasattr(ms, name)
-)
+_VE_KINDS = tuple(getattr(ms, name) for name in ("EPS", "V_PREDICTION_DDPM", "COSMOS_RFLOW") if hasattr(ms, name))
 
 
 class OtherProcess:
@@ -74,7 +73,8 @@ def model_sampling_of(model):
 def time_map(model_sampling) -> TimeMap:
     """`FLOW` with the model's noise scale for rectified flow, `VE` for every model with x = x0 + sigma n.
 
-    IMG_TO_IMG_FLOW is a subclass of CONST without noise; its straight path to the denoised output is VE's.
+    Subclasses of CONST without noise, such as IMG_TO_IMG_FLOW, go from image to image; their straight path to the denoised output
+    is VE's.
 
     Raises:
         ValueError: the kind of model_sampling is unknown, or its noise has the size 0.
@@ -89,7 +89,7 @@ def time_map(model_sampling) -> TimeMap:
             raise ValueError(
                 f"model has a noise_scale of {noise_scale:g}, but its noise must have a size above 0. Set it to 1 for none."
             )
-        return FLOW.scaled(noise_scale)
+        return FLOW.scaled(noise_scale) if _adds_noise(model_sampling) else VE
     kinds = ", ".join(c.__name__ for c in type(model_sampling).__mro__[:-1] if c.__module__ != "torch.nn.modules.module")
     raise ValueError(
         f"model_sampling is of an unknown kind ({kinds}); RES needs to know how the model adds noise. "
@@ -97,12 +97,19 @@ def time_map(model_sampling) -> TimeMap:
     )
 
 
+def _adds_noise(model_sampling) -> bool:
+    """Whether sampling starts from noise, and not from a latent as it is."""
+    nothing = torch.zeros(1, 1, 1, 1)
+    return bool(model_sampling.noise_scaling(torch.tensor([0.5]), nothing + 1.0, nothing).any())
+
+
 def check_holds_noise(model_sampling) -> None:
     """Raise a ValueError for models without noise, on which an SDE has no meaning."""
-    if isinstance(model_sampling, getattr(ms, "IMG_TO_IMG_FLOW", ())):
+    if isinstance(model_sampling, ms.CONST) and not _adds_noise(model_sampling):
+        kind = next(c.__name__ for c in type(model_sampling).__mro__ if "noise_scaling" in vars(c))
         raise ValueError(
-            "model_sampling is IMG_TO_IMG_FLOW, which goes from image to image without noise, so a sampler that adds noise "
-            "is wrong for it. Use a deterministic one, such as exp_res_2m."
+            f"model_sampling is {kind}, which goes from image to image without noise, so a sampler that adds noise is wrong for "
+            "it. Use a deterministic one, such as exp_res_2m."
         )
 
 

@@ -145,13 +145,31 @@ def test_zero_terminal_snr(family):
         assert float(error.median()) < 0.02, sampler
 
 
-def test_image_to_image_flow_goes_straight_to_the_output(family, pack):
-    """IMG_TO_IMG_FLOW is a subclass of CONST without noise, so one step gives the network's output, inverted as in the host."""
-    model = family("IMG_TO_IMG_FLOW")
+def _velocity(family):
+    """What versions of the host after 0.33 have as IMG_TO_IMG_VELOCITY."""
+    import comfy.model_sampling as ms
+
+    class ImageToImageVelocity(ms.CONST):
+        def calculate_denoised(self, sigma, model_output, model_input):
+            return model_input - model_output
+
+        def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
+            return latent_image
+
+    model = family("FLOW")
+    sampling = type("Sampling", (ms.ModelSamplingDiscreteFlow, ImageToImageVelocity), {})()
+    model.add_object_patch("model_sampling", sampling)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["IMG_TO_IMG_FLOW", "ImageToImageVelocity"])
+def test_image_to_image_models_go_straight_to_the_output(family, pack, kind):
+    """They are subclasses of CONST without noise, so one step gives the network's output, inverted as in the host."""
+    model = family(kind) if kind.isupper() else _velocity(family)
     ours, hosts = (_sample(model, sampler, 1, "simple") for sampler in ("exp_res_2m", "euler"))
     torch.testing.assert_close(ours, hosts)
     for sampler in ("exp_res_2m_sde", _churn(pack)):
-        with pytest.raises(ValueError, match="IMG_TO_IMG_FLOW.*Use a deterministic one"):
+        with pytest.raises(ValueError, match=f"{kind}.*Use a deterministic one"):
             _sample(model, sampler, 4, "simple")
 
 
