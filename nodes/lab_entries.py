@@ -4,7 +4,7 @@ import difflib
 import fnmatch
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import comfy.samplers
@@ -17,7 +17,6 @@ from ..samplers.lab.measure import MAX_BUDGET, Entry, Schedule
 from ..samplers.reshaping import resample
 from ..samplers.time_maps import TimeMap
 
-_CFG_PP = "_cfg_pp"
 MAX_TEXT = 10_000  # characters
 MAX_NAME = 200  # characters; matching a pattern can take the square of this
 BY_HAND = "by hand"
@@ -64,10 +63,10 @@ def sampler_entries(text: str, wired: Mapping[str, object], titles: Mapping[str,
     Raises:
         ValueError: a name is unknown, a pattern matches nothing, or a sampler has CFG++, which follows another ODE.
     """
-    names = _chosen("samplers", text, comfy.samplers.SAMPLER_NAMES, leave_out=_CFG_PP)
+    names = _chosen("samplers", text, comfy.samplers.SAMPLER_NAMES, leave_out=_has_cfg_pp)
     kinds = {name: _kind(sampler) for name, sampler in wired.items() if sampler is not None}
-    others = [f"samplers has {name}" for name in names if name.endswith(_CFG_PP)]
-    others += [f"{name} is {kind}" for name, kind in kinds.items() if kind.endswith(_CFG_PP)]
+    others = [f"samplers has {name}" for name in names if _has_cfg_pp(name)]
+    others += [f"{name} is {kind}" for name, kind in kinds.items() if _has_cfg_pp(kind)]
     if others:
         raise ValueError(
             f"{others[0]}: CFG++ follows another ODE than CFG, so its result cannot be compared with the reference. Remove it."
@@ -75,6 +74,11 @@ def sampler_entries(text: str, wired: Mapping[str, object], titles: Mapping[str,
     named = [Entry(name, comfy.samplers.sampler_object(name)) for name in names]
     shown = _distinct({name: (titles or {}).get(name, kind) for name, kind in kinds.items()}, comfy.samplers.SAMPLER_NAMES)
     return named + [Entry(shown[name], wired[name]) for name in kinds]
+
+
+def _has_cfg_pp(name: str) -> bool:
+    """Whether a sampler of this name, such as euler_cfg_pp and cfgpp_ud10_ab, has CFG++."""
+    return "cfgpp" in name.replace("_", "")
 
 
 def _distinct(titles: Mapping[str, str], taken: Sequence[str]) -> dict[str, str]:
@@ -200,14 +204,14 @@ def _words(name: str, text: str) -> list[str]:
     return [word.strip() for word in re.split(r"[,;\n]", text) if word.strip()]
 
 
-def _chosen(label: str, text: str, names: Sequence[str], leave_out: str = "\0") -> list[str]:
-    """Names, and the matches of patterns that do not end in `leave_out`, each once."""
+def _chosen(label: str, text: str, names: Sequence[str], leave_out: Callable[[str], bool] = lambda name: False) -> list[str]:
+    """Names, and the matches of patterns without those to leave out, each once."""
     chosen: dict[str, None] = {}
     for word in _words(label, text):
         if len(word) > MAX_NAME:
             raise ValueError(f"{label} has a name of {len(word)} characters, {word[:40]!r}; {MAX_NAME} are the most.")
         if any(sign in word for sign in "*?["):
-            matches = [name for name in fnmatch.filter(names, word) if not name.endswith(leave_out)]
+            matches = [name for name in fnmatch.filter(names, word) if not leave_out(name)]
         else:
             matches = [word] if word in names else []
         if not matches:

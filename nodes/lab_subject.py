@@ -81,14 +81,13 @@ class Subject:
         """Raise a ValueError for nested latents and models without a single sigma, which the lab cannot measure."""
         self.unprompted = not hasattr(model, "original_conds")
         self.guider = _unprompted(model) if self.unprompted else copy.copy(model)
-        samples = latent["samples"]
-        if getattr(samples, "is_nested", False):
+        sizes = {name: latent.get(name) for name in _SIZES}
+        samples = comfy.sample.fix_empty_latent_channels(self.guider.model_patcher, latent["samples"], **sizes)
+        if getattr(samples, "is_nested", False):  # newer hosts also make an empty latent nested if the model needs it
             raise ValueError(
                 "latent_image is nested (several latents in one, as of video with sound), which the lab cannot measure. Connect "
-                "an ordinary one."
+                "an ordinary one, with a model for such latents."
             )
-        sizes = {name: latent.get(name) for name in _SIZES}
-        samples = comfy.sample.fix_empty_latent_channels(self.guider.model_patcher, samples, **sizes)
         self.latent = {name: value for name, value in latent.items() if name not in _SIZES} | {"samples": samples}
         self.seed = seed
         self.on_call: Callable | None = None
