@@ -7,7 +7,7 @@ import torch
 
 from .plan import Renoising
 from .signature import Sigmas
-from .time_maps import TimeMap
+from .time_maps import FLOW, TimeMap
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ def grid_steps(sigmas: Sigmas, time: TimeMap, rising: bool = True) -> list[GridS
 
     Raises:
         ValueError: naming the entry: not 1-D, not finite, negative, above the map's limit, neither falling nor rising
-            throughout, or a first sigma of 0 with more to come; a rising grid for a sampler that cannot follow it, or one
-            that ends in pure noise.
+            throughout, or a first sigma of 0 with more to come; a rising grid for a sampler that cannot follow it; or an end in
+            pure noise.
     """
     values = read_sigmas(sigmas)
-    if len(values) < 2:
+    if not values:
         return []
     for i, sigma in enumerate(values):
         if not math.isfinite(sigma):
@@ -83,9 +83,15 @@ def grid_steps(sigmas: Sigmas, time: TimeMap, rising: bool = True) -> list[GridS
                 "Build the SIGMAS from this model."
             )
     if values[-1] > values[0]:
-        _check_rising(values, time, rising)
+        _check_rising(values, rising)
     else:
         _check_falling(values)
+    if time.process == FLOW.process and time.is_pure_noise(values[-1]):
+        raise ValueError(
+            f"sigmas[{len(values) - 1}] is {values[-1]:.9g}, where a flow model's latent holds nothing of the image, and ComfyUI "
+            "divides by 1 - sigma = 0. End below 1: split SIGMAS after the first step or later, and take an image to the noise by "
+            "the direction 'invert' of RES LogSNR Schedule."
+        )
     steps: list[GridStep] = []
     current = values[0]
     for i, sigma in enumerate(values[1:]):
@@ -102,11 +108,11 @@ def _check_falling(values: list[float]) -> None:
                 f"sigmas[{i}] is {sigma:g}, above sigmas[{i - 1}] = {before:g}; SIGMAS must fall throughout, or rise "
                 "throughout to turn an image into noise. Sort them."
             )
-    if values[0] == 0.0:
+    if values[0] == 0.0 and len(values) > 1:
         raise ValueError("sigmas[0] is 0, but more sigmas follow; there is no noise to remove. Start from a sigma above 0.")
 
 
-def _check_rising(values: list[float], time: TimeMap, allowed: bool) -> None:
+def _check_rising(values: list[float], allowed: bool) -> None:
     for i, (before, sigma) in enumerate(zip(values, values[1:]), start=1):
         if sigma < before:
             raise ValueError(
@@ -127,11 +133,6 @@ def _check_rising(values: list[float], time: TimeMap, allowed: bool) -> None:
         raise ValueError(
             "sigmas[0] is 0, but more sigmas follow; at sigma 0 a model cannot predict the noise. Start at a small sigma, as "
             "Flip Sigmas and the direction 'invert' of RES LogSNR Schedule do."
-        )
-    if time.is_pure_noise(values[-1]):
-        raise ValueError(
-            f"sigmas[{len(values) - 1}] is {values[-1]:.9g}, where a flow model's latent holds nothing of the image, and ComfyUI "
-            "divides by 1 - sigma = 0. End below 1, as the direction 'invert' of RES LogSNR Schedule does."
         )
 
 

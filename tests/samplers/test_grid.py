@@ -49,6 +49,14 @@ def test_sigma_max_of_every_shift(name, time):
         torch.testing.assert_close(result, exact, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("sigmas", [[1.0], [1.0, 1.0], [1.0, 1.0 - 6e-8]])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_flow_models_grid_may_not_end_where_it_starts(name, sigmas):
+    """ComfyUI divides the result by 1 - sigma, and would give infinity without an error. Split Sigmas at step 0 gives one 1."""
+    with pytest.raises(ValueError, match=r"sigmas\[\d\] is .*ComfyUI divides by 1 - sigma = 0. End below 1: split SIGMAS after"):
+        METHODS[name].sample(None, torch.ones(1, 2), torch.tensor(sigmas), disable=True, time=FLOW)
+
+
 def test_many_tiny_steps_add_up_to_a_step():
     """Repetitions are measured from the last kept sigma, so that skipped steps add up."""
     sigmas = [10.0 * math.exp(-4e-7 * i) for i in range(1001)]
