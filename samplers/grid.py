@@ -89,7 +89,7 @@ def grid_steps(sigmas: Sigmas, time: TimeMap, rising: bool = True) -> list[GridS
     if time.process == FLOW.process and time.is_pure_noise(values[-1]):
         raise ValueError(
             f"sigmas[{len(values) - 1}] is {values[-1]:.9g}, where a flow model's latent holds nothing of the image, and ComfyUI "
-            "divides by 1 - sigma = 0. End below 1: split SIGMAS after the first step or later, and take an image to the noise by "
+            "divides by 1 - sigma = 0. End below 1: split SIGMAS after the first step or later, and turn an image into noise by "
             "the direction 'invert' of RES LogSNR Schedule."
         )
     steps: list[GridStep] = []
