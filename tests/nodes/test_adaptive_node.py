@@ -1,12 +1,8 @@
 """exp_res_adaptive and RES Adaptive in the real host."""
 
-import logging
-
 import pytest
 import torch
-from prompts import cfg_guider, graph_of, schedule
 
-from dev.server import PromptError
 from samplers.adaptive import ATOL, C2, C3, MAX_CALLS, RTOL
 
 KINDS = ["eps", "v", "edm", "flow"]
@@ -84,72 +80,10 @@ def test_a_run_on_an_empty_grid(pack, parts):
     assert torch.equal(result["samples"], latent["samples"]) and len(grid) == 0 and calls == 0
 
 
-def test_calls_are_in_the_log(pack, parts, caplog):
-    with caplog.at_level(logging.INFO):
-        _, grid, _, calls = _run(pack, *parts("eps"))
-    assert f"exp_res_adaptive: {calls} model calls, {len(grid) - 1} steps" in caplog.text
-
-
-@pytest.mark.parametrize("options, match", [({"rtol": 0.0}, "rtol must be"), ({"atol": -1.0}, "atol must be")])
-def test_tolerances_out_of_range(pack, options, match):
-    with pytest.raises(ValueError, match=match):
-        pack["RESAdaptive"].execute(**{**_DEFAULTS, **options})
-
-
 def test_a_run_needs_all_of_its_inputs(pack, parts):
     noise, guider, *_ = parts("eps")
     with pytest.raises(ValueError, match="^sigmas and latent_image must be connected too"):
         pack["RESAdaptive"].execute(**_DEFAULTS, noise=noise, guider=guider)
-
-
-# --- through the server ---
-
-
-def _graph(kind, latent=None):
-    """Everything up to sampling; node ids are names."""
-    run, graph = graph_of(kind, latent)
-    graph["guider"] = cfg_guider(3.0)
-    graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 5}}
-    graph["sigmas"] = schedule(8)
-    return run, graph
-
-
-def _sampled(sampler, sigmas):
-    wires = {"noise": ["noise", 0], "guider": ["guider", 0], "sampler": sampler, "sigmas": sigmas, "latent_image": ["latent", 0]}
-    return {"class_type": "SamplerCustomAdvanced", "inputs": wires}
-
-
-def _run_node(**options):
-    wires = {"noise": ["noise", 0], "guider": ["guider", 0], "sigmas": ["sigmas", 0], "latent_image": ["latent", 0]}
-    return {"class_type": "RESAdaptive", "inputs": {**wires, **_DEFAULTS, **options}}
-
-
-def _report(source, run):
-    return {"class_type": "TestReport", "inputs": {"latent": source, "run": run}}
-
-
-@pytest.mark.parametrize("kind", ["eps", "flow"])
-def test_run_sampler_and_name_agree(server, kind):
-    """The node's LATENT is the latent of its SAMPLER, of exp_res_adaptive, and of RES-3S on its SIGMAS."""
-    run, graph = _graph(kind)
-    graph["grid"] = _run_node()
-    graph["calls"] = {"class_type": "PreviewAny", "inputs": {"source": ["grid", 3]}}
-    graph["report grid"] = _report(["grid", 2], run)
-    outputs = server.run(graph)
-    facts = outputs["report grid"]["facts"][0]
-    assert outputs["calls"]["text"] == [str(facts["calls"])] and facts["finite"] and 0.3 < facts["std"] < 3.0
-    run, graph = _graph(kind)
-    graph["grid"] = _run_node()
-    graph["by node"] = {"class_type": "RESAdaptive", "inputs": _DEFAULTS}
-    graph["by name"] = {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "exp_res_adaptive"}}
-    stages = {"stages": "3", "stages.c2": C2, "stages.c3": C3}
-    graph["3s"] = {"class_type": "RESSingleStep", "inputs": stages}
-    for name, sigmas in (("by node", ["sigmas", 0]), ("by name", ["sigmas", 0]), ("3s", ["grid", 1])):
-        graph[f"sample {name}"] = _sampled([name, 0], sigmas)
-        graph[f"report {name}"] = _report([f"sample {name}", 0], run)
-    outputs = server.run(graph)
-    for name in ("by node", "by name", "3s"):
-        assert outputs[f"report {name}"]["facts"][0]["sha256"] == facts["sha256"], name
 
 
 def test_outputs_without_a_run(pack):
@@ -157,63 +91,6 @@ def test_outputs_without_a_run(pack):
     sampler, *others = pack["RESAdaptive"].execute(**_DEFAULTS).result
     assert sampler.extra_options == _DEFAULTS and len(others) == 3
     assert all("noise, guider, sigmas and latent_image of RES Adaptive" in blocker.message for blocker in others)
-
-
-def test_nothing_runs_on_sigmas_without_a_run(server):
-    run, graph = _graph("eps")
-    graph["adaptive"] = {"class_type": "RESAdaptive", "inputs": _DEFAULTS}
-    graph["sample"] = _sampled(["adaptive", 0], ["adaptive", 1])
-    graph["report"] = _report(["sample", 0], run)
-    assert "report" not in server.run(graph)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_ksampler(server, kind):
-    """The sampler runs by name with CFG, half denoising and a mask."""
-    latent = {"class_type": "TestRealDigits", "inputs": {"count": 4, "mask": True}}
-    reports = []
-    for _ in range(2):
-        run, graph = _graph(kind, latent)
-        wires = {name: [name, 0] for name in ("model", "positive", "negative")} | {"latent_image": ["latent", 0]}
-        inputs = {"sampler_name": "exp_res_adaptive", "scheduler": "normal", "seed": 3, "steps": 8, "cfg": 3.0, "denoise": 0.5}
-        graph["sample"] = {"class_type": "KSampler", "inputs": {**wires, **inputs}}
-        graph["report"] = _report(["sample", 0], run)
-        graph["report original"] = _report(["latent", 0], run)
-        outputs = server.run(graph)
-        reports.append(outputs["report"]["facts"][0])
-        assert reports[-1]["top"] == pytest.approx(outputs["report original"]["facts"][0]["top"], abs=1e-5)
-    assert reports[0] == reports[1] and reports[0]["finite"] and 4 <= reports[0]["calls"] <= MAX_CALLS
-
-
-@pytest.mark.parametrize("name, value", [("rtol", 0.0), ("rtol", 2.0), ("atol", -0.1), ("max_calls", 3)])
-def test_widgets_out_of_range(server, name, value):
-    run, graph = _graph("eps")
-    graph["grid"] = _run_node(**{name: value})
-    graph["report"] = _report(["grid", 2], run)
-    with pytest.raises(PromptError) as caught:
-        server.run(graph)
-    errors = [e for node in caught.value.details["node_errors"].values() for e in node["errors"]]
-    assert any(e["extra_info"]["input_name"] == name for e in errors), errors
-
-
-@pytest.mark.parametrize(
-    "name, output, value, message",
-    [
-        ("rtol", 1, 0.0, "rtol must be a number from 1e-05 to 1, got 0.0"),
-        ("atol", 1, -1.0, "atol must be a number from 1e-05 to 1, got -1.0"),
-        ("max_calls", 0, 3, "max_calls must be a whole number from 4 to 10000, got 3"),
-    ],
-)
-def test_bad_values_through_a_link(server, name, output, value, message):
-    """A linked value is not checked by the host."""
-    run, graph = _graph("eps")
-    graph["number"] = {"class_type": "TestNumber", "inputs": {"value": value}}
-    graph["grid"] = _run_node(**{name: ["number", output]})
-    graph["report"] = _report(["grid", 2], run)
-    with pytest.raises(PromptError) as caught:
-        server.run(graph)
-    error = caught.value.details["execution_error"]
-    assert error["exception_type"] == "ValueError" and message in error["exception_message"]
 
 
 @pytest.mark.parametrize("cache", ["EasyCache", "LazyCache"])

@@ -70,26 +70,3 @@ def test_a_sampler_with_its_own_grid_tells_no_step_twice(pack, name, kind):
     seen = _steps(name, kind)
     assert all(type(step) is int for step in seen)
     assert seen[0] == 0 and seen[-1] == STEPS - 1 and seen == sorted(set(seen))
-
-
-def test_an_interrupt_is_noticed_within_a_step(pack):
-    """It is noticed after the call in which it came, regardless of the callback."""
-    import comfy.model_management
-    import comfy.sample
-    import comfy.samplers
-
-    model, noise = gaussian_model("eps"), noise_like((1, 2, 4, 4))
-    calls = []
-
-    def interrupt(apply, arguments):
-        calls.append(1)
-        comfy.model_management.interrupt_current_processing(len(calls) == 2)
-        return apply(arguments["input"], arguments["timestep"], **arguments["c"])
-
-    model.set_model_unet_function_wrapper(interrupt)
-    with pytest.raises(comfy.model_management.InterruptProcessingException):
-        comfy.sample.sample_custom(
-            model, noise, 1.0, comfy.samplers.sampler_object("exp_res_3s"), schedule(model, STEPS), condition(0.4),
-            condition(0.4), noise * 0.0, disable_pbar=True, seed=3,
-        )  # fmt: skip
-    assert len(calls) == 2

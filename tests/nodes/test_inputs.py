@@ -140,11 +140,17 @@ _REFUSED = {
     "batch_size must be a whole number from 1 to 4096, got 0": ("RESToyLatent", ("digits", 0)),
     "batch_size must be a whole number from 1 to 4096, got 2.0": ("RESToyLatent", ("digits", 2.0)),
     "columns must be a whole number from 1 to 64, got 0": ("RESToyDecode", ({"samples": _DIGIT}, 0, 64)),
+    "samples must have the shape .* for emoji or .* for digits": ("RESToyDecode", ({"samples": torch.zeros(1, 4, 8, 8)}, 3, 40)),
     "columns .* got an integer of 1329 bits": ("RESToyDecode", ({"samples": _DIGIT}, 10**400, 64)),
     "samples must be a LATENT with one picture or more, got a dict": ("RESToyDecode", (_NOTHING, 8, 64)),
     "corrector must be true or false, got 4000000000": ("RESMultistep", (2, 4 * 10**9, _ALPHA)),
     "eta must be a number from 0 to 10, got nan": ("RESSDE", ("2m", math.nan, 1.0)),
     "max_calls must be a whole number from 4 to 10000, got True": ("RESAdaptive", (0.05, 0.01, True)),
+    "max_calls must be a whole number from 4 to 10000, got 3": ("RESAdaptive", (0.05, 0.01, 3)),
+    "rtol must be a number from 1e-05 to 1, got 0.0": ("RESAdaptive", (0.0, 0.01, 60)),
+    "atol must be a number from 1e-05 to 1, got -1.0": ("RESAdaptive", (0.05, -1.0, 60)),
+    "width must be a number from 0.01": ("RESToyModel", ("digits", {"kind": "eps"}, -0.1)),
+    "shift must be a number from 0.01": ("RESToyModel", ("digits", {"kind": "flow", "shift": -1.0}, 0.1)),
 }  # fmt: skip
 
 

@@ -1,61 +1,128 @@
-"""Fingerprints of subjects are equal for equal subjects, and differ if anything that matters differs."""
+"""Equal subjects share a fingerprint, and everything that changes samples changes it."""
+
+import sys
 
 import pytest
 import torch
 
 
 @pytest.fixture
-def named(pack, host):
-    """named(**changes) -> the fingerprint of a subject that nodes make again."""
-    import sys
+def made(pack, host):
+    """made(change=None, kind, cfg, ...) -> fingerprint of a subject of digits, whose MODEL `change` has changed."""
+    from comfy_extras.nodes_custom_sampler import CFGGuider
 
-    import comfy.samplers
+    subject = sys.modules[pack["RESLabMeasure"].__module__.rsplit(".", 1)[0] + ".lab_subject"]
 
-    subject = sys.modules[pack["RESLabMeasure"].__module__].Subject
-
-    def make(kind="eps", width=0.1, shift=3.0, cfg=3.0, digit="3", mask=None, batch=2, post=None, lora=0.0, run=False):
-        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": shift}, width).result[0].clone()
-        if post is not None:
-            model.set_model_sampler_post_cfg_function(lambda args: post * args["denoised"])
-        if lora:
-            model.add_patches({"diffusion_model.means": (torch.full((1797, 64), lora),)}, 0.5)
-        guider = comfy.samplers.CFGGuider(model)
-        positive, negative = (
-            pack["RESToyCondition"].execute({"data": "digits", "class": name}).result[0] for name in (digit, "any")
-        )
-        guider.set_conds(positive, negative)
-        guider.set_cfg(cfg)
-        latent = pack["RESToyLatent"].execute("digits", batch).result[0]
-        if mask is not None:
-            latent = {**latent, "noise_mask": torch.full((1, 1, 8, 8), mask)}
-        made = subject(guider, latent, 1)
-        if run:
-            made.run(comfy.samplers.sampler_object("euler"), torch.tensor([10.0, 1.0, 0.0]))
-        return made.fingerprint
+    def make(change=None, kind="eps", cfg=3.0, control=None, options=None, width=0.1, digit="3", batch=2, **latent):
+        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, width).result[0]
+        model = (change and change(model)) or model
+        [[value, settings]] = pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0]
+        condition = [[value, {**settings, **({"control": control} if control else {})}]]
+        guider = CFGGuider.execute(model, condition, condition, cfg).result[0]
+        guider.model_options = {**guider.model_options, **(options or {})}
+        return subject.Subject(guider, {**pack["RESToyLatent"].execute("digits", batch).result[0], **latent}, 1).fingerprint
 
     return make
 
 
-def test_made_again_it_is_the_same(named):
-    options = {"kind": "flow", "mask": 0.5, "post": 1.1, "lora": 0.1}
-    assert named(**options) == named(**options)
+def _weights(value, strength):
+    def change(model):
+        weight = model.model.state_dict()["diffusion_model.means"]
+        assert model.add_patches({"diffusion_model.means": ("diff", (torch.full_like(weight, value),))}, strength)
+
+    return change
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"kind": "v"}, {"width": 0.11}, {"cfg": 3.1}, {"digit": "4"}, {"mask": 0.5}, {"batch": 3}, {"post": 1.0}, {"lora": 0.1},
-        {"kind": "flow"},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_a_change_changes_it(named, change):
-    assert named(**change) != named()
+def _scaled(k):
+    return lambda arguments: arguments["denoised"] * k
 
 
-@pytest.mark.parametrize(
-    "options", [{"kind": "flow", "shift": 2.0}, {"kind": "flow", "lora": 0.2}, {"kind": "flow", "post": 0.9}]
-)
-def test_a_number_changes_it(named, options):
-    others = {"shift": 3.0, "lora": 0.1, "post": 1.0}
-    assert named(**options) != named(**{name: others.get(name, value) for name, value in options.items()})
+def _wrapper(k):
+    def change(model):
+        import comfy.patcher_extension
+
+        wrapper = lambda executor, *args, **kwargs: executor(*args, **kwargs) * k  # noqa: E731
+        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "scaled", wrapper)
+
+    return change
+
+
+def _node(name, method, *args):
+    def change(model):
+        import comfy_extras.nodes_model_advanced as module
+
+        return getattr(getattr(module, name)(), method)(model, *args)[0]
+
+    return change
+
+
+def _mask(value):
+    mask = torch.zeros(1, 1024, 1024)
+    mask[:, 300:500, 300:500] = value
+    return mask
+
+
+def _controls(strength, count=6):
+    """A chain of controls, of which the last has this strength."""
+    from comfy.controlnet import ControlBase
+
+    chain = [ControlBase() for _ in range(count)]
+    for one, previous in zip(chain, chain[1:]):
+        one.set_previous_controlnet(previous)
+    chain[-1].strength = strength
+    return chain[0]
+
+
+CHANGES = [
+    lambda value: {"change": _weights(value, 1.0)},
+    lambda value: {"change": _weights(0.1, value)},
+    lambda value: {"change": lambda model: model.set_model_sampler_post_cfg_function(_scaled(value))},
+    lambda value: {"options": {"sampler_post_cfg_function": [_scaled(value)]}},
+    lambda value: {"change": _wrapper(value)},
+    lambda value: {"change": _node("ModelSamplingDiscrete", "patch", {0.5: "eps", 0.7: "v_prediction"}[value], False)},
+    lambda value: {
+        "change": _node("ModelSamplingContinuousEDM", "patch", {0.5: "eps", 0.7: "edm_playground_v2.5"}[value], 120.0, 0.002)
+    },
+    lambda value: {"kind": "flow", "change": _node("ModelSamplingSD3", "patch", 1.0 + value)},
+    lambda value: {"cfg": value},
+    lambda value: {"kind": {0.5: "eps", 0.7: "v"}[value]},
+    lambda value: {"kind": {0.5: "eps", 0.7: "flow"}[value]},
+    lambda value: {"width": value},
+    lambda value: {"digit": {0.5: "3", 0.7: "4"}[value]},
+    lambda value: {"batch": int(10 * value)},
+    lambda value: {"control": _controls(value)},
+    lambda value: {"noise_mask": _mask(value)},
+    lambda value: {"batch_index": [0, int(10 * value)]},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=range(len(CHANGES)))
+def test_changes(made, change):
+    assert made(**change(0.5)) == made(**change(0.5))
+    assert made(**change(0.5)) != made(**change(0.7))
+
+
+def test_a_flow_models_timesteps_count(made):
+    """One of two patches with equal sigmas multiplies timesteps by 1000."""
+    names = ("ModelSamplingSD3", "patch"), ("ModelSamplingAuraFlow", "patch_aura")
+    first, second = (made(kind="flow", change=_node(*name, 1.73)) for name in names)
+    assert first != second
+
+
+def test_loading_leaves_it_as_it_is(pack, host):
+    """Loading merges patches into the weights and sets more attributes of a model, also of one inside a ControlNet."""
+    import comfy.model_management
+
+    from training import networks
+
+    lab = pack["RESLabMeasure"].__module__.rsplit(".", 2)[0] + ".samplers.lab"
+    fingerprint = sys.modules[lab + ".fingerprint"].fingerprint
+    model = networks.load("sd3").clone()
+    name, weight = next((name, weight) for name, weight in model.model.state_dict().items() if weight.ndim == 2)
+    model.add_patches({name: ("diff", (torch.ones_like(weight),))}, 0.5)
+    before = fingerprint([model])
+    comfy.model_management.load_models_gpu([model])
+    assert (model.backup and not torch.equal(model.model.state_dict()[name], weight)) or model.is_dynamic()
+    assert fingerprint([model]) == before
+    model.detach()
+    assert fingerprint([model]) == before

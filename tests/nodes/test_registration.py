@@ -82,33 +82,6 @@ def test_lists_rebound_by_another_pack_are_completed(registry, monkeypatch):
     assert comfy.samplers.KSampler.SCHEDULERS == ["simple", "theirs", *SCHEDULERS]
 
 
-def test_node_ids_never_change(pack):
-    """Saved workflows contain them."""
-    assert set(pack) == {
-        "RESMultistep", "RESSingleStep", "RESSDE", "RESStochasticChurn", "RESAdaptive", "RESGDDIM",
-        "RESLogSNRSchedule", "RESLogSNRCurve", "RESSigmasBlend", "RESSigmasResample", "RESSigmasSplit", "RESSigmasPlot",
-        "RESShiftForSize",
-        "RESToyModel", "RESToyCondition", "RESToyLatent", "RESToyDecode",
-        "RESGDDIMTimes", "RESGDDIMSample", "RESLoadCLD", "RESDigitsProcessModel",
-        "RESLabMeasure", "RESLabTrace", "RESLabCalibrate", "RESCalibrated",
-    }  # fmt: skip
-
-
-def test_every_input_and_node_is_described(pack):
-    def inputs(required):
-        for name, (_, options) in ((n, (v[0], v[1] if len(v) > 1 else {})) for n, v in required.items()):
-            yield name, options
-            for option in options.get("options", []):
-                if isinstance(option, dict):
-                    yield from inputs(option["inputs"].get("required", {}))
-
-    for node_id, node in pack.items():
-        info = node.GET_NODE_INFO_V1()
-        assert info["description"] and info["category"].startswith("RES")
-        for name, options in inputs(info["input"].get("required", {})):
-            assert options.get("tooltip"), f"{node_id}.{name} has no tooltip"
-
-
 class _Callable:
     def __init__(self, function):
         self.__wrapped__ = function

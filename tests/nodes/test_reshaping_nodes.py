@@ -1,9 +1,7 @@
 """The nodes that change SIGMAS, through the real server."""
 
-import itertools
-
 import pytest
-from prompts import check_good, check_refused, execution_error, graph_of, report, schedule, select
+from prompts import check_good, graph_of, report, schedule, select
 
 CUTS = {
     "eps": [{"at": "sigma", "at.sigma": 1.0}, {"at": "logSNR", "at.logsnr": 0.0}, {"at": "percent", "at.percent": 0.5}],
@@ -52,26 +50,3 @@ def test_blended_and_resampled_schedules_sample(server, kind):
     graph["sigmas"] = _node("Resample", sigmas=["blended", 0], steps=9)
     _sample(graph, "sample", ["sigmas", 0], ["latent", 0], True)
     check_good(report(server, run, graph, ["sample", 0]), 2 * 8 + 1)
-
-
-def test_errors_name_the_input(server):
-    numbers = itertools.count()
-
-    def run(node):
-        run, graph = graph_of("eps")
-        graph["grid"], graph["short"] = schedule(5), {"class_type": "TestSigmas", "inputs": {"values": "14 1"}}
-        graph["sigmas"] = node
-        _sample(graph, f"sample {next(numbers)}", ["sigmas", 0], ["latent", 0], True)
-        return report(server, run, graph, [next(name for name in graph if name.startswith("sample ")), 0])
-
-    cut = {"at": "sigma", "at.sigma": 90.0}
-    for node, message in (
-        (_node("Split", sigmas=["grid", 0], **cut), "the split is at sigma 90, which leaves one part without a step"),
-        (
-            _node("Blend", sigmas_a=["grid", 0], sigmas_b=["short", 0], weight=0.5),
-            "sigmas_a ends at sigma 0 and sigmas_b does not",
-        ),
-        (_node("Resample", sigmas=["grid", 0], steps=1), "steps must be 2 or more for these sigmas"),
-    ):
-        assert message in execution_error(server, lambda node=node: run(node))
-    check_refused(lambda: run(_node("Blend", sigmas_a=["grid", 0], sigmas_b=["grid", 0], weight=1.5)), "weight")

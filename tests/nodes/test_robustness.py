@@ -112,25 +112,19 @@ def test_two_clients_at_once_get_what_one_client_gets(server):
     assert [facts["calls"] for facts in together] == [facts["calls"] for facts in alone]
 
 
-@pytest.mark.parametrize("elementwise", [False, True], ids=["digits", "elementwise model"])
 @pytest.mark.parametrize("name", ["exp_res", "exp_res_sde", "exp_res_3s_sde"])
-def test_a_batch_split_over_two_servers(server, second_server, name, elementwise):
-    """Each server takes its part of the empty batch by LatentFromBatch. The noise is the same to the bit, as the elementwise
-    model shows; the matrix products of the digits' model differ in their last digits with the size of the batch."""
+def test_a_batch_split_over_two_servers(server, second_server, name):
+    """Each server takes its part of the empty batch by LatentFromBatch. An elementwise model shows that noise is the same to the
+    bit.
+    """
 
     def run(client, first, length):
         latent = {"class_type": "LatentFromBatch", "inputs": {"samples": ["all", 0], "batch_index": first, "length": length}}
         _, graph = _sample(name, latent=latent)
         graph["all"] = {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": 6}}
-        if elementwise:
-            graph["elementwise"] = {"class_type": "TestElementwiseModel", "inputs": {"model": ["digits", 0]}}
-            graph["model"]["inputs"]["model"] = ["elementwise", 0]
+        graph["elementwise"] = {"class_type": "TestElementwiseModel", "inputs": {"model": ["digits", 0]}}
+        graph["model"]["inputs"]["model"] = ["elementwise", 0]
         return _facts(client.run(graph))
 
     whole, parts = run(server, 0, 6), [run(server, 0, 2), run(second_server, 2, 4)]
-    if elementwise:
-        assert parts[0]["items"] + parts[1]["items"] == whole["items"]
-    else:
-        values = parts[0]["top"] + parts[1]["top"]
-        size = max(map(abs, whole["top"]))
-        assert max(abs(a - b) for a, b in zip(values, whole["top"])) < 1e-4 * size
+    assert parts[0]["items"] + parts[1]["items"] == whole["items"]

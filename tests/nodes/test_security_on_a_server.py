@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import http.client
 import json
-import math
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ import aiohttp
 import psutil
 import pytest
 from conftest import ROOT
-from prompts import execution_error, failure, graph_of, schedule, select
+from prompts import failure, graph_of, schedule, select
 
 GRID = "/comfyui_res/grid"
 _GOOD = json.dumps({"node": "RESLogSNRSchedule", "model": None, "inputs": {}}).encode()
@@ -49,37 +48,6 @@ def test_a_name_that_is_not_offered_is_refused(server, node, name):
     report = {"class_type": "PreviewAny", "inputs": {"source": ["load", 0]}}
     graph = {"load": {"class_type": node, "inputs": {"file": name}}, "show": report}
     assert failure(lambda: server.run(graph))["node_errors"]["load"]["errors"][0]["extra_info"]["input_name"] == "file"
-
-
-@pytest.mark.parametrize(
-    "name", ["../../away", "/tmp/away", "a/../../away", "C:\\away", "away\0", "\ud800", "away/" * 99, {"a": 1}]
-)
-def test_no_prefix_leads_out_of_the_output_folder(server, name):
-    before = {path for path in server.base.rglob("*") if "output" not in path.parts}
-    assert "filename_prefix" in execution_error(server, lambda: server.run(trace(filename_prefix=name)[1]))
-    after = {path for path in server.base.rglob("*") if "output" not in path.parts}
-    assert after == before and not list((server.base / "output").rglob("*away*"))
-
-
-@pytest.mark.parametrize("curve", ["[" * 1_000_000, "[[0,0],[NaN,1]]", {"points": [[0, 0], [1, 1]]}, "x" * 1_000_000])
-def test_curves_of_strangers_are_refused(server, curve):
-    run, graph = trace()
-    graph["sigmas"] = {
-        "class_type": "RESLogSNRCurve",
-        "inputs": {"model": ["model", 0], "steps": 4, "denoise": 1, "curve": curve},
-    }
-    message = execution_error(server, lambda: server.run(graph))
-    assert message.startswith("curve") and len(message) < 1000
-
-
-def test_numbers_that_are_none(server):
-    """The host's own check accepts NaN."""
-    run, graph = trace()
-    graph["sigmas"] = schedule(2, denoise=math.nan)
-    assert "denoise must be a number from 0 to 1, got nan" in execution_error(server, lambda: server.run(graph))
-    cut = {"model": ["model", 0], "sigmas": ["whole", 0], "at": "percent", "at.percent": math.nan}
-    graph |= {"whole": schedule(4), "sigmas": {"class_type": "RESSigmasSplit", "inputs": cut}}
-    assert "percent must be a number from 0 to 1, got nan" in execution_error(server, lambda: server.run(graph))
 
 
 def test_pages_of_other_sites_cannot_ask(server):
@@ -121,7 +89,8 @@ def test_many_slow_clients_keep_nobody_waiting(server):
     begun = time.monotonic()
     assert request(server, "POST", GRID, _GOOD)[0] == 200
     assert time.monotonic() - begun < 20.0  # one after the other they would take 200 s
-    assert {connection.getresponse().status for connection in connections} == {400}
+    for answer in [connection.getresponse() for connection in connections]:
+        assert answer.status == 400 and b"did not arrive within 5 s" in answer.read()
     for connection in connections:
         connection.close()
 

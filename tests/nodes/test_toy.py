@@ -164,12 +164,6 @@ def test_decode_sets_the_pictures_in_a_frame(pack, data, scale):
     assert (pixels[height + 1 :, width + 1 :] == 0.5).all() and (pixels[0] == 0.5).all()
 
 
-@pytest.mark.parametrize("arguments, name", [(("flow", 0.1, -1.0), "shift"), (("eps", -0.1, 1.0), "width")])
-def test_bad_input(model, arguments, name):
-    with pytest.raises(ValueError, match=f"{name} must be a number from 0.01"):
-        model(*arguments)
-
-
 @pytest.mark.parametrize("scheduler", ["logsnr_uniform", "simple"])
 @pytest.mark.parametrize("cache", ["EasyCache", "LazyCache"])
 @pytest.mark.parametrize("kind", ["eps", "flow"])

@@ -38,6 +38,7 @@ def test_english_is_what_the_nodes_say(pack):
 
     expected = node_defs(pack)
     assert (LOCALES / "en" / "nodeDefs.json").read_text(encoding="utf-8") == as_json(expected)
+    assert all(node.define_schema().category.startswith("RES") for node in pack.values())
     for node in expected.values():
         assert node["display_name"] and node["description"]
         assert all(words.get("tooltip") for words in node["inputs"].values())

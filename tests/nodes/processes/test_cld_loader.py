@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from embedded.cld_checkpoint import DIGITS_CLD
 from embedded.digits import digits
@@ -64,10 +63,3 @@ def test_a_file_of_the_host_s_folder(pack, models):
     model, embedded = (pack["RESLoadCLD"].execute(name).result[0] for name in ("mine.safetensors", "digits (embedded)"))
     state, label = torch.randn(2, 2, 8, 8), torch.tensor([500.0, 20.0])
     torch.testing.assert_close(model.model.diffusion_model(state, label), embedded.model.diffusion_model(state, label))
-
-
-def test_another_model_s_file(pack, models):
-    """Weights without metadata about a process are refused."""
-    save_file({"weight": torch.zeros(2)}, models / "unet.safetensors")
-    with pytest.raises(ValueError, match="unet.safetensors: it has no metadata, so its process is unknown"):
-        pack["RESLoadCLD"].execute("unet.safetensors")
