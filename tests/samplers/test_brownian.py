@@ -122,16 +122,6 @@ def _sample(name, noise, seed=7, **options):
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
-def test_an_item_is_the_same_in_any_batch(name):
-    noise = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    whole = _sample(name, noise)
-    assert torch.equal(_sample(name, noise[3:4]), whole[3:4]), "alone"
-    assert torch.equal(_sample(name, noise.flip(0)), whole.flip(0)), "at another position"
-    assert torch.equal(torch.cat([_sample(name, noise[:2]), _sample(name, noise[2:])]), whole), "in a batch split in two"
-    assert not torch.equal(_sample(name, noise, seed=8), whole)
-
-
-@pytest.mark.parametrize("name", STOCHASTIC)
 def test_options(name):
     """s_noise scales the noise; eta = 0 and an injected noise sampler do not use it."""
     noise = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))

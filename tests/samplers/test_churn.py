@@ -292,16 +292,6 @@ def test_nothing_is_read_from_the_device(name, monkeypatch):
     assert sample_res_churn(lambda x, sigma: torch.empty_like(x), x, SIGMAS, disable=True, **options).device.type == "meta"
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_dtypes(dtype):
-    states = []
-    result = sample_res_churn(
-        lambda x, sigma: x / 2, torch.ones(2, 3, dtype=dtype), SIGMAS, disable=True, s_churn=1.0,
-        callback=lambda info: states.append(info["x"].dtype),
-    )  # fmt: skip
-    assert result.dtype == dtype and set(states) == {torch.promote_types(dtype, torch.float32)}
-
-
 @pytest.mark.parametrize("name", SOLVERS)
 def test_an_item_is_the_same_in_any_batch(name):
     class Model:

@@ -33,10 +33,3 @@ def test_constant_denoiser_on_any_grid(name, grid_name, time):
     result = METHODS[name].sample(lambda x, sigma: constant, x, sigmas, disable=True, time=time)
     # (x - D) / sigma is constant along dx/dsigma = (x - D) / sigma
     torch.testing.assert_close(result, constant + (x - constant) * (sigmas[-1] / sigmas[0]), rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", DETERMINISTIC)
-def test_last_step_to_zero_is_the_denoised_output(name):
-    x = torch.ones(2, 3, dtype=torch.float64)
-    result = METHODS[name].sample(lambda x, sigma: 0.25 * x, x, torch.tensor([2.0, 0.0]), disable=True)
-    assert torch.equal(result, 0.25 * x)

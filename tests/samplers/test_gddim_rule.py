@@ -245,12 +245,3 @@ def test_a_lambda_of_almost_nothing():
             .isfinite()
             .all()
         )
-
-
-def test_errors_by_name():
-    with pytest.raises(ValueError, match="degree must be 0, 1, 2 or 3, got 4"):
-        gddim_plan([1.0, 0.0], 4)
-    with pytest.raises(ValueError, match="corrector must be one of 'none', 'PEC', 'PECE', got 'pc'"):
-        gddim_plan([1.0, 0.0], 1, corrector="pc")
-    with pytest.raises(ValueError, match=r"sigmas\[1\] is nan"):
-        gddim_plan([1.0, math.nan, 0.0])

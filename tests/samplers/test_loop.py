@@ -38,16 +38,6 @@ def test_calls_as_announced(name):
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
-def test_grid_points_reach_the_model_to_the_bit(name):
-    """Hooks keyed by sigma compare it with the schedule's own values."""
-    model = CountingModel(lambda x, sigma: x / 2)
-    sigmas = torch.tensor([14.614642, 7.123457, 1.2345678, 0.0291675, 0.0])
-    _sample(name, model, sigmas=sigmas)
-    seen = {float(sigma[0]) for sigma in model.sigmas}
-    assert {float(s) for s in sigmas[:-1]} <= seen
-
-
-@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_callback_carries_what_the_hosts_samplers_carry(name):
     seen = []
     model = CountingModel(lambda x, sigma: x / 2)
@@ -96,30 +86,6 @@ def test_tensors_given_away_are_never_written(name):
     assert result is not x
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC)
-@pytest.mark.parametrize("sigmas", [torch.tensor([]), torch.tensor([5.0])], ids=["empty", "one"])
-def test_a_grid_without_steps_returns_the_latent(name, sigmas):
-    x = torch.randn(2, 2)
-    assert _sample(name, None, x, sigmas) is x
-
-
-@pytest.mark.parametrize("name", DETERMINISTIC)
-@pytest.mark.parametrize("sigmas", [[2.0, 0.0], [2.0, 1.0], [2.0, 1.0, 0.0], [3.0, 2.0, 0.5]], ids=str)
-def test_one_and_two_steps_and_a_last_sigma_above_zero(name, sigmas):
-    result = _sample(name, denoiser(False), torch.ones(2, 2, dtype=torch.float64), torch.tensor(sigmas))
-    assert result.isfinite().all()
-
-
-@pytest.mark.parametrize("name", DETERMINISTIC)
-def test_repeated_sigmas_cost_nothing_and_change_nothing(name):
-    x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    plain, repeated = CountingModel(denoiser(False)), CountingModel(denoiser(False))
-    expected = _sample(name, plain, x, torch.tensor([9.0, 3.0, 1.0, 0.4, 0.0]))
-    doubled = torch.tensor([9.0, 9.0, 3.0, 3.0, 3.0, 1.0, 0.4, 0.4, 0.0, 0.0])
-    assert torch.equal(_sample(name, repeated, x, doubled), expected)
-    assert len(repeated.sigmas) == len(plain.sigmas)
-
-
 def test_nearly_repeated_sigmas_do_not_amplify_rounding():
     """A node at a ten-thousandth of the step has no information beyond rounding; its weight would be 10^4."""
     x = torch.randn(16, 2, generator=torch.Generator().manual_seed(0)) * 9
@@ -142,12 +108,6 @@ def test_dtypes(name, dtype):
     callback = lambda info: states.append(info["x"].dtype)  # noqa: E731
     result = _sample(name, model, torch.ones(2, 3, dtype=dtype), callback=callback)
     assert result.dtype == dtype and set(given) == {(dtype, wide)} and set(states) == {wide}
-
-
-@pytest.mark.parametrize("shape", [(1, 4), (2, 4, 8, 8), (1, 16, 3, 8, 8), (2, 1, 4096)])
-def test_latents_of_any_dimension(shape):
-    """Video latents are 5-D, packed ones 3-D."""
-    assert _sample("exp_res_3s", lambda x, s: x / 2, torch.ones(shape)).shape == shape
 
 
 def test_noise_of_a_stage_is_drawn_once_and_carried():

@@ -6,6 +6,7 @@ from exact import MIXTURE, denoiser
 
 from samplers.catalogue import METHODS
 from samplers.noise import ItemNoise, item_keys
+from samplers.options import NOISES
 from samplers.time_maps import FLOW
 
 STOCHASTIC = {name: sampler for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp}
@@ -26,18 +27,20 @@ def _initial(batch=8, shape=(4, 8, 8)):
     return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
 
 
-def _sample(name, noise, seed=7, **options):
-    return METHODS[name].sample(Model(noise), noise * 10.0, SIGMAS, {"seed": seed}, disable=True, **options)
+def _sample(name, initial, seed=7, **options):
+    return METHODS[name].sample(Model(initial), initial * 10.0, SIGMAS, {"seed": seed}, disable=True, **options)
 
 
+@pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("name", STOCHASTIC)
-def test_an_item_is_the_same_in_any_batch(name):
-    noise = _initial()
-    whole = _sample(name, noise)
-    assert torch.equal(_sample(name, noise[3:4]), whole[3:4]), "alone"
-    assert torch.equal(_sample(name, noise.flip(0)), whole.flip(0)), "at another position"
-    halves = torch.cat([_sample(name, noise[:5]), _sample(name, noise[5:])])
+def test_an_item_is_the_same_in_any_batch(name, noise):
+    initial = _initial()
+    whole = _sample(name, initial, noise=noise)
+    assert torch.equal(_sample(name, initial[3:4], noise=noise), whole[3:4]), "alone"
+    assert torch.equal(_sample(name, initial.flip(0), noise=noise), whole.flip(0)), "at another position"
+    halves = torch.cat([_sample(name, part, noise=noise) for part in (initial[:5], initial[5:])])
     assert torch.equal(halves, whole), "in a batch split in two"
+    assert not torch.equal(_sample(name, initial, seed=8, noise=noise), whole)
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
