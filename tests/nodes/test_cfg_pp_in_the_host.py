@@ -313,13 +313,6 @@ def test_a_guider_of_another_pack_without_a_negative_is_refused_at_the_first_cal
     assert calls.count == 1
 
 
-def test_scale_of_one_step(sample):
-    """One large step at CFG 1 is the conditional denoised output, as with CFG."""
-    sigmas = torch.tensor([14.6, 1e-4])
-    both = (sample("eps", name, 1.0, sigmas=sigmas) for name in ("exp_res_cfg_pp", "exp_res"))
-    torch.testing.assert_close(*both, rtol=0, atol=1e-3)
-
-
 @pytest.mark.parametrize("cfg, warned", [(1.5, False), (7.0, True)])
 def test_a_cfg_made_for_other_samplers_is_warned_of(sample, registry, monkeypatch, caplog, cfg, warned):
     """The warning is in the console, and in the running node for the client that queued the prompt."""

@@ -4,7 +4,6 @@ import csv
 import math
 import sys
 import types
-from pathlib import Path
 
 import pytest
 import torch
@@ -93,6 +92,27 @@ def test_a_second_run_calls_the_model_no_more(parts, measure, pack):
     assert len(made) >= 48 + 96 + 6 + 5 + 6
 
 
+def test_an_interrupt_keeps_finished_cells_and_their_table_and_the_next_run_continues(parts, measure, tmp_path):
+    """The interrupt comes in the fourth cell of six."""
+    import comfy.model_management
+    import comfy.patcher_extension
+
+    guider, latent = parts()
+    made = []
+
+    def interrupt(executor, *args, **kwargs):
+        made.append(1)
+        comfy.model_management.interrupt_current_processing(len(made) == 48 + 96 + 6 + 6 + 5 + 3)
+        return executor(*args, **kwargs)
+
+    guider.model_patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "interrupt", interrupt)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        measure(guider, latent)
+    assert len(made) == 164 and len(_rows(tmp_path)) == 3
+    measure(guider, latent)
+    assert len(made) == 164 + 10 + 10 + 9, "the other three cells"
+
+
 def test_a_model_with_connected_samplers_and_sigmas(parts, measure, pack, tmp_path):
     import comfy.samplers
 
@@ -156,8 +176,6 @@ def test_samplers_of_newer_hosts_with_cfg_pp_are_known_by_their_names(parts, mea
         ({"budgets": "9" * 400}, "budgets must be"),
         ({"tolerance": 0.0}, "tolerance must be"),
         ({"reference_calls": 10}, "reference_calls must be a whole number from 96"),
-        ({"filename_prefix": "../../away"}, "filename_prefix"),
-        ({"filename_prefix": "/tmp/away"}, "filename_prefix"),
         ({"sigmas_1": torch.tensor([1.0])}, "sigmas_1 gives 1 sigmas"),
         ({"sigmas_1": torch.tensor([10.0, 1.0])}, "sigmas_1 ends at sigma 1"),
         ({"sigmas_1": torch.tensor([1.0, 10.0, 0.0])}, "sigmas_1: "),
@@ -200,30 +218,6 @@ def test_noise_beside_a_mask_is_noise(parts, measure, tmp_path):
     measure(guider, {**latent, "noise_mask": mask}, samplers="ddim, euler", budgets="6", sampler_1=Diverging())
     kinds = {row["sampler"]: row["kind"].split()[0] for row in _rows(tmp_path)}
     assert kinds == {"ddim": "distance", "euler": "error", "Diverging": "error"}
-
-
-def test_a_reference_that_misses_its_tolerance_is_reported_and_used(parts, measure, tmp_path):
-    *_, table, verdict = measure(*parts(), tolerance=1e-6, reference_calls=96)
-    agreements = {float(row["agreement"]) for row in _rows(tmp_path)}
-    assert len(agreements) == 1 and 1e-6 < agreements.pop() < 1e-2
-    assert "The tolerance is 1e-06; raise reference_calls" in table and verdict in table.splitlines()[0]
-
-
-def test_on_a_network_that_is_rough(measure, host, tmp_path):
-    """With CFG 7 on linear betas and a reference of few steps, the results below the reference's floor are left out."""
-    from comfy_extras.nodes_custom_sampler import CFGGuider
-
-    from training import networks
-
-    network = networks.NETWORKS["emoji_ddpm_early"]
-    conditions = networks.conditioning(network, [0, 1, 2, 3]), networks.conditioning(network, [network.no_class])
-    guider = CFGGuider.execute(networks.load(network.name), *conditions, 7.0).result[0]
-    latent = {"samples": torch.zeros(4, *network.shape)}
-    verdict = measure(guider, latent, samplers="exp_res, dpmpp_2m", reference_calls=96, tolerance=1e-4, budgets="6, 20")[5]
-    rows = _rows(tmp_path)
-    assert len(rows) == 4 and "t 20 calls" in verdict
-    for row in rows:
-        assert (row["rank"] != "") == (float(row["median"]) > 3.0 * float(row["agreement"])), row
 
 
 def test_wired_inputs_have_the_titles_of_their_nodes(parts, measure, pack, tmp_path, monkeypatch):
@@ -297,10 +291,3 @@ def test_a_preset_sets_budgets_batch_and_tolerance(parts, measure, tmp_path, pre
     assert sorted(int(row["budget"]) for row in _rows(tmp_path)) == budgets
     assert f"{items} of {items} item" in table and f"rests on {items} item" in table
     assert float(_rows(tmp_path)[0]["agreement"]) < tolerance
-
-
-def test_tables_stay_in_the_output_folder(parts, measure, tmp_path):
-    measure(*parts(), samplers="euler", budgets="6", filename_prefix="here/and there")
-    assert len(list((tmp_path / "output" / "here").glob("and there_*.csv"))) == 1
-    assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*") if path.is_file()} == {"output", "user"}
-    assert all(Path(path).suffix in {".csv", ".md", ".safetensors"} for path in tmp_path.rglob("*") if path.is_file())

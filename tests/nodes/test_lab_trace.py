@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from prompts import PLAIN, calls_made, cfg_guider, execution_error, failure, graph_of, interrupt, report, schedule, select
+from prompts import calls_made, cfg_guider, execution_error, failure, graph_of, interrupt, report, schedule, select
 
 pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this ComfyUI's environment")
 
@@ -74,32 +74,6 @@ def test_it_samples_as_the_host_does_and_counts_every_call(server, name, kind):
     assert rows[0]["local_error"] > 0.0 and rows[1]["first_order_error"] > 0.0
 
 
-@pytest.mark.parametrize("kind", ["eps", "flow"])
-def test_the_rules_that_exp_res_chose(server, kind):
-    """The sampler runs by its name and by RES Multistep. The shares sum to 1 and are in the file. Samplers without a choice
-    have none.
-    """
-    automatic = {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": "auto"}}
-    traces = [_run(server, sampler, kind=kind)[1:] for sampler in ("exp_res", automatic)]
-    shares = [[[row[f"rule_{rule}"] for rule in range(5)] for row in rows] for rows, _ in traces]
-    assert shares[0] == shares[1] and shares[0][0] == shares[0][1] != shares[0][-1]
-    for of in shares[0]:
-        assert sum(of) == pytest.approx(1.0, abs=1e-6)
-    assert [float(row["rule_2"]) for row in _rows(server, traces[0][1])] == [of[2] for of in shares[0]]
-    assert not any("rule_0" in row for row in _run(server, "exp_res_2m", kind=kind)[1])
-
-
-def test_churn_lifts_the_first_call_of_a_step(server):
-    churn = {"class_type": "RESStochasticChurn", "inputs": {"s_churn": 2.0}}
-    defaults = server.get("/object_info/RESStochasticChurn")["RESStochasticChurn"]["input"]
-    for name, (_, options) in {**defaults["required"], **defaults.get("optional", {})}.items():
-        churn["inputs"].setdefault(name, options.get("default"))
-    _, rows, _ = _run(server, churn)
-    _, plain, _ = _run(server, "exp_res")
-    assert [row["step"] for row in rows] == list(range(STEPS))
-    assert any(row["sigma"] > 1.01 * other["sigma"] for row, other in zip(rows, plain))
-
-
 def test_noise_mask_and_own_latent(server):
     latent = {"class_type": "TestRealDigits", "inputs": {"count": 4, "mask": True}}
     facts, rows, _ = _run(server, "heun", latent=latent)
@@ -109,17 +83,6 @@ def test_noise_mask_and_own_latent(server):
 def test_a_model_without_a_prompt(server):
     facts, rows, _ = _run(server, "exp_res", model=("model", 0))
     assert facts["finite"] and len(rows) == STEPS
-
-
-def test_picture_and_table(server):
-    run, graph = _trace("exp_res_2s", kind="flow")
-    prefix = {"filename_prefix": run.replace(" ", "-")}
-    graph["save"] = {"class_type": "SaveImage", "inputs": {"images": ["trace", 1], **prefix}}
-    graph["show"] = {"class_type": "PreviewAny", "inputs": {"source": ["trace", 2]}}
-    outputs = server.run(graph)
-    [image] = outputs["save"]["images"]
-    assert (server.base / "output" / image["filename"]).stat().st_size > 10_000
-    assert len(outputs["show"]["text"][0].splitlines()) == 2 + STEPS
 
 
 def test_files_are_numbered(server):
@@ -148,10 +111,3 @@ def test_a_failing_sampler_keeps_them_too(server):
 def test_bad_sigmas_are_refused_before_the_first_call(server, values, message):
     graph = _trace("euler", sigmas={"class_type": "TestSigmas", "inputs": {"values": values}})[1]
     assert message in execution_error(server, lambda: server.run(graph))
-
-
-def test_rising_sigmas(server):
-    """Inversion has the same numbers, upwards."""
-    facts, rows, _ = _run(server, "exp_res", sigmas={"class_type": "TestSigmas", "inputs": {"values": "0.05 0.3 1 4 14"}})
-    assert facts["calls"] == 4 and [row["sigma"] for row in rows] == pytest.approx([0.05, 0.3, 1.0, 4.0])
-    assert all(row["local_error"] > 0.0 for row in rows[:-1]) and rows[-1]["local_error"] is None

@@ -97,24 +97,6 @@ def test_a_mask_of_nested_latents_keeps_what_is_outside(pack, name):
     assert (video[..., 4:, :] - 5.0).abs().min() > 0.5 and (audio - 5.0).abs().min() > 0.5
 
 
-@pytest.mark.parametrize("name", ["exp_res_2m", "exp_res_3s", "exp_res_3s_sde"])
-def test_nested_latents_through_sampler_custom_advanced(pack, name):
-    """Both outputs are nested; after a last step to sigma 0 they are the same."""
-    import comfy.samplers
-    from comfy_extras import nodes_custom_sampler as custom
-
-    model = gaussian_model("flow")
-    guider = custom.CFGGuider.execute(model, condition(0.4), condition(-0.3), 2.0).result[0]
-    noise = custom.RandomNoise.execute(7).result[0]
-    latent = {"samples": _nested([torch.zeros(2, *shape) for shape in SHAPES])}
-    output, denoised = custom.SamplerCustomAdvanced.execute(
-        noise, guider, comfy.samplers.sampler_object(name), schedule(model, 8), latent
-    ).result
-    for a, b, shape in zip(output["samples"].unbind(), denoised["samples"].unbind(), SHAPES):
-        assert a.shape == (2, *shape) and a.isfinite().all()
-        torch.testing.assert_close(a, b)
-
-
 # --- a network of the host in half precision ---
 
 

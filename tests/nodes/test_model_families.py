@@ -94,17 +94,6 @@ def test_churn_gives_the_datas_mean_and_spread_and_stays_below_sigma_max(family,
     assert float(sigmas.max()) == pytest.approx(float(sampling.sigma_max)) and len(sigmas.unique()) > 60
 
 
-def test_an_injected_noise_sampler_takes_the_place_of_the_packs(family, pack):
-    seen = []
-
-    def noise_sampler(sigma, sigma_next):
-        seen.append(float(sigma / sigma_next))
-        return torch.zeros(16, 1, 8, 8)
-
-    _sample(family("EPS"), _churn(pack, noise_sampler=noise_sampler), 10)
-    assert seen == pytest.approx([2**0.5] * 9, rel=1e-3), "every step but the first, which is at sigma_max"
-
-
 def test_a_flow_models_noise_scale_scales_the_noise(family, pack):
     """The host scales the initial noise of models that were trained on noise of another size, and samplers scale their added
     noise.

@@ -188,11 +188,10 @@ def test_over_http(server):
     assert status == 400 and "not in the encoding" in answer["error"]
 
 
-def test_a_picture_after_a_drag_is_quick(servers):
+def test_a_picture_after_a_drag_is_quick(server):
     """The editor asks at once, so the answer is all that takes time. Processor time does not depend on other tests."""
     import psutil
 
-    server = servers()
     process = psutil.Process(server.process.pid)
 
     def seconds(data):

@@ -2,7 +2,6 @@
 
 import json
 import math
-import random
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from calibration_data import TIMES, grid_of
 
 from samplers.lab.calibration.calibration_file import MAX_BYTES, CalibrationFile, check_name, check_same_grid, read, write
 from samplers.lab.calibration.fitting import bases
-from samplers.time_maps import VE
+from samplers.time_maps import FLOW, VE
 
 
 def kept(time=VE, base="exp_res_rule_0"):
@@ -118,19 +117,6 @@ def test_files_that_are_something_else(content, message, tmp_path):
         read(tmp_path / "other.json")
 
 
-def test_random_damage_is_refused_or_harmless(tmp_path):
-    """A few hundred files with changed bytes give a ValueError, or the same calibration if only spaces changed."""
-    text, random_ = kept().to_json(), random.Random(5)
-    for _ in range(300):
-        place = random_.randrange(len(text))
-        damaged = text[:place] + random_.choice('0123456789.-eE"[]{},: aN') + text[place + random_.randrange(4) :]
-        try:
-            result = CalibrationFile.from_json(damaged)
-        except ValueError:
-            continue
-        assert result == kept()
-
-
 def test_a_digit_that_was_changed_is_refused(tmp_path):
     """Another weight would be a valid number, so only the checksum shows the change."""
     path = write(kept(), tmp_path, "x")
@@ -146,22 +132,6 @@ def test_names(name):
     assert check_name(name) == name
 
 
-def test_no_name_leads_out_of_the_folder(tmp_path):
-    """Every name that passes is a file in the folder."""
-    random_, parts = random.Random(7), ["..", ".", "/", "\\", "\0", "a", " ", "con", "C:", "~", "\n", "é", "%2e", "-", "nul.txt"]
-    folder = tmp_path / "inner"
-    for _ in range(3000):
-        name = "".join(random_.choice(parts) for _ in range(random_.randrange(6)))
-        try:
-            check_name(name)
-        except ValueError:
-            continue
-        path = write(kept(), folder, name)
-        assert path.resolve().parent == folder.resolve() and path.is_file()
-        path.unlink()
-    assert [p.name for p in tmp_path.iterdir()] == ["inner"]
-
-
 def test_other_grids_are_distinguished():
     """Grids that differ by a part in 100000 are refused, and rounding passes."""
     sigmas = grid_of(VE).tolist()
@@ -172,10 +142,14 @@ def test_other_grids_are_distinguished():
 
 
 def test_sampling_is_the_loop(tmp_path):
-    """It gives the result of the analytic plan."""
+    """It gives the result of the analytic plan; other sigmas and a model of another kind are refused before the first call."""
     from samplers.loop import run
 
     one, sigmas = kept(), grid_of(VE)
     x = 14.0 * torch.randn(2, 3)
     expected = run(bases(sigmas, VE)["exp_res_rule_0"], lambda x, sigma: x / (1 + sigma[0] ** 2), x, sigmas, disable=True)
     assert torch.equal(one.sample(lambda x, sigma: x / (1 + sigma[0] ** 2), x, sigmas, disable=True), expected)
+    with pytest.raises(ValueError, match="not those the sampler was calibrated on"):
+        one.sample(None, x, sigmas[1:])
+    with pytest.raises(ValueError, match="made for a ve model"):
+        one.sample(None, x, sigmas, time=FLOW)
