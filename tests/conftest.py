@@ -99,26 +99,71 @@ def server(lasting_servers):
     return lasting_servers()
 
 
+@pytest.fixture(scope="session")
+def module(pack):
+    """module(name) -> a module of the pack as ComfyUI has imported it."""
+    root = pack["RESSDE"].__module__.rpartition(".nodes.")[0]
+    return lambda name: sys.modules[f"{root}.{name}"]
+
+
+@pytest.fixture(scope="session")
+def toy(pack):
+    """toy(kind, width, shift) -> a new MODEL of the digits."""
+    return lambda kind="eps", width=0.1, shift=3.0: (
+        pack["RESToyModel"].execute("digits", {"kind": kind, "shift": shift}, width).result[0]
+    )
+
+
+@pytest.fixture(scope="session")
+def digit(pack):
+    """digit(name) -> CONDITIONING of a class of the digits."""
+    return lambda name="any": pack["RESToyCondition"].execute({"data": "digits", "class": name}).result[0]
+
+
 @pytest.fixture
-def guided_digits(pack, host):
-    """guided_digits(kind, cfg, digit) -> a GUIDER on a Toy Model of the digits, away from any digit."""
+def guided_digits(toy, digit):
+    """guided_digits(kind, cfg) -> a GUIDER on a model of the digits, from any digit to threes."""
     from comfy_extras.nodes_custom_sampler import CFGGuider
 
-    def make(kind="eps", cfg=3.0, digit="3", shift=3.0, width=0.1):
-        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": shift}, width).result[0]
-        conditions = (pack["RESToyCondition"].execute({"data": "digits", "class": name}).result[0] for name in (digit, "any"))
-        return CFGGuider.execute(model, *conditions, cfg).result[0]
-
-    return make
+    return lambda kind="eps", cfg=3.0: CFGGuider.execute(toy(kind), digit("3"), digit("any"), cfg).result[0]
 
 
 @pytest.fixture
-def in_flow_time(pack):
+def counted(host):
+    """counted(model) -> a list that gets an entry at every call of a MODEL's denoiser."""
+    import comfy.patcher_extension
+
+    def count(model):
+        calls = []
+        wrapper = lambda executor, *args, **kwargs: calls.append(1) or executor(*args, **kwargs)  # noqa: E731
+        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", wrapper)
+        return calls
+
+    return count
+
+
+@pytest.fixture
+def folders(pack, tmp_path, monkeypatch):
+    """A folder with new folders of ComfyUI: output, temp, user and calibrations."""
+    import folder_paths
+
+    for name in ("output", "temp", "user"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(folder_paths, f"{name}_directory", str(tmp_path / name))
+    (tmp_path / "calibrations").mkdir()
+    paths = [str(tmp_path / "calibrations")], folder_paths.folder_names_and_paths["res_calibrations"][1]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "res_calibrations", paths)
+    folder_paths.filename_list_cache.clear()
+    yield tmp_path
+    folder_paths.filename_list_cache.clear()
+
+
+@pytest.fixture
+def in_flow_time(pack, module):
     """in_flow_time(name, time, **options) -> a SAMPLER that integrates flow models in the time map of that name."""
     import comfy.samplers
 
-    node = sys.modules[pack["RESMultistep"].__module__]
-    time_maps = sys.modules[type(node.RES_MULTISTEP).__module__.rpartition(".")[0] + ".time_maps"]
+    node, time_maps = sys.modules[pack["RESMultistep"].__module__], module("samplers.time_maps")
 
     def make(name, time, **options):
         method = replace({**node.METHODS, "res_multistep": node.RES_MULTISTEP}[name], flow_time=getattr(time_maps, time))

@@ -30,15 +30,12 @@ def _run(pack, noise, guider, sigmas, latent):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_gives_the_calls_made_and_a_grid_that_repeats_its_latent(pack, parts, kind):
-    import comfy.patcher_extension
+def test_a_run_gives_the_calls_made_and_a_grid_that_repeats_its_latent(pack, parts, counted, kind):
     import comfy.samplers
     from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 
     noise, guider, sigmas, latent = parts(kind)
-    made = []
-    wrapper = lambda executor, *args, **kwargs: made.append(1) or executor(*args, **kwargs)  # noqa: E731
-    guider.model_patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", wrapper)
+    made = counted(guider.model_patcher)
     _, grid, result, calls = _run(pack, noise, guider, sigmas, latent)
     assert calls == len(made) <= MAX_CALLS
     assert grid[[0, -2, -1]].tolist() == sigmas[[0, -2, -1]].tolist() and grid.dtype == sigmas.dtype
@@ -94,9 +91,8 @@ def test_outputs_without_a_run(pack):
 
 
 @pytest.mark.parametrize("cache", ["EasyCache", "LazyCache"])
-def test_a_cache_on_the_model_is_refused_before_the_first_call(pack, parts, cache):
+def test_a_cache_on_the_model_is_refused_before_the_first_call(pack, parts, counted, cache):
     """A cache hides the error of a step; samplers of fixed steps run with it."""
-    import comfy.patcher_extension
     import comfy.samplers
     import comfy_extras.nodes_easycache
     from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
@@ -105,9 +101,7 @@ def test_a_cache_on_the_model_is_refused_before_the_first_call(pack, parts, cach
     node = getattr(comfy_extras.nodes_easycache, f"{cache}Node")
     guider.model_patcher = node.execute(guider.model_patcher, 0.2, 0.15, 0.95, False).result[0]
     guider.model_options = guider.model_patcher.model_options
-    made = []
-    wrapper = lambda executor, *args, **kwargs: made.append(1) or executor(*args, **kwargs)  # noqa: E731
-    guider.model_patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", wrapper)
+    made = counted(guider.model_patcher)
     refusal = f"model has {cache}, .* Remove {cache}, or take a sampler of fixed steps"
     for sampler in (comfy.samplers.sampler_object("exp_res_adaptive"), pack["RESAdaptive"].execute(**_DEFAULTS).result[0]):
         with pytest.raises(ValueError, match=refusal):

@@ -1,6 +1,5 @@
 """CFG++ in the host: identities with its samplers, the meaning of CFG, masks, and guiders without a negative conditioning."""
 
-import sys
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -19,28 +18,24 @@ _PAPER = (False, {"interpolation": "lambda"})
 
 
 @pytest.fixture
-def registry(pack):
-    return next(m for name, m in sys.modules.items() if name.endswith(".nodes.registry"))
+def registry(module):
+    return module("nodes.registry")
 
 
 @pytest.fixture
-def sample(pack, host):
+def sample(toy, digit):
     """sample(kind, sampler, cfg, ...) -> latents of 8 digits; sampler is a name or a function."""
     import comfy.k_diffusion.sampling as k_diffusion_sampling
     import comfy.sample
     import comfy.samplers
 
     def run(kind, sampler, cfg, positive="4", negative="any", sigmas=None, model=None, mask=None, seed=11, **options):
-        if model is None:
-            model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.15).result[0]
-        conditions = (
-            pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in (positive, negative)
-        )
         latent = torch.zeros(8, 1, 8, 8) if mask is None else torch.full((8, 1, 8, 8), 0.7)
         function = getattr(k_diffusion_sampling, f"sample_{sampler}") if isinstance(sampler, str) else sampler
         return comfy.sample.sample_custom(
-            model, comfy.sample.prepare_noise(latent, seed), cfg, comfy.samplers.KSAMPLER(function, options),
-            _sigmas(kind) if sigmas is None else sigmas, *conditions, latent, noise_mask=mask, disable_pbar=True, seed=seed,
+            model or toy(kind, 0.15), comfy.sample.prepare_noise(latent, seed), cfg, comfy.samplers.KSAMPLER(function, options),
+            _sigmas(kind) if sigmas is None else sigmas, digit(positive), digit(negative), latent, noise_mask=mask,
+            disable_pbar=True, seed=seed,
         )  # fmt: skip
 
     return run
@@ -219,11 +214,11 @@ def test_nodes_have_cfg_pp_as_an_option(sample, by_node, in_flow_time, method, k
 @pytest.mark.parametrize("differential", [False, True])
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("name", CFG_PP)
-def test_soft_masks(sample, plain, pack, name, kind, differential):
+def test_soft_masks(sample, plain, toy, name, kind, differential):
     """A mask between 0 and 1 mixes the kept latent into both outputs, so with equal conditionings guidance has no effect."""
     from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 
-    model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.15).result[0]
+    model = toy(kind, 0.15)
     if differential:
         model = DifferentialDiffusion.execute(model).result[0]
     mask = torch.linspace(0.0, 1.0, 8).expand(8, 8)[None]
@@ -234,9 +229,9 @@ def test_soft_masks(sample, plain, pack, name, kind, differential):
         assert (hard[..., :4] - 0.7).abs().max() < 1e-5
 
 
-def test_post_cfg_functions_of_others_stay_and_ours_goes(sample, pack):
+def test_post_cfg_functions_of_others_stay_and_ours_goes(sample, toy):
     """Our function is set on a copy of the options of one run."""
-    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0]
+    model = toy("eps", 0.15)
     seen = []
     model.set_model_sampler_post_cfg_function(lambda args: seen.append(1) or args["denoised"])
     guided = sample("eps", "exp_res_cfg_pp", 1.0, model=model)
@@ -246,11 +241,11 @@ def test_post_cfg_functions_of_others_stay_and_ours_goes(sample, pack):
 
 
 @pytest.mark.parametrize("name", CFG_PP)
-def test_a_cache_that_skips_the_guider_is_refused(sample, pack, name):
+def test_a_cache_that_skips_the_guider_is_refused(sample, toy, name):
     """LazyCache answers instead of the guider, with only the guided output."""
     from comfy_extras.nodes_easycache import LazyCacheNode
 
-    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0]
+    model = toy("eps", 0.15)
     never = LazyCacheNode.execute(model, 0.0, 0.0, 1.0, False).result[0]
     assert torch.equal(sample("eps", name, 1.0, model=never), sample("eps", name, 1.0))
     often = LazyCacheNode.execute(model, 10.0, 0.1, 0.95, False).result[0]
@@ -259,18 +254,6 @@ def test_a_cache_that_skips_the_guider_is_refused(sample, pack, name):
 
 
 # --- guiders ---
-
-
-class _Calls:
-    def __init__(self, model):
-        import comfy.patcher_extension
-
-        self.count, self.model = 0, model.clone()
-        self.model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, "count", self)
-
-    def __call__(self, executor, *args, **kwargs):
-        self.count += 1
-        return executor(*args, **kwargs)
 
 
 def _guide(guider, name, **options):
@@ -283,20 +266,18 @@ def _guide(guider, name, **options):
 
 
 @pytest.mark.parametrize("name", CFG_PP)
-def test_basic_guider_is_refused_before_the_model_is_called(pack, host, name):
+def test_basic_guider_is_refused_before_the_model_is_called(toy, digit, counted, name):
     from comfy_extras.nodes_custom_sampler import BasicGuider
 
-    calls = _Calls(pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0])
-    guider = BasicGuider.execute(calls.model, pack["RESToyCondition"].execute({"data": "digits", "class": "4"}).result[0]).result[
-        0
-    ]
+    model = toy("eps", 0.15)
+    calls, guider = counted(model), BasicGuider.execute(model, digit("4")).result[0]
     with pytest.raises(ValueError, match="no negative conditioning.*CFGGuider.*or take a sampler without cfg_pp"):
         _guide(guider, name)
-    assert calls.count == 0
+    assert not calls
 
 
 @pytest.mark.parametrize("name", CFG_PP)
-def test_a_guider_of_another_pack_without_a_negative_is_refused_at_the_first_call(pack, host, name):
+def test_a_guider_of_another_pack_without_a_negative_is_refused_at_the_first_call(toy, digit, counted, name):
     import comfy.samplers
 
     class OnlyPositive(comfy.samplers.CFGGuider):
@@ -305,22 +286,22 @@ def test_a_guider_of_another_pack_without_a_negative_is_refused_at_the_first_cal
                 self.inner_model, x, timestep, None, self.conds["positive"], 1.0, model_options=model_options, seed=seed
             )
 
-    calls = _Calls(pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0])
-    guider = OnlyPositive(calls.model)
-    guider.inner_set_conds({"positive": pack["RESToyCondition"].execute({"data": "digits", "class": "4"}).result[0]})
+    model = toy("eps", 0.15)
+    calls, guider = counted(model), OnlyPositive(model)
+    guider.inner_set_conds({"positive": digit("4")})
     with pytest.raises(ValueError, match="gave no unconditional output"):
         _guide(guider, name)
-    assert calls.count == 1
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("cfg, warned", [(1.5, False), (7.0, True)])
-def test_a_cfg_made_for_other_samplers_is_warned_of(sample, registry, monkeypatch, caplog, cfg, warned):
+def test_a_cfg_made_for_other_samplers_is_warned_of(sample, module, monkeypatch, caplog, cfg, warned):
     """The warning is in the console, and in the running node for the client that queued the prompt."""
     from comfy_execution.utils import CurrentNodeContext
 
     texts = []
     server = SimpleNamespace(client_id="me", send_progress_text=lambda *text: texts.append(text))
-    monkeypatch.setattr(sys.modules[registry.__name__.replace("registry", "host")], "prompt_server", lambda: server)
+    monkeypatch.setattr(module("nodes.host"), "prompt_server", lambda: server)
     with CurrentNodeContext("a prompt", "4:7"):
         sample("eps", "exp_res_cfg_pp", cfg)
     warning = "cfg is 7, which is very strong for a sampler with CFG++; take 0.5 to 1.5."
@@ -330,14 +311,12 @@ def test_a_cfg_made_for_other_samplers_is_warned_of(sample, registry, monkeypatc
     assert len(texts) == warned, "outside of a prompt there is no node"
 
 
-def _guider(pack, model, kind):
+def _guider(digit, model, kind):
     """One of ComfyUI's guiders of several conditionings."""
     from comfy_extras import nodes_custom_sampler as nodes
     from comfy_extras.nodes_perpneg import PerpNegGuider
 
-    four, seven, any_digit = (
-        pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("4", "7", "any")
-    )
+    four, seven, any_digit = map(digit, ("4", "7", "any"))
     if kind == "PerpNegGuider":
         return PerpNegGuider.execute(model, four, seven, any_digit, 1.0, 1.0).result[0]
     if kind.startswith("DualCFGGuider"):
@@ -352,21 +331,21 @@ def _guider(pack, model, kind):
 
 @pytest.mark.parametrize("derived", [False, True])
 @pytest.mark.parametrize("kind", ["DualCFGGuider nested", "DualModelGuider"])
-def test_guiders_of_two_kinds_of_guidance_are_refused_by_name(pack, host, kind, derived):
+def test_guiders_of_two_kinds_of_guidance_are_refused_by_name(toy, digit, counted, kind, derived):
     """They are refused before the first call, also if they are subclasses in another pack."""
-    calls = _Calls(pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0])
-    guider = _guider(pack, calls.model, kind)
+    model = toy("eps", 0.15)
+    calls, guider = counted(model), _guider(digit, model, kind)
     if derived:
         guider.__class__ = type("Theirs", (type(guider),), {})
     with pytest.raises(ValueError, match=f"the guider is {kind.partition(' ')[0]}.*CFGGuider"):
         _guide(guider, "exp_res_cfg_pp")
-    assert calls.count == 0
+    assert not calls
 
 
 @pytest.mark.parametrize("kind", ["DualCFGGuider regular", "PerpNegGuider"])
-def test_a_mask_of_ones_changes_nothing_under_other_guiders(pack, host, kind):
+def test_a_mask_of_ones_changes_nothing_under_other_guiders(toy, digit, kind):
     """DualCFGGuider adds guidance after the function that gives the unconditional output."""
-    guider = _guider(pack, pack["RESToyModel"].execute("digits", {"kind": "eps"}, 1.0).result[0], kind)
+    guider = _guider(digit, toy("eps", 1.0), kind)
     unmasked = _guide(guider, "exp_res_cfg_pp")
     masked = _guide(guider, "exp_res_cfg_pp", denoise_mask=torch.ones(2, 1, 8, 8))
     assert unmasked.isfinite().all()

@@ -12,21 +12,19 @@ from samplers.time_maps import VE
 
 
 @pytest.fixture
-def sample(pack, host):
+def sample(toy, digit):
     """sample(kind, sampler, sigmas, cfg, **sampler options) -> latents of 8 digits."""
     import comfy.k_diffusion.sampling as k_diffusion_sampling
     import comfy.sample
     import comfy.samplers
 
     def run(kind, sampler, sigmas, cfg=1.0, **options):
-        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.15).result[0]
-        positive, negative = (pack["RESToyCondition"].execute({"data": "digits", "class": d}).result[0] for d in ("4", "any"))
         latent = torch.zeros(8, 1, 8, 8)
         if isinstance(sampler, str):
             sampler = comfy.samplers.KSAMPLER(getattr(k_diffusion_sampling, f"sample_{sampler}"), options)
         noise = comfy.sample.prepare_noise(latent, 11)
         return comfy.sample.sample_custom(
-            model, noise, cfg, sampler, sigmas, positive, negative, latent, disable_pbar=True, seed=11
+            toy(kind, 0.15), noise, cfg, sampler, sigmas, digit("4"), digit(), latent, disable_pbar=True, seed=11
         )
 
     return run
@@ -160,9 +158,9 @@ def test_the_comparison_can_fail(sample, theirs, ours):
     assert (sample("eps", ours, sigmas) - sample("eps", theirs, sigmas, **options)).abs().max() > 5e-3
 
 
-def test_basic_scheduler_denoise_rule(pack, host):
+def test_basic_scheduler_denoise_rule(pack, host, toy):
     """denoise and steps have the meaning of the host's BasicScheduler."""
-    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.15).result[0]
+    model = toy()
     basic = host.NODE_CLASS_MAPPINGS.get("BasicScheduler")
     if basic is None:
         from comfy_extras.nodes_custom_sampler import BasicScheduler as basic

@@ -1,7 +1,6 @@
 """Every input of every node refuses bad values from other nodes by name, because the host does not check them."""
 
 import math
-import sys
 import time
 
 import pytest
@@ -36,14 +35,13 @@ def _widget(item):
 
 
 @pytest.fixture
-def valid(pack, host):
+def valid(pack, toy, digit):
     """valid(node) -> values of all its inputs, none of which is optional here."""
     import comfy.samplers
     from comfy_extras.nodes_custom_sampler import CFGGuider, Noise_RandomNoise
 
-    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
+    model, condition = toy(), digit("3")
     process = pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
-    condition = pack["RESToyCondition"].execute({"data": "digits", "class": "3"}).result[0]
     wires = {
         "MODEL": model, "SIGMAS": _SIGMAS, "LATENT": {"samples": _DIGIT}, "CONDITIONING": condition,
         "SAMPLER": comfy.samplers.ksampler("euler"), "NOISE": Noise_RandomNoise(0), "VAE": None,
@@ -63,10 +61,9 @@ def valid(pack, host):
 
 
 @pytest.fixture
-def check(pack):
+def check(pack, module):
     """check(node, values): the check at the start of its `execute`."""
-    inputs = next(m for name, m in sys.modules.items() if name.endswith(".nodes.inputs"))
-    return lambda node, values: inputs.read_inputs(pack[node].define_schema().inputs, values)
+    return lambda node, values: module("nodes.inputs").read_inputs(pack[node].define_schema().inputs, values)
 
 
 def _ways(value, hostile):

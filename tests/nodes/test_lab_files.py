@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 import os
-import sys
 
 import pytest
 import torch
@@ -13,33 +12,11 @@ _SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.0])
 
 
 @pytest.fixture
-def folders(pack, host, tmp_path, monkeypatch):
-    """New folders for the host; the folder of the calibrations is `calibrations`."""
-    import folder_paths
-
-    for name in ("output", "temp", "user"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setattr(folder_paths, f"{name}_directory", str(tmp_path / name))
-    (tmp_path / "calibrations").mkdir()
-    kinds = folder_paths.folder_names_and_paths["res_calibrations"][1]
-    paths = [str(tmp_path / "calibrations")], kinds
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "res_calibrations", paths)
-    folder_paths.filename_list_cache.clear()
-    yield tmp_path
-    folder_paths.filename_list_cache.clear()
-
-
-@pytest.fixture
-def run(pack, host, folders, monkeypatch):
+def run(pack, toy, counted, folders, monkeypatch):
     """run(node) -> the outputs of a short run of the node; `run.calls` counts its model calls."""
-    import comfy.patcher_extension
     import comfy.samplers
 
-    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
-    latent = pack["RESToyLatent"].execute("digits", 2).result[0]
-    calls = []
-    count = lambda executor, *args, **kwargs: calls.append(1) or executor(*args, **kwargs)  # noqa: E731
-    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", count)
+    model, latent = toy(), pack["RESToyLatent"].execute("digits", 2).result[0]
     inputs = {
         "RESLabCalibrate": lambda: (model, latent, 0, _SIGMAS, 2, "mine"),
         "RESLabMeasure": lambda: (model, latent, 0, "euler", "karras", "4", 0, 0.1, 96, "table"),
@@ -52,13 +29,8 @@ def run(pack, host, folders, monkeypatch):
     def run(node, **more):
         return pack[node].execute(*inputs[node](), **more)
 
-    run.calls = calls
+    run.calls = counted(model)
     return run
-
-
-def _module(pack):
-    """`lab_files` as the host has loaded it."""
-    return sys.modules[pack["RESLabTrace"].__module__.rpartition(".")[0] + ".lab_files"]
 
 
 def _messages(output):
@@ -114,7 +86,7 @@ def test_a_full_disk_is_found_before_the_first_call(run, folders, monkeypatch, n
     assert not run.calls and not [path for path in folders.rglob("*") if path.is_file()]
 
 
-def test_a_calibration_that_cannot_be_saved_is_returned_all_the_same(run, folders, monkeypatch, caplog, pack):
+def test_a_calibration_that_cannot_be_saved_is_returned_all_the_same(run, folders, monkeypatch, caplog, pack, toy):
     from comfy_extras.nodes_custom_sampler import SamplerCustom
 
     _full_after(monkeypatch, 1)
@@ -124,17 +96,15 @@ def test_a_calibration_that_cannot_be_saved_is_returned_all_the_same(run, folder
     assert "Warning: the calibration 'mine' could not be written (No space left on device)" in shown
     assert "could not be written" in caplog.text and "File:" not in text
     assert not list((folders / "calibrations").iterdir())
-    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
-    nothing = [[None, {}]]
-    latent = pack["RESToyLatent"].execute("digits", 2).result[0]
-    samples = SamplerCustom.execute(model, True, 0, 1.0, nothing, nothing, sampler, sigmas, latent).result[0]["samples"]
+    nothing, latent = [[None, {}]], pack["RESToyLatent"].execute("digits", 2).result[0]
+    samples = SamplerCustom.execute(toy(), True, 0, 1.0, nothing, nothing, sampler, sigmas, latent).result[0]["samples"]
     assert samples.isfinite().all()
 
 
-def test_a_fit_that_its_file_has_no_room_for_is_returned_all_the_same(run, folders, monkeypatch, caplog, pack):
+def test_a_fit_that_its_file_has_no_room_for_is_returned_all_the_same(run, folders, monkeypatch, caplog, module):
     """A weight above a million: SAMPLER, SIGMAS and report are returned with a warning, and no file is written."""
-    name = pack["RESLabCalibrate"].__module__.rpartition(".nodes")[0] + ".samplers.lab.calibration.calibrate"
-    calibration, fit = sys.modules[name].Calibration, sys.modules[name].Calibration.run
+    calibration = module("samplers.lab.calibration.calibrate").Calibration
+    fit = calibration.run
 
     def with_a_large_weight(self):
         result = fit(self)
@@ -196,20 +166,20 @@ def test_files_that_are_empty_are_not_offered(pack, folders):
     assert "none yet" in entry
 
 
-def test_a_prefix_whose_folder_is_a_file_is_refused_by_name(pack, folders, caplog):
+def test_a_prefix_whose_folder_is_a_file_is_refused_by_name(module, folders, caplog):
     (folders / "output" / "taken").touch()
     with caplog.at_level(logging.ERROR), pytest.raises(ValueError, match="filename_prefix 'taken/x': its folder"):
-        _module(pack).output_stem("taken/x")
+        module("nodes.lab_files").output_stem("taken/x")
 
 
 @pytest.mark.parametrize("prefix", ["CON.txt", "con", "x ", ".", "x.", "con/", "a/con/b", "a/nul.b/c", "a /b", "a./b", "lpt1\\b"])
-def test_names_that_another_system_cannot_give_are_refused(pack, folders, prefix):
+def test_names_that_another_system_cannot_give_are_refused(module, folders, prefix):
     """This holds for every folder of the prefix, because output folders move between systems."""
     with pytest.raises(ValueError, match="filename_prefix"):
-        _module(pack).output_stem(prefix)
+        module("nodes.lab_files").output_stem(prefix)
     assert not list((folders / "output").iterdir())
 
 
 @pytest.mark.parametrize("prefix", ["a", "res_lab/trace", "a b/c.d", "%year%-%month%/x", "controls/console", "Bilder/ä"])
-def test_names_that_every_system_can_give_are_taken(pack, folders, prefix):
-    assert _module(pack).output_stem(prefix).is_relative_to(folders / "output")
+def test_names_that_every_system_can_give_are_taken(module, folders, prefix):
+    assert module("nodes.lab_files").output_stem(prefix).is_relative_to(folders / "output")

@@ -21,12 +21,8 @@ def parts(pack, guided_digits):
 
 
 @pytest.fixture
-def measure(pack, host, tmp_path, monkeypatch):
-    """measure(model, latent, seed, **inputs) -> the node's outputs; files go to tmp_path."""
-    import folder_paths
-
-    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
-    monkeypatch.setattr(folder_paths, "user_directory", str(tmp_path / "user"))
+def measure(pack, folders):
+    """measure(model, latent, seed, **inputs) -> the node's outputs; files go to `folders`."""
 
     def run(model, latent, seed=1, **inputs):
         return pack["RESLabMeasure"].execute(model, latent, seed, **{**_INPUTS, **inputs}).result
@@ -73,13 +69,9 @@ def test_errors_are_those_of_the_hosts_own_sampling(parts, measure, tmp_path, ki
     assert picture.shape == (1, 1200, 1080, 3) and strip.shape[2:] == (1080, 3) and "| heun + karras |" in table
 
 
-def test_a_second_run_calls_the_model_no_more(parts, measure, pack):
-    import comfy.patcher_extension
-
+def test_a_second_run_calls_the_model_no_more(parts, measure, counted):
     guider, latent = parts()
-    made = []
-    wrapper = lambda executor, *args, **kwargs: made.append(1) or executor(*args, **kwargs)  # noqa: E731
-    guider.model_patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", wrapper)
+    made = counted(guider.model_patcher)
     first = measure(guider, latent)
     assert len(made) == 48 + 96 + (6 + 5) + 6 + (10 + 9) + 10
     made.clear()
@@ -109,8 +101,9 @@ def test_an_interrupt_keeps_finished_cells_and_their_table_and_the_next_run_cont
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         measure(guider, latent)
     assert len(made) == 164 and len(_rows(tmp_path)) == 3
-    measure(guider, latent)
-    assert len(made) == 164 + 10 + 10 + 9, "the other three cells"
+    made.clear()
+    measure(guider, latent, filename_prefix="again")
+    assert len(made) == 10 + 10 + 9, "the other three cells"
 
 
 def test_a_model_with_connected_samplers_and_sigmas(parts, measure, pack, tmp_path):
@@ -182,17 +175,16 @@ def test_samplers_of_newer_hosts_with_cfg_pp_are_known_by_their_names(parts, mea
         ({"sigmas_1": torch.tensor([math.nan, 0.0])}, "sigmas_1"),
     ],
 )
-def test_errors_before_anything_is_sampled(parts, measure, inputs, match):
-    import comfy.patcher_extension
+def test_errors_before_anything_is_sampled(parts, measure, counted, inputs, match):
     import comfy.samplers
 
     guider, latent = parts()
-    wrapper = lambda executor, *args, **kwargs: pytest.fail("the model was called")  # noqa: E731
-    guider.model_patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", wrapper)
+    made = counted(guider.model_patcher)
     if "sampler_1" in inputs:
         inputs = {"sampler_1": comfy.samplers.sampler_object(inputs["sampler_1"])}
     with pytest.raises(ValueError, match=match):
         measure(guider, latent, **inputs)
+    assert not made
 
 
 def test_without_matplotlib_nothing_is_sampled(parts, measure, monkeypatch, tmp_path):
@@ -241,13 +233,12 @@ def test_wired_inputs_have_the_titles_of_their_nodes(parts, measure, pack, tmp_p
     assert verdict.startswith("No clear winner at 10 calls: "), "all are equal"
 
 
-def test_nothing_is_left_when_it_is_finished(parts, measure, pack, monkeypatch):
+def test_nothing_is_left_when_it_is_finished(parts, measure, module, monkeypatch):
     """The last text on the node says what was done, and the bar is full."""
     import comfy.utils
 
     texts, bars = [], []
-    progress = sys.modules[pack["RESLabMeasure"].__module__.replace("lab_measure", "lab_progress")]
-    monkeypatch.setattr(progress, "send_text", lambda text, node: texts.append(text))
+    monkeypatch.setattr(module("nodes.lab_progress"), "send_text", lambda text, node: texts.append(text))
     monkeypatch.setattr(
         comfy.utils.ProgressBar, "update_absolute", lambda bar, done, total=None, image=None: bars.append((done, total))
     )

@@ -3,8 +3,6 @@
 The solution comes from the host's Heun in many steps. The models of all families have the same exact denoiser.
 """
 
-import sys
-
 import pytest
 import torch
 from exact import REGISTERED
@@ -17,20 +15,20 @@ FAMILIES += ["FLOW", "FLUX", "FLOW_COSMOS", "IMG_TO_IMG"]
 
 
 @pytest.fixture
-def family(pack):
+def family(module):
     """family(name, **sampling settings) -> MODEL, or a skip where the host has no such family."""
     import comfy.model_base
     import comfy.model_patcher
 
-    module = next(m for name, m in sys.modules.items() if name.endswith(".nodes.toy_model"))
+    toy_model = module("nodes.toy_model")
 
     def make(name, **settings):
         kind = getattr(comfy.model_base.ModelType, name, None)
         if kind is None:
             pytest.skip(f"this host has no {name}")
-        config = module.model_config(1)
+        config = toy_model.model_config(1)
         config.sampling_settings = settings
-        model = module.MixtureModel(config, kind, module.MixtureNet(digits(0.2)))
+        model = toy_model.MixtureModel(config, kind, toy_model.MixtureNet(digits(0.2)))
         cpu = torch.device("cpu")
         return comfy.model_patcher.ModelPatcher(model.eval(), load_device=cpu, offload_device=cpu)
 

@@ -34,12 +34,8 @@ def split(pack, monkeypatch):
     return apply
 
 
-def _conditions(pack):
-    return [pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("3", "any")]
-
-
 @pytest.mark.parametrize("name", SAMPLERS | ADAPTIVE_SAMPLERS)
-def test_samplers_give_what_they_give_on_one_device(pack, split, name):
+def test_samplers_give_what_they_give_on_one_device(toy, digit, split, name):
     """The results differ only by the rounding of batches of another size, which a run amplifies most for items between two
     pictures.
     """
@@ -49,28 +45,23 @@ def test_samplers_give_what_they_give_on_one_device(pack, split, name):
     def sampled(model):
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "logsnr_uniform", 8)
         noise, sampler = torch.randn(2, 1, 8, 8, generator=torch.manual_seed(0)), comfy.samplers.sampler_object(name)
-        arguments = 3.0, sampler, sigmas, *_conditions(pack), torch.zeros_like(noise)
+        arguments = 3.0, sampler, sigmas, digit("3"), digit("any"), torch.zeros_like(noise)
         return comfy.sample.sample_custom(model, noise, *arguments, disable_pbar=True, seed=1)
 
-    def make():
-        return pack["RESToyModel"].execute("digits", {"kind": "flow", "shift": 3.0}, 0.1).result[0]
-
-    torch.testing.assert_close(sampled(split(make)), sampled(make()), rtol=0, atol=1e-4)
+    torch.testing.assert_close(sampled(split(lambda: toy("flow"))), sampled(toy("flow")), rtol=0, atol=1e-4)
     calls = set(split.calls.values())
     assert len(calls) == 1 and calls.pop() >= 8, "each device answered for one conditioning at every call"
 
 
-def test_process_models(pack, split):
+def test_process_models(pack, digit, split):
     def make():
         return pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
 
     def sampled(model):
-        times, latent = (
-            pack["RESGDDIMTimes"].execute(model, 6, 1.0, 2.0, 0.0).result[0],
-            pack["RESToyLatent"].execute("digits", 2).result[0],
-        )
+        times = pack["RESGDDIMTimes"].execute(model, 6, 1.0, 2.0, 0.0).result[0]
+        latent = pack["RESToyLatent"].execute("digits", 2).result[0]
         mode = {"mode": "deterministic", "degree": 2, "corrector": "none"}
-        return pack["RESGDDIMSample"].execute(model, 3, 2.0, *_conditions(pack), times, latent, mode).result[0]["samples"]
+        return pack["RESGDDIMSample"].execute(model, 3, 2.0, digit("3"), digit("any"), times, latent, mode).result[0]["samples"]
 
     torch.testing.assert_close(sampled(split(make)), sampled(make()), rtol=0, atol=1e-3)
     assert list(split.calls.values()) == [6, 6]

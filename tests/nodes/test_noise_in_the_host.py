@@ -22,11 +22,9 @@ def _value(output):
 
 
 @pytest.fixture
-def digits(pack):
+def digits(pack, toy, digit):
     """(model, condition, latent) of a batch."""
-    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.2).result[0]
-    condition = pack["RESToyCondition"].execute({"data": "digits", "class": "any"}).result[0]
-    return model, condition, pack["RESToyLatent"].execute("digits", BATCH).result[0]
+    return toy("eps", 0.2), digit(), pack["RESToyLatent"].execute("digits", BATCH).result[0]
 
 
 @pytest.fixture
@@ -128,9 +126,8 @@ def test_ksampler_gives_an_item_of_a_batch_by_itself(digits, nodes_of, name):
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("method", ["exp_res", "2m", "2s", "3s"])
-def test_brownian_noise_brings_20_and_40_steps_together(pack, nodes_of, digits, kind, method):
-    condition = digits[1]
-    model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.2).result[0]
+def test_brownian_noise_brings_20_and_40_steps_together(pack, toy, nodes_of, digits, kind, method):
+    condition, model = digits[1], toy(kind, 0.2)
     change = {}
     for noise in ("independent", "brownian"):
         sampler = pack["RESSDE"].execute(method=method, eta=1.0, s_noise=1.0, noise=noise).result[0]

@@ -1,6 +1,5 @@
 """Plans of many steps in the real host: an interrupt ends them before the first call, and progress is shown past one second."""
 
-import sys
 import time
 
 import pytest
@@ -29,19 +28,15 @@ def _calibrate(pack, model, latent, name, steps):
 
 
 @pytest.mark.parametrize("name", ["exp_res_3s", "exp_gddim", "exp_gddim_sde", "calibrate"])
-def test_an_interrupt_ends_the_planning(pack, model, monkeypatch, name):
+def test_an_interrupt_ends_the_planning(pack, model, toy, counted, module, monkeypatch, name):
     """Planning 1,000 steps takes seconds; the model is not called."""
     import comfy.model_management
-    import comfy.patcher_extension
 
     patcher, latent = model
     run = _sample
     if name == "calibrate":
-        patcher, run = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0], _calibrate
-    fail = lambda executor, *args, **kwargs: pytest.fail("the model was called")  # noqa: E731
-    patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "none", fail)
-    planning = sys.modules[pack["RESLabTrace"].__module__.rpartition(".")[0] + ".planning"]
-    steps = []
+        patcher, run = toy(), _calibrate
+    planning, calls, steps = module("nodes.planning"), counted(patcher), []
 
     def interrupted():
         steps.append(time.monotonic())
@@ -56,15 +51,14 @@ def test_an_interrupt_ends_the_planning(pack, model, monkeypatch, name):
             run(pack, patcher, latent, name, 1000)
     finally:
         comfy.model_management.interrupt_current_processing(False)
-    assert len(steps) == 3
+    assert len(steps) == 3 and not calls
 
 
-def test_progress_is_shown_past_one_second(pack, model, monkeypatch):
+def test_progress_is_shown_past_one_second(pack, model, module, monkeypatch):
     """The clock moves 0.3 s whenever it is read, so progress is shown after 4, 6, 8 and so on."""
     import comfy.utils
 
-    planning = sys.modules[pack["RESLabTrace"].__module__.rpartition(".")[0] + ".planning"]
-    looks = []
+    planning, looks = module("nodes.planning"), []
     monkeypatch.setattr(planning.time, "monotonic", lambda: looks.append(None) or 0.3 * len(looks))
     shown = []
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: shown.append((value, total)))

@@ -12,12 +12,8 @@ SCHEDULERS = ("logsnr_uniform", "logsnr_arctan")
 
 
 @pytest.fixture
-def registry(pack):
-    """The pack's registry module as the host imported it."""
-    import sys
-
-    [module] = [m for name, m in sys.modules.items() if name.endswith(".nodes.registry")]
-    return module
+def registry(module):
+    return module("nodes.registry")
 
 
 def test_names_are_offered_everywhere(pack, host):

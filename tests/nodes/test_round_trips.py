@@ -15,25 +15,22 @@ CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp and not s
 
 
 @pytest.fixture
-def transport(pack, host):
+def transport(digit):
     """transport(model, sampler, sigmas, latent, cfg) -> latent, with no noise added."""
     import comfy.sample
     import comfy.samplers
 
     def run(model, sampler, sigmas, latent, cfg=1.0, positive="4"):
-        conditions = [
-            pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in (positive, "any")
-        ]
         sampler = comfy.samplers.ksampler(sampler) if isinstance(sampler, str) else sampler
-        arguments = (model, torch.zeros_like(latent), cfg, sampler, sigmas, *conditions, latent)
+        arguments = (model, torch.zeros_like(latent), cfg, sampler, sigmas, digit(positive), digit(), latent)
         return comfy.sample.sample_custom(*arguments, disable_pbar=True, seed=0)
 
     return run
 
 
 @pytest.fixture
-def model(pack):
-    return lambda kind, width=0.15: pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, width).result[0]
+def model(toy):
+    return lambda kind, width=0.15: toy(kind, width)
 
 
 def _grids(pack, model, steps=20):

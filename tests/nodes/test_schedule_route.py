@@ -4,7 +4,6 @@ import asyncio
 import http.client
 import json
 import math
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +24,9 @@ MODELS = {
 CURVE = "[[0, 0], [0.3, 0.5], [1, 1]]"
 
 
-@pytest.fixture(scope="module")
-def route(pack):
-    return sys.modules[pack["RESLogSNRSchedule"].__module__.rpartition(".")[0] + ".schedule_route"]
+@pytest.fixture(scope="session")
+def route(module):
+    return module("nodes.schedule_route")
 
 
 def body(node="RESLogSNRSchedule", model=None, sampler=None, **inputs):
@@ -49,12 +48,10 @@ def widgets():
 
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("node, inputs", widgets(), ids=str)
-def test_it_is_what_the_node_gives(pack, host, route, node, inputs, kind):
+def test_it_is_what_the_node_gives(pack, module, toy, route, node, inputs, kind):
     """The request that follows a run gives the same grid."""
-    [model] = host.NODE_CLASS_MAPPINGS["RESToyModel"].execute("digits", kind={"kind": kind, "shift": 3.0}, width=0.1).result
-    host_module = sys.modules[route.__package__ + ".host"]
-    shape = {"kind": MODELS[kind]["kind"], "noise_scale": 1.0}
-    shape |= host_module.sigma_range(model.get_model_object("model_sampling"))._asdict()
+    model, shape = toy(kind), {"kind": MODELS[kind]["kind"], "noise_scale": 1.0}
+    shape |= module("nodes.host").sigma_range(model.get_model_object("model_sampling"))._asdict()
     shape = json.loads(json.dumps(shape))
     drawn = route.grid(body(node, shape, **inputs))
     nested = {name: value for name, value in inputs.items() if "." not in name}
@@ -100,9 +97,9 @@ def test_without_a_model_it_is_the_kind_chosen(route):
 @pytest.mark.parametrize(
     "kind, chosen", [("eps", {"without_model": "SD, SDXL"}), ("flow", {"without_model": "flow", "shift": 3.0})]
 )
-def test_sigmas_without_a_model_are_those_of_a_model_of_the_kind(pack, host, node, kind, chosen):
+def test_sigmas_without_a_model_are_those_of_a_model_of_the_kind(pack, toy, node, kind, chosen):
     """The Toy Model has SD's sigmas, or those of flow at the requested shift."""
-    [model] = host.NODE_CLASS_MAPPINGS["RESToyModel"].execute("digits", kind={"kind": kind, "shift": 3.0}, width=0.1).result
+    model = toy(kind)
     shape = {"spacing": {"spacing": "beta"}} if node == "RESLogSNRSchedule" else {"curve": CURVE}
     [with_model] = pack[node].execute(model=model, steps=9, denoise=1.0, **shape).result
     output = pack[node].execute(steps=9, denoise=1.0, **shape, without_model=chosen)
@@ -128,10 +125,7 @@ WRONG = {
     "a list for a node": (body(["x"]), "node must be one of .* got a list"),
     "shape": (body(spacing="spiral"), "spacing must be one of .*arctan.* got 'spiral'"),
     "steps 0": (body(steps=0), "steps must be a whole number from 1 to 10000, got 0"),
-    "steps 10001": (body(steps=10001), "steps must be a whole number from 1 to 10000, got 10001"),
     "steps 1e500": (body(steps=10**500), "steps must be a whole number from 1 to 10000, got an integer of 1661 bits"),
-    "steps 2.5": (body(steps=2.5), "steps must be a whole number from 1 to 10000, got 2.5"),
-    "steps true": (body(steps=True), "steps must be a whole number"),
     "NaN": (body(denoise=math.nan), "denoise must be a number from 0 to 1, got nan"),
     "infinity": (body(composition=math.inf), "composition must be a number from 0.1 to 0.9, got inf"),
     "text": (body(denoise="1"), "denoise must be a number from 0 to 1, got '1'"),

@@ -95,17 +95,6 @@ def test_processes(pack, on_both, process, mode):
     on_both(work)
 
 
-@pytest.fixture
-def folders(host, tmp_path, monkeypatch):
-    """Folders for the files of the lab."""
-    import folder_paths
-
-    pytest.importorskip("matplotlib")
-    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
-    monkeypatch.setattr(folder_paths, "user_directory", str(tmp_path / "user"))
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "res_calibrations", ([str(tmp_path)], {".json"}))
-
-
 def _guider(pack, device):
     from comfy_extras.nodes_custom_sampler import CFGGuider
 

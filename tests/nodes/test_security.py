@@ -48,10 +48,9 @@ def base(pack, host, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def parts(pack):
+def parts(pack, toy):
     """A model and a latent of digits."""
-    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
-    return model, pack["RESToyLatent"].execute("digits", 2).result[0]
+    return toy(), pack["RESToyLatent"].execute("digits", 2).result[0]
 
 
 def _filled(pattern, secret):
@@ -69,11 +68,6 @@ def _check(opened, base):
     assert not opened.run
     secrets = {"host", "secret_00001.json", "secret_00001.safetensors"}
     assert {path.name for path in outside.iterdir()} == secrets
-
-
-def _node(pack, name):
-    """A module of the pack's nodes as the host has loaded it."""
-    return sys.modules[pack["RESLabTrace"].__module__.rpartition(".")[0] + "." + name]
 
 
 @pytest.mark.parametrize("node, ending", [("RESCalibrated", ".json"), ("RESLoadCLD", ".safetensors")])
@@ -134,8 +128,8 @@ prefixes = st.text(max_size=12) | st.text(st.sampled_from("a1./\\ %:é∕．\0\n
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(prefix=prefixes)
-def test_whatever_the_prefix_the_stem_is_in_the_output_folder(pack, base, prefix):
-    files = _node(pack, "lab_files")
+def test_whatever_the_prefix_the_stem_is_in_the_output_folder(module, base, prefix):
+    files = module("nodes.lab_files")
     try:
         stem = files.output_stem(prefix)
     except ValueError as error:
@@ -147,8 +141,8 @@ def test_whatever_the_prefix_the_stem_is_in_the_output_folder(pack, base, prefix
     table.unlink()
 
 
-def test_records_of_the_cache_are_in_the_users_folder(pack, base):
-    kept = _node(pack, "lab_files").store()
+def test_records_of_the_cache_are_in_the_users_folder(module, base):
+    kept = module("nodes.lab_files").store()
     with recorded() as opened:
         kept.put("abc", {}, {"x": torch.zeros(1)})
         assert kept.get("abc") is not None
@@ -163,10 +157,10 @@ names |= st.sampled_from(
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(text=names)
-def test_whatever_is_written_into_measure_it_is_read_or_refused_at_once(pack, text):
+def test_whatever_is_written_into_measure_it_is_read_or_refused_at_once(module, text):
     import comfy.samplers
 
-    entries = _node(pack, "lab_entries")
+    entries = module("nodes.lab_entries")
     for read in (lambda: entries.sampler_entries(text, {}), lambda: entries.budgets(text)):
         begun = time.monotonic()
         try:
@@ -215,24 +209,23 @@ def test_grids_and_pictures_that_fit_no_memory_are_refused(pack, parts):
         assert time.monotonic() - begun < 1.0
 
 
-def test_a_strangers_calibration_says_little_and_writes_no_lines_into_the_log(pack, base, caplog):
+def test_a_strangers_calibration_says_little_and_writes_no_lines_into_the_log(pack, base, toy, caplog):
     folder = base / "models" / "res_calibrations"
     path = write(
         CalibrationFile.of(multistep_plan(_SIGMAS, 2, VE), _SIGMAS, {"model_class": "x\n\x1b[31m" + "y" * 9000}), folder, "mine"
     )
-    model = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
-    pack["RESCalibrated"].execute(path.name, model)
+    pack["RESCalibrated"].execute(path.name, toy())
     [record] = caplog.records
     assert len(record.getMessage()) < 250 and record.getMessage().isprintable()
 
 
-def test_links_that_the_user_made_are_followed_as_the_host_does(pack, base):
+def test_links_that_the_user_made_are_followed_as_the_host_does(pack, module, base):
     """Links in the folders of models are followed, but no link leads out of the output folder."""
     (base / "models" / "res_calibrations" / "mine.json").symlink_to(base.parent / "secret_00001.json")
     assert len(pack["RESCalibrated"].execute("mine.json").result[1]) == len(_SIGMAS)
     (base / "output" / "away").symlink_to(base.parent, target_is_directory=True)
     with pytest.raises(ValueError, match="filename_prefix 'away/x'"):
-        _node(pack, "lab_files").output_stem("away/x")
+        module("nodes.lab_files").output_stem("away/x")
 
 
 def test_nothing_of_the_pack_unpickles_or_evaluates(pack):

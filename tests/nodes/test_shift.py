@@ -1,7 +1,6 @@
 """Grids follow the shift of a flow model in every form of the host: s = sigma / (1 - sigma) is multiplied by it."""
 
 import math
-import sys
 
 import pytest
 import torch
@@ -13,17 +12,9 @@ SHIFTING = {
 }
 
 
-@pytest.fixture(scope="module")
-def toy(host):
-    """toy(kind, shift) -> MODEL."""
-    return lambda kind, shift=1.0: (
-        host.NODE_CLASS_MAPPINGS["RESToyModel"].execute("digits", kind={"kind": kind, "shift": shift}, width=0.1).result[0]
-    )
-
-
-@pytest.fixture(scope="module")
-def sigma_range(pack):
-    return sys.modules[pack["RESLogSNRSchedule"].__module__.rpartition(".")[0] + ".host"].sigma_range
+@pytest.fixture(scope="session")
+def sigma_range(module):
+    return module("nodes.host").sigma_range
 
 
 def _patched(model, node):
@@ -45,7 +36,9 @@ def test_schedulers_follow_what_the_hosts_nodes_set(toy, sigma_range, node, sche
     """The host's `simple` follows it in the same way."""
     import comfy.samplers
 
-    plain, shifted = (m.get_model_object("model_sampling") for m in (toy("flow"), _patched(toy("flow"), node)))
+    plain, shifted = (
+        m.get_model_object("model_sampling") for m in (toy("flow", shift=1.0), _patched(toy("flow", shift=1.0), node))
+    )
     shift = SHIFTING[node][1]
     assert sigma_range(shifted).shift == pytest.approx(shift, rel=1e-5) and sigma_range(plain).shift == 1.0
     for name in (scheduler, "simple"):
@@ -64,7 +57,7 @@ def test_the_shift_of_flux_2_by_resolution(toy, sigma_range):
         mu = compute_empirical_mu(tokens, 20)
         size = round((tokens * 256) ** 0.5)
         settings = {"max_shift": mu, "base_shift": mu, "width": size, "height": size}
-        model = ModelSamplingFlux().patch(toy("flow"), **settings)[0]
+        model = ModelSamplingFlux().patch(toy("flow", shift=1.0), **settings)[0]
         assert sigma_range(model.get_model_object("model_sampling")).shift == pytest.approx(math.exp(mu), rel=1e-5)
 
 
@@ -85,7 +78,7 @@ def test_the_nodes_follow_it_if_asked(pack, toy, node, shape):
     shape = shape or {"curve": "[[0, 0], [0.3, 0.5], [1, 1]]"}
 
     def grid(shift, **more):
-        return _s(pack[node].execute(model=toy("flow", shift), steps=10, denoise=1.0, **shape, **more).result[0])
+        return _s(pack[node].execute(model=toy("flow", shift=shift), steps=10, denoise=1.0, **shape, **more).result[0])
 
     torch.testing.assert_close(grid(5.0), 5.0 * grid(1.0), rtol=1e-3, atol=0)
     torch.testing.assert_close(grid(5.0, follow_shift=False), grid(1.0), rtol=1e-3, atol=0)
@@ -106,7 +99,7 @@ def test_an_exact_model_whose_noise_is_eight_times_as_large(pack, toy, calls, mo
     import comfy.sample
     import comfy.samplers
 
-    model = toy("flow", 3.0)
+    model = toy("flow")
     sampling = model.get_model_object("model_sampling")
     if not hasattr(sampling, "set_noise_scale"):
         pytest.skip("this host has no noise_scale")

@@ -6,16 +6,7 @@ import torch
 _SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.0])
 
 
-@pytest.fixture
-def model(pack):
-    return pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
-
-
-def _measured(pack, model, sigmas, tmp_path, monkeypatch):
-    import folder_paths
-
-    for name in ("output", "temp", "user"):
-        monkeypatch.setattr(folder_paths, f"{name}_directory", str(tmp_path))
+def _measured(pack, model, sigmas, monkeypatch):
     monkeypatch.setattr(pack["RESLabMeasure"], "hidden", None)
     latent = pack["RESToyLatent"].execute("digits", 1).result[0]
     inputs = model, latent, 0, "euler", "", "4", 0, 0.1, 96
@@ -31,12 +22,12 @@ NODES = {
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_uni_pc_changes_no_other_sigmas(pack, model, tmp_path, monkeypatch, name):
+def test_uni_pc_changes_no_other_sigmas(pack, toy, folders, monkeypatch, name):
     import comfy.samplers
     from comfy_extras.nodes_custom_sampler import SamplerCustom
 
-    given = _SIGMAS.clone()
-    outputs = NODES[name](pack, model, given, tmp_path, monkeypatch)
+    given, model = _SIGMAS.clone(), toy()
+    outputs = NODES[name](pack, model, given, monkeypatch)
     kept = [sigmas.clone() for sigmas in outputs]
     latent, nothing = pack["RESToyLatent"].execute("digits", 1).result[0], [[None, {}]]
     uni_pc = comfy.samplers.sampler_object("uni_pc")
@@ -47,16 +38,13 @@ def test_uni_pc_changes_no_other_sigmas(pack, model, tmp_path, monkeypatch, name
 
 
 @pytest.mark.parametrize("name", ["RESLabTrace", "RESLabMeasure"])
-def test_a_sampler_that_the_lab_runs_writes_into_a_copy(pack, model, tmp_path, monkeypatch, name):
+def test_a_sampler_that_the_lab_runs_writes_into_a_copy(pack, toy, folders, monkeypatch, name):
     import comfy.samplers
-    import folder_paths
 
-    for folder in ("output", "temp", "user"):
-        monkeypatch.setattr(folder_paths, f"{folder}_directory", str(tmp_path))
     monkeypatch.setattr(pack[name], "hidden", None)
     given, latent = _SIGMAS.clone(), pack["RESToyLatent"].execute("digits", 1).result[0]
     if name == "RESLabTrace":
-        pack[name].execute(model, latent, 0, comfy.samplers.sampler_object("uni_pc"), given, "table")
+        pack[name].execute(toy(), latent, 0, comfy.samplers.sampler_object("uni_pc"), given, "table")
     else:
-        pack[name].execute(model, latent, 0, "uni_pc", "", "4", 0, 0.1, 96, sigmas_1=given)
+        pack[name].execute(toy(), latent, 0, "uni_pc", "", "4", 0, 0.1, 96, sigmas_1=given)
     assert torch.equal(given, _SIGMAS)
