@@ -42,10 +42,11 @@ EVERYWHERE = {
     r"\b(?:is|are|be|stays?) theirs\b": "belongs to them",
     r"\bat no call\b": "at no extra call",
     r"\bturns? that round\b": "reverses",
+    r"\bhabits?\b": "what it does",
+    r"\bwatersheds?\b": "the border between two images",
 }
-# For those who know the host as ComfyUI, and defects as errors.
+# These are for pages that users read.
 FOR_USERS = {r"\b[Tt]he host(?:'s)?\b": "ComfyUI", r"(?P<right>numerical )?\b[Dd]efects?\b": "error"}
-FROM_PAPERS = ("docs/results.md", "docs/gddim_results.md", "docs/calibration_format.md")
 
 
 def files(*endings: str) -> list[Path]:
@@ -108,7 +109,7 @@ def prose() -> Iterator[tuple[str, bool, int, str]]:
             name = file.relative_to(ROOT).as_posix()
             if ending == ".json" and not name.startswith(("locales/en/", "example_workflows/")):
                 continue
-            for_users = ending in (".md", ".json") and not name.startswith(("tests/", "CONTRIBUTING")) and name not in FROM_PAPERS
+            for_users = ending in (".md", ".json") and not name.startswith(("tests/", "CONTRIBUTING"))
             for line, text in read(file.read_text(encoding="utf-8")):
                 yield name, for_users, line, text
 
