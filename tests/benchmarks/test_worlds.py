@@ -257,7 +257,9 @@ def test_missing_weights_and_unknown_words_are_named(pack, monkeypatch, tmp_path
 
 
 def test_exp_res_sde_stays_in_the_data_under_strong_guidance():
-    """On digits, whose values are 0 to 1, the same rule without its two precautions leaves them by far."""
+    """On digits, whose values are 0 to 1, the same rule leaves them by far without its two precautions, and further than 2
+    without its bounds. `test_sde.py` shows what the limit of eta is for.
+    """
     case = from_noise("digits", exact_worlds.digit_mixture, "eps", 15.0, 16)
     sigmas, rule = case.grid("karras", 6), res_rule(2, InAlpha(6.0, 1.5), corrector=True)
 

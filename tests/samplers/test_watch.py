@@ -45,12 +45,17 @@ _PLANNERS = dict(_planners())
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_kept():
+def forget():
+    """forget() clears the kept plans, as before every test."""
     from samplers import multistep
     from samplers.processes import process_planner
 
-    for kept in (multistep._choice_plan, process_planner._planned):
-        kept.cache_clear()
+    def clear():
+        for kept in (multistep._choice_plan, process_planner._planned):
+            kept.cache_clear()
+
+    clear()
+    return clear
 
 
 @pytest.mark.parametrize("name", _PLANNERS)
@@ -82,11 +87,18 @@ _COSTLY = r"exp_res|exp_res_sde_cfg_pp|single-step start|gddim|(noisy gddim|gddi
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if re.fullmatch(_COSTLY, name) else pytest.mark.long) for name in _PLANNERS]
 )
-def test_a_thousand_steps_take_two_seconds(name):
-    """The limit is twice as long, for a shared processor. An interrupt is noticed within a second."""
-    seen = [time.process_time()]
-    with watched(lambda done, total: seen.append(time.process_time())):
-        _PLANNERS[name](1000)
-    seen.append(time.process_time())
-    assert len(seen) == 1002
-    assert seen[-1] - seen[0] < 4.0 and max(after - before for before, after in zip(seen, seen[1:])) < 0.8
+def test_a_thousand_steps_take_two_seconds(name, forget):
+    """An interrupt is noticed within half a second. The best of three counts, because other processes share the caches of a
+    processor.
+    """
+    took, longest = [], []
+    while len(took) < 3 and (not took or min(took) >= 2.0 or min(longest) >= 0.5):
+        forget()
+        seen = [time.process_time()]
+        with watched(lambda done, total, seen=seen: seen.append(time.process_time())):
+            _PLANNERS[name](1000)
+        seen.append(time.process_time())
+        assert len(seen) == 1002
+        took.append(seen[-1] - seen[0])
+        longest.append(max(after - before for before, after in zip(seen, seen[1:])))
+    assert min(took) < 2.0 and min(longest) < 0.5, (took, longest)
