@@ -256,7 +256,7 @@ def test_missing_weights_and_unknown_words_are_named(pack, monkeypatch, tmp_path
         exact_worlds.Photo(tmp_path / "nowhere.npz")
 
 
-def test_exp_res_sde_stays_in_the_data_under_strong_guidance():
+def test_exp_res_sde_stays_in_the_data_under_strong_guidance(pack):
     """On digits, whose values are 0 to 1, the same rule leaves them by far without its two precautions, and further than 2
     without its bounds. `test_sde.py` shows what the limit of eta is for.
     """
