@@ -91,6 +91,19 @@ def load(path: str | os.PathLike[str], process: Callable[..., "CLD"]) -> Checkpo
         raise ValueError(f"{name}: {error}") from None
 
 
+def embedded(process: Callable[..., "CLD"]) -> Checkpoint:
+    """The network of the digits that comes with the pack; `process` as in `load`.
+
+    Raises:
+        ValueError: its file is missing or damaged.
+    """
+    try:
+        return load(DIGITS_CLD, process)
+    except (OSError, ValueError) as error:
+        fault = str(error).removesuffix(_RETRAIN).strip()
+        raise ValueError(f"The network in {DIGITS_CLD} cannot be read ({fault}). Install the node pack again.") from error
+
+
 def _checkpoint(file: safetensors.safe_open, process: Callable[..., Any]) -> Checkpoint:
     """The checkpoint in an open file."""
     metadata = file.metadata()

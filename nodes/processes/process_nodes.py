@@ -6,7 +6,6 @@ from comfy_api.v0_0_2 import io
 from comfy_extras.nodes_custom_sampler import SamplerCustom
 
 from ...embedded import cld_checkpoint, digits
-from ...embedded.cld_checkpoint import DIGITS_CLD
 from ...samplers.processes.blurring import Blurring
 from ...samplers.processes.cld import CLD
 from ...samplers.processes.linear_sde import KINDS
@@ -154,8 +153,10 @@ class RESLoadCLD(io.ComfyNode):
     @checked
     def execute(cls, file) -> io.NodeOutput:
         """A MODEL for latents of the size the network was trained on."""
-        path = DIGITS_CLD if file == _EMBEDDED else folder_paths.get_full_path_or_raise(_FOLDER, file)
-        sde, kind, network = cld_checkpoint.load(path, CLD)
+        if file == _EMBEDDED:
+            sde, kind, network = cld_checkpoint.embedded(CLD)
+        else:
+            sde, kind, network = cld_checkpoint.load(folder_paths.get_full_path_or_raise(_FOLDER, file), CLD)
         shape = (network.channels, network.height, network.width)
         return io.NodeOutput(process_model(sde, kind, shape, network))
 
