@@ -176,7 +176,7 @@ def report(result: Calibrated, items: int) -> str:
     rivals = {name: errors for name, errors in result.test.items() if name not in _OURS}
     if rivals:
         best = min(rivals, key=lambda name: rivals[name].median)
-        ratio = result.test["calibrated"].median / rivals[best].median
+        ratio = max(result.test["calibrated"].median, LEAST) / max(rivals[best].median, LEAST)  # both may be exact
         lines.append(
             f"calibrated has {ratio:.2f} times the error of {best}, the best of {len(rivals)} other samplers on these items."
             + (f" Sample with {best} here." if ratio > _MUCH else "")

@@ -74,6 +74,8 @@ def test_the_report():
     assert "calibrated has 2.00 times the error of some, the best of 1 other samplers on these items. Sample with some here." in (
         report(worse, 32)
     )
+    exact = Errors(0.0, 1e-7)  # a model whose every output is the answer, such as a distilled one
+    assert "calibrated has 1.00 times the error" in report(replace(result, test=dict.fromkeys(result.test, exact)), 32)
     assert "for 32 items" in text and f"Fitted: {result.base}, ridge" in text and "grid as given" in text
     pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this environment")
     assert picture(result).shape[1:] == (840, 3)
