@@ -67,28 +67,6 @@ def test_class_conditioning(model, condition, kind):
     torch.testing.assert_close(base.apply_model(x, sigma, c_crossattn=everything), any_digit, **kwargs)
 
 
-def test_it_is_a_model_patcher_around_a_base_model(model):
-    import comfy.model_base
-    import comfy.model_patcher
-
-    patcher = model("flow", shift=2.0)
-    assert isinstance(patcher, comfy.model_patcher.ModelPatcher)
-    assert isinstance(patcher.model, comfy.model_base.BaseModel)
-    assert patcher.get_model_object("model_sampling").shift == 2.0
-    assert patcher.clone().model is patcher.model
-
-
-def test_model_sampling_patches_apply(model):
-    """ModelSamplingSD3 changes the shift of the flow model, as it does for SD3."""
-    import comfy.samplers
-    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
-
-    patched = ModelSamplingSD3().patch(model("flow", shift=1.0), 5.0)[0]
-    sampling = patched.get_model_object("model_sampling")
-    assert sampling.shift == 5.0
-    assert float(comfy.samplers.calculate_sigmas(sampling, "simple", 4)[1]) == pytest.approx(5 * 0.75 / (1 + 4 * 0.75))
-
-
 @pytest.mark.parametrize("data", DATA)
 def test_previews_show_the_picture(model, data):
     """Previews during a run show what Toy Decode draws, in colour for emoji."""

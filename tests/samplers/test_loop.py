@@ -144,6 +144,8 @@ def test_no_host_reads_and_one_operation_per_term(name):
     counts = count_operations(lambda model: METHODS[name].sample(model, x, sigmas, disable=True), x.numel())
     assert counts.host_reads_in_loop == 0
     assert counts.latent_operations <= (1 + TERMS[name]) * counts.model_calls
+    # x, the step's anchor, the state and its successor, and the outputs and earlier states combined
+    assert counts.peak_buffers <= 4 + TERMS[name]
     assert counts.float64_on_device == 0
 
 

@@ -64,11 +64,6 @@ def test_the_whole_graph_is_on_a_screen_of_1600_by_1000(example):
     assert view["scale"] == 1 or right > 1550 or bottom > 950
 
 
-def test_there_are_enough_with_thumbnails():
-    assert len(EXAMPLES) >= 6
-    assert all(example.with_suffix(".jpg").is_file() for example in EXAMPLES)
-
-
 def test_those_that_want_a_checkpoint_name_it():
     for example in EXAMPLES:
         notes = " ".join(notes_of(example))

@@ -1,19 +1,13 @@
 """Every node of the pack: found in the search box, drawn, described in the help panel."""
 
+import json
+
 import pytest
 
-NAMES = {
-    "RESMultistep": "RES Multistep", "RESSingleStep": "RES Single-step", "RESSDE": "RES SDE",
-    "RESStochasticChurn": "RES Stochastic (churn)", "RESAdaptive": "RES Adaptive",
-    "RESLogSNRSchedule": "RES LogSNR Schedule", "RESLogSNRCurve": "RES LogSNR Curve", "RESSigmasBlend": "Sigmas Blend (RES)",
-    "RESShiftForSize": "RES Shift for Size",
-    "RESSigmasResample": "Sigmas Resample (RES)", "RESSigmasSplit": "Sigmas Split (RES)", "RESSigmasPlot": "Sigmas Plot (RES)",
-    "RESToyModel": "Toy Model", "RESToyCondition": "Toy Condition", "RESToyLatent": "Toy Latent",
-    "RESToyDecode": "Toy Decode", "RESGDDIM": "gDDIM",
-    "RESGDDIMTimes": "gDDIM Times", "RESGDDIMSample": "gDDIM Sample", "RESLoadCLD": "Load CLD Model",
-    "RESDigitsProcessModel": "Digits Process Model", "RESLabMeasure": "RES Lab: Measure", "RESLabTrace": "RES Lab: Trace",
-    "RESLabCalibrate": "RES Lab: Calibrate", "RESCalibrated": "RES Calibrated",
-}  # fmt: skip
+from dev.setup import ROOT
+
+WORDS = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text(encoding="utf-8"))
+NAMES = {node: words["display_name"] for node, words in WORDS.items()}
 
 
 def test_every_node_is_here(editor):

@@ -149,40 +149,36 @@ def test_registered_samplers_in_ksampler(ksampler, model, name, scheduler):
     assert 0.6 < samples.std() < 1.0
 
 
-def _by_node(pack, model, node, name, *inputs):
-    """Whether a node's SAMPLER makes the picture of a registered sampler, bit by bit."""
+@pytest.fixture
+def by_node(pack, module, latent):
+    """by_node(model, node, name, *inputs) -> whether a node's SAMPLER makes the picture of a named sampler, bit by bit."""
     import comfy.samplers
     from comfy_extras.nodes_custom_sampler import SamplerCustom
 
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 9)
-    condition, latent = [[None, {}]], pack["RESToyLatent"].execute("digits", 2).result[0]
-    samplers = pack[node].execute(*inputs).result[0], comfy.samplers.KSAMPLER(registry(pack).for_host(METHODS[name]))
-    runs = (SamplerCustom.execute(model, True, 5, 1.0, condition, condition, s, sigmas, latent).result[0] for s in samplers)
-    return torch.equal(*(run["samples"] for run in runs))
+    def equal(model, node, name, *inputs):
+        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 9)
+        named = comfy.samplers.KSAMPLER(module("nodes.registry").for_host(METHODS[name]))
+        arguments = model, True, 5, 1.0, [[None, {}]], [[None, {}]]
+        runs = (SamplerCustom.execute(*arguments, s, sigmas, latent(2)) for s in (pack[node].execute(*inputs).result[0], named))
+        return torch.equal(*(run.result[0]["samples"] for run in runs))
 
-
-def registry(pack):
-    return sys.modules[pack["RESMultistep"].__module__.rpartition(".")[0] + ".registry"]
+    return equal
 
 
 @pytest.mark.parametrize("order, corrector, name", [(2, False, "2m"), (3, False, "3m"), (2, True, "2mc"), (3, True, "3mc")])
-def test_res_multistep_in_lambda_has_the_papers_methods_on_a_process(pack, cld, order, corrector, name):
+def test_res_multistep_in_lambda_has_the_papers_methods_on_a_process(by_node, cld, order, corrector, name):
     in_lambda = {"interpolation": "lambda"}
-    assert _by_node(pack, cld, "RESMultistep", f"exp_res_{name}", str(order), corrector, in_lambda)
+    assert by_node(cld, "RESMultistep", f"exp_res_{name}", str(order), corrector, in_lambda)
 
 
-def test_options_that_a_process_has_not_are_named(pack, cld):
+def test_options_that_a_process_has_not_are_named(by_node, cld):
     for node, inputs, message in (
-        (
-            "RESMultistep",
-            ("2", False, {"interpolation": "alpha"}),
-            "interpolation must be 'lambda' on a CLD",
-        ),
+        ("RESMultistep", ("2", False, {"interpolation": "alpha"}), "interpolation must be 'lambda' on a CLD"),
         ("RESSingleStep", ({"stages": "2", "c2": 0.7},), "c2 must be 0.5 on a CLD model, got 0.7"),
     ):
         with pytest.raises(ValueError, match=message):
-            _by_node(pack, cld, node, "exp_res_2m", *inputs)
-    assert _by_node(pack, cld, "RESSingleStep", "exp_res_2s", {"stages": "2", "c2": 0.5})
+            by_node(cld, node, "exp_res_2m", *inputs)
+    assert by_node(cld, "RESSingleStep", "exp_res_2s", {"stages": "2", "c2": 0.5})
 
 
 def test_exp_gddim_is_gddim_sample(ksampler, model, sample):
@@ -222,10 +218,7 @@ def test_previews_are_data(model, pack, condition):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (
-            {"start": {"samples": torch.ones(1, 4, 8, 8)}},
-            r"items of shape \(4, 8, 8\), but this CLD model is made for 1 x 8 x 8",
-        ),
+        ({"start": {"samples": torch.ones(1, 4, 8, 8)}}, r"items of shape \(4, 8, 8\), but this CLD model is made for 1 x 8 x 8"),
         ({"start": {"samples": torch.zeros(1, 1, 16, 16)}}, r"items of shape \(1, 16, 16\), but this CLD model"),
         ({"sigmas": torch.tensor([14.6, 1.0, 0.0])}, r"sigmas\[0\] is 14.6\d*, but a CLD model ends at sigma 1"),
         ({"mode": {**STOCHASTIC, "lambda": -0.5}}, "mode.lambda must be a number from 0 to 3, got -0.5"),
@@ -247,8 +240,8 @@ def test_errors_by_name(cld, sample, change, message):
     assert not calls
 
 
-def test_other_models_are_refused(pack, sample):
-    eps = pack["RESToyModel"].execute("digits", {"kind": "eps"}, 0.1).result[0]
+def test_other_models_are_refused(pack, toy, sample):
+    eps = toy()
     with pytest.raises(ValueError, match="model is a MixtureModel, not a model of CLD or blurring diffusion"):
         sample(eps, DETERMINISTIC, sigmas=torch.tensor([1.0, 0.0]))
     with pytest.raises(ValueError, match="model is a MixtureModel, not a model of CLD"):
