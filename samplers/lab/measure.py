@@ -1,5 +1,6 @@
 """Errors of samplers and schedules at equal model calls, against the converged solution of the same ODE from the same noise."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -47,46 +48,21 @@ class DryRun(NamedTuple):
     stochastic: bool
 
 
-class Traits(NamedTuple):
-    """Whether a sampler draws noise, and whether it chooses its own steps and uses only the ends of the grid."""
-
-    stochastic: bool
-    adaptive: bool
-
-
-class Run(Protocol):
-    """The result of sampling."""
-
-    @property
-    def samples(self) -> torch.Tensor:
-        """(batch, ...)."""
-
-    @property
-    def calls(self) -> int:
-        """Calls of the model."""
-
-    @property
-    def seconds(self) -> float:
-        """Duration in seconds."""
-
-
 class Runner(Protocol):
-    """The interface of what is sampled, `nodes.lab_subject.Subject`."""
+    """What is sampled, such as `nodes.lab_subject.Subject`.
 
-    @property
-    def fingerprint(self) -> str:
-        """Hash of everything that a result depends on, except the sampler, the grid and the seed."""
+    Attributes:
+        fingerprint: hash of everything that a result depends on, except the sampler, the grid and the seed.
+        seed: seed of the noise.
+        shape: shape of the samples, (batch, ...).
+    """
 
-    @property
-    def seed(self) -> int:
-        """Seed of the noise."""
+    fingerprint: str
+    seed: int
+    shape: Sequence[int]
 
-    @property
-    def shape(self) -> Sequence[int]:
-        """Shape of the samples, (batch, ...)."""
-
-    def run(self, sampler: Any, sigmas: torch.Tensor) -> Run:
-        """Sample."""
+    def run(self, sampler: Any, sigmas: torch.Tensor) -> Any:
+        """Sample; the result has samples, calls (of the model) and seconds."""
 
     def dry(self, sampler: Any, sigmas: torch.Tensor) -> DryRun:
         """Run the sampler on a formula instead of the model."""
@@ -94,7 +70,7 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell to measure, or a `note` that says why it cannot be measured.
+    """A cell to measure.
 
     Attributes:
         budget: model calls allowed; 0 for a sampler that chooses its own steps.
@@ -107,10 +83,9 @@ class PlannedCell:
     schedule: str
     budget: int
     sigmas: torch.Tensor
-    calls: int = 0
-    stochastic: bool = False
-    note: str = ""
-    key: str = ""
+    calls: int
+    stochastic: bool
+    key: str
 
 
 class Cell(NamedTuple):
@@ -125,7 +100,6 @@ class Cell(NamedTuple):
         first: the first item's result, (channels, ...).
         sigmas: the grid.
         seconds: duration of the run.
-        cached: whether the result comes from the store.
     """
 
     sampler: str
@@ -139,7 +113,6 @@ class Cell(NamedTuple):
     first: torch.Tensor
     sigmas: torch.Tensor
     seconds: float
-    cached: bool = False
 
     @property
     def spread(self) -> Spread:
@@ -204,23 +177,21 @@ class Measurement:
                 f"{len(entries)} samplers, {len(schedules)} schedulers and {len(budgets)} budgets are {count} cells to measure; "
                 f"{MAX_CELLS} are the most. Name fewer of them."
             )
-        planned = []
+        cells: dict[tuple[str, str, int, str], PlannedCell] = {}
         for entry in entries:
             try:
-                traits = self._traits(entry, schedules)
+                stochastic, adaptive = self._traits(entry, schedules[0].grid(_TRIAL_STEPS))
             except self._fatal:
                 raise
-            except Exception as error:  # of another pack's code: anything
-                self.notes.append(f"{entry.name} cannot run: {short(error)}")
+            except Exception as error:  # code of another pack may raise anything
+                self._note(f"{entry.name} cannot run: {short(error)}")
                 continue
-            if traits.stochastic and self._runner.shape[0] < 2:
-                self.notes.append(f"{entry.name} draws noise, and one item has no distribution; take a batch of 32 or more")
+            if stochastic and self._runner.shape[0] < 2:
+                self._note(f"{entry.name} draws noise, and one item has no distribution; take a batch of 32 or more")
                 continue
-            for schedule in schedules:
-                wanted = budgets[-1:] if traits.adaptive else budgets
-                planned += [self._fit(entry, traits, schedule, budget) for budget in wanted]
-        self.notes += dict.fromkeys(plan.note for plan in planned if plan.note)
-        cells = {(plan.entry.name, plan.schedule, plan.budget, plan.key): plan for plan in planned if not plan.note}
+            for schedule, budget in itertools.product(schedules, budgets[-1:] if adaptive else budgets):
+                if plan := self._fit(entry, stochastic, adaptive, schedule, budget):
+                    cells[entry.name, schedule.name, plan.budget, plan.key] = plan
         if not cells:
             raise ValueError(
                 "nothing can be measured: " + "; ".join(self.notes or ["there are no samplers or no schedulers"]) + "."
@@ -230,9 +201,12 @@ class Measurement:
             raise ValueError(f"samplers has no ODE sampler, so there is no best pair; add one, such as exp_res.{reasons}")
         return sorted(cells.values(), key=lambda plan: plan.calls)
 
-    def _traits(self, entry: Entry, schedules: Sequence[Schedule]) -> Traits:
-        """The traits of a sampler, from dry runs on a grid and on another grid with the same ends and a single step."""
-        sigmas = schedules[0].grid(_TRIAL_STEPS)
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _traits(self, entry: Entry, sigmas: torch.Tensor) -> tuple[bool, bool]:
+        """Whether a sampler draws noise, and whether it chooses its own steps and uses only the ends of the grid."""
         dry = self._runner.dry(entry.sampler, sigmas)
         try:
             ends = self._runner.dry(entry.sampler, sigmas[[0, -2, -1]]).calls
@@ -240,32 +214,32 @@ class Measurement:
             raise
         except Exception:  # the sampler needs more steps, so it follows the grid
             ends = 0
-        return Traits(dry.stochastic, adaptive=dry.calls == ends)
+        return dry.stochastic, dry.calls == ends
 
-    def _fit(self, entry: Entry, traits: Traits, schedule: Schedule, budget: int) -> PlannedCell:
+    def _fit(self, entry: Entry, stochastic: bool, adaptive: bool, schedule: Schedule, budget: int) -> PlannedCell | None:
+        """The cell with the most steps that fit; None and a note if there is none."""
         tried = budget
 
         def calls_of(steps: int) -> int:
             nonlocal tried
             tried = steps
             calls = self._calls(entry, schedule, schedule.grid(steps))
-            return 0 if traits.adaptive else calls
+            return 0 if adaptive else calls
 
         try:
             steps = most_steps(calls_of, budget)
         except self._fatal:
             raise
-        except Exception as error:  # of another pack's code: anything
-            note = f"{entry.name} on {schedule.name} cannot run in {tried} steps: {short(error)}"
-            return PlannedCell(entry, schedule.name, budget, torch.empty(0), note=note)
+        except Exception as error:  # code of another pack may raise anything
+            self._note(f"{entry.name} on {schedule.name} cannot run in {tried} steps: {short(error)}")
+            return None
         if not steps:
-            note = f"{entry.name} on {schedule.name} needs more than {budget} model calls for a single step"
-            return PlannedCell(entry, schedule.name, budget, torch.empty(0), note=note)
+            self._note(f"{entry.name} on {schedule.name} needs more than {budget} model calls for a single step")
+            return None
         sigmas = schedule.grid(steps)
         key = fingerprint(self._subject, entry.sampler, sigmas, self._tolerance, self._cap)
-        allowed = 0 if traits.adaptive else budget
         calls = self._calls(entry, schedule, sigmas)
-        return PlannedCell(entry, schedule.name, allowed, sigmas, calls, traits.stochastic, key=key)
+        return PlannedCell(entry, schedule.name, 0 if adaptive else budget, sigmas, calls, stochastic, key)
 
     def _calls(self, entry: Entry, schedule: Schedule, sigmas: torch.Tensor) -> int:
         known = entry.name, schedule.name, len(sigmas)
@@ -276,7 +250,7 @@ class Measurement:
     def remaining(self, planned: Sequence[PlannedCell]) -> int:
         """Model calls of the cells that are not in the store, without the references."""
         once = {plan.key: plan for plan in planned}.values()
-        return sum(plan.calls for plan in once if self._fresh or self._kept(plan) is None)
+        return sum(plan.calls for plan in once if self._record(plan) is None)
 
     def reference(self, start: float) -> Reference:
         """The reference from a first sigma, solved once by `converge`.
@@ -287,9 +261,8 @@ class Measurement:
         for known, reference in self.references.items():
             if same_start(start, known):
                 return reference
-        reference = converge(lambda steps: self._solve(start, steps), self._tolerance, cap=self._cap)
-        self.references[start] = reference
-        return reference
+        self.references[start] = converge(lambda steps: self._solve(start, steps), self._tolerance, cap=self._cap)
+        return self.references[start]
 
     def _solve(self, start: float, steps: int) -> torch.Tensor:
         """A level of the reference; all levels are kept, because they are the longest runs."""
@@ -312,43 +285,44 @@ class Measurement:
             self.reference(float(plan.sigmas[0]))
         done: dict[str, Cell] = {}
         for plan in planned:
-            cell: Cell | None
-            if plan.key in done:
-                cell = done[plan.key]._replace(sampler=plan.entry.name, schedule=plan.schedule, budget=plan.budget)
-            else:
-                cell = None if self._fresh else self._from_store(plan)
-            if cell is None:
-                reference = self.reference(float(plan.sigmas[0]))
-                try:
-                    cell = self._measured(plan, self._runner.run(plan.entry.sampler, plan.sigmas), reference)
-                except self._fatal:
-                    raise
-                except Exception as error:  # of another pack's code: anything
-                    self.notes.append(f"{plan.entry.name} on {plan.schedule} failed at {plan.calls} calls: {short(error)}")
-                    continue
-                facts = {"calls": cell.calls, "seconds": cell.seconds, "stochastic": cell.stochastic}
-                self._store.put(plan.key, facts, {"distances": cell.distances, "first": cell.first})
-            done[plan.key] = cell
-            yield cell
+            cell = done.get(plan.key) or self._from_store(plan) or self._measured(plan)
+            if cell is not None:
+                done[plan.key] = cell
+                yield cell._replace(sampler=plan.entry.name, schedule=plan.schedule, budget=plan.budget)
 
-    def _measured(self, plan: PlannedCell, run: Run, reference: Reference) -> Cell:
-        distance = sliced_distance if plan.stochastic else relative_distance
-        return self._cell(plan, run.calls, run.seconds, distance(run.samples, reference.samples), run.samples[0].clone())
+    def _measured(self, plan: PlannedCell) -> Cell | None:
+        """A cell that is measured and stored now; None and a note if it fails."""
+        try:
+            run = self._runner.run(plan.entry.sampler, plan.sigmas)
+            distance = sliced_distance if plan.stochastic else relative_distance
+            distances = distance(run.samples, self.reference(float(plan.sigmas[0])).samples)
+        except self._fatal:
+            raise
+        except Exception as error:  # code of another pack may raise anything
+            self._note(f"{plan.entry.name} on {plan.schedule} failed at {plan.calls} calls: {short(error)}")
+            return None
+        cell = _cell(plan, run.calls, run.seconds, distances, run.samples[0].clone())
+        facts = {"calls": cell.calls, "seconds": cell.seconds, "stochastic": cell.stochastic}
+        self._store.put(plan.key, facts, {"distances": cell.distances, "first": cell.first})
+        return cell
 
-    def _kept(self, plan: PlannedCell) -> Record | None:
+    def _from_store(self, plan: PlannedCell) -> Cell | None:
+        if (record := self._record(plan)) is None:
+            return None
+        facts, tensors = record
+        return _cell(plan, facts["calls"], facts["seconds"], tensors["distances"], tensors["first"])
+
+    def _record(self, plan: PlannedCell) -> Record | None:
+        """The stored result of a cell; None if there is none, or it is to be measured again."""
+        if self._fresh:
+            return None
         shapes = {"distances": (DIRECTIONS if plan.stochastic else self._runner.shape[0],), "first": self._runner.shape[1:]}
         return self._store.get(plan.key, {"calls": int, "seconds": float}, shapes)
 
-    def _from_store(self, plan: PlannedCell) -> Cell | None:
-        record = self._kept(plan)
-        if record is None:
-            return None
-        facts, tensors = record
-        return self._cell(plan, facts["calls"], facts["seconds"], tensors["distances"], tensors["first"])._replace(cached=True)
 
-    def _cell(self, plan: PlannedCell, calls: int, seconds: float, distances: torch.Tensor, first: torch.Tensor) -> Cell:
-        which = plan.entry.name, plan.schedule, plan.budget, len(plan.sigmas) - 1
-        return Cell(*which, calls, float(plan.sigmas[0]), plan.stochastic, distances, first, plan.sigmas, seconds)
+def _cell(plan: PlannedCell, calls: int, seconds: float, distances: torch.Tensor, first: torch.Tensor) -> Cell:
+    which = plan.entry.name, plan.schedule, plan.budget, len(plan.sigmas) - 1
+    return Cell(*which, calls, float(plan.sigmas[0]), plan.stochastic, distances, first, plan.sigmas, seconds)
 
 
 def short(error: Exception) -> str:
