@@ -1,7 +1,6 @@
 """Cases on which solvers are calibrated, and calibrations with their costs."""
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -19,69 +18,23 @@ from . import host_samplers
 from .cases import Case, MixtureCase, NetworkCase, grids
 
 FIT_SEED = 31000
-Maker = Callable[..., Case]  # takes batch and seed, and optionally cfg, label and enlarged
+Maker = Callable[..., Case]  # takes batch and seed, and optionally cfg and enlarged
 
 
-class OneClass(NetworkCase):
-    """A network with the same class for every item.
-
-    Attributes:
-        label: the class; None for all classes in turn.
-    """
-
-    label: int | None = None
-
-    @property
-    def conditioning(self):
-        if self.label is None:
-            return super().conditioning
-        network = networks.NETWORKS[self.network]
-        return tuple(networks.conditioning(network, torch.tensor([label])) for label in (self.label, network.no_class))
-
-    @cached_property
-    def reference(self):
-        return self.converge(100)
-
-
-def digits_case(kind: str, batch: int, seed: int, cfg: float = 5.0, label: int | None = None, enlarged: int = 1) -> Case:
+def digits_case(kind: str, batch: int, seed: int, cfg: float = 5.0, enlarged: int = 1) -> Case:
     """The digits, with repeated pixels for another resolution."""
     data = digits(dtype=torch.float64)
     means = data.means.reshape(-1, 8, 8).repeat_interleave(enlarged, 1).repeat_interleave(enlarged, 2).flatten(1)
     mixture = GaussianMixture(means, data.std, data.labels)
-    case = MixtureCase(f"digits {kind} CFG {cfg:g}", (1, 8 * enlarged, 8 * enlarged), kind, cfg, batch, seed, mixture=mixture)
-    if label is not None:
-        case.class_weights = torch.nn.functional.one_hot(torch.full((batch,), label), mixture.classes).float()
-    return case
+    return MixtureCase(f"digits {kind} CFG {cfg:g}", (1, 8 * enlarged, 8 * enlarged), kind, cfg, batch, seed, mixture=mixture)
 
 
-def network_case(name: str, batch: int, seed: int, cfg: float = 4.0, label: int | None = None, enlarged: int = 1) -> Case:
+def network_case(name: str, batch: int, seed: int, cfg: float = 4.0, enlarged: int = 1) -> Case:
     """A network; another resolution is a larger latent than it was trained on."""
     network = networks.NETWORKS[name]
     channels, height, width = network.shape
     shape = (channels, height * enlarged, width * enlarged)
-    case = OneClass(f"{name} CFG {cfg:g}", shape, network.kind, cfg, batch, seed, network=name)
-    case.label = label
-    return case
-
-
-class CaseProblem:
-    """A case in the form that a calibration samples: one batch per seed.
-
-    Args:
-        make: function that makes the case.
-        batch: number of items.
-    """
-
-    def __init__(self, make: Maker, batch: int):
-        self.make, self.batch, self.calls = make, batch, 0
-        self._cases: dict[int, Case] = {}
-
-    def __call__(self, sampler, sigmas, seed):
-        if seed not in self._cases:
-            self._cases[seed] = self.make(self.batch, seed)
-        samples, calls = self._cases[seed].sample(as_sampler(sampler), sigmas)
-        self.calls += calls
-        return samples
+    return NetworkCase(f"{name} CFG {cfg:g}", shape, network.kind, cfg, batch, seed, converging=100, network=name)
 
 
 class Outcome(NamedTuple):
@@ -107,9 +60,19 @@ def time_of(case: Case):
 
 def calibrate(make: Maker, grid: str, calls: int, settings: Settings) -> Outcome:
     """Calibrate as the node does, with all pilots in one batch and with the node's rivals."""
-    case, batch = make(1, FIT_SEED), settings.pilots
-    sampling, problem = case.model_sampling, CaseProblem(make, batch)
+    case, batch, made = make(1, FIT_SEED), settings.pilots, 0
+    cases: dict[int, Case] = {}
+
+    def problem(sampler, sigmas, seed):
+        nonlocal made
+        if seed not in cases:
+            cases[seed] = make(batch, seed)
+        samples, calls = cases[seed].sample(as_sampler(sampler), sigmas)
+        made += calls
+        return samples
+
+    sampling = case.model_sampling
     floor = reference_floor(SigmaRange(float(sampling.sigma_min), float(sampling.sigma_max)), time_of(case))
     rivals = host_samplers.pack("lab_calibrate").rivals()
     calibration = Calibration(problem, grids(case)[grid](calls), time_of(case), floor, FIT_SEED, batch, settings, rivals)
-    return Outcome(case, calibration.run(), problem.calls, calibration.cost)
+    return Outcome(case, calibration.run(), made, calibration.cost)

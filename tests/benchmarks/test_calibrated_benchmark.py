@@ -4,13 +4,12 @@ import pytest
 import torch
 
 from benchmarks import calibrated as measured
-from benchmarks.calibrated_elsewhere import PLACES, TEST_SEED, table
 from benchmarks.calibrating import FIT_SEED, digits_case
 
 
 def test_no_test_item_was_fitted_on():
     """Calibrations use three or a few more seeds from FIT_SEED on."""
-    assert FIT_SEED + 100 < TEST_SEED
+    assert FIT_SEED + 100 < measured.TEST_SEED
 
 
 def test_the_enlarged_digits_are_the_same_data():
@@ -21,10 +20,10 @@ def test_the_enlarged_digits_are_the_same_data():
         assert torch.equal(of_corner, small.mixture.means)
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+@pytest.mark.parametrize("place", measured.PLACES)
 def test_places_differ_from_home_in_one_thing(place):
     home = digits_case("eps", 4, 0)
-    change = {name: value + home.cfg if name == "cfg" else value for name, value in place.change.items()}
+    change = {name: value + home.cfg if name == "cfg" else value for name, value in measured.PLACES[place].items()}
     case = digits_case("eps", 4, 0, **change)
     assert [case.cfg != home.cfg, case.shape != home.shape].count(True) == len(change)
 
@@ -38,5 +37,5 @@ def test_a_row_of_both_presets_and_away_from_home(pack):
     assert careful.calibrated.test["calibrated"].median < 0.6 * min(others)
     assert all(result.calls <= result.cost.most for result in (careful, quick)) and quick.calls < 400
     assert measured.table(results).count("\n") == 3 and "| careful | digits |" in measured.summary(results)
-    [line] = table([(row.make, careful)], 32, 4, PLACES[:1]).splitlines()[2:]
+    [line] = measured.elsewhere([(row.make, careful)], 32, 4, ["the same, other seeds"]).splitlines()[2:]
     assert "the same, other seeds" in line and float(line.split("|")[-2]) < 1.0
