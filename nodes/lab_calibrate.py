@@ -1,6 +1,5 @@
 """The node that fits a solver to a model, guidance and SIGMAS, and keeps it as a file."""
 
-import logging
 import math
 import re
 import time
@@ -29,7 +28,7 @@ from .lab_subject import CATEGORY, Subject, subject_inputs
 from .planning import watched_by_host
 
 if TYPE_CHECKING:
-    from ..samplers.lab.calibration.results import Calibrated, Cost, Settings
+    from ..samplers.lab.calibration.results import Calibrated, Settings
 
 EFFORTS = ("careful", "quick")
 # Good samplers with one call per step; SDE samplers have options that switch off their noise.
@@ -118,80 +117,47 @@ class RESLabCalibrate(io.ComfyNode):
         sampling = subject.model_sampling
         kind = time_map(sampling)
         floor = reference_floor(sigma_range(sampling), kind)
-        problem = _Problem(subject, node_id(cls))
-        made_for = _made_for(subject)
+        made_for, node = _made_for(subject), node_id(cls)
+
+        def problem(sampler, sigmas, seed):
+            sampler = sampler if isinstance(sampler, comfy.samplers.Sampler) else comfy.samplers.KSAMPLER(sampler)
+            return subject.run(sampler, sigmas, seed).samples
+
         fatal = (InterruptProcessingException, torch.cuda.OutOfMemoryError)
         with watched_by_host():
-            calibration = Calibration(problem, sigmas, kind, floor, seed, subject.batch, settings, rivals(), fatal)
-        problem.announce(lambda: calibration.expected, calibration.cost, sigmas)
+            calibration = Calibration(problem, sigmas, kind, floor, seed, subject.shape[0], settings, rivals(), fatal)
+        seconds, announced = _seconds_per_call(problem, sigmas, seed), " to ".join(map(str, calibration.cost))
+        announcement = f"{announced} model calls, {' to '.join(duration(calls * seconds) for calls in calibration.cost)}"
+        send_text(announcement, node)
+        progress = CallProgress(node, lambda: calibration.expected, subject.guider, announcement)
+        subject.on_call = progress.call
         result = calibration.run()
         kept = files.CalibrationFile.of(result.plan, result.sigmas, {**made_for, **_provenance(result, settings)})
         saving = Saving("RES Lab: Calibrate")
         path = saving(f"the calibration {name!r}", files.write, kept, folder, name)
-        text = report(result, len(result.seeds.test) * subject.batch)
-        text += f"\nCalls: {problem.calls}, announced as {_range(calibration.cost)}, {duration(problem.seconds)}."
+        text = report(result, len(result.seeds.test) * subject.shape[0])
+        text += f"\nCalls: {progress.calls}, announced as {announced}, {duration(progress.seconds)}."
         text += f" File: {path.name}." if path else ""
         image = as_image(picture(result))
         shown = {**saving.preview(image, cls), **saving.shown(text)}
-        send_text("\n".join([text, *saving.warnings]), node_id(cls))
+        send_text("\n".join([text, *saving.warnings]), node)
         return io.NodeOutput(sampler_of(kept, name), result.sigmas, text, image, ui=shown)
 
 
-class _Problem:
-    """The subject of a calibration, which counts and shows its calls.
+def _seconds_per_call(problem: Callable, sigmas: torch.Tensor, seed: int) -> float:
+    """The duration of the second of two model calls, because the first one may load the model."""
+    seconds = 0.0
 
-    Attributes:
-        calls: calls since the announcement.
-    """
+    def probe(model, x, sigmas, extra_args=None, callback=None, disable=None):
+        nonlocal seconds
+        for _ in range(2):
+            begun = time.monotonic()
+            model(x, sigmas[:1].to(x).repeat(len(x)), **(extra_args or {}))
+            seconds = time.monotonic() - begun
+        return x
 
-    def __init__(self, subject: Subject, node: str | None):
-        self._subject, self._node, self.calls = subject, node, 0
-        self._expected, self._progress = None, None
-        self._started = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the announcement."""
-        return time.monotonic() - self._started
-
-    def announce(self, expected: Callable[[], int], cost: "Cost", sigmas: torch.Tensor) -> None:
-        """Announce the calls and their duration, measured by two calls.
-
-        Args:
-            expected: function that gives the expected number of all calls.
-            cost: smallest and largest number of calls.
-            sigmas: the grid.
-        """
-        seconds = []
-
-        def probe(model, x, sigmas, extra_args=None, callback=None, disable=None):
-            for _ in range(2):  # the first one may load the model
-                begun = time.monotonic()
-                model(x, sigmas[:1].to(x).repeat(len(x)), **(extra_args or {}))
-                seconds.append(time.monotonic() - begun)
-            return x
-
-        self(probe, sigmas, self._subject.seed)
-        times = " to ".join(duration(calls * seconds[-1]) for calls in sorted(set(cost)))
-        text = f"{_range(cost)} model calls, {times}"
-        logging.info("RES Lab: Calibrate: %s.", text)
-        send_text(text, self._node)
-        self._expected, self._progress = expected, CallProgress(self._node, expected(), self._subject.guider)
-        self._started, self.calls = time.monotonic(), 0
-
-    def __call__(self, sampler, sigmas: torch.Tensor, seed: int) -> torch.Tensor:
-        sampler = sampler if isinstance(sampler, comfy.samplers.Sampler) else comfy.samplers.KSAMPLER(sampler)
-        return self._subject.run(sampler, sigmas, seed, self._count).samples
-
-    def _count(self, *call) -> None:
-        self.calls += 1
-        if self._progress is not None:
-            self._progress.expect(self._expected())
-            self._progress.call(*call)
-
-
-def _range(cost: "Cost") -> str:
-    return " to ".join(map(str, sorted(set(cost))))
+    problem(probe, sigmas, seed)
+    return seconds
 
 
 def rivals() -> dict[str, comfy.samplers.KSAMPLER]:

@@ -169,7 +169,8 @@ class RESLabMeasure(io.ComfyNode):
         measurement.notes += unseen
         send_text("counting the model calls of every sampler", node_id(cls))
         planned = measurement.plan(entries, grids, calls)
-        progress = CallProgress(node_id(cls), measurement.remaining(planned) + 3 * FIRST, subject.guider)
+        expected = measurement.remaining(planned) + 3 * FIRST
+        progress = CallProgress(node_id(cls), lambda: expected, subject.guider)
         subject.on_call = progress.call
         cells, verdict, saving = [], None, Saving("RES Lab: Measure")
         try:

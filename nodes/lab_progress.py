@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 
 import comfy.utils
 import latent_preview
@@ -48,50 +49,51 @@ class CallProgress:
 
     Args:
         node: id of the running node.
-        total: expected calls; it grows if more are made.
+        expected: function that gives the number of expected calls; more may be made.
         guider: the guider whose model gives previews.
+        what: text before the number of calls.
+
+    Attributes:
+        calls: calls so far.
     """
 
-    def __init__(self, node, total: int, guider):
-        self._node, self._total, self._done = node, max(total, 1), 0
-        self._bar = comfy.utils.ProgressBar(self._total)
-        self._started, self._shown_at = time.monotonic(), 0.0
+    def __init__(self, node, expected: Callable[[], int], guider, what: str = ""):
+        self._node, self._expected, self.calls = node, expected, 0
+        self._bar = comfy.utils.ProgressBar(max(expected(), 1))
+        self._started = self._shown_at = time.monotonic()
         patcher = guider.model_patcher
         self._previewer = latent_preview.get_previewer(patcher.load_device, patcher.model.latent_format)
-        self._what = ""
+        self._what = what
 
     def call(self, x, sigma, denoised, seconds) -> None:
         """Count one more call, as `Subject.run` reports it."""
-        self._done += 1
-        self._total = max(self._total, self._done + 1)
-        now = time.monotonic()
-        if now - self._shown_at >= _EVERY:
-            self._bar.update_absolute(self._done, self._total)
-            self._show(now)
+        self.calls += 1
+        if time.monotonic() - self._shown_at >= _EVERY:
+            self._show()
 
-    def expect(self, total: int) -> None:
-        """Update the expected number of calls."""
-        self._total = max(total, self._done + 1)
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
 
-    def show(self, what: str, latent=None) -> None:
+    def show(self, what: str, latent) -> None:
         """Show a finished result: its name, and its first item, (channels, ...), as the model sees it."""
         self._what = what
-        image = None
-        if self._previewer is not None and latent is not None:
-            image = self._previewer.decode_latent_to_preview_image("JPEG", latent[None])
-        self._bar.update_absolute(self._done, self._total, image)
-        self._show(time.monotonic())
+        self._show(self._previewer and self._previewer.decode_latent_to_preview_image("JPEG", latent[None]))
 
     def finish(self) -> None:
         """Show that all calls were made."""
-        self._bar.update_absolute(self._total, self._total)
-        text = f"{self._done} model calls"
-        send_text(f"{self._what}; {text}" if self._what else text, self._node)
+        self._bar.update_absolute(1, 1)
+        self._send(f"{self.calls} model calls")
 
-    def _show(self, now: float) -> None:
-        self._shown_at = now
-        left = (now - self._started) / max(self._done, 1) * (self._total - self._done)
-        text = f"{self._done} of {self._total} model calls, {duration(left)} left"
+    def _show(self, image=None) -> None:
+        self._shown_at = time.monotonic()
+        total = max(self._expected(), self.calls + 1)
+        self._bar.update_absolute(self.calls, total, image)
+        left = self.seconds / max(self.calls, 1) * (total - self.calls)
+        self._send(f"{self.calls} of {total} model calls, {duration(left)} left")
+
+    def _send(self, text: str) -> None:
         send_text(f"{self._what}; {text}" if self._what else text, self._node)
 
 

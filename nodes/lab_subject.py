@@ -54,14 +54,12 @@ class Run(NamedTuple):
     Attributes:
         samples: (batch, channels, ...) as the model sees them, float32, on the CPU.
         calls: calls of the denoiser; conditional and unconditional parts count as one call.
-        model_seconds: seconds in these calls.
         seconds: seconds of the whole run.
         latent: the LATENT that the host's sampling nodes give.
     """
 
     samples: torch.Tensor
     calls: int
-    model_seconds: float
     seconds: float
     latent: dict
 
@@ -80,7 +78,9 @@ class Subject:
     def __init__(self, model, latent: dict, seed: int):
         """Raise a ValueError for nested latents and models without a single sigma, which the lab cannot measure."""
         self.unprompted = not hasattr(model, "original_conds")
-        self.guider = _unprompted(model) if self.unprompted else copy.copy(model)
+        self.guider = comfy.samplers.CFGGuider(model) if self.unprompted else copy.copy(model)
+        if self.unprompted:
+            self.guider.inner_set_conds({"positive": [[None, {}]]})
         sizes = {name: latent.get(name) for name in _SIZES}
         samples = comfy.sample.fix_empty_latent_channels(self.guider.model_patcher, latent["samples"], **sizes)
         if getattr(samples, "is_nested", False):  # newer hosts also make an empty latent nested if the model needs it
@@ -97,11 +97,6 @@ class Subject:
     def model_sampling(self):
         """The host's object that knows the model's sigmas."""
         return self.guider.model_patcher.get_model_object("model_sampling")
-
-    @property
-    def batch(self) -> int:
-        """Items of the latent."""
-        return len(self.latent["samples"])
 
     @property
     def shape(self) -> torch.Size:
@@ -150,7 +145,7 @@ class Subject:
         seconds = time.perf_counter() - started
         latent = {**self.latent, "samples": samples.to(comfy.model_management.intermediate_device())}
         samples = self.guider.model_patcher.model.process_latent_in(samples.float().cpu())
-        return Run(samples, counted.calls, counted.seconds, seconds, latent)
+        return Run(samples, counted.calls, seconds, latent)
 
     def dry(self, sampler, sigmas: torch.Tensor) -> DryRun:
         """Calls of a sampler on a grid, and whether it draws noise, from two runs on a formula instead of the model."""
@@ -185,12 +180,6 @@ def pack_digest() -> str:
     return folder_digest(Path(__file__).parents[1] / "samplers")
 
 
-def _unprompted(model):
-    guider = comfy.samplers.CFGGuider(model)
-    guider.inner_set_conds({"positive": [[None, {}]]})
-    return guider
-
-
 class _Between(comfy.samplers.Sampler):
     """A SAMPLER between the host and another SAMPLER.
 
@@ -203,14 +192,11 @@ class _Between(comfy.samplers.Sampler):
         self._sampler = sampler
         self.calls, self.is_at_work = 0, False
 
-    def _run(self, model_wrap, *args, **kwargs):
+    def sample(self, model_wrap, *args, **kwargs):
         self.is_at_work = True
         samples = self._sampler.sample(_Watched(model_wrap, self), *args, **kwargs)
         self.is_at_work = False
         return samples
-
-    def sample(self, *args, **kwargs):
-        return self._run(*args, **kwargs)
 
     def max_denoise(self, model_wrap, sigmas):
         return self._sampler.max_denoise(model_wrap, sigmas)
@@ -225,24 +211,18 @@ class _Between(comfy.samplers.Sampler):
 
 
 class _Counted(_Between):
-    """Counts, times and shows the calls of the model.
-
-    Attributes:
-        seconds: seconds in these calls.
-    """
+    """Counts, times and shows the calls of the model."""
 
     def __init__(self, sampler, on_call: Callable | None):
         super().__init__(sampler)
-        self._on_call, self.seconds = on_call, 0.0
+        self._on_call = on_call
 
     def _answer(self, model, x, sigma, *args, **kwargs):
         started = time.perf_counter()
         denoised = model(x, sigma, *args, **kwargs)
         comfy.model_management.synchronize()  # otherwise only the launch of the call would be timed
-        seconds = time.perf_counter() - started
-        self.seconds += seconds
         if self._on_call is not None:
-            self._on_call(x, sigma, denoised, seconds)
+            self._on_call(x, sigma, denoised, time.perf_counter() - started)
         return denoised
 
 
@@ -262,7 +242,7 @@ class _DryRunSampler(_Between):
                 torch.manual_seed(seed)  # for samplers that draw from torch's generator
                 self.calls = 0
                 arguments = {**extra_args, "seed": seed}
-                results.append(self._run(model_wrap, sigmas.clone(), arguments, None, noise.clone(), *args, **kwargs))
+                results.append(super().sample(model_wrap, sigmas.clone(), arguments, None, noise.clone(), *args, **kwargs))
         self.stochastic = not torch.equal(*(samples.nan_to_num() for samples in results))
         return results[0]
 

@@ -120,9 +120,19 @@ class Cell(NamedTuple):
         return spread(self.distances)
 
     @property
+    def median(self) -> float:
+        """Median distance."""
+        return self.spread.median
+
+    @property
     def pair(self) -> str:
         """Sampler and schedule, for tables."""
         return f"{self.sampler} + {self.schedule}"
+
+    @property
+    def column(self) -> int:
+        """The budget, or the calls of a sampler that chooses its own steps, for tables."""
+        return self.budget or self.calls
 
 
 class Measurement:

@@ -74,7 +74,7 @@ def _draw(axes: "Axes", cells: Sequence[Cell], label: str, best: str, baseline: 
 
     by_pair = lines(cells)
     equal = {pair: group for group in equal_lines(cells) for pair in group}
-    mean = {pair: float(np.mean([log(cell.spread.median) for cell in line])) for pair, line in by_pair.items()}
+    mean = {pair: float(np.mean([log(cell.median) for cell in line])) for pair, line in by_pair.items()}
     pairs = sorted(by_pair, key=lambda pair: (pair != best, pair != baseline, mean[pair]))
     pairs = [pair for place, pair in enumerate(pairs) if not set(pairs[:place]) & set(equal.get(pair, []))]
     for rank, pair in enumerate(pairs):
@@ -89,7 +89,7 @@ def _draw(axes: "Axes", cells: Sequence[Cell], label: str, best: str, baseline: 
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.margins(y=0.18)  # with room for the label below the best line
-    ticks = sorted({cell.budget or cell.calls for cell in cells})
+    ticks = sorted({cell.column for cell in cells})
     axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
     axes.tick_params(labelsize=15, which="both")
     axes.xaxis.set_minor_locator(NullLocator())  # minor ticks of y get numbers if the axis spans less than a decade
@@ -103,7 +103,7 @@ def _draw(axes: "Axes", cells: Sequence[Cell], label: str, best: str, baseline: 
 
 
 def _draw_line(axes: "Axes", line: Sequence[Cell], label: str, rank: int, best: str, baseline: str) -> None:
-    calls, medians = [cell.calls for cell in line], [cell.spread.median for cell in line]
+    calls, medians = [cell.calls for cell in line], [cell.median for cell in line]
     if rank >= _COLOURED:
         axes.plot(calls, medians, color=_GREY, linewidth=1.0, zorder=1)
         return

@@ -9,7 +9,7 @@ import numpy as np
 from .distances import sliced_distance
 from .measure import Cell, same_start
 from .reference import Reference
-from .verdict import Verdict, at_floor, comparable, log, ranked, reference_of
+from .verdict import Verdict, at_floor, comparable, lines, log, ranked, reference_of
 
 _AT_FLOOR = "≈"
 _NO_BREAK = "\u00a0"  # a space at which editors do not break a line
@@ -21,18 +21,14 @@ _CSV = (
 def csv_rows(cells: Sequence[Cell], references: Mapping[float, Reference]) -> list[dict[str, Any]]:
     """One row per cell, ranked cells first; `rank` is empty for others, and `agreement` is the agreement of the reference."""
     order = ranked(cells, references)
+    others = [cell for cell in cells if not any(cell is other for other in order)]
     rows = []
-    for cell in [*order, *(cell for cell in cells if not _among(cell, order))]:
+    for rank, cell in enumerate([*order, *others], 1):
         kind = "distance of distributions" if cell.stochastic else "error"
         values = (cell.sampler, cell.schedule, cell.budget or "", cell.calls, cell.steps, cell.start, kind, *cell.spread)
-        rank = next((place for place, other in enumerate(order, 1) if other is cell), "")
         agreement = reference_of(cell, references).agreement
-        rows.append(dict(zip(_CSV, (*values, round(cell.seconds, 4), rank, agreement))))
+        rows.append(dict(zip(_CSV, (*values, round(cell.seconds, 4), rank if rank <= len(order) else "", agreement))))
     return rows
-
-
-def _among(cell: Cell, cells: Sequence[Cell]) -> bool:
-    return any(cell is other for other in cells)
 
 
 def table(
@@ -96,28 +92,22 @@ def distance_by_chance(reference: Reference) -> float | None:
 
 def _grid(cells: Sequence[Cell], references: Mapping[float, Reference]) -> str:
     """A table of pairs by calls."""
-    columns = sorted({cell.budget or cell.calls for cell in cells})
-    pairs: dict[str, dict[int, Cell]] = {}
+    pairs = {pair: {cell.column: cell for cell in line} for pair, line in lines(cells).items()}
+    best = dict.fromkeys(sorted({cell.column for cell in cells}), math.inf)
     for cell in cells:
-        pairs.setdefault(cell.pair, {})[cell.budget or cell.calls] = cell
-    # a cell that made more calls than the column allows is not the best of the column
-    best = {
-        column: min(
-            (cell.spread.median for cell in cells if column == (cell.budget or cell.calls) >= cell.calls), default=math.inf
-        )
-        for column in columns
-    }
-    lines = ["| sampler + schedule | " + " | ".join(f"{column} calls" for column in columns) + " |"]
-    lines.append("|---|" + "--:|" * len(columns))
-    for pair, row in sorted(pairs.items(), key=lambda item: _order_of(item[1], best)):
-        entries = [_entry(row.get(column), column, best[column], references) for column in columns]
-        lines.append(f"| {pair} | {' | '.join(entries)} |")
-    return "\n".join(lines)
+        if cell.calls <= cell.column:  # otherwise it is not the best of its column
+            best[cell.column] = min(best[cell.column], cell.median)
 
+    def order(pair: str) -> float:
+        """The mean log ratio to the best of every column."""
+        return float(np.mean([log(cell.median) - log(best[column]) for column, cell in pairs[pair].items()]))
 
-def _order_of(row: Mapping[int, Cell], best: Mapping[int, float]) -> float:
-    """The mean log ratio to the best of every column, for sorting."""
-    return float(np.mean([log(cell.spread.median) - log(best[column]) for column, cell in row.items()]))
+    text = ["| sampler + schedule | " + " | ".join(f"{column} calls" for column in best) + " |"]
+    text.append("|---|" + "--:|" * len(best))
+    for pair in sorted(pairs, key=order):
+        entries = [_entry(pairs[pair].get(column), column, best[column], references) for column in best]
+        text.append(f"| {pair} | {' | '.join(entries)} |")
+    return "\n".join(text)
 
 
 def _entry(cell: Cell | None, column: int, best: float, references: Mapping[float, Reference]) -> str:
@@ -125,6 +115,6 @@ def _entry(cell: Cell | None, column: int, best: float, references: Mapping[floa
         return ""
     made = "" if cell.calls == column else f" ({cell.calls} calls)"
     if not cell.stochastic and at_floor(cell, references):
-        return f"{_AT_FLOOR} {cell.spread.median:.3g}{made}"
-    bold = "**" if cell.spread.median == best and cell.budget else ""  # a sampler that chooses its steps is alone
-    return f"{bold}{cell.spread.median:.3g}{bold} [{cell.spread.q25:.2g},{_NO_BREAK}{cell.spread.q75:.2g}]{made}"
+        return f"{_AT_FLOOR} {cell.median:.3g}{made}"
+    bold = "**" if cell.median == best and cell.budget else ""  # a sampler that chooses its steps is alone
+    return f"{bold}{cell.median:.3g}{bold} [{cell.spread.q25:.2g},{_NO_BREAK}{cell.spread.q75:.2g}]{made}"

@@ -2,15 +2,14 @@
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ..figure import DPI, new_figure, pixels
 from .measure import Cell
 from .reference import Reference
-from .verdict import Verdict, ranked
+from .verdict import Verdict, lines, ranked
 
 _ROWS, _COLUMNS = 10, 6
 _WIDTH = 9.0  # inches, 1080 pixels: readable on a phone held upright
@@ -41,74 +40,61 @@ def strip(
     Returns:
         (height, width, 3), float32 in [0, 1].
     """
-    by_pair: dict[str, dict[int, Cell]] = {}
-    for cell in cells:
-        by_pair.setdefault(cell.pair, {})[cell.budget or cell.calls] = cell
+    by_pair = {pair: {cell.column: cell for cell in line} for pair, line in lines(cells).items()}
     first = [] if verdict is None else [verdict.best.pair, verdict.baseline]
     others = (cell.pair for cell in [*ranked(cells, references), *cells])
     order = [pair for pair in dict.fromkeys([*first, *others]) if pair in by_pair][:_ROWS]
-    columns = sorted({cell.budget or cell.calls for cell in cells if cell.pair in order})
+    columns = sorted({column for pair in order for column in by_pair[pair]})
     columns = [columns[round(i)] for i in np.linspace(0, len(columns) - 1, min(len(columns), _COLUMNS))]
-    width = round(_WIDTH * DPI)
-    side = (width - _NAMES) // (len(columns) + 1) - _GAP
-    size = side, max(1, round(side * truth.shape[0] / truth.shape[1]))
-    row_height = size[1] + _LINE + _GAP
     title = [] if verdict is None else textwrap.wrap(verdict.sentence, _TITLE)
-    header = _MARGIN + _TITLE_LINE * len(title) + _HEADER
-    sheet = np.ones((header + len(order) * row_height, width, 3), np.float32)
-    names = [f"{calls} calls" for calls in columns] + ["converged"]
-    texts = [_Text(_MARGIN, _MARGIN, "\n".join(title), 15, "left", True)]
-    texts.append(_Text(_MARGIN, header - _HEADER + 12, "numbers: error", 11, "left", False))
-    for column, name in enumerate(names):
-        texts.append(_Text(_NAMES + column * (side + _GAP) + side / 2, header - _HEADER + 8, name, 14, "center", True))
+    sheet = _Sheet(len(order), len(columns) + 1, truth.shape[0] / truth.shape[1], title)
+    for column, name in enumerate([*(f"{calls} calls" for calls in columns), "converged"]):
+        sheet.write(sheet.left(column) + sheet.width / 2, sheet.header - _HEADER + 8, name, 14, ha="center", weight="bold")
     for row, pair in enumerate(order):
-        top = header + row * row_height
         is_best = verdict is not None and pair == verdict.best.pair
         name = "\n".join(line for part in pair.split(" + ") for line in textwrap.wrap(part, _LETTERS))
-        texts.append(_Text(_MARGIN, top + 4, name, 12, "left", is_best))
-        shown = [by_pair[pair].get(calls) for calls in columns]
-        images = [None if cell is None else image_of(cell) for cell in shown] + [truth]
-        below = ["" if cell is None else _below(cell, column) for cell, column in zip(shown, columns)] + [""]
-        for column, (image, text) in enumerate(zip(images, below)):
-            left = _NAMES + column * (side + _GAP)
-            if image is not None:
-                sheet[top : top + size[1], left : left + side] = _resized(image, size)
-            texts.append(_Text(left + side / 2, top + size[1] + 2, text, 11, "center", False))
-    return _with_texts(sheet, texts)
+        sheet.write(_MARGIN, sheet.top(row) + 4, name, 12, weight="bold" if is_best else "normal")
+        for column, calls in enumerate(columns):
+            if cell := by_pair[pair].get(calls):
+                sheet.show(row, column, image_of(cell), _below(cell, calls))
+        sheet.show(row, len(columns), truth)
+    return pixels(sheet.figure)
 
 
-class _Text(NamedTuple):
-    x: float  # pixels
-    y: float  # of the upper edge
-    text: str
-    size: int
-    align: Literal["left", "center"]
-    bold: bool
+class _Sheet:
+    """A figure of tiles, in pixels from the upper left corner."""
+
+    def __init__(self, rows: int, columns: int, ratio: float, title: Sequence[str]):
+        width = round(_WIDTH * DPI)
+        self.width = (width - _NAMES) // columns - _GAP
+        self.height = max(1, round(self.width * ratio))
+        self.header = _MARGIN + _TITLE_LINE * len(title) + _HEADER
+        height = self.header + rows * (self.height + _LINE + _GAP)
+        self.figure = new_figure(_WIDTH, height / DPI, layout=None)
+        self._axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+        self._axes.axis("off")
+        self.write(_MARGIN, _MARGIN, "\n".join(title), 15, weight="bold")
+        self.write(_MARGIN, self.header - _HEADER + 12, "numbers: error", 11)
+
+    def left(self, column: int) -> int:
+        return _NAMES + column * (self.width + _GAP)
+
+    def top(self, row: int) -> int:
+        return self.header + row * (self.height + _LINE + _GAP)
+
+    def write(self, x: float, y: float, text: str, size: int, **options: Any) -> None:
+        """Write a text with its upper edge at y."""
+        self._axes.text(x, y, text, fontsize=size, va="top", **options)
+
+    def show(self, row: int, column: int, image: np.ndarray, below: str = "") -> None:
+        """Show an image, (height, width, 3), black where it is not finite; small images keep their pixels."""
+        left, top = self.left(column), self.top(row)
+        place = left, left + self.width, top + self.height, top
+        self._axes.imshow(np.clip(np.nan_to_num(image), 0.0, 1.0), extent=place, aspect="auto")
+        self.write(left + self.width / 2, top + self.height + 2, below, 11, ha="center")
 
 
 def _below(cell: Cell, column: int) -> str:
     """The item's error, and the calls if they differ from the column's."""
     parts = [] if cell.stochastic else [f"{float(cell.distances[0]):.2g}"]
     return ", ".join([*parts, *([f"{cell.calls} calls"] if cell.calls != column else [])])
-
-
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The image in another size; small images keep their pixels."""
-    small = Image.fromarray(_bytes(image))
-    kind = Image.Resampling.NEAREST if max(image.shape[:2]) < 64 else Image.Resampling.LANCZOS
-    return np.asarray(small.resize(size, kind), np.float32) / 255.0
-
-
-def _bytes(image: np.ndarray) -> np.ndarray:
-    """Bytes for numbers in [0, 1]; 0 for NaN."""
-    return (np.clip(np.nan_to_num(image), 0.0, 1.0) * 255.0).round().astype(np.uint8)
-
-
-def _with_texts(sheet: np.ndarray, texts: Sequence[_Text]) -> np.ndarray:
-    """A picture with texts on it."""
-    figure = new_figure(_WIDTH, sheet.shape[0] / DPI, layout=None)
-    height, width = sheet.shape[:2]
-    for x, y, text, size, align, bold in texts:
-        weight = "bold" if bold else "normal"
-        figure.text(x / width, 1.0 - y / height, text, fontsize=size, ha=align, va="top", fontweight=weight)
-    return sheet * pixels(figure)  # matplotlib would take a second longer

@@ -12,6 +12,7 @@ there.
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from .reference import NotConverged, Reference
 _ERRORS = 2.0  # standard errors
 _FEW = 16  # with fewer items the best of many pairs is often best only by chance
 _EQUAL = 0.01  # medians with a smaller relative difference are drawn as one line
+_MEDIAN = attrgetter("median")
 _LEAST, _MOST = 1e-300, 1e300  # stand for the logarithms of 0 and of infinity
 
 
@@ -57,13 +59,13 @@ def comparable(cells: Sequence[Cell]) -> list[Cell]:
 
 def at_floor(cell: Cell, references: Mapping[float, Reference]) -> bool:
     """Whether a cell is so close to its reference that it cannot be compared with other such cells."""
-    return cell.spread.median <= reference_of(cell, references).floor
+    return cell.median <= reference_of(cell, references).floor
 
 
 def ranked(cells: Sequence[Cell], references: Mapping[float, Reference]) -> list[Cell]:
     """The comparable cells that are not at the floor, the closest first."""
     above = [cell for cell in comparable(cells) if not at_floor(cell, references)]
-    return sorted(above, key=lambda cell: cell.spread.median)
+    return sorted(above, key=lambda cell: cell.median)
 
 
 def lines(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
@@ -88,11 +90,9 @@ def equal_lines(cells: Sequence[Cell]) -> list[list[str]]:
     groups: list[list[str]] = []
     by_pair = lines(cells)
     for pair, line in by_pair.items():
-        group = next((group for group in groups if _equal(by_pair[group[0]], line)), None)
-        if group is None:
-            groups.append([pair])
-        else:
-            group.append(pair)
+        if (group := next((group for group in groups if _equal(by_pair[group[0]], line)), None)) is None:
+            groups.append(group := [])
+        group.append(pair)
     return [group for group in groups if len(group) > 1]
 
 
@@ -103,14 +103,14 @@ def calls_to_reach(line: Sequence[Cell], distance: float) -> float | None:
     calls were not measured.
     """
     place = len(line)
-    while place > 0 and line[place - 1].spread.median <= distance:
+    while place > 0 and line[place - 1].median <= distance:
         place -= 1
     if place == len(line):
         return None
     if place == 0:
         return float(line[0].calls)
     before, after = line[place - 1], line[place]
-    high, low = log(before.spread.median), log(after.spread.median)
+    high, low = log(before.median), log(after.median)
     share = (high - log(distance)) / (high - low)
     return before.calls * (after.calls / before.calls) ** share
 
@@ -148,15 +148,15 @@ class _Judge:
     def __init__(self, cells: Sequence[Cell], reference: Reference, calls: int, baseline: str):
         self._cells, self._reference, self._calls, self._baseline = cells, reference, calls, baseline
         self._lines = lines(cells)
-        self._columns = sorted({cell.budget or cell.calls for cell in cells})
+        self._columns = sorted({cell.column for cell in cells})
         within = {pair: [cell for cell in line if cell.calls <= calls] for pair, line in self._lines.items()}
-        self._nearest = {pair: min(cells, key=_median) for pair, cells in within.items() if cells}
-        self._first = min(self._nearest.values(), key=_median)  # the closest of all
-        self._floor = [cell for cells in within.values() for cell in cells if _median(cell) <= reference.floor]
+        self._nearest = {pair: min(cells, key=_MEDIAN) for pair, cells in within.items() if cells}
+        self._first = min(self._nearest.values(), key=_MEDIAN)  # the closest of all
+        self._floor = [cell for cells in within.values() for cell in cells if cell.median <= reference.floor]
 
     def verdict(self) -> Verdict:
         if self._floor:
-            best = min(self._floor, key=lambda cell: (cell.calls, _median(cell)))
+            best = min(self._floor, key=lambda cell: (cell.calls, cell.median))
             tied = [cell.pair for cell in self._floor if cell.calls == best.calls and cell.pair != best.pair]
         else:
             chosen = min(self._ties(self._first), key=self._above_the_best)
@@ -180,8 +180,8 @@ class _Judge:
         for i, share in weights.items():
             cells = {name: cell for name in self._nearest if (cell := self._at(name, self._columns[i])) is not None}
             if pair in cells:
-                least = min(map(_median, cells.values()))
-                total, weight = total + share * (log(_median(cells[pair])) - log(least)), weight + share
+                least = min(map(_MEDIAN, cells.values()))
+                total, weight = total + share * (log(cells[pair].median) - log(least)), weight + share
         return total / weight
 
     def _sentence(self, best: Cell, tied: Sequence[str]) -> str:
@@ -190,7 +190,7 @@ class _Judge:
             also = f", as {_named(tied)}," if tied else ""
             return f"At {best.calls} calls {best.pair}{also} is as close to the solution as this reference can measure{saving}."
         if len(self._nearest) == 1:
-            return f"{best.pair} is the only pair: its error is {_median(best):.2g} at {best.calls} calls."
+            return f"{best.pair} is the only pair: its error is {best.median:.2g} at {best.calls} calls."
         if tied:
             return (
                 f"No clear winner at {self._calls} calls: {_named([best.pair, *tied])} cannot be distinguished on "
@@ -205,21 +205,21 @@ class _Judge:
         if best.pair != self._baseline:
             return self._against(best, self._baseline)
         others = [pair for pair in self._nearest if pair != best.pair]
-        next_pair = min(others, key=lambda pair: _median(self._nearest[pair]), default=None)
+        next_pair = min(others, key=lambda pair: self._nearest[pair].median, default=None)
         return " (the baseline)" + (self._against(best, next_pair) if next_pair else "")
 
     def _against(self, best: Cell, pair: str) -> str:
         """The calls that the best pair saves compared with another, or a text that it is not clearly closer."""
         other = self._nearest[pair]
-        if not ahead(best, other) and _median(best) > self._reference.floor:
+        if not ahead(best, other) and best.median > self._reference.floor:
             return f", which is not clearly closer than {pair}"
-        needed = calls_to_reach(self._lines[pair], max(_median(best), self._reference.floor))
+        needed = calls_to_reach(self._lines[pair], max(best.median, self._reference.floor))
         if needed is not None and math.floor(needed) > best.calls:
             return f": with {best.calls} calls it is as close as {pair} with {math.floor(needed)}"
-        enough = calls_to_reach(self._lines[best.pair], _median(other))
+        enough = calls_to_reach(self._lines[best.pair], other.median)
         if enough is not None and math.ceil(enough) < other.calls:
             return f": with {math.ceil(enough)} calls it is as close as {pair} with {other.calls}"
-        return f": its error is {_median(best):.2g}, and the error of {pair} is {_median(other):.2g}"
+        return f": its error is {best.median:.2g}, and the error of {pair} is {other.median:.2g}"
 
     def _remarks(self, best: Cell) -> list[str]:
         remarks = [f"The verdict rests on {_items(best)}."]
@@ -229,14 +229,19 @@ class _Judge:
             remarks.append(f"The baseline {self._baseline} has no error to compare with.")
         if best.pair != self._first.pair and not self._floor:
             remarks.append(
-                f"{self._first.pair} has the smaller median, {_median(self._first):.3g} against {_median(best):.3g}, but this "
+                f"{self._first.pair} has the smaller median, {self._first.median:.3g} against {best.median:.3g}, but this "
                 f"may be chance; {best.pair} is closer at the neighbouring budgets."
             )
         remarks += self._falls_back(best.pair)
         remarks += self._not_monotone(best.pair)
         if equal := equal_lines(self._cells):
             remarks.append(f"Equal at every number of calls: {'; '.join(' = '.join(group) for group in equal)}.")
-        return [*remarks, *self._reference_remarks()]
+        if not (reference := self._reference).converged:
+            remarks.append(
+                f"The reference agrees only to {reference.agreement:.1e}, not to {reference.tolerance:g}. Errors up to "
+                f"{reference.floor:.1e}, three times this, are not ranked."
+            )
+        return remarks
 
     def _falls_back(self, pair: str) -> list[str]:
         """The budgets at which the best pair is in the worse half."""
@@ -244,7 +249,7 @@ class _Judge:
         for column in self._columns:
             others = [cell for name in self._lines if (cell := self._at(name, column)) is not None]
             own = self._at(pair, column)
-            if own is not None and (place := sorted(map(_median, others)).index(_median(own)) + 1) > (len(others) + 1) / 2:
+            if own is not None and (place := sorted(map(_MEDIAN, others)).index(own.median) + 1) > (len(others) + 1) / 2:
                 places.append(f"number {place} of {len(others)} at {column} calls")
         return [f"{pair} is only {', '.join(places)}."] if places else []
 
@@ -260,30 +265,17 @@ class _Judge:
         if best in worse:
             before, after = worse.pop(best)
             remarks.append(
-                f"{best} is not monotone: its error is {_median(before):.2g} at {before.calls} calls and {_median(after):.2g} "
+                f"{best} is not monotone: its error is {before.median:.2g} at {before.calls} calls and {after.median:.2g} "
                 f"at {after.calls}."
             )
         if worse:
             remarks.append(f"With more calls the error becomes clearly larger at some budget for {_named(list(worse))}.")
         return remarks
 
-    def _reference_remarks(self) -> list[str]:
-        reference = self._reference
-        if reference.converged:
-            return []
-        return [
-            f"The reference agrees only to {reference.agreement:.1e}, not to {reference.tolerance:g}. Errors up to "
-            f"{reference.floor:.1e}, three times this, are not ranked."
-        ]
-
 
 def reference_of(cell: Cell, references: Mapping[float, Reference]) -> Reference:
     """The reference from a cell's first sigma."""
     return next(reference for start, reference in references.items() if same_start(start, cell.start))
-
-
-def _median(cell: Cell) -> float:
-    return cell.spread.median
 
 
 def log(value: float) -> float:
@@ -298,7 +290,7 @@ def _logs(distances: torch.Tensor) -> torch.Tensor:
 def _equal(line: Sequence[Cell], other: Sequence[Cell]) -> bool:
     if [cell.calls for cell in line] != [cell.calls for cell in other]:
         return False
-    return all(abs(log(_median(one)) - log(_median(two))) <= _EQUAL for one, two in zip(line, other))
+    return all(abs(log(one.median) - log(two.median)) <= _EQUAL for one, two in zip(line, other))
 
 
 def _items(cell: Cell) -> str:
