@@ -3,8 +3,9 @@
 A deterministic sampler on rising SIGMAS turns an image into the noise from which it samples that image again (*inversion*).
 This page measures how much a round trip loses. The digits are sampled as eps and flow models, with CFG 1 and CFG 3, at 20 calls
 each way. The rising grid is logsnr_uniform in reverse. It starts at sigma 0.0001, as *Flip Sigmas* makes it, or at a third of
-the smallest sigma, as the direction *invert* of *RES LogSNR Schedule* makes it. Flow grids end at sigma 0.999. The numbers are
-medians over the items of the relative distance between the input and the result of the round trip:
+the smallest sigma, as the direction *invert* of *RES LogSNR Schedule* makes it. Flow models have shift 3, and their grids end at
+sigma 0.999. The numbers are medians over the items of the relative distance between the input and the result of the round trip;
+*diverges* means 10 or more:
 
 - *noise*: noise -> image -> noise, from the noise that ComfyUI samples from
 - *image*: image -> noise -> image, from digits of the data; with guidance, in their own class
