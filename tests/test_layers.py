@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 import pytest
 from conftest import ROOT
 
+from testbed.paths import TREE
+
 # Each folder may import the folders to its left, and itself.
 LAYERS = ("samplers", "embedded", "nodes", "testbed", "training", "dev", "benchmarks", "studies", "tests")
 TRACKED = subprocess.run(
@@ -63,13 +65,14 @@ def test_no_two_modules_share_a_name():
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_only_files_that_exist(document):
-    """Files in backticks, whole or as the end of a path, commands of this repository, and links."""
+    """Files in backticks (whole, or the end of a path, or in ComfyUI's tree), commands of this repository, and links."""
     text = (ROOT / document).read_text(encoding="utf-8")
     if document == "CHANGELOG.md":  # older versions had other files
         text = text.partition("\n## ")[2].partition("\n## ")[0]
     known = [*FILES, *{f"{parent}/" for name in FILES for parent in PurePosixPath(name).parents}]
     named = re.findall(r"`([\w./*-]+(?:\.(?:py|js|md|json|npz|png|safetensors)|/))`", text)
-    missing = [name for name in named if not any(PurePosixPath(file).match(name.rstrip("/")) for file in known)]
+    ours = {name for name in named if any(PurePosixPath(file).match(name.rstrip("/")) for file in known)}
+    missing = [name for name in named if name not in ours and not (TREE / name).exists()]
     for module in re.findall(r"python3? -m ([\w.]+)", text):
         path = module.replace(".", "/")
         if path.split("/")[0] in LAYERS and not {f"{path}.py", f"{path}/__main__.py"} & set(FILES):
