@@ -62,15 +62,12 @@ def report(server, run, graph, source):
     return server.run(graph)["report"]["facts"][0]
 
 
-def ksampler(server, name, kind, steps=5, latent=None, advanced=None, **inputs):
-    """The report on a KSampler, or with `advanced` inputs on a KSamplerAdvanced."""
+def ksampler(server, name, kind, steps=5, latent=None, **inputs):
+    """The report on a KSampler."""
     run, graph = graph_of(kind, latent)
     common = {"model": ["model", 0], "steps": steps, "cfg": 5.0, "sampler_name": name, "scheduler": "logsnr_uniform"}
     common |= {"positive": ["positive", 0], "negative": ["negative", 0], "latent_image": ["latent", 0]}
-    if advanced is None:
-        graph["sample"] = {"class_type": "KSampler", "inputs": {**common, "seed": 3, "denoise": 1.0, **inputs}}
-    else:
-        graph["sample"] = {"class_type": "KSamplerAdvanced", "inputs": {**common, "noise_seed": 3, **advanced, **inputs}}
+    graph["sample"] = {"class_type": "KSampler", "inputs": {**common, "seed": 3, "denoise": 1.0, **inputs}}
     return report(server, run, graph, ["sample", 0])
 
 

@@ -102,12 +102,6 @@ def sigmas(values):
     return [torch.tensor([float(v) for v in values.split()])]
 
 
-@node("TestNumber", [io.Float.Input("value", min=-1e9, max=1e9)], [io.Int.Output(), io.Float.Output()])
-def number(value):
-    """A number that bypasses ComfyUI's check of widget ranges."""
-    return int(value), value
-
-
 @node("TestAnything", [io.String.Input("value")], [io.AnyType.Output()])
 def anything(value):
     """Any Python value, for inputs of any type."""

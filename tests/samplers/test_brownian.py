@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from exact import denoiser, noisy
+from exact import NoisyModel, denoiser, noisy
 
 from embedded.mixture import ring
 from samplers.brownian import BrownianNoise
@@ -106,19 +106,11 @@ def test_the_same_numbers_in_every_dtype_and_for_any_number_of_threads(dtype):
         torch.set_num_threads(before)
 
 
-class Model:
-    """An elementwise denoiser that keeps the initial noise, as the host's does."""
-
-    def __init__(self, noise):
-        self.noise = noise
-
-    def __call__(self, x, sigma, seed=None):
-        return x / (1.0 + sigma.reshape(-1, *[1] * (x.ndim - 1)) ** 2)
-
-
 def _sample(name, noise, seed=7, **options):
     sigmas = torch.tensor([10.0, 4.0, 1.5, 0.5, 0.0])
-    return SAMPLERS[name].sample(Model(noise), noise * 10.0, sigmas, {"seed": seed}, disable=True, noise="brownian", **options)
+    return SAMPLERS[name].sample(
+        NoisyModel(noise), noise * 10.0, sigmas, {"seed": seed}, disable=True, noise="brownian", **options
+    )
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
@@ -127,8 +119,8 @@ def test_options(name):
     noise = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
     assert not torch.equal(_sample(name, noise, s_noise=0.5), _sample(name, noise))
     assert torch.equal(_sample(name, noise, s_noise=0.0), _sample(name, noise, noise_sampler=lambda *_: torch.zeros(2, 3)))
-    quiet = SAMPLERS[name].sample(Model(noise), noise, torch.tensor([1.0, 0.5]), eta=0.0, disable=True)
-    loud = SAMPLERS[name].sample(Model(noise), noise, torch.tensor([1.0, 0.5]), eta=0.0, disable=True, noise="brownian")
+    quiet = SAMPLERS[name].sample(NoisyModel(noise), noise, torch.tensor([1.0, 0.5]), eta=0.0, disable=True)
+    loud = SAMPLERS[name].sample(NoisyModel(noise), noise, torch.tensor([1.0, 0.5]), eta=0.0, disable=True, noise="brownian")
     assert torch.equal(quiet, loud)
     with pytest.raises(ValueError, match="noise must be one of 'independent', 'brownian', got 'pink'"):
         SAMPLERS[name].sample(None, noise, torch.tensor([1.0, 0.5]), noise="pink")

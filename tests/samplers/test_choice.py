@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from exact import CountingModel, denoiser, noisy
+from exact import denoiser, noisy
 
 from samplers import sample_exp_res, sample_exp_res_2m
 from samplers.catalogue import EXP_RES
@@ -65,15 +65,6 @@ def by_element(x, sigma):
     """A model that treats every element separately, with operations that round equally in any batch."""
     sigma = sigma.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)
     return x / (1.0 + sigma * sigma) + (x / (1.0 + sigma)).clamp(-1.0, 1.0) * 0.5
-
-
-@pytest.mark.parametrize("name", GRIDS)
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 20])
-def test_one_call_per_step_and_a_finite_result(name, n):
-    time, grid = GRIDS[name]
-    model = CountingModel(by_element)
-    assert sample(model, drawn(2, 5) * grid(n)[0], grid(n), time).isfinite().all()
-    assert len(model.sigmas) == n
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])

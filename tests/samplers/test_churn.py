@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from exact import DETERMINISTIC, CountingModel, denoiser, moments
+from exact import DETERMINISTIC, CountingModel, NoisyModel, denoiser, moments
 
 from samplers import sample_res_churn
 from samplers.catalogue import EXP_RES, SOLVERS
@@ -294,15 +294,8 @@ def test_nothing_is_read_from_the_device(name, monkeypatch):
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_an_item_is_the_same_in_any_batch(name):
-    class Model:
-        def __init__(self, noise):
-            self.noise = noise
-
-        def __call__(self, x, sigma, seed=None):
-            return x / (1.0 + sigma.reshape(-1, 1, 1, 1) ** 2)
-
     def sample(noise, seed=7):
-        return sample_res_churn(Model(noise), noise * 10.0, SIGMAS, {"seed": seed}, disable=True, solver=name, s_churn=1.0)
+        return sample_res_churn(NoisyModel(noise), noise * 10.0, SIGMAS, {"seed": seed}, disable=True, solver=name, s_churn=1.0)
 
     noise = _start(8, (4, 8, 8)).float()
     whole = sample(noise)

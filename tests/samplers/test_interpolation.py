@@ -75,13 +75,6 @@ def test_a_polynomial_in_the_process_sigma_is_integrated_exactly_by_eps(power):
         assert step == pytest.approx(float(torch.trapezoid(u**k, s)), rel=1e-8)
 
 
-def test_of_order_one_both_forms_are_ddim():
-    for share in (0.0, 0.33, 1.0):
-        plan = multistep_plan([8.0, 3.0, 1.0], 1, interpolation=InAlpha(6.0, 1.5), eps_share=share)
-        for stage, (s, t) in zip(plan.stages, ((8.0, 3.0), (3.0, 1.0))):
-            assert stage.scale == pytest.approx(t / s) and dict(stage.weights)[stage.step] == pytest.approx(1.0 - t / s)
-
-
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 @pytest.mark.parametrize("corrector", [False, True], ids=["predicted", "corrected"])
 @pytest.mark.parametrize(

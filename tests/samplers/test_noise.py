@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from exact import MIXTURE, denoiser
+from exact import MIXTURE, NoisyModel, denoiser
 
 from samplers.catalogue import METHODS
 from samplers.noise import ItemNoise, item_keys
@@ -13,22 +13,12 @@ STOCHASTIC = {name: sampler for name, sampler in METHODS.items() if sampler.stoc
 SIGMAS = torch.tensor([10.0, 4.0, 1.5, 0.5, 0.0])
 
 
-class Model:
-    """A denoiser that keeps the initial noise, as the host's does."""
-
-    def __init__(self, noise):
-        self.noise = noise
-
-    def __call__(self, x, sigma, seed=None):
-        return x / (1.0 + sigma.reshape(-1, *[1] * (x.ndim - 1)) ** 2)  # elementwise: no batch-dependent sums
-
-
 def _initial(batch=8, shape=(4, 8, 8)):
     return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
 
 
 def _sample(name, initial, seed=7, **options):
-    return METHODS[name].sample(Model(initial), initial * 10.0, SIGMAS, {"seed": seed}, disable=True, **options)
+    return METHODS[name].sample(NoisyModel(initial), initial * 10.0, SIGMAS, {"seed": seed}, disable=True, **options)
 
 
 @pytest.mark.parametrize("noise", NOISES)
@@ -72,7 +62,7 @@ def test_an_item_whose_noise_is_hidden_is_the_same_in_any_batch(name):
     start = 10.0 * _initial()
 
     def sample(x):
-        return METHODS[name].sample(Model(None).__call__, x, SIGMAS, {"seed": 7}, disable=True)
+        return METHODS[name].sample(NoisyModel(None).__call__, x, SIGMAS, {"seed": 7}, disable=True)
 
     whole = sample(start)
     assert torch.equal(sample(start[3:4]), whole[3:4]), "alone"
@@ -119,7 +109,7 @@ def test_the_noise_is_unit_and_independent():
 def test_without_a_seed_the_global_generator_decides(name):
     def sample():
         torch.manual_seed(3)
-        return METHODS[name].sample(Model(None), _initial(2), SIGMAS, None, disable=True)
+        return METHODS[name].sample(NoisyModel(None), _initial(2), SIGMAS, None, disable=True)
 
     assert torch.equal(sample(), sample())
 
