@@ -1,8 +1,6 @@
 """Nodes for the server tests: they count model calls, make latents and sigmas, and report results."""
 
 import ast
-import ctypes
-import gc
 import hashlib
 import sys
 import time
@@ -13,7 +11,6 @@ import comfy.model_management
 import comfy.model_sampling
 import comfy.patcher_extension
 import folder_paths
-import psutil
 import torch
 from comfy_api.v0_0_2 import ComfyExtension, io
 
@@ -71,16 +68,6 @@ def _wait_for_interrupt(run):
     deadline = time.monotonic() + 60
     while not comfy.model_management.processing_interrupted() and time.monotonic() < deadline:
         time.sleep(0.01)
-
-
-@node("TestElementwiseModel", [io.Model.Input("model"), io.String.Input("latent_format", optional=True)], [io.Model.Output()])
-def elementwise_model(model, latent_format=None):
-    """A MODEL whose denoiser works elementwise, so that the batch does not change a bit of an item; also of another format."""
-    model = model.clone()
-    model.set_model_unet_function_wrapper(lambda apply, args: 0.5 * torch.tanh(args["input"]))
-    if latent_format:
-        model.add_object_patch("latent_format", getattr(comfy.latent_formats, latent_format)())
-    return [model]
 
 
 @node("TestUnknownSampling", [io.Model.Input("model")], [io.Model.Output()])
@@ -161,33 +148,15 @@ class Report(io.ComfyNode):
             "shape": list(samples.shape),
             "finite": bool(samples.isfinite().all()),
             "sha256": digest,
-            "items": [hashlib.sha256(item.numpy().tobytes()).hexdigest() for item in samples],
             "top": samples[..., :4, :].flatten().tolist(),
             "std": float(samples.std()),
         }
         return io.NodeOutput(ui={"facts": [facts]})
 
 
-class Memory(io.ComfyNode):
-    """The memory that the server uses, in bytes, and the number of its tensors."""
-
-    @classmethod
-    def define_schema(cls):
-        inputs = [io.String.Input("run")]
-        return io.Schema(node_id="TestMemory", category="test", inputs=inputs, outputs=[], is_output_node=True)
-
-    @classmethod
-    def execute(cls, run):
-        gc.collect()
-        if sys.platform == "linux":  # give free memory back to the system
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
-        tensors = sum(type(thing) is torch.Tensor for thing in gc.get_objects())
-        return io.NodeOutput(ui={"memory": [{"tensors": tensors, "bytes": psutil.Process().memory_info().rss}]})
-
-
 class TestExtension(ComfyExtension):
     async def get_node_list(self):
-        return [*NODES, Report, Memory]
+        return [*NODES, Report]
 
 
 async def comfy_entrypoint():

@@ -1,5 +1,7 @@
 """Latents of every shape and models of every dtype, through the host's own sampling."""
 
+import gc
+
 import pytest
 import torch
 from pixelwise import (
@@ -16,7 +18,7 @@ from pixelwise import (
     transport,
 )
 
-from samplers.catalogue import SAMPLERS
+from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 from samplers.interpolation import InAlpha
 from samplers.multistep import multistep_plan
 from samplers.time_maps import FLOW, VE
@@ -34,6 +36,20 @@ def test_five_dimensional_latents(pack, name, kind):
     sigmas = schedule(model, steps_of(name))
     result = sample(model, name, sigmas, noise, condition(0.4), condition(-0.3), cfg=2.0)
     assert_right(name, result, transport(start(model, sigmas, noise), sigmas[0], 0.0, kind == "flow", mean), mean)
+
+
+def test_runs_leave_no_tensor_behind(pack):
+    """Apart from what the first runs keep, such as plans, every run frees all that it used."""
+    model, noise = gaussian_model("flow"), noise_like((1, 2, 4, 4))
+
+    def held():
+        for name in (*SAMPLERS, *ADAPTIVE_SAMPLERS):
+            sample(model, name, schedule(model, 6), noise, condition(0.4), condition(-0.3), cfg=2.0)
+        gc.collect()
+        return sum(type(thing) is torch.Tensor for thing in gc.get_objects())
+
+    held()
+    assert held() == held()
 
 
 # --- several latents of different shapes in one, which samplers get packed as (batch, 1, numbers) ---

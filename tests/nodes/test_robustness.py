@@ -1,4 +1,4 @@
-"""A server survives interrupts, models that return NaN, many prompts, two clients, and a batch over two servers."""
+"""A server survives interrupts, models that return NaN, many prompts and two clients."""
 
 import math
 
@@ -23,11 +23,6 @@ def _sample(name, steps=6, seed=3, latent=None, **counter):
 
 def _facts(outputs):
     return outputs["report"]["facts"][0]
-
-
-@pytest.fixture(scope="module")
-def second_server(servers):
-    return servers()
 
 
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
@@ -74,35 +69,6 @@ def test_many_prompts_in_a_row_do_not_grow_the_server(server, prompts):
     assert process.memory_info().rss - before < (50e6 if prompts == 20 else 100e6)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-def test_large_latents_leave_nothing_behind(second_server):
-    """The latents are two hundred images of 1024 x 1024 pixels, as 16 channels of 128 x 128. ComfyUI 0.30.0 itself keeps some
-    0.3 MB of every prompt with any sampler, so its own sampler runs the same number of times.
-    """
-    names = list(SAMPLERS)
-
-    def prompt(name, seed):
-        latent = {"class_type": "EmptySD3LatentImage", "inputs": {"width": 1024, "height": 1024, "batch_size": 1}}
-        _, graph = _sample(name, seed=seed, latent=latent)
-        inputs = {"model": ["digits", 0], "latent_format": "SD3"}
-        graph["elementwise"] = {"class_type": "TestElementwiseModel", "inputs": inputs}
-        graph["model"]["inputs"]["model"] = ["elementwise", 0]
-        facts = _facts(second_server.run(graph))
-        assert facts["finite"] and facts["shape"] == [1, 16, 128, 128]
-
-    def held(names, runs=200):
-        for seed in range(runs):
-            prompt(names[seed % len(names)], seed)
-        [memory] = second_server.run({"held": {"class_type": "TestMemory", "inputs": {"run": f"{names}"}}})["held"]["memory"]
-        return memory
-
-    start, theirs = held(names, 2 * len(names)), held(["euler"])
-    ours = held([*names, names[0]])
-    assert ours["tensors"] == theirs["tensors"] == start["tensors"]
-    assert ours["bytes"] - theirs["bytes"] < theirs["bytes"] - start["bytes"] + 20e6
-
-
 def test_two_clients_at_once_get_what_one_client_gets(server):
     jobs = [(name, seed) for seed in (1, 2) for name in KINDS_OF_STEP]
     alone = [_facts(server.run(_sample(name, seed=seed)[1])) for name, seed in jobs]
@@ -110,21 +76,3 @@ def test_two_clients_at_once_get_what_one_client_gets(server):
     together = [_facts(server.wait(prompt)) for prompt in prompts]
     assert [facts["sha256"] for facts in together] == [facts["sha256"] for facts in alone]
     assert [facts["calls"] for facts in together] == [facts["calls"] for facts in alone]
-
-
-@pytest.mark.parametrize("name", ["exp_res", "exp_res_sde", "exp_res_3s_sde"])
-def test_a_batch_split_over_two_servers(server, second_server, name):
-    """Each server takes its part of the empty batch by LatentFromBatch. An elementwise model shows that noise is the same to the
-    bit.
-    """
-
-    def run(client, first, length):
-        latent = {"class_type": "LatentFromBatch", "inputs": {"samples": ["all", 0], "batch_index": first, "length": length}}
-        _, graph = _sample(name, latent=latent)
-        graph["all"] = {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": 6}}
-        graph["elementwise"] = {"class_type": "TestElementwiseModel", "inputs": {"model": ["digits", 0]}}
-        graph["model"]["inputs"]["model"] = ["elementwise", 0]
-        return _facts(client.run(graph))
-
-    whole, parts = run(server, 0, 6), [run(server, 0, 2), run(second_server, 2, 4)]
-    assert parts[0]["items"] + parts[1]["items"] == whole["items"]

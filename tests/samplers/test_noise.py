@@ -1,7 +1,12 @@
 """Noise belongs to an item: the same in any batch, at any position, on any machine."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
+from conftest import ROOT
 from exact import MIXTURE, NoisyModel, denoiser
 
 from samplers.catalogue import METHODS
@@ -95,6 +100,17 @@ def test_the_same_numbers_in_every_dtype_and_for_any_number_of_threads(dtype, th
         assert torch.equal(ItemNoise([5, 6], torch.zeros(2, 1000, dtype=dtype))(None, None), expected.to(dtype))
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_same_numbers_in_another_process():
+    """They do not depend on the seed of hashes, so two servers can share a batch."""
+    code = "import torch; from samplers.brownian import BrownianNoise; from samplers.noise import ItemNoise, item_keys; "
+    code += "from samplers.time_maps import VE; x = torch.arange(8.0).reshape(2, 4); keys = item_keys(x, x, 3, 2.0); "
+    code += "print(ItemNoise(keys, x)(None, None).tolist(), BrownianNoise(keys, x, VE, 1.0)(3.0, 1.0).tolist())"
+    command, options = [sys.executable, "-c", code], {"cwd": ROOT, "capture_output": True, "text": True, "check": True}
+    environments = [{**os.environ, "PYTHONHASHSEED": seed} for seed in ("1", "2")]
+    first, second = (subprocess.run(command, env=env, **options).stdout for env in environments)
+    assert first == second and first.count("[") == 6
 
 
 def test_the_noise_is_unit_and_independent():
