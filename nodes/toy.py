@@ -16,6 +16,7 @@ _CATEGORY = "RES/toy models"
 _ANY = "any"
 _ALIASES = ["res", "toy", "emoji", "digits", "example", "test", "exact"]
 _FRAME = 0.5  # grey between the items of a picture
+_GLOW = (0.6, 1.1, 2.5)  # exponents of red, green and blue, which show one channel from black over amber to white
 MAX_PIXELS = 2**26  # pixels of a picture, 800 MB
 
 
@@ -188,8 +189,9 @@ def picture_grid(latents: torch.Tensor, columns: int, size: int) -> torch.Tensor
             f"size is {size}, and columns {columns}: an image of {len(latents)} pictures would have {width} x {height} "
             f"pixels, more than {MAX_PIXELS}. Choose a smaller size."
         )
-    colours = latents.float().cpu().expand(-1, 3, -1, -1)
-    tiles = torch.nn.functional.pad((colours / 2.0 + 0.5).clamp(0.0, 1.0), (0, 1, 0, 1), value=_FRAME)
+    shares = (latents.float().cpu() / 2.0 + 0.5).clamp(0.0, 1.0)
+    colours = shares if latents.shape[1] == 3 else shares ** torch.tensor(_GLOW).reshape(3, 1, 1)
+    tiles = torch.nn.functional.pad(colours, (0, 1, 0, 1), value=_FRAME)
     missing = torch.full((rows * columns - len(tiles), *tiles.shape[1:]), _FRAME)
     grid = torch.cat([tiles, missing]).unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2)  # rows, h, columns, w, colours
     image = torch.nn.functional.pad(grid.flatten(2, 3).flatten(0, 1), (0, 0, 1, 0, 1, 0), value=_FRAME)

@@ -3,7 +3,11 @@
 // Names of classes and files of rectified flow models; HunyuanDiT is not one.
 const FLOW =
     /flux|kontext|krea|sd_?3|stable.?diffusion.?3|(^|[^a-z])wan|qwen|z.?image|hunyuan(?!.?dit)|ltx|chroma|hidream|aura.?flow|lumina|mochi/i;
+const WAN = /(^|[^a-z])wan/i;
 const MOST_NODES = 100;
+
+// A flow model's shift without a node that sets it: comfy/supported_models.py has 8 for Wan and about 3 for most others.
+const ownShift = (name) => (WAN.test(name) ? 8 : 3);
 
 // Where a model comes from: its node, or null.
 function sourceOf(node, isModel) {
@@ -38,7 +42,7 @@ function toldBy(node) {
     }
     const names = Object.values(widgets).filter((value) => typeof value === "string" && /\.(safetensors|gguf|sft|pt|ckpt)$/i.test(value));
     const name = [...names, node.comfyClass ?? ""].find((text) => FLOW.test(text));
-    return name ? { kind: "flow", shift: 3, by: name } : null;
+    return name ? { kind: "flow", shift: ownShift(name), by: name } : null;
 }
 
 // The result of the nearest node that says something and that the model passes through.

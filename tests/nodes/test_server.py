@@ -146,6 +146,40 @@ def test_examples_run_as_they_are(server, example):
     assert any("images" in output for output in outputs.values())
 
 
+_STAND_INS = {
+    ("UNETLoader", "High noise"): "high",
+    ("UNETLoader", "Low noise"): "low",
+    ("CLIPTextEncode", "Positive"): "positive",
+    ("CLIPTextEncode", "Negative"): "negative",
+    ("EmptyHunyuanLatentVideo", ""): "latent",
+}
+
+
+@pytest.mark.parametrize("boundary", [0.875, 0.9], ids=["text to video", "image to video"])
+def test_the_wan_22_example_gives_each_model_half_of_the_steps(server, boundary):
+    """As its note says. Two toy models at Wan's shift stand in for the checkpoints."""
+    [example] = (ROOT / "example_workflows").glob("*_Wan22_*.json")
+    saved = to_prompt(json.loads(example.read_text()))
+    ids = {key: _STAND_INS.get((node["class_type"], node["_meta"]["title"]), key) for key, node in saved.items()}
+    run, graph = graph_of("flow")
+    graph["shifted"] = {"class_type": "ModelSamplingSD3", "inputs": {"model": ["digits", 0], "shift": 8.0}}
+    for name in ("high", "low"):
+        graph[name] = {"class_type": "TestCountCalls", "inputs": {"model": ["shifted", 0], "run": f"{name} {run}"}}
+    for key, node in saved.items():
+        if node["class_type"] in ("RESLogSNRSchedule", "RESSigmasSplit", "KSamplerSelect", "SamplerCustom"):
+            wires = {name: [ids[value[0]], value[1]] for name, value in node["inputs"].items() if isinstance(value, list)}
+            graph[key] = {**node, "inputs": {**node["inputs"], **wires}}
+        if node["class_type"] == "RESSigmasSplit":
+            graph[key]["inputs"]["at.sigma"] = boundary
+        if node["class_type"] == "SamplerCustom":
+            name, _ = wires["model"]
+            graph[f"report {name}"] = {"class_type": "TestReport", "inputs": {"latent": [key, 0], "run": f"{name} {run}"}}
+    outputs = server.run(graph)
+    high, low = (outputs[f"report {name}"]["facts"][0] for name in ("high", "low"))
+    assert high["calls"] == 10
+    check_good(low, 10)
+
+
 # --- errors: by name, through the node, before the first model call ---
 
 BAD_SIGMAS = {

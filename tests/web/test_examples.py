@@ -64,6 +64,25 @@ def test_the_whole_graph_is_on_a_screen_of_1600_by_1000(example):
     assert view["scale"] == 1 or right > 1550 or bottom > 950
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_texts_are_drawn_when_it_opens_from_the_template_browser(example):
+    """On a screen of 1600 x 1000 the editor then fits the graph to three quarters of it, with margins of 10.
+
+    The classic renderer leaves out all text below 8 pixels, whose size is 14 at 100 %.
+    """
+    boxes = np.array([[node["pos"], np.add(node["pos"], node["size"])] for node in json.loads(example.read_text())["nodes"]])
+    width, height = boxes[:, 1].max(0) - boxes[:, 0].min(0) + [20, 50]  # a title has a height of 30
+    assert 0.75 * min(1600 / width, 1000 / height) > 8 / 14
+
+
+def test_those_that_want_a_checkpoint_link_to_it():
+    """The editor offers the download of a file that is missing."""
+    for example in EXAMPLES:
+        nodes = json.loads(example.read_text())["nodes"]
+        linked = [model["name"] for node in nodes for model in node["properties"].get("models", [])]
+        assert sorted(linked) == sorted(wanted_files(example)), example.stem
+
+
 def test_those_that_want_a_checkpoint_name_it():
     for example in EXAMPLES:
         notes = " ".join(notes_of(example))
