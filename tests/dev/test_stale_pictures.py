@@ -38,6 +38,12 @@ def test_a_card_is_as_the_code_draws_it(name):
     assert same(thumbnails.card(name), pictures.EXAMPLES / f"{name}.jpg"), REMEDY.format("cards")
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("name", thumbnails.PICTURES)
+def test_a_thumbnail_is_what_its_example_gives(server, name):
+    assert same(thumbnails.pictures(server, name), pictures.EXAMPLES / f"{name}.jpg"), REMEDY.format("thumbnails")
+
+
 def test_pictures_of_a_server_show_the_examples_of_today():
     recorded, now = json.loads(pictures.RECORD.read_text("utf-8")), pictures.digests()
     stale = sorted(name for name in now | recorded if recorded.get(name) != now.get(name))

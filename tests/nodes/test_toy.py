@@ -129,7 +129,7 @@ def test_a_condition_of_other_data_is_refused(model, condition):
 
 @pytest.mark.parametrize("data, scale", [("emoji", 3), ("digits", 12)])
 def test_decode_sets_the_pictures_in_a_frame(pack, data, scale):
-    """Every latent pixel is a square; row by row, and empty places are grey. Digits are in colour, brighter where they are high."""
+    """Every latent pixel is a square; row by row, and empty places are grey. Digits have colours."""
     (_, height, width), mixture = DATA[data]
     latents = mixture(0.2).means[[5, 400, 77]].reshape(3, -1, height, width)
     image = pack["RESToyDecode"].execute({"samples": latents}, 2, 100).result[0]
