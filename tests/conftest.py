@@ -9,10 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # after ComfyUI's tree, whose `nodes` must be found before the pack's
 pytest_plugins = ["editor"]
+# the same examples in every run, on a busy machine as well
+settings.register_profile("steady", deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("steady")
 
 FRONTEND = os.environ.get("COMFYUI_RES_FRONTEND")  # set if the environment has another frontend than ComfyUI requires
 TREE = Path(os.environ.get("COMFYUI_RES_TREE", ROOT / ".host" / "ComfyUI"))

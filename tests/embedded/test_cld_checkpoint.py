@@ -7,7 +7,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedded import cld_checkpoint, cld_coordinates
@@ -187,7 +187,7 @@ texts |= st.sampled_from(["65536", "8", "16", "CLD", "R", "L", "1_0", "٣"])
 keys = st.sampled_from(["process", "kind", *CONSTANTS, *SIZES])
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150)
 @given(entries=st.dictionaries(keys, texts, max_size=3))
 def test_whatever_the_metadata_say_the_network_fits_them_or_is_refused(network, tmp_path_factory, entries):
     path = tmp_path_factory.getbasetemp() / "fuzzed.safetensors"

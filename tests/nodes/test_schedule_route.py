@@ -284,7 +284,7 @@ requests = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=600, deadline=2000)
+@settings(max_examples=600, deadline=10_000)
 @given(
     request=requests.map(lambda value: json.dumps(value).encode())
     | json_values.map(lambda v: json.dumps(v).encode())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import recorded
 
@@ -126,7 +126,7 @@ def test_no_prefix_of_a_table_leads_outside(pack, base, parts, monkeypatch, node
 prefixes = st.text(max_size=12) | st.text(st.sampled_from("a1./\\ %:é∕．\0\n~$[]"), max_size=12)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200)
 @given(prefix=prefixes)
 def test_whatever_the_prefix_the_stem_is_in_the_output_folder(module, base, prefix):
     files = module("nodes.lab_files")
@@ -155,7 +155,7 @@ names |= st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300)
 @given(text=names)
 def test_whatever_is_written_into_measure_it_is_read_or_refused_at_once(module, text):
     import comfy.samplers

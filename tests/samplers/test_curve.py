@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from samplers.curve import MAX_POINTS, MAX_TEXT, MIN_GAP, STRAIGHT, read_curve
@@ -37,18 +37,23 @@ def test_the_grid_passes_through_the_points(model):
 gaps = st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), min_size=1, max_size=20)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
+@example([(1.0, 0.015625), (0.015625, 1.0)])
 @given(gaps)
 def test_every_curve_rises(gaps):
-    """It rises strictly, so the grid never repeats a sigma."""
+    """It rises strictly, so the grid never repeats a sigma, except near 1, where float32 has few numbers."""
     sums = np.cumsum(np.array([(0.0, 0.0), *gaps]), 0)
     points = np.round(sums / sums[-1], 4)
     if (np.diff(points, axis=0) < MIN_GAP).any():
         return
     curve = read_curve(json.dumps(points.tolist()))
     assert (np.diff(curve.share(np.linspace(0.0, 1.0, 500))) > 0.0).all()
-    for model in MODELS.values():
-        assert (logsnr_grid(100, *model, curve).diff() < 0.0).all()
+    assert (logsnr_grid(100, *MODELS["eps"], curve).diff() < 0.0).all()
+    try:
+        assert (logsnr_grid(100, *MODELS["flow"], curve).diff() < 0.0).all()
+    except ValueError as error:
+        assert str(error) == "the curve repeats sigmas at 100 steps; take fewer steps."
+        assert np.diff(curve.share(np.linspace(0.0, 1.0, 100))).min() < 1e-4
 
 
 WRONG = {
@@ -86,7 +91,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text() | json_values.map(json.dumps) | st.lists(json_values, min_size=2, max_size=5).map(json.dumps))
 def test_whatever_the_text_it_is_read_or_refused(text):
     try:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from exact import calls_per_step
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samplers import sample_res_churn, sample_res_multistep
@@ -186,10 +186,7 @@ def check(case, x, sigmas, extra_args):
     assert result.isfinite().all()
 
 
-_common = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True, "database": None}
-
-
-@settings(max_examples=1_500, **_common)
+@settings(max_examples=1_500)
 @given(problems())
 def test_finite_as_announced_or_refused(problem):
     check(*problem)
@@ -197,7 +194,7 @@ def test_finite_as_announced_or_refused(problem):
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@settings(max_examples=10_000, **_common)
+@settings(max_examples=10_000)
 @given(problems())
 def test_finite_as_announced_or_refused_at_length(problem):
     check(*problem)

@@ -7,7 +7,7 @@ import re
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -115,7 +115,7 @@ def test_records_that_lack_what_they_must_hold_are_not_used(tmp_path, caplog, fa
     assert re.search(f"abc.safetensors is not used and is computed again: its {what}", caplog.text)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100)
 @given(key=st.text(max_size=20) | st.text(st.sampled_from("aZ0./\\:\0 é٣"), max_size=6))
 def test_whatever_the_key_it_is_a_file_of_the_folder_or_refused(tmp_path, key):
     folder = tmp_path / "inner"

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 import pytest
 import torch
 from calibration_data import grid_of
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samplers.lab.calibration.calibration_file import MAX_PROVENANCE, CalibrationFile, check_name, checksum, read, write
@@ -109,11 +109,10 @@ def check(content: bytes, folder):
     assert time.monotonic() - begun < 2.0
 
 
-_common = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True, "database": None}
 contents = mutated().map(str.encode) | mutated().map(str.encode) | json_values.map(lambda v: json.dumps(v).encode()) | st.binary()
 
 
-@settings(max_examples=150, **_common)
+@settings(max_examples=150)
 @given(contents)
 def test_a_plan_or_a_reason(tmp_path_factory, content):
     check(content, tmp_path_factory.getbasetemp())
@@ -121,7 +120,7 @@ def test_a_plan_or_a_reason(tmp_path_factory, content):
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@settings(max_examples=10_000, **_common)
+@settings(max_examples=10_000)
 @given(contents)
 def test_a_plan_or_a_reason_at_length(tmp_path_factory, content):
     check(content, tmp_path_factory.getbasetemp())
@@ -154,7 +153,7 @@ names |= st.sampled_from(
 )
 
 
-@settings(max_examples=1_000, **_common)
+@settings(max_examples=1_000)
 @given(names)
 def test_a_name_is_that_of_a_file_in_the_folder_on_every_system(tmp_path_factory, name):
     try:
