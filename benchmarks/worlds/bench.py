@@ -43,15 +43,15 @@ class Model:
         return self._denoised(x, float(sigma.reshape(-1)[0])).to(x.dtype)
 
 
-def sampled(name: str, case: Case, sigmas: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Latents, and the number of model calls."""
+def sampled(name: str, case: Case, sigmas: torch.Tensor, seed: int = 1) -> tuple[torch.Tensor, int]:
+    """Latents, and the number of model calls; the seed is that of an SDE sampler's noise."""
     model = Model(case.denoised, case.model_sampling)
-    return _call(name, model, case.start(float(sigmas[0])), sigmas), model.calls
+    return _call(name, model, case.start(float(sigmas[0])), sigmas, seed), model.calls
 
 
-def _call(name: str, model: Model, x: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
+def _call(name: str, model: Model, x: torch.Tensor, sigmas: torch.Tensor, seed: int = 1) -> torch.Tensor:
     sampler = _sampler(name)
-    options = {"extra_args": {"seed": 1, "model_options": {}}, "callback": None, "disable": True}
+    options = {"extra_args": {"seed": seed, "model_options": {}}, "callback": None, "disable": True}
     return sampler.sampler_function(model, x, sigmas.clone(), **options, **sampler.extra_options)  # some write into the sigmas
 
 
@@ -150,10 +150,6 @@ class Bench:
         if missed:
             self.missed[case.name] = max(missed, self.missed.get(case.name, 0.0))
         return min(max(spread(case.error(samples, solution)).median, LEAST * missed), MOST)
-
-    def contenders(self, cell: dict[str, float]) -> dict[str, float]:
-        """Errors of the samplers among which the best is chosen."""
-        return cell
 
     def errors(self, case: Case, scheduler: str, names: Iterable[str]) -> dict[tuple[int, str], float]:
         """(calls, sampler) -> error; stored results of ComfyUI's and the pack's samplers are not measured again."""

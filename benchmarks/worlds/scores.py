@@ -70,8 +70,7 @@ def rows_of(bench: Bench, case: Case, scheduler: str, samplers: Iterable[str]) -
     result = []
     for calls in case.calls_on(scheduler):
         cell = {name: errors[calls, name] for name in bench.theirs if not math.isnan(errors[calls, name])}
-        contenders = bench.contenders(cell)
-        best = min(contenders, key=contenders.get)
+        best = min(cell, key=cell.get)
         for name in samplers:
             error = errors[calls, name]
             if not math.isnan(error):

@@ -5,10 +5,10 @@ import math
 import pytest
 
 from benchmarks import host_samplers, worlds
-from benchmarks.worlds import sde_worlds, worlds_figure
+from benchmarks.worlds import exact_worlds, sde_worlds, worlds_figure
 from benchmarks.worlds.bench import Bench
 from benchmarks.worlds.scores import GROUPS, Row, comparison, rows_of, score, summary, table
-from benchmarks.worlds.world_cases import exact_cases
+from benchmarks.worlds.world_cases import exact_cases, from_noise
 from samplers.lab.store import Store
 
 
@@ -55,16 +55,27 @@ def test_a_heat_map_is_drawn(tmp_path):
 
 
 def test_distributions_of_sde_samplers(pack, tmp_path):
-    """No sampler is much closer to the data than draws of the data; with a tenth of the steps it is further away."""
+    """Draws of the right distribution have no visible error; with a tenth of the steps a sampler has more of it."""
     bench = sde_worlds.Distributions(Store(tmp_path))
     case = next(case for case in sde_worlds.cases(3) if case.world == "ring")
     case.batch = 400
-    few, many, draws = (
-        bench.judge(name, case, "karras", calls)
-        for name, calls in (("dpmpp_2m_sde", 4), ("dpmpp_2m_sde", 40), (sde_worlds.DRAWS, 4))
-    )
-    assert 0.0 < 0.5 * draws < many < few
-    assert bench.contenders({sde_worlds.DRAWS: 0.1, "er_sde": 0.2}) == {"er_sde": 0.2}
+    sets = bench.draws(case)
+    least = bench.error(sets[0], sets)
+    few, many = (bench.judge("dpmpp_2m_sde", case, "karras", calls) for calls in (4, 40))
+    assert 0.0 < least <= many < 0.5 * few
+    assert bench.error(sets[0] + 0.5 * sets[0].std(), sets) == pytest.approx(0.5, rel=0.3)
+
+
+def test_guided_distributions_are_those_of_fine_runs(pack, tmp_path, monkeypatch):
+    monkeypatch.setattr(sde_worlds, "STEPS", 20)
+    bench = sde_worlds.Distributions(Store(tmp_path))
+    case = from_noise("ring", exact_worlds.ring, "eps", 5.0, 200, seed=3)
+    first, second, _ = sets = bench.draws(case)
+    unguided = case.denoiser.draw_any(200, torch.Generator().manual_seed(1))
+    assert not torch.allclose(first, second), "the sets are independent"
+    assert bench.error(first, sets) < 0.1 < bench.error(unguided, sets)
+    monkeypatch.setattr(sde_worlds, "sampled", None)
+    assert torch.equal(sde_worlds.Distributions(Store(tmp_path)).draws(case)[0], first), "read from the disk"
 
 
 def test_a_quick_report(pack, monkeypatch, tmp_path):
