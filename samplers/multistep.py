@@ -41,7 +41,7 @@ _LONG_STEPS = 10  # up to this number of steps, steps count as long
 # and in part beyond.
 _FIRST_CORRECTION, _CORRECTION, _EXTRAPOLATION = 0.5, 0.2, 0.2
 _WITH_NOISE = 0.1  # both bounds of SDE samplers, at any number of steps
-_EXCHANGED = 0.12  # steps that are longer than this in lambda exchange less noise in `steady_sde_plan`
+_FULL_ETA, _FADING = 0.25, 4  # for `steady_sde_plan`: the longest step in lambda with all of its eta, and the power of its fall
 _CHARGED = 0.06  # share of the squared miss that a rule of lower order is charged at the first comparison
 _PLANS_KEPT = 64  # number of plans; planning a choice takes some milliseconds per step
 
@@ -223,8 +223,8 @@ def steady_sde_plan(sigmas: Sigmas, rule: Rule, time: TimeMap = VE, noise: Noise
 
     A step of h in lambda multiplies what the state remembers by e^(-(1 + eta) h), so at eta = 1 it demands as much as an ODE's
     step of twice the length. The reverse SDE has the right distributions for every eta, also for one that depends on the step.
-    So steps that are longer than `_EXCHANGED` are taken with an eta that is smaller in proportion, except on one noise path for
-    every number of steps. Large changes are reduced as in `choice_plan`.
+    Steps up to `_FULL_ETA` therefore exchange all of their noise, and in longer ones eta falls with the fourth power of the
+    length, except on one noise path for every number of steps. Large changes are reduced as in `choice_plan`.
 
     Args:
         sigmas, rule, time, noise: as in `rule_plan`.
@@ -247,7 +247,7 @@ def _choice_plan(
     previous: list[PlannedStep] = []
     for step in each(steps):
         history = [Node(len(stages), step.sigma), *history[:DIFFERENCES]]
-        exchanged = noise if noise.path else noise._replace(eta=noise.eta * min(1.0, _EXCHANGED / step.h(time)))
+        exchanged = noise if noise.path else noise._replace(eta=noise.eta * min(1.0, _FULL_ETA / step.h(time)) ** _FADING)
         planned = [predict(rule, step, history, time, exchanged.eta) for rule in rules]
         stages.append(_choice(planned, previous, history, stages, len(steps), exchanged))
         previous = planned

@@ -4,8 +4,8 @@ An SDE has no single solution to compare with, but its samples should follow the
 distribution of the data. With guidance it is the distribution of a run of 120 steps of ComfyUI's `seeds_3`. The error is the
 sliced Wasserstein distance between the samples and three sets of draws, relative to the spread of the draws along the same
 directions, as the quadratic mean over 128 directions. Different sets of draws also have a distance from each other, whose square
-is subtracted. What is left cannot be told from zero if it is smaller than half of the draws' own distance, so smaller errors
-count as this half.
+is subtracted. What is left says nothing if it is smaller than half of the draws' own distance, so smaller errors count as this
+half.
 """
 
 import itertools

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 
 from benchmarks import host_samplers, worlds
 from benchmarks.worlds import exact_worlds, sde_worlds, worlds_figure
