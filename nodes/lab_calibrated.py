@@ -13,9 +13,8 @@ from ..samplers.lab.calibration import calibration_file as files
 from ..samplers.lab.calibration.calibration_file import Setting, warnings
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.method import Method
-from .host import model_sampling_of, send_text
+from .host import model_sampling_of, warn
 from .inputs import checked
-from .lab_progress import node_id
 from .lab_subject import CATEGORY
 from .registry import for_host
 
@@ -46,7 +45,6 @@ class RESCalibrated(io.ComfyNode):
                     "with other patches.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Sampler.Output(tooltip="The fitted solver. It runs only on the SIGMAS of this node."),
                 io.Sigmas.Output(tooltip="The grid that the SAMPLER was fitted on."),
@@ -80,7 +78,7 @@ class RESCalibrated(io.ComfyNode):
             logging.warning("RES Calibrated: %s", warning)
             lines.insert(0, warning)
         sigmas = torch.tensor(kept.sigmas, dtype=torch.float32)
-        return io.NodeOutput(sampler_of(kept, file, node_id(cls)), sigmas, ui=ui.PreviewText("\n".join(lines)))
+        return io.NodeOutput(sampler_of(kept, file), sigmas, ui=ui.PreviewText("\n".join(lines)))
 
 
 def _files() -> list[str]:
@@ -89,29 +87,16 @@ def _files() -> list[str]:
     return [name for name in names if (path := folder_paths.get_full_path(FOLDER, name)) and os.path.getsize(path)]
 
 
-def sampler_of(kept: files.CalibrationFile, name: str, node: str | None = None) -> comfy.samplers.KSAMPLER:
-    """The SAMPLER of a calibration, which warns if it is used with other settings than those of the fit.
-
-    Args:
-        kept: the calibration.
-        name: its name for messages.
-        node: id of the node that shows warnings.
-    """
-    return comfy.samplers.KSAMPLER(for_host(Method("calibrated", "", function=partial(_sample, kept, name, node))))
+def sampler_of(kept: files.CalibrationFile, name: str) -> comfy.samplers.KSAMPLER:
+    """The SAMPLER of a calibration, which warns if it is used with other settings than those of the fit."""
+    return comfy.samplers.KSAMPLER(for_host(Method("calibrated", "", function=partial(_sample, kept, name))))
 
 
-def _sample(kept, name, node, model, x, *args, **options) -> torch.Tensor:
-    warn(kept, name, node, Setting(cfg_of(model), tuple(x.shape[1:]), shift_of(model_sampling_of(model))))
+def _sample(kept, name, model, x, *args, **options) -> torch.Tensor:
+    used = Setting(cfg_of(model), tuple(x.shape[1:]), shift_of(model_sampling_of(model)))
+    if texts := warnings(Setting.of(kept.provenance), used):
+        warn(f"{name}: {' '.join(texts)}")
     return kept.sample(model, x, *args, **options)
-
-
-def warn(kept: files.CalibrationFile, name: str, node: str | None, used: Setting) -> None:
-    """Show in the log and on the node how the settings differ from those of the fit."""
-    texts = warnings(Setting.of(kept.provenance), used)
-    for text in texts:
-        logging.warning("RES Calibrated: %s: %s", name, text)
-    if texts:
-        send_text("\n".join(["Warning:", *texts]), node)
 
 
 def cfg_of(model) -> float | None:

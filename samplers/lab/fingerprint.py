@@ -136,7 +136,7 @@ class _Reader:
                 digest.update(part)
         elif depth < _DEPTH:
             if isinstance(thing, types.FunctionType):
-                self.unseen |= {f"{thing.__qualname__} reads {name}" for name in _unseen_globals(thing)}
+                self.unseen |= {f"{thing.__qualname__} reads {name}" for name in _globals(thing)[1]}
             for part in _parts(thing):
                 digest.update(self.read(part, depth + 1))
         else:
@@ -243,11 +243,7 @@ def _parts_of_patcher(patcher: Any) -> list[Any]:
 def _parts_of_function(function: types.FunctionType) -> list[Any]:
     cells = [part for cell in function.__closure__ or () for part in _content(cell)]
     where = function.__qualname__, function.__code__.co_firstlineno, _source_digest(function.__code__.co_filename)
-    read = {name: value for name, value in _globals(function).items() if _counts(function, value)}
-    module_parts = [
-        _read_of_module(function, value) for value in _globals(function).values() if isinstance(value, types.ModuleType)
-    ]
-    return [where, function.__code__, function.__defaults__, function.__kwdefaults__, cells, read, module_parts]
+    return [where, function.__code__, function.__defaults__, function.__kwdefaults__, cells, _globals(function)[0]]
 
 
 def _names(code: types.CodeType) -> set[str]:
@@ -255,22 +251,33 @@ def _names(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*(_names(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
 
 
-def _globals(function: types.FunctionType) -> dict[str, Any]:
-    """The globals that a function reads, without those of settled modules, which change only with their version."""
-    if _settled(function.__module__):
-        return {}
-    return {name: function.__globals__[name] for name in sorted(_names(function.__code__)) if name in function.__globals__}
+def _globals(function: types.FunctionType) -> tuple[dict[str, Any], list[str]]:
+    """The globals that a function reads and the digest includes, and the names of those that it does not include.
+
+    Included are data, functions of the same file, and numbers and text that it may read as module.NAME, but not what belongs to
+    settled modules, which change only with their version.
+    """
+    included: dict[str, Any] = {}
+    unseen = []
+    names = set() if _settled(function.__module__) else _names(function.__code__)
+    for name in sorted(names & function.__globals__.keys()):
+        value = function.__globals__[name]
+        if isinstance(value, types.ModuleType):
+            if not _settled(value.__name__):
+                parts = {inner: vars(value)[inner] for inner in sorted(names & vars(value).keys())}
+                included |= {f"{name}.{inner}": part for inner, part in parts.items() if isinstance(part, _PLAIN)}
+        elif isinstance(value, types.FunctionType):
+            if value.__code__.co_filename == function.__code__.co_filename:
+                included[name] = value
+        elif _is_data(value, _DATA):
+            included[name] = value
+        elif not isinstance(value, type | types.BuiltinFunctionType):
+            unseen.append(name)
+    return included, unseen
 
 
 def _settled(module: str | None) -> bool:
     return (module or "").partition(".")[0] in _SETTLED
-
-
-def _counts(function: types.FunctionType, value: Any) -> bool:
-    """Whether a global of a function is included: data, and functions of the same file."""
-    if isinstance(value, types.FunctionType):
-        return value.__code__.co_filename == function.__code__.co_filename
-    return _is_data(value, _DATA)
 
 
 def _is_data(value: Any, levels: int) -> bool:
@@ -279,20 +286,6 @@ def _is_data(value: Any, levels: int) -> bool:
     if levels and isinstance(value, dict):
         return all(isinstance(key, _PLAIN) and _is_data(item, levels - 1) for key, item in value.items())
     return bool(levels) and isinstance(value, (list, tuple, set, frozenset)) and all(_is_data(v, levels - 1) for v in value)
-
-
-def _read_of_module(function: types.FunctionType, module: types.ModuleType) -> dict[str, Any]:
-    """Numbers and text that a function may read as module.NAME."""
-    if _settled(module.__name__):
-        return {}
-    names = sorted(_names(function.__code__) & vars(module).keys())
-    return {name: value for name in names if isinstance(value := vars(module)[name], _PLAIN)}
-
-
-def _unseen_globals(function: types.FunctionType) -> list[str]:
-    """Names of the globals of a function that are objects and not included."""
-    known = (types.ModuleType, type, types.BuiltinFunctionType, types.FunctionType)
-    return [n for n, value in _globals(function).items() if not isinstance(value, known) and not _is_data(value, _DATA)]
 
 
 def _content(cell: types.CellType) -> list[Any]:

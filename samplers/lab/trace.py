@@ -39,18 +39,8 @@ from ..plan import step_time
 from ..tableaus import multistep_weights
 from ..time_maps import TimeMap
 
-COLUMNS = (
-    "step",
-    "sigma",
-    "lambda",
-    "d_change",
-    "local_error",
-    "first_order_error",
-    "acceleration_sigma",
-    "acceleration_lambda",
-    "calls",
-    "ms_per_call",
-)
+_ACCELERATIONS = "acceleration_sigma", "acceleration_lambda"
+COLUMNS = "step", "sigma", "lambda", "d_change", "local_error", "first_order_error", *_ACCELERATIONS, "calls", "ms_per_call"
 # Sigmas with a larger relative difference are different; the host moves a flow model's first sigma by less.
 _TOLERANCE = 2e-4
 
@@ -99,27 +89,21 @@ class _Call:
     def __init__(self, x: torch.Tensor, sigma: torch.Tensor, denoised: torch.Tensor, seconds: float):
         self.sigma, self.seconds = float(torch.as_tensor(sigma).flatten()[0]), seconds
         dtype = torch.promote_types(denoised.dtype, torch.float32)
-        x, self.denoised = x.to(dtype), denoised.to(dtype, copy=True)
-        self.velocity = (x - self.denoised) / self.sigma
+        self.x, self.denoised = (tensor.to(dtype, copy=True) for tensor in (x, denoised))
         self.shares: torch.Tensor | None = None
-        self._own_sizes = [rms(x), rms(self.denoised)]
-        self._sizes: tuple[int, np.ndarray] | None = None  # the last result, for a second request, and the id of `before`
+
+    @property
+    def velocity(self) -> torch.Tensor:
+        return (self.x - self.denoised) / self.sigma
 
     def sizes(self, before: "_Call | None", time: TimeMap) -> np.ndarray:
         """Rows of (batch,): RMS of x and D; after another call also of the changes of D and of the velocity, and of x - y."""
-        if self._sizes is None or self._sizes[0] != id(before):
-            sizes = list(self._own_sizes)
-            if before is not None:
-                sizes += [rms(self.denoised - before.denoised), rms(self.velocity - before.velocity)]
-                sizes.append(rms(self._from_trapezoid(before, time)))
-            self._sizes = id(before), torch.stack(sizes).cpu().double().numpy()  # the one transfer
-        return self._sizes[1]
-
-    def _from_trapezoid(self, before: "_Call", time: TimeMap) -> torch.Tensor:
-        """x minus the result of the step from another call, redone with the outputs at both ends."""
-        at_start, at_end = trapezoid(time, before.sigma, self.sigma)
-        x, x_before = (call.sigma * call.velocity + call.denoised for call in (self, before))
-        return x - (self.sigma / before.sigma) * x_before - at_start * before.denoised - at_end * self.denoised
+        tensors = [self.x, self.denoised]
+        if before is not None:
+            at_start, at_end = trapezoid(time, before.sigma, self.sigma)
+            end = (self.sigma / before.sigma) * before.x + at_start * before.denoised + at_end * self.denoised
+            tensors += [self.denoised - before.denoised, self.velocity - before.velocity, self.x - end]
+        return torch.stack([rms(tensor) for tensor in tensors]).cpu().double().numpy()  # the one transfer
 
 
 class _Step(NamedTuple):

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import sys
 import time
+import types
 from pathlib import Path
 
 import comfy.latent_formats
@@ -60,6 +61,21 @@ def count_calls(model, run, wait_in=0, nan_from=0):
 
     model = model.clone()
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "test", count)
+    return [model]
+
+
+FACTOR = types.SimpleNamespace(value=1.0)
+
+
+@node("TestUnseenPatch", [io.Model.Input("model")], [io.Model.Output()])
+def unseen_patch(model):
+    """A MODEL with a patch that reads an object of its module, which no fingerprint covers."""
+
+    def unchanged(executor, *args, **kwargs):
+        return executor(*args, **kwargs) * FACTOR.value
+
+    model = model.clone()
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "test", unchanged)
     return [model]
 
 

@@ -19,7 +19,10 @@ def _graph(batch=4, kind="eps", **inputs):
 
 
 def test_the_best_pair_is_ready_to_wire(server):
+    """The node also says which patch it cannot see."""
     run, graph = _graph(filename_prefix="best/measure")
+    graph["patched"] = {"class_type": "TestUnseenPatch", "inputs": {"model": ["digits", 0]}}
+    graph["guider"]["inputs"]["model"] = ["patched", 0]
     graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 3}}
     wires = {"noise": ["noise", 0], "guider": ["guider", 0], "latent_image": ["latent", 0]}
     wires |= {"sampler": ["lab", 0], "sigmas": ["lab", 1]}
@@ -28,6 +31,7 @@ def test_the_best_pair_is_ready_to_wire(server):
     graph["strip"] = {"class_type": "PreviewImage", "inputs": {"images": ["lab", 3]}}
     outputs = server.run(graph)
     assert outputs["report"]["facts"][0]["finite"]
+    assert "unchanged reads FACTOR); turn fresh on after one" in " ".join(outputs["lab"]["res_verdict"])
     assert len(outputs["lab"]["images"]) == len(outputs["strip"]["images"]) == 1
     [path] = (server.base / "output" / "best").glob("*.csv")
     rows = list(csv.DictReader(path.read_text().splitlines()))

@@ -82,19 +82,23 @@ class Calibration:
     def cost(self) -> Cost:
         """The smallest and largest number of model calls; a candidate that diverges or an invalid grid saves some more."""
         levels = self._settings.levels
-        return Cost(self._calls(2, 0) - self._steps * len(self._seeds.test), self._calls(levels, 2 * (levels - 2)))
+        # two levels may be too coarse to fit to; otherwise the base is kept after the fits
+        least = self._calls(2, 0, fits=levels > 2, chosen=False)
+        return Cost(least, self._calls(levels, 2 * (levels - 2)))
 
     @property
     def expected(self) -> int:
         """All model calls, if a fit is chosen and the reference needs no further level."""
         return self._calls(max(self._level, 2), self._probes)
 
-    def _calls(self, levels: int, probes: int) -> int:
+    def _calls(self, levels: int, probes: int, fits: bool = True, chosen: bool = True) -> int:
+        """All model calls, with or without fits, and with or without a fit to test."""
         settings, (pilot, selection, test) = self._settings, map(len, self._seeds)
         references = [len(self._fine(steps)) - 1 for steps in self._levels[:levels]]
-        fits = len(settings.ridges) * (1 + settings.thorough) + settings.thorough
-        runs = (len(BASES) + probes + fits) * pilot + (1 + settings.thorough + fits) * selection + (2 + len(self._rivals)) * test
-        if settings.move_grid:
+        runs = (len(BASES) + probes) * pilot + (1 + settings.thorough) * selection + (1 + chosen + len(self._rivals)) * test
+        if fits:
+            runs += (len(settings.ridges) * (1 + settings.thorough) + settings.thorough) * (pilot + selection)
+        if fits and settings.move_grid:
             runs += (TRIALS + 2) * pilot + selection
         return runs * self._steps + sum(references) * pilot + references[-1] * (selection + test)
 

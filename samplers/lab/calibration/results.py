@@ -29,7 +29,7 @@ class Seeds(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Model calls, each of a whole batch: with the coarsest reference if the base is kept, and with the finest one."""
+    """The smallest and largest number of model calls, each of a whole batch."""
 
     least: int
     most: int

@@ -96,7 +96,8 @@ def test_a_smooth_model_costs_what_was_announced_and_little(settings, batch, mos
     rivals = {str(k): partial(run, bases(grid_of(VE, 10), VE)["exp_res_rule_0"]) for k in range(8)}
     result, problem, calibration = calibrated(VE, 10, settings, batch, rivals=rivals)
     assert problem.calls + 10 * result.kept == calibration.expected < most
-    assert calibration.cost.least == calibration.expected - 10 <= problem.calls
+    fits = 10 * 2 * len(settings.ridges) if settings is QUICK else 0  # made only where the reference is good enough
+    assert calibration.cost.least == calibration.expected - 10 - fits <= problem.calls
 
 
 def test_a_rough_reference_is_reported_and_costs_no_more_than_announced():
@@ -117,8 +118,10 @@ def test_a_reference_no_better_than_the_base_keeps_the_base():
     smooth = problem.model
     problem.model = lambda x, sigma, **_: (4.0 * smooth(x, sigma)).round() / 4.0
     settings = Settings(8, 8, 8, share=0.0, first=2, levels=2)
-    result = Calibration(problem, grid_of(VE, 40), VE, 1e-3, 0, BATCH, settings).run()
+    calibration = Calibration(problem, grid_of(VE, 40), VE, 1e-3, 0, BATCH, settings)
+    result = calibration.run()
     assert result.reference.coarse == ("no better than it" in report(result, 8)) and (result.kept or not result.reference.coarse)
+    assert problem.calls == calibration.cost.least if result.reference.coarse else problem.calls > calibration.cost.least
 
 
 def test_linear_data_cost_what_was_announced():

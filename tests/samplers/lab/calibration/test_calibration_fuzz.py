@@ -29,27 +29,8 @@ json_values = st.recursive(
     max_leaves=9,
 )
 # values that an attacker would write into any place
-hostile = st.sampled_from(
-    [
-        None,
-        True,
-        [],
-        {},
-        "",
-        "x" * 50_000,
-        -1,
-        10**400,
-        1e308,
-        -0.0,
-        1e-320,
-        math.nan,
-        math.inf,
-        [[]],
-        [0] * 5_000,
-        "\ud800",
-        "../x",
-    ]
-)
+_HOSTILE = [None, True, [], {}, "", "x" * 50_000, -1, 10**400, 1e308, -0.0, 1e-320, math.nan, math.inf, [[]], [0] * 5_000]
+hostile = st.sampled_from([*_HOSTILE, "\ud800", "../x"])
 
 
 def _places(value, way=()):
@@ -148,9 +129,8 @@ def test_what_it_says_of_itself_is_short_and_can_be_written(provenance, message,
 
 
 names = st.text(max_size=90) | st.text(st.sampled_from("aZ09 ._-/\\:*?\0\n~%$é∕．"), max_size=12)
-names |= st.sampled_from(
-    ["con", "LPT9.txt", "aux .x", "..", "C:\\x", "\\\\server\\share", "a/../../b", "x [output]", "%2e%2e", "COM¹"]
-)
+names |= st.sampled_from(["con", "LPT9.txt", "aux .x", "..", "C:\\x", "\\\\server\\share", "a/../../b", "x [output]", "COM¹"])
+names |= st.just("%2e%2e")
 
 
 @settings(max_examples=1_000)
