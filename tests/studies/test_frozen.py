@@ -32,11 +32,16 @@ def test_the_code_is_that_of_the_commit(tmp_path, monkeypatch):
 @NEEDS_COMMIT
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_a_page_says_which_code_made_it(tmp_path, monkeypatch):
+def test_the_study_makes_the_page_and_its_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(frozen, "OUTPUT", tmp_path)
-    text = paper.report(quick=True)[""]
-    assert f"python -m studies paper`, which runs the code of commit {frozen.COMMIT[:9]}." in text
+    made, page = paper.report(quick=True)[""], (ROOT / paper.PAGE).read_text(encoding="utf-8")
+    assert made.splitlines()[0] == page.splitlines()[0] and made.count("](results_") == page.count("](results_")
     assert (tmp_path / "results_orders.png").stat().st_size > 5_000
+
+
+def test_a_page_says_which_code_made_it():
+    page = (ROOT / paper.PAGE).read_text(encoding="utf-8")
+    assert f"python -m studies paper`, which runs the code of commit {frozen.COMMIT[:9]} " in page
 
 
 def test_pages_say_error():
