@@ -97,10 +97,10 @@ def condition(mean: float, **options):
     return [[torch.full((1, 1, 1), float(mean)), options]]
 
 
-def schedule(model, steps: int = 40):
+def schedule(model, steps: int = 40, scheduler: str = "logsnr_uniform"):
     import comfy.samplers
 
-    return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "logsnr_uniform", steps)
+    return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
 
 
 def steps_of(name: str, steps: int = 40) -> int:
@@ -123,16 +123,15 @@ def start(model, sigmas, noise, latent=0.0):
     return sampling.noise_scaling(sigmas[0], noise.clone(), latent + torch.zeros_like(noise), full)
 
 
-def sample(model, name, sigmas, noise, positive, negative=None, cfg=1.0, latent=None, seed=3, **options):
-    """Latents by ComfyUI's sampling; the seed is for the noise that a sampler adds."""
+def sample(model, sampler, sigmas, noise, positive, negative=None, cfg=1.0, latent=None, seed=3, **options):
+    """Latents by ComfyUI's sampling with a SAMPLER or its name; the seed is for the noise that a sampler adds."""
     import comfy.sample
     import comfy.samplers
 
     latent = torch.zeros_like(noise) if latent is None else latent
-    return comfy.sample.sample_custom(
-        model, noise.clone(), cfg, comfy.samplers.sampler_object(name), sigmas, positive, negative or positive,
-        latent, disable_pbar=True, seed=seed, **options,
-    )  # fmt: skip
+    sampler = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
+    arguments = model, noise.clone(), cfg, sampler, sigmas, positive, negative or positive, latent
+    return comfy.sample.sample_custom(*arguments, disable_pbar=True, seed=seed, **options)
 
 
 def assert_right(name: str, result, solution, mean):

@@ -1,7 +1,7 @@
 """Other packs use the host's callback for names of files, lists of weights, or every third step."""
 
 import pytest
-from pixelwise import KINDS, condition, gaussian_model, noise_like, schedule
+from pixelwise import KINDS, condition, gaussian_model, noise_like, sample, schedule
 
 from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
@@ -15,21 +15,14 @@ def _steps(sampler, kind):
     return _heard(sampler, model, schedule(model, STEPS), noise_like((2, 2, 4, 4)), condition(0.4), condition(-0.3))
 
 
-def _heard(sampler, model, sigmas, noise, positive, negative):
-    import comfy.sample
-    import comfy.samplers
-
+def _heard(sampler, model, sigmas, noise, *conditions):
     seen = []
-    if isinstance(sampler, str):
-        sampler = comfy.samplers.sampler_object(sampler)
 
     def callback(step, denoised, x, steps):
         assert steps == STEPS and denoised.shape == x.shape == noise.shape
         seen.append(step)
 
-    comfy.sample.sample_custom(
-        model, noise, 2.0, sampler, sigmas, positive, negative, noise * 0.0, callback=callback, disable_pbar=True, seed=3
-    )
+    sample(model, sampler, sigmas, noise, *conditions, cfg=2.0, callback=callback)
     return seen
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from exact import calls_per_step
+from pixelwise import noise_like, sample
 
 from samplers.catalogue import SAMPLERS
 
@@ -21,15 +22,11 @@ def test_ours_are_said_as_the_names_have_them():
 @pytest.mark.parametrize("sigmas", FALLING.values(), ids=FALLING)
 def test_every_count_is_the_models(toy, digit, counted, calls, sigmas):
     """The host samples the digits with every sampler of the table that this host has."""
-    import comfy.sample
-    import comfy.samplers
-
-    counts, noise = {}, torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    counts = {}
     for name in calls.samplers_with_known_calls():
-        model, sampler = toy(), comfy.samplers.sampler_object(name)
+        model = toy()
         made = counted(model)
-        arguments = model, noise, 1.0, sampler, torch.tensor(sigmas), digit(), digit(), torch.zeros_like(noise)
-        comfy.sample.sample_custom(*arguments, disable_pbar=True, seed=0)
+        sample(model, name, torch.tensor(sigmas), noise_like((1, 1, 8, 8)), digit())
         counts[name] = len(made)
     expected = {name: calls.calls_on(sigmas, stages) for name, stages in calls.samplers_with_known_calls().items()}
     assert counts == expected

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pixelwise
 import pytest
 import torch
 
@@ -19,13 +20,10 @@ def sample(toy, digit):
     import comfy.samplers
 
     def run(kind, sampler, sigmas, cfg=1.0, **options):
-        latent = torch.zeros(8, 1, 8, 8)
         if isinstance(sampler, str):
             sampler = comfy.samplers.KSAMPLER(getattr(k_diffusion_sampling, f"sample_{sampler}"), options)
-        noise = comfy.sample.prepare_noise(latent, 11)
-        return comfy.sample.sample_custom(
-            toy(kind, 0.15), noise, cfg, sampler, sigmas, digit("4"), digit(), latent, disable_pbar=True, seed=11
-        )
+        noise = comfy.sample.prepare_noise(torch.zeros(8, 1, 8, 8), 11)
+        return pixelwise.sample(toy(kind, 0.15), sampler, sigmas, noise, digit("4"), digit(), cfg, seed=11)
 
     return run
 

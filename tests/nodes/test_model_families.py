@@ -6,12 +6,15 @@ The solution comes from the host's Heun in many steps. The models of all familie
 import pytest
 import torch
 from exact import REGISTERED
+from pixelwise import sample, schedule
 
 from embedded.digits import digits
 from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS, SOLVERS
 
 FAMILIES = ["EPS", "V_PREDICTION", "V_PREDICTION_DDPM", "EDM", "STABLE_CASCADE", "V_PREDICTION_EDM", "V_PREDICTION_CONTINUOUS"]
 FAMILIES += ["FLOW", "FLUX", "FLOW_COSMOS", "IMG_TO_IMG"]
+
+ANY = [[torch.ones(1, 1, 10), {}]]  # CONDITIONING of any digit
 
 
 @pytest.fixture
@@ -38,14 +41,9 @@ def family(module):
 def _sample(model, sampler, steps, scheduler="logsnr_uniform", batch=16):
     """Latents; `sampler` is a name or a SAMPLER."""
     import comfy.sample
-    import comfy.samplers
 
-    condition = [[torch.ones(1, 1, 10), {}]]
-    latent = torch.zeros(batch, 1, 8, 8)
-    noise = comfy.sample.prepare_noise(latent, 5)
-    sampler = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
-    return comfy.sample.sample_custom(model, noise, 1.0, sampler, sigmas, condition, condition, latent, seed=5, disable_pbar=True)
+    noise = comfy.sample.prepare_noise(torch.zeros(batch, 1, 8, 8), 5)
+    return sample(model, sampler, schedule(model, steps, scheduler), noise, ANY, seed=5)
 
 
 def _settings(name):
@@ -106,17 +104,12 @@ def test_a_flow_models_noise_scale_scales_the_noise(family, pack):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_image_goes_to_the_noise_and_comes_back(pack, family, name):
     """exp_res runs on the rising and falling grids of RES LogSNR Schedule."""
-    import comfy.sample
-    import comfy.samplers
-
     model = family(name, **_settings(name))
-    condition = [[torch.ones(1, 1, 10), {}]]
     image = digits(0.2).sample(8, torch.Generator().manual_seed(0)).reshape(8, 1, 8, 8)
     latent, ways = image, []
     for direction in ("invert", "denoise inverted"):
         sigmas = pack["RESLogSNRSchedule"].execute(model, 40, 1.0, {"spacing": "uniform"}, direction).result[0]
-        arguments = (torch.zeros_like(image), 1.0, comfy.samplers.ksampler("exp_res"), sigmas, condition, condition, latent)
-        latent = comfy.sample.sample_custom(model, *arguments, disable_pbar=True, seed=0)
+        latent = sample(model, "exp_res", sigmas, torch.zeros_like(image), ANY, latent=latent)
         ways.append(latent)
     assert (ways[0] - image).abs().mean() > 1.0
     assert float(((ways[1] - image).flatten(1).norm(dim=1) / image.flatten(1).norm(dim=1)).median()) < 0.02
@@ -186,12 +179,8 @@ def hunyuan(pack):
 
 
 def _sample_hunyuan(model, sampler, shape):
-    import comfy.sample
-    import comfy.samplers
-
-    sampler, noise, text = comfy.samplers.sampler_object(sampler), torch.ones(1, 64, *shape), [[torch.ones(1, 2, 32), {}]]
-    latent, sigmas = torch.zeros_like(noise), torch.tensor([1.0, 0.8, 0.4, 0.0])
-    return comfy.sample.sample_custom(model, noise, 1.0, sampler, sigmas, text, text, latent, disable_pbar=True, seed=0)
+    sigmas, text = torch.tensor([1.0, 0.8, 0.4, 0.0]), [[torch.ones(1, 2, 32), {}]]
+    return sample(model, sampler, sigmas, torch.ones(1, 64, *shape), text)
 
 
 @pytest.mark.parametrize("sampler", [*SAMPLERS, *ADAPTIVE_SAMPLERS])

@@ -5,6 +5,7 @@
 
 import pytest
 import torch
+from pixelwise import noise_like, sample, schedule
 
 from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
@@ -39,14 +40,9 @@ def test_samplers_give_what_they_give_on_one_device(toy, digit, split, name):
     """The results differ only by the rounding of batches of another size, which a run amplifies most for items between two
     pictures.
     """
-    import comfy.sample
-    import comfy.samplers
 
     def sampled(model):
-        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "logsnr_uniform", 8)
-        noise, sampler = torch.randn(2, 1, 8, 8, generator=torch.manual_seed(0)), comfy.samplers.sampler_object(name)
-        arguments = 3.0, sampler, sigmas, digit("3"), digit("any"), torch.zeros_like(noise)
-        return comfy.sample.sample_custom(model, noise, *arguments, disable_pbar=True, seed=1)
+        return sample(model, name, schedule(model, 8), noise_like((2, 1, 8, 8)), digit("3"), digit("any"), cfg=3.0)
 
     torch.testing.assert_close(sampled(split(lambda: toy("flow"))), sampled(toy("flow")), rtol=0, atol=1e-4)
     calls = set(split.calls.values())

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from exact import REGISTERED
+from pixelwise import sample
 
 from dev.setup import ROOT
 from dev.workflow import to_prompt
@@ -17,15 +18,9 @@ CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp and not s
 @pytest.fixture
 def transport(digit):
     """transport(model, sampler, sigmas, latent, cfg) -> latent, with no noise added."""
-    import comfy.sample
-    import comfy.samplers
-
-    def run(model, sampler, sigmas, latent, cfg=1.0, positive="4"):
-        sampler = comfy.samplers.ksampler(sampler) if isinstance(sampler, str) else sampler
-        arguments = (model, torch.zeros_like(latent), cfg, sampler, sigmas, digit(positive), digit(), latent)
-        return comfy.sample.sample_custom(*arguments, disable_pbar=True, seed=0)
-
-    return run
+    return lambda model, sampler, sigmas, latent, cfg=1.0, positive="4": sample(
+        model, sampler, sigmas, torch.zeros_like(latent), digit(positive), digit(), cfg, latent
+    )
 
 
 @pytest.fixture

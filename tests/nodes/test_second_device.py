@@ -3,6 +3,7 @@
 import pytest
 import torch
 from device import DEVICE, lacks_kernel, second_device
+from pixelwise import noise_like, sample, schedule
 
 from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
@@ -54,22 +55,13 @@ def _conditions(pack):
 
 
 def _sampled(pack, model, sampler, steps=5):
-    import comfy.sample
-    import comfy.samplers
-
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "logsnr_uniform", steps)
-    noise = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    arguments = 3.0, sampler, sigmas, *_conditions(pack), torch.zeros_like(noise)
-    return comfy.sample.sample_custom(model, noise, *arguments, disable_pbar=True, seed=1)
+    return sample(model, sampler, schedule(model, steps), noise_like((2, 1, 8, 8)), *_conditions(pack), cfg=3.0)
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("name", SAMPLERS | ADAPTIVE_SAMPLERS)
 def test_samplers_by_name(pack, on_both, name, kind):
-    import comfy.samplers
-
-    sampler = comfy.samplers.sampler_object(name)
-    on_both(lambda device: _sampled(pack, _digits(pack, device, kind), sampler))
+    on_both(lambda device: _sampled(pack, _digits(pack, device, kind), name))
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])

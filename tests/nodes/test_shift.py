@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from pixelwise import sample, schedule
 
 SHIFTING = {
     "ModelSamplingSD3": ({"shift": 3.0}, 3.0),
@@ -97,20 +98,16 @@ def test_models_without_a_shift_are_not_changed(pack, toy, kind):
 def test_an_exact_model_whose_noise_is_eight_times_as_large(pack, toy, calls, most):
     """HiDream-O1 is such a model. Its noise level is 8 sigma / (1 - sigma); without the 8 the error stays at .018."""
     import comfy.sample
-    import comfy.samplers
 
     model = toy("flow")
     sampling = model.get_model_object("model_sampling")
     if not hasattr(sampling, "set_noise_scale"):
         pytest.skip("this host has no noise_scale")
     sampling.set_noise_scale(8.0)
-    condition, latent = [[torch.ones(1, 1, 10), {}]], torch.zeros(8, 1, 8, 8)
-    noise = comfy.sample.prepare_noise(latent, 5)
+    noise = comfy.sample.prepare_noise(torch.zeros(8, 1, 8, 8), 5)
 
-    def sample(steps):
-        sigmas = comfy.samplers.calculate_sigmas(sampling, "logsnr_arctan", steps)
-        arguments = (1.0, comfy.samplers.ksampler("exp_res"), sigmas, condition, condition, latent)
-        return comfy.sample.sample_custom(model, noise, *arguments, seed=5, disable_pbar=True)
+    def sampled(steps):
+        return sample(model, "exp_res", schedule(model, steps, "logsnr_arctan"), noise, [[torch.ones(1, 1, 10), {}]])
 
-    truth = sample(300)
-    assert float(((sample(calls) - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)).median()) < most
+    truth = sampled(300)
+    assert float(((sampled(calls) - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)).median()) < most

@@ -5,7 +5,7 @@ The tests imitate what these packs hide from a sampler, how they cut a schedule,
 
 import pytest
 import torch
-from pixelwise import KINDS, STD, condition, gaussian_model, noise_like, schedule
+from pixelwise import KINDS, STD, condition, gaussian_model, noise_like, sample, schedule
 
 from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
@@ -14,12 +14,14 @@ STOCHASTIC = [name for name, sampler in SAMPLERS.items() if sampler.stochastic]
 STEPS = 6
 
 
-def _bare(sampler, factor=1.0):
-    """A SAMPLER that calls another one with a plain function, which has only the attributes inner_model and sigmas.
+def _bare(name, factor=1.0):
+    """A SAMPLER that calls a named one with a plain function, which has only the attributes inner_model and sigmas.
 
     Detail Daemon does so. The model is called at factor * sigma.
     """
     import comfy.samplers
+
+    sampler = comfy.samplers.sampler_object(name)
 
     def sample(model, x, sigmas, **options):
         def denoise(x, sigma, **extra_args):
@@ -31,27 +33,16 @@ def _bare(sampler, factor=1.0):
     return comfy.samplers.KSAMPLER(sample)
 
 
-def _named(name):
-    import comfy.samplers
-
-    return comfy.samplers.sampler_object(name)
-
-
 def _sample(model, sampler, noise, sigmas=None, latent=None, cfg=1.0, seed=3, **options):
-    import comfy.sample
-
-    latent = torch.zeros_like(noise) if latent is None else latent
-    return comfy.sample.sample_custom(
-        model, noise.clone(), cfg, sampler, schedule(model, STEPS) if sigmas is None else sigmas, condition(0.4), condition(-0.3),
-        latent, disable_pbar=True, seed=seed, **options,
-    )  # fmt: skip
+    sigmas = schedule(model, STEPS) if sigmas is None else sigmas
+    return sample(model, sampler, sigmas, noise, condition(0.4), condition(-0.3), cfg, latent, seed, **options)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [n for n in [*SAMPLERS, *ADAPTIVE_SAMPLERS] if n not in STOCHASTIC])
 def test_a_wrapper_that_changes_nothing_changes_nothing(pack, name, kind):
     model, noise = gaussian_model(kind), noise_like((2, 2, 4, 4))
-    torch.testing.assert_close(_sample(model, _bare(_named(name)), noise), _sample(model, _named(name), noise))
+    torch.testing.assert_close(_sample(model, _bare(name), noise), _sample(model, name, noise))
 
 
 @pytest.mark.parametrize("mask", [torch.linspace(0.0, 1.0, 4).expand(4, 4), torch.eye(4)], ids=["soft", "hard"])
@@ -60,7 +51,7 @@ def test_a_wrapper_that_changes_nothing_changes_nothing(pack, name, kind):
 def test_cfg_pp_under_a_mask_is_what_it_is_without_the_wrapper(pack, name, kind, mask):
     """It is the same with the host's euler_cfg_pp, which never uses the latent."""
     model, noise, kept = gaussian_model(kind), noise_like((2, 2, 4, 4)), torch.full((2, 2, 4, 4), 0.7)
-    both = (_sample(model, sampler, noise, latent=kept, noise_mask=mask[None]) for sampler in (_bare(_named(name)), _named(name)))
+    both = (_sample(model, sampler, noise, latent=kept, noise_mask=mask[None]) for sampler in (_bare(name), name))
     torch.testing.assert_close(*both, rtol=0, atol=1e-5)
 
 
@@ -69,7 +60,7 @@ def test_cfg_pp_under_a_mask_keeps_the_latent_where_the_model_is_asked_at_anothe
     model, noise, kept = gaussian_model("eps"), noise_like((2, 2, 4, 4)), torch.full((2, 2, 4, 4), 0.7)
     mask = torch.zeros(1, 4, 4)
     mask[..., 2:] = 1.0
-    result = _sample(model, _bare(_named(name), 0.95), noise, latent=kept, noise_mask=mask)
+    result = _sample(model, _bare(name, 0.95), noise, latent=kept, noise_mask=mask)
     assert (result[..., :2] - 0.7).abs().max() < 1e-5
     assert result.isfinite().all() and (result[..., 2:] - 0.7).abs().max() > 0.1
 
@@ -79,9 +70,9 @@ def test_cfg_pp_under_a_mask_keeps_the_latent_where_the_model_is_asked_at_anothe
 def test_an_item_by_itself_is_the_item_in_its_batch_inside_a_wrapper(pack, name, kind):
     """The initial noise is hidden there. The model answers number by number, so only noise could differ."""
     model, noise = gaussian_model(kind), noise_like((4, 2, 4, 4))
-    whole = _sample(model, _bare(_named(name)), noise)
-    torch.testing.assert_close(_sample(model, _bare(_named(name)), noise[2:3]), whole[2:3], rtol=0, atol=1e-5)
-    assert (whole - _sample(model, _bare(_named(name)), noise, seed=4)).abs().max() > 0.01
+    whole = _sample(model, _bare(name), noise)
+    torch.testing.assert_close(_sample(model, _bare(name), noise[2:3]), whole[2:3], rtol=0, atol=1e-5)
+    assert (whole - _sample(model, _bare(name), noise, seed=4)).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("name", [name for name in STOCHASTIC if name not in CFG_PP])
@@ -90,7 +81,7 @@ def test_a_schedule_sampled_a_step_at_a_time_has_the_datas_spread(pack, name):
     model, noise = gaussian_model("eps"), noise_like((64, 2, 8, 8))
     sigmas, latent = schedule(model, 100), torch.zeros_like(noise)
     for i in range(len(sigmas) - 1):
-        latent = _sample(model, _named(name), noise if i == 0 else torch.zeros_like(noise), sigmas[i : i + 2], latent)
+        latent = _sample(model, name, noise if i == 0 else torch.zeros_like(noise), sigmas[i : i + 2], latent)
     assert float(latent.mean()) == pytest.approx(0.4, abs=0.02)
     assert float(latent.std()) == pytest.approx(STD, rel=0.05)
 
@@ -99,7 +90,7 @@ def test_a_schedule_sampled_a_step_at_a_time_has_the_datas_spread(pack, name):
 def test_a_model_that_works_in_tiles(pack, name):
     """Tiled Diffusion replaces the model's function and calls it for one tile at a time."""
     model, noise = gaussian_model("eps"), noise_like((2, 2, 8, 8))
-    whole = _sample(model, _named(name), noise, cfg=2.0)
+    whole = _sample(model, name, noise, cfg=2.0)
     tiled = model.clone()
 
     def by_tiles(apply, arguments):
@@ -107,23 +98,19 @@ def test_a_model_that_works_in_tiles(pack, name):
         return torch.cat(tiles, dim=-1)
 
     tiled.set_model_unet_function_wrapper(by_tiles)
-    torch.testing.assert_close(_sample(tiled, _named(name), noise, cfg=2.0), whole, rtol=0, atol=1e-4)
+    torch.testing.assert_close(_sample(tiled, name, noise, cfg=2.0), whole, rtol=0, atol=1e-4)
 
 
 def test_cld_inside_a_wrapper_starts_from_noise_or_is_refused(pack):
     """Its velocity depends on the latent, which the wrapper hides; at pure noise it does not."""
-    import comfy.sample
-
     model = pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
     times, nothing = pack["RESGDDIMTimes"].execute(model, 8, 1.0, 2.0, 0.0).result[0], [[None, {}]]
     noise, latent = noise_like((2, 1, 8, 8)), torch.full((2, 1, 8, 8), 0.7)
 
-    def sample(sampler, sigmas):
-        return comfy.sample.sample_custom(
-            model, noise, 1.0, sampler, sigmas, nothing, nothing, latent, disable_pbar=True, seed=3
-        )  # fmt: skip
+    def sampled(sampler, sigmas):
+        return sample(model, sampler, sigmas, noise, nothing, latent=latent)
 
-    assert sample(_bare(_named("exp_gddim")), times).isfinite().all()
-    assert sample(_named("exp_gddim"), times[4:]).isfinite().all()
+    assert sampled(_bare("exp_gddim"), times).isfinite().all()
+    assert sampled("exp_gddim", times[4:]).isfinite().all()
     with pytest.raises(ValueError, match="hides latent_image.*Set denoise to 1, or sample without that node"):
-        sample(_bare(_named("exp_gddim")), times[4:])
+        sampled(_bare("exp_gddim"), times[4:])
