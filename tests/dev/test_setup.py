@@ -79,10 +79,6 @@ def test_an_existing_comfyui_is_used_and_not_changed(tmp_path):
     assert _files(tree) == before
 
 
-def test_comfyui_path_is_not_one(tmp_path):
-    _one_line(_demo(COMFYUI_PATH=tmp_path), "COMFYUI_PATH", "is not a ComfyUI")
-
-
 @pytest.mark.parametrize("python", ["/bin/false", "/nonexistent"])
 def test_their_python_cannot_run_it(python):
     _one_line(_demo(COMFYUI_PATH=TREE, COMFYUI_PYTHON=python), "COMFYUI_PYTHON")

@@ -16,21 +16,6 @@ def registry(module):
     return module("nodes.registry")
 
 
-def test_names_are_offered_everywhere(pack, host):
-    import comfy.k_diffusion.sampling
-    import comfy.samplers
-
-    for name in SAMPLERS:
-        assert name in comfy.samplers.KSampler.SAMPLERS and name in comfy.samplers.SAMPLER_NAMES
-        assert callable(getattr(comfy.k_diffusion.sampling, f"sample_{name}"))
-        assert comfy.samplers.sampler_object(name)
-    for name in SCHEDULERS:
-        assert name in comfy.samplers.KSampler.SCHEDULERS and name in comfy.samplers.SCHEDULER_HANDLERS
-    for node in ("KSampler", "KSamplerAdvanced"):
-        inputs = host.NODE_CLASS_MAPPINGS[node].INPUT_TYPES()["required"]
-        assert set(SAMPLERS) <= set(inputs["sampler_name"][0]) and set(SCHEDULERS) <= set(inputs["scheduler"][0])
-
-
 def test_names_are_appended(pack):
     """They are appended, because the host uses the first name of the list for unknown names."""
     import comfy.samplers

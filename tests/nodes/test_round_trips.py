@@ -95,18 +95,6 @@ def test_flip_sigmas_of_the_host(pack, transport, model, name):
     assert error < eulers
 
 
-@pytest.mark.parametrize("name", REGISTERED)
-def test_a_flow_grid_flipped_at_sigma_1_is_refused(pack, transport, model, name):
-    """The host divides by 1 - sigma at the end, and its own samplers give infinity there."""
-    from comfy_extras.nodes_custom_sampler import FlipSigmas
-
-    model = model("flow")
-    up = FlipSigmas.execute(pack["RESLogSNRSchedule"].execute(model, 10, 1.0, {"spacing": "uniform"}).result[0]).result[0]
-    with pytest.raises(ValueError, match=r"sigmas\[10\] is 1, where a flow model.*direction 'invert' of RES LogSNR Schedule"):
-        transport(model, name, up, _digits())
-    assert not transport(model, "euler", up, _digits()).isfinite().all()
-
-
 def test_editing_turns_the_digit_into_the_other_class(pack, transport, model):
     from embedded.digits import digits
 

@@ -48,19 +48,6 @@ def test_seed_and_items_differ(name):
     assert not torch.equal(whole, result)
 
 
-def test_equal_items_are_the_same_item():
-    noise = _initial(1).repeat(2, 1, 1, 1)
-    keys = item_keys(noise, torch.randn(2, 4), 0, 1.0)
-    assert keys[0] == keys[1]
-
-
-def test_noise_switched_off_is_told_apart_by_position():
-    off, states = torch.zeros(3, 4), torch.randn(3, 4)
-    keys = item_keys(off, states, 0, 1.0)
-    assert len(set(keys)) == 3 and keys == item_keys(off, states + 1.0, 0, 1.0)
-    assert keys != item_keys(off, states, 1, 1.0)
-
-
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_an_item_whose_noise_is_hidden_is_the_same_in_any_batch(name):
     """A wrapper of another pack is a plain function, so the state from which an item starts identifies it."""

@@ -184,10 +184,3 @@ def test_not_where_another_node_gives_the_curve(curve):
     text = curve.editor.add("PrimitiveString", 40, 400, value="[[0, 0], [0.5, 0.9], [1, 1]]")
     curve.editor.wire(text, 0, curve.node, "curve")
     curve.editor.until(lambda: curve.handles().count() == 0, "no handles")
-
-
-def test_what_is_drawn_is_what_runs(curve):
-    """The SIGMAS of the node after a drag are those of the picture."""
-    curve.drag((0.4, 0.6), (0.6, 0.3))
-    plot = curve.editor.add("RESSigmasPlot", 840, 60, {"sigmas": (curve.node, 0), "model": (curve.model, 0)})
-    assert curve.editor.run()[plot]["images"]
