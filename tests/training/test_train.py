@@ -1,5 +1,6 @@
 """The commands that train: their list, their files, and how a run continues."""
 
+import functools
 import itertools
 
 import pytest
@@ -8,6 +9,13 @@ import torch
 
 from training import __main__, networks, train
 from training.networks import NETWORKS
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Batches of 4 pictures, in training and for the losses that are reported at the end."""
+    monkeypatch.setattr(train, "BATCH", dict.fromkeys(NETWORKS, 4))
+    monkeypatch.setattr(train, "report", functools.partial(train.report, batch=4))
 
 
 @pytest.fixture
