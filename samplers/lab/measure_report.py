@@ -38,15 +38,14 @@ def table(
     order = comparable(cells)
     common = order[0].start if order else math.nan
     parts = [] if verdict is None else [f"**{verdict.sentence}**", " ".join(verdict.remarks)]
-    opening = len(parts)
-    for start in references:
+    for start in sorted(references, key=lambda start: not same_start(start, common)):
         group = [cell for cell in cells if not cell.stochastic and same_start(cell.start, start)]
         title = "Error: relative distance to the converged solution, median over items [quartiles]"
         if not same_start(start, common):
             other = f"it starts at sigma {start:.6g} and not at {common:.6g}, which is another problem"
             title = f"Not ranked, because {other}. {title}"
         if group:
-            parts.insert(opening if same_start(start, common) else len(parts), f"{title}\n\n{_grid(group, references)}")
+            parts.append(f"{title}\n\n{_grid(group, references)}")
     if stochastic := [cell for cell in cells if cell.stochastic]:
         title = (
             "SDE samplers, never ranked with the others: distance between their distribution over the batch and the distribution "
