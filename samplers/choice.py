@@ -65,6 +65,7 @@ class Choice:
         self._gram = state.new_zeros(len(state), DIFFERENCES, DIFFERENCES)
         self._size = math.prod(state.shape[1:])
         self._differences = state.new_zeros(DIFFERENCES, len(state), math.ceil(self._size / _ROUND) * _ROUND)
+        self._pieces = self._differences.tensor_split(_PIECES, -1)
         self.weights = state.new_zeros(len(state), len(alternatives[0].steps))
         self.weights[:, alternatives[0].opening] = 1.0
 
@@ -113,7 +114,7 @@ class Choice:
         if rules.changes:
             extrapolated, numbers = numbers.tensor_split((DIFFERENCES,), 1)
             change, correction = correction.tensor_split((DIFFERENCES,), 1)
-            output = denoised[call].reshape(len(change), -1).to(change.dtype)
+            output = denoised[call].reshape(len(change), -1).to(change.dtype).tensor_split(_PIECES, -1)
             size = _inner(output, output)
             numbers = table.first_order + self._trust(extrapolated, size, rules.bounds[1]) * (numbers - table.first_order)
             correction = correction * self._trust(change, size, rules.bounds[0])
@@ -134,12 +135,11 @@ class Choice:
 
     def _remember(self, call: int, newest: torch.Tensor, before: torch.Tensor) -> None:
         """Replace the oldest difference with a new one and compute its inner products with the others."""
-        place, kept = call % DIFFERENCES, self._differences
-        difference = kept[place]
-        new = difference[:, : self._size]
+        place = call % DIFFERENCES
+        new = self._differences[place, :, : self._size]
         new.copy_(newest.reshape(new.shape))
         new.sub_(before.reshape(new.shape))
-        products = _inner(kept, difference).T
+        products = _inner(self._pieces, [piece[place] for piece in self._pieces]).T
         self._gram[:, place] = products
         self._gram[:, :, place] = products
 
@@ -220,12 +220,12 @@ def _mixed(weights: torch.Tensor, rows: Sequence[torch.Tensor]) -> torch.Tensor:
     return mixed
 
 
-def _inner(many: torch.Tensor, one: torch.Tensor) -> torch.Tensor:
-    """Inner products over the last axis, in pieces, so that no temporary is as large as a latent."""
-    pieces = [values.tensor_split(_PIECES, -1) for values in (many, one)]
-    products = pieces[0][0] * pieces[1][0]
-    for a, b in zip(*(piece[1:] for piece in pieces)):
-        products[..., : a.shape[-1]].addcmul_(a, b)
+def _inner(many: Sequence[torch.Tensor], one: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Inner products over the last axis of tensors given in pieces, so that no temporary is as large as a latent."""
+    products = many[0] * one[0]
+    for a, b in zip(many[1:], one[1:]):
+        part = products if a.shape[-1] == products.shape[-1] else products[..., : a.shape[-1]]
+        part.addcmul_(a, b)
     return _sum(products)
 
 
