@@ -136,7 +136,7 @@ class RESLabCalibrate(io.ComfyNode):
         saving = Saving("RES Lab: Calibrate")
         path = saving(f"the calibration {name!r}", files.write, kept, folder, name)
         text = report(result, len(result.seeds.test) * subject.shape[0])
-        text += f"\nCalls: {progress.calls}, announced as {announced}, {duration(progress.seconds)}."
+        text += f"\n\nCalls: {progress.calls}, announced as {announced}, {duration(progress.seconds)}."
         text += f" File: {path.name}." if path else ""
         image = as_image(picture(result))
         shown = {**saving.preview(image, cls), **saving.shown(text)}

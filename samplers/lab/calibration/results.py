@@ -170,9 +170,11 @@ _MUCH = 1.1  # ratio of errors from which the report recommends another sampler
 
 
 def report(result: Calibrated, items: int) -> str:
-    """A text with the errors on this number of test items, the choice, and the quality of the reference."""
-    lines = [f"Relative distance to the converged solution, for {items} items of test seeds: median, and mean of logs."]
-    lines += [f"  {name}: {errors.median:.5f}, {errors.log_mean:.5f}" for name, errors in _named(result).items()]
+    """A text with the choice, the quality of the reference, and the errors on this number of test items.
+
+    The errors come last, because a small node cuts off the end, and as a list of Markdown, which Nodes 2.0 shows.
+    """
+    lines = []
     rivals = {name: errors for name, errors in result.test.items() if name not in _OURS}
     if rivals:
         best = min(rivals, key=lambda name: rivals[name].median)
@@ -181,8 +183,9 @@ def report(result: Calibrated, items: int) -> str:
             f"calibrated has {ratio:.2f} times the error of {best}, the best of {len(rivals)} other samplers on these items."
             + (f" Sample with {best} here." if ratio > _MUCH else "")
         )
-    lines.append(_choice(result))
-    lines.append(_reference(result.reference))
+    lines += [_choice(result), _reference(result.reference), ""]
+    lines.append(f"Relative distance to the converged solution, for {items} items of test seeds: median, and mean of logs:\n")
+    lines += [f"- {name}: {errors.median:.5f}, {errors.log_mean:.5f}" for name, errors in reversed(_named(result).items())]
     return "\n".join(lines)
 
 
