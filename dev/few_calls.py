@@ -77,7 +77,7 @@ def draw() -> Figure:
                 axes.add_patch(Rectangle((index + 0.03, top + 0.03), 0.94, 0.94, fill=False, edgecolor=_RED, linewidth=2.5))
 
     row(-0.6, converged, "converged", bold=True)
-    axes.text(SHOWN + 0.15, -0.1, f"of {SEEDS}", va="center", size=11, color=_GREY)
+    axes.text(SHOWN + 0.15, -0.1, f"same picture\nin {SEEDS} noises", va="center", size=9, color=_GREY)
     for block, calls in enumerate(CALLS):
         top = 0.75 + 3.55 * block
         axes.text(-3.1, top + 1.5, f"{calls}\ncalls", va="center", size=17, weight="bold", linespacing=0.9)
