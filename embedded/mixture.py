@@ -15,16 +15,14 @@ class GaussianMixture:
 
     Args:
         means: (components, dim) centres.
-        std: standard deviation of every component, > 0; a number, or (components,).
+        std: standard deviation of every component, > 0.
         labels: (components,) integer class of every component; None for one class.
     """
 
-    def __init__(self, means: torch.Tensor, std: float | torch.Tensor, labels: torch.Tensor | None = None):
-        least = float(std.min()) if isinstance(std, torch.Tensor) else float(std)
-        if not least > 0.0:
-            raise ValueError(f"width must be above 0, got {least:g}; it is the standard deviation of a component.")
-        self.std = std.to(means) if isinstance(std, torch.Tensor) else least
-        self.means = means
+    def __init__(self, means: torch.Tensor, std: float, labels: torch.Tensor | None = None):
+        if not std > 0.0:
+            raise ValueError(f"width must be above 0, got {std:g}; it is the standard deviation of a component.")
+        self.means, self.std = means, std
         self.labels = torch.zeros(len(means), dtype=torch.long) if labels is None else labels.long()
         self._square_norms = means.square().sum(dim=1)
 
@@ -45,19 +43,13 @@ class GaussianMixture:
         Args:
             x: (batch, ...) with dim numbers per item.
             sigma, alpha: floats, or (batch,) tensors.
-            class_weights: (batch, classes) weights of the classes, >= 0; None for the mixture itself. Rows
-                need not be normalised; a row of zeros counts as None.
-
-        Returns:
-            The posterior mean, shaped like x.
+            class_weights: (batch, classes) weights of the classes, >= 0, of any sum; None or rows of zeros for all of them.
         """
         flat = x.reshape(len(x), -1)
-        sigma, alpha = (_column(v, flat) for v in (sigma, alpha))
-        variance = (alpha * self.std) ** 2 + sigma**2  # (batch, 1 or components)
+        sigma, alpha = (torch.as_tensor(v, dtype=x.dtype, device=x.device).reshape(-1, 1) for v in (sigma, alpha))
+        variance = (alpha * self.std) ** 2 + sigma**2
         # log N(x; alpha mean, variance), without what the components have in common
         logits = (flat @ self.means.T - 0.5 * alpha * self._square_norms) * (alpha / variance)
-        if isinstance(self.std, torch.Tensor):
-            logits = logits - 0.5 * (flat.square().sum(dim=1, keepdim=True) / variance + flat.shape[1] * variance.log())
         logits = logits + self.class_logits(class_weights)
         posterior = logits.softmax(dim=1)
         shrink = alpha * self.std**2 / variance
@@ -76,8 +68,7 @@ class GaussianMixture:
         """(n, dim) draws from the data distribution."""
         index = torch.randint(len(self.means), (n,), generator=generator)
         noise = torch.randn(n, self.means.shape[1], dtype=self.means.dtype, generator=generator)
-        std = self.std[index, None] if isinstance(self.std, torch.Tensor) else self.std
-        return self.means[index] + std * noise
+        return self.means[index] + self.std * noise
 
     def to(self, *args: Any, **kwargs: Any) -> "GaussianMixture":
         """The same mixture on another device or in another dtype."""
@@ -85,11 +76,7 @@ class GaussianMixture:
         return GaussianMixture(means, self.std, self.labels.to(means.device))
 
 
-def _column(value: float | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(-1, 1)
-
-
-def ring(components: int = 12, radius: float = 1.0, std: float | torch.Tensor = 0.2) -> GaussianMixture:
+def ring(components: int = 12, radius: float = 1.0, std: float = 0.2) -> GaussianMixture:
     """A ring of Gaussians in the plane, alternating between two classes; in float64."""
     angle = torch.arange(components, dtype=torch.float64) * (2.0 * math.pi / components)
     means = radius * torch.stack([angle.cos(), angle.sin()], dim=1)

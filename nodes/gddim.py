@@ -30,7 +30,6 @@ class RESGDDIM(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, mode) -> io.NodeOutput:
-        """A SAMPLER; `mode` holds the choice and its options."""
         return io.NodeOutput(sampler_of(mode))
 
 
@@ -43,32 +42,16 @@ def sampler_of(mode: dict) -> comfy.samplers.KSAMPLER:
     return comfy.samplers.KSAMPLER(for_host(METHODS[name]), extra_options=options)
 
 
-_STEADIER = "none is more stable below 8 steps and at high CFG."
-
-
-def mode_input(steadier: str = _STEADIER) -> io.DynamicCombo.Input:
+def mode_input(steadier: str = "none is more stable below 8 steps and at high CFG.") -> io.DynamicCombo.Input:
     """With or without noise, with the options of each; `steadier` is the end of the corrector's tooltip."""
+    degree = io.Int.Input("degree", default=GDDIM_DEGREE.default, min=0, max=MAX_DEGREE, tooltip=GDDIM_DEGREE.text)
+    amount = "Amount of added noise: 0 is DDIM, 1 is DDPM. It is the square root of eta in RES SDE, and not the eta of DDIM."
+    stochastic = [float_input("lambda", 1.0, 0.0, 3.0, 0.01, amount), s_noise_input()]
     return io.DynamicCombo.Input(
         "mode",
         options=[
-            io.DynamicCombo.Option("deterministic", _deterministic_inputs(steadier)),
-            io.DynamicCombo.Option("stochastic", _stochastic_inputs()),
+            io.DynamicCombo.Option("deterministic", [degree, option_input(GDDIM_CORRECTOR, more=f" {steadier}")]),
+            io.DynamicCombo.Option("stochastic", stochastic),
         ],
         tooltip="deterministic: no added noise, any degree. stochastic: with added noise, degree 0.",
     )
-
-
-def _deterministic_inputs(steadier: str) -> list:
-    degree = GDDIM_DEGREE
-    return [
-        io.Int.Input(degree.name, default=degree.default, min=0, max=MAX_DEGREE, tooltip=degree.text),
-        option_input(GDDIM_CORRECTOR, more=f" {steadier}"),
-    ]
-
-
-def _stochastic_inputs() -> list:
-    tooltip = "Amount of added noise: 0 is DDIM, 1 is DDPM. It is the square root of eta in RES SDE, and not the eta of DDIM."
-    return [
-        float_input("lambda", 1.0, 0.0, 3.0, 0.01, tooltip),
-        s_noise_input(),
-    ]

@@ -22,15 +22,7 @@ def float_input(name: str, default: float, low: float, high: float, step: float,
 
 
 def option_input(option: Option, step: float = 0.01, high: float | None = None, more: str = "", **rest) -> io.Input:
-    """The input for an option of a sampler.
-
-    Args:
-        option: see `samplers/options.py`.
-        step: what a click in the editor adds to a number.
-        high: a lower maximum than the option has.
-        more: a text to add to the tooltip.
-        rest: further arguments of the input.
-    """
+    """The input for an option of a sampler, with a lower maximum `high` and `more` text in the tooltip."""
     tooltip = option.text + more
     if option.choices:
         return io.Combo.Input(option.name, options=list(option.choices), default=option.default, tooltip=tooltip, **rest)
@@ -82,21 +74,20 @@ def shown(value) -> str:
     return f"{value!r:.40}" if isinstance(value, (str, int, float, type(None))) else f"a {type(value).__name__}"
 
 
-def check_choice(name: str, value, choices: Collection[str]) -> None:
-    """Raise a ValueError that names the input if its value is none of the choices."""
+def check_choice(name: str, value, choices: Collection[str]) -> str:
+    """The value; a ValueError that names the input if it is none of the choices."""
     if not isinstance(value, str) or value not in choices:
         listed = ", ".join(choices) if len(choices) <= _MOST_LISTED else f"the {len(choices)} choices of its widget"
         raise ValueError(f"{name} must be one of {listed}; got {shown(value)}.")
+    return value
 
 
-def one_of(name: str, value, choices: Mapping[str, object]):
-    """The object that a choice stands for.
-
-    Raises:
-        ValueError: the value is none of the choices.
-    """
-    check_choice(name, value, choices)
-    return choices[value]
+def check_number(name: str, value, low: float, high: float, whole: bool = False):
+    """The value; a ValueError that names the input if it is no number, or outside the limits."""
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not low <= value <= high:
+        limits = f"whole number from {low} to {high}" if whole else f"number from {low:g} to {high:g}"
+        raise ValueError(f"{name} must be a {limits}, got {shown(value)}.")
+    return value
 
 
 def checked(execute: Callable) -> Callable:
@@ -135,11 +126,7 @@ def _read(name: str, item: io.Input, value):
     if isinstance(item, io.Combo.Input):
         return _read_choice(name, value, item.options)
     if isinstance(item, (io.Int.Input, io.Float.Input)):
-        whole = isinstance(item, io.Int.Input)
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not item.min <= value <= item.max:
-            limits = f"whole number from {item.min} to {item.max}" if whole else f"number from {item.min:g} to {item.max:g}"
-            raise ValueError(f"{name} must be a {limits}, got {shown(value)}.")
-        return value
+        return check_number(name, value, item.min, item.max, whole=isinstance(item, io.Int.Input))
     kinds = [_KINDS[kind] for kind in item.get_io_type().split(",")]
     if not any(is_one(value) for is_one, _ in kinds):
         raise ValueError(f"{name} must be {' or '.join(words for _, words in kinds)}, got {shown(value)}.")
@@ -157,8 +144,7 @@ def _read_choice(name: str, value, choices: Collection[str]) -> str:
     """A choice; a whole number from another node stands for the choice with the same digits."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 64 and str(value) in choices:
         return str(value)
-    check_choice(name, value, choices)
-    return value
+    return check_choice(name, value, choices)
 
 
 def _has(*names: str) -> Callable[[object], bool]:
@@ -169,10 +155,6 @@ def _is_numbers(value, least_axes: int) -> bool:
     """Whether a value is a tensor of real numbers in memory, with at least this number of axes."""
     stored = isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type != "meta"
     return stored and value.dtype in _REAL and value.ndim >= least_axes
-
-
-def _is_sigmas(value) -> bool:
-    return _is_numbers(value, 1) and value.ndim == 1
 
 
 def _is_latent(value) -> bool:
@@ -198,7 +180,7 @@ def _is_conditioning(value) -> bool:
 _KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "STRING": (lambda value: isinstance(value, str), "text"),
     "BOOLEAN": (lambda value: isinstance(value, bool), "true or false"),
-    "SIGMAS": (_is_sigmas, "SIGMAS, a row of numbers as a scheduler node gives"),
+    "SIGMAS": (lambda value: _is_numbers(value, 1) and value.ndim == 1, "SIGMAS, a row of numbers as a scheduler node gives"),
     "LATENT": (_is_latent, "a LATENT with one picture or more"),
     "CONDITIONING": (_is_conditioning, "a CONDITIONING"),
     "MODEL": (_has("get_model_object", "model"), "a MODEL"),

@@ -14,17 +14,15 @@ _FIRST, _EVERY = 1.0, 0.5  # seconds until progress is shown first, and between 
 @contextlib.contextmanager
 def watched_by_host():
     """A context in which planning stops when the prompt is interrupted and shows progress if it takes long."""
-    with watched(_Planning()):
-        yield
+    following = time.monotonic() + _FIRST
 
-
-class _Planning:
-    def __init__(self):
-        self._next = time.monotonic() + _FIRST
-
-    def __call__(self, done: int, total: int) -> None:
+    def watch(done: int, total: int) -> None:
+        nonlocal following
         comfy.model_management.throw_exception_if_processing_interrupted()
         now = time.monotonic()
-        if now >= self._next:
-            self._next = now + _EVERY
+        if now >= following:
+            following = now + _EVERY
             comfy.utils.ProgressBar(total).update_absolute(done, total)
+
+    with watched(watch):
+        yield

@@ -62,12 +62,6 @@ class RESSigmasPlot(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, sigmas, sigmas_b=None, sigmas_c=None, sigmas_d=None, model=None, axis="auto") -> io.NodeOutput:
-        """IMAGE of shape (1, height, width, 3).
-
-        Raises:
-            ValueError: logSNR is chosen without a model, or SIGMAS are not a grid of the model.
-            RuntimeError: matplotlib is not installed.
-        """
         if axis == "logSNR" and model is None:
             raise ValueError("axis is 'logSNR' and no model is connected; connect the model of the SIGMAS, or choose 'sigma'.")
         time = None if model is None else time_map(model.get_model_object("model_sampling"))

@@ -39,7 +39,6 @@ class RESSigmasBlend(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, sigmas_a, sigmas_b, weight) -> io.NodeOutput:
-        """SIGMAS with the length of sigmas_a."""
         return io.NodeOutput(blend(sigmas_a, sigmas_b, weight, _time(model)))
 
 
@@ -66,19 +65,7 @@ class RESSigmasResample(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, sigmas, steps) -> io.NodeOutput:
-        """SIGMAS of shape (steps + 1,)."""
         return io.NodeOutput(resample(sigmas, steps, _time(model)))
-
-
-def _places():
-    """Ways to name a noise level."""
-    logsnr = "The logSNR to cut at, log(alpha^2 / sigma^2). At 0 there is as much noise as image."
-    percent = "Percentage of the model's timesteps, like start_percent of Apply ControlNet."
-    return {
-        "sigma": float_input("sigma", 0.875, 0.0, 1e5, 0.005, "The sigma to cut at."),
-        "logSNR": float_input("logsnr", 0.0, -40.0, 40.0, 0.1, logsnr),
-        "percent": float_input("percent", 0.5, 0.0, 1.0, 0.01, percent),
-    }
 
 
 class RESSigmasSplit(io.ComfyNode):
@@ -86,6 +73,13 @@ class RESSigmasSplit(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
+        logsnr = "The logSNR to cut at, log(alpha^2 / sigma^2). At 0 there is as much noise as image."
+        percent = "Percentage of the model's timesteps, like start_percent of Apply ControlNet."
+        places = {
+            "sigma": float_input("sigma", 0.875, 0.0, 1e5, 0.005, "The sigma to cut at."),
+            "logSNR": float_input("logsnr", 0.0, -40.0, 40.0, 0.1, logsnr),
+            "percent": float_input("percent", 0.5, 0.0, 1.0, 0.01, percent),
+        }
         return io.Schema(
             node_id="RESSigmasSplit",
             display_name="Sigmas Split (RES)",
@@ -99,7 +93,7 @@ class RESSigmasSplit(io.ComfyNode):
                 io.Sigmas.Input("sigmas", tooltip="Falling or rising SIGMAS."),
                 io.DynamicCombo.Input(
                     "at",
-                    options=[io.DynamicCombo.Option(name, [value]) for name, value in _places().items()],
+                    options=[io.DynamicCombo.Option(name, [value]) for name, value in places.items()],
                     tooltip="Where to cut.",
                 ),
             ],
@@ -112,7 +106,6 @@ class RESSigmasSplit(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, sigmas, at) -> io.NodeOutput:
-        """Two SIGMAS; the last sigma of the first is the first sigma of the second. `at` holds the choice and its value."""
         sampling = model.get_model_object("model_sampling")
         time = time_map(sampling)
         if at["at"] == "percent":

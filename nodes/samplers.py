@@ -77,7 +77,6 @@ class RESMultistep(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, order, corrector, interpolation, cfg_pp=False) -> io.NodeOutput:
-        """A SAMPLER; `interpolation` holds the choice and, for alpha, data_scale, power and eps_share."""
         if order == "auto":
             return _sampler(METHODS["exp_res_cfg_pp" if cfg_pp else "exp_res"], cfg_pp)
         return _sampler(RES_MULTISTEP, cfg_pp, order=_ORDERS[order], corrector=corrector, **interpolation)
@@ -110,7 +109,6 @@ class RESSingleStep(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, stages, cfg_pp=False) -> io.NodeOutput:
-        """A SAMPLER with the given positions of the calls; `stages` holds the choice and its c2 and c3."""
         method, places = _SINGLE_STEP[stages["stages"]], {name: c for name, c in stages.items() if name != "stages"}
         method.plan([1.0, 0.5], **places)  # raises before anything is sampled
         return _sampler(method, cfg_pp, **places)

@@ -192,7 +192,6 @@ class RESLogSNRSchedule(_Schedule):
         cls, model=None, steps=20, denoise=1.0, spacing=_FIRST, direction=DIRECTIONS[0], composition=0.5, range=None,
         without_model=None, follow_shift=True,
     ) -> io.NodeOutput:  # fmt: skip
-        """SIGMAS of shape (steps + 1,); empty where denoise is 0. `spacing` and `range` hold the choice and its parameters."""
         common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
         return cls.output(model, without_model, spacing=spacing, follow_shift=follow_shift, **common)
 
@@ -227,7 +226,6 @@ class RESLogSNRCurve(_Schedule):
         cls, model=None, steps=20, denoise=1.0, curve=STRAIGHT, direction=DIRECTIONS[0], composition=0.5, range=None,
         without_model=None, follow_shift=True,
     ) -> io.NodeOutput:  # fmt: skip
-        """SIGMAS like those of RES LogSNR Schedule."""
         common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
         return cls.output(model, without_model, curve=curve, follow_shift=follow_shift, **common)
 

@@ -20,7 +20,7 @@ from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE
 from .calls import calls_on, samplers_with_known_calls
 from .host import prompt_server
-from .inputs import one_of, read_inputs, shown
+from .inputs import check_choice, check_number, read_inputs, shown
 from .schedule_nodes import RESLogSNRCurve, RESLogSNRSchedule
 from .without_model import NONE, SD, kind_and_range
 
@@ -98,7 +98,7 @@ def grid(body: bytes) -> dict:
         raise ValueError(f"the body must be JSON; it is none: {error}.") from None
     if not isinstance(request, dict) or not isinstance(request.get("inputs"), dict):
         raise ValueError("the body must be an object with the node's id in 'node' and its widgets' values in 'inputs'.")
-    node = one_of("node", request.get("node"), _NODES)
+    node = _NODES[check_choice("node", request.get("node"), _NODES)]
     declared = [i for i in node.define_schema().inputs if i.id != "model"]
     inputs = read_inputs(declared, _inputs(declared, dict(request["inputs"])))
     without_model = inputs.pop("without_model")
@@ -111,8 +111,11 @@ def grid(body: bytes) -> dict:
         "sigmas": sigmas,
         "logsnr": _finite_or_none(logsnr),
         "h": _finite_or_none([(after - before) / 2.0 for before, after in zip(logsnr, logsnr[1:])]),
-        "calls": _calls(request.get("sampler"), sigmas),
+        "calls": None,
     }
+    if (sampler := request.get("sampler")) is not None:
+        stages = samplers_with_known_calls()
+        answer["calls"] = calls_on(sigmas, stages[check_choice("sampler", sampler, stages)])
     if node is RESLogSNRCurve:
         answer["curve"] = read_curve(inputs["curve"]).share(np.linspace(0.0, 1.0, _CURVE_SAMPLES)).tolist()
     return answer
@@ -122,18 +125,14 @@ def _finite_or_none(values: list[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
-def _calls(sampler, sigmas: list[float]) -> int | None:
-    return None if sampler is None else calls_on(sigmas, one_of("sampler", sampler, samplers_with_known_calls()))
-
-
 def _model(model, without_model: dict):
     if model is None:
         return kind_and_range(without_model if without_model["without_model"] != NONE else {"without_model": SD})
     if not isinstance(model, dict):
         raise ValueError(f"model must be an object with its kind and its sigmas, or null; got {shown(model)}.")
-    time = one_of("kind of model", model.get("kind"), _KINDS)
-    low, high = (_number(f"{name} of model", model.get(name), 1e-12, 1e12) for name in ("sigma_min", "sigma_max"))
-    shift, noise_scale = (_number(f"{name} of model", model.get(name, 1.0), 1e-3, 1e3) for name in ("shift", "noise_scale"))
+    time = _KINDS[check_choice("kind of model", model.get("kind"), _KINDS)]
+    low, high = (check_number(f"{name} of model", model.get(name), 1e-12, 1e12) for name in ("sigma_min", "sigma_max"))
+    shift, noise_scale = (check_number(f"{name} of model", model.get(name, 1.0), 1e-3, 1e3) for name in ("shift", "noise_scale"))
     if not (low < high and time.allows(high)):
         raise ValueError(f"the sigmas of model must satisfy sigma_min < sigma_max, 1 at most on flow; got {low:g} and {high:g}.")
     return time.scaled(noise_scale), SigmaRange(low, high, _timesteps(model.get("timesteps", [])), shift)
@@ -142,7 +141,7 @@ def _model(model, without_model: dict):
 def _timesteps(levels) -> tuple[float, ...]:
     if not isinstance(levels, list) or len(levels) > _MOST_TIMESTEPS or len(levels) == 1:
         raise ValueError(f"timesteps of model must be a list of 2 to {_MOST_TIMESTEPS} numbers or empty, got {shown(levels)}.")
-    levels = tuple(_number("timesteps of model", level, 1e-12, 1.0) for level in levels)
+    levels = tuple(check_number("timesteps of model", level, 1e-12, 1.0) for level in levels)
     if any(after <= before for before, after in zip(levels, levels[1:])):
         raise ValueError("timesteps of model must rise.")
     return levels
@@ -154,17 +153,11 @@ def _inputs(declared: list, values: dict, prefix: str = "") -> dict:
     for item in declared:
         name = prefix + item.id
         if isinstance(item, io.DynamicCombo.Input):
-            options = {option.key: option for option in item.options}
-            option = one_of(name, values.pop(name, item.options[0].key), options)
-            result[item.id] = {item.id: option.key, **_inputs(option.inputs, values, f"{name}.")}
+            options = {option.key: option.inputs for option in item.options}
+            key = check_choice(name, values.pop(name, item.options[0].key), options)
+            result[item.id] = {item.id: key, **_inputs(options[key], values, f"{name}.")}
         else:
             result[item.id] = values.pop(name, item.default)
     if not prefix and values:
         raise ValueError(f"there is no input {shown(next(iter(values)))} with these choices; remove it.")
     return result
-
-
-def _number(name: str, value, low: float, high: float):
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {shown(value)}.")
-    return value

@@ -41,7 +41,6 @@ class RESShiftForSize(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, width, height, shift_at_1024) -> io.NodeOutput:
-        """The shift, and a sentence."""
         shift = shift_for(width, height, shift_at_1024)
         text = f"{width} x {height}: shift {shift:.3g}, where {shift_at_1024:g} fits 1024 x 1024"
         send_text(text, node_id(cls))

@@ -22,10 +22,6 @@ _SDE = {
 _NO_LIMIT = 100_000.0
 
 
-def _limit_input(option, default):
-    return float_input(option.name, default, 0.0, _NO_LIMIT, 0.01, option.text, advanced=True)
-
-
 class RESSDE(io.ComfyNode):
     """RES for the reverse SDE."""
 
@@ -48,7 +44,6 @@ class RESSDE(io.ComfyNode):
                 "res4lyf",
                 "noise injection",
                 "eta",
-                "ancestral",
             ],
             inputs=[
                 io.Combo.Input(
@@ -69,7 +64,6 @@ class RESSDE(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, method, eta, s_noise, noise=o.NOISE.default, cfg_pp=False) -> io.NodeOutput:
-        """A SAMPLER with the given noise."""
         sampler = for_host(replace(_SDE[method], cfg_pp=cfg_pp))
         options = {"eta": eta, "s_noise": s_noise, "noise": noise, "cfg_pp": cfg_pp}
         return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options=options))
@@ -98,8 +92,8 @@ class RESStochasticChurn(io.ComfyNode):
                     "CFG.",
                 ),
                 float_input("s_churn", 5.0, 0.0, 10000.0, 0.1, o.S_CHURN.text + " 6 is about as much as RES SDE at eta 1."),
-                _limit_input(o.S_TMIN, 0.0),
-                _limit_input(o.S_TMAX, _NO_LIMIT),
+                float_input("s_tmin", 0.0, 0.0, _NO_LIMIT, 0.01, o.S_TMIN.text, advanced=True),
+                float_input("s_tmax", _NO_LIMIT, 0.0, _NO_LIMIT, 0.01, o.S_TMAX.text, advanced=True),
                 s_noise_input(),
             ],
             outputs=[io.Sampler.Output()],
@@ -108,7 +102,6 @@ class RESStochasticChurn(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, solver, s_churn, s_tmin, s_tmax, s_noise) -> io.NodeOutput:
-        """A SAMPLER with the given churn."""
         churn = {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
         Churn(**churn)  # raises before anything is sampled
         sampler = for_host(replace(RES_CHURN, function=_within_model, flow_time=METHODS[solver].flow_time))

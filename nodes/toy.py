@@ -21,17 +21,9 @@ MAX_PIXELS = 2**26  # pixels of a picture, 800 MB
 
 
 class _Data(NamedTuple):
-    """The data of a toy model.
-
-    Attributes:
-        shape: (channels, height, width) of an item.
-        classes: their names.
-        mixture: function from a width to the Gaussians around the items.
-    """
-
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int]  # channels, height, width
     classes: tuple[str, ...]
-    mixture: Callable[[float], GaussianMixture]
+    mixture: Callable[[float], GaussianMixture]  # of a width
 
 
 _DATA = {
@@ -54,7 +46,10 @@ class ToyModel(io.ComfyNode):
             "needs no download, a call takes milliseconds, and every error in a picture is the sampler's.",
             search_aliases=[*_ALIASES, "model", "gaussian mixture"],
             inputs=[
-                _data_input("What the model draws: emoji of 32x32 pixels in colour, or digits of 8x8 pixels in grey."),
+                io.Combo.Input(
+                    "data", options=list(_DATA), default="emoji",
+                    tooltip="What the model draws: emoji of 32x32 pixels in colour, or digits of 8x8 pixels in grey.",
+                ),
                 io.DynamicCombo.Input(
                     "kind",
                     options=[io.DynamicCombo.Option(kind, [shift] if kind == "flow" else []) for kind in KINDS],
@@ -73,7 +68,6 @@ class ToyModel(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, data, kind, width) -> io.NodeOutput:
-        """A MODEL for latents of the data's shape; `kind` holds the choice and a flow model's shift."""
         chosen = _DATA[data]
         return io.NodeOutput(mixture_model(chosen.mixture(width), kind["kind"], kind.get("shift", 1.0), chosen.shape[0]))
 
@@ -83,6 +77,11 @@ class ToyCondition(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
+        tooltip = "The class of pictures to draw, or any."
+        classes = {
+            name: io.Combo.Input("class", options=[_ANY, *data.classes], default=_ANY, tooltip=tooltip)
+            for name, data in _DATA.items()
+        }
         return io.Schema(
             node_id="RESToyCondition",
             display_name="Toy Condition",
@@ -93,7 +92,7 @@ class ToyCondition(io.ComfyNode):
             inputs=[
                 io.DynamicCombo.Input(
                     "data",
-                    options=[io.DynamicCombo.Option(name, [_class_input(data)]) for name, data in _DATA.items()],
+                    options=[io.DynamicCombo.Option(name, [one_class]) for name, one_class in classes.items()],
                     tooltip="The data of the model.",
                 )
             ],
@@ -103,7 +102,6 @@ class ToyCondition(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, data) -> io.NodeOutput:
-        """CONDITIONING with a weight per class, shape (1, 1, classes); `data` holds the choice and the class."""
         classes = _DATA[data["data"]].classes
         chosen = [data["class"] in (_ANY, name) for name in classes]
         return io.NodeOutput([[torch.tensor(chosen, dtype=torch.float32)[None, None], {}]])
@@ -122,7 +120,7 @@ class ToyLatent(io.ComfyNode):
             "8x8 for digits.",
             search_aliases=[*_ALIASES, "empty latent"],
             inputs=[
-                _data_input("The data of the model."),
+                io.Combo.Input("data", options=list(_DATA), default="emoji", tooltip="The data of the model."),
                 io.Int.Input("batch_size", default=16, min=1, max=4096, tooltip="How many pictures to sample at once."),
             ],
             outputs=[io.Latent.Output()],
@@ -131,7 +129,6 @@ class ToyLatent(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, data, batch_size) -> io.NodeOutput:
-        """LATENT of zeros, shape (batch_size, channels, height, width)."""
         device = comfy.model_management.intermediate_device()
         return io.NodeOutput({"samples": torch.zeros(batch_size, *_DATA[data].shape, device=device)})
 
@@ -166,7 +163,6 @@ class ToyDecode(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, samples, columns, size) -> io.NodeOutput:
-        """IMAGE of shape (1, height, width, 3): tiles of about `size` pixels."""
         latents = samples["samples"]
         if tuple(latents.shape[1:]) not in [data.shape for data in _DATA.values()]:
             shapes = " or ".join(f"(batch, {', '.join(map(str, data.shape))}) for {name}" for name, data in _DATA.items())
@@ -196,11 +192,3 @@ def picture_grid(latents: torch.Tensor, columns: int, size: int) -> torch.Tensor
     grid = torch.cat([tiles, missing]).unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2)  # rows, h, columns, w, colours
     image = torch.nn.functional.pad(grid.flatten(2, 3).flatten(0, 1), (0, 0, 1, 0, 1, 0), value=_FRAME)
     return image.repeat_interleave(scale, dim=0).repeat_interleave(scale, dim=1)[None]
-
-
-def _data_input(tooltip: str):
-    return io.Combo.Input("data", options=list(_DATA), default="emoji", tooltip=tooltip)
-
-
-def _class_input(data: _Data):
-    return io.Combo.Input("class", options=[_ANY, *data.classes], default=_ANY, tooltip="The class of pictures to draw, or any.")

@@ -5,7 +5,7 @@ from comfy_api.v0_0_2 import io
 from ..samplers.model_kinds import edm, flow, stable_diffusion
 from ..samplers.schedules import SigmaRange
 from ..samplers.time_maps import FLOW, VE, TimeMap
-from .inputs import float_input, one_of
+from .inputs import check_choice, float_input
 
 NONE, SD, EDM, FLOWS = "none", "SD, SDXL", "EDM", "flow"
 _KINDS = {
@@ -52,4 +52,4 @@ def kind_and_range(without_model: dict | None) -> tuple[TimeMap, SigmaRange]:
         raise ValueError(
             "model is not connected; connect the model that the SIGMAS are for, or choose its kind in without_model."
         )
-    return one_of("without_model", name, _KINDS)(**given)
+    return _KINDS[check_choice("without_model", name, _KINDS)](**given)

@@ -17,6 +17,7 @@ more if it is not. They had no smaller error at equal calls.
 import itertools
 import logging
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,9 @@ _FACTORS = (0.2, 2.0)
 # Step sizes in -log sigma. A step sees nothing beyond its third call, at 3/4 of the step; in steps longer than _LONGEST that is
 # too much of the path. Below _SHORTEST float32 sigmas and the rounding in the error estimate would soon set the limit.
 _LONGEST, _SHORTEST = 1.5, 1e-3
+
+
+_OnCall = Callable[[torch.Tensor, float, torch.Tensor, torch.Tensor], None]
 
 
 class AdaptiveInfo(NamedTuple):
@@ -102,7 +106,9 @@ def sample_exp_res_adaptive(
         ValueError: a tolerance or max_calls out of range or a grid that cannot be sampled on, before the first call.
         FloatingPointError: the latent came to hold NaN or infinity.
     """
-    check_tolerances(rtol, atol)
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not 0.0 < value < math.inf:
+            raise ValueError(f"{name} must be a finite number above 0, got {value!r}; smaller is more accurate.")
     values = read_sigmas(sigmas)
     steps = grid_steps(values, time, rising=False)
     dtype = torch.promote_types(sigmas.dtype, torch.float32) if isinstance(sigmas, torch.Tensor) else torch.float64
@@ -115,7 +121,7 @@ def sample_exp_res_adaptive(
     if not max_calls >= least:
         raise ValueError(f"max_calls must be {least} or more to reach the end of these sigmas, got {max_calls!r}.")
     with tqdm(disable=disable, unit="call") as bar:
-        stepper = _Stepper(model, x.dtype, extra_args or {}, time, _Progress(sigmas, values, callback, bar))
+        stepper = _Stepper(model, x.dtype, extra_args or {}, time, _shown(sigmas, values, callback, bar))
         state = x.to(torch.promote_types(x.dtype, torch.float32))
         state, grid, errors, rejected = _walk(stepper, state, start, end, (rtol, atol), max_calls - to_zero, dtype)
         if to_zero:
@@ -123,13 +129,6 @@ def sample_exp_res_adaptive(
     info = AdaptiveInfo(torch.tensor(grid + [0.0] * to_zero, dtype=dtype), stepper.calls, rejected, max(errors, default=0.0))
     _log(info, next((sigma for sigma, error in zip(grid, errors) if error > 1.0), None))
     return (state.to(x.dtype), info) if return_info else state.to(x.dtype)
-
-
-def check_tolerances(rtol: float, atol: float) -> None:
-    """Raise a ValueError that names the first tolerance out of its range."""
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        if not 0.0 < value < math.inf:
-            raise ValueError(f"{name} must be a finite number above 0, got {value!r}; smaller is more accurate.")
 
 
 def _walk(
@@ -141,11 +140,7 @@ def _walk(
     budget: int,
     dtype: torch.dtype,
 ) -> tuple[torch.Tensor, list[float], list[float], int]:
-    """From start to end in steps within the tolerances and the budget of calls.
-
-    Returns:
-        The state at the end, the sigmas of the grid, the errors of its steps and the number of rejected steps.
-    """
+    """From start to end in steps within the tolerances and the budget of calls: state, grid, errors, number of rejected steps."""
     grid, rejected = [start], 0
     errors: list[float] = []
     h, previous, known = sum(tolerances) ** _ROOT, 1.0, 0
@@ -154,7 +149,10 @@ def _walk(
         h = max(min(h, _LONGEST), _shortest(distance, budget - stepper.calls + known))
         pieces = math.ceil(distance / h - 1e-9)  # equal steps to the end, should it be near
         h = distance / pieces
-        step = GridStep(len(errors), grid[-1], end if pieces == 1 else _rounded(grid[-1] * math.exp(-h), dtype))
+        following = end if pieces == 1 else grid[-1] * math.exp(-h)
+        if dtype is torch.float32:  # as in SIGMAS, so that the accepted grid gives the same steps bit for bit
+            following = float(np.float32(following))
+        step = GridStep(len(errors), grid[-1], following)
         new = stepper.take(step, state, known)
         error = max(stepper.error(step, new, *tolerances), 1e-8)
         # another try, with its first call known, would not be shorter: the step is taken whatever its error
@@ -180,20 +178,11 @@ def _shortest(distance: float, calls: int) -> float:
     return _SHORTEST if distance <= (steps - 1) * _LONGEST else max(distance / steps, _SHORTEST)
 
 
-def _rounded(sigma: float, dtype: torch.dtype) -> float:
-    """sigma rounded as in SIGMAS, so that the accepted grid gives the same steps bit for bit."""
-    return float(np.float32(sigma)) if dtype is torch.float32 else sigma
-
-
 class _Stepper:
-    """Takes single steps with `loop.run`, as its model.
+    """Takes single steps with `loop.run`, and counts the calls of the model."""
 
-    Attributes:
-        calls: of the model, so far.
-    """
-
-    def __init__(self, model: Denoiser, dtype: torch.dtype, extra_args: dict[str, Any], time: TimeMap, progress: "_Progress"):
-        self._model, self._dtype, self._extra_args, self._time, self._progress = model, dtype, extra_args, time, progress
+    def __init__(self, model: Denoiser, dtype: torch.dtype, extra_args: dict[str, Any], time: TimeMap, on_call: _OnCall):
+        self._model, self._dtype, self._extra_args, self._time, self._on_call = model, dtype, extra_args, time, on_call
         self.calls = 0
         self._outputs: list[torch.Tensor] = []
 
@@ -208,7 +197,7 @@ class _Stepper:
             if number == len(self._outputs):
                 self._outputs.append(self._model(x.to(self._dtype), sigma, **self._extra_args))
                 self.calls += 1
-                self._progress(x, stages[number].sigma, sigma[0], self._outputs[-1])
+                self._on_call(x, stages[number].sigma, sigma[0], self._outputs[-1])
             return self._outputs[number]
 
         plan = Plan(_PAIR.name, self._time, 1, tuple(stages))
@@ -231,23 +220,19 @@ def rms(x: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vector_norm(items, dim=1) / math.sqrt(items.shape[1])
 
 
-class _Progress:
-    """Calls the callback with the step of the given grid in which a sigma lies, and moves the bar."""
+def _shown(sigmas: Sigmas, values: list[float], callback: Callback, bar: tqdm) -> _OnCall:
+    """Moves the bar, and calls the callback with the step of the given grid in which a sigma lies."""
+    last = 0
 
-    def __init__(self, sigmas: Sigmas, values: list[float], callback: Callback, bar: tqdm):
-        self._sigmas, self._values, self._callback, self._bar = sigmas, values, callback, bar
-        self._last = 0
+    def on_call(x: torch.Tensor, sigma: float, sigma_hat: torch.Tensor, denoised: torch.Tensor) -> None:
+        nonlocal last
+        bar.update()
+        # a step that is tried again starts further back, and the callback's step must not
+        last = max(last, *(i for i in range(len(values) - 1) if i == 0 or values[i] >= sigma))
+        if callback is not None:
+            callback({"x": x, "i": last, "denoised": denoised, "sigma": sigmas[last], "sigma_hat": sigma_hat})
 
-    def __call__(self, x: torch.Tensor, sigma: float, sigma_hat: torch.Tensor, denoised: torch.Tensor) -> None:
-        self._bar.update()
-        if self._callback is not None:
-            # a step that is tried again starts further back, and the bar must not
-            i = self._last = max(self._last, self._place(sigma))
-            self._callback({"x": x, "i": i, "denoised": denoised, "sigma": self._sigmas[i], "sigma_hat": sigma_hat})
-
-    def _place(self, sigma: float) -> int:
-        """Index of the step of the grid in which sigma lies."""
-        return max(i for i in range(len(self._values) - 1) if i == 0 or self._values[i] >= sigma)
+    return on_call
 
 
 def _log(info: AdaptiveInfo, beyond: float | None) -> None:

@@ -20,7 +20,6 @@ A rising step undoes a falling one, as the paper's inversion does:
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 from .grid import read_sigmas
@@ -54,14 +53,11 @@ def cfg_pp(plan: Plan, sigmas: Sigmas) -> Plan:
         if not stage.closes_step:
             stages.append(stage)
             continue
-        guided = _guided(start, values[stage.step + 1], plan.time.alpha)
+        alpha, end = plan.time.alpha, values[stage.step + 1]
+        guided = alpha(end) if end < start else -alpha(start) * end / start
         weights = dict(stage.weights)
         weights[call] = weights.get(call, 0.0) - guided
         # a choice takes differences of outputs, also of those without a weight
         kept = tuple((j, w) for j, w in weights.items() if w != 0.0 or stage.alternatives)
         stages.append(replace(stage, weights=kept, guided=guided))
     return replace(plan, method=f"{plan.method} with CFG++", stages=tuple(stages), cfg_pp=True)
-
-
-def _guided(sigma: float, sigma_next: float, alpha: Callable[[float], float]) -> float:
-    return alpha(sigma_next) if sigma_next < sigma else -alpha(sigma) * sigma_next / sigma

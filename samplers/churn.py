@@ -57,15 +57,10 @@ NO_CHURN = Churn()
 
 
 def churned(steps: list[GridStep], churn: Churn, time: TimeMap) -> tuple[Renoising | None, list[GridStep]]:
-    """The steps under churn: each starts from sigma_hat and is followed by the renoising to the start of the next step.
+    """The renoising before the first step, None for none; and the steps under churn.
 
-    Args:
-        steps: the steps of the grid, without repetitions; s_churn is divided by their number.
-        churn: how much, and where.
-        time: the solver's time map.
-
-    Returns:
-        The renoising before the first step, None for none; and the steps.
+    Each of these starts from sigma_hat and is followed by the renoising to the start of the next step. s_churn is divided by
+    the number of steps, which are those of the grid, without repetitions.
     """
     if not steps or churn.s_churn == 0.0:
         return None, steps

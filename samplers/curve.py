@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +41,12 @@ def read_curve(text: str) -> Curve:
     Raises:
         ValueError: naming the point that is wrong, counted from 1.
     """
-    points = _parsed(text)
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"curve must have at most {MAX_TEXT} characters, got {len(text)}.")
+    try:
+        points = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"curve must be a JSON list of points, such as {STRAIGHT}; it is none: {error}.") from None
     if not isinstance(points, list) or not 2 <= len(points) <= MAX_POINTS:
         got = f"{len(points)} points" if isinstance(points, list) else f"{type(points).__name__}"
         raise ValueError(f"curve must be a list of 2 to {MAX_POINTS} points, such as {STRAIGHT}; got {got}.")
@@ -60,36 +65,15 @@ def read_curve(text: str) -> Curve:
     return Curve(tuple(values))
 
 
-def _parsed(text: str) -> object:
-    if len(text) > MAX_TEXT:
-        raise ValueError(f"curve must have at most {MAX_TEXT} characters, got {len(text)}.")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"curve must be a JSON list of points, such as {STRAIGHT}; it is none: {error}.") from None
-
-
 def _point(number: int, point: object) -> tuple[float, float]:
-    if not isinstance(point, list) or len(point) != 2 or not all(_is_share(value) for value in point):
+    values: list[Any] = point if isinstance(point, list) and len(point) == 2 else [None]
+    if not all(type(value) in (int, float) and 0 <= value <= 1 for value in values):
         raise ValueError(
             f"curve: point {number} must be two numbers from 0 to 1, the share of the steps and the share of the logSNR range; "
-            f"got {_described(point)}."
+            f"got {json.dumps(point):.60}."
         )
-    return float(point[0]), float(point[1])
-
-
-def _is_share(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+    return float(values[0]), float(values[1])
 
 
 def _written(point: Sequence[float]) -> str:
     return json.dumps([round(value, 6) for value in point])
-
-
-def _described(point: object) -> str:
-    """A short description of the value that should be a point."""
-    nested = isinstance(point, list) and any(isinstance(value, (list, dict)) for value in point)
-    if nested or isinstance(point, dict):
-        return "a list of lists" if nested else "an object"
-    text = json.dumps(point)
-    return text if len(text) <= 60 else text[:60] + " ..."

@@ -11,11 +11,7 @@ class FiniteCheck:
     """A flag for the state after every model call, which is read when it arrives.
 
     The flag is computed on the device and copied to the CPU without blocking. Flags that have not arrived yet are read after
-    later calls, and only the end of the run waits for them.
-
-    Args:
-        stages: the stages of the plan, to name the place in an error.
-        state: the first state, for its device and dtype.
+    later calls, and only the end of the run waits for them. The stages of the plan name the place in an error.
     """
 
     _PENDING = -1.0  # flags are 0, or NaN

@@ -15,9 +15,8 @@ class GridStep:
     """One step of a grid that moves.
 
     Attributes:
-        index: counts in SIGMAS as given.
-        sigma: where the step starts; the sigma of the grid, or a larger one if the step is churned.
-        sigma_next: where the step ends, a sigma of the grid.
+        index: of the step in SIGMAS as given.
+        sigma, sigma_next: where the step starts and ends; a churned step starts at a larger sigma than the grid's.
         after: what happens to the end point before the next step, see `churn.py`; None for nothing.
     """
 
@@ -55,12 +54,9 @@ def grid_steps(sigmas: Sigmas, time: TimeMap, rising: bool = True) -> list[GridS
     """The steps of a grid that falls to the image or rises to the noise (inversion), without the repetitions.
 
     Args:
-        sigmas: 1-D tensor or sequence; a tensor is read from its device once.
+        sigmas: 1-D tensor or sequence; a tensor is read from its device once. A grid of length 0 or 1 has no steps.
         time: the time map, for its largest sigma.
         rising: whether the sampler can follow a rising grid.
-
-    Returns:
-        One GridStep for every sigma that differs from the last one kept; none for a grid of length 0 or 1.
 
     Raises:
         ValueError: naming the entry: not 1-D, not finite, negative, above the map's limit, neither falling nor rising
@@ -140,12 +136,7 @@ def made_for_flow(sigmas: Sigmas, time: TimeMap, sigma_max: float) -> str:
     """A warning if a whole grid of a flow model is used on another kind of model; "" otherwise.
 
     SIGMAS from 1 to 0 are legal for partial denoising on such a model, but none of its schedules begins exactly at 1.
-    `grid_steps` refuses the reverse, because sigmas of flow models end at 1.
-
-    Args:
-        sigmas: 1-D tensor or sequence.
-        time: the model's time map.
-        sigma_max: the model's largest sigma.
+    `grid_steps` refuses the reverse, because sigmas of flow models end at 1. `time` and `sigma_max` are the model's.
     """
     values = read_sigmas(sigmas)
     whole = len(values) > 2 and abs(values[0] - 1.0) < 1e-6 and values[-1] == 0.0
@@ -158,13 +149,8 @@ def made_for_flow(sigmas: Sigmas, time: TimeMap, sigma_max: float) -> str:
 
 
 def read_sigmas(sigmas: Sigmas) -> list[float]:
-    """SIGMAS as Python floats.
-
-    Raises:
-        ValueError: not one-dimensional.
-    """
-    values = sigmas if isinstance(sigmas, torch.Tensor) else torch.tensor(sigmas, dtype=torch.float64)
-    values = values.detach().cpu()
+    """SIGMAS as Python floats; a ValueError if they are not one-dimensional."""
+    values = sigmas.detach().cpu() if isinstance(sigmas, torch.Tensor) else torch.tensor(sigmas, dtype=torch.float64)
     if values.ndim != 1:
         raise ValueError(f"sigmas must be one-dimensional, got shape {tuple(values.shape)}.")
     return values.double().tolist()

@@ -20,7 +20,7 @@ An interpolation gives the weights, and a `Rule` (`rule.py`) selects the outputs
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -36,7 +36,7 @@ _NODES = 48
 _PIECE_NODES = 16  # in log rho in pieces no longer than 1
 
 
-class Interpolation(Protocol):
+class Interpolation:
     """A variable, and the weights of values at nodes in it. All s are sigma / alpha.
 
     Attributes:
@@ -45,62 +45,60 @@ class Interpolation(Protocol):
         ve_near_noise: steps near pure noise are taken in VE, because the variable is infinite there.
     """
 
-    min_gap: ClassVar[float]
-    rising_order: ClassVar[int]
-    ve_near_noise: ClassVar[bool]
+    min_gap: ClassVar[float] = 0.2
+    rising_order: ClassVar[int] = _GROWING_ORDER
+    ve_near_noise: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         """For plans, with all its numbers."""
+        raise NotImplementedError
 
     @property
     def last(self) -> "Interpolation | None":
         """The interpolation of a step to s = 0; None where that step takes the last output."""
+        return None
 
     def variable(self, s: float) -> float:
         """v at s; infinite at s = inf or s = 0 if v is not defined there."""
+        raise NotImplementedError
 
     def share(self, s: float) -> float:
-        """The largest sensible weight of the form in eps in a step from s, 0 to 1."""
+        """The largest sensible weight of the form in eps in a step from s, 0 to 1: far from the image eps is all noise."""
+        return 1.0 / (1.0 + s)
 
     def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> list[float]:
-        """b_j for values of D at s = nodes."""
+        """b_j for values of D at s = nodes, newest first, for a step from s_from (inf allowed) to s_to (0 allowed)."""
+        raise NotImplementedError(f"interpolation in {self.name} takes values of eps, which a method with noise has not.")
 
     def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> list[float]:
-        """C_j for values of eps at s = nodes."""
+        """C_j = int l_j ds for values of eps at s = nodes, all finite; their sum is s_to - s_from."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class InLambda:
-    """v = lambda: RES-2M, -3M (arXiv 2308.02157). Infinite at both ends of a schedule."""
+class InLambda(Interpolation):
+    """v = lambda: RES-2M, -3M (arXiv 2308.02157), for values of D. Infinite at both ends of a schedule."""
 
     min_gap: ClassVar[float] = 1e-3  # keeps only rounding out: weights of 1000
     rising_order: ClassVar[int] = 4
     ve_near_noise: ClassVar[bool] = True
     name: ClassVar[str] = "lambda"
-    last: ClassVar[None] = None  # lambda is infinite at s = 0
 
     def share(self, s: float) -> float:
-        """The form in eps has no share."""
         return 0.0
 
     def variable(self, s: float) -> float:
-        """v at s; -inf at s = inf and inf at s = 0, where no polynomial in lambda can go."""
         return math.inf if s == 0.0 else -math.log(s)
 
     def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> list[float]:
-        """b_j for values of D at s = nodes, for the step from s_from to s_to, all of them finite and above 0."""
         lam, h = self.variable(s_from), math.log(s_from / s_to)
         weighted_h = (1.0 + eta) * h
         return [weighted_h * b for b in multistep_weights([(self.variable(s) - lam) / h for s in nodes], weighted_h)]
 
-    def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> NoReturn:
-        """Not used: the share of eps is 0."""
-        raise NotImplementedError("interpolation in lambda takes the denoised outputs; see InLogRho for eps.")
-
 
 @dataclass(frozen=True)
-class InAlpha:
+class InAlpha(Interpolation):
     """v = (1 + (s / scale)^power)^(-1 / power), the alpha of a process with alpha^power + sigma^power = 1.
 
     Power 2 is the variance-preserving process, power 1 rectified flow. Finite at both ends, 0 at s = inf and 1 at s = 0. For
@@ -108,51 +106,37 @@ class InAlpha:
     size exact. For other data a larger scale and a power in between have less error; near the image D is then a polynomial in
     s^power.
 
-    eps is interpolated in the sigma of the same process, (s / scale) v, in which the eps of Gaussian data is linear.
+    eps is interpolated in the sigma of the same process, (s / scale) v, in which the eps of Gaussian data is linear. Steps of a
+    schedule differ more in alpha than in lambda. Without `min_gap`, absolute weights would add up to 1500 where large steps
+    follow small ones.
 
     Attributes:
         scale: sigma / alpha at which v turns.
         power: of the process.
     """
 
-    # Steps of a schedule differ more in alpha than in lambda. Without this distance, absolute weights would add up to 1500
-    # where large steps follow small ones.
-    min_gap: ClassVar[float] = 0.2
-    rising_order: ClassVar[int] = _GROWING_ORDER
-    ve_near_noise: ClassVar[bool] = False
     scale: float = 1.0
     power: float = 2.0
 
     @property
     def name(self) -> str:
-        """For plans, with all its numbers."""
         return f"alpha (scale {self.scale:g}, power {self.power:g})"
 
     @property
     def last(self) -> "InAlpha":
-        """The interpolation of the last step: power 2, as D is even in sigma near 0."""
-        return replace(self, power=2.0)
-
-    def share(self, s: float) -> float:
-        """1 / (1 + s), because far from the image eps is all noise and says little."""
-        return 1.0 / (1.0 + s)
+        return replace(self, power=2.0)  # D is even in sigma near 0
 
     def variable(self, s: float) -> float:
-        """v at s, from 0 at s = inf to 1 at s = 0."""
         return (1.0 + (s / self.scale) ** self.power) ** (-1.0 / self.power)
 
     def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> list[float]:
-        """b_j for values of D at s = nodes, for the step from s_from (inf allowed) to s_to (0 and, from inf, inf allowed)."""
         points = np.array([self.variable(s) for s in nodes])
         if s_to == math.inf:
             return [0.0] * len(points)  # nothing of the data is in x yet
         if s_to == 0.0:  # the integral's weight is all at the end
             return [lagrange(points, j, 1.0).item() for j in range(len(points))]
         # with s = scale / sinh(u), in which every power is smooth: e^{lambda - lambda_t} = s_t / s is sinh(u) over its end
-        u_from = math.asinh(self.scale / s_from)
-        u_to = math.asinh(self.scale / s_to)
-        at, measure = gauss_legendre(_NODES)
-        u = u_from + (u_to - u_from) * at
+        u, measure = between(math.asinh(self.scale / s_from), math.asinh(self.scale / s_to))
         decay = np.sinh(u) * (s_to / self.scale)
         density = measure * np.cosh(u) * decay**eta
         density *= (1.0 - (s_to / s_from) ** (1.0 + eta)) / density.sum()  # its integral; exact for constants at every size
@@ -160,45 +144,28 @@ class InAlpha:
         return [float(density @ lagrange(points, j, v)) for j in range(len(points))]
 
     def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> list[float]:
-        """int l_j ds for values of eps at s = nodes, all finite; their sum is s_to - s_from."""
         points = np.array([s / self.scale * self.variable(s) for s in nodes])
         # with s = scale * sinh(w), which resolves where it turns
         w_from, w_to = (math.asinh(s / self.scale) for s in (s_from, s_to))
-        at, measure = gauss_legendre(_NODES)
-        w = w_from + (w_to - w_from) * at
+        w, measure = between(w_from, w_to)
         density = measure * (w_to - w_from) * self.scale * np.cosh(w)
         u = np.sinh(w) * (1.0 + np.sinh(w) ** self.power) ** (-1.0 / self.power)
         return [float(density @ lagrange(points, j, u)) for j in range(len(points))]
 
 
 @dataclass(frozen=True)
-class InRho:
+class InRho(Interpolation):
     """v = s, which the gDDIM paper calls rho: DEIS (arXiv 2204.13902). Only for values of eps; finite at s = 0."""
 
-    min_gap: ClassVar[float] = 0.2
-    rising_order: ClassVar[int] = _GROWING_ORDER
-    ve_near_noise: ClassVar[bool] = False
     name: ClassVar[str] = "rho"
 
-    @property
-    def last(self) -> "InRho":
-        """The same."""
-        return InRho()
-
     def variable(self, s: float) -> float:
-        """s itself."""
         return s
 
     def share(self, s: float) -> float:
-        """1, except at s = inf, where x / alpha is infinite."""
-        return 1.0 if math.isfinite(s) else 0.0
-
-    def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> NoReturn:
-        """Not used: the share of eps is 1."""
-        raise NotImplementedError(f"interpolation in {self.name} takes values of eps, which a method with noise has not.")
+        return 1.0 if math.isfinite(s) else 0.0  # x / alpha is infinite at s = inf
 
     def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> list[float]:
-        """int l_j ds for values of eps at s = nodes, all finite; their sum is s_to - s_from."""
         return _integrals(nodes, s_from, s_to, np.asarray, np.ones_like, 1)
 
 
@@ -211,12 +178,16 @@ class InLogRho(InRho):
     name: ClassVar[str] = "log rho"
 
     def variable(self, s: float) -> float:
-        """v at s, -inf at 0."""
         return -math.inf if s == 0.0 else math.log(s)
 
     def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> list[float]:
-        """int l_j ds for values of eps at s = nodes, all finite and above 0; their sum is s_to - s_from."""
         return _integrals(nodes, s_from, s_to, np.log, np.exp, 1 + int(abs(math.log(s_to / s_from))))
+
+
+def between(start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes of a quadrature from start to end, and their weights, whose sum is 1."""
+    at, measure = gauss_legendre(_NODES)
+    return start + (end - start) * at, measure
 
 
 def _integrals(
@@ -242,25 +213,13 @@ IN_RHO, IN_LOG_RHO = InRho(), InLogRho()
 
 
 def lagrange(points: Sequence[float] | np.ndarray, j: int, at: float | np.ndarray) -> np.ndarray:
-    """l_j, the polynomial that is 1 at points[j] and 0 at the others.
-
-    Args:
-        points: one or more numbers, all different.
-        j: which of them.
-        at: where it is wanted, of any shape.
-
-    Returns:
-        float64, shaped like `at`.
-    """
+    """l_j, the polynomial that is 1 at points[j] and 0 at the other points, all of them different; shaped like `at`."""
     others = np.delete(points, j)
     return np.prod((np.asarray(at)[..., None] - others) / (points[j] - others), axis=-1)
 
 
 def select_nodes(candidates: Sequence[_Node], place: Callable[[_Node], float], distance: float, count: int) -> list[_Node]:
-    """The first `count` candidates whose places are finite and more than a distance from each other.
-
-    Weights grow as nodes come closer, and amplify everything in the outputs that is not smooth.
-    """
+    """The first `count` candidates whose places are finite and more than a distance from each other, see `Rule.min_gap`."""
     nodes: list[_Node] = []
     taken: list[float] = []
     for node in candidates:

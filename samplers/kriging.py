@@ -29,10 +29,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from .quadrature import gauss_legendre
+from .interpolation import Interpolation, between
 
 _SCALES = np.exp(np.linspace(math.log(0.05), math.log(100.0), 60))  # c of the components
-_NODES = 48
 _SHORT_STEP = 0.15  # in log s; people rarely use grids with shorter steps
 _JITTER = 1e-12  # relative to the variance, for nodes that nearly coincide
 _KEPT = 8192  # number of weights, so that the plan of a known grid costs little
@@ -40,60 +39,51 @@ _EPS_TURN = 0.5  # where the quadrature of eps turns from uniform in log s to un
 
 
 @dataclass(frozen=True)
-class Kriging:
-    """An `interpolation.Interpolation` without a polynomial.
+class Kriging(Interpolation):
+    """An interpolation without a polynomial.
 
     Attributes:
         roughness: variance of the new part of each output, as a share of the variance along the path. A small value gives high
             order; with a large value older outputs count little, as in a first-order step.
         sharpness: p above.
-        trusted: whether the form in eps is used fully at every s; otherwise with the weight 1 / (1 + s), as eps is all noise
-            far from the image.
+        trusted: whether the form in eps is used fully at every s.
     """
 
     min_gap: ClassVar[float] = 0.0  # nodes that are close share their weight by themselves
-    rising_order: ClassVar[int] = 2
-    ve_near_noise: ClassVar[bool] = False
     roughness: float = 1e-3
     sharpness: float = 4.0
     trusted: bool = False
 
     @property
     def name(self) -> str:
-        """For plans, with all its numbers."""
         return f"kriging (roughness {self.roughness:g}, sharpness {self.sharpness:g})"
 
     @property
     def last(self) -> "Kriging":
-        """The same rule in eps, for a rule that has a share of eps."""
         return Kriging(self.roughness, self.sharpness, trusted=True)
 
     def variable(self, s: float) -> float:
-        """A variable that only distinguishes nodes: 0 at s = inf, 1 at s = 0."""
-        return 1.0 / (1.0 + s)
+        return 1.0 / (1.0 + s)  # only distinguishes nodes
 
     def share(self, s: float) -> float:
-        """The largest sensible weight of the form in eps in a step from s."""
-        return float(math.isfinite(s)) if self.trusted else 1.0 / (1.0 + s)
+        return float(math.isfinite(s)) if self.trusted else super().share(s)
 
     def weights(self, nodes: Sequence[float], s_from: float, s_to: float, eta: float = 0.0) -> list[float]:
-        """b_j for values of D at s = nodes, newest first, for a step from s_from (inf allowed) to s_to (0 allowed)."""
         return list(_data_weights(self._roughness(s_from, s_to), self.sharpness, tuple(nodes), s_from, s_to, eta))
 
     def eps_weights(self, nodes: Sequence[float], s_from: float, s_to: float) -> list[float]:
-        """C_j for values of eps at s = nodes, all finite; their sum is s_to - s_from."""
         return list(_eps_weights(self._roughness(s_from, s_to), self.sharpness, tuple(nodes), s_from, s_to))
+
+    def value_weights(self, nodes: Sequence[float], s: float) -> list[float]:
+        """Weights of the estimate of D at s from its values at nodes; their sum is 1."""
+        points, wanted = _at(_outputs, nodes, self.sharpness), _value(_outputs, s, self.sharpness)[0]
+        return list(_estimate(points, wanted, 1.0, self.roughness))
 
     def _roughness(self, s_from: float, s_to: float) -> float:
         """The roughness of a step, which is smaller in short steps, so that these keep their order."""
         if s_to == 0.0 or math.isinf(s_from) or math.isinf(s_to):
             return self.roughness
         return self.roughness * min(1.0, abs(math.log(s_from / s_to)) / _SHORT_STEP) ** 4
-
-    def value_weights(self, nodes: Sequence[float], s: float) -> list[float]:
-        """Weights of the estimate of D at s from its values at nodes; their sum is 1."""
-        points, wanted = _at(_outputs, nodes, self.sharpness), _value(_outputs, s, self.sharpness)[0]
-        return list(_estimate(points, wanted, 1.0, self.roughness))
 
 
 _Components = Callable[[np.ndarray, float], np.ndarray]
@@ -139,9 +129,7 @@ def _data_mean(sharpness: float, s_from: float, s_to: float, eta: float) -> tupl
         return _value(_outputs, 0.0, sharpness)[0], 1.0
     # y_t is a mean over p = 1 / s, with the weight p^eta; p = sinh(w) resolves both ends
     p_from, p_to = 1.0 / s_from, 1.0 / s_to
-    w_from, w_to = math.asinh(p_from), math.asinh(p_to)
-    at, measure = gauss_legendre(_NODES)
-    w = w_from + (w_to - w_from) * at
+    w, measure = between(math.asinh(p_from), math.asinh(p_to))
     density = measure * np.cosh(w) * (np.sinh(w) / p_to) ** eta
     total = 1.0 if s_from == math.inf else -math.expm1((1.0 + eta) * math.log(s_to / s_from))
     return (density / density.sum()) @ _outputs(1.0 / np.sinh(w), sharpness), total
@@ -155,22 +143,13 @@ def _eps_weights(roughness: float, sharpness: float, nodes: tuple[float, ...], s
 @lru_cache(maxsize=_KEPT)
 def _eps_mean(sharpness: float, s_from: float, s_to: float) -> np.ndarray:
     """What a step in eps takes of every component, (components,), for a total of 1."""
-    w_from, w_to = math.asinh(s_from / _EPS_TURN), math.asinh(s_to / _EPS_TURN)
-    at, measure = gauss_legendre(_NODES)
-    w = w_from + (w_to - w_from) * at
+    w, measure = between(math.asinh(s_from / _EPS_TURN), math.asinh(s_to / _EPS_TURN))
     density = measure * np.cosh(w)
     return (density / density.sum()) @ _eps(_EPS_TURN * np.sinh(w), sharpness)
 
 
 def _estimate(points: np.ndarray, wanted: np.ndarray, total: float, roughness: float) -> tuple[float, ...]:
-    """Kriging weights for `total` times a linear functional, from values at nodes.
-
-    Args:
-        points: (n, components) of the nodes.
-        wanted: (components,) of the functional, for a total of 1.
-        total: the sum of the weights.
-        roughness: variance of the new part of each value.
-    """
+    """Weights of sum `total` at nodes, (n, components), for `total` times a linear functional `wanted`, (components,)."""
     steps, count = points[1:] - points[0], len(points) - 1
     if not count:
         return (total,)

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from .choice import Choice
 from .finite import FiniteCheck
-from .plan import Plan, Renoising
+from .plan import Plan
 from .signature import Callback, ExtraArgs, Model, NoiseSampler, OnShares, Sigmas
 
 
@@ -54,16 +54,20 @@ def run(
     logging.getLogger(__name__).debug("%s", plan)  # formatted only where debug output is on
     extra_args = {} if extra_args is None else extra_args
     dtype = torch.promote_types(x.dtype, torch.float32)
-    state = anchor = _opened(plan.opening, x.to(dtype), noise_sampler)
+    state = x.to(dtype)
+    if plan.opening is not None:
+        state = (state * plan.opening.scale).add_(_unit_noise(noise_sampler, plan.opening.segment), alpha=plan.opening.noise)
+    anchor = state
     # one row per call, made and moved to the device together; float64 never leaves the CPU unless x is float64
     call_sigmas = torch.tensor([stage.sigma for stage in plan.stages], dtype=dtype).to(x.device)
     batch_sigmas = call_sigmas[:, None].repeat(1, x.shape[0])
-    last_use, last_state_use = plan.last_use(), plan.last_state_use()
+    last_use = {call: last for last, stage in enumerate(plan.stages) for call, _ in stage.weights}
+    last_state_use = {call: last for last, stage in enumerate(plan.stages) for call, _ in stage.states}
     denoised: dict[int, torch.Tensor] = {}
     states: dict[int, torch.Tensor] = {}
     noises: list[torch.Tensor] = []
     check = FiniteCheck(plan.stages, state)
-    choice = Choice(plan.stages, state, on_shares) if plan.chooses else None
+    choice = Choice(plan.stages, state, on_shares) if any(stage.alternatives for stage in plan.stages) else None
     with tqdm(total=plan.calls, disable=disable) as progress:
         for call, stage in enumerate(plan.stages):
             guided, output = _outputs(model(state.to(x.dtype), batch_sigmas[call], **extra_args), plan.cfg_pp)
@@ -96,13 +100,6 @@ def _unit_noise(noise_sampler: NoiseSampler | None, segment: tuple[float, float]
     # tensors, as k-diffusion's samplers pass them, on the CPU, where reading them waits for nothing
     assert noise_sampler is not None  # which `run` has seen to
     return noise_sampler(torch.tensor(segment[0]), torch.tensor(segment[1]))
-
-
-def _opened(opening: Renoising | None, x: torch.Tensor, noise_sampler: NoiseSampler | None) -> torch.Tensor:
-    """The state at the first call."""
-    if opening is None:
-        return x
-    return (x * opening.scale).add_(_unit_noise(noise_sampler, opening.segment), alpha=opening.noise)
 
 
 def _outputs(output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], pair: bool) -> tuple[torch.Tensor, torch.Tensor]:

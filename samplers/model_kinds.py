@@ -10,13 +10,7 @@ _KNOWN_TIMESTEPS = 65  # monotone cubic interpolation of these places is exact t
 
 
 def range_of_table(sigmas: np.ndarray, time: TimeMap, shift: float = 1.0) -> SigmaRange:
-    """The range of a model whose timesteps have these sigmas.
-
-    Args:
-        sigmas: (timesteps,), rising and above 0.
-        time: the model's time map, `VE` or `FLOW`.
-        shift: of its timesteps.
-    """
+    """The range of a model of the kind VE or FLOW whose timesteps have these sigmas, (timesteps,), rising and above 0."""
     known = np.exp(np.interp(timestep_places(_KNOWN_TIMESTEPS), np.linspace(0.0, 1.0, len(sigmas)), np.log(sigmas)))
     levels = tuple(FLOW.sigma(time.lam(sigma)) for sigma in known.tolist())
     return SigmaRange(float(sigmas[0]), float(sigmas[-1]), levels, shift)

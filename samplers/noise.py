@@ -19,13 +19,11 @@ from .signature import Model
 
 
 def item_keys(initial_noise: torch.Tensor | None, first_states: torch.Tensor, seed: int, sigma: float) -> list[int]:
-    """A 63-bit key for each item.
+    """A 63-bit key for each item of a run from sigma, of which six digits are used.
 
     Args:
         initial_noise: (batch, ...) unit noise the items started from, before any scaling by sigma; None if unknown.
         first_states: (batch, ...) the states from which the run starts; they are used only if the initial noise is unknown.
-        seed: seed of the run.
-        sigma: the sigma at which the run starts; six digits of it are used.
     """
     identities = _numbered(_bytes(first_states)) if initial_noise is None else _bytes(initial_noise)
     key = seed.to_bytes(16, "little", signed=True) + f"{sigma:.5e}".encode()
@@ -46,12 +44,7 @@ def _numbered(identities: list[bytes]) -> list[bytes]:
 
 
 class ItemNoise:
-    """A noise_sampler that gives independent unit noise, with one generator per item.
-
-    Args:
-        keys: from `item_keys`.
-        like: latent whose shape, dtype and device the noise gets.
-    """
+    """A noise_sampler that gives independent unit noise like a latent, with one generator per item, seeded by `item_keys`."""
 
     def __init__(self, keys: list[int], like: torch.Tensor):
         self._generators = [torch.Generator("cpu").manual_seed(key) for key in keys]

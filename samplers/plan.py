@@ -100,14 +100,7 @@ class Stage:
         noises: Sequence[torch.Tensor],
         guided: torch.Tensor,
     ) -> torch.Tensor:
-        """The next state as a new tensor, by one fused multiply-add per term.
-
-        Args:
-            anchor: the state at the beginning of the step.
-            denoised, states: by model call; at least those that the stage uses.
-            noises: unit noises of the step so far.
-            guided: this call's guided output.
-        """
+        """The next state as a new tensor, by one fused multiply-add per term; outputs and states are given by model call."""
         terms = [(denoised[call], weight) for call, weight in self.weights] + list(zip(noises, self.noise))
         terms += [(states[call], weight) for call, weight in self.states]
         if self.guided:
@@ -129,13 +122,8 @@ class Stage:
 def consistent(stage: Stage, alpha_from: float, alpha_to: float, alphas: Mapping[int, float] = {}) -> Stage:
     """The stage, after a check that it is exact for a constant denoiser: its factors sum to alpha_to.
 
-    Every method of order 1 or higher is exact, also with noise and corrector. A wrong weight fails here, before any call.
-
-    Args:
-        stage: the stage to check.
-        alpha_from: alpha of the stage's anchor.
-        alpha_to: alpha at the end of the stage.
-        alphas: alphas of the states that the stage uses, by model call.
+    Every method of order 1 or higher is exact, also with noise and corrector. A wrong weight fails here, before any call. The
+    alphas are those of the anchor, of the end of the stage, and of the states that the stage uses.
     """
     from_states = (w * alphas[call] for call, w in stage.states)
     terms = [stage.scale * alpha_from, *(w for _, w in stage.weights), *from_states]
@@ -148,10 +136,7 @@ def consistent(stage: Stage, alpha_from: float, alpha_to: float, alphas: Mapping
 class Renoising(NamedTuple):
     """Noise added between two steps: the state becomes scale * state + noise * n with one unit noise n.
 
-    Attributes:
-        scale: factor of the state, the ratio of the alphas.
-        noise: factor of the unit noise.
-        segment: (sigma, sigma_next) for the noise sampler, the larger first.
+    The scale is the ratio of the alphas, and the segment is (sigma, sigma_next) for the noise sampler, the larger first.
     """
 
     scale: float
@@ -209,19 +194,6 @@ class Plan:
         """Whether the plan needs a noise sampler."""
         return self.opening is not None or any(stage.segment for stage in self.stages)
 
-    @property
-    def chooses(self) -> bool:
-        """Whether the weights are chosen during the run, see `choice.py`."""
-        return any(stage.alternatives for stage in self.stages)
-
-    def last_use(self) -> dict[int, int]:
-        """For every model call, the last stage that reads its output."""
-        return {call: index for index, stage in enumerate(self.stages) for call, _ in stage.weights}
-
-    def last_state_use(self) -> dict[int, int]:
-        """For model calls whose state is read after them, the last stage that does."""
-        return {call: index for index, stage in enumerate(self.stages) for call, _ in stage.states}
-
     def __str__(self) -> str:
         lines = [
             f"{self.method} in {self.time.name} time: {self.steps} steps, {self.calls} model calls",
@@ -231,22 +203,14 @@ class Plan:
             lines.append(f"before the first call: scale {self.opening.scale:.9f}  n0: {self.opening.noise:+.6f}")
         for index, s in enumerate(self.stages):
             lam = round(self.time.lam(s.sigma), 5) + 0.0  # no -0.00000
-            row = f"{index:4d} {s.step:4d} {s.sigma:12.6g} {lam:9.5f} {s.h:9.5f} {s.table_row()}"
-            lines.append(row + ("" if s.closes_step else "  (stage)"))
-            lines += _rows_of_alternatives(s)
+            numbers = f"{index:4d} {s.step:4d} {s.sigma:12.6g} {lam:9.5f} {s.h:9.5f} {s.table_row()}"
+            lines.append(numbers + ("" if s.closes_step else "  (stage)"))
+            if s.alternatives is not None:
+                names = [*map(str, s.alternatives.outputs), *(f"x{call}" for call in s.alternatives.states)]
+                for rule, row in list(enumerate(zip(s.alternatives.steps, s.alternatives.redone)))[1:]:
+                    terms = (f"{name}: {a + b:+.6f}" for name, a, b in zip(names, *row))
+                    lines.append(f"{'':11}or rule {rule}: " + "  ".join(terms))
         return "\n".join(lines)
-
-
-def _rows_of_alternatives(stage: Stage) -> list[str]:
-    """The steps of the other rules, for a printed plan."""
-    if stage.alternatives is None:
-        return []
-    names = [*map(str, stage.alternatives.outputs), *(f"x{call}" for call in stage.alternatives.states)]
-    return [
-        f"{'':11}or rule {rule}: " + "  ".join(f"{name}: {a + b:+.6f}" for name, a, b in zip(names, *row))
-        for rule, row in enumerate(zip(stage.alternatives.steps, stage.alternatives.redone))
-        if rule
-    ]
 
 
 class Noise(NamedTuple):
@@ -274,10 +238,7 @@ class NoisePath:
     The exponential SDE (SEEDS, arXiv 2305.14267) adds sigma sqrt(1 - e^{-2 c h eta}) n(c) at the fraction c of the step. Over a
     further piece dc the noise decays by e^{-dc h eta} and gains an independent unit noise times sqrt(1 - e^{-2 dc h eta}).
 
-    Args:
-        sigma, h: where the step starts and its size.
-        noise: the amount of noise.
-        noise_scale: of the model's time map.
+    The step starts at sigma and has the size h in lambda; noise_scale belongs to the model's time map.
     """
 
     def __init__(self, sigma: float, h: float, noise: Noise, noise_scale: float):

@@ -4,7 +4,6 @@ A grid may begin where a flow model has no signal (lambda = -inf) and end at sig
 changed. The values between them, the body, are a curve of lambda over the index.
 """
 
-import bisect
 import math
 from typing import NamedTuple
 
@@ -86,7 +85,7 @@ def split(sigmas: torch.Tensor, sigma: float, time: TimeMap) -> tuple[torch.Tens
     if len(sigmas) < 3:
         raise ValueError(f"sigmas have a single step, from {float(sigmas[0]):g} to {float(sigmas[1]):g}, which cannot be split.")
     falling = sorted(read_sigmas(sigmas), reverse=True)
-    index = len(curve.head) + _nearest(curve.body, time.lam(sigma)) if sigma > 0.0 else len(falling) - 1
+    index = len(curve.head) + int(abs(curve.body - time.lam(sigma)).argmin()) if sigma > 0.0 else len(falling) - 1
     if not (falling[-1] < sigma < falling[0] and 0 < index < len(falling) - 1):
         raise ValueError(
             f"the split is at sigma {sigma:.6g}, which leaves one part without a step. These sigmas can be split at any of their "
@@ -125,8 +124,3 @@ def _resampled(body: np.ndarray, count: int) -> np.ndarray:
     from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 (slow to import)
 
     return PchipInterpolator(np.arange(len(body)), body)(np.linspace(0.0, len(body) - 1.0, count))
-
-
-def _nearest(body: np.ndarray, lam: float) -> int:
-    after = bisect.bisect_left(body.tolist(), lam)
-    return min((i for i in (after - 1, after) if 0 <= i < len(body)), key=lambda i: abs(body[i] - lam))

@@ -163,18 +163,11 @@ def directed(grid: torch.Tensor, time: TimeMap, direction: str) -> torch.Tensor:
 
 
 def denoise_tail(build: Callable[[int], torch.Tensor], steps: int, denoise: float) -> torch.Tensor:
-    """The last `steps` steps of a grid of int(steps / denoise), as the host's BasicScheduler does.
-
-    Args:
-        build: function from a step count to a grid.
-        steps: steps to take, >= 1.
-        denoise: fraction of the schedule to run, 0 to 1; 0 gives an empty grid.
+    """The last `steps` steps of `build(int(steps / denoise))`, as the host's BasicScheduler does; no sigmas where denoise is 0.
 
     Raises:
-        ValueError: steps < 1 or denoise outside [0, 1].
+        ValueError: denoise is outside [0, 1], or the whole grid would be too long.
     """
-    if steps < 1:
-        raise ValueError(f"steps must be 1 or more, got {steps}.")
     if not 0.0 <= denoise <= 1.0:
         raise ValueError(f"denoise must be between 0 and 1, got {denoise}.")
     if denoise == 0.0:

@@ -33,15 +33,13 @@ class Parameter(NamedTuple):
 
 
 class Spacing(NamedTuple):
-    """A shape of grid.
+    """A shape of grid: its function of u and the ends, and its parameters by name.
 
     Attributes:
-        lam: function (u, ends, **parameters) -> lambda at u in (0, 1].
-        parameters: by name.
         to_zero: whether u = 1 is sigma 0; `ends.last` is then inf, unless the ends are given.
     """
 
-    lam: Callable[..., np.ndarray]
+    lam: Callable[..., np.ndarray]  # (u, ends, **parameters) -> lambda at u in (0, 1]
     parameters: dict[str, Parameter]
     to_zero: bool = False
 
@@ -81,12 +79,8 @@ def _logit(u: np.ndarray, ends: Ends, stretch: float) -> np.ndarray:
     return ends.middle + stretch * (np.log(places) - np.log1p(-places))
 
 
-def _uniform(u: np.ndarray, ends: Ends) -> np.ndarray:
-    return ends.first + u * (ends.last - ends.first)
-
-
-def _power(u: np.ndarray, ends: Ends, power: float) -> np.ndarray:
-    return _uniform(u**power, ends)
+def _power(u: np.ndarray, ends: Ends, power: float = 1.0) -> np.ndarray:
+    return ends.first + u**power * (ends.last - ends.first)
 
 
 def _edm_rho(u: np.ndarray, ends: Ends, rho: float) -> np.ndarray:
@@ -97,7 +91,7 @@ def _arctan(u: np.ndarray, ends: Ends, weight: float, turn: float) -> np.ndarray
     from_angle, to_angle = (
         math.pi / 2 if lam == -math.inf else math.atan(math.exp(-lam) / turn) for lam in (ends.start, ends.last)
     )
-    return (1.0 - weight) * _uniform(u, ends) - weight * np.log(turn * np.tan((1.0 - u) * from_angle + u * to_angle))
+    return (1.0 - weight) * _power(u, ends) - weight * np.log(turn * np.tan((1.0 - u) * from_angle + u * to_angle))
 
 
 def _beta(u: np.ndarray, ends: Ends, alpha: float, beta: float) -> np.ndarray:
@@ -158,7 +152,7 @@ def _lam_of_level(level: np.ndarray) -> np.ndarray:
 SPACINGS = {
     "logit": Spacing(_logit, {"stretch": Parameter(1.5, 0.75, 4.0)}, to_zero=True),
     "arctan": Spacing(_arctan, {"weight": Parameter(0.3, 0.0, 1.0), "turn": Parameter(2.0, 0.1, 10.0)}),
-    "uniform": Spacing(_uniform, {}),
+    "uniform": Spacing(_power, {}),
     "power": Spacing(_power, {"power": Parameter(0.9, 0.25, 4.0)}),
     "edm_rho": Spacing(_edm_rho, {"rho": Parameter(7.0, 1.0, 100.0)}),
     "beta": Spacing(_beta, {"alpha": Parameter(0.6, 0.3, 5.0), "beta": Parameter(0.6, 0.3, 5.0)}, to_zero=True),

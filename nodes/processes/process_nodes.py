@@ -71,7 +71,6 @@ class RESGDDIMTimes(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, steps, denoise, power, t_min) -> io.NodeOutput:
-        """SIGMAS of shape (steps + 1,); empty where denoise is 0."""
         sde = process_sampling_of(model).sde
         return io.NodeOutput(
             denoise_tail(lambda n: torch.tensor(time_grid(sde, n, power, t_min or None)).float(), steps, denoise)
@@ -118,7 +117,6 @@ class RESGDDIMSample(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, noise_seed, cfg, positive, negative, sigmas, latent_image, mode) -> io.NodeOutput:
-        """LATENT; `mode` holds the choice and its options."""
         process_sampling_of(model)
         done = SamplerCustom.execute(model, True, noise_seed, cfg, positive, negative, sampler_of(mode), sigmas, latent_image)
         return io.NodeOutput(done.result[0])
@@ -129,6 +127,7 @@ class RESLoadCLD(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
+        files = [name for name in folder_paths.get_filename_list(_FOLDER) if name.endswith(".safetensors")]
         return io.Schema(
             node_id="RESLoadCLD",
             display_name="Load CLD Model",
@@ -140,7 +139,7 @@ class RESLoadCLD(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=[_EMBEDDED, *_files()],
+                    options=[_EMBEDDED, *files],
                     default=_EMBEDDED,
                     tooltip="digits (embedded) comes with the pack. The other files are those in models/diffusion_models; "
                     "training/cld_training.py of the pack's repository writes such files.",
@@ -152,7 +151,6 @@ class RESLoadCLD(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, file) -> io.NodeOutput:
-        """A MODEL for latents of the size the network was trained on."""
         if file == _EMBEDDED:
             sde, kind, network = cld_checkpoint.embedded(CLD)
         else:
@@ -161,15 +159,20 @@ class RESLoadCLD(io.ComfyNode):
         return io.NodeOutput(process_model(sde, kind, shape, network))
 
 
-def _files() -> list[str]:
-    return [name for name in folder_paths.get_filename_list(_FOLDER) if name.endswith(".safetensors")]
-
-
 class DigitsProcessModel(io.ComfyNode):
     """The digits under a process, as a MODEL."""
 
     @classmethod
     def define_schema(cls):
+        kind = io.Combo.Input(
+            "kind",
+            options=list(KINDS),
+            default="R",
+            tooltip="Which eps the model gives. R: the eps of R_t, which hardly changes along a sample's path and is the idea of "
+            "gDDIM. L: the eps of the Cholesky factor L_t, for comparison.",
+            advanced=True,
+        )
+        blur = "Strength of the blur at t = 1, in pixels. 0 means no blur, which is a VP process."
         return io.Schema(
             node_id="RESDigitsProcessModel",
             display_name="Digits Process Model",
@@ -181,8 +184,8 @@ class DigitsProcessModel(io.ComfyNode):
                 io.DynamicCombo.Input(
                     "process",
                     options=[
-                        io.DynamicCombo.Option("CLD", [_kind_input()]),
-                        io.DynamicCombo.Option("blurring", [_blur_input()]),
+                        io.DynamicCombo.Option("CLD", [kind]),
+                        io.DynamicCombo.Option("blurring", [float_input("blur", 10.0, 0.0, 100.0, 0.5, blur)]),
                     ],
                     tooltip="CLD: every pixel has a velocity, and noise reaches the pixel only through its velocity. blurring: "
                     "the image is blurred while noise is added.",
@@ -198,25 +201,7 @@ class DigitsProcessModel(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, process, width) -> io.NodeOutput:
-        """A MODEL for latents of shape (batch, 1, 8, 8); `process` holds the choice and its parameters."""
         mixture = digits.digits(width)
         if process["process"] == "CLD":
             return io.NodeOutput(mixture_process_model(CLD(), mixture, digits.SHAPE, process["kind"]))
         return io.NodeOutput(mixture_process_model(Blurring(*digits.SHAPE[1:], blur=process["blur"]), mixture, digits.SHAPE))
-
-
-def _kind_input():
-    return io.Combo.Input(
-        "kind",
-        options=list(KINDS),
-        default="R",
-        tooltip="Which eps the model gives. R: the eps of R_t, which hardly changes along a sample's path and is the idea of "
-        "gDDIM. L: the eps of the Cholesky factor L_t, for comparison.",
-        advanced=True,
-    )
-
-
-def _blur_input():
-    return float_input(
-        "blur", 10.0, 0.0, 100.0, 0.5, "Strength of the blur at t = 1, in pixels. 0 means no blur, which is a VP process."
-    )
