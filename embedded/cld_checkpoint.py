@@ -46,13 +46,7 @@ class Checkpoint(NamedTuple):
 
 
 def to_bytes(network: CLDNetwork, sde: "CLD", kind: str) -> bytes:
-    """The content of a file: weights in half precision, and constants and statistics in float32.
-
-    Args:
-        network: trained for this process.
-        sde: the process.
-        kind: "R" or "L".
-    """
+    """The content of a file: weights in half precision, and constants and statistics in float32."""
     metadata = {name: repr(float(getattr(sde, name))) for name in (*_CONSTANTS, "friction", "t_max")}
     metadata |= {name: str(getattr(network, name)) for name in _SIZES}
     metadata |= {"process": "CLD", "kind": kind, "label_scale": repr(LABEL_SCALE)}
@@ -64,11 +58,7 @@ def to_bytes(network: CLDNetwork, sde: "CLD", kind: str) -> bytes:
 
 
 def load(path: str | os.PathLike[str], process: Callable[..., "CLD"]) -> Checkpoint:
-    """Read a checkpoint.
-
-    Args:
-        path: path of the file.
-        process: makes the process from its constants: `samplers.processes.cld.CLD`.
+    """Read a checkpoint; `process` makes the process from its constants: `samplers.processes.cld.CLD`.
 
     Raises:
         ValueError: the file is not a safetensors file, its metadata are missing or do not describe a critically-damped CLD, its

@@ -24,7 +24,6 @@ LABEL_SCALE = 999.0  # label = 999 t, as in the published CLD checkpoints
 T_MAX = 1.0
 NODES = 1024
 _SHIFT = 1e-4  # everything is smooth in log(t + this)
-_COLUMNS = 7
 
 
 class Split(NamedTuple):
@@ -44,12 +43,7 @@ class Split(NamedTuple):
 
 
 def table(sde: "CLD", kind: str) -> torch.Tensor:
-    """The coordinates at NODES times from 0 to T_MAX; (NODES, 7) float32, computed in float64.
-
-    Args:
-        sde: the process.
-        kind: "R" or "L".
-    """
+    """The coordinates at NODES times from 0 to T_MAX for K = R or L; (NODES, 7) float32, computed in float64."""
     t = np.maximum(np.exp(np.linspace(np.log(_SHIFT), np.log(T_MAX + _SHIFT), NODES)) - _SHIFT, 0.0)
     inverse = np.linalg.inv(sde.factor(t, kind))
     white = (inverse @ sde.transition(t, 0.0)[..., :1])[..., 0]
@@ -58,11 +52,6 @@ def table(sde: "CLD", kind: str) -> torch.Tensor:
     turned = np.stack([-direction[:, 1], direction[:, 0]], axis=1)
     image, noise = ((vector[:, None] @ inverse)[:, 0] for vector in (direction, turned))
     return torch.from_numpy(np.concatenate([direction, image, noise, np.log(scale)], axis=1)).float()
-
-
-def empty_table() -> torch.Tensor:
-    """A table of zeros, to be replaced by loaded weights."""
-    return torch.zeros(NODES, _COLUMNS)
 
 
 def split(nodes: torch.Tensor, labels: torch.Tensor) -> Split:

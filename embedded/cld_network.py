@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .cld_coordinates import empty_table, split
+from .cld_coordinates import NODES, split
 
 _FREQUENCIES = 16
 _GROUPS = 8
@@ -43,7 +43,7 @@ class CLDNetwork(nn.Module):
     def __init__(self, channels: int = 1, height: int = 8, width: int = 8, features: int = 32, classes: int = 10):
         super().__init__()
         self.channels, self.height, self.width, self.features, self.classes = channels, height, width, features, classes
-        self.register_buffer("coordinates", empty_table())
+        self.register_buffer("coordinates", torch.zeros(NODES, 7))  # replaced by loaded weights
         self.register_buffer("mean", torch.zeros(channels, height, width))
         self.register_buffer("std", torch.ones(channels, height, width))
         self.unet = UNet(channels, features, classes)
@@ -58,8 +58,6 @@ class CLDNetwork(nn.Module):
         x: torch.Tensor,
         timesteps: torch.Tensor,
         context: torch.Tensor | None = None,
-        control: object = None,
-        transformer_options: object = None,
         **kwargs: object,
     ) -> torch.Tensor:
         """Eps of a state.
@@ -68,7 +66,7 @@ class CLDNetwork(nn.Module):
             x: (batch, 2C, height, width).
             timesteps: (batch,) labels 999 t.
             context: (batch, tokens, classes) weights of the classes, >= 0, summed over tokens; None or zeros for no class.
-            control, transformer_options, kwargs: given by the host and not used.
+            kwargs: given by the host and not used.
 
         Raises:
             ValueError: x or context has another shape.

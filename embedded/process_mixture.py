@@ -23,14 +23,7 @@ class ProcessMixture:
         self._sde, self._mixture = sde, mixture
 
     def eps(self, u: torch.Tensor, t: float, kind: str = "R", class_weights: torch.Tensor | None = None) -> torch.Tensor:
-        """-K^T score of the mixture's density at t.
-
-        Args:
-            u: (batch, ...) states, `size` groups of the data's numbers each.
-            t: 0 to t_max.
-            kind: "R" or "L".
-            class_weights: as in `GaussianMixture.denoise`.
-        """
+        """-K^T score of the mixture's density at t, for states (batch, ...) of `size` groups of the data's numbers each."""
         sde = self._sde
         signal = sde.transition(t, 0.0)[..., :1]  # how data enter a block
         covariance = self._mixture.std**2 * signal @ np.swapaxes(signal, -1, -2) + sde.covariance(t)

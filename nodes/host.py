@@ -16,19 +16,11 @@ _VE_KINDS = tuple(getattr(ms, name) for name in ("EPS", "V_PREDICTION_DDPM", "CO
 
 
 class OtherProcess:
-    """Base of a model_sampling whose noise is not the same in every direction, with its own samplers and without a sigma."""
+    """Base of a model_sampling whose noise is not the same in every direction, with its own samplers and without a sigma.
 
-    def sample(self, name: str, model, x, sigmas, extra_args, callback, disable, **options):
-        """The sampler of this name on the process; other arguments as in `loop.run`.
-
-        Raises:
-            ValueError: there is no such sampler on the process.
-        """
-        raise NotImplementedError
-
-    def no_sigma(self) -> str:
-        """A message why other schedules and samplers do not work, and what to use instead."""
-        raise NotImplementedError
+    `sample(name, model, x, sigmas, extra_args, callback, disable, **options)` is the sampler of this name on the process, and
+    `no_sigma()` is a message why other schedules and samplers do not work, and what to use instead.
+    """
 
 
 def prompt_server():
@@ -118,10 +110,6 @@ def check_no_cache(name: str, extra_args: dict) -> None:
 
     The caches answer some calls with the change of an earlier call, which hides the error of a step. They also expect sigmas
     that only fall, and raise a TypeError when a step is tried again from above their start_percent.
-
-    Args:
-        name: name of the sampler.
-        extra_args: extra_args of the sampler's call.
     """
     cache = extra_args.get("model_options", {}).get("transformer_options", {}).get("easycache")
     if cache is not None:
@@ -137,9 +125,6 @@ def check_answers_for_one_sigma(model) -> None:
 
     These networks also get the next sigma of SIGMAS and give the mean over the step, which makes Euler exact. At sigmas between
     grid points the host gives them no next sigma, and a sampler that combines such means like values makes an error.
-
-    Args:
-        model: the denoiser a sampler is called with.
     """
     network = getattr(getattr(model.inner_model, "inner_model", None), "diffusion_model", None)
     if getattr(network, "time_r_in", None) is None:

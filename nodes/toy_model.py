@@ -71,17 +71,7 @@ class MixtureModel(comfy.model_base.BaseModel):
 
 
 def mixture_model(mixture: GaussianMixture, kind: str, shift: float = 1.0, channels: int = 1):
-    """A MODEL whose denoiser is the mixture's.
-
-    Args:
-        mixture: over channels * height * width numbers per item.
-        kind: one of KINDS.
-        shift: timestep shift of a flow model, > 0.
-        channels: latent channels.
-
-    Raises:
-        ValueError: an unknown kind or a shift that is not positive.
-    """
+    """A MODEL of one of KINDS whose denoiser is the mixture's, for latents with these channels; shift: of a flow model, > 0."""
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
     if not shift > 0.0:

@@ -16,12 +16,10 @@ and the path does not depend on any ends.
 
 import hashlib
 import math
-from typing import Any
 
 import torch
 
-from .noise import run_keys, to_device
-from .signature import Model
+from .noise import to_device
 from .time_maps import TimeMap
 
 # Halvings of a cell. Points further apart than 2^-12 in lambda have the exact joint law. Shorter steps would get too little
@@ -38,8 +36,7 @@ class BrownianNoise:
     Args:
         keys: from `noise.item_keys`; the item's path depends only on its key, the shape of an item and eta.
         like: latent whose shape, dtype and device the noise gets.
-        time: the time map the sampler works in.
-        eta: of the sampler, above 0.
+        time, eta: the time map and the eta of the sampler, which is above 0.
     """
 
     def __init__(self, keys: list[int], like: torch.Tensor, time: TimeMap, eta: float):
@@ -104,10 +101,3 @@ class BrownianNoise:
             digest = hashlib.blake2b(f"{cell} {node}".encode(), digest_size=8, key=key).digest()
             draw.normal_(generator=self._generator.manual_seed(int.from_bytes(digest, "little") >> 1))
         return draws
-
-
-def brownian_noise_sampler(
-    model: Model, x: torch.Tensor, extra_args: dict[str, Any], sigma: float, time: TimeMap, eta: float
-) -> BrownianNoise:
-    """BrownianNoise for a run from sigma, keyed like `noise.default_noise_sampler`."""
-    return BrownianNoise(run_keys(model, x, extra_args, sigma), x, time, eta)

@@ -46,15 +46,7 @@ def write_new(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def check_writable(folder: str | os.PathLike[str], size: int) -> None:
-    """Write a file into a folder and remove it, to find a full or read-only disk before long work; folders are created.
-
-    Args:
-        folder: where files will be written.
-        size: bytes for which there must be room.
-
-    Raises:
-        OSError: the disk refuses.
-    """
+    """Write `size` bytes into a folder and remove them; an OSError shows a full or read-only disk before long work."""
     data = secrets.token_bytes(size)  # a disk that compresses has room for any number of zeros
     with _temporary_file(Path(folder) / "probe", data):
         pass
@@ -83,11 +75,7 @@ def _temporary_file(path: Path, data: bytes) -> Iterator[Path]:
 
 
 def fault_of_name(name: str) -> str | None:
-    """Why a name is not legal for a file or folder on every system; None if it is.
-
-    Args:
-        name: the name of one file or folder, without parent folders.
-    """
+    """Why the name of one file or folder is not legal on every system; None if it is."""
     if not name.strip():
         return "is empty"
     if _SIGNS.search(name):

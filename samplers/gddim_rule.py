@@ -48,15 +48,7 @@ def check_degree_and_corrector(degree: int, corrector: str) -> None:
 
 
 def gddim_rule(degree: int = DEGREE, corrector: str = CORRECTOR) -> Rule:
-    """Deterministic gDDIM as a rule.
-
-    Args:
-        degree: q, 0 to 3. A step combines q + 1 values of eps; a rising step and the step to sigma = 0 combine at most two.
-        corrector: see `Rule`; the paper uses "PECE".
-
-    Raises:
-        ValueError: degree or corrector is unknown.
-    """
+    """Deterministic gDDIM as a rule, which combines degree + 1 values of eps; see `gddim_plan`."""
     check_degree_and_corrector(degree, corrector)
     name = f"gDDIM of degree {degree}" + ("" if corrector == "none" else f", {corrector}")
     last = Rule(name, min(degree + 1, END_ORDER), IN_RHO, 1.0, END_MIN_GAP)
@@ -68,12 +60,14 @@ def gddim_plan(sigmas: Sigmas, degree: int = 2, time: TimeMap = VE, corrector: s
     """The plan of deterministic gDDIM.
 
     These steps are of lower degree: the first ones, which have less history; the step from a flow model's sigma 1, where rho is
-    infinite; steps that are much longer than the steps before them; and the step to sigma 0, which has at most degree 1.
+    infinite; steps that are much longer than the steps before them; and rising steps and the step to sigma 0, which have at most
+    degree 1.
 
     Args:
         sigmas: falling grid, or rising for inversion; 1-D tensor or sequence of n + 1 sigmas.
+        degree: q, 0 to 3.
         time: the time map of the model, VE or FLOW.
-        degree, corrector: see `gddim_rule`.
+        corrector: see `Rule`; the paper uses "PECE".
 
     Raises:
         ValueError: degree or corrector is unknown, or the grid cannot be sampled on, see `grid_steps`.

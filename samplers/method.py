@@ -5,36 +5,21 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from .brownian import brownian_noise_sampler
+from .brownian import BrownianNoise
 from .cfg_pp import cfg_pp as with_cfg_pp
 from .loop import run
-from .noise import default_noise_sampler
+from .noise import ItemNoise, run_keys
 from .options import BROWNIAN, CFG_PP, EPS_SHARE, NOISE, TIME, Option
 from .plan import Plan
-from .signature import Callback, ExtraArgs, Model, Sigmas
+from .signature import Sigmas
 from .time_maps import FLOW, TimeMap
 
 Planner = Callable[..., Plan]  # (sigmas, *, time, **options) -> Plan
-
-
-class Sample(Protocol):
-    """A sampler with k-diffusion's signature, see `signature.py`, and the options of the method."""
-
-    def __call__(
-        self,
-        model: Model,
-        x: torch.Tensor,
-        sigmas: Sigmas,
-        extra_args: ExtraArgs = None,
-        callback: Callback = None,
-        disable: bool | None = None,
-        **options: Any,
-    ) -> torch.Tensor:
-        """The latent at the last sigma, shaped like x."""
+Sample = Callable[..., torch.Tensor]  # with the arguments of k-diffusion's samplers, see `signature.py`, and the options
 
 
 @dataclass(frozen=True)
@@ -90,7 +75,7 @@ class Method:
 
 
 _IN_THE_RUN = ("noise_sampler", "on_shares")  # options that no plan depends on
-_HEADER = list(inspect.signature(Sample.__call__).parameters.values())[1:-1]
+_HEADER = list(inspect.signature(run).parameters.values())[1:7]  # model to disable
 
 
 def _function(method: Method) -> Sample:
@@ -109,11 +94,9 @@ def _function(method: Method) -> Sample:
         model, x, sigmas, extra_args, callback, disable = (call.arguments[parameter.name] for parameter in _HEADER)
         plan = method.plan(sigmas, **options)
         if noise_sampler is None and plan.draws_noise:
-            source = model, x, extra_args or {}, plan.stages[0].sigma
+            keys = run_keys(model, x, extra_args or {}, plan.stages[0].sigma)
             brownian = options.get(NOISE.name) == BROWNIAN
-            noise_sampler = (
-                brownian_noise_sampler(*source, options["time"], options["eta"]) if brownian else default_noise_sampler(*source)
-            )
+            noise_sampler = BrownianNoise(keys, x, options["time"], options["eta"]) if brownian else ItemNoise(keys, x)
         return run(plan, model, x, sigmas, extra_args, callback, disable, noise_sampler, on_shares)
 
     sample.__name__ = sample.__qualname__ = f"sample_{method.name}"

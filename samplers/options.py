@@ -21,12 +21,9 @@ NOISES = ("independent", BROWNIAN)
 
 @dataclass(frozen=True)
 class Option:
-    """A keyword argument of a sampler.
+    """A keyword argument of a sampler, and what it does, in whole sentences.
 
     Attributes:
-        name: the keyword.
-        default: the value when the keyword is left out.
-        text: what the option does, in whole sentences.
         low, high: the limits of a number, both included.
         choices: the values that are allowed; () for a number or any object.
     """

@@ -11,10 +11,6 @@ def shift_for(width: int, height: int, at_1024: float = SHIFT_AT_1024) -> float:
     """The shift for width x height pixels.
 
     In a larger picture the coarsest part has a larger standard deviation, in proportion to the side, and is drawn at a larger
-    sigma / alpha, which a shift multiplies.
-
-    Args:
-        width, height: in pixels, above 0.
-        at_1024: the shift for 1024 x 1024.
+    sigma / alpha, which a shift multiplies. `at_1024` is the shift for 1024 x 1024.
     """
     return at_1024 * math.sqrt(width * height) / 1024.0

@@ -67,15 +67,13 @@ class Tableau:
     def __post_init__(self) -> None:
         if self.order not in (1, 2, 3, 4):
             raise ValueError(f"{self.name}: order must be 1 to 4, got {self.order!r}; higher orders have no conditions here.")
+        weights = [*self.b, *self.b_low, *(weight for row in self.a for weight in row)]
+        # rounding in a sum is relative to its terms
+        largest = max(10.0, *(abs(term.coefficient) for weight in weights for term in weight))
         for h in _CHECK_STEPS:
             for condition, residual in order_conditions(self, h).items():
-                if abs(residual) > 1e-13 * self._size():
+                if abs(residual) > 1e-13 * largest:
                     raise ValueError(f"{self.name}: order condition {condition} is off by {residual:.2e} at h={h}.")
-
-    def _size(self) -> float:
-        """The largest coefficient, because rounding in a sum is relative to its terms."""
-        weights = [*self.b, *self.b_low, *(weight for row in self.a for weight in row)]
-        return max(10.0, *(abs(term.coefficient) for weight in weights for term in weight))
 
     @property
     def stages(self) -> int:
@@ -201,9 +199,8 @@ def _check_node(name: str, c: float) -> None:
 def multistep_weights(c: Sequence[float], h: float) -> list[float]:
     """Weights b_j of an exponential Adams step with the nodes c_j = (lambda_j - lambda_s) / h.
 
-    They solve the moment conditions sum_j b_j c_j^k = k! phi_{k+1}(-h), k = 0 ... q-1, so that
-    h sum_j b_j D_j is exact for every D polynomial of degree q-1 in lambda (c_1 = 0 is
-    the current point, older points are negative).
+    They solve the moment conditions sum_j b_j c_j^k = k! phi_{k+1}(-h), k = 0 ... q-1, so that h sum_j b_j D_j is exact for
+    every polynomial D of degree q-1 in lambda. The current point is c_1 = 0, and older points are negative.
     """
     moments = [math.factorial(k) * phi(k + 1, -h) for k in range(len(c))]
     return [float(weight) for weight in np.linalg.solve(np.vander(c, increasing=True).T, moments)]

@@ -91,18 +91,6 @@ def _flow_sigma(lam: float) -> float:
     return math.exp(-lam) / (1.0 + math.exp(-lam)) if lam > 0 else 1.0 / (1.0 + math.exp(lam))
 
 
-VE = TimeMap(
-    name="ve",
-    sigma_limit=math.inf,
-    alpha=lambda sigma: 1.0,
-    lam=lambda sigma: -math.log(sigma),
-    sigma=lambda lam: math.exp(-lam),
-)
-FLOW = TimeMap(
-    name="flow",
-    sigma_limit=1.0,
-    alpha=_flow_alpha,
-    lam=_flow_lam,
-    sigma=_flow_sigma,
-)
+VE = TimeMap("ve", math.inf, lambda sigma: 1.0, lambda sigma: -math.log(sigma), lambda lam: math.exp(-lam))
+FLOW = TimeMap("flow", 1.0, _flow_alpha, _flow_lam, _flow_sigma)
 FLOW_LOG_SIGMA = replace(VE, name="flow (log sigma)", sigma_limit=1.0)

@@ -177,12 +177,7 @@ def check_unpatched(model, sampling) -> None:
 
 
 def process_model(sde: LinearSDE, kind: str, shape: tuple[int | None, ...], network: torch.nn.Module):
-    """A MODEL (a ModelPatcher) of a network for a linear diffusion.
-
-    Args:
-        sde, kind, shape: as in `ProcessSampling`.
-        network: `network(x, timesteps, context) -> eps` in float32, with `sde.size` times the channels of `shape`.
-    """
+    """A MODEL of `network(x, timesteps, context) -> eps` in float32, with `sde.size` times the channels of `shape`."""
     return as_model(ProcessModel(model_config(shape[0]), ProcessSampling(sde, kind, shape), network))
 
 

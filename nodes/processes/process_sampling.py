@@ -18,14 +18,10 @@ def sample_process(sampling, planner: Callable[..., Plan], model, x, sigmas, ext
 
     Args:
         sampling: the model's `ProcessSampling`.
-        planner: (sde, sigmas, kind, **options) -> Plan.
+        planner, options: one of `PLANNERS`, and its options.
         model: the host's denoiser, which gives eps here.
         x: the data part at sigmas[0], (batch, channels, ...), as `ProcessSampling.noise_scaling` makes it.
         sigmas, extra_args, callback, disable: as in `loop.run`.
-        options: those of the planner.
-
-    Returns:
-        The data part at the last time.
 
     Raises:
         ValueError: the planner or `check_shape` raises one, the latent has a noise mask, or the schedule starts or ends where a
@@ -38,7 +34,7 @@ def sample_process(sampling, planner: Callable[..., Plan], model, x, sigmas, ext
             f"latent_image has a noise_mask, which a {sde.name} model cannot follow: its state is not the latent's. "
             "Remove the mask."
         )
-    plan = planner(sde, sigmas, sampling.kind, **options)
+    plan = planner(sde, sigmas, kind=sampling.kind, **options)
     if not plan.stages:
         return x
     if sde.size > 1:

@@ -24,8 +24,7 @@ class Blurring(LinearSDE):
     Attributes:
         height, width: the size of the image.
         blur: strength of the blur at t = 1, in pixels.
-        initial_variance: variance of the data around y0. With the variance of Gaussian data, one step of degree 0 is exact for
-            them.
+        initial_variance: variance of the data around y0, with which one step of degree 0 is exact for Gaussian data.
     """
 
     height: int

@@ -28,8 +28,7 @@ class CLD(LinearSDE):
         mass: M, the variance of the velocity in equilibrium.
         velocity_share: variance of the velocity at t = 0, as a share of M.
         jitter: added to both variances at t = 0.
-        position_variance: variance of the data around u0. With the variance of Gaussian data, one step of degree 0 is exact for
-            them.
+        position_variance: variance of the data around u0, with which one step of degree 0 is exact for Gaussian data.
     """
 
     beta: float = 4.0
@@ -70,7 +69,7 @@ class CLD(LinearSDE):
     def transition(self, t: Times, s: Times) -> np.ndarray:
         """e^-b [[1 + b, b / sqrt(M)], [-sqrt(M) b, 1 - b]] with b = beta (t - s) / sqrt(M)."""
         b = self._clock(t) - self._clock(s)
-        return np.exp(-b)[..., None, None] * self._in_units(1.0 + b, b, -b, 1.0 - b)
+        return np.exp(-b)[..., None, None] * _matrix(1.0 + b, b / sqrt(self.mass), -b * sqrt(self.mass), 1.0 - b)
 
     def covariance(self, t: Times) -> np.ndarray:
         """Psi Sigma_0 Psi^T + S - Psi S Psi^T with Psi = Psi(t, 0) and S = diag(1, M)."""
@@ -91,10 +90,6 @@ class CLD(LinearSDE):
 
     def _clock(self, t: Times) -> np.ndarray:
         return self.beta / sqrt(self.mass) * np.asarray(t, dtype=np.float64)
-
-    def _in_units(self, xx: np.ndarray, xv: np.ndarray, vx: np.ndarray, vv: np.ndarray) -> np.ndarray:
-        """A matrix for (x, v / sqrt(M)) as one for (x, v)."""
-        return _matrix(xx, xv / sqrt(self.mass), vx * sqrt(self.mass), vv)
 
     def _angle(self, t: Times) -> np.ndarray:
         """The angle between L and R: theta' = -(beta / M) L22 / L11, theta(0) = 0, by quadrature in log(t + 1e-4)."""

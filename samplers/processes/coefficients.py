@@ -84,8 +84,7 @@ def contraction(sde: LinearSDE, s: Sequence[float], t: Sequence[float], noise_le
     stretches anything, and P = R_t (1 - Q Q^T) R_t^T is symmetric and positive semidefinite by construction.
 
     Args:
-        sde: the process.
-        s, t: starts and ends of steps, as many starts as ends, s > t > 0.
+        sde, s, t: the process, and starts and ends of steps, s > t > 0.
         noise_level: the paper's lambda; 0 gives Q = 1 exactly, which is the deterministic step; 1 is the reverse SDE.
 
     Returns:

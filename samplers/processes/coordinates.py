@@ -38,12 +38,7 @@ class Coordinates:
         return self.to_seen(state)[:, : self._channels]
 
     def noised(self, t: float, data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """The data part of a state at t, Psi(t, 0) (data, 0) + L_t noise.
-
-        Args:
-            t: 0 to t_max.
-            data, noise: (batch, channels, ...); noise is unit noise.
-        """
+        """The data part of a state at t, Psi(t, 0) (data, 0) + L_t noise; data and unit noise are (batch, channels, ...)."""
         signal = self._first_column(self._sde.transition(t, 0.0), data)[0]
         spread = self._first_column(self._sde.cholesky(t), data)[0]
         return self.to_seen(signal * self.to_state(data) + spread * self.to_state(noise))
@@ -83,9 +78,7 @@ class DenoisedData:
 
     Args:
         sde, kind: as in `gddim_on`.
-        coordinates: those of the states.
-        times: the times at which it is needed.
-        like: a state, whose device and dtype are used.
+        coordinates, times, like: of the states, the times at which it is needed, and a state for the device and dtype.
     """
 
     def __init__(self, sde: LinearSDE, kind: str, coordinates: Coordinates, times: list[float], like: torch.Tensor):

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from ..gddim_rule import CORRECTOR, DEGREE
 from ..loop import run
 from ..plan import MAX_STRENGTH, Plan
 from ..signature import Denoiser, Sigmas
@@ -36,10 +35,6 @@ def _multistep(sde: LinearSDE, sigmas: Sigmas, kind: str, order: int, corrector:
     return res_on(sde, sigmas, f"{order}M" + "C" * corrector if order > 1 else "1", kind)
 
 
-def _gddim(sde: LinearSDE, sigmas: Sigmas, kind: str, degree: int = DEGREE, corrector: str = CORRECTOR) -> Plan:
-    return gddim_on(sde, sigmas, degree, corrector, kind=kind)
-
-
 def _gddim_sde(sde: LinearSDE, sigmas: Sigmas, kind: str, eta: float = 1.0, s_noise: float = 1.0) -> Plan:
     if not 0.0 <= eta <= MAX_STRENGTH:
         raise ValueError(f"eta must be between 0 and {MAX_STRENGTH:g}, got {eta!r}.")
@@ -64,6 +59,6 @@ PLANNERS: dict[str, Callable[..., Plan]] = {
     "exp_res_2s": _res("2S", c2=0.5),
     "exp_res_3s": _res("3S", c2=1 / 3, c3=2 / 3),
     "res_multistep": _multistep,
-    "exp_gddim": _gddim,
+    "exp_gddim": gddim_on,
     "exp_gddim_sde": _gddim_sde,
 }

@@ -16,11 +16,10 @@ _HALVINGS = 56  # after which an interval of length 20 in log t is shorter than 
 
 
 def time_grid(sde: LinearSDE, steps: int, power: float = 2.0, last: float | None = None) -> list[float]:
-    """Times that are uniform in t^(1 / power) from t_max to `last`, followed by 0.
+    """Times that are uniform in t^(1 / power) from t_max to `last`, followed by 0, for 1 or more steps.
 
     Args:
-        sde: the process, which gives t_max and the default of `last`.
-        steps: number of steps, at least 1; the last step goes from `last` to 0.
+        sde, steps: the process, and the number of steps, of which the last one goes from `last` to 0.
         power: 2 is the paper's grid; larger powers put more of the steps near the data.
         last: the last time above 0; None for the t_min of the process.
 

@@ -6,14 +6,14 @@ A SAMPLER that returns the noise shows it bit for bit; matrix products of a mode
 import pytest
 import torch
 
-from samplers.brownian import brownian_noise_sampler
-from samplers.noise import default_noise_sampler
+from samplers.brownian import BrownianNoise
+from samplers.noise import default_noise_sampler, run_keys
 from samplers.time_maps import VE
 
 BATCH = 4
 NOISES = {
     "independent": default_noise_sampler,
-    "brownian": lambda model, x, extra_args, sigma: brownian_noise_sampler(model, x, extra_args, sigma, VE, 1.0),
+    "brownian": lambda model, x, extra_args, sigma: BrownianNoise(run_keys(model, x, extra_args, sigma), x, VE, 1.0),
 }
 
 
