@@ -53,20 +53,13 @@ class CLDNetwork(nn.Module):
         """The dtype of the weights, which the host asks for."""
         return self.mean.dtype
 
-    def forward(
-        self,
-        x: torch.Tensor,
-        timesteps: torch.Tensor,
-        context: torch.Tensor | None = None,
-        **kwargs: object,
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Eps of a state.
 
         Args:
             x: (batch, 2C, height, width).
             timesteps: (batch,) labels 999 t.
             context: (batch, tokens, classes) weights of the classes, >= 0, summed over tokens; None or zeros for no class.
-            kwargs: given by the host and not used.
 
         Raises:
             ValueError: x or context has another shape.

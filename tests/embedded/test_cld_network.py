@@ -87,7 +87,6 @@ def test_no_class_is_equal_weights_in_every_form():
     expected = net(u, labels)
     for context in (torch.zeros(4, 1, 10), torch.ones(4, 3, 10), torch.full((4, 1, 10), -1.0), torch.full((1, 1, 10), 0.3)):
         torch.testing.assert_close(net(u, labels, context), expected)
-    torch.testing.assert_close(net(u, labels, None, None, {}, control_type=None), expected)
 
 
 def test_context_counts_by_the_shares_of_its_sum():
