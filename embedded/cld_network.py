@@ -93,11 +93,7 @@ class CLDNetwork(nn.Module):
 
 
 class UNet(nn.Module):
-    """A UNet of three resolutions, with one residual block per resolution on the way down and on the way up.
-
-    `forward(images, half_log_snr, shares)` takes (batch, channels, height, width), (batch,) and (batch, classes), and gives
-    a tensor shaped like the images.
-    """
+    """A UNet of three resolutions, with one residual block per resolution on the way down and on the way up."""
 
     def __init__(self, channels: int, features: int, classes: int):
         super().__init__()
@@ -120,7 +116,10 @@ class UNet(nn.Module):
             nn.init.zeros_(weight)  # training starts at the best Gaussian
 
     def forward(self, images: torch.Tensor, half_log_snr: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-        """The correction of the Gaussian's estimate, see the module."""
+        """The correction of the Gaussian's estimate, shaped like (batch, channels, height, width) images; see the module.
+
+        The other arguments are (batch,) and (batch, classes).
+        """
         e = self.embed(functional.silu(self.level(_waves(half_log_snr)) + self.label(shares)))
         fine = self.fine_down(self.enter(images), e)
         middle = self.middle_down(self.halve(fine), e)

@@ -11,12 +11,9 @@ import torch
 
 
 class GaussianMixture:
-    """Isotropic Gaussians of equal weight.
+    """Isotropic Gaussians of equal weight and of one standard deviation > 0.
 
-    Args:
-        means: (components, dim) centres.
-        std: standard deviation of every component, > 0.
-        labels: (components,) integer class of every component; None for one class.
+    The means are (components, dim), and the labels (components,) are the integer class of every component; None for one class.
     """
 
     def __init__(self, means: torch.Tensor, std: float, labels: torch.Tensor | None = None):

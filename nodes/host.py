@@ -48,11 +48,7 @@ def warn(text: str) -> None:
 
 
 def model_sampling_of(model):
-    """The host's model_sampling behind the denoiser a sampler is called with.
-
-    Raises:
-        ValueError: the denoiser is not one of the host's.
-    """
+    """The host's model_sampling behind the denoiser a sampler is called with; a ValueError if the denoiser is not the host's."""
     try:
         return model.inner_model.model_patcher.get_model_object("model_sampling")
     except AttributeError:

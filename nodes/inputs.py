@@ -102,15 +102,9 @@ def checked(execute: Callable) -> Callable:
 
 
 def read_inputs(declared: Sequence[io.Input], values: Mapping[str, object], prefix: str = "") -> dict:
-    """The values of a node's inputs, after a check of types and limits.
+    """The values of the inputs in a node's schema, by name, after a check of types and limits; the prefix is for errors.
 
-    Args:
-        declared: the inputs in the node's schema.
-        values: values by the name of the input; missing ones have defaults, and None is no value of an input with a default.
-        prefix: prefix of the names in errors.
-
-    Raises:
-        ValueError: a value has another type than the input or is outside its limits.
+    Missing values have defaults, and None is no value of an input with a default.
     """
     result = dict(values)
     for item in declared:

@@ -38,10 +38,7 @@ _warn_once = functools.cache(logging.warning)  # names are checked again when th
 
 
 def for_host(method: Method):
-    """A sampler of the catalogue for the host; it finds the time map of the model.
-
-    A sampler with CFG++ also gets the unconditional output.
-    """
+    """A sampler of the catalogue for the host; it finds the time map of the model, and for CFG++ the unconditional output."""
 
     @functools.wraps(method.sample)
     @watched_by_host()

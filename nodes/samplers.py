@@ -5,28 +5,22 @@ from dataclasses import replace
 import comfy.samplers
 from comfy_api.v0_0_2 import io
 
-from ..samplers import options as o
 from ..samplers.catalogue import METHODS, RES_MULTISTEP
+from ..samplers.options import CFG_PP, DATA_SCALE, EPS_SHARE, ORDER, POWER
 from ..samplers.time_maps import FLOW
 from .inputs import cfg_pp_input, checked, option_input
 from .registry import for_host
 
-_ORDERS = {str(order): order for order in o.ORDER.choices}
-_IN_ALPHA = o.DATA_SCALE, o.POWER, o.EPS_SHARE
+_ORDERS = {str(order): order for order in ORDER.choices}
+_IN_ALPHA = DATA_SCALE, POWER, EPS_SHARE
 _SINGLE_STEP = {"2": METHODS["exp_res_2s"], "3": METHODS["exp_res_3s"]}  # by stages
-
-
-def _single_step_inputs(stages):
-    places = [option for option in _SINGLE_STEP[stages].options if option is not o.CFG_PP]
-    return [option_input(option, 0.001, advanced=True) for option in places]
 
 
 def _sampler(method, cfg_pp, **options):
     """The SAMPLER of a method; with CFG++ a flow model is integrated in logSNR, because log sigma has no alpha."""
-    flow_time = FLOW if cfg_pp else method.flow_time
-    if o.CFG_PP in method.options:
+    if CFG_PP in method.options:
         options["cfg_pp"] = cfg_pp
-    method = replace(method, cfg_pp=cfg_pp, flow_time=flow_time)
+    method = replace(method, cfg_pp=cfg_pp, flow_time=FLOW if cfg_pp else method.flow_time)
     return io.NodeOutput(comfy.samplers.KSAMPLER(for_host(method), extra_options=options))
 
 
@@ -98,7 +92,12 @@ class RESSingleStep(io.ComfyNode):
             inputs=[
                 io.DynamicCombo.Input(
                     "stages",
-                    options=[io.DynamicCombo.Option(stages, _single_step_inputs(stages)) for stages in _SINGLE_STEP],
+                    options=[
+                        io.DynamicCombo.Option(
+                            stages, [option_input(o, 0.001, advanced=True) for o in method.options if o is not CFG_PP]
+                        )
+                        for stages, method in _SINGLE_STEP.items()
+                    ],
                     tooltip="Model calls per step, which is also the order of accuracy: 2 is RES-2S, 3 is RES-3S.",
                 ),
                 cfg_pp_input(),

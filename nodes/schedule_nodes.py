@@ -39,59 +39,6 @@ _PARAMETERS = {
 }
 
 
-def _spacing_option(name):
-    inputs = []
-    for key, (default, low, high) in SPACINGS[name].parameters.items():
-        step, tooltip = _PARAMETERS[key]
-        inputs.append(float_input(key, default, low, high, step, tooltip))
-    return io.DynamicCombo.Option(name, inputs)
-
-
-def _length_inputs():
-    tooltip = "Number of steps, not of model calls: a single-step sampler with k stages makes k (steps - 1) + 1 calls."
-    return [steps_input(tooltip), denoise_input()]
-
-
-def _further_inputs():
-    composition = (
-        "Fraction of the steps spent on the first half of the grid. Above 0.5 there are more steps in the noise, for the "
-        "composition; below 0.5 there are more steps for the details."
-    )
-    ends = [
-        float_input("start_logsnr", -5.0, -40.0, 40.0, 0.1, "logSNR of the first sigma; SDXL begins at -5.36."),
-        float_input("end_logsnr", 7.0, -40.0, 40.0, 0.1, "logSNR of the last sigma above 0; SDXL ends at 7.07."),
-    ]
-    return [
-        io.Combo.Input(
-            "direction",
-            options=list(DIRECTIONS),
-            default=DIRECTIONS[0],
-            optional=True,
-            tooltip="invert: rising SIGMAS, on which a deterministic sampler turns an image into its noise, with add_noise off."
-            " denoise inverted: the way back, with add_noise off. It differs from denoise only on flow models, where it starts"
-            " at sigma 0.999 because at sigma 1 nothing of the latent is left.",
-            advanced=True,
-        ),
-        float_input("composition", 0.5, 0.1, 0.9, 0.01, composition, optional=True, advanced=True),
-        io.DynamicCombo.Input(
-            "range",
-            options=[io.DynamicCombo.Option("model", []), io.DynamicCombo.Option("logSNR", ends)],
-            optional=True,
-            tooltip="model: start at the model's largest sigma. logSNR: run between two values of log(alpha^2 / sigma^2).",
-        ),
-        without_model_input(),
-        io.Boolean.Input(
-            "follow_shift",
-            default=True,
-            optional=True,
-            tooltip="On flow models (Flux, SD3, Wan, Qwen), multiply the noise levels by the model's shift, as ComfyUI's own "
-            "schedulers do. A larger shift spends more steps at high noise. It has no effect on models without a shift, with "
-            "the spacings beta and tangent, and if range sets the ends.",
-            advanced=True,
-        ),
-    ]
-
-
 class _Schedule(io.ComfyNode):
     """Base of the nodes of this file: the inputs give the shape of a grid, and the shape and the model give SIGMAS."""
 
@@ -103,25 +50,55 @@ class _Schedule(io.ComfyNode):
     @classmethod
     def schema(cls, shape: io.Input, **words) -> io.Schema:
         """The schema of a node with this input for the shape; the inputs of all nodes of this file are around it."""
-        model = io.Model.Input("model", optional=True, tooltip="The model whose sigmas the schedule spans.")
-        inputs = [model, *_length_inputs(), shape, *_further_inputs()]
+        steps = "Number of steps, not of model calls: a single-step sampler with k stages makes k (steps - 1) + 1 calls."
+        composition = (
+            "Fraction of the steps spent on the first half of the grid. Above 0.5 there are more steps in the noise, for the "
+            "composition; below 0.5 there are more steps for the details."
+        )
+        ends = [
+            float_input("start_logsnr", -5.0, -40.0, 40.0, 0.1, "logSNR of the first sigma; SDXL begins at -5.36."),
+            float_input("end_logsnr", 7.0, -40.0, 40.0, 0.1, "logSNR of the last sigma above 0; SDXL ends at 7.07."),
+        ]
+        inputs = [
+            io.Model.Input("model", optional=True, tooltip="The model whose sigmas the schedule spans."),
+            steps_input(steps),
+            denoise_input(),
+            shape,
+            io.Combo.Input(
+                "direction",
+                options=list(DIRECTIONS),
+                default=DIRECTIONS[0],
+                optional=True,
+                tooltip="invert: rising SIGMAS, on which a deterministic sampler turns an image into its noise, with add_noise"
+                " off. denoise inverted: the way back, with add_noise off. It differs from denoise only on flow models, where it"
+                " starts at sigma 0.999 because at sigma 1 nothing of the latent is left.",
+                advanced=True,
+            ),
+            float_input("composition", 0.5, 0.1, 0.9, 0.01, composition, optional=True, advanced=True),
+            io.DynamicCombo.Input(
+                "range",
+                options=[io.DynamicCombo.Option("model", []), io.DynamicCombo.Option("logSNR", ends)],
+                optional=True,
+                tooltip="model: start at the model's largest sigma. logSNR: run between two values of log(alpha^2 / sigma^2).",
+            ),
+            without_model_input(),
+            io.Boolean.Input(
+                "follow_shift",
+                default=True,
+                optional=True,
+                tooltip="On flow models (Flux, SD3, Wan, Qwen), multiply the noise levels by the model's shift, as ComfyUI's own "
+                "schedulers do. A larger shift spends more steps at high noise. It has no effect on models without a shift, with "
+                "the spacings beta and tangent, and if range sets the ends.",
+                advanced=True,
+            ),
+        ]
         return io.Schema(category="RES/sigmas", inputs=inputs, outputs=[io.Sigmas.Output()], **words)
 
     @classmethod
     def sigmas(
-        cls, time: TimeMap, model_range: SigmaRange, *, steps, denoise, direction=DIRECTIONS[0], composition=0.5, range=None,
-        follow_shift=True, **shape,
-    ):  # fmt: skip
-        """SIGMAS of shape (steps + 1,), float32; empty where denoise is 0.
-
-        Args:
-            time, model_range: kind and range of the model.
-            range: None, or the choice in "range" with its logSNR.
-            steps, denoise, direction, composition, follow_shift, shape: the inputs of the node.
-
-        Raises:
-            ValueError: the inputs give no grid.
-        """
+        cls, time: TimeMap, model_range: SigmaRange, *, steps, denoise, direction, composition, range, follow_shift, **shape
+    ):
+        """SIGMAS of shape (steps + 1,), float32, for the kind and range of a model; empty where denoise is 0."""
         given = range is not None and range["range"] == "logSNR"
         ends = (range["start_logsnr"], range["end_logsnr"]) if given else None
         arguments = (model_range, time, *cls.shape(**shape), composition, ends, follow_shift)
@@ -135,9 +112,8 @@ class _Schedule(io.ComfyNode):
         else:
             sampling = model.get_model_object("model_sampling")
             time, model_range = time_map(sampling), sigma_range(sampling)
-        chosen = flat({**inputs, "without_model": without_model})
         known = {"kind": time.name, "noise_scale": time.noise_scale, **model_range._asdict()}
-        facts = {"model": known, "inputs": chosen}
+        facts = {"model": known, "inputs": flat({**inputs, "without_model": without_model})}
         ui = {"res_grid": [json.dumps(facts)]}  # text, because the host counts every object as an output of the run
         return io.NodeOutput(cls.sigmas(time, model_range, **inputs), ui=ui)
 
@@ -178,7 +154,12 @@ class RESLogSNRSchedule(_Schedule):
             ],
             shape=io.DynamicCombo.Input(
                 "spacing",
-                options=[_spacing_option(name) for name in SPACINGS],
+                options=[
+                    io.DynamicCombo.Option(
+                        name, [float_input(key, *limits, *_PARAMETERS[key]) for key, limits in spacing.parameters.items()]
+                    )
+                    for name, spacing in SPACINGS.items()
+                ],
                 tooltip="logit: logSNR follows the logit of the step; it has the least error with exp_res. uniform: equal "
                 "steps in logSNR. power: fine steps at one end. edm_rho: the EDM (Karras) grid. arctan: between uniform and "
                 "kl_optimal. beta: ComfyUI's beta scheduler with free alpha and beta; 0.5 and 0.7 give beta57. tangent: "

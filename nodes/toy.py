@@ -173,11 +173,7 @@ class ToyDecode(io.ComfyNode):
 
 
 def picture_grid(latents: torch.Tensor, columns: int, size: int) -> torch.Tensor:
-    """(batch, 1 or 3, h, w) in [-1, 1] -> (1, height, width, 3) in [0, 1]: tiles in a frame one latent pixel wide.
-
-    Raises:
-        ValueError: the picture would be larger than MAX_PIXELS.
-    """
+    """(batch, 1 or 3, h, w) in [-1, 1] -> (1, height, width, 3) in [0, 1]: tiles in a frame one latent pixel wide."""
     rows, scale = -(-len(latents) // columns), max(1, size // latents.shape[-1])
     height, width = (((n + 1) * count + 1) * scale for n, count in zip(latents.shape[2:], (rows, columns)))
     if width * height > MAX_PIXELS:

@@ -56,8 +56,7 @@ class AdaptiveInfo(NamedTuple):
 
     Attributes:
         sigmas: the accepted grid, on which RES-3S(C2, C3) takes the same steps; on the CPU, in the dtype of the one given.
-        calls: all model calls, also of rejected steps.
-        rejected: number of steps that were tried and not taken.
+        calls, rejected: all model calls, and the number of steps that were tried and not taken.
         worst_error: the largest error accepted, in units of the tolerance; above 1 only where the calls ran out.
     """
 
@@ -90,17 +89,12 @@ def sample_exp_res_adaptive(
     read once for every step that is tried.
 
     Args:
-        model, x, extra_args, disable: as in `loop.run`.
-        sigmas: descending grid, 1-D tensor or sequence.
+        model, x, sigmas, extra_args, disable: as in `loop.run`; the grid must fall.
         callback: as in `loop.run`; "i" is the step of the given grid in which sigma lies, and never falls.
-        rtol: tolerance relative to the latent's RMS, > 0.
-        atol: tolerance in units of data of standard deviation 1, > 0.
+        rtol, atol: tolerances relative to the latent's RMS, and in units of data of standard deviation 1, both > 0.
         max_calls: maximum number of model calls, 4 or more, because a step and the last call need 4.
-        return_info: return (latent, AdaptiveInfo).
+        return_info: return (latent, AdaptiveInfo) instead of the latent at the last sigma.
         time: the time map of the model.
-
-    Returns:
-        The latent at the last sigma, in x's dtype. For a grid without steps, x itself.
 
     Raises:
         ValueError: a tolerance or max_calls out of range or a grid that cannot be sampled on, before the first call.

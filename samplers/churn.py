@@ -29,9 +29,6 @@ class Churn:
         s_tmin, s_tmax: a step is churned if its s lies between them, both included.
         s_noise: factor of the added noise; 1 is correct.
         sigma_max: the model's largest sigma; no step starts above it.
-
-    Raises:
-        ValueError: naming the option that is out of range.
     """
 
     s_churn: float = 0.0

@@ -27,11 +27,7 @@ _MIN_NOISE_LEVEL = 1e-4  # below it eta is too small to matter
 
 
 def gddim_eta(noise_level: float) -> float:
-    """The eta of `exp_gddim_sde` for the paper's lambda, which is its square root.
-
-    Raises:
-        ValueError: lambda is negative, too large, or too small to matter.
-    """
+    """The eta of `exp_gddim_sde` for the paper's lambda, which is its square root; a ValueError if lambda is out of range."""
     if not 0.0 <= noise_level <= MAX_NOISE_LEVEL:
         raise ValueError(f"lambda must be between 0 and {MAX_NOISE_LEVEL:g}, got {noise_level!r}.")
     if 0.0 < noise_level < _MIN_NOISE_LEVEL:

@@ -2,15 +2,12 @@
 
 import math
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .figure import new_figure, pixels
 from .time_maps import VE, TimeMap
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _WIDTH, _HEIGHT = 7.0, 5.2  # inches, 840 x 624 pixels: readable in a node and on a phone
 _WARNING_LINE = 110  # characters
@@ -32,7 +29,11 @@ def picture(grids: dict[str, list[float]], time: TimeMap | None, in_logsnr: bool
     for name, sigmas in grids.items():
         count = len(sigmas) - 1
         places = np.arange(count + 1.0) / (count if as_share else 1)
-        _draw_one(curve, steps, f"{name}, {count} steps", places, np.array(sigmas), time or VE, in_logsnr)
+        lam = np.array([(time or VE).lam(sigma) if sigma > 0.0 else math.inf for sigma in sigmas])
+        lam[~np.isfinite(lam)] = np.nan  # lines end there
+        style: dict[str, Any] = {"marker": "o" if count < _MOST_MARKED else None, "markersize": 3, "linewidth": 1.2}
+        [line] = curve.plot(places, 2.0 * lam if in_logsnr else sigmas, label=f"{name}, {count} steps", **style)
+        steps.plot((places[1:] + places[:-1]) / 2.0, np.abs(np.diff(lam)), color=line.get_color(), **style)
     if warning:
         figure.suptitle(textwrap.fill(warning, _WARNING_LINE), color="tab:red", fontsize=9)
     curve.set_ylabel("logSNR" if in_logsnr else "sigma")
@@ -43,14 +44,3 @@ def picture(grids: dict[str, list[float]], time: TimeMap | None, in_logsnr: bool
     for axes in (curve, steps):
         axes.grid(alpha=0.3)
     return pixels(figure)
-
-
-def _draw_one(
-    curve: "Axes", steps: "Axes", label: str, places: np.ndarray, sigmas: np.ndarray, time: TimeMap, in_logsnr: bool
-) -> None:
-    """Draw one line in each of two axes; lines end where logSNR is infinite."""
-    lam = np.array([time.lam(sigma) if sigma > 0.0 else math.inf for sigma in sigmas.tolist()])
-    lam[~np.isfinite(lam)] = np.nan
-    style: dict[str, Any] = {"marker": "o" if len(sigmas) <= _MOST_MARKED else None, "markersize": 3, "linewidth": 1.2}
-    [line] = curve.plot(places, 2.0 * lam if in_logsnr else sigmas, label=label, **style)
-    steps.plot((places[1:] + places[:-1]) / 2.0, np.abs(np.diff(lam)), color=line.get_color(), **style)

@@ -169,7 +169,6 @@ class Plan:
     """A solver on a grid, ready to run. `str(plan)` is a table of all its numbers.
 
     Attributes:
-        method: name, for the table.
         time: the time map the weights were made in (a step from lambda = -inf is taken in VE).
         steps: steps of the grid, repetitions included.
         stages: one per model call.

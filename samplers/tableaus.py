@@ -45,11 +45,9 @@ class Tableau:
     """An explicit single-step exponential Runge-Kutta method.
 
     Attributes:
-        name: as printed in plans.
         order: the order whose conditions are checked, 1 to 4.
         c: nodes, c[0] == 0.
-        a: for every stage but the first, the weights of the stages before it.
-        b: the weights of the step.
+        a, b: for every stage but the first, the weights of the stages before it; and the weights of the step.
         b_low: weights of an embedded method of order - 1 with the same stages; the difference of the two steps estimates the
             local error. () for none.
 

@@ -28,10 +28,8 @@ class TimeMap:
     """Maps sigma to alpha and lambda and back, all floats; lambda is -inf where there is no signal.
 
     Attributes:
-        name: the name in plans and errors.
         sigma_limit: the largest sigma the map is defined for.
-        alpha, lam: functions of sigma > 0.
-        sigma: function of a finite lambda.
+        alpha, lam, sigma: functions of sigma > 0, and of a finite lambda.
         noise_scale: standard deviation of the noise that sigma multiplies.
     """
 

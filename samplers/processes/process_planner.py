@@ -14,11 +14,12 @@ import numpy as np
 from ..gddim_rule import MAX_NOISE_LEVEL, check_degree_and_corrector
 from ..grid import GridStep, read_sigmas
 from ..interpolation import select_nodes
-from ..plan import MAX_STRENGTH, Plan, Stage, step_count
+from ..options import S_NOISE
+from ..plan import Plan, Stage, step_count
 from ..rule import Node
 from ..signature import Sigmas
 from ..watch import each
-from .linear_sde import KINDS, LinearSDE
+from .linear_sde import LinearSDE
 from .operators import process_stage
 from .process_forms import Form, InData, InEps, Terms, WithNoise
 from .process_times import falling_steps, half_log_snr, time_map_of, times_at
@@ -67,8 +68,7 @@ def gddim_on(
         )
     if noise_level and (degree or corrector != "none"):
         raise ValueError(f"degree must be 0 and corrector 'none' where lambda is above 0, got {degree} and {corrector!r}.")
-    if not 0.0 <= s_noise <= MAX_STRENGTH:
-        raise ValueError(f"s_noise must be between 0 and {MAX_STRENGTH:g}, got {s_noise!r}.")
+    S_NOISE.check(s_noise)
     name = f"gDDIM with lambda {noise_level:g}" if noise_level else f"gDDIM of degree {degree}"
     name += "" if corrector == "none" else f", {corrector}"
     noise = (float(noise_level), float(s_noise)) if noise_level else None
@@ -79,8 +79,7 @@ def res_on(sde: LinearSDE, sigmas: Sigmas, method: str = "3MC", kind: str = "R")
     """The plan of a RES method on a linear diffusion, for a model that gives eps; kept for further calls with the same arguments.
 
     Args:
-        sde: the process.
-        sigmas: falling grid of n + 1 times t; a step to t = 0 ends at the mean of u0.
+        sde, sigmas: as in `gddim_on`.
         method: the order, then M for multistep, MC for multistep with the free corrector, S for single-step; "1" is DDIM.
         kind: "R" or "L", the parameterisation of the model's eps; the result is the same.
 
@@ -107,8 +106,6 @@ def _planned(
     noise: tuple[float, float] | None = None,
 ) -> Plan:
     """The plan of a single-step method, or of a multistep method that combines `order` outputs; noise: noise_level, s_noise."""
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
     steps = falling_steps(sde, sigmas)
     ends = _stage_ends(sde, steps, [fraction for fraction, _ in single_step or ((1.0, ()),)])
     spans = [(step.sigma, end) for step, own in zip(steps, ends) for end in own]

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from ..loop import run
-from ..plan import MAX_STRENGTH, Plan
+from ..options import ETA
+from ..plan import Plan
 from ..signature import Denoiser, Sigmas
 from .linear_sde import LinearSDE
 from .operators import on
@@ -36,8 +37,7 @@ def _multistep(sde: LinearSDE, sigmas: Sigmas, kind: str, order: int, corrector:
 
 
 def _gddim_sde(sde: LinearSDE, sigmas: Sigmas, kind: str, eta: float = 1.0, s_noise: float = 1.0) -> Plan:
-    if not 0.0 <= eta <= MAX_STRENGTH:
-        raise ValueError(f"eta must be between 0 and {MAX_STRENGTH:g}, got {eta!r}.")
+    ETA.check(eta)
     return gddim_on(sde, sigmas, 0, noise_level=math.sqrt(eta), kind=kind, s_noise=s_noise)
 
 
