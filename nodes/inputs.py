@@ -110,28 +110,23 @@ def read_inputs(declared: Sequence[io.Input], values: Mapping[str, object], pref
     for item in declared:
         absent = result.get(item.id) is None and item.optional and getattr(item, "default", None) is None
         if item.id in result and not absent:
-            result[item.id] = _read(prefix + item.id, item, result[item.id])
+            result[item.id] = _READERS.get(type(item), _read_object)(prefix + item.id, result[item.id], item)
     return result
 
 
-def _read(name: str, item: io.Input, value):
-    if isinstance(item, io.DynamicCombo.Input):
-        return _read_dynamic(name, item, value if isinstance(value, Mapping) else {item.id: value})
-    if isinstance(item, io.Combo.Input):
-        return _read_choice(name, value, item.options)
-    if isinstance(item, (io.Int.Input, io.Float.Input)):
-        return check_number(name, value, item.min, item.max, whole=isinstance(item, io.Int.Input))
-    kinds = [_KINDS[kind] for kind in item.get_io_type().split(",")]
-    if not any(is_one(value) for is_one, _ in kinds):
-        raise ValueError(f"{name} must be {' or '.join(words for _, words in kinds)}, got {shown(value)}.")
-    return value
-
-
-def _read_dynamic(name: str, item: io.DynamicCombo.Input, values: Mapping) -> dict:
+def _read_dynamic(name: str, value, item: io.DynamicCombo.Input) -> dict:
+    values = value if isinstance(value, Mapping) else {item.id: value}
     options = {option.key: option.inputs for option in item.options}
     choice = _read_choice(name, values.get(item.id), options)
     defaults = {inner.id: inner.default for inner in options[choice]}
     return {**read_inputs(options[choice], {**defaults, **values}, f"{name}."), item.id: choice}
+
+
+def _read_object(name: str, value, item: io.Input):
+    kinds = [_KINDS[kind] for kind in item.get_io_type().split(",")]
+    if not any(is_one(value) for is_one, _ in kinds):
+        raise ValueError(f"{name} must be {' or '.join(words for _, words in kinds)}, got {shown(value)}.")
+    return value
 
 
 def _read_choice(name: str, value, choices: Collection[str]) -> str:
@@ -139,6 +134,15 @@ def _read_choice(name: str, value, choices: Collection[str]) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 64 and str(value) in choices:
         return str(value)
     return check_choice(name, value, choices)
+
+
+# class of an input -> the function of its name, value and input that reads it; the other inputs are objects
+_READERS: dict[type, Callable] = {
+    io.DynamicCombo.Input: _read_dynamic,
+    io.Combo.Input: lambda name, value, item: _read_choice(name, value, item.options),
+    io.Int.Input: lambda name, value, item: check_number(name, value, item.min, item.max, whole=True),
+    io.Float.Input: lambda name, value, item: check_number(name, value, item.min, item.max),
+}
 
 
 def _has(*names: str) -> Callable[[object], bool]:

@@ -39,8 +39,8 @@ def test_it_knows_the_class(checkpoint):
     network = checkpoint.network
     right = cld_training.compare(network, "R", 0.2)[0]
     wrong = cld_training.compare(lambda u, labels, context: network(u, labels, context.roll(1, dims=2)), "R", 0.2)[0]
-    untold = cld_training.compare(lambda u, labels, context: network(u, labels), "R", 0.2)[0]
-    assert right < untold < wrong
+    unlabelled = cld_training.compare(lambda u, labels, context: network(u, labels), "R", 0.2)[0]
+    assert right < unlabelled < wrong
 
 
 def test_it_samples_the_digit_it_is_asked_for(checkpoint):
