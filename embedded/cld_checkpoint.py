@@ -32,13 +32,7 @@ _RETRAIN = "Train or convert it with training/cld_training.py of the pack's repo
 
 
 class Checkpoint(NamedTuple):
-    """The content of a file.
-
-    Attributes:
-        sde: the process.
-        kind: "R" or "L", the K of eps = -K^T score.
-        network: in float32, for inference.
-    """
+    """The content of a file: the process, "R" or "L" for the K of eps = -K^T score, and the network in float32."""
 
     sde: "CLD"
     kind: str

@@ -63,11 +63,6 @@ class RESAdaptive(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, rtol, atol, max_calls, noise=None, guider=None, sigmas=None, latent_image=None) -> io.NodeOutput:
-        """(SAMPLER, SIGMAS of the steps taken, LATENT, model calls); without the inputs of a run only SAMPLER.
-
-        Raises:
-            ValueError: some inputs of a run are connected and others are not.
-        """
         options = {"rtol": rtol, "atol": atol, "max_calls": max_calls}
         sample = for_host(ADAPTIVE_SAMPLERS["exp_res_adaptive"])
         sampler = comfy.samplers.KSAMPLER(sample, extra_options=options)

@@ -41,11 +41,7 @@ def without_model_input() -> io.DynamicCombo.Input:
 
 
 def kind_and_range(without_model: dict | None) -> tuple[TimeMap, SigmaRange]:
-    """Kind and range for a choice in `without_model`, with its parameters.
-
-    Raises:
-        ValueError: no kind is chosen, or the sigmas are not a range.
-    """
+    """Kind and range for a choice in `without_model`, with its parameters; a ValueError if no kind is chosen."""
     given = dict(without_model or {"without_model": NONE})
     name = given.pop("without_model")
     if name == NONE:

@@ -33,9 +33,7 @@ def cfg_pp(plan: Plan, sigmas: Sigmas) -> Plan:
 
     The calls inside a step follow the unconditional process, and the last call moves the end of the step.
 
-    Args:
-        plan: of a method without churn, in the model's own time map.
-        sigmas: the grid it was made for.
+    The plan is one of a method without churn, in the model's own time map, on this grid.
 
     Raises:
         ValueError: a share of eps, or FLOW_LOG_SIGMA, which does not know the model's alpha.

@@ -18,11 +18,7 @@ _DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{port}{n}" for 
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file and replace an older one; missing folders are created.
-
-    Raises:
-        OSError: the disk refuses; a file that was there before is unchanged.
-    """
+    """Write a file and replace an older one, which an OSError leaves as it was; missing folders are created."""
     with _temporary_file(Path(path), data) as unfinished:
         os.replace(unfinished, path)
 

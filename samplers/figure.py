@@ -11,11 +11,7 @@ DPI = 120
 
 
 def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> "Figure":
-    """An empty Figure, in inches of DPI pixels.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
+    """An empty Figure, in inches of DPI pixels."""
     from matplotlib.figure import Figure  # noqa: PLC0415 (slow to import)
 
     return Figure(figsize=(width, height), dpi=DPI, layout=layout)

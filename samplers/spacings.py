@@ -166,11 +166,7 @@ SHIFTED = frozenset({"beta", "tangent"})
 
 
 def spaced(name: str, u: np.ndarray, ends: Ends, parameters: dict[str, float]) -> np.ndarray:
-    """lambda at u by a spacing of SPACINGS.
-
-    Raises:
-        ValueError: the spacing is unknown, it does not have a parameter, or a parameter is out of its range.
-    """
+    """lambda at u by a spacing of SPACINGS; a ValueError for an unknown spacing or parameter, or one out of its range."""
     if name not in SPACINGS:
         raise ValueError(f"spacing must be one of {', '.join(map(repr, SPACINGS))}, got {name!r}.")
     spacing = SPACINGS[name]

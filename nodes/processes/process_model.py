@@ -22,12 +22,10 @@ _TABLE = 1000
 
 
 class ProcessSampling(torch.nn.Module, OtherProcess):
-    """The host's model_sampling for a linear diffusion.
+    """The host's model_sampling for a linear diffusion whose eps has the parameterisation `kind`, "R" or "L".
 
-    Args:
-        sde: the process; a `Blurring` must have the size of image in `shape`.
-        kind: "R" or "L", the parameterisation of the model's eps.
-        shape: (channels, height, width) of the latents that the model is made for; None for a length that is free.
+    The shape is (channels, height, width) of the latents that the model is made for, with None for a length that is free. A
+    `Blurring` must have the size of image in it.
     """
 
     def __init__(self, sde: LinearSDE, kind: str, shape: tuple[int | None, ...]):
@@ -86,7 +84,11 @@ class ProcessSampling(torch.nn.Module, OtherProcess):
 
         if name not in PLANNERS:
             raise ValueError(self.no_sigma())
-        return sample_process(self, PLANNERS[name], model, x, sigmas, _announced(extra_args or {}), callback, disable, **options)
+        # the mark GDDIM, by which the model recognises a sampler that expects eps
+        model_options = (extra_args or {}).get("model_options", {})
+        transformer_options = {**model_options.get("transformer_options", {}), GDDIM: True}
+        extra_args = {**(extra_args or {}), "model_options": {**model_options, "transformer_options": transformer_options}}
+        return sample_process(self, PLANNERS[name], model, x, sigmas, extra_args, callback, disable, **options)
 
     def no_sigma(self):
         return (
@@ -94,13 +96,6 @@ class ProcessSampling(torch.nn.Module, OtherProcess):
             "Times as schedule, and gDDIM Sample or, by name, exp_gddim, exp_gddim_sde, exp_res_2m, exp_res_2s and exp_res_3s, "
             "or RES Multistep in lambda to sample."
         )
-
-
-def _announced(extra_args: dict) -> dict:
-    """The arguments with the mark GDDIM, by which the model recognises a sampler that expects eps."""
-    options = extra_args.get("model_options", {})
-    transformer_options = {**options.get("transformer_options", {}), GDDIM: True}
-    return {**extra_args, "model_options": {**options, "transformer_options": transformer_options}}
 
 
 class ProcessMixtureNet(torch.nn.Module):

@@ -22,11 +22,7 @@ MOST_STEPS = 2000
 
 
 def process_sampling_of(model) -> ProcessSampling:
-    """The model_sampling of a MODEL of CLD or blurring diffusion.
-
-    Raises:
-        ValueError: another MODEL.
-    """
+    """The model_sampling of a MODEL of CLD or blurring diffusion; a ValueError for another MODEL."""
     sampling = model.get_model_object("model_sampling")
     check_unpatched(model.model, sampling)
     if not isinstance(sampling, ProcessSampling):

@@ -14,12 +14,7 @@ from .linear_sde import LinearSDE
 
 
 class Coordinates:
-    """Maps between the state of a process and data.
-
-    Args:
-        sde: the process.
-        like: data, (batch, channels, ...), whose device and dtype are used; their size is the one that `sde` is made for.
-    """
+    """Maps between the state of a process and data like (batch, channels, ...), of the size that the process is made for."""
 
     def __init__(self, sde: LinearSDE, like: torch.Tensor):
         self._sde, self._channels = sde, like.shape[1]
@@ -48,13 +43,9 @@ class Coordinates:
         return self.to_seen(self.to_state(noisy) / self._first_column(self._sde.transition(t, 0.0), noisy)[0])
 
     def started(self, t: float, noisy: torch.Tensor, data: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """The whole state at t for a data part.
+        """The whole state at t > 0 for a data part `noisy`, from `noised`, and the data in it.
 
-        Args:
-            t: above 0 and at most t_max, where the state is nearly a draw from the prior.
-            noisy: the data part, from `noised`.
-            data: the data in it.
-            noise: unit noise like the state, for the rest of the state; its data part is not used.
+        The noise is unit noise like the state, for the rest of the state; its data part is not used.
         """
         position = self.to_state(noisy)
         if self._sde.size == 1:

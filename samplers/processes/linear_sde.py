@@ -81,11 +81,7 @@ class LinearSDE(ABC):
         return np.sqrt(covariance) if self.size == 1 else np.linalg.cholesky(covariance)
 
     def factor(self, t: Times, kind: str) -> np.ndarray:
-        """K_t of the parameterisation score = -K^-T eps: R_t or L_t.
-
-        Raises:
-            ValueError: another kind.
-        """
+        """K_t of the parameterisation score = -K^-T eps: R_t or L_t."""
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}.")
         return self.root(t) if kind == "R" else self.cholesky(t)

@@ -132,13 +132,7 @@ class InEps(Form):
 
 
 class WithNoise(InEps):
-    """The stochastic form, for one value of eps; a step to t = 0 has no noise.
-
-    Args:
-        sde, kind, spans: as in `Form`.
-        noise_level: the paper's lambda.
-        s_noise: factor of the noise.
-    """
+    """The stochastic form, for one value of eps; a step to t = 0 has no noise. `noise_level` is the paper's lambda."""
 
     def __init__(self, sde: LinearSDE, kind: str, spans: Sequence[Span], noise_level: float, s_noise: float):
         super().__init__(sde, kind, spans)
@@ -196,11 +190,7 @@ class InData(Form):
         return total
 
     def weights(self, nodes: Sequence[float], s: float, t: float) -> list[np.ndarray]:
-        """R_t int_s^t l_j dA for values of D at these times.
-
-        Raises:
-            ArithmeticError: the step is so long that the weights miss their sum.
-        """
+        """R_t int_s^t l_j dA for values of D at these times; an ArithmeticError if a step is too long for the quadrature."""
         start, end = self._at[s], self._at[t]
         clock, weights, slope = self._along(s, t)
         clock, slope = clock[:-2], slope[:-2]
