@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from .choice import Choice
 from .finite import FiniteCheck
-from .plan import Plan
+from .plan import Plan, Renoising
 from .signature import Callback, ExtraArgs, Model, NoiseSampler, OnShares, Sigmas
 
 
@@ -34,10 +34,9 @@ def run(
         model: denoiser, `model(x, sigma, **extra_args) -> denoised`; sigma has shape (batch,). For a plan with CFG++ it returns
             (guided, unconditional) denoised outputs.
         x, sigmas: noisy latent, the batch first, and the grid of the plan, shape (steps + 1,). They are not changed.
-        extra_args: keyword arguments for the model.
+        extra_args, disable: keyword arguments for the model; hide the progress bar.
         callback: called after every model call with x, i (the index of the step, an int), sigma (the grid's), sigma_hat (the
             model's) and denoised.
-        disable: hide the progress bar.
         noise_sampler: `noise_sampler(sigma, sigma_next) -> unit noise like x`; needed by plans with noise.
         on_shares: called after every model call of a plan that chooses among rules; its tensor is on the device of x.
 
@@ -54,10 +53,7 @@ def run(
     logging.getLogger(__name__).debug("%s", plan)  # formatted only where debug output is on
     extra_args = {} if extra_args is None else extra_args
     dtype = torch.promote_types(x.dtype, torch.float32)
-    state = x.to(dtype)
-    if plan.opening is not None:
-        state = (state * plan.opening.scale).add_(_unit_noise(noise_sampler, plan.opening.segment), alpha=plan.opening.noise)
-    anchor = state
+    anchor = state = _opened(plan.opening, x.to(dtype), noise_sampler)
     # one row per call, made and moved to the device together; float64 never leaves the CPU unless x is float64
     call_sigmas = torch.tensor([stage.sigma for stage in plan.stages], dtype=dtype).to(x.device)
     batch_sigmas = call_sigmas[:, None].repeat(1, x.shape[0])
@@ -100,6 +96,13 @@ def _unit_noise(noise_sampler: NoiseSampler | None, segment: tuple[float, float]
     # tensors, as k-diffusion's samplers pass them, on the CPU, where reading them waits for nothing
     assert noise_sampler is not None  # which `run` has seen to
     return noise_sampler(torch.tensor(segment[0]), torch.tensor(segment[1]))
+
+
+def _opened(opening: Renoising | None, x: torch.Tensor, noise_sampler: NoiseSampler | None) -> torch.Tensor:
+    """The state at the first call."""
+    if opening is None:
+        return x
+    return (x * opening.scale).add_(_unit_noise(noise_sampler, opening.segment), alpha=opening.noise)
 
 
 def _outputs(output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], pair: bool) -> tuple[torch.Tensor, torch.Tensor]:
