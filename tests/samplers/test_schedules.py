@@ -237,7 +237,7 @@ def test_denoise_keeps_the_tail(denoise, length):
         (lambda: logsnr_grid(5, SD, VE, logsnr_range=(3.0, 3.0)), "below end_logsnr"),
         (lambda: logsnr_grid(5, SD, VE, logsnr_range=(0.0, math.nan)), "got 0 and nan"),
         (lambda: logsnr_grid(5, SigmaRange(0.0, 1.0), VE), "0 < sigma_min < sigma_max"),
-        (lambda: denoise_tail(None, 0, 1.0), "steps must be 1 or more"),
+        (lambda: denoise_tail(lambda n: logsnr_grid(n, SD, VE), 0, 1.0), "steps must be 1 or more, got 0"),
         (lambda: denoise_tail(None, 5, 1.5), "denoise must be between 0 and 1, got 1.5"),
         (lambda: denoise_tail(None, 5, 1e-12), "raise denoise"),
         (lambda: denoise_tail(None, 5, -0.1), "denoise must be between 0 and 1, got -0.1"),
