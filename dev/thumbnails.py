@@ -60,7 +60,7 @@ def card(name: str) -> Image.Image:
 
 def pictures(client: Client, name: str) -> Image.Image:
     """What the example's nodes show after a run, in a row of at most _LONGEST pixels."""
-    outputs = client.run(to_prompt(workflow(name)))
+    outputs = client.run(to_prompt(workflow(name)), timeout=600)  # a comparison takes long on a busy machine
     files = [outputs[str(node)]["images"][0] for node in PICTURES[name]]
     images = [Image.open(client.base / file["type"] / file["subfolder"] / file["filename"]).convert("RGB") for file in files]
     width = sum(image.width + _GAP for image in images) - _GAP

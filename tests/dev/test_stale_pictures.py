@@ -39,6 +39,7 @@ def test_a_card_is_as_the_code_draws_it(name):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize("name", thumbnails.PICTURES)
 def test_a_thumbnail_is_what_its_example_gives(server, name):
     assert same(thumbnails.pictures(server, name), pictures.EXAMPLES / f"{name}.jpg"), REMEDY.format("thumbnails")
