@@ -242,14 +242,14 @@ def test_themes(editor):
     """Text and frames take the theme's colours."""
     wired(editor)
     picture = Picture(editor)
-    for theme in ("light", "dark"):
-        set_theme = f"() => app.extensionManager.setting.set('Comfy.ColorPalette', '{theme}')"
-        before = picture.pixels()
-        editor.js(set_theme)
-        editor.page.wait_for_timeout(800)
-        editor.screenshot(f"theme-{theme}-{editor.renderer}")
-        if theme == "light":
-            assert picture.pixels() != before
+    set_theme = "(theme) => app.extensionManager.setting.set('Comfy.ColorPalette', theme)"
+    dark = picture.pixels()
+    editor.js(set_theme, "light")
+    editor.until(lambda: picture.pixels() != dark, "the picture in the colours of the light theme")
+    editor.screenshot(f"theme-light-{editor.renderer}")
+    editor.js(set_theme, "dark")
+    editor.page.wait_for_timeout(800)
+    editor.screenshot(f"theme-dark-{editor.renderer}")
 
 
 def test_plot_shows_its_picture_in_the_node(editor):
