@@ -1,7 +1,7 @@
 """What a sampler costs in addition to the model: time, operations, host reads and buffers per step.
 
 The model is free (it returns a ready tensor), so all the time is the sampler's. ComfyUI's samplers run in the same process as
-ours, on latents of 1x16x128x128 (Flux at 1024x1024) and 1x16x21x60x104 (Wan).
+ours, on latents of 1x4x128x128 and 1x16x128x128 (SDXL and Flux at 1024x1024) and 1x16x21x60x104 (Wan).
 """
 
 import types
@@ -15,7 +15,7 @@ from . import host_samplers, pages
 
 PAGE, PARTS, MINUTES = None, (), 1
 TIMES = True
-LATENTS = {"1x16x128x128": (1, 16, 128, 128), "1x16x21x60x104": (1, 16, 21, 60, 104)}
+LATENTS = {"1x4x128x128": (1, 4, 128, 128), "1x16x128x128": (1, 16, 128, 128), "1x16x21x60x104": (1, 16, 21, 60, 104)}
 SAMPLERS = ("euler", "res_multistep", "exp_res", "exp_res_2m", "exp_res_3m", "exp_res_2mc", "exp_res_2s", "exp_res_3s")
 STEPS = 20
 
