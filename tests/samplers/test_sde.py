@@ -147,6 +147,12 @@ def test_short_steps_are_those_of_the_plain_rule():
         assert {call: w for call, w in stage.weights if w} == pytest.approx(dict(other.weights))
 
 
+def test_short_steps_before_a_long_one():
+    """The long step skips outputs that are close to each other, and the correction after it reaches no further back."""
+    sigmas = [10.0, 1.0, 0.9999, 0.9998, 0.9997, 0.5, 0.1, 0.0]
+    assert steady_sde_plan(sigmas, STEADY, VE, Noise(1.0)).calls == 7
+
+
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 def test_moments_of_gaussian_data_at_few_steps(time):
     """With its whole eta in long steps, as on one noise path, 12 steps have more than twice the error of the spread."""
