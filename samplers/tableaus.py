@@ -47,7 +47,8 @@ class Tableau:
     Attributes:
         order: the order whose conditions are checked, 1 to 4.
         c: nodes, c[0] == 0.
-        a, b: for every stage but the first, the weights of the stages before it; and the weights of the step.
+        a: for every stage but the first, the weights of the stages before it.
+        b: the weights of the step.
         b_low: weights of an embedded method of order - 1 with the same stages; the difference of the two steps estimates the
             local error. () for none.
 
@@ -201,4 +202,6 @@ def multistep_weights(c: Sequence[float], h: float) -> list[float]:
     every polynomial D of degree q-1 in lambda. The current point is c_1 = 0, and older points are negative.
     """
     moments = [math.factorial(k) * phi(k + 1, -h) for k in range(len(c))]
-    return [float(weight) for weight in np.linalg.solve(np.vander(c, increasing=True).T, moments)]
+    b = np.linalg.solve(np.vander(c, increasing=True).T, moments).tolist()
+    b[0] += math.fsum([moments[0], *(-weight for weight in b)])  # rounding between close nodes may not move a constant
+    return b
