@@ -15,11 +15,13 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import torch
 
 from samplers.lab.distances import sliced_distance
 from samplers.lab.fingerprint import fingerprint
+from samplers.lab.store import Store
 
 from .. import pages
 from . import exact_worlds
@@ -39,18 +41,33 @@ _FINE = {"eps": "karras", "flow": "logsnr_uniform"}
 _MOST = 1e3  # larger values, and runs that ended in NaN, count as this
 
 
+class Draws(NamedTuple):
+    """Independent sets of samples of the right distribution, each like the case's noise, and their mean square distance."""
+
+    sets: list[torch.Tensor]
+    distance: float
+
+
 class Distributions(Bench):
     """Measures distances to the right distribution."""
 
     theirs, baseline = THEIRS, "euler_ancestral"
     measured = "distributions"
 
-    def draws(self, case: Case) -> list[torch.Tensor]:
-        """`SETS` independent sets of samples of the right distribution, each like the case's noise."""
-        seeds = [case.seed + 1 + number for number in range(SETS)]
-        if case.guidance == 1.0:
-            return [case.denoiser.draw_any(case.batch, torch.Generator().manual_seed(seed)) for seed in seeds]
-        return [self._stored(case, seed) for seed in seeds]
+    def __init__(self, store: Store | None = None):
+        super().__init__(store)
+        self._draws: dict[str, Draws] = {}
+
+    def draws(self, case: Case) -> Draws:
+        """What samples of a case are compared with; made once."""
+        if case.key not in self._draws:
+            seeds = [case.seed + 1 + number for number in range(SETS)]
+            if case.guidance == 1.0:
+                sets = [case.denoiser.draw_any(case.batch, torch.Generator().manual_seed(seed)) for seed in seeds]
+            else:
+                sets = [self._stored(case, seed) for seed in seeds]
+            self._draws[case.key] = Draws(sets, _mean_square(itertools.combinations(sets, 2)))
+        return self._draws[case.key]
 
     def _stored(self, case: Case, seed: int) -> torch.Tensor:
         sigmas = case.grid(_FINE[case.kind], STEPS)
@@ -61,10 +78,10 @@ class Distributions(Bench):
         self._store.put(key, {"case": case.name}, {"draws": draws})
         return draws
 
-    def error(self, samples: torch.Tensor, sets: list[torch.Tensor]) -> float:
-        """How far samples are from the distribution of the sets, beyond the distance of the sets from each other."""
-        own = _mean_square(itertools.combinations(sets, 2))
-        return math.sqrt(max(_mean_square((samples, one) for one in sets) - own, own / 4))
+    def error(self, samples: torch.Tensor, draws: Draws) -> float:
+        """How far samples are from the distribution of the draws, beyond the distance of the sets from each other."""
+        beyond = _mean_square((samples, one) for one in draws.sets) - draws.distance
+        return math.sqrt(max(beyond, draws.distance / 4))
 
     def judge(self, name: str, case: Case, scheduler: str, calls: int) -> float:
         """The error of a sampler; NaN where too few steps fit."""

@@ -60,23 +60,25 @@ def test_distributions_of_sde_samplers(pack, tmp_path):
     bench = sde_worlds.Distributions(Store(tmp_path))
     case = next(case for case in sde_worlds.cases(3) if case.world == "ring")
     case.batch = 400
-    sets = bench.draws(case)
-    least = bench.error(sets[0], sets)
+    draws = bench.draws(case)
+    first, *_ = draws.sets
+    least = bench.error(first, draws)
     few, many = (bench.judge("dpmpp_2m_sde", case, "karras", calls) for calls in (4, 40))
     assert 0.0 < least <= many < 0.5 * few
-    assert bench.error(sets[0] + 0.5 * sets[0].std(), sets) == pytest.approx(0.5, rel=0.3)
+    assert bench.error(first + 0.5 * first.std(), draws) == pytest.approx(0.5, rel=0.3)
 
 
 def test_guided_distributions_are_those_of_fine_runs(pack, tmp_path, monkeypatch):
     monkeypatch.setattr(sde_worlds, "STEPS", 20)
     bench = sde_worlds.Distributions(Store(tmp_path))
     case = from_noise("ring", exact_worlds.ring, "eps", 5.0, 200, seed=3)
-    first, second, _ = sets = bench.draws(case)
+    draws = bench.draws(case)
+    first, second, _ = draws.sets
     unguided = case.denoiser.draw_any(200, torch.Generator().manual_seed(1))
     assert not torch.allclose(first, second), "the sets are independent"
-    assert bench.error(first, sets) < 0.1 < bench.error(unguided, sets)
+    assert bench.error(first, draws) < 0.1 < bench.error(unguided, draws)
     monkeypatch.setattr(sde_worlds, "sampled", None)
-    assert torch.equal(sde_worlds.Distributions(Store(tmp_path)).draws(case)[0], first), "read from the disk"
+    assert torch.equal(sde_worlds.Distributions(Store(tmp_path)).draws(case).sets[0], first), "read from the disk"
 
 
 def test_a_quick_report(pack, monkeypatch, tmp_path):
