@@ -99,7 +99,7 @@ class Calibration:
         if fits:
             runs += (len(settings.ridges) * (1 + settings.thorough) + settings.thorough) * (pilot + selection)
         if fits and settings.move_grid:
-            runs += (TRIALS + 2) * pilot + selection
+            runs += (TRIALS + 1) * pilot + selection
         return runs * self._steps + sum(references) * pilot + references[-1] * (selection + test)
 
     def run(self) -> Calibrated:

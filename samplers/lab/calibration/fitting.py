@@ -312,7 +312,7 @@ def _with(stage: Stage, terms: Sequence[dict[int, float]], coefficients: Sequenc
 KNOTS = 5
 # Rounds of the search; each round tries every distance between knots longer and shorter by a factor that shrinks.
 _FACTORS = (1.5, 1.25, 1.12, 1.06)
-TRIALS = 2 * (KNOTS - 1) * len(_FACTORS)
+TRIALS = 1 + 2 * (KNOTS - 1) * len(_FACTORS)  # the first one is the given grid
 
 
 class GridCurve:
@@ -357,7 +357,7 @@ class GridCurve:
         return sigmas if falls and min(s for s in sigmas if s > 0.0) >= self._floor * (1.0 - 1e-6) else None
 
     def search(self, error: Callable[[list[float]], float]) -> list[float] | None:
-        """The grid of least error by a pattern search over the distances, in at most TRIALS + 1 trials; None for no better one.
+        """The grid of least error by a pattern search over the distances, in at most TRIALS trials; None for no better one.
 
         Args:
             error: error of a grid.
