@@ -31,6 +31,10 @@ def test_means_are_the_images_channels_first():
     assert mixture.labels.tolist() == labels.tolist()
 
 
+def test_the_file_is_small():
+    assert emoji.FILE.stat().st_size < 1.3e6
+
+
 @pytest.fixture(params=[emoji, digits], ids=["emoji", "digits"])
 def elsewhere(request, tmp_path, monkeypatch):
     """A module of data, which is to look for its file in another folder."""

@@ -1,6 +1,8 @@
 """Nodes for the server tests: they count model calls, make latents and sigmas, and report results."""
 
 import ast
+import ctypes
+import gc
 import hashlib
 import sys
 import time
@@ -12,6 +14,7 @@ import comfy.model_management
 import comfy.model_sampling
 import comfy.patcher_extension
 import folder_paths
+import psutil
 import torch
 from comfy_api.v0_0_2 import ComfyExtension, io
 
@@ -61,6 +64,16 @@ def count_calls(model, run, wait_in=0, nan_from=0):
 
     model = model.clone()
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "test", count)
+    return [model]
+
+
+@node("TestElementwiseModel", [io.Model.Input("model"), io.String.Input("latent_format", optional=True)], [io.Model.Output()])
+def elementwise_model(model, latent_format=None):
+    """A MODEL whose denoiser works elementwise, so that the batch does not change a bit of an item; also of another format."""
+    model = model.clone()
+    model.set_model_unet_function_wrapper(lambda apply, args: 0.5 * torch.tanh(args["input"]))
+    if latent_format:
+        model.add_object_patch("latent_format", getattr(comfy.latent_formats, latent_format)())
     return [model]
 
 
@@ -170,9 +183,26 @@ class Report(io.ComfyNode):
         return io.NodeOutput(ui={"facts": [facts]})
 
 
+class Memory(io.ComfyNode):
+    """The memory that the server uses, in bytes, and the number of its tensors."""
+
+    @classmethod
+    def define_schema(cls):
+        inputs = [io.String.Input("run")]
+        return io.Schema(node_id="TestMemory", category="test", inputs=inputs, outputs=[], is_output_node=True)
+
+    @classmethod
+    def execute(cls, run):
+        gc.collect()
+        if sys.platform == "linux":  # give free memory back to the system
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        tensors = sum(type(thing) is torch.Tensor for thing in gc.get_objects())
+        return io.NodeOutput(ui={"memory": [{"tensors": tensors, "bytes": psutil.Process().memory_info().rss}]})
+
+
 class TestExtension(ComfyExtension):
     async def get_node_list(self):
-        return [*NODES, Report]
+        return [*NODES, Report, Memory]
 
 
 async def comfy_entrypoint():

@@ -1,5 +1,7 @@
 """The CLD network that comes with the pack, compared with the exact eps of the digits it was trained on."""
 
+import zlib
+
 import pytest
 import torch
 from conftest import ROOT
@@ -17,6 +19,12 @@ COMMITTED = ROOT / "embedded" / "digits_cld.safetensors"
 @pytest.fixture(scope="module")
 def checkpoint():
     return cld_checkpoint.load(COMMITTED, CLD)
+
+
+def test_it_is_small():
+    """On the disk, and in the archive of the pack."""
+    assert COMMITTED.stat().st_size < 1.5e6
+    assert len(zlib.compress(COMMITTED.read_bytes(), 9)) < 0.65e6
 
 
 def test_it_is_of_the_process_of_the_papers(checkpoint):

@@ -1,7 +1,9 @@
 """Models of CLD and blurring diffusion through the real server: calls, progress, interrupts, errors."""
 
+import time
+
 import pytest
-from prompts import calls_made, check_good, graph_of, interrupt, report
+from prompts import calls_made, check_good, failure, graph_of, interrupt, report, select
 
 MODELS = {
     "CLD": {"class_type": "RESDigitsProcessModel", "inputs": {"process": "CLD", "process.kind": "R", "width": 0.1}},
@@ -40,6 +42,26 @@ def test_in_ksampler(server, name, sampler):
     settings = {"seed": 3, "steps": 30, "cfg": 2.0, "sampler_name": sampler, "scheduler": "simple", "denoise": 1.0}
     graph["sample"] = {"class_type": "KSampler", "inputs": {**common, **settings}}
     check_good(report(server, run, graph, ["sample", 0]), 88 if sampler == "exp_res_3s" else 30)
+
+
+@pytest.mark.parametrize("name", ["CLD", "blurring"])
+def test_an_interrupt_ends_the_planning_of_many_steps(server, name):
+    """Planning 2,000 steps of three stages takes seconds; the server answers meanwhile, and the model is not called."""
+    run, graph = process_graph(name, 2000)
+    wires = {key: graph["sample"]["inputs"][key] for key in ("model", "positive", "negative", "sigmas", "latent_image")}
+    settings = {"add_noise": True, "noise_seed": 3, "cfg": 1.0, "sampler": ["sampler", 0]}
+    graph |= {"sampler": select("exp_res_3s"), "sample": {"class_type": "SamplerCustom", "inputs": {**wires, **settings}}}
+    graph["show"] = {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}}
+    prompt, waits = server.queue(graph), []
+    for _ in range(3):
+        begun = time.monotonic()
+        server.get("/queue")
+        waits.append(time.monotonic() - begun)
+        time.sleep(0.2)
+    begun = time.monotonic()
+    server.post("/interrupt", {})
+    assert "execution_interrupted" in failure(lambda: server.wait(prompt))
+    assert time.monotonic() - begun < 5.0 and max(waits) < 2.0 and calls_made(server, run) in (0, None)
 
 
 @pytest.mark.parametrize("name", MODELS)
