@@ -16,11 +16,19 @@ _VE_KINDS = tuple(getattr(ms, name) for name in ("EPS", "V_PREDICTION_DDPM", "CO
 
 
 class OtherProcess:
-    """Base of a model_sampling whose noise is not the same in every direction, with its own samplers and without a sigma.
+    """Base of a model_sampling whose noise is not the same in every direction, with its own samplers and without a sigma."""
 
-    `sample(name, model, x, sigmas, extra_args, callback, disable, **options)` is the sampler of this name on the process, and
-    `no_sigma()` is a message why other schedules and samplers do not work, and what to use instead.
-    """
+    def sample(self, name: str, model, x, sigmas, extra_args, callback, disable, **options):
+        """The sampler of this name on the process; other arguments as in `loop.run`.
+
+        Raises:
+            ValueError: there is no such sampler on the process.
+        """
+        raise NotImplementedError
+
+    def no_sigma(self) -> str:
+        """A message why other schedules and samplers do not work, and what to use instead."""
+        raise NotImplementedError
 
 
 def prompt_server():

@@ -126,7 +126,8 @@ class RESLabCalibrate(io.ComfyNode):
         fatal = (InterruptProcessingException, torch.cuda.OutOfMemoryError)
         with watched_by_host():
             calibration = Calibration(problem, sigmas, kind, floor, seed, subject.shape[0], settings, rivals(), fatal)
-        seconds, announced = _seconds_per_call(problem, sigmas, seed), " to ".join(map(str, calibration.cost))
+        seconds = _seconds_per_call(problem, sigmas, seed)
+        announced = " to ".join(map(str, calibration.cost))
         announcement = f"{announced} model calls, {' to '.join(duration(calls * seconds) for calls in calibration.cost)}"
         send_text(announcement, node)
         progress = CallProgress(node, lambda: calibration.expected, subject.guider, announcement)

@@ -89,6 +89,8 @@ def grid(body: bytes) -> dict:
         sigmas; logsnr of each, None where infinite; h, the steps in lambda between them, None likewise; calls, None without a
         sampler; curve, for the curve node: its share at 101 places of u.
 
+    Raises:
+        ValueError: the request is wrong; the message says how.
     """
     try:
         request = json.loads(body)

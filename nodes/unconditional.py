@@ -21,8 +21,13 @@ class GuidedAndUnconditional:
     a noise mask the host returns mask * guided + (1 - mask) * latent. The second term is added to the unconditional output as
     well. If a wrapper of another pack hides the latent, this term is the difference between the result and mask * guided.
 
-    The arguments are those that a sampler of the host is called with. The attribute `extra_args` has the keyword arguments to
-    call this object with, and `noise` is the host's initial noise.
+    Args:
+        model: the denoiser a sampler of the host is called with.
+        extra_args: its keyword arguments, which are not changed.
+
+    Attributes:
+        extra_args: the keyword arguments to call this object with.
+        noise: the host's initial noise.
 
     Raises:
         ValueError: the guider has no negative conditioning, or its unconditional output is not available.

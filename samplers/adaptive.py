@@ -56,7 +56,8 @@ class AdaptiveInfo(NamedTuple):
 
     Attributes:
         sigmas: the accepted grid, on which RES-3S(C2, C3) takes the same steps; on the CPU, in the dtype of the one given.
-        calls, rejected: all model calls, and the number of steps that were tried and not taken.
+        calls: all model calls, also of rejected steps.
+        rejected: number of steps that were tried and not taken.
         worst_error: the largest error accepted, in units of the tolerance; above 1 only where the calls ran out.
     """
 
@@ -91,7 +92,8 @@ def sample_exp_res_adaptive(
     Args:
         model, x, sigmas, extra_args, disable: as in `loop.run`; the grid must fall.
         callback: as in `loop.run`; "i" is the step of the given grid in which sigma lies, and never falls.
-        rtol, atol: tolerances relative to the latent's RMS, and in units of data of standard deviation 1, both > 0.
+        rtol: tolerance relative to the latent's RMS, > 0.
+        atol: tolerance in units of data of standard deviation 1, > 0.
         max_calls: maximum number of model calls, 4 or more, because a step and the last call need 4.
         return_info: return (latent, AdaptiveInfo) instead of the latent at the last sigma.
         time: the time map of the model.

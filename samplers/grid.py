@@ -16,7 +16,8 @@ class GridStep:
 
     Attributes:
         index: of the step in SIGMAS as given.
-        sigma, sigma_next: where the step starts and ends; a churned step starts at a larger sigma than the grid's.
+        sigma: where the step starts; the sigma of the grid, or a larger one if the step is churned.
+        sigma_next: where the step ends, a sigma of the grid.
         after: what happens to the end point before the next step, see `churn.py`; None for nothing.
     """
 

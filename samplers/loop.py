@@ -34,9 +34,10 @@ def run(
         model: denoiser, `model(x, sigma, **extra_args) -> denoised`; sigma has shape (batch,). For a plan with CFG++ it returns
             (guided, unconditional) denoised outputs.
         x, sigmas: noisy latent, the batch first, and the grid of the plan, shape (steps + 1,). They are not changed.
-        extra_args, disable: keyword arguments for the model; hide the progress bar.
+        extra_args: keyword arguments for the model.
         callback: called after every model call with x, i (the index of the step, an int), sigma (the grid's), sigma_hat (the
             model's) and denoised.
+        disable: hide the progress bar.
         noise_sampler: `noise_sampler(sigma, sigma_next) -> unit noise like x`; needed by plans with noise.
         on_shares: called after every model call of a plan that chooses among rules; its tensor is on the device of x.
 

@@ -27,7 +27,8 @@ class Method:
     """A sampler: its name, its planner and what a host must know about it.
 
     Attributes:
-        name, summary: the registered name or the name in the documentation; one sentence on what the sampler is.
+        name: the registered name, or the name that the documentation uses.
+        summary: one sentence on what the sampler is.
         planner: (sigmas, *, time, **options) -> Plan; None for a sampler that is not a fixed plan.
         options: the keyword arguments of the function, see `options.py`; `time` is added to them.
         calls_per_step: model calls per step; the last step, to sigma = 0, is one call.

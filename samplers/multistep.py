@@ -246,7 +246,7 @@ def _choice_plan(
     history: list[Node] = []  # newest first
     previous: list[PlannedStep] = []
     for step in each(steps):
-        history = [Node(len(stages), step.sigma), *history[: DIFFERENCES - 1]]  # which the next step's correction can reach
+        history = [Node(len(stages), step.sigma), *history[: DIFFERENCES - 1]]  # a correction reaches one step further
         exchanged = noise if noise.path else noise._replace(eta=noise.eta * min(1.0, _FULL_ETA / step.h(time)) ** _FADING)
         planned = [predict(rule, step, history, time, exchanged.eta) for rule in rules]
         stages.append(_choice(planned, previous, history, stages, len(steps), exchanged))

@@ -202,14 +202,22 @@ class Plan:
             lines.append(f"before the first call: scale {self.opening.scale:.9f}  n0: {self.opening.noise:+.6f}")
         for index, s in enumerate(self.stages):
             lam = round(self.time.lam(s.sigma), 5) + 0.0  # no -0.00000
-            numbers = f"{index:4d} {s.step:4d} {s.sigma:12.6g} {lam:9.5f} {s.h:9.5f} {s.table_row()}"
-            lines.append(numbers + ("" if s.closes_step else "  (stage)"))
-            if s.alternatives is not None:
-                names = [*map(str, s.alternatives.outputs), *(f"x{call}" for call in s.alternatives.states)]
-                for rule, row in list(enumerate(zip(s.alternatives.steps, s.alternatives.redone)))[1:]:
-                    terms = (f"{name}: {a + b:+.6f}" for name, a, b in zip(names, *row))
-                    lines.append(f"{'':11}or rule {rule}: " + "  ".join(terms))
+            row = f"{index:4d} {s.step:4d} {s.sigma:12.6g} {lam:9.5f} {s.h:9.5f} {s.table_row()}"
+            lines.append(row + ("" if s.closes_step else "  (stage)"))
+            lines += _rows_of_alternatives(s)
         return "\n".join(lines)
+
+
+def _rows_of_alternatives(stage: Stage) -> list[str]:
+    """The steps of the other rules, for a printed plan."""
+    if stage.alternatives is None:
+        return []
+    names = [*map(str, stage.alternatives.outputs), *(f"x{call}" for call in stage.alternatives.states)]
+    return [
+        f"{'':11}or rule {rule}: " + "  ".join(f"{name}: {a + b:+.6f}" for name, a, b in zip(names, *row))
+        for rule, row in enumerate(zip(stage.alternatives.steps, stage.alternatives.redone))
+        if rule
+    ]
 
 
 class Noise(NamedTuple):

@@ -135,7 +135,8 @@ def directed(grid: torch.Tensor, time: TimeMap, direction: str) -> torch.Tensor:
     """A grid for one of DIRECTIONS, from one that falls to 0.
 
     Args:
-        grid, time: falling SIGMAS that end at 0, or none; and the model's time map, `VE` or `FLOW`.
+        grid: falling SIGMAS that end at 0, or empty.
+        time: the model's time map, `VE` or `FLOW`.
         direction: "denoise" is the grid itself. "invert" rises through the same sigmas, from the image to the noise. The image
             is at sigma 0, where no model can be called, so the grid starts at a fraction of the smallest sigma above 0, see
             INVERSION_START. "denoise inverted" falls from the end of the inversion, which differs from "denoise" only on flow

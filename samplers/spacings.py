@@ -48,7 +48,8 @@ class Ends(NamedTuple):
     """The ends of a grid, in lambda.
 
     Attributes:
-        start, first: the first sigma, -inf for one without signal; and where the finite part begins, `start` if that is finite.
+        start: the first sigma; -inf for a sigma without signal.
+        first: where the finite part begins, which is `start` if that is finite.
         last: the last sigma above 0; inf if the spacing determines it.
         limits: limits for such a spacing: the largest sigma that float32 distinguishes from pure noise, and an eps model's
             smallest sigma.

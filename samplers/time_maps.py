@@ -29,7 +29,8 @@ class TimeMap:
 
     Attributes:
         sigma_limit: the largest sigma the map is defined for.
-        alpha, lam, sigma: functions of sigma > 0, and of a finite lambda.
+        alpha, lam: functions of sigma > 0.
+        sigma: function of a finite lambda.
         noise_scale: standard deviation of the noise that sigma multiplies.
     """
 
@@ -89,6 +90,18 @@ def _flow_sigma(lam: float) -> float:
     return math.exp(-lam) / (1.0 + math.exp(-lam)) if lam > 0 else 1.0 / (1.0 + math.exp(lam))
 
 
-VE = TimeMap("ve", math.inf, lambda sigma: 1.0, lambda sigma: -math.log(sigma), lambda lam: math.exp(-lam))
-FLOW = TimeMap("flow", 1.0, _flow_alpha, _flow_lam, _flow_sigma)
+VE = TimeMap(
+    name="ve",
+    sigma_limit=math.inf,
+    alpha=lambda sigma: 1.0,
+    lam=lambda sigma: -math.log(sigma),
+    sigma=lambda lam: math.exp(-lam),
+)
+FLOW = TimeMap(
+    name="flow",
+    sigma_limit=1.0,
+    alpha=_flow_alpha,
+    lam=_flow_lam,
+    sigma=_flow_sigma,
+)
 FLOW_LOG_SIGMA = replace(VE, name="flow (log sigma)", sigma_limit=1.0)

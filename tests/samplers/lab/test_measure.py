@@ -149,8 +149,8 @@ def test_it_goes_on_where_it_stopped(store):
         assert torch.equal(one.distances, other.distances) and torch.equal(one.first, other.first)
     # another seed, another tolerance or fresh numbers need new runs
     for runner, options in ((_Gaussian(seed=1), {}), (_Gaussian(), {"tolerance": 1e-4}), (_Gaussian(), {"fresh": True})):
-        anew = _measurement(runner, store, **options)
-        list(anew.cells(anew.plan(entries, schedules, [6, 10])))
+        measurement = _measurement(runner, store, **options)
+        list(measurement.cells(measurement.plan(entries, schedules, [6, 10])))
         assert sum(runner.runs.count(entry.sampler) for entry in entries) == 6
 
 
