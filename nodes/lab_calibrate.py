@@ -15,7 +15,7 @@ import torch
 from comfy.model_management import InterruptProcessingException
 from comfy_api.v0_0_2 import io
 
-from ..samplers.lab.calibration import calibration_file as files
+from ..samplers import calibration_file as files
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.lab.reference import reference_floor
 from .figures import as_image, check_matplotlib

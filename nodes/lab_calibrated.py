@@ -9,8 +9,8 @@ import folder_paths
 import torch
 from comfy_api.v0_0_2 import io, ui
 
-from ..samplers.lab.calibration import calibration_file as files
-from ..samplers.lab.calibration.calibration_file import Setting, warnings
+from ..samplers import calibration_file as files
+from ..samplers.calibration_file import Setting, warnings
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.method import Method
 from .host import model_sampling_of, warn

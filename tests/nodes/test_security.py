@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opened import recorded
 
-from samplers.lab.calibration.calibration_file import CalibrationFile, write
+from samplers.calibration_file import CalibrationFile, write
 from samplers.multistep import multistep_plan
 from samplers.time_maps import VE
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ...calibration_file import MAX_CALLS
 from ...grid import read_sigmas
 from ...loop import run
 from ...multistep import multistep_plan
@@ -15,7 +16,6 @@ from ...plan import Plan, Stage
 from ...signature import Denoiser, ExtraArgs, Sigmas
 from ...time_maps import TimeMap
 from ..reference import NotConverged
-from .calibration_file import MAX_CALLS
 from .fitting import BASES, TRIALS, Fitted, Fitting, GridCurve, Trajectory, bases, fine_grid, fit, joined, recorded
 from .results import CAREFUL, HISTORIES, LEAST, RIDGES, Calibrated, Cost, Errors, Settings, Settled, clearly_less, distances
 

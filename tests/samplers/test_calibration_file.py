@@ -7,7 +7,7 @@ import pytest
 import torch
 from calibration_data import TIMES, grid_of
 
-from samplers.lab.calibration.calibration_file import MAX_BYTES, CalibrationFile, check_name, check_same_grid, read, write
+from samplers.calibration_file import MAX_BYTES, CalibrationFile, check_name, check_same_grid, read, write
 from samplers.lab.calibration.fitting import bases
 from samplers.time_maps import FLOW, VE
 

@@ -5,8 +5,8 @@ import re
 import pytest
 from conftest import ROOT
 
-from samplers.lab.calibration import calibration_file as transfer
-from samplers.lab.calibration.calibration_file import Setting, warnings
+from samplers import calibration_file as transfer
+from samplers.calibration_file import Setting, warnings
 
 HOME = Setting(5.0, (4, 64, 64), 3.0)
 

@@ -10,7 +10,7 @@ import torch
 from calibration_data import TIMES, Gaussian, grid_of
 from conftest import ROOT
 
-from samplers.lab.calibration.calibration_file import MAX_BYTES, MAX_CALLS, MAX_PROVENANCE, CalibrationFile
+from samplers.calibration_file import MAX_BYTES, MAX_CALLS, MAX_PROVENANCE, CalibrationFile
 from samplers.lab.calibration.fitting import BASES, bases
 
 PAGE = (ROOT / "docs" / "calibration_format.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from calibration_data import grid_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samplers.lab.calibration.calibration_file import MAX_PROVENANCE, CalibrationFile, check_name, checksum, read, write
+from samplers.calibration_file import MAX_PROVENANCE, CalibrationFile, check_name, checksum, read, write
 from samplers.lab.calibration.fitting import bases
 from samplers.time_maps import FLOW, VE
 

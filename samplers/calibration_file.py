@@ -13,12 +13,12 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 
-from ... import disk
-from ...grid import grid_steps, read_sigmas
-from ...loop import run
-from ...plan import Plan, Stage, step_count
-from ...signature import Callback, Denoiser, ExtraArgs, Sigmas
-from ...time_maps import FLOW, VE, TimeMap
+from . import disk
+from .grid import grid_steps, read_sigmas
+from .loop import run
+from .plan import Plan, Stage, step_count
+from .signature import Callback, Denoiser, ExtraArgs, Sigmas
+from .time_maps import FLOW, VE, TimeMap
 
 FORMAT, VERSION = "res-calibration", 1
 MAX_BYTES = 1_000_000  # a thousand calls with a history of six take a third of this
