@@ -24,6 +24,9 @@ def wanted_files(example):
     return [value for value in values if str(value).endswith(".safetensors")]
 
 
+# From left to right they have seven or eight nodes, of which none is narrower than 225, or a node of the lab that is tall.
+_WIDER = ("02", "03", "04", "14")
+
 # Titles of nodes that lie over each other, in pairs; a title is above its node.
 _OVERLAPS = """() => {
     const title = LiteGraph.NODE_TITLE_HEIGHT;
@@ -54,14 +57,17 @@ def test_wires_run_from_left_to_right(path):
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_the_whole_graph_is_on_a_screen_of_1600_by_1000(example):
-    """At 100 %, or at the largest scale that fits, below the bar of tabs and to the right of the sidebar."""
+    """At 100 %, or if it is wider at the largest scale that fits, below the bar of tabs and to the right of the sidebar."""
     workflow = json.loads(example.read_text())
     view = workflow["extra"]["ds"]
     boxes = np.array([[node["pos"], np.add(node["pos"], node["size"])] for node in workflow["nodes"]])
     left, top = view["scale"] * (boxes[:, 0].min(0) + view["offset"])
     right, bottom = view["scale"] * (boxes[:, 1].max(0) + view["offset"])
     assert left >= 60 and top >= 120 and right <= 1600 and bottom <= 1000
-    assert view["scale"] == 1 or right > 1550 or bottom > 950
+    if example.stem[:2] in _WIDER:
+        assert right > 1550 or bottom > 950
+    else:
+        assert view["scale"] == 1
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
