@@ -112,12 +112,26 @@ def test_each_says_what_it_shows():
         assert len(note) > 60, example.stem
 
 
+def _browse_templates(editor):
+    """Show the pack's examples; an Escape that the editor had not yet taken closes its browser once."""
+    from playwright.sync_api import TimeoutError as TooLate
+
+    def chosen():
+        editor.js("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+        try:
+            editor.page.get_by_text("ComfyUI-RES", exact=True).first.click(timeout=5000)
+        except TooLate:
+            return False
+        return True
+
+    editor.until(chosen, "the template browser", timeout=60)
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_loaded_from_the_template_browser(editor, example, request):
     """It also runs in one renderer, and with --long in both; a run does not depend on the renderer."""
     page = editor.page
-    editor.js("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-    page.get_by_text("ComfyUI-RES", exact=True).first.click()
+    _browse_templates(editor)
     card = page.locator(f'[data-testid="template-workflow-{example.stem}"]')
     card.scroll_into_view_if_needed()  # before that its picture is not loaded
     thumbnail = card.locator("img").first
