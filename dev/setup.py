@@ -171,6 +171,15 @@ def _ensure_tree(version: str) -> Path:
     return tree
 
 
+def download(package: str, folder: Path) -> None:
+    """Store the files of a package from the package index, without installing it.
+
+    Raises:
+        SetupError: it cannot be downloaded.
+    """
+    _pip(_ensure_pip(), "download", "--no-deps", "--dest", str(folder), package)
+
+
 def _ensure_pip() -> Path:
     """A Python with its own pip; the system's Python may have no pip or refuse its use."""
     python = python_of(HOST / "pip")

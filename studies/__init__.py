@@ -1,7 +1,8 @@
 """Studies that were made once; `python -m studies` lists and runs them.
 
-A study is a module as `benchmarks` describes it, and NAMES has its name. `cut` and `noise_path` run today's code. The code of the
-others is frozen: it is in the history of this repository, at the commit that made their pages, and `frozen` runs it from there.
+A study is a module as `benchmarks` describes it, and NAMES has its name. `cut`, `noise_path` and `galaxies` run today's code. The
+code of the others is frozen: it is in the history of this repository, at the commit that made their pages, and `frozen` runs it
+from there.
 """
 
 NAMES = {
@@ -10,4 +11,5 @@ NAMES = {
     "choices": "choices",
     "noise_path": "noise_path",
     "cut": "cut",
+    "galaxies": "galaxies",
 }
