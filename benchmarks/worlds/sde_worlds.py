@@ -52,7 +52,7 @@ class Distributions(Bench):
     """Measures distances to the right distribution."""
 
     theirs, baseline = THEIRS, "euler_ancestral"
-    measured = "distributions"
+    measured = f"distance from {SETS} sets of draws of {REFERENCE}, beyond their own"  # a part of the key of stored results
 
     def __init__(self, store: Store | None = None):
         super().__init__(store)
@@ -71,7 +71,7 @@ class Distributions(Bench):
 
     def _stored(self, case: Case, seed: int) -> torch.Tensor:
         sigmas = case.grid(_FINE[case.kind], STEPS)
-        key = fingerprint("draws", case.key, sigmas, seed)
+        key = fingerprint("draws", REFERENCE, case.key, sigmas, seed)
         if record := self._store.get(key, tensors={"draws": None}, finite=True):
             return record.tensors["draws"]
         draws, _ = sampled(REFERENCE, replace(case, seed=seed), sigmas, seed)
