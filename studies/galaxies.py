@@ -50,9 +50,9 @@ class Galaxies:
     """
 
     def __init__(self, arrays: list[np.ndarray], side: int):
-        conv_in, conv_out, *rest = zip(*[iter(map(torch.from_numpy, arrays[:-1]))] * 2)  # the last one is the last time
-        self._in, self._out, self._norm = conv_in, conv_out, rest[-1]
-        self._blocks = list(zip(*[iter(rest[:-1])] * 6))  # two layers for patches, two for channels, two norms
+        *weights, _last_time = map(torch.from_numpy, arrays)
+        self._in, self._out, *mixers, self._norm = _parted(weights, 2)  # weight and bias each
+        self._blocks = _parted(mixers, 6)  # two layers for patches, two for channels, two norms
         self.shape = (1, side, side)
 
     @property
@@ -78,11 +78,15 @@ class Galaxies:
         return functional.conv_transpose2d(_normed(x, self._norm).unflatten(2, size), weight, bias.flatten(), stride=_PATCH)
 
 
-def _mixed(x: torch.Tensor, first: tuple, second: tuple) -> torch.Tensor:
+def _parted(items: list, size: int) -> list[list]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _mixed(x: torch.Tensor, first: list, second: list) -> torch.Tensor:
     return functional.linear(functional.linear(x, *first).relu(), *second)
 
 
-def _normed(x: torch.Tensor, norm: tuple) -> torch.Tensor:
+def _normed(x: torch.Tensor, norm: list) -> torch.Tensor:
     return functional.layer_norm(x, norm[0].shape, *norm)
 
 

@@ -1,4 +1,4 @@
-"""The networks of galaxies denoise galaxies, and their samples are rows of the worlds."""
+"""The networks of galaxies denoise galaxies."""
 
 import numpy as np
 import pytest
@@ -12,16 +12,7 @@ from studies import galaxies
 def arrays(side, channels=8, hidden=16):
     """Random weights in the order of the files."""
     rng, patches = np.random.default_rng(0), (side // 4) ** 2
-    mixer = [
-        (hidden, patches),
-        (hidden,),
-        (patches, hidden),
-        (patches,),
-        (hidden, channels),
-        (hidden,),
-        (channels, hidden),
-        (channels,),
-    ]
+    mixer = [shape for wide in (patches, channels) for shape in ((hidden, wide), (hidden,), (wide, hidden), (wide,))]
     norms = [(channels, patches)] * 2 + [(patches, channels)] * 2
     shapes = [(channels, 2, 4, 4), (channels, 1, 1), (1, channels, 4, 4), (1, 1, 1), *(mixer + norms) * 4, *norms[:2]]
     return [0.1 * rng.standard_normal(shape, dtype=np.float32) for shape in shapes] + [np.array(10.0)]

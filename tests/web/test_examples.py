@@ -113,7 +113,7 @@ def test_each_says_what_it_shows():
 
 
 def _browse_templates(editor):
-    """Show the pack's examples; an Escape that the editor had not yet taken closes its browser once."""
+    """Show the pack's examples; they are opened again if a late Escape of the test before has closed them."""
     from playwright.sync_api import TimeoutError as TooLate
 
     def chosen():
