@@ -52,7 +52,6 @@ class Distributions(Bench):
     """Measures distances to the right distribution."""
 
     theirs, baseline = THEIRS, "euler_ancestral"
-    measured = f"distance from {SETS} sets of draws of {REFERENCE}, beyond their own"  # a part of the key of stored results
 
     def __init__(self, store: Store | None = None):
         super().__init__(store)
@@ -77,6 +76,11 @@ class Distributions(Bench):
         draws, _ = sampled(REFERENCE, replace(case, seed=seed), sigmas, seed)
         self._store.put(key, {"case": case.name}, {"draws": draws})
         return draws
+
+    def definition(self, case: Case) -> str:
+        """Made of the draws and of what `error` says about a probe, so that another definition finds no stored results."""
+        draws = self.draws(case)
+        return fingerprint(draws.sets, draws.distance, self.error(case.noise, draws))
 
     def error(self, samples: torch.Tensor, draws: Draws) -> float:
         """How far samples are from the distribution of the draws, beyond the distance of the sets from each other."""

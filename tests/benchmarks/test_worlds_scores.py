@@ -81,6 +81,21 @@ def test_guided_distributions_are_those_of_fine_runs(pack, tmp_path, monkeypatch
     assert torch.equal(sde_worlds.Distributions(Store(tmp_path)).draws(case).sets[0], first), "read from the disk"
 
 
+def test_results_of_another_definition_of_the_error_are_not_read(pack, tmp_path, monkeypatch):
+    case = from_noise("ring", exact_worlds.ring, "eps", 1.0, 100, seed=3, grids=("karras",), calls=(4,))
+
+    def errors():
+        return sde_worlds.Distributions(Store(tmp_path)).errors(case, "karras", ["euler_ancestral"])
+
+    first = errors()
+    with monkeypatch.context() as patch:
+        patch.setattr(sde_worlds.Distributions, "judge", None)
+        assert errors() == first, "read from the disk"
+    error = sde_worlds.Distributions.error
+    monkeypatch.setattr(sde_worlds.Distributions, "error", lambda *given: 2.0 * error(*given))
+    assert errors() == pytest.approx({key: 2.0 * value for key, value in first.items()})
+
+
 def test_a_quick_report(pack, monkeypatch, tmp_path):
     monkeypatch.setattr(worlds.pages, "OUTPUT", tmp_path)
     monkeypatch.setattr(worlds, "Bench", lambda: Bench(Store(tmp_path / "worlds")))
