@@ -9,6 +9,7 @@ ends, with the output there.
 
 import zipfile
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,19 +23,20 @@ from benchmarks.worlds.world_cases import REPORT_SEED, Case
 from dev.setup import SetupError, download
 
 PAGE, PARTS, MINUTES = None, ("headline", "summary", "comparison"), 5
-PACKAGE, _WHEEL = "galaxygrad==0.1.0", "galaxygrad-0.1.0-py3-none-any.whl"
 NETWORKS = {f"{survey} {side}": f"galaxygrad/eqx_{survey}_ScoreNet{side}.eqx" for survey in ("hsc", "ZTF") for side in (32, 64)}
 _LAST_TIME, _PATCH = 10.0, 4
 
 
-def unavailable() -> str:
-    """Why the networks cannot be had; empty if they can."""
-    try:
-        if not (pages.OUTPUT / _WHEEL).is_file():
-            download(PACKAGE, pages.OUTPUT)
-    except SetupError as error:
-        return f"{PACKAGE} cannot be downloaded: {error}"
-    return ""
+def wheel() -> Path:
+    """The package's file, which is downloaded once.
+
+    Raises:
+        SetupError: it cannot be downloaded.
+    """
+    file = pages.OUTPUT / "galaxygrad-0.1.0-py3-none-any.whl"
+    if not file.is_file():
+        download("galaxygrad==0.1.0", pages.OUTPUT)
+    return file
 
 
 class Galaxies:
@@ -101,7 +103,7 @@ def _model_sampling():
 
 def load(name: str) -> Galaxies:
     """A network of NETWORKS."""
-    with zipfile.ZipFile(pages.OUTPUT / _WHEEL) as wheel, wheel.open(NETWORKS[name]) as file:
+    with zipfile.ZipFile(wheel()) as package, package.open(NETWORKS[name]) as file:
         arrays = []
         while file.peek(1):
             arrays.append(np.load(file))
@@ -115,7 +117,15 @@ def cases() -> list[Case]:
 
 
 def report(quick: bool = False) -> pages.Report:
-    """The blocks of docs/networks.md."""
+    """The blocks of docs/networks.md.
+
+    Raises:
+        SystemExit: the networks cannot be downloaded.
+    """
+    try:
+        wheel()
+    except SetupError as error:
+        raise SystemExit(f"galaxies: {error}") from error
     host_samplers.load()
     chosen = cases()[:1] if quick else cases()
     for case in chosen if quick else ():
