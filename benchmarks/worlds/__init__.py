@@ -30,14 +30,15 @@ import time
 from .. import host_samplers, pages
 from . import sde_worlds
 from .bench import LEAST, Bench
-from .scores import Row, comparison, grouped, headline, rows_of, summary, table
+from .scores import Row, comparison, errors, grouped, headline, rows_of, summary, table
 from .world_cases import REPORT_SEED, cases, missing_networks
 from .worlds_figure import draw
 
-PAGE, PARTS, MINUTES = "docs/worlds.md", ("headline", "summary", "comparison", "stochastic"), 40
+PAGE, PARTS, MINUTES = "docs/worlds.md", ("headline", "summary", "comparison", "stochastic", "distilled"), 40
 RECOMMENDED = "exp_res"
 OURS = ("exp_res", "exp_res_2m", "exp_res_3s", "exp_gddim")
 _WORST = 30
+_ON_DISTILLED = ("euler", RECOMMENDED, "exp_res_2m", "res_multistep", "er_sde (ODE)", "dpmpp_2m", "uni_pc")
 
 
 def estimate(chosen, bench: Bench, samplers) -> float:
@@ -104,6 +105,7 @@ def report(quick: bool = False) -> pages.Report:
         "summary": summary(mine),
         "comparison": comparison(rows),
         "stochastic": comparison(drawn) if drawn else "Not measured yet.",
+        "distilled": errors([row for row in rows if row.world == "distilled"], _ON_DISTILLED),
     }
     worst = sorted(mine, key=lambda row: -row.ratio)[:_WORST]
     sections = [
@@ -115,6 +117,8 @@ def report(quick: bool = False) -> pages.Report:
         parts["comparison"],
         f"## The {len(worst)} worst rows of `{RECOMMENDED}`",
         table(worst),
+        "## Errors on distilled models",
+        parts["distilled"],
         *_missed(bench),
         "## SDE samplers",
         *pages.paragraphs(sde_worlds.__doc__),

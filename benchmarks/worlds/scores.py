@@ -145,3 +145,14 @@ def table(rows: Sequence[Row]) -> str:
         for row in rows
     ]  # fmt: skip
     return pages.table(["case", "grid", "calls", "error", "best", "its error", "euler", "ratio"], cells, (0, 1, 4))
+
+
+def errors(rows: Sequence[Row], samplers: Sequence[str]) -> str:
+    """Markdown: mean and largest error of samplers by number of calls."""
+    by_calls = grouped(sorted(rows, key=GROUPS["calls"]), GROUPS["calls"])
+    lines = [[f"`{name}`"] for name in samplers]
+    for line, name in zip(lines, samplers):
+        for group in by_calls.values():
+            own = [row.error for row in group if row.sampler == name]
+            line += [f"{statistics.fmean(own):.4f}", f"{max(own):.4f}"]
+    return pages.table(["sampler", *(f"{calls}, {what}" for calls in by_calls for what in ("mean", "largest"))], lines)
