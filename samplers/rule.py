@@ -86,10 +86,7 @@ class Node(NamedTuple):
         Noise does not change the denoised output in the mean, E[D(x) | x_hat] = D(x_hat), so the output at x_hat also
         represents the output at x. Two nodes are therefore as far apart as the deterministic steps between them are long.
         """
-        here = time.s(self.sigma)
-        if not self.renoised:
-            return here
-        return here * math.prod(time.s(sigma_hat) / time.s(sigma) for sigma_hat, sigma in self.renoised)
+        return time.s(self.sigma) * math.prod(time.s(sigma_hat) / time.s(sigma) for sigma_hat, sigma in self.renoised)
 
 
 class Sum(NamedTuple):

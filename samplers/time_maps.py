@@ -77,19 +77,6 @@ def _scaled(time: TimeMap, noise_scale: float) -> TimeMap:
     )
 
 
-def _flow_alpha(sigma: float) -> float:
-    return 0.0 if sigma > 1.0 - _ROUNDING else 1.0 - sigma
-
-
-def _flow_lam(sigma: float) -> float:
-    return -math.inf if sigma > 1.0 - _ROUNDING else math.log1p(-sigma) - math.log(sigma)
-
-
-def _flow_sigma(lam: float) -> float:
-    # 1 / (1 + e^lam), written so that neither sign of lambda overflows
-    return math.exp(-lam) / (1.0 + math.exp(-lam)) if lam > 0 else 1.0 / (1.0 + math.exp(lam))
-
-
 VE = TimeMap(
     name="ve",
     sigma_limit=math.inf,
@@ -100,8 +87,9 @@ VE = TimeMap(
 FLOW = TimeMap(
     name="flow",
     sigma_limit=1.0,
-    alpha=_flow_alpha,
-    lam=_flow_lam,
-    sigma=_flow_sigma,
+    alpha=lambda sigma: 0.0 if sigma > 1.0 - _ROUNDING else 1.0 - sigma,
+    lam=lambda sigma: -math.inf if sigma > 1.0 - _ROUNDING else math.log1p(-sigma) - math.log(sigma),
+    # 1 / (1 + e^lam), written so that neither sign of lambda overflows
+    sigma=lambda lam: math.exp(-lam) / (1.0 + math.exp(-lam)) if lam > 0 else 1.0 / (1.0 + math.exp(lam)),
 )
 FLOW_LOG_SIGMA = replace(VE, name="flow (log sigma)", sigma_limit=1.0)

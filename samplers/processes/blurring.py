@@ -14,6 +14,7 @@ import numpy as np
 from .linear_sde import LinearSDE, Times, scalar
 
 _OFFSET = 0.004  # offset of the cosine schedule, so that noise does not start at 0
+_SPEED = 0.5 * pi / (1.0 + 2.0 * _OFFSET)  # of its phase
 _LEAST = 0.001  # the share of a frequency that the strongest blur leaves
 
 
@@ -54,12 +55,12 @@ class Blurring(LinearSDE):
         t, phase = self._t(t)
         blurred, rate = self._blur(t)
         blur_speed = -rate * (1.0 - _LEAST) * blurred / (_LEAST + (1.0 - _LEAST) * blurred)
-        return scalar(blur_speed - self._speed() * np.tan(phase))
+        return scalar(blur_speed - _SPEED * np.tan(phase))
 
     def diffusion(self, t: Times) -> np.ndarray:
         """G G^T = d sigma_t^2 / dt - 2 F sigma_t^2."""
         phase = self._t(t)[1]
-        variance, growth = np.sin(phase) ** 2, self._speed() * np.sin(2.0 * phase)
+        variance, growth = np.sin(phase) ** 2, _SPEED * np.sin(2.0 * phase)
         return scalar(growth - variance * 2.0 * self.drift(t)[..., 0, 0])
 
     def initial_covariance(self) -> np.ndarray:
@@ -86,11 +87,7 @@ class Blurring(LinearSDE):
     def _t(self, t: Times) -> tuple[np.ndarray, np.ndarray]:
         """t and the phase of the cosine, with axes for the frequencies."""
         t = np.asarray(t, dtype=np.float64)[..., None, None]
-        return t, (t + _OFFSET) * self._speed()
-
-    @staticmethod
-    def _speed() -> float:
-        return 0.5 * pi / (1.0 + 2.0 * _OFFSET)
+        return t, (t + _OFFSET) * _SPEED
 
     def _blur(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """e^-(Lam sigma_b^2 / 2) and the rate at which its logarithm falls."""
