@@ -39,12 +39,7 @@ _SETTLED = {*sys.stdlib_module_names, "torch", "numpy", "comfy", "comfy_extras",
 
 
 def fingerprint(*things: object, whole: bool = True) -> str:
-    """64 hexadecimal digits.
-
-    Args:
-        things: objects of any kind.
-        whole: whether large tensors are included completely, or by 4,096 of their values.
-    """
+    """64 hexadecimal digits for objects of any kind; without `whole`, large tensors are included by 4,096 of their values."""
     return _Reader(whole).read(things, 0).hex()
 
 
@@ -62,11 +57,7 @@ def unseen(patcher: Any) -> list[str]:
 
 
 def weights_fingerprint(named_tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
-    """The fingerprint of a model's weights: every tensor by name, shape, type and a few of its values.
-
-    Args:
-        named_tensors: pairs (name, tensor), on any device.
-    """
+    """The fingerprint of a model's weights, pairs (name, tensor): every name, shape and type, and a few of the values."""
     digest = hashlib.sha256()
     for name, tensor in sorted(named_tensors, key=lambda pair: pair[0]):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
@@ -90,14 +81,10 @@ def _source_digest(path: str) -> str:
     return fingerprint([_file_digest(str(file)) for file in files])
 
 
-def _file_of(kind: type) -> str:
-    return getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
-
-
 def folder_digest(folder: Path) -> str:
     """The digest of the Python files in a folder and below it."""
     files = sorted(folder.rglob("*.py"))
-    return fingerprint([(str(path.relative_to(folder).as_posix()), _file_digest(str(path))) for path in files])
+    return fingerprint([(path.relative_to(folder).as_posix(), _file_digest(str(path))) for path in files])
 
 
 def _values(tensor: torch.Tensor, count: int) -> bytes:
@@ -109,15 +96,11 @@ def _values(tensor: torch.Tensor, count: int) -> bytes:
 
 
 class _Reader:
-    """Digests of objects; an object that occurs twice is read once, and cycles are allowed.
-
-    Attributes:
-        unseen: descriptions of what functions read and the digest does not include.
-    """
+    """Digests of objects; an object that occurs twice is read once, and cycles are allowed."""
 
     def __init__(self, whole: bool):
         self._whole = whole
-        self.unseen: set[str] = set()
+        self.unseen: set[str] = set()  # descriptions of what functions read and the digest does not include
         self._known: dict[int, tuple[object, bytes]] = {}  # keeps the things alive, so that no other thing gets their ids
 
     def read(self, thing: object, depth: int) -> bytes:
@@ -178,12 +161,7 @@ def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, types.FunctionType):
         return _parts_of_function(thing)
     if isinstance(thing, types.CodeType):
-        return [
-            thing.co_qualname if hasattr(thing, "co_qualname") else thing.co_name,
-            thing.co_code,
-            thing.co_consts,
-            thing.co_names,
-        ]
+        return [getattr(thing, "co_qualname", thing.co_name), thing.co_code, thing.co_consts, thing.co_names]
     if isinstance(thing, types.BuiltinFunctionType):
         return [thing.__qualname__]
     if isinstance(thing, types.ModuleType):
@@ -193,25 +171,21 @@ def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, PurePath):
         return [str(thing)]
     if isinstance(thing, torch.nn.Module):
-        return _parts_of_module(thing)
+        return [weights_fingerprint(thing.state_dict().items()), _settings("", thing), _settings_below(thing)]
     attributes = getattr(thing, "__dict__", {})
     if {"model", "patches", "backup", *_PATCHER_STATE} <= attributes.keys():
         return _parts_of_patcher(thing)
     slots = {name: getattr(thing, name) for base in type(thing).__mro__ for name in _slots(base) if hasattr(thing, name)}
     attributes = {**slots, **attributes}
     call = type(thing).__call__ if callable(thing) else None
-    code = _source_digest(_file_of(type(thing))), call if isinstance(call, types.FunctionType) else None
+    file = getattr(sys.modules.get(type(thing).__module__), "__file__", None) or ""
+    code = _source_digest(file), call if isinstance(call, types.FunctionType) else None
     return [code, *((name, attributes[name]) for name in sorted(attributes) if name not in _VOLATILE)]
 
 
 def _slots(kind: type) -> list[str]:
     names = vars(kind).get("__slots__", ())
     return [name for name in ([names] if isinstance(names, str) else names) if not name.startswith("__")]
-
-
-def _parts_of_module(module: torch.nn.Module) -> list[Any]:
-    """The weights of a module and its other settings, such as the sigma_data of a model_sampling."""
-    return [weights_fingerprint(module.state_dict().items()), _settings("", module), _settings_below(module)]
 
 
 def _settings_below(module: torch.nn.Module) -> list[Any]:
@@ -221,6 +195,7 @@ def _settings_below(module: torch.nn.Module) -> list[Any]:
 
 
 def _settings(name: str, module: torch.nn.Module) -> list[Any]:
+    """What a module holds apart from its weights, such as the sigma_data of a model_sampling."""
     settings = {key: value for key, value in vars(module).items() if isinstance(value, (*_PLAIN, torch.Tensor))}
     return [name, {key: value for key, value in settings.items() if not _LOADING_STATE.match(key)}]
 
@@ -231,13 +206,8 @@ def _parts_of_patcher(patcher: Any) -> list[Any]:
     weights = weights_fingerprint((name, backup[name].weight if name in backup else tensor) for name, tensor in weights)
     kind = _class(type(patcher.model)), str(getattr(patcher.model, "model_type", None))
     settings = _settings_below(patcher.model) if isinstance(patcher.model, torch.nn.Module) else []
-    return [
-        kind,
-        weights,
-        settings,
-        fingerprint(patcher.patches, whole=False),
-        [getattr(patcher, name, None) for name in _PATCHER_STATE],
-    ]
+    state = [getattr(patcher, name, None) for name in _PATCHER_STATE]
+    return [kind, weights, settings, fingerprint(patcher.patches, whole=False), state]
 
 
 def _parts_of_function(function: types.FunctionType) -> list[Any]:
