@@ -113,7 +113,7 @@ class RESLabCalibrate(io.ComfyNode):
         files.check_name(name)
         folder = folder_paths.get_folder_paths(FOLDER)[0]
         check_writable(Path(folder), f"models/{FOLDER}")
-        subject, settings = Subject(model, latent_image, seed), settings_for(effort, pilots, move_grid)
+        subject, settings = Subject(model, latent_image, seed), _settings(effort, pilots, move_grid)
         sampling = subject.model_sampling
         kind = time_map(sampling)
         floor = reference_floor(sigma_range(sampling), kind)
@@ -167,16 +167,10 @@ def rivals() -> dict[str, comfy.samplers.KSAMPLER]:
     return ours | {name: comfy.samplers.ksampler(*of) for name, of in _WITHOUT_NOISE.items()}
 
 
-def settings_for(effort: str, pilots: int, move_grid: bool = False) -> "Settings":
-    """Settings of a preset.
-
-    Raises:
-        ValueError: effort is unknown.
-    """
+def _settings(effort: str, pilots: int, move_grid: bool) -> "Settings":
+    """Settings of one of EFFORTS."""
     from ..samplers.lab.calibration.results import CAREFUL, QUICK  # noqa: PLC0415
 
-    if effort not in EFFORTS:
-        raise ValueError(f"effort must be one of {', '.join(EFFORTS)}, got {effort!r}.")
     if effort == "quick":
         return replace(QUICK, move_grid=move_grid)
     return replace(CAREFUL, pilots=pilots, selection=pilots, test=pilots, move_grid=move_grid)
@@ -206,13 +200,9 @@ def _provenance(result: "Calibrated", settings: "Settings") -> dict:
         "moved_grid": result.grid_changed,
         "reference_steps": result.reference.steps,
         "reference_moved": result.reference.last_change,
-        "test_errors": {name: _finite(errors.median) for name, errors in result.test.items()},
+        # JSON has no infinity, the error of a sampler that diverges
+        "test_errors": {name: e.median if math.isfinite(e.median) else str(e.median) for name, e in result.test.items()},
     }
-
-
-def _finite(value: float) -> float | str:
-    """A number for JSON, which has no infinity, the error of a sampler that diverges."""
-    return value if math.isfinite(value) else str(value)
 
 
 @cache

@@ -69,8 +69,7 @@ class RESCalibrated(io.ComfyNode):
         if file == _NONE:
             raise ValueError(f"file is {file!r}: run RES Lab: Calibrate, press R for the new list of files, and choose a file.")
         kept = files.read(folder_paths.get_full_path_or_raise(FOLDER, file))
-        known = {name: value for name, value in kept.provenance.items() if name != "model"}
-        lines = [f"{name}: {value}" for name, value in known.items()]
+        lines = [f"{name}: {value}" for name, value in kept.provenance.items() if name != "model"]
         if model is not None and kept.provenance.get("model") != model_fingerprint(model):
             made_for = kept.provenance.get("model_class", "model")
             other = "other weights, patches or options than the connected model"

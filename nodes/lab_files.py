@@ -54,11 +54,7 @@ def output_stem(filename_prefix: str) -> Path:
 
 
 def check_writable(folder: Path, name: str) -> None:
-    """Test a folder before the work whose results are written there.
-
-    Args:
-        folder: the folder of the results.
-        name: name of the folder for messages.
+    """Test a folder, called `name` in messages, before the work whose results are written there.
 
     Raises:
         ValueError: it is full, read-only or not a folder.

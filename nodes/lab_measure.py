@@ -179,7 +179,8 @@ class RESLabMeasure(io.ComfyNode):
                 progress.show(f"{len(cells)} of {len(planned)} cells", cell.first)
             verdict = judge(cells, measurement.references, within, against, measurement.notes)
         finally:
-            text = _table(measurement, cells, kept, verdict)
+            notes = [*measurement.notes, *([kept.trouble] if kept.trouble else [])]
+            text = table(cells, measurement.references, notes, verdict)
             if cells:
                 saving("the CSV file", write_csv, stem.with_name(stem.name + ".csv"), csv_rows(cells, measurement.references))
                 saving("the table", write_text, stem.with_name(stem.name + ".md"), text)
@@ -191,11 +192,6 @@ class RESLabMeasure(io.ComfyNode):
         return io.NodeOutput(
             sampler, verdict.best.sigmas.clone(), *images, text, verdict.sentence, ui={**preview, "res_verdict": lines}
         )
-
-
-def _table(measurement: Measurement, cells: list[Cell], kept, verdict: Verdict | None) -> str:
-    notes = [*measurement.notes, *([kept.trouble] if kept.trouble else [])]
-    return table(cells, measurement.references, notes, verdict)
 
 
 def _pictures(

@@ -36,12 +36,9 @@ def titles_of_inputs(node) -> dict[str, str]:
 
 def _title(node: dict) -> str:
     """The title that the editor shows, in one short line; a prompt without titles has the class's name instead."""
-    text = node.get("_meta", {}).get("title") or _display_name(node.get("class_type", ""))
+    kind = node.get("class_type", "")
+    text = node.get("_meta", {}).get("title") or nodes.NODE_DISPLAY_NAME_MAPPINGS.get(kind) or kind
     return " ".join(re.sub(r"[^\w .,:;()+-]", " ", text).split()).strip("+- ")[:_LETTERS].strip()
-
-
-def _display_name(class_type: str) -> str:
-    return nodes.NODE_DISPLAY_NAME_MAPPINGS.get(class_type) or class_type
 
 
 class CallProgress:

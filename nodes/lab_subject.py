@@ -114,10 +114,8 @@ class Subject:
     @property
     def unseen(self) -> str:
         """A sentence that names what the fingerprint does not cover in the model's patches; "" if it covers everything."""
-        names = unseen(self.guider.model_patcher)
-        return (
-            f"Some changes of the model's patches cannot be seen ({'; '.join(names)}); turn fresh on after one." if names else ""
-        )
+        names = "; ".join(unseen(self.guider.model_patcher))
+        return f"Some changes of the model's patches cannot be seen ({names}); turn fresh on after one." if names else ""
 
     def noise(self, seed: int) -> torch.Tensor:
         """The starting noise, as the host's nodes draw it."""
@@ -181,16 +179,12 @@ def pack_digest() -> str:
 
 
 class _Between(comfy.samplers.Sampler):
-    """A SAMPLER between the host and another SAMPLER.
-
-    Attributes:
-        calls: finished calls of the denoiser.
-        is_at_work: whether the other sampler is running, and not the model or the host.
-    """
+    """A SAMPLER between the host and another SAMPLER."""
 
     def __init__(self, sampler):
         self._sampler = sampler
-        self.calls, self.is_at_work = 0, False
+        self.calls = 0  # finished calls of the denoiser
+        self.is_at_work = False  # whether the other sampler is running, and not the model or the host
 
     def sample(self, model_wrap, *args, **kwargs):
         self.is_at_work = True
@@ -227,13 +221,9 @@ class _Counted(_Between):
 
 
 class _DryRunSampler(_Between):
-    """Answers in the model's place, and runs the sampler with two seeds.
+    """Answers in the model's place, and runs the sampler with two seeds."""
 
-    Attributes:
-        stochastic: whether the two seeds gave different results.
-    """
-
-    stochastic = False
+    stochastic = False  # whether the two seeds gave different results
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, *args, **kwargs):
         results = []
