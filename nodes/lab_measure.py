@@ -12,14 +12,13 @@ from ..samplers.lab.measure_report import csv_rows, table
 from ..samplers.lab.reference import CAP, FIRST, TOLERANCE
 from ..samplers.lab.strip import strip
 from ..samplers.lab.verdict import Verdict, judge
-from .figures import as_image, check_matplotlib
+from .figures import as_image, check_matplotlib, decoder
 from .host import send_text, sigma_range, time_map
 from .inputs import checked
 from .lab_entries import BY_HAND, PRESETS, baseline_pair, sampler_entries, schedules, with_preset
 from .lab_entries import best_at as read_best_at
 from .lab_entries import budgets as read_budgets
 from .lab_files import Saving, check_writable, output_stem, store, write_csv, write_text
-from .lab_pictures import decoder
 from .lab_progress import CallProgress, node_id, titles_of_inputs
 from .lab_subject import CATEGORY, NeedsPrompt, Subject, filename_input, subject_inputs
 from .registry import for_host
