@@ -78,10 +78,10 @@ class ToyCondition(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         tooltip = "The class of pictures to draw, or any."
-        classes = {
-            name: io.Combo.Input("class", options=[_ANY, *data.classes], default=_ANY, tooltip=tooltip)
-            for name, data in _DATA.items()
-        }
+        options = [
+            io.DynamicCombo.Option(name, [io.Combo.Input("class", options=[_ANY, *of.classes], default=_ANY, tooltip=tooltip)])
+            for name, of in _DATA.items()
+        ]
         return io.Schema(
             node_id="RESToyCondition",
             display_name="Toy Condition",
@@ -89,13 +89,7 @@ class ToyCondition(io.ComfyNode):
             description="Conditioning for Toy Model: one class of its pictures, or any. For CFG, use a class as positive and any "
             "as negative. Digits Process Model and the embedded CLD model take the classes of the digits.",
             search_aliases=[*_ALIASES, "conditioning", "prompt", "class"],
-            inputs=[
-                io.DynamicCombo.Input(
-                    "data",
-                    options=[io.DynamicCombo.Option(name, [one_class]) for name, one_class in classes.items()],
-                    tooltip="The data of the model.",
-                )
-            ],
+            inputs=[io.DynamicCombo.Input("data", options=options, tooltip="The data of the model.")],
             outputs=[io.Conditioning.Output()],
         )
 

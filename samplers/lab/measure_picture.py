@@ -78,14 +78,8 @@ def _draw(axes: "Axes", cells: Sequence[Cell], label: str, best: str, baseline: 
     pairs = sorted(by_pair, key=lambda pair: (pair != best, pair != baseline, mean[pair]))
     pairs = [pair for place, pair in enumerate(pairs) if not set(pairs[:place]) & set(equal.get(pair, []))]
     for rank, pair in enumerate(pairs):
-        _draw_line(
-            axes,
-            by_pair[pair],
-            " = ".join([pair, *(other for other in equal.get(pair, []) if other != pair)]),
-            rank,
-            best,
-            baseline,
-        )
+        names = " = ".join([pair, *(other for other in equal.get(pair, []) if other != pair)])
+        _draw_line(axes, by_pair[pair], names, rank, best, baseline)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.margins(y=0.18)  # with room for the label below the best line
@@ -109,17 +103,8 @@ def _draw_line(axes: "Axes", line: Sequence[Cell], label: str, rank: int, best: 
         return
     is_best, is_baseline = line[0].pair == best, line[0].pair == baseline
     style: dict[str, Any] = {"linestyle": "--", "color": "black"} if is_baseline and not is_best else {}
-    short = "\n".join(textwrap.wrap(label, 34))
-    [drawn] = axes.plot(
-        calls,
-        medians,
-        marker="o",
-        markersize=7,
-        linewidth=5.0 if is_best else 2.5,
-        zorder=20 if is_best else 10 - rank,
-        label=short,
-        **style,
-    )
+    style |= {"linewidth": 5.0 if is_best else 2.5, "zorder": 20 if is_best else 10 - rank}
+    [drawn] = axes.plot(calls, medians, marker="o", markersize=7, label="\n".join(textwrap.wrap(label, 34)), **style)
     if is_best:
         quartiles = [cell.spread.q25 for cell in line], [cell.spread.q75 for cell in line]
         axes.fill_between(calls, *quartiles, color=drawn.get_color(), alpha=0.12, linewidth=0)

@@ -34,7 +34,7 @@ def strip(
         references: references by first sigma.
         image_of: function from a cell to its image, (height, width, 3) in [0, 1]; called only for cells that are shown, because
             a VAE is slow.
-        truth: function from a reference to its image.
+        truth: the image of the converged solution.
         verdict: its sentence is the title, its pair is the first row, and its baseline is the second row.
 
     Returns:

@@ -107,43 +107,32 @@ class _Call:
 
 
 class _Step(NamedTuple):
-    """A step that has started, and its difference from the step before.
+    """A step that has started, and its difference from the step before."""
 
-    Attributes:
-        step: as in Row.
-        call: its first call.
-        before: sigma of the first call of the previous step; None in the first step.
-        sizes: the result of `_Call.sizes`.
-    """
-
-    step: int
-    call: _Call
-    before: float | None
-    sizes: np.ndarray
+    step: int  # as in Row
+    call: _Call  # its first call
+    before: float | None  # sigma of the first call of the previous step; None in the first step
+    sizes: np.ndarray  # the result of `_Call.sizes`
 
 
 class _Division:
-    """A way to divide the calls into steps, and the rows it gives.
-
-    Attributes:
-        rows: of the steps that have ended.
-        step: index of the current step; -1 before the first.
-        sigma: sigma of the current step's first call; NaN before it.
-    """
+    """A way to divide the calls into steps, and the rows it gives."""
 
     def __init__(self, grid: list[float], time: TimeMap):
         self._time = time
         self._lengths = _lengths(grid, time)
         self._step: _Step | None = None
         self._seconds: list[float] = []
-        self.rows: list[Row] = []
+        self.rows: list[Row] = []  # of the steps that have ended
 
     @property
     def step(self) -> int:
+        """Index of the current step; -1 before the first."""
         return -1 if self._step is None else self._step.step
 
     @property
     def sigma(self) -> float:
+        """Sigma of the current step's first call; NaN before it."""
         return math.nan if self._step is None else self._step.call.sigma
 
     def add(self, call: _Call) -> None:
@@ -159,12 +148,7 @@ class _Division:
         self._seconds = [call.seconds]
 
     def end(self, after: np.ndarray | None = None, sigma: float = math.nan) -> None:
-        """End the current step, if any.
-
-        Args:
-            after: `sizes` of the next step's first call after the first call of this step; None if there is no call at its end.
-            sigma: sigma of that call.
-        """
+        """End the current step, if any; `after` has the `sizes` of the next step's first call, at sigma, if it is at its end."""
         if self._step is None:
             return
         step, call, before, sizes = self._step
@@ -305,18 +289,10 @@ class Trace:
 
 
 def trapezoid(time: TimeMap, sigma: float, end: float) -> tuple[float, float]:
-    """Weights of D at the start and at the end of an exponential step with D linear in lambda.
+    """Weights of D at the start and at the end, above 0, of an exponential step with D linear in lambda.
 
-    x_e = (end / sigma) x + alpha_e h (b_1 D + b_2 D_e) with b_2 = phi_2(-h), b_1 + b_2 = phi_1(-h). Near pure noise of a flow
-    model lambda is -log sigma, like in RES steps.
-
-    Args:
-        time: the model's time map.
-        sigma: where the step starts.
-        end: where it ends, above 0.
-
-    Returns:
-        alpha_e h b_1 and alpha_e h b_2; NaN for a step without a length.
+    They are alpha_e h b_1 and alpha_e h b_2 in x_e = (end / sigma) x + alpha_e h (b_1 D + b_2 D_e) with b_2 = phi_2(-h), b_1 +
+    b_2 = phi_1(-h), and NaN for a step without a length. Near pure noise of a flow model lambda is -log sigma, like in RES steps.
     """
     time = step_time(max(sigma, end), time)
     h = time.lam(end) - time.lam(sigma)
