@@ -16,8 +16,6 @@ _HOST_SAMPLERS = {
     **dict.fromkeys(("exp_heun_2_x0", "exp_heun_2_x0_sde"), 2),
     "seeds_3": 3,
 }
-
-
 # Sampler functions that choose their own grid between the ends of SIGMAS.
 _OWN_GRID = {"dpm_fast_function", "dpm_adaptive_function", *(f"sample_{name}" for name in ADAPTIVE_SAMPLERS)}
 

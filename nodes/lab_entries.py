@@ -23,17 +23,11 @@ BY_HAND = "by hand"
 
 
 class Preset(NamedTuple):
-    """Values that a preset gives to the inputs of RES Lab: Measure.
-
-    Attributes:
-        budgets: the input with this name.
-        tolerance: the input with this name.
-        items: the smallest batch; a smaller latent is repeated.
-    """
+    """Values that a preset gives to the inputs of RES Lab: Measure."""
 
     budgets: str
     tolerance: float
-    items: int
+    items: int  # the smallest batch; a smaller latent is repeated
 
 
 PRESETS = {

@@ -49,13 +49,11 @@ class CallProgress:
         expected: function that gives the number of expected calls; more may be made.
         guider: the guider whose model gives previews.
         what: text before the number of calls.
-
-    Attributes:
-        calls: calls so far.
     """
 
     def __init__(self, node, expected: Callable[[], int], guider, what: str = ""):
-        self._node, self._expected, self.calls = node, expected, 0
+        self._node, self._expected = node, expected
+        self.calls = 0  # so far
         self._bar = comfy.utils.ProgressBar(max(expected(), 1))
         self._started = self._shown_at = time.monotonic()
         patcher = guider.model_patcher

@@ -49,19 +49,12 @@ class NeedsPrompt(ValueError):
 
 
 class Run(NamedTuple):
-    """One sampling run.
+    """One sampling run."""
 
-    Attributes:
-        samples: (batch, channels, ...) as the model sees them, float32, on the CPU.
-        calls: calls of the denoiser; conditional and unconditional parts count as one call.
-        seconds: seconds of the whole run.
-        latent: the LATENT that the host's sampling nodes give.
-    """
-
-    samples: torch.Tensor
-    calls: int
+    samples: torch.Tensor  # (batch, channels, ...) as the model sees them, float32, on the CPU
+    calls: int  # of the denoiser; conditional and unconditional parts count as one call
     seconds: float
-    latent: dict
+    latent: dict  # the LATENT that the host's sampling nodes give
 
 
 class Subject:

@@ -47,7 +47,6 @@ _FACTORS = (0.2, 2.0)
 # too much of the path. Below _SHORTEST float32 sigmas and the rounding in the error estimate would soon set the limit.
 _LONGEST, _SHORTEST = 1.5, 1e-3
 
-
 _OnCall = Callable[[torch.Tensor, float, torch.Tensor, torch.Tensor], None]
 
 

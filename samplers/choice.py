@@ -145,23 +145,14 @@ class Choice:
 
 
 class _Table(NamedTuple):
-    """The numbers of one call on the device; rows are rules.
+    """The numbers of one call on the device; rows are rules."""
 
-    Attributes:
-        misses: quadratic forms for the squared miss of each rule.
-        trend: quadratic forms for how far the newest output followed the trend, how far it should have, and how far it went.
-        after: rows that get the new weights: the step, and from column `split` on the previous step redone.
-        before: rows that get the previous weights: the previous step as it was.
-        first_order: the step without extrapolation.
-        split: a column of `after`.
-    """
-
-    misses: torch.Tensor
-    trend: torch.Tensor
-    after: tuple[torch.Tensor, ...]
-    before: tuple[torch.Tensor, ...]
-    first_order: torch.Tensor
-    split: tuple[int]
+    misses: torch.Tensor  # quadratic forms for the squared miss of each rule
+    trend: torch.Tensor  # the same for how far the newest output followed the trend, how far it should have, and how far it went
+    after: tuple[torch.Tensor, ...]  # rows that get the new weights: the step, and from `split` on the previous step redone
+    before: tuple[torch.Tensor, ...]  # rows that get the previous weights: the previous step as it was
+    first_order: torch.Tensor  # the step without extrapolation
+    split: tuple[int]  # a column of `after`
 
 
 @lru_cache(maxsize=16)

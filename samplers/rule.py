@@ -50,12 +50,7 @@ class Rule:
     rising: "Rule | None" = None
 
     def of(self, step: GridStep, rough: bool) -> "Rule":
-        """The rule of one step.
-
-        Args:
-            step: the step.
-            rough: whether noise was added between the outputs; an extrapolation to sigma = 0 would amplify it.
-        """
+        """The rule of one step; if `rough`, noise was added between the outputs, which an extrapolation to 0 would amplify."""
         if step.sigma_next == 0.0:
             return replace(self, order=1, eps_share=0.0) if self.last is None or rough else self.last
         return (self.rising if step.rising else None) or self

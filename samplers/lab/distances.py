@@ -31,14 +31,7 @@ def _quantile(ordered: torch.Tensor, share: float) -> float:
 
 
 def relative_distance(samples: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """|samples - truth| / |truth| of every item.
-
-    Args:
-        samples, truth: (batch, ...).
-
-    Returns:
-        (batch,), float64; NaN where samples are NaN.
-    """
+    """|samples - truth| / |truth| of every item: (batch, ...) to (batch,), float64; NaN where samples are NaN."""
     difference = (samples.double() - truth.double()).flatten(1).norm(dim=1)
     return difference / truth.double().flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
 

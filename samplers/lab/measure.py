@@ -30,12 +30,7 @@ class Entry(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """A schedule to measure.
-
-    Attributes:
-        name: the name in tables.
-        grid: steps -> SIGMAS that end at 0; raises ValueError if there is no grid with this number of steps.
-    """
+    """A schedule to measure: its name, and steps -> SIGMAS that end at 0, with a ValueError if there is no such grid."""
 
     name: str
     grid: Callable[[int], torch.Tensor]

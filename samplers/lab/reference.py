@@ -17,8 +17,6 @@ _LEFT_OUT, _LEFT_OUT_FROM = 0.1, 4  # share of items that need not agree; at lea
 # If the reference ended with that step, a sampler with the same error would look exact; a lower sigma changes far less than
 # TOLERANCE.
 EARLIEST, _BEYOND = -7.0, 2.0
-
-
 # Below this multiple of its agreement, the reference's own error decides which of two results is closer.
 _MARGIN = 3.0
 
@@ -61,27 +59,18 @@ class Reference(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """How closely two levels of a solution agree.
+    """How closely two levels of a solution agree."""
 
-    Attributes:
-        most: the largest distance of the items that must agree.
-        worst: the largest distance of all items.
-        left_out: the items, from 0, that need not agree, the largest distance first.
-    """
-
-    most: float
-    worst: float
-    left_out: tuple[int, ...]
+    most: float  # the largest distance of the items that must agree
+    worst: float  # the largest distance of all items
+    left_out: tuple[int, ...]  # the items, from 0, that need not agree, the largest distance first
 
 
 def agreement(distances: torch.Tensor) -> Agreement:
-    """The agreement of two levels, by the distance of every item.
+    """The agreement of two levels, by the distance of every item, (items,); NaN counts as infinite.
 
     One item in ten need not agree, and at least one of 4 items or more. Trajectories on the border between two images may never
     agree, and medians and quartiles hardly depend on them.
-
-    Args:
-        distances: (items,); NaN counts as infinite.
     """
     ordered, items = distances.nan_to_num(nan=math.inf).sort(descending=True)
     few = int(_LEFT_OUT * len(items) + 1e-9)

@@ -29,19 +29,12 @@ _LEAST, _MOST = 1e-300, 1e300  # stand for the logarithms of 0 and of infinity
 
 
 class Verdict(NamedTuple):
-    """What a measurement says.
+    """What a measurement says, in one sentence, and its limits."""
 
-    Attributes:
-        best: a cell of the best pair.
-        sentence: the verdict in one sentence.
-        remarks: the limits of the verdict.
-        baseline: the pair it was compared with.
-    """
-
-    best: Cell
+    best: Cell  # of the best pair
     sentence: str
     remarks: tuple[str, ...]
-    baseline: str = ""
+    baseline: str = ""  # the pair it was compared with
 
     @property
     def text(self) -> str:

@@ -198,11 +198,7 @@ class Calibration:
             result.test["calibrated"] = Errors.of(self._distances(partial(run, result.plan), result.sigmas, seeds, ends))
 
     def _reference(self) -> tuple[Trajectory, list[str], Settled]:
-        """The pilots' solution with as many steps as the fit needs, the names of the bases, the best first, and its quality.
-
-        Raises:
-            NotConverged: see `run`.
-        """
+        """The pilots' solution with as many steps as the fit needs, the names of the bases, the best first, and its quality."""
         self._level = 1
         solved = self._pilots()
         ends = {name: self._analytic_end(plan, solved) for name, plan in self._bases.items()}

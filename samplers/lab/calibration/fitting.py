@@ -190,15 +190,10 @@ class Fitting(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A fitted plan and the pilots' results.
+    """A fitted plan and the pilots' results."""
 
-    Attributes:
-        plan: the plan, with the calls of the base.
-        end: the pilots' final states, (items, ...), float64.
-    """
-
-    plan: Plan
-    end: torch.Tensor
+    plan: Plan  # with the calls of the base
+    end: torch.Tensor  # the pilots' final states, (items, ...), float64
 
 
 def fit(
@@ -357,11 +352,7 @@ class GridCurve:
         return sigmas if falls and min(s for s in sigmas if s > 0.0) >= self._floor * (1.0 - 1e-6) else None
 
     def search(self, error: Callable[[list[float]], float]) -> list[float] | None:
-        """The grid of least error by a pattern search over the distances, in at most TRIALS trials; None for no better one.
-
-        Args:
-            error: error of a grid.
-        """
+        """The grid of least error by a pattern search over the distances, in at most TRIALS trials; None for no better one."""
         if len(self._lam) < 3:  # too few steps for a curve to matter
             return None
         best, best_grid, distances = error(self._values), None, self.distances
