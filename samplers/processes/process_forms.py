@@ -74,17 +74,21 @@ class Form(ABC):
     def linear(self, s: float, t: float) -> np.ndarray:
         """The factor of the state at s."""
 
-    @abstractmethod
     def added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
         """What outputs at the nodes, newest first, add to the state at s; a step to t = 0 uses only the newest output."""
+        if t > 0.0:
+            return self._added(nodes, s, t)
+        call, time = nodes[0].call, nodes[0].sigma
+        # the mean of u0 given the state, by Tweedie's formula
+        return Terms({call: -self.sde.transition(0.0, time) @ self.sde.factor(time, self.kind)}, {})
+
+    @abstractmethod
+    def _added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
+        """The same for t > 0."""
 
     def noise(self, s: float, t: float) -> list[np.ndarray]:
         """The factors of unit noises; an ODE has none."""
         return []
-
-    def _last(self, node: Node) -> Terms:
-        """A step to the mean of u0 given the state at the node, by Tweedie's formula."""
-        return Terms({node.call: -self.sde.transition(0.0, node.sigma) @ self.sde.factor(node.sigma, self.kind)}, {})
 
 
 class InEps(Form):
@@ -99,10 +103,8 @@ class InEps(Form):
         """Psi(t, s)."""
         return self.sde.transition(t, s)
 
-    def added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
+    def _added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
         """sum_j C_j eps_j."""
-        if t == 0.0:
-            return self._last(nodes[0])
         return Terms(dict(zip([node.call for node in nodes], self.weights([node.sigma for node in nodes], s, t))), {})
 
     def weights(self, nodes: Sequence[float], s: float, t: float) -> list[np.ndarray]:
@@ -139,10 +141,8 @@ class WithNoise(InEps):
         starts, ends = ([span[i] for span in spans] for i in (0, 1))
         self._contracted, self._s_noise = dict(zip(spans, contraction(sde, starts, ends, noise_level))), s_noise
 
-    def added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
+    def _added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
         """(Psihat - Psi) K_s eps_s."""
-        if t == 0.0:
-            return self._last(nodes[0])
         sde = self.sde
         psihat_root = sde.root(t) @ self._contracted[s, t]
         # (Psihat - Psi) R_s eps_R = (Psihat - Psi) K_s eps_K
@@ -179,10 +179,8 @@ class InData(Form):
         """R_t R_s^-1."""
         return self.sde.transition(0.0, s) if t == 0.0 else self._at[t].root @ self._at[s].inverse
 
-    def added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
+    def _added(self, nodes: Sequence[Node], s: float, t: float) -> Terms:
         """R_t int_s^t D dA."""
-        if t == 0.0:
-            return self._last(nodes[0])
         total = Terms({}, {})
         for node, weight in zip(nodes, self.weights([node.sigma for node in nodes], s, t)):
             state_weight = weight @ self._at[node.sigma].back
