@@ -27,19 +27,12 @@ _SHIFT = 1e-4  # everything is smooth in log(t + this)
 
 
 class Split(NamedTuple):
-    """The coordinates at some times, float32 tensors of shape (batch, ...).
+    """The coordinates at some times, float32 tensors."""
 
-    Attributes:
-        direction: (batch, 2) q.
-        image: (batch, 2) K^-T q; its product with a block is sqrt(SNR) x0 + n.
-        noise: (batch, 2) K^-T r; its product with a block is r . z.
-        half_log_snr: (batch,).
-    """
-
-    direction: torch.Tensor
-    image: torch.Tensor
-    noise: torch.Tensor
-    half_log_snr: torch.Tensor
+    direction: torch.Tensor  # (batch, 2): q
+    image: torch.Tensor  # (batch, 2): K^-T q; its product with a block is sqrt(SNR) x0 + n
+    noise: torch.Tensor  # (batch, 2): K^-T r; its product with a block is r . z
+    half_log_snr: torch.Tensor  # (batch,)
 
 
 def table(sde: "CLD", kind: str) -> torch.Tensor:

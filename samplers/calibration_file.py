@@ -34,19 +34,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
 
 @dataclass(frozen=True)
 class CalibrationFile:
-    """The content of a file.
+    """The content of a file."""
 
-    Attributes:
-        time: "ve" or "flow".
-        sigmas: the grid that it was made for.
-        stages: the numbers of every step that moves.
-        provenance: JSON values for people, and "model", the hash of the model.
-    """
-
-    time: str
-    sigmas: tuple[float, ...]
-    stages: tuple[_Numbers, ...]
-    provenance: dict[str, Any] = field(default_factory=dict)
+    time: str  # "ve" or "flow"
+    sigmas: tuple[float, ...]  # the grid that it was made for
+    stages: tuple[_Numbers, ...]  # the numbers of every step that moves
+    provenance: dict[str, Any] = field(default_factory=dict)  # JSON values for people, and "model", the hash of the model
 
     @classmethod
     def of(cls, plan: Plan, sigmas: Sigmas, provenance: dict[str, Any]) -> "CalibrationFile":
@@ -269,17 +262,11 @@ def write(calibration: CalibrationFile, folder: str | os.PathLike[str], name: st
 
 
 class Setting(NamedTuple):
-    """What a calibration was made for, or is used with; None for what is not known.
-
-    Attributes:
-        cfg: the guidance scale.
-        shape: shape of an item of the latent, (channels, ...).
-        shift: shift of a flow model.
-    """
+    """What a calibration was made for, or is used with; None for what is not known."""
 
     cfg: float | None = None
-    shape: tuple[int, ...] | None = None
-    shift: float | None = None
+    shape: tuple[int, ...] | None = None  # of an item of the latent, (channels, ...)
+    shift: float | None = None  # of a flow model
 
     @classmethod
     def of(cls, provenance: Mapping[str, Any]) -> "Setting":

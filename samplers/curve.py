@@ -16,13 +16,9 @@ STRAIGHT = "[[0, 0], [1, 1]]"
 
 
 class Curve(NamedTuple):
-    """A spacing for `schedules.logsnr_grid`: lambda over u, monotone cubic (PCHIP) between points.
+    """A spacing for `schedules.logsnr_grid`: lambda over u, monotone cubic (PCHIP) between points."""
 
-    Attributes:
-        points: (share of the steps, share of the range of logSNR), rising in both from (0, 0) to (1, 1).
-    """
-
-    points: tuple[tuple[float, float], ...]
+    points: tuple[tuple[float, float], ...]  # shares of the steps and of the range of logSNR, rising from (0, 0) to (1, 1)
 
     def share(self, u: np.ndarray) -> np.ndarray:
         """The share of the logSNR range that is covered after the share u of the steps."""

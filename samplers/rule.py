@@ -63,17 +63,11 @@ class Rule:
 
 
 class Node(NamedTuple):
-    """A denoised output.
+    """A denoised output."""
 
-    Attributes:
-        call: the model call that gave it.
-        sigma: where the model was called.
-        renoised: (sigma_hat, sigma) of every renoising since.
-    """
-
-    call: int
-    sigma: float
-    renoised: tuple[tuple[float, float], ...] = ()
+    call: int  # the model call that gave it
+    sigma: float  # where the model was called
+    renoised: tuple[tuple[float, float], ...] = ()  # (sigma_hat, sigma) of every renoising since
 
     def s(self, time: TimeMap) -> float:
         """The node's sigma / alpha on the path of the current step, moved back by every renoising since.
@@ -100,25 +94,15 @@ class Sum(NamedTuple):
 
 
 class PlannedStep(NamedTuple):
-    """A planned step, kept for the corrector.
+    """A planned step, kept for the corrector."""
 
-    Attributes:
-        rule: the rule of this step.
-        grid: the step of the grid.
-        time: the time map it is taken in.
-        eta: strength of the noise that it exchanges.
-        nodes: the outputs that it combines, newest first.
-        scale: factor of the point from which it starts.
-        sum: the combination that it adds.
-    """
-
-    rule: Rule
+    rule: Rule  # of this step
     grid: GridStep
-    time: TimeMap
-    eta: float
-    nodes: list[Node]
-    scale: float
-    sum: Sum
+    time: TimeMap  # in which it is taken
+    eta: float  # strength of the noise that it exchanges
+    nodes: list[Node]  # the outputs that it combines, newest first
+    scale: float  # factor of the point from which it starts
+    sum: Sum  # the combination that it adds
 
 
 def predict(rule: Rule, step: GridStep, history: Sequence[Node], time: TimeMap, eta: float = 0.0) -> PlannedStep:

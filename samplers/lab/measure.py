@@ -44,17 +44,11 @@ class DryRun(NamedTuple):
 
 
 class Runner(Protocol):
-    """What is sampled, such as `nodes.lab_subject.Subject`.
+    """What is sampled, such as `nodes.lab_subject.Subject`."""
 
-    Attributes:
-        fingerprint: hash of everything that a result depends on, except the sampler, the grid and the seed.
-        seed: seed of the noise.
-        shape: shape of the samples, (batch, ...).
-    """
-
-    fingerprint: str
-    seed: int
-    shape: Sequence[int]
+    fingerprint: str  # hash of everything that a result depends on, except the sampler, the grid and the seed
+    seed: int  # of the noise
+    shape: Sequence[int]  # of the samples, (batch, ...)
 
     def run(self, sampler: Any, sigmas: torch.Tensor) -> Any:
         """Sample; the result has samples, calls (of the model) and seconds."""
@@ -65,49 +59,31 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell to measure.
-
-    Attributes:
-        budget: model calls allowed; 0 for a sampler that chooses its own steps.
-        sigmas: the grid with the most steps that fit.
-        calls: model calls by the dry run.
-        key: the key of its result in the store; two budgets in which the same steps fit share it.
-    """
+    """A cell to measure."""
 
     entry: Entry
     schedule: str
-    budget: int
-    sigmas: torch.Tensor
-    calls: int
+    budget: int  # model calls allowed; 0 for a sampler that chooses its own steps
+    sigmas: torch.Tensor  # the grid with the most steps that fit
+    calls: int  # model calls by the dry run
     stochastic: bool
-    key: str
+    key: str  # of its result in the store; two budgets in which the same steps fit share it
 
 
 class Cell(NamedTuple):
-    """A measured pair at a budget.
-
-    Attributes:
-        sampler, schedule, budget: the pair and the budget.
-        steps, calls: numbers of steps and of model calls, counted at the model.
-        start: the first sigma.
-        stochastic: whether `distances` are between distributions, along random directions, or of items.
-        distances: relative distances to the reference, float64.
-        first: the first item's result, (channels, ...).
-        sigmas: the grid.
-        seconds: duration of the run.
-    """
+    """A measured pair at a budget."""
 
     sampler: str
     schedule: str
     budget: int
     steps: int
-    calls: int
-    start: float
-    stochastic: bool
-    distances: torch.Tensor
-    first: torch.Tensor
+    calls: int  # counted at the model
+    start: float  # the first sigma
+    stochastic: bool  # whether `distances` are between distributions, along random directions, or of items
+    distances: torch.Tensor  # relative, to the reference, float64
+    first: torch.Tensor  # the first item's result, (channels, ...)
     sigmas: torch.Tensor
-    seconds: float
+    seconds: float  # duration of the run
 
     @property
     def spread(self) -> Spread:

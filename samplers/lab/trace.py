@@ -46,28 +46,19 @@ _TOLERANCE = 2e-4
 
 
 class Row(NamedTuple):
-    """One step; the fields are COLUMNS, see the module. A number without a value is NaN.
+    """One step; the fields are COLUMNS, see the module. A number without a value is NaN."""
 
-    Attributes:
-        step: index of the step's start in the grid; a count for a sampler that chooses its own grid.
-        sigma: sigma of the step's first call, which is above the grid's under churn.
-        lam: lambda there; -inf in pure noise.
-        calls: number of model calls in the step.
-        ms: milliseconds per call.
-        shares: shares of the rules that the sampler mixed, in the columns rule_0, rule_1, ...; () if it did not choose.
-    """
-
-    step: int
-    sigma: float
-    lam: float
+    step: int  # index of its start in the grid; a count for a sampler that chooses its own grid
+    sigma: float  # of its first call, which is above the grid's under churn
+    lam: float  # lambda there; -inf in pure noise
     d_change: float
     local_error: float
     first_order_error: float
     acceleration_sigma: float
     acceleration_lambda: float
     calls: int
-    ms: float
-    shares: tuple[float, ...] = ()
+    ms: float  # milliseconds per call
+    shares: tuple[float, ...] = ()  # of the rules that the sampler mixed, columns rule_0, rule_1, ...; () if it did not choose
 
     def numbers(self) -> dict[str, float]:
         """{column: number}."""

@@ -106,21 +106,13 @@ def fine_grid(sigmas: Sequence[float], time: TimeMap, floor: float, steps: int) 
 
 @dataclass
 class Trajectory:
-    """A solution of the ODE for some items at falling sigmas.
+    """A solution of the ODE for some items at falling sigmas."""
 
-    Attributes:
-        sigmas: the sigmas at which it is known, without the end.
-        x: states at these sigmas, (items, ...) each.
-        denoised: outputs at these sigmas.
-        end: the state at the end.
-        last: sigma of the end.
-    """
-
-    sigmas: list[float]
-    x: list[torch.Tensor]
-    denoised: list[torch.Tensor]
-    end: torch.Tensor
-    last: float
+    sigmas: list[float]  # at which it is known, without the end
+    x: list[torch.Tensor]  # states at these sigmas, (items, ...) each
+    denoised: list[torch.Tensor]  # outputs at these sigmas
+    end: torch.Tensor  # the state at the end
+    last: float  # sigma of the end
 
     def at(self, sigma: float) -> torch.Tensor:
         """The state at a sigma; between known ones by the cubic with their slopes dx/dsigma = (x - D) / sigma.

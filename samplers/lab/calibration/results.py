@@ -133,29 +133,18 @@ class Settled(NamedTuple):
 
 @dataclass
 class Calibrated:
-    """The result of a calibration.
+    """The result of a calibration."""
 
-    Attributes:
-        sigmas: the grid, moved or as given.
-        plan: the plan on this grid.
-        analytic: the base with the least error, for comparison.
-        base, fitting: the base and the settings of the fit; `fitting` is None if the analytic plan is kept.
-        seeds: the seeds.
-        reference: the quality of the reference.
-        grid_changed: whether the grid differs from the given grid.
-        selection: errors on selection seeds of "base" and "calibrated".
-        test: errors on test seeds of "base" (on the given grid), of "calibrated" and of the rivals.
-    """
-
-    sigmas: torch.Tensor
-    plan: Plan
-    analytic: str
-    base: str
-    fitting: Fitting | None
+    sigmas: torch.Tensor  # the grid, moved or as given
+    plan: Plan  # on this grid
+    analytic: str  # the base with the least error, for comparison
+    base: str  # of the plan
+    fitting: Fitting | None  # None if the analytic plan is kept
     seeds: Seeds
     reference: Settled
-    grid_changed: bool = False
-    selection: dict[str, Errors] = field(default_factory=dict)
+    grid_changed: bool = False  # whether the grid differs from the given grid
+    selection: dict[str, Errors] = field(default_factory=dict)  # on selection seeds, of "base" and "calibrated"
+    # on test seeds, of "base" (on the given grid), of "calibrated" and of the rivals
     test: dict[str, Errors] = field(default_factory=dict)
 
     @property
