@@ -12,7 +12,6 @@ from .inputs import cfg_pp_input, checked, option_input
 from .registry import for_host
 
 _ORDERS = {str(order): order for order in ORDER.choices}
-_IN_ALPHA = DATA_SCALE, POWER, EPS_SHARE
 _SINGLE_STEP = {"2": METHODS["exp_res_2s"], "3": METHODS["exp_res_3s"]}  # by stages
 
 
@@ -29,6 +28,7 @@ class RESMultistep(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
+        in_alpha = [option_input(option, advanced=True) for option in (DATA_SCALE, POWER, EPS_SHARE)]
         return io.Schema(
             node_id="RESMultistep",
             display_name="RES Multistep",
@@ -57,7 +57,7 @@ class RESMultistep(io.ComfyNode):
                 io.DynamicCombo.Input(
                     "interpolation",
                     options=[
-                        io.DynamicCombo.Option("alpha", [option_input(option, advanced=True) for option in _IN_ALPHA]),
+                        io.DynamicCombo.Option("alpha", in_alpha),
                         io.DynamicCombo.Option("lambda", []),
                     ],
                     tooltip="The variable in which denoised outputs are interpolated. alpha: finite at both ends of a "

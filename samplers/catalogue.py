@@ -93,11 +93,7 @@ METHODS = {
             "RES-2M with the free corrector: every step is redone with the output at its end, at no extra call.",
             partial(multistep_plan, order=2, corrector=True),
         ),
-        Method(
-            "exp_res_3mc",
-            "RES-3M with the free corrector.",
-            partial(multistep_plan, order=3, corrector=True),
-        ),
+        Method("exp_res_3mc", "RES-3M with the free corrector.", partial(multistep_plan, order=3, corrector=True)),
         Method(
             "exp_res_2s",
             "RES-2S: second order. It equals ComfyUI's `seeds_2` with phi_2, r = c2 and eta = 0.",
@@ -124,11 +120,7 @@ METHODS = {
             gddim_plan,
             (o.GDDIM_DEGREE, o.GDDIM_CORRECTOR),
         ),
-        _sde(
-            "exp_gddim_sde",
-            "Stochastic gDDIM of degree 0, which is DDPM on every model.",
-            partial(multistep_plan, order=1),
-        ),
+        _sde("exp_gddim_sde", "Stochastic gDDIM of degree 0, which is DDPM on every model.", partial(multistep_plan, order=1)),
         Method(
             "exp_res_cfg_pp",
             "The smoothest rule of exp_res, without its share of eps, with CFG++.",

@@ -46,12 +46,7 @@ _CHARGED = 0.06  # share of the squared miss that a rule of lower order is charg
 _PLANS_KEPT = 64  # number of plans; planning a choice takes some milliseconds per step
 
 
-def res_rule(
-    order: int,
-    interpolation: Interpolation = IN_LAMBDA,
-    corrector: bool = False,
-    eps_share: float = 0.0,
-) -> Rule:
+def res_rule(order: int, interpolation: Interpolation = IN_LAMBDA, corrector: bool = False, eps_share: float = 0.0) -> Rule:
     """RES-2M, RES-3M, ... and their corrected and alpha-interpolated forms.
 
     Args:
@@ -68,17 +63,10 @@ def res_rule(
     kind = "PEC" if corrector else "none"
     eps = f", eps {eps_share:g}" if eps_share else ""
     name = f"RES-{order}M" + "C" * corrector + (f" in {interpolation.name}{eps}" if interpolation != IN_LAMBDA else "")
-    last = interpolation.last
-    return Rule(
-        name,
-        order,
-        interpolation,
-        eps_share,
-        interpolation.min_gap,
-        kind,
-        None if last is None else Rule(name, min(order, END_ORDER), last, 1.0 if eps_share else 0.0, END_MIN_GAP),
-        Rule(name, min(order, interpolation.rising_order), interpolation, 0.0, interpolation.min_gap, kind),
-    )
+    at_end = interpolation.last
+    last = None if at_end is None else Rule(name, min(order, END_ORDER), at_end, 1.0 if eps_share else 0.0, END_MIN_GAP)
+    rising = Rule(name, min(order, interpolation.rising_order), interpolation, 0.0, interpolation.min_gap, kind)
+    return Rule(name, order, interpolation, eps_share, interpolation.min_gap, kind, last, rising)
 
 
 def multistep_plan(
