@@ -69,18 +69,11 @@ def check_writable(folder: Path, name: str) -> None:
 
 
 class Saving:
-    """Saves results after the work. A failure becomes a warning, also in the log, and costs no output.
-
-    Args:
-        node: name of the node for the log.
-
-    Attributes:
-        warnings: sentences, one for each failure.
-    """
+    """Saves results after the work of a node. A failure becomes a warning, also in the log, and costs no output."""
 
     def __init__(self, node: str):
         self._node = node
-        self.warnings: list[str] = []
+        self.warnings: list[str] = []  # sentences, one for each failure
 
     def __call__(self, what: str, write: Callable[..., Any], *args, default=None) -> Any:
         """The result of write(*args), which saves `what`; `default` if the disk refuses or the result does not fit the format."""

@@ -33,15 +33,11 @@ class Parameter(NamedTuple):
 
 
 class Spacing(NamedTuple):
-    """A shape of grid: its function of u and the ends, and its parameters by name.
-
-    Attributes:
-        to_zero: whether u = 1 is sigma 0; `ends.last` is then inf, unless the ends are given.
-    """
+    """A shape of grid: its function of u and the ends, and its parameters by name."""
 
     lam: Callable[..., np.ndarray]  # (u, ends, **parameters) -> lambda at u in (0, 1]
     parameters: dict[str, Parameter]
-    to_zero: bool = False
+    to_zero: bool = False  # whether u = 1 is sigma 0; `ends.last` is then inf, unless the ends are given
 
 
 class Ends(NamedTuple):

@@ -78,11 +78,7 @@ def _data_callback(callback, coordinates: Coordinates, previews: DenoisedData):
 
 
 def _data(model, x: torch.Tensor, sde, start: float) -> torch.Tensor:
-    """The latent that ComfyUI has added noise to; at t_max nothing of it is left, so that it may be hidden.
-
-    Raises:
-        ValueError: it is hidden, and the velocity depends on it.
-    """
+    """The latent that ComfyUI has added noise to; a ValueError if it is hidden before t_max, where nothing of it is left."""
     latent = getattr(model, "latent_image", None)
     if isinstance(latent, torch.Tensor) and latent.shape == x.shape:
         return latent.to(x)

@@ -118,10 +118,6 @@ class Measurement:
         tolerance, cap: limits of the reference, see `converge`.
         fatal: exceptions that end the measurement; others end a cell and leave a note.
         fresh: whether to measure again what is in the store.
-
-    Attributes:
-        references: references by first sigma.
-        notes: descriptions of what could not be measured, and why.
     """
 
     def __init__(
@@ -140,8 +136,8 @@ class Measurement:
         self._store, self._tolerance, self._cap, self._fatal, self._fresh = store, tolerance, cap, fatal, fresh
         self._subject = fingerprint(runner.fingerprint, runner.seed)
         self._dry: dict[tuple[str, str, int], int] = {}
-        self.references: dict[float, Reference] = {}
-        self.notes: list[str] = []
+        self.references: dict[float, Reference] = {}  # by first sigma
+        self.notes: list[str] = []  # descriptions of what could not be measured, and why
 
     def plan(self, entries: Sequence[Entry], schedules: Sequence[Schedule], budgets: Sequence[int]) -> list[PlannedCell]:
         """Plan the cells: for every pair and budget the most steps that fit, found without the model.

@@ -34,14 +34,11 @@ class Store:
     Args:
         folder: a folder for records only; it is created with the first record.
         most_bytes: maximum size of all records together; the newest record is kept regardless of its size.
-
-    Attributes:
-        trouble: why a record could not be kept; None if all were kept.
     """
 
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES):
         self._folder, self._most_bytes = folder, most_bytes
-        self.trouble: str | None = None
+        self.trouble: str | None = None  # why a record could not be kept
 
     def get(
         self,

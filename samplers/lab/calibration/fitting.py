@@ -312,9 +312,6 @@ class GridCurve:
         sigmas: the given grid.
         time: the time map.
         floor: lower limit of all sigmas above 0.
-
-    Attributes:
-        distances: distances between the knots of the given grid, (KNOTS - 1,).
     """
 
     def __init__(self, sigmas: Sigmas, time: TimeMap, floor: float):
@@ -322,7 +319,7 @@ class GridCurve:
         self._to_zero = self._values[-1] == 0.0
         self._lam = np.array([max(time.lam(s), NEAR_NOISE) for s in self._values if s > 0.0])
         self._places, self._knots = np.linspace(0.0, 1.0, len(self._lam)), np.linspace(0.0, 1.0, KNOTS)
-        self.distances = np.diff(np.interp(self._knots, self._places, self._lam))
+        self.distances = np.diff(np.interp(self._knots, self._places, self._lam))  # between the knots of the given grid
 
     def grid(self, distances: np.ndarray) -> list[float] | None:
         """SIGMAS, float32 numbers, for distances between the knots; None if they do not fall or are below the floor.
