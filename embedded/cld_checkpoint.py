@@ -76,11 +76,7 @@ def load(path: str | os.PathLike[str], process: Callable[..., "CLD"]) -> Checkpo
 
 
 def embedded(process: Callable[..., "CLD"]) -> Checkpoint:
-    """The network of the digits that comes with the pack; `process` as in `load`.
-
-    Raises:
-        ValueError: its file is missing or damaged.
-    """
+    """The network of the digits in the pack, `process` as in `load`; a ValueError if its file is missing or damaged."""
     try:
         return load(DIGITS_CLD, process)
     except (OSError, ValueError) as error:

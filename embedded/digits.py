@@ -18,11 +18,7 @@ FILE = Path(__file__).with_name("digits.npz")
 
 @lru_cache(maxsize=1)
 def load() -> tuple[np.ndarray, np.ndarray]:
-    """Images (1797, 8, 8) uint8 from 0 to 16, and their digits (1797,) uint8.
-
-    Raises:
-        ValueError: the file is missing or damaged.
-    """
+    """Images (1797, 8, 8) uint8 from 0 to 16, and digits (1797,) uint8; a ValueError if the file is missing or damaged."""
     try:
         with np.load(FILE) as data:
             return data["images"], data["labels"]

@@ -19,11 +19,7 @@ class OtherProcess:
     """Base of a model_sampling whose noise is not the same in every direction, with its own samplers and without a sigma."""
 
     def sample(self, name: str, model, x, sigmas, extra_args, callback, disable, **options):
-        """The sampler of this name on the process; other arguments as in `loop.run`.
-
-        Raises:
-            ValueError: there is no such sampler on the process.
-        """
+        """The sampler of this name on the process, a ValueError if there is none; other arguments as in `loop.run`."""
         raise NotImplementedError
 
     def no_sigma(self) -> str:

@@ -138,11 +138,7 @@ def _check(name: str, sigmas: torch.Tensor, time: TimeMap) -> None:
 
 
 def budgets(text: str) -> list[int]:
-    """Numbers of model calls, rising, each once.
-
-    Raises:
-        ValueError: there is none, or one is not a whole number of 1 or more.
-    """
+    """Numbers of model calls, rising, each once; a ValueError if there is none, or one is not a whole number of 1 or more."""
     words = _words("budgets", text)
     for word in words:
         if not re.fullmatch(r"[0-9]{1,9}", word) or not 1 <= int(word) <= MAX_BUDGET:
@@ -153,11 +149,7 @@ def budgets(text: str) -> list[int]:
 
 
 def best_at(calls: int, budgets: Sequence[int]) -> int:
-    """The budget within which the best pair is chosen; 0 is the largest budget.
-
-    Raises:
-        ValueError: no budget is so small.
-    """
+    """The budget within which the best pair is chosen, the largest for 0; a ValueError if no budget is so small."""
     if not calls:
         return budgets[-1]
     if calls < budgets[0]:

@@ -54,11 +54,7 @@ def output_stem(filename_prefix: str) -> Path:
 
 
 def check_writable(folder: Path, name: str) -> None:
-    """Test a folder, called `name` in messages, before the work whose results are written there.
-
-    Raises:
-        ValueError: it is full, read-only or not a folder.
-    """
+    """Raise a ValueError, before the work, if the folder of its results, called `name`, is full, read-only or not a folder."""
     try:
         disk.check_writable(folder, _ROOM)
     except OSError as error:
@@ -102,11 +98,7 @@ class Saving:
 
 
 def write_csv(path: Path, rows: Sequence[dict]) -> Path:
-    """Write rows with the keys of the first row.
-
-    Raises:
-        OSError: the disk refuses.
-    """
+    """Write rows with the keys of the first row; an OSError if the disk refuses."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]) if rows else [])
     writer.writeheader()
@@ -116,11 +108,7 @@ def write_csv(path: Path, rows: Sequence[dict]) -> Path:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Text.
-
-    Raises:
-        OSError: the disk refuses.
-    """
+    """Write a text and a line break; an OSError if the disk refuses."""
     disk.write(path, f"{text}\n".encode())
     return path
 

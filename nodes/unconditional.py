@@ -51,11 +51,7 @@ class GuidedAndUnconditional:
         self.extra_args = {**extra_args, "model_options": options}
 
     def __call__(self, x, sigma, **extra_args):
-        """(guided, unconditional), each shaped like x.
-
-        Raises:
-            ValueError: the guider computed no unconditional output.
-        """
+        """(guided, unconditional), each shaped like x; a ValueError if the guider computed no unconditional output."""
         returned = self._model(x, sigma, **extra_args)
         guided, self._guided = self._guided, None
         unconditional, self._unconditional = self._unconditional, None

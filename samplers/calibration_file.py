@@ -67,11 +67,7 @@ class CalibrationFile:
 
     @classmethod
     def from_json(cls, text: str) -> "CalibrationFile":
-        """The exact inverse of `to_json`.
-
-        Raises:
-            ValueError: the text is no calibration; the message says why.
-        """
+        """The exact inverse of `to_json`; a ValueError that says why if the text is no calibration."""
         if len(text) > MAX_BYTES:
             raise ValueError(f"it is larger than {MAX_BYTES} bytes.")
         try:
@@ -224,11 +220,7 @@ def check_name(name: str) -> str:
 
 
 def read(path: str | os.PathLike[str]) -> CalibrationFile:
-    """A file's calibration.
-
-    Raises:
-        ValueError: the file is no calibration; the message names the file and the reason.
-    """
+    """A file's calibration; a ValueError that names the file and the reason if it holds none."""
     path = Path(path)
     try:
         with open(path, "rb") as file:

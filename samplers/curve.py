@@ -47,10 +47,9 @@ def read_curve(text: str) -> Curve:
         got = f"{len(points)} points" if isinstance(points, list) else f"{type(points).__name__}"
         raise ValueError(f"curve must be a list of 2 to {MAX_POINTS} points, such as {STRAIGHT}; got {got}.")
     values = [_point(number, point) for number, point in enumerate(points, 1)]
-    for place, expected in ((0, (0.0, 0.0)), (-1, (1.0, 1.0))):
-        if values[place] != expected:
-            number = 1 if place == 0 else len(values)
-            raise ValueError(f"curve: point {number} must be {_written(expected)}, got {_written(values[place])}.")
+    for number, expected in ((1, (0.0, 0.0)), (len(values), (1.0, 1.0))):
+        if values[number - 1] != expected:
+            raise ValueError(f"curve: point {number} must be {_written(expected)}, got {_written(values[number - 1])}.")
     for number, (before, here) in enumerate(zip(values, values[1:]), 2):
         for axis, (name, direction) in enumerate((("first", "right of"), ("second", "above"))):
             if here[axis] - before[axis] < MIN_GAP * (1.0 - 1e-9):

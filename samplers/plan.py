@@ -145,11 +145,7 @@ class Renoising(NamedTuple):
 
 
 def renoised(stage: Stage, after: Renoising | None) -> Stage:
-    """The stage that closes a step, followed by the renoising, as one update.
-
-    Raises:
-        ValueError: the stage has noise of its own.
-    """
+    """The stage that closes a step, followed by the renoising, as one update; a ValueError if the stage has its own noise."""
     if after is None:
         return stage
     if stage.noise:

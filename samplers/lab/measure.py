@@ -230,11 +230,7 @@ class Measurement:
         return sum(plan.calls for plan in once if self._record(plan) is None)
 
     def reference(self, start: float) -> Reference:
-        """The reference from a first sigma, solved once by `converge`.
-
-        Raises:
-            NotConverged: see `converge`.
-        """
+        """The reference from a first sigma, solved once by `converge`, which raises NotConverged."""
         for known, reference in self.references.items():
             if same_start(start, known):
                 return reference

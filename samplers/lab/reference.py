@@ -26,26 +26,15 @@ class NotConverged(ValueError):
 
 
 class Reference(NamedTuple):
-    """A converged solution.
+    """A converged solution. The error of the finest level is a fraction of its agreement with the level before."""
 
-    Attributes:
-        samples: (batch, ...) at sigma = 0.
-        steps: steps of the finest level.
-        agreement: relative distance of the last two levels that 90 % of the items do not exceed, see `agreement`; the error of
-            the finer level is a fraction of it.
-        worst: the same for the worst item.
-        calls: model calls of all levels.
-        parted: items of the batch, from 0, that need not agree and do not, the largest distance first.
-        tolerance: the requested agreement.
-    """
-
-    samples: torch.Tensor
-    steps: int
-    agreement: float
-    worst: float
-    calls: int
-    parted: tuple[int, ...] = ()
-    tolerance: float = TOLERANCE
+    samples: torch.Tensor  # (batch, ...) at sigma = 0
+    steps: int  # of the finest level
+    agreement: float  # relative distance of the last two levels that 90 % of the items do not exceed, see `agreement`
+    worst: float  # the same for the worst item
+    calls: int  # model calls of all levels
+    parted: tuple[int, ...] = ()  # items of the batch, from 0, that need not agree and do not, the largest distance first
+    tolerance: float = TOLERANCE  # the requested agreement
 
     @property
     def converged(self) -> bool:

@@ -67,11 +67,7 @@ BASES: dict[str, Callable[..., Plan]] = {
 
 
 def bases(sigmas: Sigmas, time: TimeMap) -> dict[str, Plan]:
-    """The analytic plans on a grid, by name.
-
-    Raises:
-        ValueError: the grid cannot be sampled on.
-    """
+    """The analytic plans on a grid, by name; a ValueError if it cannot be sampled on."""
     return {name: planner(sigmas, time=time) for name, planner in BASES.items()}
 
 
