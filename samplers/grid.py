@@ -12,19 +12,12 @@ from .time_maps import FLOW, TimeMap
 
 @dataclass(frozen=True)
 class GridStep:
-    """One step of a grid that moves.
+    """One step of a grid that moves."""
 
-    Attributes:
-        index: of the step in SIGMAS as given.
-        sigma: where the step starts; the sigma of the grid, or a larger one if the step is churned.
-        sigma_next: where the step ends, a sigma of the grid.
-        after: what happens to the end point before the next step, see `churn.py`; None for nothing.
-    """
-
-    index: int
-    sigma: float
-    sigma_next: float
-    after: Renoising | None = None
+    index: int  # of the step in SIGMAS as given
+    sigma: float  # where the step starts; the sigma of the grid, or a larger one if the step is churned
+    sigma_next: float  # where the step ends, a sigma of the grid
+    after: Renoising | None = None  # what happens to the end point before the next step, see `churn.py`
 
     @property
     def rising(self) -> bool:

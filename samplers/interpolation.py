@@ -28,26 +28,19 @@ from .quadrature import gauss_legendre
 from .tableaus import multistep_weights
 
 _Node = TypeVar("_Node")
-# Rising steps grow in alpha and in rho, by a constant factor if the grid is uniform in lambda. Polynomials of higher degree
-# then extrapolate over several times their own length, and measured inversions diverged.
-_GROWING_ORDER = 2
 # 48 nodes integrate the smooth integrands below to 1e-12 for power 2, and to 1e-8 for other powers from s = inf.
 _NODES = 48
 _PIECE_NODES = 16  # in log rho in pieces no longer than 1
 
 
 class Interpolation:
-    """A variable, and the weights of values at nodes in it. All s are sigma / alpha.
+    """A variable, and the weights of values at nodes in it. All s are sigma / alpha."""
 
-    Attributes:
-        min_gap: the least distance of nodes for this variable, see `Rule.min_gap`.
-        rising_order: the largest order for rising steps.
-        ve_near_noise: steps near pure noise are taken in VE, because the variable is infinite there.
-    """
-
-    min_gap: ClassVar[float] = 0.2
-    rising_order: ClassVar[int] = _GROWING_ORDER
-    ve_near_noise: ClassVar[bool] = False
+    min_gap: ClassVar[float] = 0.2  # the least distance of nodes for this variable, see `Rule.min_gap`
+    # The largest order for rising steps. These grow in alpha and in rho, by a constant factor if the grid is uniform in lambda.
+    # Polynomials of higher degree then extrapolate over several times their own length, and measured inversions diverged.
+    rising_order: ClassVar[int] = 2
+    ve_near_noise: ClassVar[bool] = False  # steps near pure noise are taken in VE, because the variable is infinite there
 
     @property
     def name(self) -> str:

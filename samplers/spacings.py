@@ -41,24 +41,15 @@ class Spacing(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """The ends of a grid, in lambda.
+    """The ends of a grid, in lambda."""
 
-    Attributes:
-        start: the first sigma; -inf for a sigma without signal.
-        first: where the finite part begins, which is `start` if that is finite.
-        last: the last sigma above 0; inf if the spacing determines it.
-        limits: limits for such a spacing: the largest sigma that float32 distinguishes from pure noise, and an eps model's
-            smallest sigma.
-        middle: the middle of logit.
-        timesteps: the model's timesteps, see `model_kinds.py`; only beta reads them.
-    """
-
-    start: float
-    first: float
-    last: float
+    start: float  # the first sigma; -inf for a sigma without signal
+    first: float  # where the finite part begins, which is `start` if that is finite
+    last: float  # the last sigma above 0; inf if the spacing determines it
+    # limits for such a spacing: the largest sigma that float32 distinguishes from pure noise, and an eps model's smallest sigma
     limits: tuple[float, float] = (-math.inf, math.inf)
-    middle: float = 0.0
-    timesteps: tuple[float, ...] = ()
+    middle: float = 0.0  # the middle of logit
+    timesteps: tuple[float, ...] = ()  # the model's timesteps, see `model_kinds.py`; only beta reads them
 
 
 def _logit(u: np.ndarray, ends: Ends, stretch: float) -> np.ndarray:

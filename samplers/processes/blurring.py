@@ -20,18 +20,12 @@ _LEAST = 0.001  # the share of a frequency that the strongest blur leaves
 
 @dataclass(frozen=True)
 class Blurring(LinearSDE):
-    """Blurring diffusion with a cosine schedule of the noise.
-
-    Attributes:
-        height, width: the size of the image.
-        blur: strength of the blur at t = 1, in pixels.
-        initial_variance: variance of the data around y0, with which one step of degree 0 is exact for Gaussian data.
-    """
+    """Blurring diffusion of images of one size, with a cosine schedule of the noise."""
 
     height: int
     width: int
-    blur: float = 10.0
-    initial_variance: float = 0.0
+    blur: float = 10.0  # strength of the blur at t = 1, in pixels
+    initial_variance: float = 0.0  # of the data around y0, with which one step of degree 0 is exact for Gaussian data
     name = "blurring diffusion"
     t_min = 1e-5
     t_max = 0.99598  # at later times a is so small that y0 = (y - sigma eps) / a is lost

@@ -21,21 +21,13 @@ _NODES = 8
 
 @dataclass(frozen=True)
 class CLD(LinearSDE):
-    """CLD with the constants of its paper.
+    """CLD with the constants of its paper."""
 
-    Attributes:
-        beta: the rate at which time runs.
-        mass: M, the variance of the velocity in equilibrium.
-        velocity_share: variance of the velocity at t = 0, as a share of M.
-        jitter: added to both variances at t = 0.
-        position_variance: variance of the data around u0, with which one step of degree 0 is exact for Gaussian data.
-    """
-
-    beta: float = 4.0
-    mass: float = 0.25
-    velocity_share: float = 0.04
-    jitter: float = 1e-6
-    position_variance: float = 0.0
+    beta: float = 4.0  # the rate at which time runs
+    mass: float = 0.25  # M, the variance of the velocity in equilibrium
+    velocity_share: float = 0.04  # variance of the velocity at t = 0, as a share of M
+    jitter: float = 1e-6  # added to both variances at t = 0
+    position_variance: float = 0.0  # of the data around u0, with which one step of degree 0 is exact for Gaussian data
     name = "CLD"
     size = 2
 

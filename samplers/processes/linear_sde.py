@@ -23,18 +23,12 @@ class LinearSDE(ABC):
 
     F, GG^T and Sigma_0 suffice: the other matrices are then solved for, once. A subclass that knows its closed forms gives them
     instead, and must do so where Sigma_0 is singular.
-
-    Attributes:
-        name: the name in plans and errors.
-        t_max: where sampling starts.
-        t_min: the last time above 0 at which the model is called.
-        size: numbers in a block.
     """
 
-    name: str
-    t_max: float = 1.0
-    t_min: float = 1e-3
-    size: int = 1
+    name: str  # in plans and errors
+    t_max: float = 1.0  # where sampling starts
+    t_min: float = 1e-3  # the last time above 0 at which the model is called
+    size: int = 1  # numbers in a block
 
     @property
     def grid(self) -> tuple[int, ...]:

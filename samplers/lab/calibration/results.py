@@ -110,19 +110,13 @@ def distances(samples: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 
 
 class Settled(NamedTuple):
-    """The quality of the reference.
+    """The quality of the reference."""
 
-    Attributes:
-        steps: steps of its finest level.
-        last_change: median relative distance between the pilots' ends on its last two levels.
-        share: that distance, as a share of the best base's median error.
-        why: "agrees" if the share is small enough; "no gain" if a finer level changes the fit by less than its standard error;
-            "cap" if the maximum of steps is reached.
-    """
-
-    steps: int
-    last_change: float
-    share: float
+    steps: int  # of its finest level
+    last_change: float  # median relative distance between the pilots' ends on its last two levels
+    share: float  # that distance, as a share of the best base's median error
+    # "agrees" if the share is small enough; "no gain" if a finer level changes the fit by less than its standard error; "cap" if
+    # the maximum of steps is reached
     why: str
 
     @property
