@@ -64,22 +64,20 @@ class RESSigmasPlot(io.ComfyNode):
     def execute(cls, sigmas, sigmas_b=None, sigmas_c=None, sigmas_d=None, model=None, axis="auto") -> io.NodeOutput:
         if axis == "logSNR" and model is None:
             raise ValueError("axis is 'logSNR' and no model is connected; connect the model of the SIGMAS, or choose 'sigma'.")
-        time = None if model is None else time_map(model.get_model_object("model_sampling"))
+        sampling = None if model is None else model.get_model_object("model_sampling")
+        time = None if sampling is None else time_map(sampling)
         grids = dict(zip(("sigmas", *_OTHERS), (sigmas, sigmas_b, sigmas_c, sigmas_d)))
         grids = {name: _values(name, grid, time) for name, grid in grids.items() if grid is not None}
         check_matplotlib("Sigmas Plot (RES)")
-        warning = _warning(grids, model)
+        warning = "" if time is None else _warning(grids, time, float(sampling.sigma_max))
         image = as_image(picture(grids, time, axis != "sigma" and time is not None, warning))
         saving = Saving("Sigmas Plot (RES)")
         return io.NodeOutput(image, ui={**saving.preview(image, cls), **saving.shown()})
 
 
-def _warning(grids: dict[str, list[float]], model) -> str:
+def _warning(grids: dict[str, list[float]], time: TimeMap, sigma_max: float) -> str:
     """A warning about grids for another kind of model, also in the log; "" for none."""
-    if model is None:
-        return ""
-    sampling = model.get_model_object("model_sampling")
-    doubts = {name: made_for_flow(grid, time_map(sampling), float(sampling.sigma_max)) for name, grid in grids.items()}
+    doubts = {name: made_for_flow(grid, time, sigma_max) for name, grid in grids.items()}
     warning = "\n".join(f"{name}: {doubt}" for name, doubt in doubts.items() if doubt)
     if warning:
         logging.warning("Sigmas Plot (RES): %s", warning)

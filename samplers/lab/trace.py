@@ -139,7 +139,7 @@ class _Division:
         self._seconds = [call.seconds]
 
     def end(self, after: np.ndarray | None = None, sigma: float = math.nan) -> None:
-        """End the current step, if any; `after` has the `sizes` of the next step's first call, at sigma, if it is at its end."""
+        """End the current step, if any. If the next call was made at its end, `after` has the `sizes` of that call, at sigma."""
         if self._step is None:
             return
         step, call, before, sizes = self._step
