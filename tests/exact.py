@@ -16,6 +16,8 @@ from samplers.tableaus import res_3s
 from samplers.time_maps import VE
 
 DETERMINISTIC = {name: sampler for name, sampler in METHODS.items() if not sampler.stochastic and not sampler.cfg_pp}
+STOCHASTIC = {name: sampler for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp}
+CFG_PP = {name: sampler for name, sampler in METHODS.items() if sampler.cfg_pp}
 REGISTERED = {name: sampler for name, sampler in DETERMINISTIC.items() if name in SAMPLERS}
 
 
