@@ -5,14 +5,13 @@ import math
 
 import pytest
 import torch
-from exact import moments
+from exact import STOCHASTIC, moments
 
 from embedded.digits import digits
 from samplers.catalogue import METHODS
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.time_maps import FLOW, VE
 
-STOCHASTIC = [name for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp]
 TIMES = pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 
 # --- correlated Gaussian data: mean and covariance of the result, without a random number ---

@@ -7,14 +7,14 @@ import sys
 import pytest
 import torch
 from conftest import ROOT
-from exact import MIXTURE, NoisyModel, denoiser
+from exact import STOCHASTIC, NoisyModel
 
+from samplers.brownian import BrownianNoise
 from samplers.catalogue import METHODS
 from samplers.noise import ItemNoise, item_keys
 from samplers.options import NOISES
-from samplers.time_maps import FLOW
+from samplers.time_maps import VE
 
-STOCHASTIC = {name: sampler for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp}
 SIGMAS = torch.tensor([10.0, 4.0, 1.5, 0.5, 0.0])
 
 
@@ -36,16 +36,6 @@ def test_an_item_is_the_same_in_any_batch(name, noise):
     halves = torch.cat([_sample(name, part, noise=noise) for part in (initial[:5], initial[5:])])
     assert torch.equal(halves, whole), "in a batch split in two"
     assert not torch.equal(_sample(name, initial, seed=8, noise=noise), whole)
-
-
-@pytest.mark.parametrize("name", STOCHASTIC)
-def test_seed_and_items_differ(name):
-    noise = _initial()
-    whole = _sample(name, noise)
-    assert torch.equal(whole, _sample(name, noise))
-    assert not torch.equal(whole, _sample(name, noise, seed=8))
-    result = _sample(name, noise, eta=0.5)
-    assert not torch.equal(whole, result)
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
@@ -77,14 +67,15 @@ def test_a_run_that_starts_at_another_sigma_has_its_own_noise(noise):
     assert not set(keys) & set(item_keys(noise, states, 0, 1.999))
 
 
+@pytest.mark.parametrize("noise", [ItemNoise, lambda keys, like: BrownianNoise(keys, like, VE, 1.0)], ids=NOISES)
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_the_same_numbers_in_every_dtype_and_for_any_number_of_threads(dtype, threads):
-    expected = ItemNoise([5, 6], torch.zeros(2, 1000))(None, None)
+def test_the_same_numbers_in_every_dtype_and_for_any_number_of_threads(dtype, threads, noise):
+    expected = noise([5, 6], torch.zeros(2, 1000))(3.0, 1.0)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        assert torch.equal(ItemNoise([5, 6], torch.zeros(2, 1000, dtype=dtype))(None, None), expected.to(dtype))
+        assert torch.equal(noise([5, 6], torch.zeros(2, 1000, dtype=dtype))(3.0, 1.0), expected.to(dtype))
     finally:
         torch.set_num_threads(before)
 
@@ -130,36 +121,16 @@ def test_an_injected_noise_sampler_is_used(name):
     assert seen[0][0] == 10.0 and seen[-1][1] == 0.5
 
 
-@pytest.mark.parametrize("options", [{"eta": -0.1}, {"s_noise": -1.0}, {"eta": float("nan")}, {"s_noise": float("inf")}])
+@pytest.mark.parametrize(
+    "option, value, match",
+    [
+        *(("eta", value, "eta must be between 0 and 100") for value in (-0.1, float("nan"))),
+        *(("s_noise", value, "s_noise must be between 0 and 100") for value in (-1.0, float("inf"))),
+        ("eta", 1e-300, "eta must be 0, or large enough to matter, got 1e-300"),
+        ("noise", "pink", "noise must be one of 'independent', 'brownian', got 'pink'"),
+    ],
+)
 @pytest.mark.parametrize("name", STOCHASTIC)
-def test_bad_options(name, options):
-    with pytest.raises(ValueError, match=f"{next(iter(options))} must be between 0 and 100"):
-        METHODS[name].sample(None, _initial(), SIGMAS, disable=True, **options)
-
-
-@pytest.mark.parametrize("name", STOCHASTIC)
-def test_an_eta_too_small_to_matter(name):
-    with pytest.raises(ValueError, match="eta must be 0, or large enough to matter, got 1e-300"):
-        METHODS[name].sample(None, _initial(), SIGMAS, disable=True, eta=1e-300)
-
-
-@pytest.mark.parametrize("flow", [False, True], ids=["ve", "flow"])
-@pytest.mark.parametrize("name", STOCHASTIC)
-def test_samples_of_a_mixture_have_its_covariance(name, flow):
-    """Mean and covariance of 4,000 samples of the ring are those of the data."""
-    generator = torch.Generator().manual_seed(1)
-    start = torch.randn(4000, 2, dtype=torch.float64, generator=generator)
-    steps = 300 if name == "exp_gddim_sde" else 60  # of order 1
-    if flow:
-        sigmas = torch.cat([torch.ones(1), torch.linspace(-3.0, 4.0, steps).neg().sigmoid()[1:], torch.zeros(1)])
-    else:
-        sigmas = torch.cat([torch.logspace(1.2, -1.7, steps), torch.zeros(1)])
-    model = denoiser(flow)
-    x = METHODS[name].sample(
-        lambda x, sigma, seed=None: model(x, sigma), start * sigmas[0], sigmas, {"seed": 1}, disable=True,
-        **({"time": FLOW} if flow else {}),
-    )  # fmt: skip
-    # radius 1, width 0.6
-    expected = torch.eye(2, dtype=torch.float64) * (0.5 + MIXTURE.std**2)
-    assert x.mean(dim=0).abs().max() < 0.06
-    assert (x.T.cov() - expected).abs().max() < 0.07
+def test_bad_options(name, option, value, match):
+    with pytest.raises(ValueError, match=match):
+        METHODS[name].sample(None, _initial(), SIGMAS, disable=True, **{option: value})

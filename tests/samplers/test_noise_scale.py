@@ -8,7 +8,7 @@ import math
 
 import pytest
 import torch
-from exact import DETERMINISTIC, MIXTURE
+from exact import DETERMINISTIC, MIXTURE, STOCHASTIC
 
 from samplers import sample_res_churn
 from samplers.adaptive import sample_exp_res_adaptive
@@ -51,33 +51,26 @@ def test_the_map():
         assert SCALED.s(sigma) == pytest.approx(math.exp(-lam)) == pytest.approx(SCALE * sigma / (1.0 - sigma))
     assert SCALED.lam(1.0) == -math.inf and SCALED.s(0.0) == 0.0
     assert FLOW.scaled(1.0) is FLOW and FLOW.scaled(SCALE) is SCALED and SCALED.is_like(FLOW) and not SCALED.is_like(VE)
+    assert FLOW_LOG_SIGMA.scaled(SCALE).is_like(FLOW_LOG_SIGMA)
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC)
-def test_deterministic_samplers_give_the_same(name):
-    unit, scaled = _both(DETERMINISTIC[name].sample)
-    torch.testing.assert_close(scaled, unit, rtol=1e-9, atol=1e-9)
+def _ones(sigma, sigma_next):
+    return torch.ones(8, 2, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("name", [name for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp])
-def test_samplers_that_add_noise_give_the_same(name):
+@pytest.mark.parametrize("name", [*DETERMINISTIC, *STOCHASTIC])
+def test_samplers_give_the_same(name):
     """The unit noises are the same, and the added noise is noise_scale times as large."""
-    unit, scaled = _both(METHODS[name].sample, noise_sampler=lambda sigma, sigma_next: torch.ones(8, 2, dtype=torch.float64))
+    unit, scaled = _both(METHODS[name].sample, **({"noise_sampler": _ones} if name in STOCHASTIC else {}))
     torch.testing.assert_close(scaled, unit, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_churn_gives_the_same(solver):
     """Its limits are in s = noise_scale sigma / alpha, so both models are churned at the same places."""
-    noise = {"noise_sampler": lambda sigma, sigma_next: torch.ones(8, 2, dtype=torch.float64)}
-    limits = {"s_tmin": 0.2, "s_tmax": 2.0, "s_churn": 1.0}
-    unit, scaled = _both(sample_res_churn, solver=solver, **limits, **noise)
+    unit, scaled = _both(sample_res_churn, solver=solver, s_tmin=0.2, s_tmax=2.0, s_churn=1.0, noise_sampler=_ones)
     torch.testing.assert_close(scaled, unit, rtol=1e-9, atol=1e-9)
     assert (unit - _both(sample_res_churn, solver=solver, s_churn=0.0)[0]).abs().max() > 1e-3
-
-
-def test_churn_in_log_sigma_follows_the_process():
-    assert FLOW_LOG_SIGMA.scaled(SCALE).is_like(FLOW_LOG_SIGMA)
 
 
 def test_the_adaptive_sampler_means_the_same_tolerance():
