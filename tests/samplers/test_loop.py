@@ -30,36 +30,18 @@ def _sample(name, model, x=None, sigmas=SIGMAS, **options):
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
-def test_calls_as_announced(name):
-    model = CountingModel(lambda x, sigma: x / 2)
-    _sample(name, model)
-    assert len(model.sigmas) == CALLS_PER_STEP[name] * 3 + 1
-    assert all(sigma.shape == (3,) and sigma.dtype == torch.float32 for sigma in model.sigmas)
-
-
-@pytest.mark.parametrize("name", DETERMINISTIC)
-def test_callback_carries_what_the_hosts_samplers_carry(name):
-    seen = []
-    model = CountingModel(lambda x, sigma: x / 2)
-    _sample(name, model, callback=seen.append)
-    assert len(seen) == len(model.sigmas)
-    assert all(type(info["i"]) is int for info in seen)
-    last = len(SIGMAS) - 2
-    assert [info["i"] for info in seen] == [i for i in range(last) for _ in range(CALLS_PER_STEP[name])] + [last]
+@pytest.mark.parametrize("sigmas", [SIGMAS.tolist(), [9.0, 3.0, 1.0, 0.3], [3.0, 0.3]], ids=str)
+def test_calls_as_announced_and_a_callback_as_of_the_hosts_samplers(name, sigmas):
+    """A step to 0 has one call. Bars show i + 1 of the number of steps."""
+    seen, model, sigmas = [], CountingModel(lambda x, sigma: x / 2), torch.tensor(sigmas)
+    _sample(name, model, sigmas=sigmas, callback=seen.append)
+    assert [info["i"] for info in seen] == [i for i, t in enumerate(sigmas[1:]) for _ in range(CALLS_PER_STEP[name] if t else 1)]
+    assert len(seen) == len(model.sigmas) and all(type(info["i"]) is int for info in seen)
     for info, sigma in zip(seen, model.sigmas):
+        assert sigma.shape == (3,) and sigma.dtype == torch.float32
         assert info["x"].shape == info["denoised"].shape == (3, 2)
         assert float(info["sigma_hat"]) == float(sigma[0])
-        assert float(info["sigma"]) == float(SIGMAS[info["i"]])
-
-
-@pytest.mark.parametrize("name", DETERMINISTIC)
-@pytest.mark.parametrize("sigmas", [[9.0, 3.0, 1.0, 0.3], [3.0, 0.3]], ids=str)
-def test_progress_rises_to_the_end_and_not_beyond(name, sigmas):
-    """A last step may also have several calls; bars show i + 1 of the number of steps."""
-    seen = []
-    _sample(name, lambda x, sigma: x / 2, sigmas=torch.tensor(sigmas), callback=lambda info: seen.append(info["i"]))
-    steps = len(sigmas) - 1
-    assert seen == [i for i in range(steps) for _ in range(CALLS_PER_STEP[name])]
+        assert float(info["sigma"]) == float(sigmas[info["i"]])
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
