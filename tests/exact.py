@@ -13,7 +13,7 @@ from samplers.loop import run
 from samplers.multistep import kriging_rule, rule_plan
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
-from samplers.time_maps import VE
+from samplers.time_maps import FLOW, VE
 
 DETERMINISTIC = {name: sampler for name, sampler in METHODS.items() if not sampler.stochastic and not sampler.cfg_pp}
 STOCHASTIC = {name: sampler for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp}
@@ -70,6 +70,20 @@ GRIDS = {
 def grid(name: str, n: int) -> torch.Tensor:
     """A grid of n steps by name, float64."""
     return torch.tensor(GRIDS[name][1](n), dtype=torch.float64)
+
+
+def in_lambda(time, first: float, last: float, points: int) -> torch.Tensor:
+    """Sigmas that are uniform in lambda, float64."""
+    lambdas = torch.linspace(first, last, points, dtype=torch.float64).tolist()
+    return torch.tensor([time.sigma(lam) for lam in lambdas], dtype=torch.float64)
+
+
+def down_to_0(time, first: float, last: float, steps: int) -> torch.Tensor:
+    """A grid uniform in lambda with a last step to 0; a flow model's grid starts at sigma 1 instead of `first`."""
+    sigmas = in_lambda(time, first, last, steps)
+    if time is FLOW:
+        sigmas[0] = 1.0
+    return torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])
 
 
 REFERENCE = 2560  # steps

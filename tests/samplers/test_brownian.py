@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from exact import STOCHASTIC, NoisyModel, denoiser, noisy
+from exact import STOCHASTIC, NoisyModel, denoiser, in_lambda, noisy
 
 from embedded.mixture import ring
 from samplers.brownian import BrownianNoise
@@ -124,9 +124,8 @@ ITEMS = 400
 def _grid(time, n):
     """A grid uniform in lambda; on flow it starts at sigma 1, where the first step has no noise."""
     if time is VE:
-        return torch.linspace(math.log(10.0), math.log(0.1), n + 1, dtype=torch.float64).exp()
-    sigmas = torch.linspace(-3.0, 2.5, n, dtype=torch.float64).neg().sigmoid()
-    return torch.cat([torch.ones(1, dtype=torch.float64), sigmas])
+        return in_lambda(time, -math.log(10.0), -math.log(0.1), n + 1)
+    return torch.cat([torch.ones(1, dtype=torch.float64), in_lambda(time, -3.0, 2.5, n)])
 
 
 def _result(plan_of, time, eta, n, brownian=True):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from exact import CFG_PP, grid, noisy, paired, without_cfg_pp
+from exact import CFG_PP, grid, in_lambda, noisy, paired, without_cfg_pp
 
 from embedded.mixture import ring
 from samplers.catalogue import METHODS
@@ -112,13 +112,11 @@ def test_with_a_scale_that_shrinks_with_the_step_the_limit_is_cfg_at_first_order
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 def test_higher_order_and_the_corrector_come_closer_to_the_exact_flow_between_the_moves(time):
     """The methods approximate the exact unconditional flow over each step, followed by the move by alpha (guided - uncond.)."""
-    scale, n = 0.8, 14
-    lam = torch.linspace(-2.1 if time is VE else -2.0, 3.0, n, dtype=torch.float64)
-    sigmas = [time.sigma(float(v)) for v in lam]
-    pair = _pair(time, scale)
+    sigmas = in_lambda(time, -2.1 if time is VE else -2.0, 3.0, 14).tolist()
+    pair = _pair(time, 0.8)
     x = exact = _start(time, sigmas[0], 64)
     for s, t in zip(sigmas, sigmas[1:]):
-        inner = torch.tensor([time.sigma(float(v)) for v in torch.linspace(time.lam(s), time.lam(t), 30, dtype=torch.float64)])
+        inner = in_lambda(time, time.lam(s), time.lam(t), 30)
         guided, unconditional = pair(exact, torch.full((64,), s, dtype=torch.float64))
         flow = run(single_step_plan(inner, res_3s(), time), lambda x, sigma: pair(x, sigma)[1], exact, inner, disable=True)
         exact = flow + time.alpha(t) * (guided - unconditional)

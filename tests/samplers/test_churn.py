@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from exact import DETERMINISTIC, CountingModel, NoisyModel, denoiser, moments
+from exact import DETERMINISTIC, CountingModel, NoisyModel, denoiser, down_to_0, in_lambda, moments
 
 from samplers import sample_res_churn
 from samplers.catalogue import EXP_RES, SOLVERS
@@ -44,22 +44,16 @@ def _process(time):
 def _grid(time, n, last=None):
     """n steps, uniform in lambda, to `last` (a lambda) or to sigma = 0; flow from sigma = 1."""
     first, end = (-3.0, 4.6) if time is VE else (-4.0, 5.0)
-    lam = torch.linspace(first, end if last is None else last, n if last is None else n + 1, dtype=torch.float64)
-    sigmas = lam.neg().exp() if time is VE else lam.neg().sigmoid()
-    if last is not None:
-        return sigmas
-    sigmas[0] = 1.0 if time is not VE else sigmas[0]
-    return torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])
+    return down_to_0(_process(time), first, end, n) if last is None else in_lambda(_process(time), first, last, n + 1)
 
 
-def _error(planner, sigmas, time, churn, mean=MEAN, root=STD):
-    """Largest error of mean and covariance against the noisy data at the last sigma."""
+def _error(planner, sigmas, time, churn, root=STD):
+    """Largest error of mean and variance against the noisy data at the last sigma."""
     plan = planner(sigmas, time=time, churn=churn)
-    got_mean, got = moments(partial(run, plan), sigmas, _process(time), plan.calls + 1, mean, root)
+    mean, variance = moments(partial(run, plan), sigmas, _process(time), plan.calls + 1, MEAN, root)
     sigma = float(sigmas[-1])
     alpha = _process(time).alpha(sigma)
-    truth = alpha**2 * root @ root.T + sigma**2 * torch.eye(len(mean), dtype=torch.float64)
-    return max(float((got_mean - alpha * mean).abs().max()), float((got - truth).abs().max()))
+    return max(abs(float(mean - alpha * MEAN)), abs(float(variance - (alpha * root) ** 2) - sigma**2))
 
 
 @pytest.mark.parametrize("churn", CHURNS, ids=lambda c: f"{c.s_churn:g}, {c.s_tmin:g} to {c.s_tmax:g}")
@@ -78,15 +72,6 @@ def test_order_in_distribution(method, time):
     order, planner = PLANNERS[method]
     coarse, fine = (_error(planner, _grid(time, n, last=2.3), time, Churn(5.0)) for n in (320, 640))
     assert math.log2(coarse / fine) > order - 0.25
-
-
-@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
-@pytest.mark.parametrize("method", ["2S", "2M", "3MC", "alpha 2M"])
-def test_correlated_data_get_their_covariance(method, time):
-    mean = torch.tensor([0.3, -1.0], dtype=torch.float64)
-    root = torch.tensor([[1.1, 0.0], [0.6, 0.2]], dtype=torch.float64)
-    errors = [_error(PLANNERS[method][1], _grid(time, n), time, Churn(5.0), mean, root) for n in (80, 320)]
-    assert errors[1] < 2e-3 and (errors[1] < 0.3 * errors[0] or errors[1] < 1e-4)
 
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from exact import STOCHASTIC, moments
+from exact import STOCHASTIC, down_to_0, moments
 
 from embedded.digits import digits
 from samplers.catalogue import METHODS
@@ -21,15 +21,8 @@ COVARIANCE = torch.tensor([[1.0, 0.6], [0.6, 0.5]], dtype=torch.float64)  # devi
 
 
 def _grid(time, n):
-    """A grid uniform in lambda that ends at 0. On flow it starts at sigma 1, where lambda is -inf, and the first step shrinks
-    with the others.
-    """
-    if time is VE:
-        lambdas = torch.linspace(-3.4, 4.6, n, dtype=torch.float64)
-    else:
-        lambdas = torch.linspace(-2.0 - math.log(n / 10), 4.6, n, dtype=torch.float64)
-        lambdas[0] = -math.inf
-    return torch.tensor([1.0 if lam == -math.inf else time.sigma(lam) for lam in lambdas.tolist()] + [0.0], dtype=torch.float64)
+    """On flow the first step, which starts at sigma 1, shrinks with the others."""
+    return down_to_0(time, -3.4 if time is VE else -2.0 - math.log(n / 10), 4.6, n)
 
 
 @pytest.mark.parametrize("eta", [0.3, 1.0, 2.0])

@@ -16,6 +16,7 @@ from samplers.time_maps import FLOW, VE
 
 # nodes (newest first) and end of the step, in s = sigma / alpha, also at both ends of a schedule
 STEPS = [([5.0, 14.0], 0.1), ([0.5, 0.9, 2.0], 0.0), ([14.0, 80.0, 4518.0], 0.001), ([2.0, math.inf], 0.3), ([math.inf], 3.0)]
+RISING = [([0.3, 0.15], 0.5), ([0.01, 0.005], 9.0)]
 
 
 @pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 4.0])
@@ -27,11 +28,19 @@ def test_weights_are_finite_and_sum_to_the_exact_factor(nodes, end, scale, power
     assert math.fsum(weights) == pytest.approx(1.0 - end / nodes[0], abs=1e-10)
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0, 2.0])
+@pytest.mark.parametrize("nodes, end", [([3.0, 5.0, 9.0], 0.7), ([0.7], 3.0), ([0.7, 0.5], 3.0), ([0.7, 0.5, 0.2], 3.0)])
+@pytest.mark.parametrize("interpolation", [IN_LAMBDA, InAlpha(0.8), InAlpha(6.0, 1.5)], ids=lambda i: i.name)
+def test_weights_of_the_sde_and_of_rising_steps_sum_to_the_exact_factor(interpolation, nodes, end, eta):
+    weights = interpolation.weights(nodes, nodes[0], end, eta)
+    assert math.fsum(weights) == pytest.approx(1.0 - (end / nodes[0]) ** (1.0 + eta), rel=1e-12)
+
+
 @pytest.mark.parametrize("scale", [0.3, 0.7, 2.0])
-@pytest.mark.parametrize("nodes, end", [case for case in STEPS if len(case[0]) > 1])
+@pytest.mark.parametrize("nodes, end", [case for case in STEPS + RISING if len(case[0]) > 1])
 def test_gaussian_data_of_the_scale_is_exact_with_two_nodes(nodes, end, scale):
-    """On data N(mean, scale^2) D is linear in v along a trajectory, so a step of any size is exact."""
-    mean, start = 0.4, 1.3
+    """On data N(mean, scale^2) D is linear in v along a trajectory, so a step of any size is exact, also upwards."""
+    mean, start, exactly = 0.4, 1.3, 1e-12 if end < nodes[0] else 1e-9
 
     def trajectory(s):
         return mean + start * math.hypot(scale, s)
@@ -44,35 +53,25 @@ def test_gaussian_data_of_the_scale_is_exact_with_two_nodes(nodes, end, scale):
         assert denoised(1e12) == pytest.approx(denoised_far)
     weights = InAlpha(scale).weights(nodes[:2], nodes[0], end)
     step = end / nodes[0] * trajectory(nodes[0]) + sum(w * denoised(s) for w, s in zip(weights, nodes))
-    assert step == pytest.approx(trajectory(end), rel=1e-12)
+    assert step == pytest.approx(trajectory(end), rel=exactly)
     if not math.isinf(nodes[1]):  # eps, which is linear in the sigma of the process, gives the same
         eps = [(trajectory(s) - denoised(s)) / s for s in nodes[:2]]
         weights = InAlpha(scale).eps_weights(nodes[:2], nodes[0], end)
-        assert trajectory(nodes[0]) + sum(w * e for w, e in zip(weights, eps)) == pytest.approx(trajectory(end), rel=1e-12)
+        assert trajectory(nodes[0]) + sum(w * e for w, e in zip(weights, eps)) == pytest.approx(trajectory(end), rel=exactly)
 
 
 @pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 4.0])
-def test_a_polynomial_in_alpha_is_integrated_exactly(power):
-    """y_t = (s_t / s_s) y_s + s_t int D / s^2 ds, by quadrature in s itself."""
+def test_polynomials_are_integrated_exactly(power):
+    """D in alpha by y_t = (s_t / s_s) y_s - s_t int D / s^2 ds, and eps in the process's sigma by y_t = y_s + int eps ds."""
     nodes, end, interpolation = [2.0, 3.0, 5.0], 0.2, InAlpha(1.3, power)
-    s = torch.linspace(end, 2.0, 400001, dtype=torch.float64)
+    s, at = torch.linspace(2.0, end, 400001, dtype=torch.float64), torch.tensor(nodes, dtype=torch.float64)
     v = (1.0 + (s / 1.3) ** power) ** (-1.0 / power)
-    weights = interpolation.weights(nodes, nodes[0], end)
+    v_at = torch.tensor([interpolation.variable(node) for node in nodes], dtype=torch.float64)
+    by_d = torch.tensor(interpolation.weights(nodes, nodes[0], end), dtype=torch.float64)
+    by_eps = torch.tensor(interpolation.eps_weights(nodes, nodes[0], end), dtype=torch.float64)
     for k in range(3):
-        step = math.fsum(w * interpolation.variable(node) ** k for w, node in zip(weights, nodes))
-        assert step == pytest.approx(float(end * torch.trapezoid(v**k / s**2, s)), rel=1e-8)
-
-
-@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 4.0])
-def test_a_polynomial_in_the_process_sigma_is_integrated_exactly_by_eps(power):
-    """y_t = y_s + int eps ds."""
-    nodes, end, interpolation = [2.0, 3.0, 5.0], 0.2, InAlpha(1.3, power)
-    s = torch.linspace(2.0, end, 400001, dtype=torch.float64)
-    u = s / 1.3 * (1.0 + (s / 1.3) ** power) ** (-1.0 / power)
-    weights = interpolation.eps_weights(nodes, nodes[0], end)
-    for k in range(3):
-        step = math.fsum(w * (node / 1.3 * interpolation.variable(node)) ** k for w, node in zip(weights, nodes))
-        assert step == pytest.approx(float(torch.trapezoid(u**k, s)), rel=1e-8)
+        assert float(by_d @ v_at**k) == pytest.approx(-end * float(torch.trapezoid(v**k / s**2, s)), rel=1e-8)
+        assert float(by_eps @ (at / 1.3 * v_at) ** k) == pytest.approx(float(torch.trapezoid((s / 1.3 * v) ** k, s)), rel=1e-8)
 
 
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
@@ -117,10 +116,6 @@ def test_eps_has_no_share_where_no_single_ode_joins_the_states():
     for grid_, options in ((sigmas[::-1], {}), (sigmas, {"noise": Noise(1.0)}), (sigmas, {"churn": Churn(1.0)})):
         plans = [multistep_plan(grid_, 3, interpolation=interpolation, eps_share=e, **options).stages for e in (0.33, 0.0)]
         assert plans[0] == plans[1]
-
-
-def test_power_one_is_the_alpha_of_rectified_flow():
-    assert InAlpha(1.0, 1.0).variable(FLOW.s(0.3)) == pytest.approx(FLOW.alpha(0.3))
 
 
 def test_interpolation_in_lambda_is_res():

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from exact import DETERMINISTIC, GRIDS, denoiser, grid, noisy
+from exact import DETERMINISTIC, GRIDS, denoiser, grid, in_lambda, noisy
 
 from embedded.mixture import GaussianMixture, ring
 from samplers.catalogue import METHODS as SAMPLERS
 from samplers.churn import Churn
-from samplers.interpolation import IN_LAMBDA, InAlpha
+from samplers.interpolation import InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
@@ -57,31 +57,12 @@ def test_gaussian_data_rise_to_the_closed_form_with_the_methods_order(method, ti
     mixture = GaussianMixture(torch.zeros(1, 2, dtype=torch.float64), std)
     x = torch.randn(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for n in (80, 320):
-        sigmas = torch.tensor([time.sigma(v) for v in torch.linspace(4.0, -2.0, n + 1, dtype=torch.float64).tolist()])
+        sigmas = in_lambda(time, 4.0, -2.0, n + 1)
         s, alpha = ([f(float(end)) for end in (sigmas[0], sigmas[-1])] for f in (time.s, time.alpha))
         exact = x * (alpha[1] / alpha[0]) * math.sqrt((std**2 + s[1] ** 2) / (std**2 + s[0] ** 2))
         model = denoiser(time is FLOW, mixture)
         errors.append((run(METHODS[method][1](sigmas, time), model, x, sigmas, disable=True) - exact).abs().max())
     assert math.log2(errors[0] / errors[1]) / 2 > METHODS[method][0] - 0.05
-
-
-def test_interpolation_in_alpha_is_exact_for_gaussian_data_upwards_too():
-    """This holds with two nodes on the trajectory, in a step of any size: D / y = std^2 / (std^2 + s^2), and y^2 is proportional
-    to std^2 + s^2.
-    """
-    std = 0.7
-    for s_from, s_to in ((0.3, 0.5), (0.01, 9.0)):
-        nodes = [s_from, 0.5 * s_from]
-        y = {s: math.hypot(std, s) for s in (*nodes, s_to)}
-        weights = InAlpha(std, 2.0).weights(nodes, s_from, s_to)
-        result = s_to / s_from * y[s_from] + math.fsum(w * y[s] * std**2 / (std**2 + s**2) for w, s in zip(weights, nodes))
-        assert result == pytest.approx(y[s_to], rel=1e-9)
-
-
-@pytest.mark.parametrize("interpolation", [IN_LAMBDA, InAlpha(0.8), InAlpha(6.0, 1.5)], ids=lambda i: i.name)
-def test_weights_upwards_sum_to_the_exact_factor(interpolation):
-    for nodes in ([0.7], [0.7, 0.5], [0.7, 0.5, 0.2]):
-        assert math.fsum(interpolation.weights(nodes, 0.7, 3.0)) == pytest.approx(1.0 - 3.0 / 0.7, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -113,10 +94,10 @@ def test_the_step_that_touches_pure_noise_is_taken_in_the_same_time_both_ways():
 def test_few_steps_from_flip_sigmas_start_do_not_diverge(flow, steps, first):
     """The corrector and high orders amplify errors upwards, where dD/dx is 1 and steps grow; they are limited there."""
     time = FLOW if flow else VE
-    lam = torch.linspace(4.0, -4.0 if flow else -2.7, steps, dtype=torch.float64).tolist()
-    sigmas = torch.tensor([first, *(time.sigma(v) for v in lam)], dtype=torch.float64)
+    end = -4.0 if flow else -2.7
+    sigmas = torch.tensor([first, *in_lambda(time, 4.0, end, steps)], dtype=torch.float64)
     x = ring(std=0.2).sample(64, torch.Generator().manual_seed(0)) * time.alpha(first)
-    fine = torch.tensor([time.sigma(v) for v in torch.linspace(time.lam(first), lam[-1], 300, dtype=torch.float64).tolist()])
+    fine = in_lambda(time, time.lam(first), end, 300)
     model = denoiser(flow, ring(std=0.2))
     exact = run(single_step_plan(fine, res_3s(), time), model, x, fine, disable=True)
 
