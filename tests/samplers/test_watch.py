@@ -36,7 +36,7 @@ def _planners():
         return lambda steps: plan(sde, time_grid(sde, steps), *args, **options)
 
     for sde in (CLD(), Blurring(8, 8)):
-        yield f"gddim on {sde.name}", on(sde, gddim_on, 2, "PEC")
+        yield f"gddim on {sde.name}", on(sde, gddim_on, 3, "PECE")
         yield f"noisy gddim on {sde.name}", on(sde, gddim_on, 0, noise_level=1.0)
         yield from ((f"{method} on {sde.name}", on(sde, res_on, method)) for method in METHODS)
 

@@ -1,7 +1,6 @@
 """RES on linear diffusions: the methods for isotropic noise with matrices instead of phi functions."""
 
 import math
-import time
 from functools import lru_cache
 
 import numpy as np
@@ -12,10 +11,8 @@ from process_examples import PROCESSES, data, distance, eps_of, state
 from embedded.mixture import ring
 from samplers.loop import run
 from samplers.multistep import multistep_plan
-from samplers.processes.blurring import Blurring
-from samplers.processes.cld import CLD
 from samplers.processes.process_forms import InData
-from samplers.processes.process_planner import METHODS, _planned, gddim_on, res_on
+from samplers.processes.process_planner import METHODS, gddim_on, res_on
 from samplers.processes.process_sampler import run_on
 from samplers.processes.process_times import time_grid, time_map_of
 from samplers.single_step import single_step_plan
@@ -129,19 +126,10 @@ def test_weights_sum_to_what_a_constant_d_needs(name, s, t):
     np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
-PLANNERS = {
-    **{method: lambda sde, times, method=method: res_on(sde, times, method) for method in ("2S", "3S", "3MC")},
-    "degree 3, PECE": lambda sde, times: gddim_on(sde, times, 3, "PECE"),
-    "with noise": lambda sde, times: gddim_on(sde, times, 0, noise_level=0.5),
-}
-
-
-@pytest.mark.parametrize("name", PLANNERS)
-@pytest.mark.parametrize("sde", [CLD(), Blurring(8, 8)], ids=["CLD", "blurring"])
-def test_plans_of_1000_steps_take_seconds_at_most_and_are_kept(sde, name):
-    """They take 0.3 to 1.5 s of a core, as matrices of many steps are computed together; computed one by one, 3S took 8 s."""
-    times, begun = time_grid(sde, 1000), time.process_time()
-    _planned.cache_clear()
-    plan = PLANNERS[name](sde, times)
-    assert time.process_time() - begun < 4.0
-    assert PLANNERS[name](sde, times) is plan and len(str(plan).splitlines()) == plan.calls + 2
+@pytest.mark.parametrize("planner, options", [(res_on, ("3S",)), (gddim_on, (3, "PECE")), (gddim_on, (0, "none", 0.5))], ids=str)
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_plan_is_kept_and_can_be_printed(name, planner, options):
+    """`test_watch.py` measures how long planning takes."""
+    times = time_grid(PROCESSES[name], 12)
+    plan = planner(PROCESSES[name], times, *options)
+    assert planner(PROCESSES[name], times, *options) is plan and len(str(plan).splitlines()) == plan.calls + 2
