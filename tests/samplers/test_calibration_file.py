@@ -91,7 +91,6 @@ def changed(**changes):
     ids=str,
 )
 def test_broken_files_are_refused_with_their_reason(changes, message, tmp_path):
-    """The error names the file and the reason."""
     (tmp_path / "broken.json").write_text(changed(**changes))
     with pytest.raises(ValueError, match=message) as caught:
         read(tmp_path / "broken.json")

@@ -62,7 +62,7 @@ class _Gaussian:
     def dry(self, sampler, sigmas):
         calls = self.run(sampler, sigmas).calls
         self.runs.pop()
-        return DryRun(calls, stochastic=getattr(sampler, "__name__", "").endswith("sde"))
+        return DryRun(calls, stochastic=sampler is SDE.sampler)
 
 
 def _schedule(spacing="uniform"):
@@ -80,6 +80,7 @@ ENTRIES = [
     Entry("3s", samplers.sample_exp_res_3s),
     Entry("own", _own_steps),
 ]
+SDE = Entry("sde", functools.partial(samplers.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3}))
 
 
 def _measurement(runner, store, **options):
@@ -229,17 +230,13 @@ def test_what_has_no_place_in_the_plan_costs_no_model_call(store):
     """One item has no distribution, and SDE samplers without an ODE sampler have no best pair."""
     for batch, entries, reason in ((1, ENTRIES[:1], "one item has no distribution"), (8, [], "no ODE sampler")):
         runner = _Gaussian(batch=batch)
-        sde = Entry("sde", functools.partial(samplers.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3}))
-        runner.dry = lambda sampler, sigmas, runner=runner, sde=sde: DryRun(
-            _Gaussian.dry(runner, sampler, sigmas).calls, sampler is sde.sampler
-        )
         measurement = _measurement(runner, store)
         if entries:
-            planned = measurement.plan([*entries, sde], [_schedule()], [10])
+            planned = measurement.plan([*entries, SDE], [_schedule()], [10])
             assert [plan.entry.name for plan in planned] == ["2m"] and reason in "\n".join(measurement.notes)
         else:
             with pytest.raises(ValueError, match=reason):
-                measurement.plan([sde], [_schedule()], [10])
+                measurement.plan([SDE], [_schedule()], [10])
         assert not runner.runs
 
 
@@ -317,12 +314,8 @@ def test_a_reference_that_is_not_finite_ends_the_work_before_any_cell(store):
 
 
 def test_sde_samplers_are_apart(store):
-    runner = _Gaussian(batch=64)
-    sde = functools.partial(samplers.METHODS["exp_res_2m_sde"].sample, extra_args={"seed": 3})
-    sde.__name__ = "sde"
-    measurement = _measurement(runner, store)
-    runner.dry = lambda sampler, sigmas: DryRun(_Gaussian.dry(runner, sampler, sigmas).calls, sampler is sde)
-    cells = list(measurement.cells(measurement.plan([ENTRIES[0], Entry("sde", sde)], [_schedule()], [10, 20])))
+    measurement = _measurement(_Gaussian(batch=64), store)
+    cells = list(measurement.cells(measurement.plan([ENTRIES[0], SDE], [_schedule()], [10, 20])))
     assert {cell.sampler for cell in ranked(cells, measurement.references)} == {"2m"}
     assert judge(cells, measurement.references, 20).best.sampler == "2m"
     text = table(cells, measurement.references, [])

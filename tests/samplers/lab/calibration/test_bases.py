@@ -25,7 +25,6 @@ def test_dpmpp_2m_is_dpm_solver_pp_2m():
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("name", BASES)
 def test_every_base_can_be_fitted_and_converges(name, time):
-    """The fits converge to the solution of Gaussian data."""
     model = Gaussian(time)
     sigmas = grid_of(time, 48)
     plan, start = bases(sigmas, time)[name], model.start(float(sigmas[0]))

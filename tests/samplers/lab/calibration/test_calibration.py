@@ -23,7 +23,7 @@ from samplers.lab.calibration.results import (
 )
 from samplers.lab.reference import NotConverged
 from samplers.loop import run
-from samplers.time_maps import FLOW, VE
+from samplers.time_maps import VE
 
 BATCH = 8
 
@@ -232,11 +232,3 @@ def test_the_search_is_bounded_and_finds_what_is_better():
     best = curve.search(error)
     assert len(tried) <= TRIALS and error(best) < 0.2
     assert curve.search(lambda grid: 1.0) is None
-
-
-def test_functions_of_plans_are_samplers():
-    """They give the same result as the loop."""
-    sigmas, model = grid_of(FLOW), Gaussian(FLOW)
-    x = model.start(1.0).float()
-    end = run(bases(sigmas, FLOW)["exp_res_rule_0"], model, x, sigmas, {}, None, True)
-    assert float(distances(end, model.solution(x, 1.0, 0.0)).max()) < 0.05

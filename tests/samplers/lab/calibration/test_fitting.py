@@ -48,7 +48,6 @@ def test_an_endless_ridge_is_the_analytic_plan(time, base):
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 def test_the_loop_goes_where_the_fit_went(time):
-    """A fitted plan runs in the same loop."""
     sigmas, model = grid_of(time).double(), Gaussian(time)
     for base in BASES:
         _, result = fitted(time, base, Fitting(1e-2, 3))
@@ -76,7 +75,6 @@ def test_least_squares_are_those_of_lstsq():
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_the_units_do_not_matter(scale):
-    """The units of regressors and residual change nothing, for any ridge."""
     values, residual = torch.randn(3, 5, 40).double(), torch.randn(5, 40).double()
     for ridge in (0.0, 1e-2, 1.0):
         one = robust_fit(values, residual, ridge)
