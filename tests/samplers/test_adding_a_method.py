@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from exact import GRIDS, converged, denoiser, grid
+from exact import GRIDS, CountingModel, converged, denoiser, grid
 
 from samplers.loop import run
 from samplers.method import Method
@@ -66,15 +66,9 @@ def test_it_converges_with_order_four():
 
 
 def test_its_function_samples_with_as_many_calls_as_it_says():
-    calls, sigmas = [], torch.tensor([8.0, 4.0, 1.0, 0.3, 0.0])
-
-    def model(x, sigma):
-        calls.append(sigma)
-        return denoiser(False)(x, sigma)
-
-    x = torch.ones(2, 2, dtype=torch.float64)
-    result = RES_4S.sample(model, x, sigmas, disable=True)
-    assert result.isfinite().all() and len(calls) == RES_4S.calls_per_step * 3 + 1
+    model, x = CountingModel(denoiser(False)), torch.ones(2, 2, dtype=torch.float64)
+    result = RES_4S.sample(model, x, torch.tensor([8.0, 4.0, 1.0, 0.3, 0.0]), disable=True)
+    assert result.isfinite().all() and len(model.sigmas) == RES_4S.calls_per_step * 3 + 1
 
 
 def test_help_and_editors_see_its_true_signature():

@@ -22,9 +22,8 @@ ETAS = [0.3, 1.0, 2.0, 10.0]
 TIMES = pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 
 
-def _path(like=(1, 4, 16), eta=1.0, time=VE, keys=None, dtype=torch.float32):
-    like = torch.zeros(like, dtype=dtype)
-    return BrownianNoise(keys or list(range(1, len(like) + 1)), like, time, eta)
+def _path(shape=(1, 4, 16), eta=1.0, time=VE):
+    return BrownianNoise([1], torch.zeros(shape), time, eta)
 
 
 @TIMES

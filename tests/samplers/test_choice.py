@@ -24,10 +24,6 @@ def karras(n, low=0.03, high=14.6):
     return [*np.linspace(high ** (1 / 7), low ** (1 / 7), n) ** 7, 0.0]
 
 
-def of_logsnr(n, quantile):
-    return [*np.exp(-np.array([quantile(u) for u in np.linspace(0.0, 1.0, n)])), 0.0]
-
-
 def simple(n, shift=3.0):
     u = 1.0 - np.arange(n) / n
     return [*(shift * u / (1.0 + (shift - 1.0) * u)), 0.0]
@@ -40,7 +36,8 @@ def beta(n):
 
 
 def arctan(n):
-    return of_logsnr(n, lambda u: 0.5 + 1.9 * math.tan(1.05 * (2.0 * u - 1.0)) / math.tan(1.05) * 1.7)
+    lam = 0.5 + 1.9 * np.tan(1.05 * np.linspace(-1.0, 1.0, n)) / math.tan(1.05) * 1.7
+    return [*np.exp(-lam), 0.0]
 
 
 GRIDS = {
@@ -79,26 +76,6 @@ def test_an_item_does_not_depend_on_its_batch(shape, dtype):
         assert torch.equal(alone[-2 if len(batch) > 1 else 0], together[2])
 
 
-def test_every_item_has_its_own_choice():
-    """A batch has a smooth item and an item whose outputs jump."""
-    x, jumps = drawn(2, 3, 64) * 14.6, iter(range(100))
-
-    def model(x, sigma):
-        output = by_element(x, sigma)
-        output[1] += drawn(3, 64, seed=next(jumps))
-        return output
-
-    plan = choice_plan(karras(10), EXP_RES)
-    choice = Choice(plan.stages, x)
-    outputs, rng = {}, [drawn(3, 64, seed=i) for i in range(10)]
-    for call in range(8):
-        smooth = torch.full((3, 64), 1.0, dtype=torch.float64) / (1.0 + plan.stages[call].sigma)
-        outputs[call] = torch.stack([smooth, rng[call]])
-        choice.settled(call, outputs)
-    assert not torch.allclose(choice.weights[0], choice.weights[1], atol=0.05)
-    assert sample(model, x, karras(10)).isfinite().all()
-
-
 @pytest.mark.parametrize("name", GRIDS)
 def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(name):
     """A miss is, by definition, the predicted step in D minus the step redone with the output at its end instead of the oldest
@@ -106,14 +83,13 @@ def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(name):
     """
     time, grid = GRIDS[name]
     sigmas = grid(12)
-    plan, choice = choice_plan(sigmas, EXP_RES, time), None
-    state = drawn(3, 50)
+    plan, state = choice_plan(sigmas, EXP_RES, time), drawn(3, 50)
     choice = Choice(plan.stages, state)
     nodes, outputs = [], {}
     for call, stage in enumerate(plan.stages):
         before = nodes
         nodes = [Node(call, stage.sigma), *nodes[:DIFFERENCES]]
-        # outputs that turn at their own sigma, with a small new part in each
+        # the outputs of each item turn at a sigma of its own, with a small new part in each
         turns = torch.tensor([0.3, 1.0, 5.0], dtype=torch.float64)[:, None]
         outputs[call] = state / torch.sqrt(1.0 + (time.s(stage.sigma) / turns) ** 4) + 1e-3 * drawn(3, 50, seed=call)
         choice.settled(call, outputs)

@@ -27,17 +27,11 @@ from samplers.time_maps import FLOW, FLOW_LOG_SIGMA, VE, TimeMap
 
 
 class Case(NamedTuple):
-    """A sampler with options that may be bad.
+    """A sampler with options that may be bad."""
 
-    Attributes:
-        sample: function (model, x, sigmas, extra_args) -> result, or (result, calls announced).
-        time: its time map.
-        name: its name in METHODS, if any.
-    """
-
-    sample: Callable
+    sample: Callable  # (model, x, sigmas, extra_args) -> result, or (result, calls announced)
     time: TimeMap
-    name: str | None = None
+    name: str | None = None  # its name in METHODS, if any
 
 
 @st.composite
