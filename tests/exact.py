@@ -2,23 +2,41 @@
 
 import math
 import re
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
 
 from embedded.mixture import ring
 from samplers.catalogue import METHODS, SAMPLERS
+from samplers.interpolation import InAlpha
 from samplers.loop import run
-from samplers.multistep import kriging_rule, rule_plan
+from samplers.multistep import kriging_rule, multistep_plan, rule_plan
 from samplers.single_step import single_step_plan
-from samplers.tableaus import res_3s
+from samplers.tableaus import RES_1, res_2s, res_3s
 from samplers.time_maps import FLOW, VE
 
 DETERMINISTIC = {name: sampler for name, sampler in METHODS.items() if not sampler.stochastic and not sampler.cfg_pp}
 STOCHASTIC = {name: sampler for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp}
 CFG_PP = {name: sampler for name, sampler in METHODS.items() if sampler.cfg_pp}
 REGISTERED = {name: sampler for name, sampler in DETERMINISTIC.items() if name in SAMPLERS}
+
+
+# name -> planner; C is the corrector, and alpha 6 turns at sigma / alpha = 6
+PLANNERS = {
+    "1S": partial(single_step_plan, tableau=RES_1),
+    "2S": partial(single_step_plan, tableau=res_2s()),
+    "3S": partial(single_step_plan, tableau=res_3s()),
+    "3S(1/2,1)": partial(single_step_plan, tableau=res_3s(0.5, 1.0)),
+    "3S(.4,.75)": partial(single_step_plan, tableau=res_3s(0.4, 0.75)),
+    **{f"{order}M": partial(multistep_plan, order=order) for order in (1, 2, 3)},
+    **{f"{order}MC": partial(multistep_plan, order=order, corrector=True) for order in (2, 3)},
+    "3M, 3S start": partial(multistep_plan, order=3, start=res_3s()),
+    "3MC, 3S start": partial(multistep_plan, order=3, start=res_3s(), corrector=True),
+    "alpha 2M": partial(multistep_plan, order=2, interpolation=InAlpha()),
+    **{f"alpha {n}MC": partial(multistep_plan, order=n, interpolation=InAlpha(), corrector=True) for n in (2, 4)},
+    **{f"alpha 6 {n}MC": partial(multistep_plan, order=n, interpolation=InAlpha(6.0, 1.5), corrector=True) for n in (2, 4)},
+}
 
 
 def without_cfg_pp(name: str):

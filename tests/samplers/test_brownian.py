@@ -5,17 +5,13 @@ import math
 
 import pytest
 import torch
-from exact import STOCHASTIC, NoisyModel, denoiser, in_lambda, noisy
+from exact import PLANNERS, STOCHASTIC, NoisyModel, denoiser, in_lambda, noisy
 
 from embedded.mixture import ring
 from samplers.brownian import BrownianNoise
-from samplers.interpolation import InAlpha
 from samplers.loop import run
-from samplers.multistep import multistep_plan
 from samplers.noise import ItemNoise
 from samplers.plan import Noise, NoisePath
-from samplers.single_step import single_step_plan
-from samplers.tableaus import RES_1, res_2s
 from samplers.time_maps import FLOW, VE
 
 ETAS = [0.3, 1.0, 2.0, 10.0]
@@ -109,13 +105,6 @@ def test_options(name):
 
 # --- strong convergence: on a path, and only there, more steps approach one answer ---
 
-ALPHA = InAlpha(6.0, 1.5)
-METHODS = {
-    "1S": lambda g, time, noise: single_step_plan(g, RES_1, time, noise),
-    "2M": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise),
-    "2MC in alpha": lambda g, time, noise: multistep_plan(g, 2, time, interpolation=ALPHA, corrector=True, noise=noise),
-    "2S": lambda g, time, noise: single_step_plan(g, res_2s(), time, noise),
-}
 DATA = ring(components=5, radius=1.0, std=0.5)
 ITEMS = 400
 
@@ -127,26 +116,26 @@ def _grid(time, n):
     return torch.cat([torch.ones(1, dtype=torch.float64), in_lambda(time, -3.0, 2.5, n)])
 
 
-def _result(plan_of, time, eta, n, brownian=True):
+def _result(method, time, eta, n, brownian=True):
     sigmas = _grid(time, n)
     x = noisy(float(sigmas[0]), time is FLOW, ITEMS, DATA)
     like = torch.zeros(1, ITEMS, 2, dtype=torch.float64)  # all in one item of the noise, which is quicker
     noise = BrownianNoise([5], like, time, eta) if brownian else ItemNoise([5], like)
-    plan = plan_of(sigmas, time, Noise(eta))
+    plan = PLANNERS[method](sigmas, time=time, noise=Noise(eta))
     return run(plan, denoiser(time is FLOW, DATA), x, sigmas, disable=True, noise_sampler=lambda *segment: noise(*segment)[0])
 
 
-_exact = functools.cache(lambda time, eta: _result(METHODS["2S"], time, eta, 1280))
+_exact = functools.cache(lambda time, eta: _result("2S", time, eta, 1280))
 
 
 @TIMES
 @pytest.mark.parametrize("eta", [0.3, 1.0])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["1S", "2M", "alpha 6 2MC", "2S"])
 def test_strong_convergence_of_order_one_on_a_path(method, time, eta):
     """Order one is what additive noise allows without further integrals of the path."""
     exact = _exact(time, eta)
-    errors = [float((_result(METHODS[method], time, eta, n) - exact).square().mean().sqrt()) for n in (20, 40, 80, 160)]
+    errors = [float((_result(method, time, eta, n) - exact).square().mean().sqrt()) for n in (20, 40, 80, 160)]
     slope = -torch.tensor(errors).log2() @ torch.tensor([-0.3, -0.1, 0.1, 0.3])
     assert slope > 0.9, errors
-    distances = [float((_result(METHODS[method], time, eta, n, False) - exact).square().mean().sqrt()) for n in (20, 160)]
+    distances = [float((_result(method, time, eta, n, False) - exact).square().mean().sqrt()) for n in (20, 160)]
     assert distances[1] > 0.8 * distances[0] and distances[1] > 10 * errors[-1], "independent noise is another path at every n"

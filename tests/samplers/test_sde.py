@@ -5,31 +5,18 @@ from functools import partial
 
 import pytest
 import torch
-from exact import down_to_0, moments
+from exact import PLANNERS, down_to_0, moments
 
 from samplers.interpolation import InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan, res_rule, rule_plan, steady_sde_plan
 from samplers.plan import Noise
 from samplers.single_step import single_step_plan
-from samplers.tableaus import RES_1, res_2s, res_3s
+from samplers.tableaus import RES_1, res_3s
 from samplers.time_maps import FLOW, VE
 
 MEAN, STD = 0.4, 0.7
-METHODS = {
-    "1S": lambda g, time, noise: single_step_plan(g, RES_1, time, noise),
-    "2S": lambda g, time, noise: single_step_plan(g, res_2s(), time, noise),
-    "3S": lambda g, time, noise: single_step_plan(g, res_3s(), time, noise),
-    "3S(1/2,1)": lambda g, time, noise: single_step_plan(g, res_3s(0.5, 1.0), time, noise),
-    "1M": lambda g, time, noise: multistep_plan(g, 1, time, noise=noise),
-    "2M": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise),
-    "2MC": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise, corrector=True),
-    "alpha 2M": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise, interpolation=InAlpha(1.0)),
-    "alpha 2MC, power 1.5": lambda g, time, noise: multistep_plan(
-        g, 2, time, noise=noise, interpolation=InAlpha(6.0, 1.5), corrector=True
-    ),
-    "alpha 2MC": lambda g, time, noise: multistep_plan(g, 2, time, noise=noise, interpolation=InAlpha(1.0), corrector=True),
-}
+METHODS = ("1S", "2S", "3S", "3S(1/2,1)", "1M", "2M", "2MC", "alpha 2M", "alpha 2MC", "alpha 6 2MC")
 
 
 def _grid(time, n):
@@ -43,7 +30,7 @@ def test_moments_of_gaussian_data_converge_to_the_truth(method, time, eta):
     errors = []
     for n in (40, 160, 640):
         sigmas = _grid(time, n)
-        plan = METHODS[method](sigmas, time, Noise(eta))
+        plan = PLANNERS[method](sigmas, time=time, noise=Noise(eta))
         data = torch.tensor([MEAN], dtype=torch.float64), torch.tensor([[STD]], dtype=torch.float64)
         mean, variance = moments(partial(run, plan), sigmas, time, plan.calls, *data)
         errors.append(max(abs(float(mean) - MEAN), abs(float(variance) ** 0.5 - STD)))
@@ -55,8 +42,8 @@ def test_moments_of_gaussian_data_converge_to_the_truth(method, time, eta):
 def test_without_noise_it_is_the_deterministic_plan_to_the_bit(method):
     for time in (VE, FLOW):
         sigmas = _grid(time, 12)[1:]
-        assert METHODS[method](sigmas, time, Noise(0.0)).stages == METHODS[method](sigmas, time, Noise(0.0, 3.0)).stages
-        assert not any(stage.noise for stage in METHODS[method](sigmas, time, Noise(0.0)).stages)
+        quiet, loud = (PLANNERS[method](sigmas, time=time, noise=Noise(0.0, s_noise)).stages for s_noise in (1.0, 3.0))
+        assert quiet == loud == PLANNERS[method](sigmas, time=time).stages and not any(stage.noise for stage in quiet)
 
 
 def test_one_stage_at_eta_one_is_ddpm():
