@@ -39,23 +39,25 @@ def solve(plan, model, u, times):
     return run_on(plan, model, u, torch.tensor(times, dtype=torch.float64), disable=True)
 
 
+def order(name, method, steps, reference_steps):
+    """The order that the errors of two grids show."""
+    sde, u, reference = PROCESSES[name], state(PROCESSES[name]), converged(name, reference_steps)
+    grids = lam_grid(sde, steps), lam_grid(sde, 2 * steps)
+    coarse, fine = (distance(solve(res_on(sde, g, method), eps_of(sde, data()), u, g), reference) for g in grids)
+    return math.log2(coarse / fine)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["VP", "CLD"])
 def test_order(name, method):
     """The order is the method's order on isotropic noise, and one more with a corrector."""
-    sde, u = PROCESSES[name], state(PROCESSES[name])
-    model, reference = eps_of(sde, data()), converged(name, 400)
-    errors = [distance(solve(res_on(sde, g, method), model, u, g), reference) for g in (lam_grid(sde, 40), lam_grid(sde, 80))]
-    assert math.log2(errors[0] / errors[1]) == pytest.approx(ORDERS[method], abs=0.3 if ORDERS[method] < 4 else 0.7)
+    assert order(name, method, 40, 400) == pytest.approx(ORDERS[method], abs=0.3 if ORDERS[method] < 4 else 0.7)
 
 
 @pytest.mark.parametrize("method", ["2MC", "3MC", "2S", "3S"])
 def test_order_of_blurring(method):
     """Each frequency has its own logSNR, so orders need more steps to show."""
-    sde, u = PROCESSES["blurring"], state(PROCESSES["blurring"])
-    model, reference = eps_of(sde, data()), converged("blurring", 500)
-    errors = [distance(solve(res_on(sde, g, method), model, u, g), reference) for g in (lam_grid(sde, 80), lam_grid(sde, 160))]
-    assert math.log2(errors[0] / errors[1]) > ORDERS[method] - 0.25
+    assert order("blurring", method, 80, 500) > ORDERS[method] - 0.25
 
 
 @pytest.mark.parametrize("name", PROCESSES)
