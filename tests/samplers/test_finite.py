@@ -32,16 +32,14 @@ def _model(bad, below: float, pair: bool):
 @pytest.mark.parametrize("name", METHODS)
 def test_names_the_step_and_the_sigma_at_once_on_the_cpu(name, below, step, bad):
     model = _model(bad, below, METHODS[name].cfg_pp)
-    with pytest.raises(
-        FloatingPointError, match=r"holds NaN or infinity after the model call at sigma (\S+) in step (\d)"
-    ) as caught:
+    where = r"holds NaN or infinity after the model call at sigma (\S+) in step (\d)"
+    with pytest.raises(FloatingPointError, match=where) as caught:
         METHODS[name].sample(model, torch.ones(3, 2), SIGMAS, disable=True)
     last = float(model.sigmas[-1][0])
     assert last <= below and all(float(sigma[0]) > below for sigma in model.sigmas[:-1]), "the first bad call is the last one"
     # the call may belong to a stage between this sigma and the one before
-    assert f"at sigma {last:g} in step {step}" in str(caught.value) or (
-        last < below and f"in step {step - 1}" in str(caught.value)
-    )
+    named = str(caught.value)
+    assert f"at sigma {last:g} in step {step}" in named or (last < below and f"in step {step - 1}" in named)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -112,10 +112,11 @@ def test_edm_rho_is_the_edm_grid():
     torch.testing.assert_close(logsnr_grid(steps, SD, VE, "edm_rho")[:-1].double(), edm, rtol=1e-6, atol=0)
 
 
-def test_power_one_and_large_rho_are_uniform():
-    uniform = logsnr_grid(12, SD, VE)
-    torch.testing.assert_close(logsnr_grid(12, SD, VE, "power", {"power": 1.0}), uniform)
-    torch.testing.assert_close(logsnr_grid(12, SD, VE, "edm_rho", {"rho": 100.0}), uniform, rtol=0.06, atol=0)
+def test_power_one_arctan_without_weight_and_large_rho_are_uniform():
+    for model in MODELS.values():
+        for spacing, value in (("power", {"power": 1.0}), ("arctan", {"weight": 0.0})):
+            torch.testing.assert_close(logsnr_grid(12, *model, spacing, value), logsnr_grid(12, *model))
+    torch.testing.assert_close(logsnr_grid(12, SD, VE, "edm_rho", {"rho": 100.0}), logsnr_grid(12, SD, VE), rtol=0.06, atol=0)
 
 
 def test_the_pure_arctan_grid_is_kl_optimal(host):
@@ -125,11 +126,6 @@ def test_the_pure_arctan_grid_is_kl_optimal(host):
     ours = logsnr_grid(12, SD, VE, "arctan", {"weight": 1.0, "turn": 1.0})
     theirs = comfy.samplers.kl_optimal_scheduler(12, SD.sigma_min, SD.sigma_max)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
-
-
-def test_arctan_without_weight_is_uniform():
-    for model in MODELS.values():
-        torch.testing.assert_close(logsnr_grid(12, *model, "arctan", {"weight": 0.0}), logsnr_grid(12, *model))
 
 
 @pytest.mark.parametrize("model", ["sd", "edm", "flow 1", "flow 3", "flux"])

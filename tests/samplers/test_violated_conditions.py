@@ -115,12 +115,3 @@ def test_a_tableau_violates_only_one_condition():
     mixed = order_conditions(violating_3s(mixed=SIZE), 0.7)
     assert mixed.pop("sum b psi_2") == pytest.approx(SIZE * violating_3s().b_weights(0.7)[2])
     assert all(abs(residual) < 1e-12 for residual in mixed.values())
-
-
-@pytest.mark.parametrize(
-    "ours, theirs", [(violating_2s(), res_2s()), (violating_3s(), res_3s()), (violating_3s(c2=0.4, c3=0.9), res_3s(0.4, 0.9))]
-)
-def test_without_residuals_they_are_the_methods_themselves(ours, theirs):
-    for h in (0.1, 2.0):
-        assert ours.b_weights(h) == pytest.approx(theirs.b_weights(h), abs=1e-13)
-        assert ours.a_weights(ours.stages - 1, h) == pytest.approx(theirs.a_weights(ours.stages - 1, h), abs=1e-13)
