@@ -223,17 +223,12 @@ def test_shares_of_rules_are_means_over_the_batch_in_columns_of_their_own():
     trace.finish()
     assert sent == trace.rows
     for row, of in zip(trace.rows, shares):
-        assert (
-            row.shares == pytest.approx(of.mean(0).tolist())
-            and [*row.as_json(), *row.as_csv()] == [*COLUMNS, "rule_0", "rule_1"] * 2
-        )
+        assert row.shares == pytest.approx(of.mean(0).tolist())
+        assert [*row.as_json(), *row.as_csv()] == [*COLUMNS, "rule_0", "rule_1"] * 2
     assert trace.rows[3].shares == () and tuple(trace.rows[3].as_json()) == COLUMNS
     header, _, first, *_, last = as_table(trace.rows).splitlines()
-    assert (
-        header.endswith("| rule_0 | rule_1 |")
-        and first.endswith(f"| {trace.rows[0].shares[1]:.4g} |")
-        and last.endswith("|  |  |")
-    )
+    assert header.endswith("| rule_0 | rule_1 |") and last.endswith("|  |  |")
+    assert first.endswith(f"| {trace.rows[0].shares[1]:.4g} |")
 
 
 @pytest.mark.parametrize("own_grid", [True, False])
