@@ -148,18 +148,6 @@ def test_it_is_the_samplers_own_error(name):
         assert error / 3.0 < row.local_error < 3.0 * error, (row.step, row.local_error, error)
 
 
-def test_accelerations_are_derivatives():
-    """On fine grids they are the derivatives of D = s^2 x / (s^2 + sigma^2) by lambda and of v = sigma / sqrt(s^2 + sigma^2) by
-    sigma.
-    """
-    grid = np.geomspace(8.0, 0.1, 2001)
-    row = traced(grid.tolist(), VE).rows[1000]
-    sigma = math.sqrt(grid[999] * grid[1000])
-    total = STD**2 + sigma**2
-    assert row.acceleration_sigma == pytest.approx((8.0 - 0.1) ** 2 * STD**2 / total**1.5, rel=1e-4)
-    assert row.acceleration_lambda == pytest.approx(math.log(80.0) ** 2 * STD**2 * sigma**2 / total**1.5, rel=1e-4)
-
-
 def test_the_ends_have_no_values_that_are_infinite():
     """These are the step to sigma 0 and the first step of a flow model, where lambda is infinite; the estimate is then in log
     sigma.
