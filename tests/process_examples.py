@@ -70,6 +70,12 @@ def state(sde: LinearSDE, batch: int = 16, seed: int = 0) -> torch.Tensor:
     return u
 
 
+def applied(sde: LinearSDE, matrix: np.ndarray, u: torch.Tensor) -> torch.Tensor:
+    """The blocks of a state of 3 x 2 numbers per channel, each multiplied by a matrix of the process."""
+    matrices = torch.tensor(np.array(np.broadcast_to(matrix, (3, 2, sde.size, sde.size))))
+    return torch.einsum("hwij,bjchw->bichw", matrices, u.reshape(len(u), sde.size, -1, 3, 2)).reshape(u.shape)
+
+
 def data(std: float = WIDTH, components: int = 5) -> GaussianMixture:
     """A mixture of Gaussians over the 6 numbers of an item."""
     means = torch.randn(components, 6, generator=torch.Generator().manual_seed(7), dtype=torch.float64)

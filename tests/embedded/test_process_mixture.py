@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from process_examples import PROCESSES, WIDTH, data, state
+from process_examples import PROCESSES, WIDTH, applied, data, state
 
 from embedded.process_mixture import ProcessMixture
+from samplers.processes.linear_sde import transposed
 
 
 @pytest.mark.parametrize("kind", ["R", "L"])
@@ -15,10 +16,8 @@ def test_eps_is_minus_k_times_the_score(name, t, kind):
     sde, mixture = PROCESSES[name], data()
     u = state(sde).requires_grad_(True)
     score = torch.autograd.grad(_log_density(sde, mixture, u, t).sum(), u)[0]
-    factor = torch.from_numpy(np.ascontiguousarray(sde.factor(t, kind)))
-    expected = -score * factor[..., 0, 0] if sde.grid else -torch.einsum("ji,bjhw->bihw", factor, score)
     result = ProcessMixture(sde, mixture).eps(u.detach(), t, kind)
-    torch.testing.assert_close(result, expected, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(result, -applied(sde, transposed(sde.factor(t, kind)), score), rtol=1e-8, atol=1e-9)
 
 
 def _log_density(sde, mixture, u, t):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from process_examples import PROCESSES, state
+from process_examples import PROCESSES, applied, state
 
 from samplers.processes.coordinates import Coordinates, DenoisedData
 from samplers.processes.process_times import time_grid
@@ -35,18 +35,12 @@ def test_a_state_is_the_data_under_the_process(name, t):
     u = coordinates.started(t, coordinates.noised(t, data, noise), data, rest)
     assert u.shape == (len(data), 2 * sde.size, 3, 2)
     blocks = u.reshape(len(u), sde.size, 2, 3, 2)
-    signal, covariance = (
-        np.broadcast_to(m, (*_grid(sde), sde.size, sde.size)) for m in (sde.transition(t, 0.0), sde.covariance(t))
-    )
-    expected = torch.tensor(signal[..., 0]).permute(2, 0, 1)[:, None] * coordinates.to_state(data[:1])
-    assert (blocks.mean(dim=0) - expected).abs().max() < 0.05
+    clean = torch.cat([coordinates.to_state(data[:1]), torch.zeros(1, 2 * sde.size - 2, 3, 2)], dim=1)
+    assert (u.mean(dim=0) - applied(sde, sde.transition(t, 0.0), clean)).abs().max() < 0.05
+    covariance = np.broadcast_to(sde.covariance(t), (3, 2, sde.size, sde.size))
     for row, column in np.ndindex(3, 2):
         result = torch.cov(blocks[:, :, 1, row, column].T).reshape(sde.size, sde.size)
         np.testing.assert_allclose(result, covariance[row, column], atol=0.03)
-
-
-def _grid(sde):
-    return sde.grid or (3, 2)
 
 
 @pytest.mark.parametrize("kind", ["R", "L"])
@@ -55,17 +49,10 @@ def test_previews_are_the_mean_of_the_data(name, kind):
     """The data part of Psi(0, t) (u - K eps) removes exact noise."""
     sde, t, data = PROCESSES[name], 0.2, _data(5)
     coordinates, eps = Coordinates(sde, data), torch.cat([state(sde, 5), state(sde, 5, seed=1)], dim=1)
-    factor = np.broadcast_to(sde.factor(t, kind), (*_grid(sde), sde.size, sde.size))
-    signal = np.broadcast_to(sde.transition(t, 0.0), factor.shape)
     clean = torch.cat([coordinates.to_state(data)] + [torch.zeros_like(data)] * (sde.size - 1), dim=1)
-    u = _act(signal, clean, sde.size) + _act(factor, eps, sde.size)
+    u = applied(sde, sde.transition(t, 0.0), clean) + applied(sde, sde.factor(t, kind), eps)
     previews = DenoisedData(sde, kind, coordinates, [0.9, t], u)
     torch.testing.assert_close(previews.at(1, u, eps), data, rtol=1e-6, atol=1e-6)
-
-
-def _act(matrices, u, size):
-    blocks = u.reshape(len(u), size, -1, 3, 2)
-    return torch.einsum("hwij,bjchw->bichw", torch.tensor(np.array(matrices)), blocks).reshape(u.shape)
 
 
 @pytest.mark.parametrize("name", NAMES)

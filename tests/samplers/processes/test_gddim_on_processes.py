@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
-from process_examples import FITTED, PROCESSES, WIDTH, data, distance, eps_of, state
+from process_examples import FITTED, PROCESSES, WIDTH, applied, data, distance, eps_of, state
 
 from embedded.mixture import GaussianMixture, ring
 from samplers.gddim_rule import CORRECTORS, gddim_plan
@@ -39,22 +39,13 @@ def test_exact_for_data_in_one_point(name, degree, corrector):
     sigmas = torch.tensor([0.9, 0.5, 0.4, 0.1, 0.02, 0.0], dtype=torch.float64)
 
     def at(t):
-        return _apply(sde, sde.transition(t, 0.0), u0) + _apply(sde, sde.root(t), eps)
+        return applied(sde, sde.transition(t, 0.0), u0) + applied(sde, sde.root(t), eps)
 
     model = lambda u, t: eps  # noqa: E731
     stopped = solve(sde, model, at(0.9), sigmas[:-1], degree=degree, corrector=corrector)
     torch.testing.assert_close(stopped, at(0.02), rtol=1e-8, atol=1e-8)
     clean = solve(sde, model, at(0.9), sigmas, degree=degree, corrector=corrector)
     torch.testing.assert_close(clean, u0, rtol=1e-8, atol=1e-8)
-
-
-def _apply(sde, matrix, u):
-    blocks = torch.from_numpy(np.ascontiguousarray(matrix))
-    if sde.grid:
-        return u * blocks[..., 0, 0]
-    if sde.size == 1:
-        return u * float(matrix[0, 0])
-    return torch.einsum("ij,bjhw->bihw", blocks, u)
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -96,7 +87,7 @@ def test_order(name, degree):
         for i in range(degree, steps):
             nodes, (s, t) = eps[i - degree :], times[i : i + 2].tolist()
             weights = InEps(sde, "R", [(s, t)]).weights([node for node, _ in nodes], s, t)
-            v = _apply(sde, sde.transition(t, s), v) + sum(_apply(sde, w, e) for w, (_, e) in zip(weights, nodes))
+            v = applied(sde, sde.transition(t, s), v) + sum(applied(sde, w, e) for w, (_, e) in zip(weights, nodes))
             eps.append((t, model(v, times[i + 1][None])))
         return distance(v, converged(name))
 
