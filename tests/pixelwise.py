@@ -123,6 +123,15 @@ def start(model, sigmas, noise, latent=0.0):
     return sampling.noise_scaling(sigmas[0], noise.clone(), latent + torch.zeros_like(noise), full)
 
 
+def solution(model, sigmas, noise, mean, latent=0.0, end=0.0, changes=()):
+    """The ODE's solution at the sigma `end`; `changes`: (sigma, mean) for every sigma below which the mean is another."""
+    x, flow, sigma = start(model, sigmas, noise, latent), model.model.diffusion_model.flow, sigmas[0]
+    for following, next_mean in (*changes, (end, None)):
+        x = transport(x, sigma, following, flow, mean)
+        sigma, mean = following, next_mean
+    return x
+
+
 def sample(model, sampler, sigmas, noise, positive, negative=None, cfg=1.0, latent=None, seed=3, **options):
     """Latents by ComfyUI's sampling with a SAMPLER or its name; the seed is for the noise that a sampler adds."""
     import comfy.sample

@@ -5,20 +5,7 @@ import bisect
 import pytest
 import torch
 from exact import REGISTERED
-from pixelwise import (
-    ALL,
-    KINDS,
-    STD,
-    assert_right,
-    condition,
-    gaussian_model,
-    noise_like,
-    sample,
-    schedule,
-    start,
-    steps_of,
-    transport,
-)
+from pixelwise import ALL, KINDS, STD, assert_right, condition, gaussian_model, noise_like, sample, schedule, solution, steps_of
 
 from samplers.catalogue import SAMPLERS
 
@@ -29,10 +16,6 @@ SHAPE = (4, 2, 32, 64)
 def node(pack, host):
     """node(name, **inputs) -> the outputs of a node of the host."""
     return lambda name, **inputs: getattr(host.NODE_CLASS_MAPPINGS[name](), host.NODE_CLASS_MAPPINGS[name].FUNCTION)(**inputs)
-
-
-def _solution(model, sigmas, noise, kind, mean, latent=0.0):
-    return transport(start(model, sigmas, noise, latent), sigmas[0], 0.0, kind == "flow", mean)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -49,7 +32,7 @@ def test_areas_of_different_conditions(node, name, kind):
     result = sample(model, name, sigmas, noise, both, condition(0.0), cfg=1.5)
     mean = torch.full(SHAPE, 1.5 * 0.4)
     mean[..., 32:] = -1.5 * 0.6
-    assert_right(name, result, _solution(model, sigmas, noise, kind, mean), mean)
+    assert_right(name, result, solution(model, sigmas, noise, mean), mean)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,7 +47,7 @@ def test_conditions_blended_by_masks(node, name, kind):
     ]
     [both] = node("ConditioningCombine", conditioning_1=parts[0], conditioning_2=parts[1])
     mean = (2.0 * ramp - 1.0).expand(SHAPE)
-    assert_right(name, sample(model, name, sigmas, noise, both), _solution(model, sigmas, noise, kind, mean), mean)
+    assert_right(name, sample(model, name, sigmas, noise, both), solution(model, sigmas, noise, mean), mean)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -83,9 +66,9 @@ def test_partial_denoising_under_a_mask(node, name, kind):
         positive=condition(0.3), negative=condition(0.3), latent_image=masked, denoise=0.6,
     )  # fmt: skip
     sigmas = comfy.samplers.KSampler(model, steps, "cpu", name, "logsnr_uniform", 0.6).sigmas
-    solution = _solution(model, sigmas, comfy.sample.prepare_noise(latent, 5), kind, 0.3, latent)
+    expected = solution(model, sigmas, comfy.sample.prepare_noise(latent, 5), 0.3, latent)
     torch.testing.assert_close(result["samples"][..., :20], latent[..., :20], atol=2e-5, rtol=1e-5)
-    assert_right(name, result["samples"][..., 20:], solution[..., 20:], 0.3)
+    assert_right(name, result["samples"][..., 20:], expected[..., 20:], 0.3)
 
 
 @pytest.mark.parametrize("noise_mask", [False, True], ids=["whole latent", "masked latent"])
@@ -111,8 +94,8 @@ def test_models_for_inpainting(node, name, kind, noise_mask):
     torch.testing.assert_close(result[:, :, :16], picture[:, :, :16], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(result[..., :24], picture[..., :24], atol=1e-5, rtol=1e-5)
     mean = -0.3 + 2.0 * 0.7
-    solution = _solution(model, sigmas, noise, kind, mean, picture)
-    assert_right(name, result[:, :, 16:, 24:], solution[:, :, 16:, 24:], mean)
+    expected = solution(model, sigmas, noise, mean, picture)
+    assert_right(name, result[:, :, 16:, 24:], expected[:, :, 16:, 24:], mean)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -125,19 +108,13 @@ def test_a_mask_that_opens_with_sigma(pack, name, kind):
     different = DifferentialDiffusion.execute(model, 1.0).result[0]
     mask = torch.linspace(-0.2, 1.2, 64).clamp(0.0, 1.0).expand(1, 1, 8, 64)
     inputs = {"noise": noise, "positive": condition(0.4), "latent": torch.full_like(noise, 2.0), "noise_mask": mask}
-    solution = sample(different, "heun", schedule(model, 500), **inputs)
-    error = sample(different, name, schedule(model), **inputs) - solution
+    expected = sample(different, "heun", schedule(model, 500), **inputs)
+    error = sample(different, name, schedule(model), **inputs) - expected
     # Euler's is 0.024 and 0.17
-    assert float(error.norm() / solution.norm()) < 0.025 and float(error.abs().max()) < 0.25
+    assert float(error.norm() / expected.norm()) < 0.025 and float(error.abs().max()) < 0.25
 
 
 # --- what holds from one sigma to another ---
-
-
-def _piecewise(model, sigmas, noise, kind, boundary, before, after):
-    """The solution where the mean is `before` above the sigma `boundary` and `after` below."""
-    middle = transport(start(model, sigmas, noise), sigmas[0], boundary, kind == "flow", before)
-    return transport(middle, boundary, 0.0, kind == "flow", after)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -155,8 +132,8 @@ def test_a_condition_for_a_range_of_timesteps(node, name, kind):
     for call in model.model.diffusion_model.seen:
         assert call["means"] == [1.0 if call["sigma"] > boundary else -1.0]
     if name in REGISTERED:
-        solution = _piecewise(model, sigmas, noise, kind, boundary, 1.0, -1.0)
-        assert float((result - solution).norm() / solution.norm()) < 0.03
+        expected = solution(model, sigmas, noise, 1.0, changes=[(boundary, -1.0)])
+        assert float((result - expected).norm() / expected.norm()) < 0.03
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -190,30 +167,18 @@ def test_a_controlnet_for_a_range_of_timesteps(node, name):
     inside = [call["sigma"] for call in seen if last <= call["sigma"] <= first]
     assert network.timesteps == pytest.approx([float(sampling.timestep(torch.tensor(s))) for s in inside])
     if name in REGISTERED:
-        x, bounds = start(model, sigmas, noise), [float(sigmas[0]), first, last, 0.0]
-        for a, b, mean in zip(bounds, bounds[1:], (0.1, 0.5, 0.1)):
-            x = transport(x, a, b, True, mean)
-        assert float((result - x).norm() / x.norm()) < 0.03
+        expected = solution(model, sigmas, noise, 0.1, changes=[(first, 0.5), (last, 0.1)])
+        assert float((result - expected).norm() / expected.norm()) < 0.03
 
 
 # --- context windows, which the host lays out again for every step of SIGMAS ---
 
 
-def _windowed(model, context_schedule):
-    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
-
-    return ContextWindowsManualNode.execute(
-        model, context_length=4, context_overlap=2, context_schedule=context_schedule, context_stride=1, closed_loop=False,
-        fuse_method="pyramid", dim=2, freenoise=False,
-    ).result[0]  # fmt: skip
-
-
 @pytest.mark.parametrize("context_schedule", ["standard_static", "standard_uniform", "looped_uniform"])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_all_calls_of_a_step_use_its_context_windows(pack, name, context_schedule):
-    """They are Euler's windows of that step. The host finds the step by the sigma in the schedule, and keeps it for other
-    sigmas.
-    """
+    """They are Euler's windows of that step, which the host finds by the sigma in the schedule and keeps for other sigmas."""
+    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 
     def layouts(sampler):
         model.model.diffusion_model.seen.clear()
@@ -224,12 +189,14 @@ def test_all_calls_of_a_step_use_its_context_windows(pack, name, context_schedul
         return samples, windows_by_sigma
 
     model, noise = gaussian_model("flow"), noise_like((1, 2, 11, 4, 4))
-    windowed, sigmas = _windowed(model, context_schedule), schedule(model, 7)
+    sigmas, windows = schedule(model, 7), {"context_length": 4, "context_overlap": 2, "context_stride": 1, "closed_loop": False}
+    windows |= {"context_schedule": context_schedule, "fuse_method": "pyramid", "dim": 2, "freenoise": False}
+    windowed = ContextWindowsManualNode.execute(model, **windows).result[0]
     _, expected = layouts("euler")
     samples, windows_by_sigma = layouts(name)
     rising = sorted(expected)
-    for sigma, windows in windows_by_sigma.items():
-        assert windows == expected[rising[bisect.bisect_left(rising, sigma)]]
+    for sigma, layout in windows_by_sigma.items():
+        assert layout == expected[rising[bisect.bisect_left(rising, sigma)]]
     # frames are independent in this model, so windows change nothing
     torch.testing.assert_close(samples, sample(model, name, sigmas, noise, condition(0.4)), atol=1e-5, rtol=1e-5)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from exact import REGISTERED, calls_per_step
-from pixelwise import KINDS, PLAIN, assert_right, condition, gaussian_model, start, steps_of, transport
+from pixelwise import KINDS, PLAIN, assert_right, condition, gaussian_model, schedule, solution, steps_of
 
 STEPS, MEAN = 36, 0.7
 SINGLE_STEP = [name for name in REGISTERED if calls_per_step(name) > 1]
@@ -11,14 +11,14 @@ SINGLE_STEP = [name for name in REGISTERED if calls_per_step(name) > 1]
 
 @pytest.fixture
 def run(host, pack):
-    """run(model, name, cuts, batch) -> the latent after every part of a schedule of STEPS steps, cut at the given steps.
+    """run(model, name, cuts) -> the latent after every part of a schedule of STEPS steps, cut at the given steps.
 
     Every step is divided for a sampler that needs more steps.
     """
 
-    def run(model, name, cuts, batch=2):
+    def run(model, name, cuts):
         steps, bounds = steps_of(name, STEPS), [steps_of(name, cut) for cut in (0, *cuts, STEPS)]
-        latent, latents = {"samples": torch.zeros(batch, 2, 64, 64)}, []
+        latent, latents = {"samples": torch.zeros(2, 2, 64, 64)}, []
         for begin, end in zip(bounds, bounds[1:]):
             [latent] = host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample(
                 model, "enable" if begin == 0 else "disable", 3, steps, 1.0, name, "logsnr_uniform", condition(MEAN),
@@ -28,15 +28,6 @@ def run(host, pack):
         return latents
 
     return run
-
-
-def _begin(model, batch=2):
-    """SIGMAS of the whole schedule and the noisy latent it starts from."""
-    import comfy.sample
-    import comfy.samplers
-
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "logsnr_uniform", STEPS)
-    return sigmas, start(model, sigmas, comfy.sample.prepare_noise(torch.zeros(batch, 2, 64, 64), 3))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -51,14 +42,14 @@ def test_a_single_step_method_cannot_tell_that_a_schedule_was_cut(run, name, kin
 @pytest.mark.parametrize("name", REGISTERED)
 def test_leftover_noise_is_that_of_the_sigma_the_part_ends_at(run, name, kind):
     """Flow latents with leftover noise are kept divided by alpha, which the next part undoes."""
+    import comfy.sample
+
     model = gaussian_model(kind)
-    sigmas, begin = _begin(model)
-    flow = kind == "flow"
-    latents = run(model, name, [12, 24])
-    for latent, step in zip(latents, (12, 24, STEPS)):
-        state = latent * (1.0 - sigmas[step] if flow else 1.0)
-        solution = transport(begin, sigmas[0], sigmas[step], flow, MEAN)
-        assert float((state - solution).norm() / solution.norm()) < 6e-3
+    sigmas, noise = schedule(model, STEPS), comfy.sample.prepare_noise(torch.zeros(2, 2, 64, 64), 3)
+    for latent, step in zip(run(model, name, [12, 24]), (12, 24, STEPS)):
+        state = latent * (1.0 - sigmas[step] if kind == "flow" else 1.0)
+        expected = solution(model, sigmas, noise, MEAN, end=sigmas[step])
+        assert float((state - expected).norm() / expected.norm()) < 6e-3
 
 
 @pytest.mark.parametrize("cuts", [[], [18], [12, 24], [6, 12, 18, 24, 30]], ids=len)

@@ -4,19 +4,7 @@ import gc
 
 import pytest
 import torch
-from pixelwise import (
-    ALL,
-    KINDS,
-    assert_right,
-    condition,
-    gaussian_model,
-    noise_like,
-    sample,
-    schedule,
-    start,
-    steps_of,
-    transport,
-)
+from pixelwise import ALL, KINDS, assert_right, condition, gaussian_model, noise_like, sample, schedule, solution, steps_of
 
 from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 from samplers.interpolation import InAlpha
@@ -35,7 +23,7 @@ def test_five_dimensional_latents(pack, name, kind):
     model, noise, mean = gaussian_model(kind), noise_like((3, 2, 6, 16, 16)), -0.3 + 2.0 * 0.7
     sigmas = schedule(model, steps_of(name))
     result = sample(model, name, sigmas, noise, condition(0.4), condition(-0.3), cfg=2.0)
-    assert_right(name, result, transport(start(model, sigmas, noise), sigmas[0], 0.0, kind == "flow", mean), mean)
+    assert_right(name, result, solution(model, sigmas, noise, mean), mean)
 
 
 def test_runs_leave_no_tensor_behind(pack):
@@ -83,8 +71,7 @@ def test_nested_latents(pack, name, kind):
     sigmas, seen = schedule(model, steps_of(name)), []
     results = _sample_nested(model, name, sigmas, noises, callback=lambda step, x0, x, total: seen.append(step))
     whole = torch.cat([r.flatten(1) for r in results], dim=1)
-    begin = torch.cat([start(model, sigmas, n).flatten(1) for n in noises], dim=1)
-    assert_right(name, whole, transport(begin, sigmas[0], 0.0, kind == "flow", mean), mean)
+    assert_right(name, whole, torch.cat([solution(model, sigmas, n, mean).flatten(1) for n in noises], dim=1), mean)
     assert [r.shape[1:] for r in results] == list(SHAPES)
     assert seen == sorted(set(seen)) and seen[-1] == len(sigmas) - 2
 
