@@ -112,16 +112,41 @@ def module(pack):
 
 @pytest.fixture(scope="session")
 def toy(pack):
-    """toy(kind, width, shift) -> a new MODEL of the digits."""
-    return lambda kind="eps", width=0.1, shift=3.0: (
-        pack["RESToyModel"].execute("digits", {"kind": kind, "shift": shift}, width).result[0]
+    """toy(kind, width, shift, data) -> a new MODEL of the digits or the emoji."""
+    return lambda kind="eps", width=0.1, shift=3.0, data="digits": (
+        pack["RESToyModel"].execute(data, {"kind": kind, "shift": shift}, width).result[0]
     )
 
 
 @pytest.fixture(scope="session")
 def digit(pack):
-    """digit(name) -> CONDITIONING of a class of the digits."""
-    return lambda name="any": pack["RESToyCondition"].execute({"data": "digits", "class": name}).result[0]
+    """digit(name, data) -> CONDITIONING of a class of the digits or the emoji."""
+    return lambda name="any", data="digits": pack["RESToyCondition"].execute({"data": data, "class": name}).result[0]
+
+
+@pytest.fixture(scope="session")
+def latent(pack):
+    """latent(batch, data) -> an empty LATENT."""
+    return lambda batch=4, data="digits": pack["RESToyLatent"].execute(data, batch).result[0]
+
+
+@pytest.fixture
+def cld(pack):
+    """A new MODEL of CLD."""
+    return pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
+
+
+@pytest.fixture
+def gddim_sample(pack, digit, latent):
+    """gddim_sample(model, mode, steps, ...) -> samples of gDDIM Sample on gDDIM Times."""
+
+    def sample(model, mode, steps=20, batch=4, cfg=1.0, name="3", seed=3, start=None, denoise=1.0, sigmas=None):
+        if sigmas is None:
+            sigmas = pack["RESGDDIMTimes"].execute(model, steps, denoise, 2.0, 0.0).result[0]
+        arguments = digit(name), digit(), sigmas, start or latent(batch), mode
+        return pack["RESGDDIMSample"].execute(model, seed, cfg, *arguments).result[0]["samples"]
+
+    return sample
 
 
 @pytest.fixture
@@ -148,17 +173,19 @@ def counted(host):
 
 @pytest.fixture
 def folders(pack, tmp_path, monkeypatch):
-    """A folder with new folders of ComfyUI: output, temp, user and calibrations."""
+    """A folder with new folders of ComfyUI: output, input, temp, user and two of models."""
     import folder_paths
 
-    for name in ("output", "temp", "user"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setattr(folder_paths, f"{name}_directory", str(tmp_path / name))
-    (tmp_path / "calibrations").mkdir()
-    paths = [str(tmp_path / "calibrations")], folder_paths.folder_names_and_paths["res_calibrations"][1]
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "res_calibrations", paths)
+    base = tmp_path / "host"
+    for name in ("output", "input", "temp", "user"):
+        (base / name).mkdir(parents=True)
+        monkeypatch.setattr(folder_paths, f"{name}_directory", str(base / name))
+    for name in ("res_calibrations", "diffusion_models"):
+        (base / name).mkdir()
+        paths = [str(base / name)], folder_paths.folder_names_and_paths[name][1]
+        monkeypatch.setitem(folder_paths.folder_names_and_paths, name, paths)
     folder_paths.filename_list_cache.clear()
-    yield tmp_path
+    yield base
     folder_paths.filename_list_cache.clear()
 
 

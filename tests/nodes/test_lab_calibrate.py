@@ -6,29 +6,28 @@ import re
 
 import pytest
 import torch
+from pixelwise import schedule
 
 
 @pytest.fixture
-def calibrate(pack, guided_digits, folders):
+def calibrate(pack, guided_digits, latent, folders):
     """calibrate(steps, batch, kind, grid, ...) -> the guider and the outputs of the node, which writes mine_00001.json."""
-    import comfy.samplers
 
     def run(steps=4, batch=4, kind="eps", grid="karras", pilots=4, **options):
         guider = guided_digits(kind, 5.0)
-        sigmas = comfy.samplers.calculate_sigmas(guider.model_patcher.get_model_object("model_sampling"), grid, steps)
-        latent = pack["RESToyLatent"].execute("digits", batch).result[0]
-        return guider, pack["RESLabCalibrate"].execute(guider, latent, 0, sigmas, pilots, "mine", **options).result
+        subject = guider, latent(batch), 0, schedule(guider.model_patcher, steps, grid)
+        return guider, pack["RESLabCalibrate"].execute(*subject, pilots, "mine", **options).result
 
     return run
 
 
 @pytest.fixture
-def sampled(pack):
+def sampled(latent):
     """sampled(guider, sampler, sigmas) -> the LATENT of SamplerCustomAdvanced."""
     from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 
-    latent = pack["RESToyLatent"].execute("digits", 2).result[0]
-    return lambda guider, *plan: SamplerCustomAdvanced.execute(Noise_RandomNoise(77), guider, *plan, latent).result[0]["samples"]
+    noise = Noise_RandomNoise(77)
+    return lambda guider, *plan: SamplerCustomAdvanced.execute(noise, guider, *plan, latent(2)).result[0]["samples"]
 
 
 @pytest.mark.parametrize("kind, grid", [("eps", "karras"), ("flow", "simple")])
@@ -36,7 +35,7 @@ def test_it_beats_the_analytic_plan_and_loads_again(pack, calibrate, sampled, fo
     """It is measured on seeds that had no part in the fit, and the file gives the same sampler bit for bit."""
     guider, (sampler, sigmas, report, picture) = calibrate(8, 8, kind, grid, 8)
     assert len(sigmas) == 9 and picture.shape[0] == 1 and "test seeds" in report
-    [path] = (folders / "calibrations").glob("*.json")
+    [path] = (folders / "res_calibrations").glob("*.json")
     kept = json.loads(path.read_text())["provenance"]
     errors = kept["test_errors"]
     assert errors["calibrated"] < 0.8 * min(error for name, error in errors.items() if name != "calibrated")
@@ -86,12 +85,13 @@ def test_another_shift_warns_and_changes_nothing(pack, calibrate, sampled, caplo
     assert torch.equal(*samples)
 
 
-def test_where_no_calibration_is_there_the_node_says_how_to_get_one(pack, folders):
-    """It says so in the list, which would be empty, and when it runs."""
-    import folder_paths
-
+@pytest.mark.parametrize("empty_file", [False, True])
+def test_where_no_calibration_is_there_the_node_says_how_to_get_one(pack, folders, empty_file):
+    """It says so in the list, which would be empty, and when it runs; a file without content is not offered."""
+    if empty_file:
+        (folders / "res_calibrations" / "empty_00001.json").touch()
     file = pack["RESCalibrated"].GET_NODE_INFO_V1()["input"]["required"]["file"]
     [entry] = file[1]["options"] if len(file) > 1 and "options" in file[1] else file[0]
-    assert not folder_paths.get_filename_list("res_calibrations") and "none yet" in entry
+    assert "none yet" in entry
     with pytest.raises(ValueError, match="file is '.none yet.*run RES Lab: Calibrate, press R"):
         pack["RESCalibrated"].execute(entry)

@@ -7,27 +7,28 @@ import os
 
 import pytest
 import torch
+from pixelwise import noise_like, sample
 
 _SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.0])
 
 
 @pytest.fixture
-def run(pack, toy, counted, folders, monkeypatch):
+def run(pack, toy, latent, counted, folders, monkeypatch):
     """run(node) -> the outputs of a short run of the node; `run.calls` counts its model calls."""
     import comfy.samplers
 
-    model, latent = toy(), pack["RESToyLatent"].execute("digits", 2).result[0]
+    subject = model, _, _ = toy(), latent(2), 0
     inputs = {
-        "RESLabCalibrate": lambda: (model, latent, 0, _SIGMAS, 2, "mine"),
-        "RESLabMeasure": lambda: (model, latent, 0, "euler", "karras", "4", 0, 0.1, 96, "table"),
-        "RESLabTrace": lambda: (model, latent, 0, comfy.samplers.ksampler("euler"), _SIGMAS, "table"),
-        "RESSigmasPlot": lambda: (_SIGMAS,),
+        "RESLabCalibrate": (*subject, _SIGMAS, 2, "mine"),
+        "RESLabMeasure": (*subject, "euler", "karras", "4", 0, 0.1, 96, "table"),
+        "RESLabTrace": (*subject, comfy.samplers.ksampler("euler"), _SIGMAS, "table"),
+        "RESSigmasPlot": (_SIGMAS,),
     }
     for node in inputs:
         monkeypatch.setattr(pack[node], "hidden", None)
 
     def run(node, **more):
-        return pack[node].execute(*inputs[node](), **more)
+        return pack[node].execute(*inputs[node], **more)
 
     run.calls = counted(model)
     return run
@@ -59,7 +60,7 @@ def _full_after(monkeypatch, count):
 @pytest.mark.parametrize(
     "node, folder, named",
     [
-        ("RESLabCalibrate", "calibrations", "models/res_calibrations cannot be written to"),
+        ("RESLabCalibrate", "res_calibrations", "models/res_calibrations cannot be written to"),
         ("RESLabMeasure", "output", "filename_prefix 'table'"),
         ("RESLabTrace", "output", "filename_prefix 'table'"),
     ],
@@ -86,19 +87,15 @@ def test_a_full_disk_is_found_before_the_first_call(run, folders, monkeypatch, n
     assert not run.calls and not [path for path in folders.rglob("*") if path.is_file()]
 
 
-def test_a_calibration_that_cannot_be_saved_is_returned_all_the_same(run, folders, monkeypatch, caplog, pack, toy):
-    from comfy_extras.nodes_custom_sampler import SamplerCustom
-
+def test_a_calibration_that_cannot_be_saved_is_returned_all_the_same(run, folders, monkeypatch, caplog, toy):
     _full_after(monkeypatch, 1)
     output = run("RESLabCalibrate")
     sampler, sigmas, text, _ = output.result
     [shown] = output.ui["text"]
     assert "Warning: the calibration 'mine' could not be written (No space left on device)" in shown
     assert "could not be written" in caplog.text and "File:" not in text
-    assert not list((folders / "calibrations").iterdir())
-    nothing, latent = [[None, {}]], pack["RESToyLatent"].execute("digits", 2).result[0]
-    samples = SamplerCustom.execute(toy(), True, 0, 1.0, nothing, nothing, sampler, sigmas, latent).result[0]["samples"]
-    assert samples.isfinite().all()
+    assert not list((folders / "res_calibrations").iterdir())
+    assert sample(toy(), sampler, sigmas, noise_like((2, 1, 8, 8)), [[None, {}]]).isfinite().all()
 
 
 def test_a_fit_that_its_file_has_no_room_for_is_returned_all_the_same(run, folders, monkeypatch, caplog, module):
@@ -119,7 +116,7 @@ def test_a_fit_that_its_file_has_no_room_for_is_returned_all_the_same(run, folde
     assert run.calls and callable(sampler.sampler_function) and torch.equal(sigmas, _SIGMAS) and picture.isfinite().all()
     assert "Warning: the calibration 'mine' could not be written (stages[0].scale must be a number between" in shown
     assert "could not be written" in caplog.text and "test seeds" in text and "File:" not in text
-    assert not list((folders / "calibrations").iterdir())
+    assert not list((folders / "res_calibrations").iterdir())
 
 
 def test_a_vae_that_fails_costs_the_colours_only(run, caplog):
@@ -157,13 +154,6 @@ def test_trace_announces_no_file_that_was_not_written(run, folders, monkeypatch,
     assert "file" not in json.loads(shown) and json.loads(shown)["warning"] == text and len(json.loads(shown)["rows"]) == 4
     assert not list((folders / "output").iterdir())
     monkeypatch.undo()
-
-
-def test_files_that_are_empty_are_not_offered(pack, folders):
-    (folders / "calibrations" / "empty_00001.json").touch()
-    file = pack["RESCalibrated"].GET_NODE_INFO_V1()["input"]["required"]["file"]
-    [entry] = file[1]["options"] if len(file) > 1 and "options" in file[1] else file[0]
-    assert "none yet" in entry
 
 
 def test_a_prefix_whose_folder_is_a_file_is_refused_by_name(module, folders, caplog):

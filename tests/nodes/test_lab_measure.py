@@ -7,17 +7,15 @@ import types
 
 import pytest
 import torch
+from pixelwise import schedule
 
 _INPUTS = {"samplers": "exp_res, dpmpp_2m, heun", "schedulers": "karras", "budgets": "6, 10"}
 
 
 @pytest.fixture
-def parts(pack, guided_digits):
-    """parts(kind, cfg) -> GUIDER and LATENT of digits."""
-    return lambda kind="eps", cfg=3.0, batch=6: (
-        guided_digits(kind, cfg),
-        pack["RESToyLatent"].execute("digits", batch).result[0],
-    )
+def parts(guided_digits, latent):
+    """parts(kind, cfg, batch) -> GUIDER and LATENT of digits."""
+    return lambda kind="eps", cfg=3.0, batch=6: (guided_digits(kind, cfg), latent(batch))
 
 
 @pytest.fixture
@@ -30,29 +28,28 @@ def measure(pack, folders):
     return run
 
 
-def _rows(tmp_path) -> list[dict]:
-    [path] = (tmp_path / "output" / "res_lab").glob("*.csv")
+def _rows(folders) -> list[dict]:
+    [path] = (folders / "output" / "res_lab").glob("*.csv")
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
-def test_errors_are_those_of_the_hosts_own_sampling(parts, measure, tmp_path, kind):
+def test_errors_are_those_of_the_hosts_own_sampling(parts, measure, folders, kind):
     import comfy.samplers
     from comfy_extras.nodes_custom_sampler import RandomNoise, SamplerCustomAdvanced
 
     guider, latent = parts(kind)
     sampler, sigmas, picture, strip, table, verdict = measure(guider, latent, samplers="dpmpp_2m, exp_res, heun")
-    rows = _rows(tmp_path)
+    rows = _rows(folders)
     assert {(row["sampler"], row["budget"], row["calls"]) for row in rows} == {
         (name, budget, calls)
         for name, made in (("dpmpp_2m", ("6", "10")), ("exp_res", ("6", "10")), ("heun", ("5", "9")))
         for budget, calls in zip(("6", "10"), made)
     }
-    model_sampling = guider.model_patcher.get_model_object("model_sampling")
     noise = RandomNoise.execute(1).result[0]
 
     def sample(name, steps, scheduler):
-        grid = comfy.samplers.calculate_sigmas(model_sampling, scheduler, steps)
+        grid = schedule(guider.model_patcher, steps, scheduler)
         grid = grid if scheduler == "karras" else torch.cat([grid[:-1], grid[-2:-1] * torch.tensor([0.6, 0.36, 0.2]), grid[-1:]])
         run = SamplerCustomAdvanced.execute(noise, guider, comfy.samplers.sampler_object(name), grid, latent)
         return run.result[0]["samples"].flatten(1).double()
@@ -84,7 +81,7 @@ def test_a_second_run_calls_the_model_no_more(parts, measure, counted):
     assert len(made) >= 48 + 96 + 6 + 5 + 6
 
 
-def test_an_interrupt_keeps_finished_cells_and_their_table_and_the_next_run_continues(parts, measure, tmp_path):
+def test_an_interrupt_keeps_finished_cells_and_their_table_and_the_next_run_continues(parts, measure, folders):
     """The interrupt comes in the fourth cell of six."""
     import comfy.model_management
     import comfy.patcher_extension
@@ -100,43 +97,42 @@ def test_an_interrupt_keeps_finished_cells_and_their_table_and_the_next_run_cont
     guider.model_patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "interrupt", interrupt)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         measure(guider, latent)
-    assert len(made) == 164 and len(_rows(tmp_path)) == 3
+    assert len(made) == 164 and len(_rows(folders)) == 3
     made.clear()
     measure(guider, latent, filename_prefix="again")
     assert len(made) == 10 + 10 + 9, "the other three cells"
 
 
-def test_a_model_with_connected_samplers_and_sigmas(parts, measure, pack, tmp_path):
+def test_a_model_with_connected_samplers_and_sigmas(parts, measure, pack, folders):
     import comfy.samplers
 
     guider, latent = parts(cfg=1.0)
     model = guider.model_patcher
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "exponential", 10)
     sampler = comfy.samplers.ksampler("seeds_2", {"eta": 0.0, "s_noise": 0.0})
-    measure(model, latent, sampler_2=sampler, sigmas_1=sigmas, samplers="", schedulers="")
-    rows = _rows(tmp_path)
+    measure(model, latent, sampler_2=sampler, sigmas_1=schedule(model, 10, "exponential"), samplers="", schedulers="")
+    rows = _rows(folders)
     assert {row["sampler"] for row in rows} == {"seeds_2 (sampler_2)"} and {row["schedule"] for row in rows} == {"sigmas_1"}
     assert {row["calls"] for row in rows} == {"5", "9"} and {row["kind"] for row in rows} == {"error"}
 
 
-def test_sde_and_adaptive_samplers(parts, measure, tmp_path):
+def test_sde_and_adaptive_samplers(parts, measure, folders):
     table = measure(*parts(), samplers="exp_res_sde, euler_ancestral, exp_res_adaptive, euler, lcm")[4]
-    kinds = {(row["sampler"], row["kind"].split()[0]) for row in _rows(tmp_path)}
+    kinds = {(row["sampler"], row["kind"].split()[0]) for row in _rows(folders)}
     assert kinds == {
         ("exp_res_sde", "distance"), ("euler_ancestral", "distance"), ("lcm", "distance"), ("exp_res_adaptive", "error"),
         ("euler", "error"),
     }  # fmt: skip
-    assert sum(row["sampler"] == "exp_res_adaptive" for row in _rows(tmp_path)) == 1 and "never ranked" in table
+    assert sum(row["sampler"] == "exp_res_adaptive" for row in _rows(folders)) == 1 and "never ranked" in table
 
 
-def test_every_sampler_of_the_host_can_be_measured_or_says_why_not(parts, measure, tmp_path):
+def test_every_sampler_of_the_host_can_be_measured_or_says_why_not(parts, measure, folders):
     import comfy.samplers
 
     table = measure(*parts(), samplers="*", budgets="8")[4]
-    measured = {row["sampler"] for row in _rows(tmp_path)}
+    measured = {row["sampler"] for row in _rows(folders)}
     wanted = {name for name in comfy.samplers.SAMPLER_NAMES if "cfgpp" not in name.replace("_", "")}
     assert wanted - measured == set(), table
-    assert all(math.isfinite(float(row["median"])) for row in _rows(tmp_path))
+    assert all(math.isfinite(float(row["median"])) for row in _rows(folders))
 
 
 def test_samplers_of_newer_hosts_with_cfg_pp_are_known_by_their_names(parts, measure):
@@ -187,14 +183,14 @@ def test_errors_before_anything_is_sampled(parts, measure, counted, inputs, matc
     assert not made
 
 
-def test_without_matplotlib_nothing_is_sampled(parts, measure, monkeypatch, tmp_path):
+def test_without_matplotlib_nothing_is_sampled(parts, measure, monkeypatch, folders):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(RuntimeError, match="RES Lab: Measure needs matplotlib"):
         measure(*parts())
-    assert not list(tmp_path.rglob("*.safetensors"))
+    assert not list(folders.rglob("*.safetensors"))
 
 
-def test_noise_beside_a_mask_is_noise(parts, measure, tmp_path):
+def test_noise_beside_a_mask_is_noise(parts, measure, folders):
     """ddim by name fills the part outside the mask with its own noise; a sampler that diverges draws none."""
     import comfy.samplers
 
@@ -208,11 +204,11 @@ def test_noise_beside_a_mask_is_noise(parts, measure, tmp_path):
     mask = torch.zeros(1, 8, 8)
     mask[:, :4] = 1.0
     measure(guider, {**latent, "noise_mask": mask}, samplers="ddim, euler", budgets="6", sampler_1=Diverging())
-    kinds = {row["sampler"]: row["kind"].split()[0] for row in _rows(tmp_path)}
+    kinds = {row["sampler"]: row["kind"].split()[0] for row in _rows(folders)}
     assert kinds == {"ddim": "distance", "euler": "error", "Diverging": "error"}
 
 
-def test_wired_inputs_have_the_titles_of_their_nodes(parts, measure, pack, tmp_path, monkeypatch):
+def test_wired_inputs_have_the_titles_of_their_nodes(parts, measure, pack, folders, monkeypatch):
     """Two equal titles, and a title that is a sampler's name, are distinguished by their inputs."""
     import comfy.samplers
 
@@ -223,13 +219,13 @@ def test_wired_inputs_have_the_titles_of_their_nodes(parts, measure, pack, tmp_p
     hidden = types.SimpleNamespace(unique_id="5", prompt=prompt, extra_pnginfo=None)
     monkeypatch.setattr(pack["RESLabMeasure"], "hidden", hidden)
     guider, latent = parts()
-    sigmas = comfy.samplers.calculate_sigmas(guider.model_patcher.get_model_object("model_sampling"), "karras", 10)
+    sigmas = schedule(guider.model_patcher, 10, "karras")
     samplers = {name: comfy.samplers.sampler_object("euler") for name in wires}
     *_, verdict = measure(
         guider, latent, samplers="", schedulers="", **samplers, sigmas_1=sigmas, baseline="My RES 2 (sampler_3)"
     )
-    assert {row["sampler"] for row in _rows(tmp_path)} == {"My RES 2 (sampler_1)", "euler (sampler_2)", "My RES 2 (sampler_3)"}
-    assert {row["schedule"] for row in _rows(tmp_path)} == {pack["RESLogSNRSchedule"].define_schema().display_name}
+    assert {row["sampler"] for row in _rows(folders)} == {"My RES 2 (sampler_1)", "euler (sampler_2)", "My RES 2 (sampler_3)"}
+    assert {row["schedule"] for row in _rows(folders)} == {pack["RESLogSNRSchedule"].define_schema().display_name}
     assert verdict.startswith("No clear winner at 10 calls: "), "all are equal"
 
 
@@ -254,10 +250,9 @@ def test_a_network_without_a_prompt_says_what_to_connect(measure, host, pack):
         measure(networks.load("sd3"), {"samples": torch.zeros(2, *network.shape)}, schedulers="simple")
 
 
-def test_a_process_model_is_refused(pack, measure):
-    model = pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
+def test_a_process_model_is_refused(cld, latent, measure):
     with pytest.raises(ValueError, match="CLD"):
-        measure(model, pack["RESToyLatent"].execute("digits", 2).result[0])
+        measure(cld, latent())
 
 
 def test_nested_latents_are_refused(parts, measure):
@@ -275,10 +270,10 @@ def test_nested_latents_are_refused(parts, measure):
 
 
 @pytest.mark.parametrize("preset, budgets, items, tolerance", [("quick look", [6, 10, 20], 4, 5e-3), ("by hand", [7], 1, 0.05)])
-def test_a_preset_sets_budgets_batch_and_tolerance(parts, measure, tmp_path, preset, budgets, items, tolerance):
+def test_a_preset_sets_budgets_batch_and_tolerance(parts, measure, folders, preset, budgets, items, tolerance):
     guider, latent = parts(batch=1)
     latent = {**latent, "batch_index": [5]}
     table = measure(guider, latent, samplers="euler", budgets="7", tolerance=0.05, preset=preset)[4]
-    assert sorted(int(row["budget"]) for row in _rows(tmp_path)) == budgets
+    assert sorted(int(row["budget"]) for row in _rows(folders)) == budgets
     assert f"{items} of {items} item" in table and f"rests on {items} item" in table
-    assert float(_rows(tmp_path)[0]["agreement"]) < tolerance
+    assert float(_rows(folders)[0]["agreement"]) < tolerance

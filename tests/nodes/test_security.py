@@ -27,30 +27,17 @@ OUTSIDE = [
 
 
 @pytest.fixture
-def base(pack, host, tmp_path, monkeypatch):
+def base(folders):
     """The folder of all folders of the host, and a calibration and a network outside of them that nobody may read."""
-    import folder_paths
-
-    base = tmp_path / "host"
-    for name in ("output", "input", "temp", "user"):
-        (base / name).mkdir(parents=True)
-        monkeypatch.setattr(folder_paths, f"{name}_directory", str(base / name))
-    for name in ("res_calibrations", "diffusion_models"):
-        (base / "models" / name).mkdir(parents=True)
-        kinds = folder_paths.folder_names_and_paths[name][1]
-        monkeypatch.setitem(folder_paths.folder_names_and_paths, name, ([str(base / "models" / name)], kinds))
-    folder_paths.filename_list_cache.clear()
-    plan = CalibrationFile.of(multistep_plan(_SIGMAS, 2, VE), _SIGMAS, {})
-    write(plan, tmp_path, "secret")
-    (tmp_path / "secret_00001.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-    yield base
-    folder_paths.filename_list_cache.clear()
+    write(CalibrationFile.of(multistep_plan(_SIGMAS, 2, VE), _SIGMAS, {}), folders.parent, "secret")
+    (folders.parent / "secret_00001.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    return folders
 
 
 @pytest.fixture
-def parts(pack, toy):
+def parts(toy, latent):
     """A model and a latent of digits."""
-    return toy(), pack["RESToyLatent"].execute("digits", 2).result[0]
+    return toy(), latent(2)
 
 
 def _filled(pattern, secret):
@@ -61,13 +48,12 @@ def _check(opened, base):
     """Nothing outside of the host's folders was read, and only the caches of Python and matplotlib were written there."""
     outside = base.parent
     assert not [path for path in opened.read if path.is_relative_to(outside) and not path.is_relative_to(base)]
-    assert not [path for path in opened.read if path == Path("/etc/passwd")]
+    assert Path("/etc/passwd") not in opened.read
     strange = [path for path in opened.written if not path.is_relative_to(base)]
     bytecode = sys.pycache_prefix or "__pycache__"
     assert not [path for path in strange if bytecode not in str(path) and "matplotlib" not in str(path)], strange
     assert not opened.run
-    secrets = {"host", "secret_00001.json", "secret_00001.safetensors"}
-    assert {path.name for path in outside.iterdir()} == secrets
+    assert {path.name for path in outside.iterdir()} == {"host", "secret_00001.json", "secret_00001.safetensors"}
 
 
 @pytest.mark.parametrize("node, ending", [("RESCalibrated", ".json"), ("RESLoadCLD", ".safetensors")])
@@ -210,10 +196,9 @@ def test_grids_and_pictures_that_fit_no_memory_are_refused(pack, parts):
 
 
 def test_a_strangers_calibration_says_little_and_writes_no_lines_into_the_log(pack, base, toy, caplog):
-    folder = base / "models" / "res_calibrations"
-    path = write(
-        CalibrationFile.of(multistep_plan(_SIGMAS, 2, VE), _SIGMAS, {"model_class": "x\n\x1b[31m" + "y" * 9000}), folder, "mine"
-    )
+    provenance = {"model_class": "x\n\x1b[31m" + "y" * 9000}
+    file = CalibrationFile.of(multistep_plan(_SIGMAS, 2, VE), _SIGMAS, provenance)
+    path = write(file, base / "res_calibrations", "mine")
     pack["RESCalibrated"].execute(path.name, toy())
     [record] = caplog.records
     assert len(record.getMessage()) < 250 and record.getMessage().isprintable()
@@ -221,7 +206,7 @@ def test_a_strangers_calibration_says_little_and_writes_no_lines_into_the_log(pa
 
 def test_links_that_the_user_made_are_followed_as_the_host_does(pack, module, base):
     """Links in the folders of models are followed, but no link leads out of the output folder."""
-    (base / "models" / "res_calibrations" / "mine.json").symlink_to(base.parent / "secret_00001.json")
+    (base / "res_calibrations" / "mine.json").symlink_to(base.parent / "secret_00001.json")
     assert len(pack["RESCalibrated"].execute("mine.json").result[1]) == len(_SIGMAS)
     (base / "output" / "away").symlink_to(base.parent, target_is_directory=True)
     with pytest.raises(ValueError, match="filename_prefix 'away/x'"):
