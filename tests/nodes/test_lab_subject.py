@@ -1,26 +1,22 @@
 """Equal subjects share a fingerprint, and everything that changes samples changes it."""
 
-import sys
-
 import pytest
 import torch
 
 
 @pytest.fixture
-def made(pack, host):
+def made(module, toy, digit, latent):
     """made(change=None, kind, cfg, ...) -> fingerprint of a subject of digits, whose MODEL `change` has changed."""
     from comfy_extras.nodes_custom_sampler import CFGGuider
 
-    subject = sys.modules[pack["RESLabMeasure"].__module__.rsplit(".", 1)[0] + ".lab_subject"]
-
-    def make(change=None, kind="eps", cfg=3.0, control=None, options=None, width=0.1, digit="3", batch=2, **latent):
-        model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, width).result[0]
+    def make(change=None, kind="eps", cfg=3.0, control=None, options=None, width=0.1, name="3", batch=2, **more):
+        model = toy(kind, width)
         model = (change and change(model)) or model
-        [[value, settings]] = pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0]
+        [[value, settings]] = digit(name)
         condition = [[value, {**settings, **({"control": control} if control else {})}]]
         guider = CFGGuider.execute(model, condition, condition, cfg).result[0]
         guider.model_options = {**guider.model_options, **(options or {})}
-        return subject.Subject(guider, {**pack["RESToyLatent"].execute("digits", batch).result[0], **latent}, 1).fingerprint
+        return module("nodes.lab_subject").Subject(guider, {**latent(batch), **more}, 1).fingerprint
 
     return make
 
@@ -88,7 +84,7 @@ CHANGES = [
     lambda value: {"kind": {0.5: "eps", 0.7: "v"}[value]},
     lambda value: {"kind": {0.5: "eps", 0.7: "flow"}[value]},
     lambda value: {"width": value},
-    lambda value: {"digit": {0.5: "3", 0.7: "4"}[value]},
+    lambda value: {"name": {0.5: "3", 0.7: "4"}[value]},
     lambda value: {"batch": int(10 * value)},
     lambda value: {"control": _controls(value)},
     lambda value: {"noise_mask": _mask(value)},
@@ -109,14 +105,13 @@ def test_a_flow_models_timesteps_count(made):
     assert first != second
 
 
-def test_loading_leaves_it_as_it_is(pack, host):
+def test_loading_leaves_it_as_it_is(module):
     """Loading merges patches into the weights and sets more attributes of a model, also of one inside a ControlNet."""
     import comfy.model_management
 
     from training import networks
 
-    lab = pack["RESLabMeasure"].__module__.rsplit(".", 2)[0] + ".samplers.lab"
-    fingerprint = sys.modules[lab + ".fingerprint"].fingerprint
+    fingerprint = module("samplers.lab.fingerprint").fingerprint
     model = networks.load("sd3").clone()
     name, weight = next((name, weight) for name, weight in model.model.state_dict().items() if weight.ndim == 2)
     model.add_patches({name: ("diff", (torch.ones_like(weight),))}, 0.5)

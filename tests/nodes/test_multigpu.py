@@ -49,15 +49,12 @@ def test_samplers_give_what_they_give_on_one_device(toy, digit, split, name):
     assert len(calls) == 1 and calls.pop() >= 8, "each device answered for one conditioning at every call"
 
 
-def test_process_models(pack, digit, split):
+def test_process_models(pack, gddim_sample, split):
     def make():
         return pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
 
     def sampled(model):
-        times = pack["RESGDDIMTimes"].execute(model, 6, 1.0, 2.0, 0.0).result[0]
-        latent = pack["RESToyLatent"].execute("digits", 2).result[0]
-        mode = {"mode": "deterministic", "degree": 2, "corrector": "none"}
-        return pack["RESGDDIMSample"].execute(model, 3, 2.0, digit("3"), digit("any"), times, latent, mode).result[0]["samples"]
+        return gddim_sample(model, {"mode": "deterministic", "degree": 2, "corrector": "none"}, 6, batch=2, cfg=2.0)
 
     torch.testing.assert_close(sampled(split(make)), sampled(make()), rtol=0, atol=1e-3)
     assert list(split.calls.values()) == [6, 6]

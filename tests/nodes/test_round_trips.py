@@ -6,6 +6,7 @@ import pytest
 import torch
 from exact import REGISTERED
 from pixelwise import sample
+from process_examples import distance
 
 from dev.setup import ROOT
 from dev.workflow import to_prompt
@@ -21,11 +22,6 @@ def transport(digit):
     return lambda model, sampler, sigmas, latent, cfg=1.0, positive="4": sample(
         model, sampler, sigmas, torch.zeros_like(latent), digit(positive), digit(), cfg, latent
     )
-
-
-@pytest.fixture
-def model(toy):
-    return lambda kind, width=0.15: toy(kind, width)
 
 
 def _grids(pack, model, steps=20):
@@ -44,15 +40,11 @@ def _digits(n=8, width=0.15):
     return (data.means[data.labels == 4][:n] + blur).reshape(n, 1, 8, 8)
 
 
-def _error(result, truth):
-    return float(((result - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)).median())
-
-
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
 @pytest.mark.parametrize("kind", ["eps", "edm", "flow"])
 @pytest.mark.parametrize("order, theirs", [(1, "euler"), (2, "res_multistep")])
-def test_same_method_same_result_as_the_hosts(pack, in_flow_time, transport, model, order, theirs, kind, cfg):
-    model, ours = model(kind), in_flow_time("res_multistep", "FLOW_LOG_SIGMA", order=order)
+def test_same_method_same_result_as_the_hosts(pack, in_flow_time, transport, toy, order, theirs, kind, cfg):
+    model, ours = toy(kind, 0.15), in_flow_time("res_multistep", "FLOW_LOG_SIGMA", order=order)
     up, _ = _grids(pack, model)
     difference = transport(model, ours, up, _digits(), cfg) - transport(model, theirs, up, _digits(), cfg)
     # the host gives a flow latent back divided by 1 - 0.999
@@ -61,44 +53,44 @@ def test_same_method_same_result_as_the_hosts(pack, in_flow_time, transport, mod
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [*REGISTERED, *CFG_PP])
-def test_an_image_comes_back(pack, transport, model, name, kind):
+def test_an_image_comes_back(pack, transport, toy, name, kind):
     """Every sampler makes 40 steps each way; CFG++ runs at CFG 0, where it is the plain method."""
-    model = model(kind)
+    model = toy(kind, 0.15)
     up, down = _grids(pack, model, 40)
     cfg = 0.0 if name in CFG_PP else 1.0
     noise = transport(model, name, up, _digits(), cfg)
-    assert _error(transport(model, name, down, noise, cfg), _digits()) < 0.03
+    assert distance(transport(model, name, down, noise, cfg), _digits()) < 0.03
     size = 1.0 / (1.0 - float(up[-1])) if kind == "flow" else float(up[-1])
     assert float(noise.std()) / size == pytest.approx(1.0, abs=0.25), "it went to the noise and not in a circle"
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
-def test_cfg_pp_comes_back_with_guidance(pack, transport, model, kind):
+def test_cfg_pp_comes_back_with_guidance(pack, transport, toy, kind):
     """Guidance of CFG++ acts once per step, and a rising step undoes a falling one."""
-    model = model(kind)
+    model = toy(kind, 0.15)
     up, down = _grids(pack, model, 40)
     image = transport(model, "exp_res_cfg_pp", down, transport(model, "exp_res", up, _digits(), positive="any"), 0.5)
     back = transport(model, "exp_res_cfg_pp", down, transport(model, "exp_res_cfg_pp", up, image, 0.5), 0.5)
-    assert _error(back, image) < 0.1
+    assert distance(back, image) < 0.1
 
 
 @pytest.mark.parametrize("name", REGISTERED)
-def test_flip_sigmas_of_the_host(pack, transport, model, name):
+def test_flip_sigmas_of_the_host(pack, transport, toy, name):
     """It replaces 0 by 0.0001; from there every sampler has at most the error of the host's euler."""
     from comfy_extras.nodes_custom_sampler import FlipSigmas
 
-    model = model("eps")
+    model = toy("eps", 0.15)
     _, down = _grids(pack, model, 25)
     up = FlipSigmas.execute(down).result[0]
     assert float(up[0]) == pytest.approx(1e-4)
-    error, eulers = (_error(transport(model, n, down, transport(model, n, up, _digits())), _digits()) for n in (name, "euler"))
+    error, eulers = (distance(transport(model, n, down, transport(model, n, up, _digits())), _digits()) for n in (name, "euler"))
     assert error < eulers
 
 
-def test_editing_turns_the_digit_into_the_other_class(pack, transport, model):
+def test_editing_turns_the_digit_into_the_other_class(pack, transport, toy):
     from embedded.digits import digits
 
-    model, data = model("flow", 0.1), digits()
+    model, data = toy("flow"), digits()
     up, down = _grids(pack, model)
     edited = transport(model, "exp_res", down, transport(model, "exp_res", up, _digits(width=0.1)), positive="9")
     nearest = torch.cdist(edited.flatten(1), data.means).argmin(dim=1)

@@ -39,89 +39,70 @@ def on_both(pack):
     return check
 
 
-def _on(device, output):
-    """A new MODEL, from its node, that the host will load to the device."""
-    model = output.result[0]
+def _on(device, model):
+    """The MODEL, which the host will load to the device."""
     model.load_device = device
     return model
 
 
-def _digits(pack, device, kind="eps"):
-    return _on(device, pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.1))
-
-
-def _conditions(pack):
-    return [pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("3", "any")]
-
-
-def _sampled(pack, model, sampler, steps=5):
-    return sample(model, sampler, schedule(model, steps), noise_like((2, 1, 8, 8)), *_conditions(pack), cfg=3.0)
+@pytest.fixture
+def sampled(digit):
+    """sampled(model, sampler) -> two digits."""
+    return lambda model, sampler: sample(
+        model, sampler, schedule(model, 5), noise_like((2, 1, 8, 8)), digit("3"), digit("any"), cfg=3.0
+    )
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("name", SAMPLERS | ADAPTIVE_SAMPLERS)
-def test_samplers_by_name(pack, on_both, name, kind):
-    on_both(lambda device: _sampled(pack, _digits(pack, device, kind), name))
+def test_samplers_by_name(toy, on_both, sampled, name, kind):
+    on_both(lambda device: sampled(_on(device, toy(kind)), name))
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("node, inputs", NODES.values(), ids=NODES)
-def test_samplers_of_nodes(pack, on_both, node, inputs, kind):
+def test_samplers_of_nodes(pack, toy, on_both, sampled, node, inputs, kind):
     sampler = pack[node].execute(*inputs).result[0]
-    on_both(lambda device: _sampled(pack, _digits(pack, device, kind), sampler))
+    on_both(lambda device: sampled(_on(device, toy(kind)), sampler))
 
 
 @pytest.mark.parametrize("mode", [DETERMINISTIC, STOCHASTIC], ids=["deterministic", "stochastic"])
 @pytest.mark.parametrize("process", [*PROCESSES, "network"])
-def test_processes(pack, on_both, process, mode):
+def test_processes(pack, gddim_sample, on_both, process, mode):
     def work(device):
         made = pack["RESDigitsProcessModel"].execute(PROCESSES[process], 0.1) if process in PROCESSES else None
-        model = _on(device, made or pack["RESLoadCLD"].execute("digits (embedded)"))
-        times, latent = (
-            pack["RESGDDIMTimes"].execute(model, 6, 1.0, 2.0, 0.0).result[0],
-            pack["RESToyLatent"].execute("digits", 2).result[0],
-        )
-        arguments = model, 3, 2.0, *_conditions(pack), times, latent, mode
-        return pack["RESGDDIMSample"].execute(*arguments).result[0]["samples"]
+        [model] = (made or pack["RESLoadCLD"].execute("digits (embedded)")).result
+        return gddim_sample(_on(device, model), mode, 6, batch=2, cfg=2.0)
 
     on_both(work)
 
 
-def _guider(pack, device):
-    from comfy_extras.nodes_custom_sampler import CFGGuider
+@pytest.fixture
+def lab(pack, folders, guided_digits, latent):
+    """lab(node, device, batch, *inputs) -> the outputs of a node of the lab for a guider whose model is on the device."""
 
-    return CFGGuider.execute(_digits(pack, device), *_conditions(pack), 3.0).result[0]
+    def run(node, device, batch, *inputs, **more):
+        guider = guided_digits()
+        _on(device, guider.model_patcher)
+        return pack[node].execute(guider, latent(batch), 1, *inputs, **more).result
+
+    return run
 
 
-def _grid(pack):
-    return pack["RESLogSNRSchedule"].execute(_digits(pack, torch.device("cpu")), 5, 1.0, {"spacing": "uniform"}).result[0]
-
-
-def test_lab_trace(pack, folders, on_both):
+def test_lab_trace(lab, toy, on_both):
     import comfy.samplers
 
-    def work(device):
-        latent, sampler = pack["RESToyLatent"].execute("digits", 2).result[0], comfy.samplers.sampler_object("exp_res_2m")
-        return pack["RESLabTrace"].execute(_guider(pack, device), latent, 1, sampler, _grid(pack), "trace").result[0]["samples"]
-
-    on_both(work)
+    inputs = comfy.samplers.sampler_object("exp_res_2m"), schedule(toy(), 5), "trace"
+    on_both(lambda device: lab("RESLabTrace", device, 2, *inputs)[0]["samples"])
 
 
-def test_lab_measure(pack, folders, on_both):
-    def work(device):
-        latent, what = pack["RESToyLatent"].execute("digits", 2).result[0], ("exp_res, exp_res_sde, heun", "karras", "6")
-        return pack["RESLabMeasure"].execute(_guider(pack, device), latent, 1, *what, fresh=True).result[1]
-
-    on_both(work)
+def test_lab_measure(lab, on_both):
+    inputs = "exp_res, exp_res_sde, heun", "karras", "6"
+    on_both(lambda device: lab("RESLabMeasure", device, 2, *inputs, fresh=True)[1])
 
 
 @pytest.mark.long
-def test_lab_calibrate(pack, folders, on_both):
+def test_lab_calibrate(lab, toy, on_both, sampled):
     """Its SAMPLER also samples on the device."""
-
-    def work(device):
-        latent, guider = pack["RESToyLatent"].execute("digits", 4).result[0], _guider(pack, device)
-        sampler = pack["RESLabCalibrate"].execute(guider, latent, 1, _grid(pack), 4, "mine").result[0]
-        return _sampled(pack, guider.model_patcher, sampler)
-
-    on_both(work)
+    grid = schedule(toy(), 5)
+    on_both(lambda device: sampled(_on(device, toy()), lab("RESLabCalibrate", device, 4, grid, 4, "mine")[0]))

@@ -8,6 +8,8 @@ import torch
 from embedded.cld_checkpoint import DIGITS_CLD
 from embedded.digits import digits
 
+MODE = {"mode": "deterministic", "degree": 2, "corrector": "none"}
+
 
 @pytest.fixture
 def models(host, tmp_path):
@@ -21,22 +23,17 @@ def models(host, tmp_path):
 
 
 @pytest.mark.parametrize("cfg", [1.0, 2.0])
-def test_the_digits_network_draws_the_class(pack, cfg):
+def test_the_digits_network_draws_the_class(pack, gddim_sample, cfg):
     """Most samples are nearest to a digit of the chosen class, at the paper's 50 calls."""
     model = pack["RESLoadCLD"].execute("digits (embedded)").result[0]
-    seven, anything = (pack["RESToyCondition"].execute({"data": "digits", "class": name}).result[0] for name in ("7", "any"))
-    times = pack["RESGDDIMTimes"].execute(model, 50, 1.0, 2.0, 0.0).result[0]
-    latent = pack["RESToyLatent"].execute("digits", 32).result[0]
-    mode = {"mode": "deterministic", "degree": 2, "corrector": "none"}
-    arguments = model, 3, cfg, seven, anything, times, latent, mode
-    samples = pack["RESGDDIMSample"].execute(*arguments).result[0]["samples"]
+    samples = gddim_sample(model, MODE, 50, batch=32, cfg=cfg, name="7")
     mixture = digits()
     nearest = mixture.labels[torch.cdist(samples.flatten(1), mixture.means).argmin(dim=1)]
     assert (nearest == 7).float().mean() > 0.85
     assert 0.6 < samples.std() < 0.95
 
 
-def test_wrappers_of_other_nodes_see_the_network(pack):
+def test_wrappers_of_other_nodes_see_the_network(pack, gddim_sample):
     """They are called as for the host's own networks."""
     import comfy.patcher_extension
 
@@ -47,11 +44,7 @@ def test_wrappers_of_other_nodes_see_the_network(pack):
         return executor(*args, **kwargs)
 
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "test", count)
-    condition = pack["RESToyCondition"].execute({"data": "digits", "class": "7"}).result[0]
-    times = pack["RESGDDIMTimes"].execute(model, 6, 1.0, 2.0, 0.0).result[0]
-    latent = pack["RESToyLatent"].execute("digits", 2).result[0]
-    mode = {"mode": "deterministic", "degree": 2, "corrector": "none"}
-    pack["RESGDDIMSample"].execute(model, 3, 1.0, condition, condition, times, latent, mode)
+    gddim_sample(model, MODE, 6, batch=2)
     assert calls == [(2, 2, 8, 8)] * 6
 
 

@@ -1,10 +1,10 @@
 """Models of CLD and blurring diffusion in the real host, in this process."""
 
-import sys
-
 import numpy as np
+import pixelwise
 import pytest
 import torch
+from pixelwise import noise_like, schedule
 
 from samplers.catalogue import METHODS, SAMPLERS
 from samplers.processes.cld import CLD
@@ -27,44 +27,19 @@ def model(pack, request):
 
 
 @pytest.fixture
-def cld(pack):
-    return pack["RESDigitsProcessModel"].execute(PROCESSES["CLD"], 0.1).result[0]
-
-
-@pytest.fixture
-def condition(pack):
-    """condition(digit) -> CONDITIONING."""
-    return lambda digit="3": pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0]
-
-
-@pytest.fixture
-def latent(pack):
-    """latent(batch) -> an empty LATENT."""
-    return lambda batch=BATCH: pack["RESToyLatent"].execute("digits", batch).result[0]
-
-
-@pytest.fixture
-def ksampler(host, condition, latent):
+def ksampler(host, digit, latent):
     """ksampler(model, name, steps, ...) -> samples of KSampler."""
 
     def ksampler(model, name, steps=4, seed=5, cfg=1.0, scheduler="simple"):
-        arguments = condition(), condition("any"), latent()
+        arguments = digit("3"), digit(), latent(BATCH)
         return host.KSampler().sample(model, seed, steps, cfg, name, scheduler, *arguments)[0]["samples"]
 
     return ksampler
 
 
 @pytest.fixture
-def sample(pack, condition, latent):
-    """sample(model, mode, steps, ...) -> samples of gDDIM Sample on gDDIM Times."""
-
-    def sample(model, mode, steps=20, batch=BATCH, cfg=1.0, digit="3", seed=3, start=None, denoise=1.0, sigmas=None):
-        if sigmas is None:
-            sigmas = pack["RESGDDIMTimes"].execute(model, steps, denoise, 2.0, 0.0).result[0]
-        arguments = condition(digit), condition("any"), sigmas, start or latent(batch), mode
-        return pack["RESGDDIMSample"].execute(model, seed, cfg, *arguments).result[0]["samples"]
-
-    return sample
+def sample(gddim_sample):
+    return gddim_sample
 
 
 @pytest.mark.parametrize("mode", [DETERMINISTIC, STOCHASTIC], ids=["deterministic", "stochastic"])
@@ -88,10 +63,8 @@ def test_the_host_s_path_is_the_core_s(cld, sample):
     ours = sample(cld, DETERMINISTIC, sigmas=times)
     noise = torch.randn(BATCH, 1, 8, 8, generator=torch.manual_seed(3))
     condition = torch.nn.functional.one_hot(torch.full((BATCH, 1), 3), 10).float()
-    starts = []
 
     def eps(u, t):
-        starts.append(u)
         return network(u, 999.0 * t, condition)
 
     # the pack draws the velocity itself, so both runs start with the state that the host's run started with
@@ -156,7 +129,7 @@ def by_node(pack, module, latent):
     from comfy_extras.nodes_custom_sampler import SamplerCustom
 
     def equal(model, node, name, *inputs):
-        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 9)
+        sigmas = schedule(model, 9, "simple")
         named = comfy.samplers.KSAMPLER(module("nodes.registry").for_host(METHODS[name]))
         arguments = model, True, 5, 1.0, [[None, {}]], [[None, {}]]
         runs = (SamplerCustom.execute(*arguments, s, sigmas, latent(2)) for s in (pack[node].execute(*inputs).result[0], named))
@@ -183,35 +156,28 @@ def test_options_that_a_process_has_not_are_named(by_node, cld):
 
 def test_exp_gddim_is_gddim_sample(ksampler, model, sample):
     """The same seed gives the same bits."""
-    from comfy.samplers import calculate_sigmas
-
-    sigmas = calculate_sigmas(model.get_model_object("model_sampling"), "simple", 12)
-    assert torch.equal(ksampler(model, "exp_gddim", 12, seed=3), sample(model, DETERMINISTIC, sigmas=sigmas))
+    samples = sample(model, DETERMINISTIC, sigmas=schedule(model, 12, "simple"))
+    assert torch.equal(ksampler(model, "exp_gddim", 12, seed=3), samples)
 
 
 def test_from_a_latent(model, sample):
     """A part of the schedule keeps the digit better than the whole schedule does."""
-    start = sample(model, DETERMINISTIC, 60, batch=16, digit="8")
-    again = {"start": {"samples": start}, "digit": "8", "seed": 4}
+    start = sample(model, DETERMINISTIC, 60, batch=16, name="8")
+    again = {"start": {"samples": start}, "name": "8", "seed": 4}
     near, far = (sample(model, DETERMINISTIC, 60, denoise=denoise, **again) for denoise in (0.3, 1.0))
     change = [float((end - start).flatten(1).norm(dim=1).median()) for end in (near, far)]
     assert change[0] < 0.7 * change[1]
 
 
-def test_previews_are_data(model, pack, condition):
+def test_previews_are_data(model, pack, digit):
     """After every call the preview is the mean of the data, and the last one is the result."""
-    import comfy.sample
-
     seen = []
     times = pack["RESGDDIMTimes"].execute(model, 30, 1.0, 2.0, 0.0).result[0]
-    positive, latent = condition(), torch.zeros(BATCH, 1, 8, 8)
-    sampler = pack["RESGDDIM"].execute(DETERMINISTIC).result[0]
-    samples = comfy.sample.sample_custom(
-        model, comfy.sample.prepare_noise(latent, 1), 1.0, sampler, times, positive, positive, latent,
-        callback=lambda step, x0, x, total: seen.append((step, x0.clone(), x.clone(), total)), disable_pbar=True,
-    )  # fmt: skip
+    sampler, noise = pack["RESGDDIM"].execute(DETERMINISTIC).result[0], noise_like((BATCH, 1, 8, 8))
+    callback = lambda step, x0, x, total: seen.append((step, x0.clone(), x.clone()))  # noqa: E731
+    samples = pixelwise.sample(model, sampler, times, noise, digit("3"), callback=callback)
     assert [step for step, *_ in seen] == list(range(30))
-    assert all(x0.shape == x.shape == (BATCH, 1, 8, 8) for _, x0, x, _ in seen)
+    assert all(x0.shape == x.shape == (BATCH, 1, 8, 8) for _, x0, x in seen)
     torch.testing.assert_close(seen[-1][1], samples, rtol=1e-3, atol=1e-3)
 
 
@@ -228,15 +194,11 @@ def test_previews_are_data(model, pack, condition):
     ],
     ids=lambda value: "" if isinstance(value, dict) else value,
 )
-def test_errors_by_name(cld, sample, change, message):
+def test_errors_by_name(cld, sample, counted, change, message):
     """Errors come before the first call."""
-    import comfy.patcher_extension
-
-    calls = []
-    cld.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "count", lambda *a: calls.append(a))
-    arguments = {"mode": DETERMINISTIC, **change}
+    calls = counted(cld)
     with pytest.raises(ValueError, match=message):
-        sample(cld, **arguments)
+        sample(cld, **{"mode": DETERMINISTIC, **change})
     assert not calls
 
 
@@ -266,14 +228,14 @@ def test_times_of_a_partial_denoising_are_the_last_of_a_longer_grid(pack, model)
 
 
 @pytest.fixture
-def advanced(host, condition, latent):
+def advanced(host, digit, latent):
     """advanced(model, name, *parts) -> the last latent of KSampler (Advanced) on these parts of 20 steps, one after the other."""
 
     def advanced(model, name, *parts):
-        result = latent()
+        result = latent(BATCH)
         for start, end in parts:
             noise, rest = "disable" if start else "enable", "disable" if end == 20 else "enable"
-            common = 20, 1.0, name, "simple", condition(), condition(), result, start, end, rest
+            common = 20, 1.0, name, "simple", digit("3"), digit("3"), result, start, end, rest
             result = host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample(model, noise, 5, *common)[0]
         return result["samples"]
 
@@ -309,17 +271,16 @@ def test_a_model_sampling_node_on_the_way_is_named(pack, ksampler, model, name):
         pack["RESGDDIMTimes"].execute(patched, 10, 1.0, 2.0, 0.0)
 
 
-def test_conditioning_that_does_not_fit(host, pack, model, condition, latent):
+def test_conditioning_that_does_not_fit(host, pack, model, digit, latent):
     """An area of a digit, and a prompt for another model, are refused."""
     times = pack["RESGDDIMTimes"].execute(model, 4, 1.0, 2.0, 0.0).result[0]
-    area = host.NODE_CLASS_MAPPINGS["ConditioningSetArea"]().append(condition(), 32, 32, 0, 0, 1.0)[0]
+    area = host.NODE_CLASS_MAPPINGS["ConditioningSetArea"]().append(digit("3"), 32, 32, 0, 0, 1.0)[0]
     for positive, message in ((area, "Remove the area"), ([[torch.zeros(1, 77, 768), {}]], "tokens of length 768")):
         with pytest.raises(ValueError, match=message):
-            pack["RESGDDIMSample"].execute(model, 3, 1.0, positive, condition(), times, latent(1), DETERMINISTIC)
+            pack["RESGDDIMSample"].execute(model, 3, 1.0, positive, digit("3"), times, latent(1), DETERMINISTIC)
 
 
-def test_previews_of_more_channels(pack):
+def test_previews_of_more_channels(pack, module):
     """There is one colour factor per channel for every number of channels."""
-    process_model = sys.modules[pack["RESGDDIMSample"].__module__].process_model
-    model = process_model(CLD(), "R", (3, 8, 8), torch.nn.Identity())
+    model = module("nodes.processes.process_model").process_model(CLD(), "R", (3, 8, 8), torch.nn.Identity())
     assert len(model.model.latent_format.latent_rgb_factors) == 3
