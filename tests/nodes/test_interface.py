@@ -37,6 +37,10 @@ def _inputs(snapshot, node="RESMultistep"):
     return snapshot["nodes"][node]["inputs"]
 
 
+def _steps(snapshot):
+    return _inputs(snapshot, "RESLogSNRSchedule")["steps"]
+
+
 def _renamed(inputs, old, new):
     items = [(new if name == old else name, item) for name, item in inputs.items()]
     inputs.clear()
@@ -52,16 +56,12 @@ def _first(inputs, name, item):
 BREAKS = {
     "node RESMultistep is gone": lambda s: _renamed(s["nodes"], "RESMultistep", "RESMultistep2"),
     "RESMultistep.order is gone": lambda s: _renamed(_inputs(s), "order", "degree"),
-    "RESLogSNRSchedule.steps was INT and is FLOAT": lambda s: _inputs(s, "RESLogSNRSchedule")["steps"].update(type="FLOAT"),
+    "RESLogSNRSchedule.steps was INT and is FLOAT": lambda s: _steps(s).update(type="FLOAT"),
     "RESMultistep.order has lost its option auto": lambda s: _inputs(s)["order"].update(options=["1", "2", "3", "4"]),
     "RESMultistep.interpolation has lost its option alpha": lambda s: _inputs(s)["interpolation"]["options"].pop("alpha"),
     "RESMultistep.interpolation=alpha.power is gone": lambda s: _inputs(s)["interpolation"]["options"]["alpha"].pop("power"),
-    "RESLogSNRSchedule.steps took 1 to 10000 and takes 1 to 9": lambda s: _inputs(s, "RESLogSNRSchedule")["steps"].update(
-        limits=[1, 9]
-    ),
-    "RESLogSNRSchedule.steps took 1 to 10000 and takes 2 to 10000": lambda s: _inputs(s, "RESLogSNRSchedule")["steps"].update(
-        limits=[2, 10000]
-    ),
+    "RESLogSNRSchedule.steps took 1 to 10000 and takes 1 to 9": lambda s: _steps(s).update(limits=[1, 9]),
+    "RESLogSNRSchedule.steps took 1 to 10000 and takes 2 to 10000": lambda s: _steps(s).update(limits=[2, 10000]),
     "RESMultistep.new is new and required": lambda s: _inputs(s).update(new={"type": "INT", "required": True}),
     "RESMultistep's widgets are in another order": lambda s: _first(_inputs(s), "new", {"type": "INT", "required": False}),
     "RESLabMeasure.vae was optional and is required": lambda s: _inputs(s, "RESLabMeasure")["vae"].update(required=True),
@@ -82,7 +82,7 @@ def test_additions_break_nothing():
     changed = copy.deepcopy(RECORDED)
     _inputs(changed)["new"] = {"type": "INT", "required": False}
     _inputs(changed)["order"]["options"].insert(0, "new")
-    _inputs(changed, "RESLogSNRSchedule")["steps"]["limits"] = [0, 10001]
+    _steps(changed)["limits"] = [0, 10001]
     _inputs(changed, "RESLabMeasure")["model"]["type"] += ",NEW"
     changed["nodes"]["RESNew"] = {"inputs": {"new": {"type": "INT", "required": True}}, "outputs": []}
     changed["nodes"]["RESLabMeasure"]["outputs"].append(["STRING", "new"])

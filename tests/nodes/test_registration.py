@@ -40,9 +40,7 @@ def test_a_name_of_another_pack_is_left_alone(registry, monkeypatch, caplog):
     import comfy.k_diffusion.sampling as k_diffusion_sampling
     import comfy.samplers
 
-    def theirs():
-        pass
-
+    theirs = object()
     monkeypatch.setattr(k_diffusion_sampling, "sample_exp_theirs", theirs, raising=False)
     monkeypatch.setitem(comfy.samplers.SCHEDULER_HANDLERS, "theirs", comfy.samplers.SchedulerHandler(theirs))
     assert not registry.register_sampler("exp_theirs", lambda: None)
@@ -51,16 +49,6 @@ def test_a_name_of_another_pack_is_left_alone(registry, monkeypatch, caplog):
     assert comfy.samplers.SCHEDULER_HANDLERS["theirs"].handler is theirs
     assert "exp_theirs" not in comfy.samplers.KSampler.SAMPLERS
     assert "exp_theirs" in caplog.text
-
-
-def test_lists_rebound_by_another_pack_are_completed(registry, monkeypatch):
-    import comfy.samplers
-
-    monkeypatch.setattr(comfy.samplers.KSampler, "SAMPLERS", ["euler", "theirs"])
-    monkeypatch.setattr(comfy.samplers.KSampler, "SCHEDULERS", ["simple", "theirs"])
-    registry.register_all()
-    assert comfy.samplers.KSampler.SAMPLERS == ["euler", "theirs", *SAMPLERS]
-    assert comfy.samplers.KSampler.SCHEDULERS == ["simple", "theirs", *SCHEDULERS]
 
 
 class _Callable:
@@ -116,9 +104,9 @@ def test_a_name_comes_back_whatever_another_pack_wraps_around_it(registry, host,
 
     wrapper = wrap(k_diffusion_sampling.sample_exp_res_2m)
     monkeypatch.setattr(k_diffusion_sampling, "sample_exp_res_2m", wrapper)
-    monkeypatch.setattr(comfy.samplers.KSampler, "SAMPLERS", ["euler"])
+    monkeypatch.setattr(comfy.samplers.KSampler, "SAMPLERS", ["euler", "theirs"])
     registry.register_all()
-    assert comfy.samplers.KSampler.SAMPLERS.count("exp_res_2m") == 1
+    assert comfy.samplers.KSampler.SAMPLERS == ["euler", "theirs", *SAMPLERS]
     assert k_diffusion_sampling.sample_exp_res_2m is wrapper
 
 
@@ -129,9 +117,9 @@ def test_a_scheduler_comes_back_too(registry, host, monkeypatch, wrap):
     handler = comfy.samplers.SCHEDULER_HANDLERS["logsnr_arctan"]
     for theirs in (handler._replace(handler=wrap(handler.handler)), wrap(handler.handler)):
         monkeypatch.setitem(comfy.samplers.SCHEDULER_HANDLERS, "logsnr_arctan", theirs)
-        monkeypatch.setattr(comfy.samplers.KSampler, "SCHEDULERS", ["simple"])
+        monkeypatch.setattr(comfy.samplers.KSampler, "SCHEDULERS", ["simple", "theirs"])
         registry.register_all()
-        assert comfy.samplers.KSampler.SCHEDULERS.count("logsnr_arctan") == 1
+        assert comfy.samplers.KSampler.SCHEDULERS == ["simple", "theirs", *SCHEDULERS]
         assert comfy.samplers.SCHEDULER_HANDLERS["logsnr_arctan"] is theirs
 
 
