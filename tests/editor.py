@@ -1,4 +1,4 @@
-"""Fixtures for ComfyUI's editor in a real browser."""
+"""ComfyUI's editor in a real browser: fixtures, and what several tests do in it."""
 
 import pytest
 
@@ -6,6 +6,7 @@ from dev import editor_page
 from dev.setup import SetupError
 
 _FAILED = pytest.StashKey[bool]()
+_TRACKER = "app.extensionManager.workflow.activeWorkflow.changeTracker"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -53,3 +54,46 @@ def editor(page_of_renderer, request):
     if request.config.getoption("--long") or page_of_renderer.errors or request.node.stash.get(_FAILED, False):
         page_of_renderer.screenshot(request.node.name)
     assert page_of_renderer.errors == []
+
+
+class Picture:
+    """A picture that the pack draws in a node, with a line of text."""
+
+    def __init__(self, editor, selector=".res-picture", index=0):
+        self.editor, self.root = editor, editor.page.locator(selector).nth(index)
+        self.canvas = self.root.locator(".res-picture-canvas canvas")
+        editor.until(lambda: self.root.is_visible() and self.text(), "a picture")
+
+    def text(self):
+        return self.root.locator(".res-picture-line").inner_text()
+
+    def pixels(self):
+        return self.canvas.evaluate("(canvas) => canvas.toDataURL()")
+
+    def wait_for(self, text):
+        self.editor.until(lambda: text in self.text(), f"{text!r} instead of {self.text()!r} in the picture")
+
+    def changes(self, act):
+        """Whether the pixels change soon after act()."""
+        before = self.pixels()
+        act()
+        self.editor.until(lambda: self.pixels() != before, "another picture")
+
+
+def checkpoint(editor):
+    """Let the editor see the state of the graph, to which it can return."""
+    editor.js(f"() => ({_TRACKER}.captureCanvasState ?? {_TRACKER}.checkState).call({_TRACKER})")
+
+
+def undo(editor):
+    editor.js(f"() => {_TRACKER}.undo()")
+
+
+def into_a_subgraph(editor, node):
+    """Make a subgraph of a node and open it."""
+    code = """(id) => {
+        const made = app.graph.convertToSubgraph(new Set([app.graph.getNodeById(+id)]));
+        app.canvas.openSubgraph ? app.canvas.openSubgraph(made.subgraph, made.node) : app.canvas.setGraph(made.subgraph);
+    }"""
+    editor.js(code, node)
+    editor.page.wait_for_timeout(700)

@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from editor import checkpoint, undo
 
 START = "[[0, 0], [0.4, 0.6], [1, 1]]"
 
@@ -103,11 +104,8 @@ def test_added_and_removed_by_double_clicks(curve):
 
 
 def test_by_keyboard(curve):
-    """Tab, arrows, Enter and Delete work, and the editor of workflows, which deletes nodes with the same key, does not get
-    them.
-    """
-    handles = curve.handles()
-    handles.nth(0).focus()
+    """The editor of workflows, which deletes nodes with the same key, does not get the keys."""
+    curve.handles().nth(0).focus()
     curve.page.keyboard.press("Tab")
     assert "point 2 of 3" in curve.page.evaluate("() => document.activeElement.getAttribute('aria-label')")
     for key, point in (
@@ -129,11 +127,10 @@ def test_by_keyboard(curve):
 
 
 def test_undone(curve):
-    tracker = "app.extensionManager.workflow.activeWorkflow.changeTracker"
-    curve.editor.js(f"() => ({tracker}.captureCanvasState ?? {tracker}.checkState).call({tracker})")
+    checkpoint(curve.editor)
     curve.drag((0.4, 0.6), (0.5, 0.2))
     assert curve.points()[1] == pytest.approx([0.5, 0.2], abs=0.02)
-    curve.editor.js(f"() => {tracker}.undo()")
+    undo(curve.editor)
     curve.editor.until(lambda: curve.points() == json.loads(START), "the old curve")
     curve.find()
     curve.drag((0.4, 0.6), (0.7, 0.8))

@@ -1,33 +1,7 @@
 """The pictures in the schedule nodes follow the widgets, in every place of a node, and change nothing."""
 
-import json
-
 import pytest
-
-
-class Picture:
-    """The picture in a node."""
-
-    def __init__(self, editor, index=0):
-        self.editor = editor
-        self.root = editor.page.locator(".res-picture").nth(index)
-        self.line = self.root.locator(".res-picture-line")
-        editor.until(lambda: self.root.is_visible() and self.text(), "a picture")
-
-    def text(self):
-        return self.line.inner_text()
-
-    def pixels(self):
-        return self.root.locator(".res-picture-canvas canvas").evaluate("(canvas) => canvas.toDataURL()")
-
-    def wait_for(self, text):
-        self.editor.until(lambda: text in self.text(), f"{text!r} instead of {self.text()!r} in the picture")
-
-    def changes(self, act):
-        """Whether the pixels change soon after act()."""
-        before = self.pixels()
-        act()
-        self.editor.until(lambda: self.pixels() != before, "another picture")
+from editor import Picture, checkpoint, into_a_subgraph, undo
 
 
 def wired(editor, kind="eps", node="RESLogSNRSchedule"):
@@ -87,6 +61,7 @@ def test_choices_of_the_picture_are_no_part_of_the_prompt(editor):
     workflow = editor.saved()
     [node] = [node for node in workflow["nodes"] if str(node["id"]) == schedule]
     assert len(node["widgets_values"]) == len(before[schedule]["inputs"]) - 1, "nothing of the picture among the widgets"
+    assert all(isinstance(value, str) for name, value in node["properties"].items() if name.startswith("picture"))
     editor.open(workflow)
     picture = Picture(editor)
     picture.wait_for("58 model calls with exp_res_3s")
@@ -97,17 +72,14 @@ def test_choices_of_the_picture_are_no_part_of_the_prompt(editor):
 def test_exact_values_under_the_pointer(editor):
     wired(editor)
     picture = Picture(editor)
-    canvas = picture.root.locator(".res-picture-canvas canvas")
-    box = canvas.bounding_box()
-    before = picture.pixels()
-    editor.page.mouse.move(box["x"] + 46, box["y"] + 30)
+    box = picture.canvas.bounding_box()
+    picture.changes(lambda: editor.page.mouse.move(box["x"] + 46, box["y"] + 30))
     picture.wait_for("sigma 0: 14.61, logSNR -5.364, next step h =")
-    assert picture.pixels() != before
     editor.page.mouse.move(box["x"] + box["width"] - 8, box["y"] + 30)
     picture.wait_for("sigma 20: 0, logSNR ∞")
     editor.page.mouse.move(10, 500)
     picture.wait_for("20 steps")
-    canvas.focus()
+    picture.canvas.focus()
     for expected in ("sigma 0:", "sigma 1:", "sigma 2:"):
         editor.page.keyboard.press("ArrowRight")
         picture.wait_for(expected)
@@ -201,19 +173,17 @@ def test_copied_and_pasted(editor):
     editor.js("() => app.canvas.pasteFromClipboard()")
     editor.until(lambda: editor.page.locator(".res-picture").count() == 2, "the pasted picture")
     for index in (0, 1):
-        Picture(editor, index).wait_for("11 steps")
+        Picture(editor, index=index).wait_for("11 steps")
 
 
 def test_undone(editor):
     _, schedule = wired(editor)
     picture = Picture(editor)
-    tracker = "app.extensionManager.workflow.activeWorkflow.changeTracker"
-    capture = f"() => ({tracker}.captureCanvasState ?? {tracker}.checkState).call({tracker})"
-    editor.js(capture)
+    checkpoint(editor)
     editor.write(schedule, "steps", 5)
-    editor.js(capture)
+    checkpoint(editor)
     picture.wait_for("5 steps")
-    editor.js(f"() => {tracker}.undo()")
+    undo(editor)
     editor.until(lambda: editor.read(schedule, "steps") == 20, "the old value")
     Picture(editor).wait_for("20 steps")
 
@@ -222,14 +192,7 @@ def test_inside_a_subgraph(editor):
     """The picture is made again there, follows widgets, and gets results under the longer id of nodes inside."""
     _, schedule = _runnable(editor)
     Picture(editor)
-    code = """(id) => {
-        const node = app.graph.getNodeById(+id);
-        const made = app.graph.convertToSubgraph(new Set([node]));
-        app.canvas.openSubgraph ? app.canvas.openSubgraph(made.subgraph, made.node) : app.canvas.setGraph(made.subgraph);
-        return made.subgraph.nodes.length;
-    }"""
-    assert editor.js(code, schedule) == 1
-    editor.page.wait_for_timeout(700)
+    into_a_subgraph(editor, schedule)
     picture = Picture(editor)
     code = "(n) => { const w = app.canvas.graph.nodes[0].widgets.find((w) => w.name === 'steps'); w.value = n; w.callback?.(n); }"
     picture.changes(lambda: editor.js(code, 6))
@@ -241,11 +204,8 @@ def test_inside_a_subgraph(editor):
 def test_themes(editor):
     """Text and frames take the theme's colours."""
     wired(editor)
-    picture = Picture(editor)
     set_theme = "(theme) => app.extensionManager.setting.set('Comfy.ColorPalette', theme)"
-    dark = picture.pixels()
-    editor.js(set_theme, "light")
-    editor.until(lambda: picture.pixels() != dark, "the picture in the colours of the light theme")
+    Picture(editor).changes(lambda: editor.js(set_theme, "light"))
     editor.screenshot(f"theme-light-{editor.renderer}")
     editor.js(set_theme, "dark")
     editor.page.wait_for_timeout(800)
@@ -298,12 +258,3 @@ def test_nothing_stays_behind(editor):
     editor.open(editor.saved())
     editor.start()
     assert editor.js("() => timers") == 0
-
-
-def test_saved_workflows_are_plain_json(editor):
-    """The picture adds only strings to a node's properties."""
-    wired(editor)
-    Picture(editor).root.locator("button").click()
-    for node in editor.saved()["nodes"]:
-        assert all(isinstance(v, str) for k, v in node["properties"].items() if k.startswith("picture"))
-        json.dumps(node)

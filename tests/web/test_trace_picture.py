@@ -3,16 +3,16 @@
 import itertools
 
 import pytest
+from editor import Picture, checkpoint, into_a_subgraph, undo
 
 HINT = "Run the graph"
 _seeds = itertools.count()  # so that the host computes every run again
 
 
-class Traced:
+class Traced(Picture):
     """A graph with a trace, and the picture in it."""
 
     def __init__(self, editor, steps=12, sampler="exp_res_2s", kind="eps", **counter):
-        self.editor = editor
         model = editor.add("RESToyModel", 40, 60, kind=kind)
         if counter:
             model = editor.add("TestCountCalls", 40, 760, {"model": (model, 0)}, **counter)
@@ -22,25 +22,10 @@ class Traced:
         self.sigmas = editor.add("BasicScheduler", 40, 600, wires, scheduler="karras", steps=steps)
         wires |= {"latent_image": (latent, 0), "sampler": (self.select, 0), "sigmas": (self.sigmas, 0)}
         self.id = editor.add("RESLabTrace", 480, 60, wires, seed=next(_seeds))
-        self.find()
+        super().__init__(editor, ".res-trace")
 
-    def find(self):
-        self.root = self.editor.page.locator(".res-trace").first
-        self.editor.until(lambda: self.root.is_visible() and self.text(), "the picture")
-
-    def text(self):
-        return self.root.locator(".res-picture-line").inner_text()
-
-    def pixels(self):
-        return self.root.locator("canvas").evaluate("(canvas) => canvas.toDataURL()")
-
-    def wait_for(self, text):
-        self.editor.until(lambda: text in self.text(), f"{text!r} instead of {self.text()!r} in the picture")
-
-    def rerun(self):
-        """Run again with another seed."""
-        self.editor.write(self.id, "seed", next(_seeds))
-        return self.editor.run()
+    def file(self):
+        return self.root.locator(".res-trace-file").inner_text()
 
 
 def listen(editor):
@@ -65,8 +50,7 @@ def test_every_step_is_drawn_as_it_ends(editor):
     traced.wait_for("step 11: sigma 0.02917")
     assert editor.js("() => heard") == [*range(12), "saved", "end"], "every row came before the node had ended"
     assert traced.pixels() != empty
-    saved = traced.root.locator(".res-trace-file").inner_text()
-    assert outputs[traced.id]["text"][0] in saved and "res_lab/trace_0" in saved
+    assert outputs[traced.id]["text"][0] in traced.file() and "res_lab/trace_0" in traced.file()
 
 
 def test_while_it_runs_and_when_it_is_interrupted(editor):
@@ -76,10 +60,10 @@ def test_while_it_runs_and_when_it_is_interrupted(editor):
     editor.js("() => app.queuePrompt(0, 1)")
     editor.until((editor.server.base / "output" / f"{run} waits").exists, "the call", 60.0)
     traced.wait_for("step 1: sigma 9.945")
-    assert not traced.root.locator(".res-trace-file").inner_text()
+    assert not traced.file()
     editor.server.post("/interrupt", {})
     traced.wait_for("step 2: sigma")
-    editor.until(lambda: "res_lab/trace_0" in traced.root.locator(".res-trace-file").inner_text(), "the file")
+    editor.until(lambda: "res_lab/trace_0" in traced.file(), "the file")
     assert "model calls: 2" in traced.text() and "local error –" in traced.text()
 
 
@@ -108,8 +92,7 @@ def test_a_step_under_the_pointer(editor):
     traced = Traced(editor)
     editor.run()
     traced.wait_for("step 11")
-    canvas = traced.root.locator("canvas")
-    box, before = canvas.bounding_box(), traced.pixels()
+    box, before = traced.canvas.bounding_box(), traced.pixels()
     editor.page.mouse.move(box["x"] + 46, box["y"] + 30)
     traced.wait_for("step 0: sigma 14.61")
     assert "|D change| –" in traced.text() and "model calls: 2" in traced.text() and traced.pixels() != before
@@ -117,7 +100,7 @@ def test_a_step_under_the_pointer(editor):
     editor.until(lambda: "step 5" in traced.text() or "step 6" in traced.text(), "a step in the middle")
     editor.page.mouse.move(10, 900)
     traced.wait_for("step 11")
-    canvas.focus()
+    traced.canvas.focus()
     for step in (0, 1, 2):
         editor.page.keyboard.press("ArrowRight")
         traced.wait_for(f"step {step}:")
@@ -130,7 +113,7 @@ def test_a_shorter_run_takes_the_place_of_the_last(editor):
     editor.write(traced.sigmas, "steps", 4)
     editor.run()
     traced.wait_for("step 3: sigma 0.02917")
-    traced.root.locator("canvas").focus()
+    traced.canvas.focus()
     for _ in range(9):
         editor.page.keyboard.press("ArrowRight")
     traced.wait_for("step 3")
@@ -149,18 +132,16 @@ def test_it_is_no_part_of_prompt_or_workflow(editor):
 
 def test_it_stays_through_undo_and_reloading_the_graph(editor):
     traced = Traced(editor)
-    tracker = "app.extensionManager.workflow.activeWorkflow.changeTracker"
-    capture = f"() => ({tracker}.captureCanvasState ?? {tracker}.checkState).call({tracker})"
-    editor.js(capture)
+    checkpoint(editor)
     editor.run()
     traced.wait_for("step 11")
     editor.write(traced.sigmas, "steps", 5)
-    editor.js(capture)
-    editor.js(f"() => {tracker}.undo()")
+    checkpoint(editor)
+    undo(editor)
     editor.until(lambda: editor.read(traced.sigmas, "steps") == 12, "the old value")
-    traced.find()
     traced.wait_for("step 11")
-    traced.rerun()
+    editor.write(traced.id, "seed", next(_seeds))
+    editor.run()
     traced.wait_for("step 11")
 
 
@@ -182,14 +163,8 @@ def test_steps_of_another_workflow_are_not_taken(editor):
 def test_inside_a_subgraph(editor):
     """The rows arrive under the longer id that nodes have inside."""
     traced = Traced(editor)
-    code = """(id) => {
-        const made = app.graph.convertToSubgraph(new Set([app.graph.getNodeById(+id)]));
-        app.canvas.openSubgraph ? app.canvas.openSubgraph(made.subgraph, made.node) : app.canvas.setGraph(made.subgraph);
-    }"""
-    editor.js(code, traced.id)
-    editor.page.wait_for_timeout(700)
+    into_a_subgraph(editor, traced.id)
     listen(editor)
     editor.run()
-    traced.find()
     traced.wait_for("step 11")
     assert editor.js("() => heard")[:12] == list(range(12))
