@@ -12,12 +12,6 @@ EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
 SUBGRAPHS = sorted((ROOT / "subgraphs").glob("*.json"))
 
 
-def notes_of(example):
-    """The texts of an example's notes."""
-    nodes = json.loads(example.read_text())["nodes"]
-    return [node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote"]
-
-
 def wanted_files(example):
     """Names of the checkpoints that an example needs."""
     values = [value for node in json.loads(example.read_text())["nodes"] for value in node.get("widgets_values") or []]
@@ -81,18 +75,12 @@ def test_texts_are_drawn_when_it_opens_from_the_template_browser(example):
     assert 0.75 * min(1600 / width, 1000 / height) > 8 / 14
 
 
-def test_those_that_want_a_checkpoint_link_to_it():
+def test_those_that_need_a_checkpoint_link_to_it():
     """The editor offers the download of a file that is missing."""
     for example in EXAMPLES:
         nodes = json.loads(example.read_text())["nodes"]
         linked = [model["name"] for node in nodes for model in node["properties"].get("models", [])]
         assert sorted(linked) == sorted(wanted_files(example)), example.stem
-
-
-def test_those_that_want_a_checkpoint_name_it():
-    for example in EXAMPLES:
-        notes = " ".join(notes_of(example))
-        assert all(file in notes for file in wanted_files(example)), example.stem
 
 
 def test_they_are_numbered():
@@ -101,15 +89,12 @@ def test_they_are_numbered():
     assert all(re.fullmatch(r"[\w.-]+", example.stem) for example in EXAMPLES)
 
 
-def test_notes_have_no_code():
-    """Nodes 2.0 shows code unreadably."""
-    assert not [example.stem for example in EXAMPLES for note in notes_of(example) if "`" in note]
-
-
-def test_each_says_what_it_shows():
+def test_each_says_what_it_shows_and_names_its_checkpoints():
+    """Its note has no code, because Nodes 2.0 shows code unreadably."""
     for example in EXAMPLES:
-        [note] = notes_of(example)
-        assert len(note) > 60, example.stem
+        nodes = json.loads(example.read_text())["nodes"]
+        [note] = [node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote"]
+        assert len(note) > 60 and "`" not in note and all(file in note for file in wanted_files(example)), example.stem
 
 
 def _browse_templates(editor):

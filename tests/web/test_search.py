@@ -1,7 +1,6 @@
 """Words that people type into the editor's node search find this pack's nodes first.
 
-The search ranks by names only: first names that start with the words, then names that contain them. An alias finds a node, but
-ranks last.
+The search ranks names that start with the words before names that contain them. An alias finds a node, but ranks last.
 """
 
 import pytest
