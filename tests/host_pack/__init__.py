@@ -20,23 +20,23 @@ from comfy_api.v0_0_2 import ComfyExtension, io
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 CALLS: dict[str, int] = {}
-
-
 NODES = []
 
 
-def node(node_id, inputs, outputs, **more):
-    """Makes a node of a function that takes the inputs and returns the outputs."""
+def node(node_id, inputs, outputs=()):
+    """Makes a node of a function that takes the inputs and returns the outputs; without outputs it returns UI data."""
 
     def decorate(function):
         class Node(io.ComfyNode):
             @classmethod
             def define_schema(cls):
-                return io.Schema(node_id=node_id, category="test", inputs=inputs, outputs=outputs, **more)
+                more = {"outputs": [*outputs], "is_output_node": not outputs}
+                return io.Schema(node_id=node_id, category="test", inputs=inputs, **more)
 
             @classmethod
             def execute(cls, **values):
-                return io.NodeOutput(*function(**values))
+                result = function(**values)
+                return io.NodeOutput(*result) if outputs else io.NodeOutput(ui=result)
 
         NODES.append(Node)
         return function
@@ -160,49 +160,33 @@ def network_latent(network, batch):
     return [{"samples": torch.zeros(batch, *networks.NETWORKS[network].shape)}]
 
 
-class Report(io.ComfyNode):
-    """The result, as UI data."""
-
-    @classmethod
-    def define_schema(cls):
-        inputs = [io.Latent.Input("latent"), io.String.Input("run")]
-        return io.Schema(node_id="TestReport", category="test", inputs=inputs, outputs=[], is_output_node=True)
-
-    @classmethod
-    def execute(cls, latent, run):
-        samples = latent["samples"].float().cpu().contiguous()
-        digest = hashlib.sha256(samples.numpy().tobytes()).hexdigest()
-        facts = {
-            "calls": CALLS.get(run),
-            "shape": list(samples.shape),
-            "finite": bool(samples.isfinite().all()),
-            "sha256": digest,
-            "top": samples[..., :4, :].flatten().tolist(),
-            "std": float(samples.std()),
-        }
-        return io.NodeOutput(ui={"facts": [facts]})
+@node("TestReport", [io.Latent.Input("latent"), io.String.Input("run")])
+def report(latent, run):
+    samples = latent["samples"].float().cpu().contiguous()
+    facts = {
+        "calls": CALLS.get(run),
+        "shape": list(samples.shape),
+        "finite": bool(samples.isfinite().all()),
+        "sha256": hashlib.sha256(samples.numpy().tobytes()).hexdigest(),
+        "top": samples[..., :4, :].flatten().tolist(),
+        "std": float(samples.std()),
+    }
+    return {"facts": [facts]}
 
 
-class Memory(io.ComfyNode):
+@node("TestMemory", [io.String.Input("run")])
+def memory(run):
     """The memory that the server uses, in bytes, and the number of its tensors."""
-
-    @classmethod
-    def define_schema(cls):
-        inputs = [io.String.Input("run")]
-        return io.Schema(node_id="TestMemory", category="test", inputs=inputs, outputs=[], is_output_node=True)
-
-    @classmethod
-    def execute(cls, run):
-        gc.collect()
-        if sys.platform == "linux":  # give free memory back to the system
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
-        tensors = sum(type(thing) is torch.Tensor for thing in gc.get_objects())
-        return io.NodeOutput(ui={"memory": [{"tensors": tensors, "bytes": psutil.Process().memory_info().rss}]})
+    gc.collect()
+    if sys.platform == "linux":  # give free memory back to the system
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    tensors = sum(type(thing) is torch.Tensor for thing in gc.get_objects())
+    return {"memory": [{"tensors": tensors, "bytes": psutil.Process().memory_info().rss}]}
 
 
 class TestExtension(ComfyExtension):
     async def get_node_list(self):
-        return [*NODES, Report, Memory]
+        return NODES
 
 
 async def comfy_entrypoint():
