@@ -1,5 +1,6 @@
 """Prompts that the server tests run, and what they report."""
 
+import http.client
 import itertools
 import time
 
@@ -43,15 +44,13 @@ def network_report(server, network, loader, latent, **inputs):
     """The report on a KSampler with a network of training/, which `loader` loads, on an empty latent."""
     run = f"run {next(RUNS)}"
     condition = {"class_type": "TestNetworkCondition", "inputs": {"network": network, "label": 3}}
-    wires = {wire: [wire, 0] for wire in ("model", "positive", "negative")} | {"latent_image": ["latent", 0]}
-    common = {"seed": 3, "scheduler": "logsnr_uniform", "denoise": 1.0}
     graph = {
         "loader": loader,
         "model": {"class_type": "TestCountCalls", "inputs": {"model": ["loader", 0], "run": run}},
         "positive": condition,
         "negative": {**condition, "inputs": {"network": network, "label": NO_CLASS}},
         "latent": latent,
-        "sample": {"class_type": "KSampler", "inputs": {**common, **wires, **inputs}},
+        "sample": ksampler_node(**inputs),
     }
     return report(server, run, graph, ["sample", 0])
 
@@ -62,29 +61,42 @@ def report(server, run, graph, source):
     return server.run(graph)["report"]["facts"][0]
 
 
+_WIRES = {wire: [wire, 0] for wire in ("model", "positive", "negative")} | {"latent_image": ["latent", 0]}
+
+
+def ksampler_node(sampler_name, steps=5, cfg=5.0, **inputs):
+    """A KSampler for the graph of `graph_of`."""
+    common = {"sampler_name": sampler_name, "steps": steps, "cfg": cfg, "scheduler": "logsnr_uniform", "seed": 3, "denoise": 1.0}
+    return {"class_type": "KSampler", "inputs": {**_WIRES, **common, **inputs}}
+
+
+def custom_node(cfg=5.0, **inputs):
+    """A SamplerCustom for the graph of `graph_of` with the nodes `sampler` and `sigmas`."""
+    common = {"sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "add_noise": True, "noise_seed": 3, "cfg": cfg}
+    return {"class_type": "SamplerCustom", "inputs": {**_WIRES, **common, **inputs}}
+
+
+def by_guider(graph, sampler, sigmas):
+    """Add a SamplerCustomAdvanced to the graph of `graph_of` with the node `guider`."""
+    graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 3}}
+    wires = {"noise": ["noise", 0], "guider": ["guider", 0], "latent_image": ["latent", 0]}
+    graph["sample"] = {"class_type": "SamplerCustomAdvanced", "inputs": {**wires, "sampler": sampler, "sigmas": sigmas}}
+
+
 def ksampler(server, name, kind, steps=5, latent=None, **inputs):
     """The report on a KSampler."""
     run, graph = graph_of(kind, latent)
-    common = {"model": ["model", 0], "steps": steps, "cfg": 5.0, "sampler_name": name, "scheduler": "logsnr_uniform"}
-    common |= {"positive": ["positive", 0], "negative": ["negative", 0], "latent_image": ["latent", 0]}
-    graph["sample"] = {"class_type": "KSampler", "inputs": {**common, "seed": 3, "denoise": 1.0, **inputs}}
+    graph["sample"] = ksampler_node(name, steps, **inputs)
     return report(server, run, graph, ["sample", 0])
 
 
-def custom(server, sampler, sigmas, kind="eps", patch=None, cfg=5.0):
-    """The report on a SamplerCustom."""
+def custom(server, sampler, sigmas, kind="eps", patch=None):
+    """The report on a SamplerCustom; `patch`: a node that changes the MODEL."""
     run, graph = graph_of(kind)
-    graph["sampler"], graph["sigmas"] = sampler, sigmas
+    graph |= {"sampler": sampler, "sigmas": sigmas, "sample": custom_node()}
     if patch:
         graph["patched"] = {"class_type": patch, "inputs": {"model": ["model", 0]}}
-    model = ["patched", 0] if patch else ["model", 0]
-    graph["sample"] = {
-        "class_type": "SamplerCustom",
-        "inputs": {
-            "model": model, "add_noise": True, "noise_seed": 3, "cfg": cfg, "positive": ["positive", 0],
-            "negative": ["negative", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "latent_image": ["latent", 0],
-        },
-    }  # fmt: skip
+        graph["sample"]["inputs"]["model"] = ["patched", 0]
     return report(server, run, graph, ["sample", 0])
 
 
@@ -116,6 +128,17 @@ def calls_made(server, run):
     return report(server, run, {"latent": latent}, ["latent", 0])["calls"]
 
 
+def request(server, method, path, body=None, **headers):
+    """(status, answer) of an HTTP request."""
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+    try:
+        connection.request(method, path, body, headers, encode_chunked="Transfer-Encoding" in headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
 def failure(call):
     """The server's message about a prompt that must fail."""
     with pytest.raises(PromptError) as caught:
@@ -130,12 +153,6 @@ def execution_error(server, call):
     run = f"run {next(RUNS) - 1}"  # of the prompt that failed
     assert calls_made(server, run) in (0, None)
     return error["exception_message"]
-
-
-def check_refused(call, name):
-    """The host's own check of a widget's range names the input."""
-    errors = [e for node in failure(call)["node_errors"].values() for e in node["errors"]]
-    assert any(e["extra_info"]["input_name"] == name for e in errors), errors
 
 
 def interrupt(server, run, graph):

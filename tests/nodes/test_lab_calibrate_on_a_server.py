@@ -3,29 +3,17 @@
 import json
 import re
 
-from prompts import cfg_guider, check_good, graph_of, interrupt, report, schedule
+from prompts import by_guider, cfg_guider, check_good, graph_of, interrupt, report, schedule
 
 
-def graph_with(name, steps=6, **counter):
+def graph_with(name, **counter):
     """A guider, its calibration, and a sampling run with what comes out."""
     run, graph = graph_of("eps", **counter)
-    graph["sigmas"] = schedule(steps)
-    graph["guider"] = cfg_guider(5.0)
-    graph["calibrate"] = {
-        "class_type": "RESLabCalibrate",
-        "inputs": {
-            "model": ["guider", 0], "latent_image": ["latent", 0], "seed": 0, "sigmas": ["sigmas", 0], "pilots": 4,
-            "name": name, "move_grid": False,
-        },
-    }  # fmt: skip
-    graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 9}}
-    graph["sample"] = {
-        "class_type": "SamplerCustomAdvanced",
-        "inputs": {
-            "noise": ["noise", 0], "guider": ["guider", 0], "sampler": ["calibrate", 0], "sigmas": ["calibrate", 1],
-            "latent_image": ["latent", 0],
-        },
-    }  # fmt: skip
+    graph["sigmas"], graph["guider"] = schedule(6), cfg_guider(5.0)
+    wires = {"model": ["guider", 0], "latent_image": ["latent", 0], "sigmas": ["sigmas", 0]}
+    inputs = {**wires, "seed": 0, "pilots": 4, "name": name, "move_grid": False}
+    graph["calibrate"] = {"class_type": "RESLabCalibrate", "inputs": inputs}
+    by_guider(graph, ["calibrate", 0], ["calibrate", 1])
     return run, graph
 
 
@@ -40,9 +28,8 @@ def test_calibrate_and_use(server):
     check_good(facts, facts["calls"])
     [path] = (server.base / "models" / "res_calibrations").glob("server_*.json")
     assert json.loads(path.read_text())["provenance"]["cfg"] == 5.0
-    loaded = {"class_type": "RESCalibrated", "inputs": {"file": path.name, "model": ["model", 0]}}
     run, graph = graph_with("unused")
-    graph["calibrate"] = loaded
+    graph["calibrate"] = {"class_type": "RESCalibrated", "inputs": {"file": path.name, "model": ["model", 0]}}
     again = report(server, run, graph, ["sample", 0])
     assert again["calls"] == 6 and again["sha256"] == facts["sha256"]
 

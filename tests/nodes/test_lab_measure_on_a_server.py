@@ -2,14 +2,13 @@
 
 import csv
 
-from prompts import PLAIN, graph_of
+from prompts import PLAIN, by_guider, graph_of
 
 _INPUTS = {"samplers": "exp_res, dpmpp_2m", "schedulers": "karras", "budgets": "6, 10", "seed": 3}
 
 
-def _graph(batch=4, kind="eps", **inputs):
-    latent = {"class_type": "RESToyLatent", "inputs": {"data": "digits", "batch_size": batch}}
-    run, graph = graph_of(kind, latent)
+def _graph(**inputs):
+    run, graph = graph_of()
     conditions = {"positive": ["positive", 0], "negative": ["negative", 0]}
     graph["guider"] = {"class_type": "CFGGuider", "inputs": {"model": ["digits", 0], "cfg": 3.0, **conditions}}
     defaults = {"best_at": 0, "tolerance": 1e-3, "reference_calls": 1536, "filename_prefix": "res_lab/measure", "fresh": False}
@@ -23,10 +22,7 @@ def test_the_best_pair_is_ready_to_wire(server):
     run, graph = _graph(filename_prefix="best/measure")
     graph["patched"] = {"class_type": "TestUnseenPatch", "inputs": {"model": ["digits", 0]}}
     graph["guider"]["inputs"]["model"] = ["patched", 0]
-    graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 3}}
-    wires = {"noise": ["noise", 0], "guider": ["guider", 0], "latent_image": ["latent", 0]}
-    wires |= {"sampler": ["lab", 0], "sigmas": ["lab", 1]}
-    graph["sample"] = {"class_type": "SamplerCustomAdvanced", "inputs": wires}
+    by_guider(graph, ["lab", 0], ["lab", 1])
     graph["report"] = {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}}
     graph["strip"] = {"class_type": "PreviewImage", "inputs": {"images": ["lab", 3]}}
     outputs = server.run(graph)

@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from prompts import calls_made, cfg_guider, execution_error, failure, graph_of, interrupt, report, schedule, select
+from prompts import by_guider, calls_made, cfg_guider, execution_error, failure, graph_of, interrupt, report, schedule, select
 
 pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this ComfyUI's environment")
 
@@ -50,9 +50,7 @@ def _by_the_host(server, sampler, kind="eps", latent=None):
     """The report on SamplerCustomAdvanced."""
     run, graph = _trace(sampler, kind=kind, latent=latent)
     del graph["trace"]
-    graph["noise"] = {"class_type": "RandomNoise", "inputs": {"noise_seed": 3}}
-    wires = {name: [name, 0] for name in ("noise", "guider", "sampler", "sigmas")} | {"latent_image": ["latent", 0]}
-    graph["sample"] = {"class_type": "SamplerCustomAdvanced", "inputs": wires}
+    by_guider(graph, ["sampler", 0], ["sigmas", 0])
     return report(server, run, graph, ["sample", 0])
 
 

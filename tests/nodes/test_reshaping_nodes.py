@@ -1,7 +1,7 @@
 """The nodes that change SIGMAS, through the real server."""
 
 import pytest
-from prompts import check_good, graph_of, report, schedule, select
+from prompts import check_good, custom_node, graph_of, report, schedule, select
 
 CUTS = {
     "eps": [{"at": "sigma", "at.sigma": 1.0}, {"at": "logSNR", "at.logsnr": 0.0}, {"at": "percent", "at.percent": 0.5}],
@@ -11,10 +11,8 @@ CUTS = {
 
 def _sample(graph, name, sigmas, latent, noise):
     """Add a SamplerCustom with exp_res_2s, whose result does not depend on a cut."""
-    wires = {node: [node, 0] for node in ("model", "positive", "negative")}
-    wires |= {"sampler": ["sampler", 0], "sigmas": sigmas, "latent_image": latent}
     graph["sampler"] = select("exp_res_2s")
-    graph[name] = {"class_type": "SamplerCustom", "inputs": {**wires, "add_noise": noise, "noise_seed": 3, "cfg": 3.0}}
+    graph[name] = custom_node(3.0, sigmas=sigmas, latent_image=latent, add_noise=noise)
 
 
 def _node(kind, **inputs):
@@ -41,11 +39,8 @@ def test_two_parts_sample_what_the_whole_does(server, kind, cut):
 @pytest.mark.parametrize("kind", ["eps", "v", "edm", "flow"])
 def test_blended_and_resampled_schedules_sample(server, kind):
     run, graph = graph_of(kind)
-    graph["a"], graph["b"] = (
-        schedule(12),
-        {"class_type": "BasicScheduler", "inputs": {"model": ["model", 0], "scheduler": "kl_optimal"}},
-    )
-    graph["b"]["inputs"] |= {"steps": 7, "denoise": 1.0}
+    basic = {"model": ["model", 0], "scheduler": "kl_optimal", "steps": 7, "denoise": 1.0}
+    graph["a"], graph["b"] = schedule(12), {"class_type": "BasicScheduler", "inputs": basic}
     graph["blended"] = _node("Blend", sigmas_a=["a", 0], sigmas_b=["b", 0], weight=0.5)
     graph["sigmas"] = _node("Resample", sigmas=["blended", 0], steps=9)
     _sample(graph, "sample", ["sigmas", 0], ["latent", 0], True)

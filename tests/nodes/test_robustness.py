@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from prompts import CALLS_PER_STEP, calls_made, calls_of, check_good, failure, graph_of, interrupt, ksampler
+from prompts import CALLS_PER_STEP, calls_made, calls_of, check_good, failure, graph_of, interrupt, ksampler, ksampler_node
 
 from samplers.catalogue import SAMPLERS
 
@@ -11,12 +11,10 @@ from samplers.catalogue import SAMPLERS
 KINDS_OF_STEP = ["exp_res", "exp_res_3s", "exp_res_3s_sde", "exp_res_cfg_pp", "exp_res_adaptive"]
 
 
-def _sample(name, steps=6, seed=3, latent=None, **counter):
+def _sample(name, seed=3, latent=None, **counter):
     """A run and its graph, with a KSampler and the report on it."""
     run, graph = graph_of("eps", latent, **counter)
-    inputs = {"sampler_name": name, "scheduler": "logsnr_uniform", "steps": steps, "seed": seed, "cfg": 3.0, "denoise": 1.0}
-    wires = {"model": ["model", 0], "latent_image": ["latent", 0]} | {c: [c, 0] for c in ("positive", "negative")}
-    graph["sample"] = {"class_type": "KSampler", "inputs": {**inputs, **wires}}
+    graph["sample"] = ksampler_node(name, 6, 3.0, seed=seed)
     graph["report"] = {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}}
     return run, graph
 

@@ -1,7 +1,6 @@
 """The routes behind the pictures give what the node gives, or 400 and a sentence."""
 
 import asyncio
-import http.client
 import json
 import math
 import threading
@@ -14,6 +13,7 @@ import torch
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prompts import request
 
 from samplers.spacings import SPACINGS
 
@@ -157,16 +157,10 @@ def test_errors_by_name(route, case):
         route.grid(WRONG[case][0])
 
 
-def post(server, data, length=None, **headers):
+def post(server, data, **headers):
     """(status, answer) of a POST."""
-    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
-    try:
-        headers |= {"Content-Type": "application/json", "Content-Length": str(len(data) if length is None else length)}
-        connection.request("POST", "/comfyui_res/grid", data, headers)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        connection.close()
+    status, answer = request(server, "POST", "/comfyui_res/grid", data, **{"Content-Type": "application/json", **headers})
+    return status, json.loads(answer)
 
 
 def test_over_http(server):
@@ -286,13 +280,13 @@ requests = st.fixed_dictionaries(
 
 @settings(max_examples=600, deadline=10_000)
 @given(
-    request=requests.map(lambda value: json.dumps(value).encode())
+    content=requests.map(lambda value: json.dumps(value).encode())
     | json_values.map(lambda v: json.dumps(v).encode())
     | st.binary()
 )
-def test_whatever_is_asked_it_is_answered_or_refused(route, request):
+def test_whatever_is_asked_it_is_answered_or_refused(route, content):
     try:
-        answer = route.grid(request)
+        answer = route.grid(content)
     except ValueError as error:
         assert 10 < len(str(error)) < 1000
     else:

@@ -12,32 +12,18 @@ import aiohttp
 import psutil
 import pytest
 from conftest import ROOT
-from prompts import failure, graph_of, schedule, select
+from prompts import failure, graph_of, request, schedule, select
 
 GRID = "/comfyui_res/grid"
 _GOOD = json.dumps({"node": "RESLogSNRSchedule", "model": None, "inputs": {}}).encode()
 
 
-def request(server, method, path, body=None, **headers):
-    """(status, answer)"""
-    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
-    try:
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body, headers, encode_chunked="Transfer-Encoding" in headers)
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
-
-
-def trace(**inputs):
-    """(run, graph) of the shortest trace."""
+def trace():
+    """The shortest trace."""
     run, graph = graph_of()
-    graph["sampler"], graph["sigmas"] = select("euler"), schedule(2)
     wires = {"model": ["model", 0], "latent_image": ["latent", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0]}
-    inputs = {"seed": 0, "filename_prefix": f"stranger/{run}", **wires, **inputs}
-    graph["trace"] = {"class_type": "RESLabTrace", "inputs": inputs}
-    return run, graph
+    inputs = {**wires, "seed": 0, "filename_prefix": f"stranger/{run}"}
+    return {**graph, "sampler": select("euler"), "sigmas": schedule(2), "trace": {"class_type": "RESLabTrace", "inputs": inputs}}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +83,7 @@ def test_many_slow_clients_keep_nobody_waiting(server):
 
 async def _messages(server, asks: bool) -> dict[str, list]:
     """The events of the pack and texts on nodes that two pages get about a trace which the first page, or none, requests."""
-    received, graph = {"first": [], "second": []}, trace()[1]
+    received, graph = {"first": [], "second": []}, trace()
 
     async def listen(name, socket):
         async for message in socket:

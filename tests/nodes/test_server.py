@@ -4,20 +4,7 @@ import json
 
 import pytest
 from exact import REGISTERED
-from prompts import (
-    ALPHA,
-    PLAIN,
-    calls_of,
-    check_good,
-    check_refused,
-    custom,
-    execution_error,
-    failure,
-    graph_of,
-    ksampler,
-    schedule,
-    select,
-)
+from prompts import ALPHA, PLAIN, calls_of, check_good, custom, execution_error, failure, graph_of, ksampler, schedule, select
 
 from dev.setup import ROOT
 from dev.workflow import to_prompt
@@ -96,9 +83,7 @@ def test_churn_node(server, solver, kind):
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("method", ["exp_res", "2m", "2s", "3s"])
 def test_sde_node(server, method, kind):
-    """The default equals the registered sampler, Brownian noise does not, and eta 0 equals the deterministic sampler in logSNR
-    bit for bit.
-    """
+    """The default equals the registered sampler, Brownian noise does not, and eta 0 is the deterministic sampler in logSNR."""
 
     def run(sampler):
         return custom(server, sampler, schedule(), kind)
@@ -115,10 +100,8 @@ def test_sde_node(server, method, kind):
     quiet = run({**node, "inputs": {"method": method, "eta": 0.0, "s_noise": 1.0}})
     stages = {"2s": TWO, "3s": THREE}
     single = {"class_type": "RESSingleStep", "inputs": stages.get(method, {})}
-    multi = {
-        "class_type": "RESMultistep",
-        "inputs": {**PLAIN, **({**ALPHA, "interpolation.eps_share": 0.0} if method == "exp_res" else {})},
-    }
+    inputs = {**PLAIN, **({**ALPHA, "interpolation.eps_share": 0.0} if method == "exp_res" else {})}
+    multi = {"class_type": "RESMultistep", "inputs": inputs}
     if method not in stages or kind == "eps":  # on flow models RES Single-step integrates in log sigma
         assert quiet["sha256"] == run(single if method in stages else multi)["sha256"]
 
@@ -138,12 +121,6 @@ def test_node_defaults_are_the_registered_samplers(server):
         for kind in ("eps", "flow"):
             by_node, by_name = (custom(server, s, schedule(), kind)["sha256"] for s in (node, select(name)))
             assert by_node == by_name
-
-
-@pytest.mark.parametrize("example", sorted((ROOT / "example_workflows").glob("*_diffusion.json")), ids=lambda p: p.stem)
-def test_examples_run_as_they_are(server, example):
-    outputs = server.run(to_prompt(json.loads(example.read_text())))
-    assert any("images" in output for output in outputs.values())
 
 
 _STAND_INS = {
@@ -214,12 +191,6 @@ def test_order_auto_is_exp_res(server, kind):
         assert facts["sha256"] == custom(server, select("exp_res"), schedule(8), kind)["sha256"] and facts["calls"] == 8
 
 
-@pytest.mark.parametrize("name, value", [("steps", 0), ("denoise", 1.5), ("denoise", -0.5), ("spacing.power", 0.0)])
-def test_schedule_out_of_range(server, name, value):
-    grid = schedule(spacing="power", **{"spacing.power": 1.0, name: value})
-    check_refused(lambda: custom(server, select("exp_res_2m"), grid), name)
-
-
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_unknown_model_sampling(server, name):
     sigmas = {"class_type": "TestSigmas", "inputs": {"values": "14 1 0"}}
@@ -229,6 +200,5 @@ def test_unknown_model_sampling(server, name):
 
 def test_model_refuses_other_latents(server):
     other = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
-    run, graph = graph_of(latent=other)
     details = failure(lambda: ksampler(server, "exp_res_2m", "eps", latent=other))["execution_error"]
     assert "Use Toy Latent with the data of Toy Model" in details["exception_message"]

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from prompts import calls_made, check_good, failure, graph_of, interrupt, report, select
+from prompts import calls_made, check_good, custom_node, failure, graph_of, interrupt, ksampler_node, report, select
 
 MODELS = {
     "CLD": {"class_type": "RESDigitsProcessModel", "inputs": {"process": "CLD", "process.kind": "R", "width": 0.1}},
@@ -35,12 +35,8 @@ def test_calls(server, name, mode):
 @pytest.mark.parametrize("sampler", ["exp_gddim", "exp_gddim_sde", "exp_res_2m", "exp_res_3s"])
 @pytest.mark.parametrize("name", MODELS)
 def test_in_ksampler(server, name, sampler):
-    run, graph = process_graph(name)
-    inputs = graph.pop("sample")["inputs"]
-    del graph["times"]
-    common = {key: inputs[key] for key in ("model", "positive", "negative", "latent_image")}
-    settings = {"seed": 3, "steps": 30, "cfg": 2.0, "sampler_name": sampler, "scheduler": "simple", "denoise": 1.0}
-    graph["sample"] = {"class_type": "KSampler", "inputs": {**common, **settings}}
+    run, graph = graph_of(loader=MODELS[name])
+    graph["sample"] = ksampler_node(sampler, 30, 2.0, scheduler="simple")
     check_good(report(server, run, graph, ["sample", 0]), 88 if sampler == "exp_res_3s" else 30)
 
 
@@ -48,9 +44,7 @@ def test_in_ksampler(server, name, sampler):
 def test_an_interrupt_ends_the_planning_of_many_steps(server, name):
     """Planning 2,000 steps of three stages takes seconds; the server answers meanwhile, and the model is not called."""
     run, graph = process_graph(name, 2000)
-    wires = {key: graph["sample"]["inputs"][key] for key in ("model", "positive", "negative", "sigmas", "latent_image")}
-    settings = {"add_noise": True, "noise_seed": 3, "cfg": 1.0, "sampler": ["sampler", 0]}
-    graph |= {"sampler": select("exp_res_3s"), "sample": {"class_type": "SamplerCustom", "inputs": {**wires, **settings}}}
+    graph |= {"sampler": select("exp_res_3s"), "sample": custom_node(1.0, sigmas=["times", 0])}
     graph["show"] = {"class_type": "TestReport", "inputs": {"latent": ["sample", 0], "run": run}}
     prompt, waits = server.queue(graph), []
     for _ in range(3):
