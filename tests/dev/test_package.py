@@ -154,9 +154,8 @@ def test_what_it_needs():
     assert COMFY["requires-comfyui"] == f">={OLDEST}"
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     wanted = [line for line in lines if line and not line.startswith("#")]
-    assert wanted == PROJECT["dependencies"] and all(re.fullmatch(r"[a-z0-9-]+", line) for line in wanted), (
-        "names without versions"
-    )
+    assert wanted == PROJECT["dependencies"]
+    assert all(re.fullmatch(r"[a-z0-9-]+", line) for line in wanted), "names without versions"
     hosts = re.findall(r"^[A-Za-z0-9_-]+", (TREE / "requirements.txt").read_text().lower(), re.MULTILINE)
     assert not set(wanted) & set(hosts)
 
@@ -221,8 +220,7 @@ def test_the_demo_runs_from_it(request, installed, tmp_path, monkeypatch):
 
 @pytest.mark.server
 def test_the_start_imports_little(renamed, empty):
-    """The import takes below 60 ms at rest, see `benchmarks/import_time.py`; other tests that run at the same time slow it
-    down.
+    """The import takes below 60 ms at rest, see `benchmarks/import_time.py`; tests that run at the same time slow it down.
 
     The slowest module is left out, because Python may collect the host's garbage in any module, which takes about 0.4 s.
     """

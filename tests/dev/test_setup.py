@@ -19,10 +19,10 @@ from dev.server import Client
 from dev.workflow import to_prompt
 
 
-def _demo(*arguments, root=ROOT, **environment):
+def _demo(*arguments, root=ROOT, cwd=None, **environment):
     env = {k: v for k, v in os.environ.items() if k not in ("COMFYUI_PATH", "COMFYUI_PYTHON", "PYTHONPATH")}
     env.update({k: str(v) for k, v in environment.items()})
-    return subprocess.run([str(root / "demo"), *arguments], capture_output=True, text=True, env=env, timeout=250)
+    return subprocess.run([str(root / "demo"), *arguments], cwd=cwd, capture_output=True, text=True, env=env, timeout=250)
 
 
 def _one_line(done, *parts):
@@ -86,9 +86,7 @@ def test_their_python_cannot_run_it(python):
 
 def test_a_relative_path_is_relative_to_where_the_user_is(tmp_path):
     (tmp_path / "mine").mkdir()
-    env = {**os.environ, "COMFYUI_PATH": "mine"}
-    done = subprocess.run([str(ROOT / "demo")], cwd=tmp_path, env=env, capture_output=True, text=True)
-    _one_line(done, str(tmp_path / "mine"), "is not a ComfyUI")
+    _one_line(_demo(cwd=tmp_path, COMFYUI_PATH="mine"), str(tmp_path / "mine"), "is not a ComfyUI")
 
 
 def test_a_proxy_is_not_asked_for_the_loopback(monkeypatch):

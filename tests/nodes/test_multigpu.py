@@ -37,9 +37,7 @@ def split(pack, monkeypatch):
 
 @pytest.mark.parametrize("name", SAMPLERS | ADAPTIVE_SAMPLERS)
 def test_samplers_give_what_they_give_on_one_device(toy, digit, split, name):
-    """The results differ only by the rounding of batches of another size, which a run amplifies most for items between two
-    pictures.
-    """
+    """The results differ only by the rounding of batches of another size, which a run amplifies for items between pictures."""
 
     def sampled(model):
         return sample(model, name, schedule(model, 8), noise_like((2, 1, 8, 8)), digit("3"), digit("any"), cfg=3.0)

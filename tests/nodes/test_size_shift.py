@@ -1,6 +1,4 @@
-"""RES Shift for Size: the shift multiplies the noise level by the factor by which the side multiplies the coarsest part of a
-picture.
-"""
+"""RES Shift for Size: the shift multiplies the noise level as the side multiplies the coarsest part of a picture."""
 
 import numpy as np
 import pytest
@@ -18,11 +16,10 @@ def test_a_shift_draws_a_larger_picture_as_none_draws_a_smaller():
     assert [shift_for(side, side) for side in (512, 1024)] == [3.0, 6.0]
 
 
-def test_the_node_says_it_and_the_host_takes_it(pack, host):
+def test_the_node_says_it_and_the_host_takes_it(pack, toy):
     shift, text = pack["RESShiftForSize"].execute(2048, 512, 3.0).result
     assert shift == 3.0 and text == "2048 x 512: shift 3, where 3 fits 1024 x 1024"
-    [model] = pack["RESToyModel"].execute("digits", kind={"kind": "flow", "shift": 1.0}, width=0.1).result
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-    [shifted] = ModelSamplingSD3().patch(model, shift)
+    [shifted] = ModelSamplingSD3().patch(toy("flow", shift=1.0), shift)
     assert float(shifted.get_model_object("model_sampling").shift) == 3.0
