@@ -2,10 +2,7 @@
 
 import pytest
 import torch
-from exact import calls_per_step
 from pixelwise import noise_like, sample
-
-from samplers.catalogue import SAMPLERS
 
 FALLING = {"to 0": [14.6, 7.0, 3.0, 1.2, 0.5, 0.2, 0.03, 0.0], "to a sigma": [14.6, 7.0, 3.0, 1.2, 0.5, 0.2]}
 
@@ -13,10 +10,6 @@ FALLING = {"to 0": [14.6, 7.0, 3.0, 1.2, 0.5, 0.2, 0.03, 0.0], "to a sigma": [14
 @pytest.fixture
 def calls(module):
     return module("nodes.calls")
-
-
-def test_ours_are_said_as_the_names_have_them():
-    assert {name: method.calls_per_step for name, method in SAMPLERS.items()} == {name: calls_per_step(name) for name in SAMPLERS}
 
 
 @pytest.mark.parametrize("sigmas", FALLING.values(), ids=FALLING)
