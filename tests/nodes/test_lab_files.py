@@ -13,7 +13,7 @@ _SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.0])
 
 
 @pytest.fixture
-def run(pack, toy, latent, counted, folders, monkeypatch):
+def run(pack, toy, latent, counted, folders):
     """run(node) -> the outputs of a short run of the node; `run.calls` counts its model calls."""
     import comfy.samplers
 
@@ -24,8 +24,6 @@ def run(pack, toy, latent, counted, folders, monkeypatch):
         "RESLabTrace": (*subject, comfy.samplers.ksampler("euler"), _SIGMAS, "table"),
         "RESSigmasPlot": (_SIGMAS,),
     }
-    for node in inputs:
-        monkeypatch.setattr(pack[node], "hidden", None)
 
     def run(node, **more):
         return pack[node].execute(*inputs[node], **more)
@@ -57,32 +55,24 @@ def _full_after(monkeypatch, count):
     monkeypatch.setattr(os, "fsync", fsync)
 
 
-@pytest.mark.parametrize(
-    "node, folder, named",
-    [
-        ("RESLabCalibrate", "res_calibrations", "models/res_calibrations cannot be written to"),
-        ("RESLabMeasure", "output", "filename_prefix 'table'"),
-        ("RESLabTrace", "output", "filename_prefix 'table'"),
-    ],
-)
-def test_a_destination_that_is_no_folder_is_refused_before_the_first_call(run, folders, node, folder, named):
+# node -> the folder it writes into, and its name in an error
+DESTINATIONS = {"RESLabCalibrate": ("res_calibrations", "models/res_calibrations")}
+DESTINATIONS |= dict.fromkeys(("RESLabMeasure", "RESLabTrace"), ("output", "the output folder"))
+
+
+@pytest.mark.parametrize("node", DESTINATIONS)
+def test_a_destination_that_is_no_folder_is_refused_before_the_first_call(run, folders, node):
+    folder, named = DESTINATIONS[node]
     _spoil(folders / folder)
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(ValueError, match="filename_prefix 'table'" if folder == "output" else f"{named} cannot be written to"):
         run(node)
     assert not run.calls
 
 
-@pytest.mark.parametrize(
-    "node, named",
-    [
-        ("RESLabCalibrate", "models/res_calibrations cannot be written to .No space left on device"),
-        ("RESLabMeasure", "the output folder cannot be written to .No space left on device"),
-        ("RESLabTrace", "the output folder cannot be written to .No space left on device"),
-    ],
-)
-def test_a_full_disk_is_found_before_the_first_call(run, folders, monkeypatch, node, named):
+@pytest.mark.parametrize("node", DESTINATIONS)
+def test_a_full_disk_is_found_before_the_first_call(run, folders, monkeypatch, node):
     _full_after(monkeypatch, 0)
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(ValueError, match=f"{DESTINATIONS[node][1]} cannot be written to .No space left on device"):
         run(node)
     assert not run.calls and not [path for path in folders.rglob("*") if path.is_file()]
 

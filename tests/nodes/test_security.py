@@ -84,14 +84,13 @@ def test_no_name_of_a_calibration_leads_outside(pack, base, parts):
 
 
 @pytest.mark.parametrize("node", ["RESLabTrace", "RESLabMeasure"])
-def test_no_prefix_of_a_table_leads_outside(pack, base, parts, monkeypatch, node):
+def test_no_prefix_of_a_table_leads_outside(pack, base, parts, node):
     """It is refused before the first call, or the table lies in the output folder."""
     import comfy.samplers
 
     model, latent = parts
     trace = model, latent, 0, comfy.samplers.ksampler("euler"), _SIGMAS
     inputs = trace if node == "RESLabTrace" else (model, latent, 0, "euler", "karras", "4")
-    monkeypatch.setattr(pack[node], "hidden", None)
     options = {} if node == "RESLabTrace" else {"reference_calls": 96, "tolerance": 0.1}
     # the test below covers the others; pictures are slow
     outside = [_filled(pattern, base.parent / "secret_00001.json") for pattern in OUTSIDE[:14]]
@@ -174,9 +173,7 @@ def test_a_calibration_of_too_many_steps_or_pilots_is_refused_before_the_first_c
 
 
 def test_grids_and_pictures_that_fit_no_memory_are_refused(pack, parts):
-    """Values beyond the widgets' limits through connections are refused as well, and the host's scheduler node at a tiny
-    denoise.
-    """
+    """Values beyond the widgets' limits through connections are refused, and the host's scheduler node at a tiny denoise."""
     import comfy.samplers
 
     model, _ = parts
