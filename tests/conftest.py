@@ -158,6 +158,19 @@ def guided_digits(toy, digit):
 
 
 @pytest.fixture
+def by_guider(pack):
+    """by_guider(noise, guider, sampler, sigmas, latent) -> samples of SamplerCustomAdvanced by a SAMPLER or its name."""
+    import comfy.samplers
+    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+
+    def sample(noise, guider, sampler, sigmas, latent):
+        sampler = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
+        return SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent).result[0]["samples"]
+
+    return sample
+
+
+@pytest.fixture
 def counted(host):
     """counted(model) -> a list that gets an entry at every call of a MODEL's denoiser."""
     import comfy.patcher_extension

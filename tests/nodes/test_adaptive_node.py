@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from pixelwise import schedule
+from process_examples import distance
 
 from samplers.adaptive import ATOL, C2, C3, MAX_CALLS, RTOL
 
@@ -11,15 +13,13 @@ _STAGES = {"stages": "3", "c2": C2, "c3": C3}
 
 
 @pytest.fixture
-def parts(pack, guided_digits):
-    """parts(kind) -> noise, guider, SIGMAS and latent, as the host's nodes make them."""
+def parts(guided_digits, latent):
+    """parts(kind, batch) -> noise, guider, SIGMAS and latent, as the host's nodes make them."""
     from comfy_extras.nodes_custom_sampler import RandomNoise
 
     def make(kind, batch=4):
         guider = guided_digits(kind)
-        sigmas = pack["RESLogSNRSchedule"].execute(guider.model_patcher, 12, 1.0, {"spacing": "uniform"}).result[0]
-        latent = pack["RESToyLatent"].execute("digits", batch).result[0]
-        return RandomNoise.execute(5).result[0], guider, sigmas, latent
+        return RandomNoise.execute(5).result[0], guider, schedule(guider.model_patcher, 12), latent(batch)
 
     return make
 
@@ -30,43 +30,28 @@ def _run(pack, noise, guider, sigmas, latent):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_gives_the_calls_made_and_a_grid_that_repeats_its_latent(pack, parts, counted, kind):
-    import comfy.samplers
-    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
-
+def test_a_run_gives_the_calls_made_and_a_grid_that_repeats_its_latent(pack, parts, counted, by_guider, kind):
     noise, guider, sigmas, latent = parts(kind)
     made = counted(guider.model_patcher)
     _, grid, result, calls = _run(pack, noise, guider, sigmas, latent)
     assert calls == len(made) <= MAX_CALLS
     assert grid[[0, -2, -1]].tolist() == sigmas[[0, -2, -1]].tolist() and grid.dtype == sigmas.dtype
     fixed = pack["RESSingleStep"].execute(_STAGES).result[0]
-    for sampler, expected in (
-        (comfy.samplers.sampler_object("exp_res_adaptive"), calls),
-        (fixed, 3 * (len(grid) - 2) + 1),
-    ):
+    for sampler, expected in (("exp_res_adaptive", calls), (fixed, 3 * (len(grid) - 2) + 1)):
         made.clear()
-        again = SamplerCustomAdvanced.execute(noise, guider, sampler, grid, latent).result[0]
-        assert torch.equal(again["samples"], result["samples"]) and len(made) == expected
+        assert torch.equal(by_guider(noise, guider, sampler, grid, latent), result["samples"]) and len(made) == expected
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
-def test_a_smaller_tolerance_is_nearer_to_the_solution(pack, parts, kind):
-    import comfy.samplers
-    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
-
+def test_a_smaller_tolerance_is_nearer_to_the_solution(pack, parts, by_guider, kind):
     noise, guider, sigmas, latent = parts(kind, batch=16)
-    fine = pack["RESLogSNRSchedule"].execute(guider.model_patcher, 250, 1.0, {"spacing": "uniform"}).result[0]
+    fine = schedule(guider.model_patcher, 250)
     fine[-2] = sigmas[-2]
-
-    def sample(sampler, sigmas):
-        return SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent).result[0]["samples"].flatten(1)
-
-    truth = sample(comfy.samplers.sampler_object("exp_res_3s"), fine)
-    errors = []
+    truth, errors = by_guider(noise, guider, "exp_res_3s", fine, latent), []
     for rtol in (0.1, 0.01, 0.001):
         sampler = pack["RESAdaptive"].execute(rtol, ATOL, 1000).result[0]
         sampler.extra_options["atol"] = 0.1 * rtol
-        errors.append(float(((sample(sampler, sigmas) - truth).norm(dim=1) / truth.norm(dim=1)).median()))
+        errors.append(distance(by_guider(noise, guider, sampler, sigmas, latent), truth))
     assert errors[0] < 0.01 and errors[1] < errors[0] / 3 and errors[2] < errors[1] / 2
 
 
@@ -91,11 +76,9 @@ def test_outputs_without_a_run(pack):
 
 
 @pytest.mark.parametrize("cache", ["EasyCache", "LazyCache"])
-def test_a_cache_on_the_model_is_refused_before_the_first_call(pack, parts, counted, cache):
+def test_a_cache_on_the_model_is_refused_before_the_first_call(pack, parts, counted, by_guider, cache):
     """A cache hides the error of a step; samplers of fixed steps run with it."""
-    import comfy.samplers
     import comfy_extras.nodes_easycache
-    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 
     noise, guider, sigmas, latent = parts("flow")
     node = getattr(comfy_extras.nodes_easycache, f"{cache}Node")
@@ -103,11 +86,10 @@ def test_a_cache_on_the_model_is_refused_before_the_first_call(pack, parts, coun
     guider.model_options = guider.model_patcher.model_options
     made = counted(guider.model_patcher)
     refusal = f"model has {cache}, .* Remove {cache}, or take a sampler of fixed steps"
-    for sampler in (comfy.samplers.sampler_object("exp_res_adaptive"), pack["RESAdaptive"].execute(**_DEFAULTS).result[0]):
+    for sampler in ("exp_res_adaptive", pack["RESAdaptive"].execute(**_DEFAULTS).result[0]):
         with pytest.raises(ValueError, match=refusal):
-            SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent)
+            by_guider(noise, guider, sampler, sigmas, latent)
     with pytest.raises(ValueError, match=refusal):
         _run(pack, noise, guider, sigmas, latent)
     assert not made
-    fixed = SamplerCustomAdvanced.execute(noise, guider, comfy.samplers.sampler_object("exp_res"), sigmas, latent)
-    assert fixed.result[0]["samples"].isfinite().all() and made
+    assert by_guider(noise, guider, "exp_res", sigmas, latent).isfinite().all() and made

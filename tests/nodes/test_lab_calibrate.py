@@ -22,12 +22,11 @@ def calibrate(pack, guided_digits, latent, folders):
 
 
 @pytest.fixture
-def sampled(latent):
-    """sampled(guider, sampler, sigmas) -> the LATENT of SamplerCustomAdvanced."""
-    from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
+def sampled(by_guider, latent):
+    """sampled(guider, sampler, sigmas) -> samples."""
+    from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 
-    noise = Noise_RandomNoise(77)
-    return lambda guider, *plan: SamplerCustomAdvanced.execute(noise, guider, *plan, latent(2)).result[0]["samples"]
+    return lambda guider, *plan: by_guider(Noise_RandomNoise(77), guider, *plan, latent(2))
 
 
 @pytest.mark.parametrize("kind, grid", [("eps", "karras"), ("flow", "simple")])

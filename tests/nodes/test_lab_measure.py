@@ -34,9 +34,8 @@ def _rows(folders) -> list[dict]:
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
-def test_errors_are_those_of_the_hosts_own_sampling(parts, measure, folders, kind):
-    import comfy.samplers
-    from comfy_extras.nodes_custom_sampler import RandomNoise, SamplerCustomAdvanced
+def test_errors_are_those_of_the_hosts_own_sampling(parts, measure, by_guider, folders, kind):
+    from comfy_extras.nodes_custom_sampler import RandomNoise
 
     guider, latent = parts(kind)
     sampler, sigmas, picture, strip, table, verdict = measure(guider, latent, samplers="dpmpp_2m, exp_res, heun")
@@ -46,13 +45,11 @@ def test_errors_are_those_of_the_hosts_own_sampling(parts, measure, folders, kin
         for name, made in (("dpmpp_2m", ("6", "10")), ("exp_res", ("6", "10")), ("heun", ("5", "9")))
         for budget, calls in zip(("6", "10"), made)
     }
-    noise = RandomNoise.execute(1).result[0]
 
     def sample(name, steps, scheduler):
         grid = schedule(guider.model_patcher, steps, scheduler)
         grid = grid if scheduler == "karras" else torch.cat([grid[:-1], grid[-2:-1] * torch.tensor([0.6, 0.36, 0.2]), grid[-1:]])
-        run = SamplerCustomAdvanced.execute(noise, guider, comfy.samplers.sampler_object(name), grid, latent)
-        return run.result[0]["samples"].flatten(1).double()
+        return by_guider(RandomNoise.execute(1).result[0], guider, name, grid, latent).flatten(1).double()
 
     truth = sample("exp_res_3s", 250, "logsnr_uniform")
     for name in ("dpmpp_2m", "exp_res"):
