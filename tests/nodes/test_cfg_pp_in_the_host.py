@@ -4,9 +4,11 @@ from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
+import pixelwise
 import pytest
 import torch
 from exact import without_cfg_pp
+from pixelwise import noise_like
 
 from samplers.catalogue import SAMPLERS
 from samplers.time_maps import FLOW, VE
@@ -26,17 +28,14 @@ def registry(module):
 def sample(toy, digit):
     """sample(kind, sampler, cfg, ...) -> latents of 8 digits; sampler is a name or a function."""
     import comfy.k_diffusion.sampling as k_diffusion_sampling
-    import comfy.sample
     import comfy.samplers
 
-    def run(kind, sampler, cfg, positive="4", negative="any", sigmas=None, model=None, mask=None, seed=11, **options):
-        latent = torch.zeros(8, 1, 8, 8) if mask is None else torch.full((8, 1, 8, 8), 0.7)
+    def run(kind, sampler, cfg, positive="4", negative="any", sigmas=None, model=None, mask=None, **options):
+        noise, latent = noise_like((8, 1, 8, 8), 11), None if mask is None else torch.full((8, 1, 8, 8), 0.7)
         function = getattr(k_diffusion_sampling, f"sample_{sampler}") if isinstance(sampler, str) else sampler
-        return comfy.sample.sample_custom(
-            model or toy(kind, 0.15), comfy.sample.prepare_noise(latent, seed), cfg, comfy.samplers.KSAMPLER(function, options),
-            _sigmas(kind) if sigmas is None else sigmas, digit(positive), digit(negative), latent, noise_mask=mask,
-            disable_pbar=True, seed=seed,
-        )  # fmt: skip
+        inputs = comfy.samplers.KSAMPLER(function, options), _sigmas(kind) if sigmas is None else sigmas, noise
+        conditions = digit(positive), digit(negative)
+        return pixelwise.sample(model or toy(kind, 0.15), *inputs, *conditions, cfg, latent, 11, noise_mask=mask)
 
     return run
 
@@ -253,8 +252,8 @@ def _guide(guider, name, **options):
     import comfy.samplers
 
     sampler = comfy.samplers.KSAMPLER(getattr(k_diffusion_sampling, f"sample_{name}"))
-    latent, noise = torch.zeros(2, 1, 8, 8), torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(5))
-    return guider.sample(noise, latent, sampler, _sigmas("eps", 5), disable_pbar=True, seed=1, **options)
+    noise = noise_like((2, 1, 8, 8), 5)
+    return guider.sample(noise, torch.zeros_like(noise), sampler, _sigmas("eps", 5), disable_pbar=True, seed=1, **options)
 
 
 @pytest.mark.parametrize("name", CFG_PP)

@@ -13,29 +13,22 @@ from samplers.multistep import multistep_plan
 def sample(toy, digit):
     """sample(kind, sampler, sigmas, cfg, **sampler options) -> latents of 8 digits."""
     import comfy.k_diffusion.sampling as k_diffusion_sampling
-    import comfy.sample
     import comfy.samplers
 
     def run(kind, sampler, sigmas, cfg=1.0, **options):
         if isinstance(sampler, str):
             sampler = comfy.samplers.KSAMPLER(getattr(k_diffusion_sampling, f"sample_{sampler}"), options)
-        noise = comfy.sample.prepare_noise(torch.zeros(8, 1, 8, 8), 11)
-        return pixelwise.sample(toy(kind, 0.15), sampler, sigmas, noise, digit("4"), digit(), cfg, seed=11)
+        return pixelwise.sample(
+            toy(kind, 0.15), sampler, sigmas, pixelwise.noise_like((8, 1, 8, 8), 11), digit("4"), digit(), cfg, seed=11
+        )
 
     return run
 
 
-def _ve_sigmas(n=12):
-    return torch.cat([torch.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), n) ** 7, torch.zeros(1)])
-
-
-def _flow_sigmas(n=12):
-    """A flow grid from a sigma below 1, where the host's functions need no special case."""
-    return torch.cat([torch.linspace(0.9, 0.02, n), torch.zeros(1)])
-
-
-def _node(pack, name, *args):
-    return pack[name].execute(*args).result[0]
+def _sigmas(kind, first=14.6):
+    """A grid; that of flow begins below 1, where the host's functions need no special case."""
+    falling = torch.linspace(0.9, 0.02, 12) if kind == "flow" else torch.linspace(first ** (1 / 7), 0.03 ** (1 / 7), 12) ** 7
+    return torch.cat([falling, torch.zeros(1)])
 
 
 # On flow models ComfyUI's res_multistep works in log sigma and its seeds in logSNR.
@@ -52,14 +45,14 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_same_method_same_result(sample, in_flow_time, case, kind, cfg):
     name, flow_time, own_options, theirs, options = CASES[case]
-    sigmas = _flow_sigmas() if kind == "flow" else _ve_sigmas()
+    sigmas = _sigmas(kind)
     ours = sample(kind, in_flow_time(name, flow_time, **own_options), sigmas, cfg)
     assert (ours - sample(kind, theirs, sigmas, cfg, **options)).abs().max() < 2e-4
 
 
 @pytest.mark.parametrize("kind", ["eps", "edm"])
 def test_2m_is_the_heun_form_of_dpmpp_2m_sde_without_noise(sample, kind):
-    sigmas = _ve_sigmas()
+    sigmas = _sigmas(kind)
     theirs = sample(kind, "dpmpp_2m_sde", sigmas, eta=0.0, s_noise=0.0, solver_type="heun")
     assert (sample(kind, "exp_res_2m", sigmas) - theirs).abs().max() < 2e-4
 
@@ -67,7 +60,7 @@ def test_2m_is_the_heun_form_of_dpmpp_2m_sde_without_noise(sample, kind):
 @pytest.mark.parametrize("kind", ["eps", "edm", "flow"])
 def test_first_order_is_euler(sample, in_flow_time, kind):
     """RES-1 in log sigma time: exponential Euler in data prediction, which is DDIM."""
-    sigmas = _flow_sigmas() if kind == "flow" else _ve_sigmas()
+    sigmas = _sigmas(kind)
     ours = sample(kind, in_flow_time("res_multistep", "FLOW_LOG_SIGMA", order=1), sigmas)
     assert (ours - sample(kind, "euler", sigmas)).abs().max() < 1e-4
 
@@ -78,12 +71,12 @@ def test_gddim_of_degree_0_is_ddim(sample, pack, kind, cfg):
     """This holds also on flow models from sigma 1, where the host's ddim is Euler's method."""
     import comfy.samplers
 
-    sigmas = torch.cat([torch.linspace(1.0, 0.02, 12), torch.zeros(1)]) if kind == "flow" else _ve_sigmas()
-    ours = _node(pack, "RESGDDIM", {"mode": "deterministic", "degree": 0, "corrector": "none"})
+    sigmas = torch.cat([torch.linspace(1.0, 0.02, 12), torch.zeros(1)]) if kind == "flow" else _sigmas(kind)
     theirs = sample(kind, comfy.samplers.sampler_object("ddim"), sigmas, cfg)
-    assert (sample(kind, ours, sigmas, cfg) - theirs).abs().max() < 1e-4
-    other = _node(pack, "RESGDDIM", {"mode": "deterministic", "degree": 1, "corrector": "none"})
-    assert (sample(kind, other, sigmas, cfg) - theirs).abs().max() > 5e-3, "the comparison can fail"
+    for degree, equal in ((0, True), (1, False)):
+        ours = pack["RESGDDIM"].execute({"mode": "deterministic", "degree": degree, "corrector": "none"}).result[0]
+        difference = (sample(kind, ours, sigmas, cfg) - theirs).abs().max()
+        assert difference < 1e-4 if equal else difference > 5e-3
 
 
 @pytest.mark.parametrize("kind", ["eps", "v", "edm"])
@@ -92,10 +85,10 @@ def test_gddim_at_lambda_1_is_ddpm(sample, pack, kind):
         generator = torch.Generator().manual_seed(3)
         return lambda sigma, sigma_next: torch.randn(8, 1, 8, 8, generator=generator)
 
-    sigmas = _ve_sigmas()
+    sigmas = _sigmas(kind)
     theirs = sample(kind, "ddpm", sigmas, 3.0, noise_sampler=draws())
     for strength, equal in ((1.0, True), (0.9, False)):
-        ours = _node(pack, "RESGDDIM", {"mode": "stochastic", "lambda": strength, "s_noise": 1.0})
+        ours = pack["RESGDDIM"].execute({"mode": "stochastic", "lambda": strength, "s_noise": 1.0}).result[0]
         ours.extra_options["noise_sampler"] = draws()
         assert ((sample(kind, ours, sigmas, 3.0) - theirs).abs().max() < 2e-4) == equal
 
@@ -112,7 +105,7 @@ def test_first_order_under_churn_is_euler_under_churn(sample, kind, limits):
         options |= {"solver": partial(multistep_plan, order=1), "noise_sampler": lambda a, b: torch.randn_like(x)}
         return sample_res_churn(model, x, sigmas, **options)
 
-    sigmas = torch.cat([torch.linspace(9.0 ** (1 / 7), 0.03 ** (1 / 7), 12) ** 7, torch.zeros(1)])
+    sigmas = _sigmas(kind, first=9.0)
     options = {"s_churn": 4.0, **limits}
     samplers = comfy.samplers.KSAMPLER(ours, options), "euler"
     results = []
@@ -126,7 +119,7 @@ def test_first_order_under_churn_is_euler_under_churn(sample, kind, limits):
 @pytest.mark.parametrize("theirs, ours", [("res_multistep", "exp_res"), ("seeds_3", "exp_res_2s")])
 def test_the_comparison_can_fail(sample, theirs, ours):
     """Different methods differ by far more than the tolerance above."""
-    sigmas = _ve_sigmas()
+    sigmas = _sigmas("eps")
     options = {"eta": 0.0} if theirs == "seeds_3" else {}
     assert (sample("eps", ours, sigmas) - sample("eps", theirs, sigmas, **options)).abs().max() > 5e-3
 

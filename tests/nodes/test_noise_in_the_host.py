@@ -5,6 +5,7 @@ A SAMPLER that returns the noise shows it bit for bit; matrix products of a mode
 
 import pytest
 import torch
+from pixelwise import noise_like, sample, schedule
 
 from samplers.brownian import BrownianNoise
 from samplers.noise import default_noise_sampler, run_keys
@@ -22,9 +23,9 @@ def _value(output):
 
 
 @pytest.fixture
-def digits(pack, toy, digit):
+def digits(toy, digit, latent):
     """(model, condition, latent) of a batch."""
-    return toy("eps", 0.2), digit(), pack["RESToyLatent"].execute("digits", BATCH).result[0]
+    return toy("eps", 0.2), digit(), latent(BATCH)
 
 
 @pytest.fixture
@@ -66,19 +67,14 @@ def _pick(nodes_of, latent, index, length=1):
     return nodes_of("LatentFromBatch")().frombatch(latent, index, length)[0]
 
 
-def test_an_item_picked_from_a_batch_keeps_its_noise(noise_of, digits, nodes_of):
+def test_items_picked_from_a_batch_keep_their_noise(noise_of, digits, nodes_of):
     latent = digits[2]
     whole = noise_of(latent)
     assert len({row.numpy().tobytes() for row in whole}) == BATCH
-    for i in range(BATCH):
-        assert torch.equal(noise_of(_pick(nodes_of, latent, i)), whole[i : i + 1])
+    for length in (1, 2):
+        for i in range(0, BATCH, length):
+            assert torch.equal(noise_of(_pick(nodes_of, latent, i, length)), whole[i : i + length])
     assert not torch.equal(noise_of(latent, seed=6), whole)
-
-
-def test_a_batch_split_in_two_is_the_batch(noise_of, digits, nodes_of):
-    latent = digits[2]
-    parts = [noise_of(_pick(nodes_of, latent, i, 2)) for i in (0, 2)]
-    assert torch.equal(torch.cat(parts), noise_of(latent))
 
 
 def test_equal_initial_noise_is_equal_noise(noise_of, digits, nodes_of):
@@ -126,15 +122,11 @@ def test_ksampler_gives_an_item_of_a_batch_by_itself(digits, nodes_of, name):
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 @pytest.mark.parametrize("method", ["exp_res", "2m", "2s", "3s"])
-def test_brownian_noise_brings_20_and_40_steps_together(pack, toy, nodes_of, digits, kind, method):
-    condition, model = digits[1], toy(kind, 0.2)
-    change = {}
+def test_brownian_noise_brings_20_and_40_steps_together(pack, toy, digit, kind, method):
+    model, change = toy(kind, 0.2), {}
     for noise in ("independent", "brownian"):
         sampler = pack["RESSDE"].execute(method=method, eta=1.0, s_noise=1.0, noise=noise).result[0]
-        results = []
-        for steps in (20, 40):
-            sigmas = pack["RESLogSNRSchedule"].execute(model, steps, 1.0, {"spacing": "uniform"}).result[0]
-            wires = (model, True, 5, 1.0, condition, condition, sampler, sigmas, {"samples": torch.zeros(32, 1, 8, 8)})
-            results.append(_value(nodes_of("SamplerCustom").execute(*wires))["samples"])
+        start = noise_like((32, 1, 8, 8), 5)
+        results = [sample(model, sampler, schedule(model, steps), start, digit(), seed=5) for steps in (20, 40)]
         change[noise] = (results[1] - results[0]).flatten(1).norm(dim=1).median() / 8
     assert change["brownian"] < 0.5 * change["independent"]

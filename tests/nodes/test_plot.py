@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import torch
+from pixelwise import sample
 from prompts import execution_error, graph_of, schedule
 
 pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this ComfyUI's environment")
@@ -65,9 +66,6 @@ def test_errors(server):
 @pytest.mark.parametrize("kind, warned", [("eps", True), ("flow", False)])
 def test_a_whole_grid_of_a_flow_model_is_warned_of_elsewhere(pack, toy, digit, caplog, kind, warned):
     """The warning is in the picture and in the log, and every sampler of the pack writes it into the log."""
-    import comfy.sample
-    import comfy.samplers
-
     model = toy(kind)
     flow = {"without_model": {"without_model": "flow", "shift": 3.0}}
     [sigmas] = pack["RESLogSNRSchedule"].execute(steps=4, **flow).result
@@ -77,6 +75,5 @@ def test_a_whole_grid_of_a_flow_model_is_warned_of_elsewhere(pack, toy, digit, c
         top = picture[0, :60]
         assert bool(((top[..., 0] > 0.7) & (top[..., 1] < 0.4)).any()) is warned, "in red"
         caplog.clear()
-        sampler, x = comfy.samplers.sampler_object("exp_res"), torch.zeros(1, 1, 8, 8)
-        comfy.sample.sample_custom(model, torch.ones_like(x), 1.0, sampler, sigmas, digit(), digit(), x, disable_pbar=True)
+        sample(model, "exp_res", sigmas, torch.ones(1, 1, 8, 8), digit())
         assert ("ComfyUI-RES: the sigmas go from 1 to 0" in caplog.text) is warned

@@ -2,49 +2,43 @@
 
 import pytest
 import torch
+from pixelwise import noise_like, sample
 
 _SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.0])
 
 
-def _measured(pack, model, sigmas, monkeypatch):
-    monkeypatch.setattr(pack["RESLabMeasure"], "hidden", None)
+def _measured(pack, model, sigmas):
     latent = pack["RESToyLatent"].execute("digits", 1).result[0]
     inputs = model, latent, 0, "euler", "", "4", 0, 0.1, 96
     return [pack["RESLabMeasure"].execute(*inputs, sigmas_1=sigmas).result[1]]
 
 
 NODES = {
-    "split": lambda pack, model, sigmas, *_: pack["RESSigmasSplit"].execute(model, sigmas, {"at": "sigma", "sigma": 1.0}).result,
-    "blend": lambda pack, model, sigmas, *_: pack["RESSigmasBlend"].execute(model, sigmas, sigmas, 0.0).result,
-    "resample": lambda pack, model, sigmas, *_: pack["RESSigmasResample"].execute(model, sigmas, 4).result,
+    "split": lambda pack, model, sigmas: pack["RESSigmasSplit"].execute(model, sigmas, {"at": "sigma", "sigma": 1.0}).result,
+    "blend": lambda pack, model, sigmas: pack["RESSigmasBlend"].execute(model, sigmas, sigmas, 0.0).result,
+    "resample": lambda pack, model, sigmas: pack["RESSigmasResample"].execute(model, sigmas, 4).result,
     "measure": _measured,
 }
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_uni_pc_changes_no_other_sigmas(pack, toy, folders, monkeypatch, name):
-    import comfy.samplers
-    from comfy_extras.nodes_custom_sampler import SamplerCustom
-
+def test_uni_pc_changes_no_other_sigmas(pack, toy, folders, name):
     given, model = _SIGMAS.clone(), toy()
-    outputs = NODES[name](pack, model, given, monkeypatch)
+    outputs = NODES[name](pack, model, given)
     kept = [sigmas.clone() for sigmas in outputs]
-    latent, nothing = pack["RESToyLatent"].execute("digits", 1).result[0], [[None, {}]]
-    uni_pc = comfy.samplers.sampler_object("uni_pc")
-    SamplerCustom.execute(model, True, 0, 1.0, nothing, nothing, uni_pc, outputs[-1], latent)
+    sample(model, "uni_pc", outputs[-1], noise_like((1, 1, 8, 8)), [[None, {}]])
     assert torch.equal(given, _SIGMAS) and all(map(torch.equal, outputs[:-1], kept[:-1]))
     outputs[0].fill_(7.0)
     assert torch.equal(given, _SIGMAS) and not any((sigmas == 7.0).any() for sigmas in outputs[1:])
 
 
 @pytest.mark.parametrize("name", ["RESLabTrace", "RESLabMeasure"])
-def test_a_sampler_that_the_lab_runs_writes_into_a_copy(pack, toy, folders, monkeypatch, name):
+def test_a_sampler_that_the_lab_runs_writes_into_a_copy(pack, toy, latent, folders, name):
     import comfy.samplers
 
-    monkeypatch.setattr(pack[name], "hidden", None)
-    given, latent = _SIGMAS.clone(), pack["RESToyLatent"].execute("digits", 1).result[0]
+    given = _SIGMAS.clone()
     if name == "RESLabTrace":
-        pack[name].execute(toy(), latent, 0, comfy.samplers.sampler_object("uni_pc"), given, "table")
+        pack[name].execute(toy(), latent(1), 0, comfy.samplers.sampler_object("uni_pc"), given, "table")
     else:
-        pack[name].execute(toy(), latent, 0, "uni_pc", "", "4", 0, 0.1, 96, sigmas_1=given)
+        pack[name].execute(toy(), latent(1), 0, "uni_pc", "", "4", 0, 0.1, 96, sigmas_1=given)
     assert torch.equal(given, _SIGMAS)
