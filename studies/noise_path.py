@@ -1,26 +1,20 @@
-"""The effect of Brownian noise on runs with more steps, and its cost.
+"""The effect of Brownian noise on runs with more steps.
 
-The first table says how far results move when the steps are doubled and the seeds stay the same: the median over 128 digits of
-width 0.2 of the root mean square over the pixels, whose standard deviation in the data is 0.78. It also gives the share of items
-that end at the same digit. The second table measures the noise without a sampler, on a latent of 1x16x128x128, and compares it
-with torchsde's Brownian tree as ComfyUI's samplers use it. The study needs no ComfyUI.
+The table says how far results move when the steps are doubled and the seeds stay the same: the median over 128 digits of width
+0.2 of the root mean square over the pixels, whose standard deviation in the data is 0.78. It also gives the share of items that
+end at the same digit. The study needs no ComfyUI.
 """
-
-import resource
-import time
 
 import torch
 
 from benchmarks import pages
 from embedded.digits import digits
-from samplers.brownian import BrownianNoise
 from samplers.catalogue import METHODS
-from samplers.noise import ItemNoise
 from samplers.options import NOISES
 from samplers.schedules import SigmaRange, logsnr_grid
 from samplers.time_maps import FLOW, VE
 
-PAGE, PARTS, MINUTES = None, ("steps", "cost"), 1
+PAGE, PARTS, MINUTES = None, (), 1
 ITEMS = 128
 STEPS = (20, 40, 80)
 NAMES = [name for name, sampler in METHODS.items() if sampler.stochastic and not sampler.cfg_pp]
@@ -63,30 +57,6 @@ def steps_table(items: int = ITEMS, steps=STEPS, names=NAMES) -> str:
     return pages.table(["sampler", "grid", "noise", *(f"{a} to {b} steps" for a, b in pairs)], rows, 3)
 
 
-def _cost(noise, steps: int) -> list[str]:
-    sigmas = torch.linspace(SD.sigma_max ** (1 / 7), SD.sigma_min ** (1 / 7), steps, dtype=torch.float64) ** 7
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    for a, b in zip(sigmas, sigmas[1:]):
-        noise(a, b)
-    elapsed = time.process_time() - start
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return [f"{elapsed / (steps - 1) * 1e3:.1f}", f"{max(grown, 0.0):.0f}"]
-
-
-def cost_table(steps: int = 30) -> str:
-    """Markdown: CPU milliseconds per step, and the growth of the process in MB (in rising order, since it never shrinks)."""
-    x = torch.zeros(1, 16, 128, 128)
-    noises = {"independent": ItemNoise([5], x), "brownian": BrownianNoise([5], x, VE, 1.0)}
-    try:
-        import torchsde
-    except ImportError:
-        pass
-    else:
-        tree = torchsde.BrownianTree(torch.tensor(SD.sigma_min / 2), x, torch.tensor(SD.sigma_max * 2), entropy=5)
-        noises["torchsde.BrownianTree in sigma"] = lambda a, b: tree(b, a)
-    return pages.table(["noise", "ms/step", "MB"], [[name, *_cost(noise, steps)] for name, noise in noises.items()])
-
-
 def report(quick: bool = False) -> pages.Report:
-    """Both tables."""
-    return {"steps": steps_table(*((8, STEPS[:2]) if quick else ())), "cost": cost_table()}
+    """The table."""
+    return {"": steps_table(*((8, STEPS[:2]) if quick else ()))}

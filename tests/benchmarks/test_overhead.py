@@ -18,3 +18,9 @@ def test_time_per_step(pack, name):
     shape = overhead.LATENTS["1x16x128x128"]
     ours, hosts = (overhead.time_per_step(sampler, shape, seconds=0.5) for sampler in (name, "res_multistep"))
     assert ours <= {"exp_res": 1.0, "exp_res_2m": 0.6, "exp_res_2mc": 0.8}[name] * hosts
+
+
+def test_costs_are_measured_for_every_noise(pack):
+    rows = [line.split("|")[1:-1] for line in overhead.noise_table(steps=3).splitlines()[2:]]
+    assert [name.strip() for name, *_ in rows][:2] == ["independent", "brownian"]
+    assert all(float(ms) >= 0.0 and float(megabytes) >= 0.0 for _, ms, megabytes in rows)
