@@ -128,7 +128,7 @@ def test_weights_sum_to_what_a_constant_d_needs(name, s, t):
     np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("planner, options", [(res_on, ("3S",)), (gddim_on, (3, "PECE")), (gddim_on, (0, "none", 0.5))], ids=str)
+@pytest.mark.parametrize("planner, options", [(res_on, ("3S",)), (gddim_on, (3, "PECE")), (gddim_on, (0, "none", 0.5))])
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_plan_is_kept_and_can_be_printed(name, planner, options):
     """`test_watch.py` measures how long planning takes."""
