@@ -75,8 +75,11 @@ def own_server(servers):
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_large_latents_leave_nothing_behind(own_server):
-    """Two hundred images of 1024 x 1024 pixels, as 16 channels of 128 x 128. ComfyUI 0.30.0 itself keeps some 0.3 MB of every
-    prompt, whatever the sampler, so its own sampler is run as often."""
+    """Two hundred images of 1024 x 1024 pixels, as 16 channels of 128 x 128.
+
+    ComfyUI 0.30.0 itself keeps some 0.3 MB of every prompt, whatever the sampler, so its own sampler is run as often. The process
+    takes its memory in large pieces, so a round that grows more is repeated; what leaks grows in every round.
+    """
     names = list(SAMPLERS)
 
     def prompt(name, seed):
@@ -95,9 +98,16 @@ def test_large_latents_leave_nothing_behind(own_server):
         return memory
 
     start, theirs = held(names, 2 * len(names)), held(["euler"])
-    ours = held([*names, names[0]])
-    assert ours["tensors"] == theirs["tensors"] == start["tensors"]
-    assert ours["bytes"] - theirs["bytes"] < theirs["bytes"] - start["bytes"] + 20e6
+    allowed, before = theirs["bytes"] - start["bytes"] + 20e6, theirs
+    assert theirs["tensors"] == start["tensors"]
+    for round_ in range(3):
+        ours = held([*names, names[round_]])
+        assert ours["tensors"] == start["tensors"]
+        if ours["bytes"] - before["bytes"] < allowed:
+            break
+        before = ours
+    else:
+        pytest.fail(f"the process grew by {allowed / 1e6:.0f} MB or more in each of three rounds")
 
 
 def test_two_clients_at_once_get_what_one_client_gets(server):
