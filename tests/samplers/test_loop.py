@@ -44,6 +44,11 @@ def test_calls_as_announced_and_a_callback_as_of_the_hosts_samplers(name, sigmas
         assert float(info["sigma"]) == float(sigmas[info["i"]])
 
 
+def test_the_bar_in_the_terminal_ends_full(capsys):
+    METHODS["exp_res_2s"].sample(lambda x, sigma: x / 2, torch.ones(1, 2), SIGMAS, disable=False)
+    assert "7/7" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_nothing_is_read_from_the_device(name, monkeypatch):
     """Tensors on the meta device have no values to read: any host read of the latent fails."""
