@@ -40,7 +40,7 @@ class Case(NamedTuple):
 
     def run(self, answer: Callable, x: torch.Tensor, steps: int = overhead.STEPS, callback=None) -> torch.Tensor:
         """Sample x with `answer(x, sigma)` instead of a model."""
-        grid = torch.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), steps + 1) ** 7
+        grid = overhead.sigmas(steps)
         if self.process is not None:
             grid = _node("RESGDDIMTimes", self.process, steps, 1.0, 2.0, 0.0)
         model, options = _Model(answer, self.process), self.sampler.extra_options

@@ -149,7 +149,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def errors(rows: Sequence[Row], samplers: Sequence[str]) -> str:
     """Markdown: mean and largest error of samplers by number of calls."""
-    by_calls = grouped(sorted(rows, key=GROUPS["calls"]), GROUPS["calls"])
+    by_calls = grouped(sorted(rows, key=lambda row: row.calls), GROUPS["calls"])
     lines = [[f"`{name}`"] for name in samplers]
     for line, name in zip(lines, samplers):
         for group in by_calls.values():

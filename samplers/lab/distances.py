@@ -37,7 +37,7 @@ def relative_distance(samples: torch.Tensor, truth: torch.Tensor) -> torch.Tenso
 
 
 def sliced_distance(samples: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """Wasserstein distances of two equal batches, (batch, ...) each, along random directions, relative to the spread of `others`.
+    """Wasserstein distances of two batches of one shape along random directions, relative to the spread of `others`.
 
     Returns:
         (directions,), float64: |sorted differences| in quadratic mean. Two batches drawn from one distribution also have a

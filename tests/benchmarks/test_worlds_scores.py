@@ -8,7 +8,7 @@ import torch
 from benchmarks import host_samplers, worlds
 from benchmarks.worlds import exact_worlds, sde_worlds, worlds_figure
 from benchmarks.worlds.bench import Bench
-from benchmarks.worlds.scores import GROUPS, Row, comparison, rows_of, score, summary, table
+from benchmarks.worlds.scores import GROUPS, Row, comparison, errors, rows_of, score, summary, table
 from benchmarks.worlds.world_cases import exact_cases, from_noise
 from samplers.lab.store import Store
 
@@ -36,6 +36,14 @@ def test_tables_have_every_group():
     assert "CFG 4" not in text and "karras" not in text, "one group says no more than all"
     assert "| all | 3 | 1.14 | 3.0 | 33% | 1 |" in text and len(GROUPS) == 4
     assert table(rows).count("\n") == 4 and "`exp_res`" in comparison(rows)
+
+
+def test_errors_by_number_of_calls():
+    text = errors([row(1.0, 1.0, calls=10), row(0.5, 1.0), row(0.1, 1.0)], ["exp_res"])
+    head, _, cells = (line.split(" | ") for line in text.strip().splitlines())
+    columns = [f"{calls} calls, {what}" for calls in (6, 10) for what in ("mean", "largest")]
+    assert [cell.strip("| ") for cell in head] == ["sampler", *columns]
+    assert [cell.strip("| ") for cell in cells] == ["`exp_res`", "0.3000", "0.5000", "1.0000", "1.0000"]
 
 
 def test_rows_are_against_the_best_of_the_row(pack, tmp_path):
