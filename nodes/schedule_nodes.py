@@ -17,8 +17,8 @@ _FIRST = {"spacing": next(iter(SPACINGS))}  # with its defaults
 _PARAMETERS = {
     "stretch": (
         0.05,
-        "1 is ComfyUI's simple scheduler on flow models. Larger values begin in more noise and end in finer detail, with larger"
-        " steps in between.",
+        "0 is the recommended value of logsnr_arctan: 1.5 on flow models and 1.75 on others. 1 is ComfyUI's simple scheduler on"
+        " flow models. Larger values begin in more noise and end in finer detail, with larger steps in between.",
     ),
     "power": (0.05, "Below 1 steps are large in the noise and fine near the image; above 1 it is the reverse. 1 is uniform."),
     "rho": (

@@ -23,6 +23,8 @@ import numpy as np
 
 from .time_maps import FLOW
 
+_LEAST_STRETCH = 0.75  # logit gathers all steps around its middle below
+
 
 class Parameter(NamedTuple):
     """A parameter of a spacing: its default and its range."""
@@ -48,11 +50,16 @@ class Ends(NamedTuple):
     last: float  # the last sigma above 0; inf if the spacing determines it
     # limits for such a spacing: the largest sigma that float32 distinguishes from pure noise, and an eps model's smallest sigma
     limits: tuple[float, float] = (-math.inf, math.inf)
-    middle: float = 0.0  # the middle of logit
+    middle: float = 0.0  # the middle of logit, and its stretch if none is given
+    stretch: float = 1.5
     timesteps: tuple[float, ...] = ()  # the model's timesteps, see `model_kinds.py`; only beta reads them
 
 
 def _logit(u: np.ndarray, ends: Ends, stretch: float) -> np.ndarray:
+    if 0.0 < stretch < _LEAST_STRETCH:
+        raise ValueError(f"stretch of spacing 'logit' must be 0 (recommended) or at least {_LEAST_STRETCH:g}, got {stretch:g}.")
+    stretch = stretch or ends.stretch
+
     def place(lam: float) -> float:
         return float(FLOW.sigma((ends.middle - lam) / stretch)) if math.isfinite(lam) else float(lam > 0.0)
 
@@ -133,11 +140,8 @@ def _lam_of_level(level: np.ndarray) -> np.ndarray:
     return np.log1p(-level) - np.log(level)
 
 
-# The stretch of logit was chosen with exp_res at 6, 10 and 20 calls, on spectra of latents of 64x64 and 128x128, of videos of
-# 21 frames, on photographs and, on eps, on the emoji network: 1.35 to 1.65 have similar errors on flow models, and 1.5 to 1.75
-# on eps models.
 SPACINGS = {
-    "logit": Spacing(_logit, {"stretch": Parameter(1.5, 0.75, 4.0)}, to_zero=True),
+    "logit": Spacing(_logit, {"stretch": Parameter(0.0, 0.0, 4.0)}, to_zero=True),
     "arctan": Spacing(_arctan, {"weight": Parameter(0.3, 0.0, 1.0), "turn": Parameter(2.0, 0.1, 10.0)}),
     "uniform": Spacing(_power, {}),
     "power": Spacing(_power, {"power": Parameter(0.9, 0.25, 4.0)}),
