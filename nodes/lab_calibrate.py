@@ -107,7 +107,7 @@ class RESLabCalibrate(io.ComfyNode):
                 converge.
         """
         from ..samplers.lab.calibration.calibrate import Calibration  # noqa: PLC0415 (a tenth of the pack's import)
-        from ..samplers.lab.calibration.results import picture, report  # noqa: PLC0415
+        from ..samplers.lab.calibration.results import errors_list, picture, summary  # noqa: PLC0415
 
         check_matplotlib("RES Lab: Calibrate")
         files.check_name(name)
@@ -136,13 +136,15 @@ class RESLabCalibrate(io.ComfyNode):
         kept = files.CalibrationFile.of(result.plan, result.sigmas, {**made_for, **_provenance(result, settings)})
         saving = Saving("RES Lab: Calibrate")
         path = saving(f"the calibration {name!r}", files.write, kept, folder, name)
-        text = report(result, len(result.seeds.test) * subject.shape[0])
-        text += f"\n\nCalls: {progress.calls}, announced as {announced}, {duration(progress.seconds)}."
-        text += f" File: {path.name}." if path else ""
+        items = len(result.seeds.test) * subject.shape[0]
+        calls = f"Calls: {progress.calls}, announced as {announced}, {duration(progress.seconds)}."
+        calls += f" File: {path.name}." if path else ""
+        text = f"{summary(result, items)}\n\n{calls}"  # in the node the picture shows the errors
         image = as_image(picture(result))
         shown = {**saving.preview(image, cls), **saving.shown(text)}
         send_text("\n".join([text, *saving.warnings]), node)
-        return io.NodeOutput(sampler_of(kept, name), result.sigmas, text, image, ui=shown)
+        report = f"{summary(result, items)}\n\n{errors_list(result, items)}\n\n{calls}"
+        return io.NodeOutput(sampler_of(kept, name), result.sigmas, report, image, ui=shown)
 
 
 def _seconds_per_call(problem: Callable, sigmas: torch.Tensor, seed: int) -> float:

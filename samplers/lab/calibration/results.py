@@ -152,24 +152,23 @@ _OURS = ("base", "calibrated")
 _MUCH = 1.1  # ratio of errors from which the report recommends another sampler
 
 
-def report(result: Calibrated, items: int) -> str:
-    """A text with the choice, the quality of the reference, and the errors on this number of test items.
-
-    The errors come last, because a small node cuts off the end, and as a list of Markdown, which Nodes 2.0 shows.
-    """
+def summary(result: Calibrated, items: int) -> str:
+    """A text with the gain on this number of test items, the choice, and the quality of the reference."""
     lines = []
     rivals = {name: errors for name, errors in result.test.items() if name not in _OURS}
     if rivals:
         best = min(rivals, key=lambda name: rivals[name].median)
         ratio = max(result.test["calibrated"].median, LEAST) / max(rivals[best].median, LEAST)  # both may be exact
-        lines.append(
-            f"calibrated has {ratio:.2f} times the error of {best}, the best of {len(rivals)} other samplers on these items."
-            + (f" Sample with {best} here." if ratio > _MUCH else "")
-        )
-    lines += [_choice(result), _reference(result.reference), ""]
-    lines.append(f"Relative distance to the converged solution, for {items} items of test seeds: median, and mean of logs:\n")
-    lines += [f"- {name}: {errors.median:.5f}, {errors.log_mean:.5f}" for name, errors in reversed(_named(result).items())]
-    return "\n".join(lines)
+        gain = f"calibrated has {ratio:.2f} times the error of {best}, the best of {len(rivals)} other samplers"
+        lines.append(f"{gain} on {items} test items." + (f" Sample with {best} here." if ratio > _MUCH else ""))
+    return "\n".join([*lines, _choice(result), _reference(result.reference)])
+
+
+def errors_list(result: Calibrated, items: int) -> str:
+    """The errors on this number of test items, as a list of Markdown, the best first."""
+    title = f"Relative distance to the converged solution, for {items} items of test seeds: median, and mean of logs:\n"
+    errors = reversed(_named(result).items())
+    return "\n".join([title, *(f"- {name}: {of.median:.5f}, {of.log_mean:.5f}" for name, of in errors)])
 
 
 def _choice(result: Calibrated) -> str:

@@ -18,8 +18,9 @@ from samplers.lab.calibration.results import (
     Settings,
     clearly_less,
     distances,
+    errors_list,
     picture,
-    report,
+    summary,
 )
 from samplers.lab.reference import NotConverged
 from samplers.loop import run
@@ -68,19 +69,18 @@ def test_it_beats_the_analytic_plans_on_test_seeds(time):
 
 
 def test_the_report():
-    """The report has the errors of the calibration, of the best analytic plan and of the rivals by name, and the choice."""
+    """The report has the choice, and the errors of the calibration, of the best analytic plan and of the rivals by name."""
     result = calibrated(VE, rivals={"some": partial(run, bases(grid_of(VE), VE)["exp_res_1m"])})[0]
-    text = report(result, 32)
-    assert f"calibrated: {result.test['calibrated'].median:.5f}" in text and f"{result.analytic}, analytic" in text
-    assert f"some: {result.test['some'].median:.5f}" in text and "times the error of some, the best of 1 other" in text
+    errors, text = errors_list(result, 32), summary(result, 32)
+    assert f"calibrated: {result.test['calibrated'].median:.5f}" in errors and f"{result.analytic}, analytic" in errors
+    assert f"some: {result.test['some'].median:.5f}" in errors and "for 32 items" in errors
+    assert "times the error of some, the best of 1 other samplers on 32 test items." in text
     assert ("Sample with some here" in text) == (result.test["some"].median < result.test["calibrated"].median / 1.1)
     worse = replace(result, test=result.test | {"some": Errors(0.5 * result.test["calibrated"].median, 1.0)})
-    assert "calibrated has 2.00 times the error of some, the best of 1 other samplers on these items. Sample with some here." in (
-        report(worse, 32)
-    )
+    assert "calibrated has 2.00 times the error of some" in summary(worse, 32) and "Sample with some here." in summary(worse, 32)
     exact = Errors(0.0, 1e-7)  # a model whose every output is the answer, such as a distilled one
-    assert "calibrated has 1.00 times the error" in report(replace(result, test=dict.fromkeys(result.test, exact)), 32)
-    assert "for 32 items" in text and f"Fitted: {result.base}, ridge" in text and "grid as given" in text
+    assert "calibrated has 1.00 times the error" in summary(replace(result, test=dict.fromkeys(result.test, exact)), 32)
+    assert f"Fitted: {result.base}, ridge" in text and "grid as given" in text
     pytest.importorskip("matplotlib", reason="matplotlib of requirements.txt is not in this environment")
     assert picture(result).shape[1:] == (840, 3)
 
@@ -111,7 +111,7 @@ def test_a_rough_reference_is_reported_and_costs_no_more_than_announced():
     calibration = Calibration(problem, grid_of(VE), VE, 1e-3, 0, BATCH, Settings(8, 8, 8, share=1e-9, levels=3))
     result = calibration.run()
     reason = "More steps would not improve the fit" if result.reference.why == "no gain" else "more than was requested"
-    assert result.reference.why in ("cap", "no gain") and reason in report(result, 8)
+    assert result.reference.why in ("cap", "no gain") and reason in summary(result, 8)
     assert problem.calls <= calibration.expected <= calibration.cost.most
 
 
@@ -122,7 +122,7 @@ def test_a_reference_no_better_than_the_base_keeps_the_base():
     settings = Settings(8, 8, 8, share=0.0, first=2, levels=2)
     calibration = Calibration(problem, grid_of(VE, 40), VE, 1e-3, 0, BATCH, settings)
     result = calibration.run()
-    assert result.reference.coarse == ("no better than it" in report(result, 8)) and (result.kept or not result.reference.coarse)
+    assert result.reference.coarse == ("no better than it" in summary(result, 8)) and (result.kept or not result.reference.coarse)
     assert problem.calls == calibration.cost.least if result.reference.coarse else problem.calls > calibration.cost.least
 
 
@@ -150,7 +150,7 @@ def test_the_analytic_plan_is_kept_where_fits_win_by_no_more_than_noise():
     """Fits must be better by a thousand standard errors here, so the plan is the base's plan."""
     result, *_ = calibrated(VE, settings=Settings(8, 8, 8, noise=1e3))
     assert result.kept and result.plan == bases(grid_of(VE), VE)[result.analytic]
-    assert result.test["calibrated"] == result.test["base"] and f"Kept: {result.analytic}" in report(result, 8)
+    assert result.test["calibrated"] == result.test["base"] and f"Kept: {result.analytic}" in summary(result, 8)
 
 
 def test_a_moved_grid_is_kept_only_if_it_wins():
