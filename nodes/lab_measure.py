@@ -45,6 +45,7 @@ def _choices() -> list:
             "best_at", default=0, min=0, max=10000,
             tooltip="Maximum number of model calls of the best pair, which is output as SAMPLER and SIGMAS. 0 means the largest "
             "budget.",
+            advanced=True,
         ),
         *(io.Sampler.Input(f"sampler_{n}", optional=True, tooltip="One more sampler, with its own options.") for n in _WIRED),
         *(
@@ -81,11 +82,13 @@ def _advanced() -> list:
             "fresh", default=False,
             tooltip="Measure everything again instead of using the results in user/res_lab. This is needed after a change of a "
             "patch that the node cannot see; the node says so where such patches exist.",
+            advanced=True,
         ),
         io.String.Input(
             "baseline", default="", optional=True,
             tooltip="What the best pair is compared with: a sampler, or a pair such as dpmpp_2m + karras. Empty means the first "
             "sampler; without a scheduler it is the first of the schedulers.",
+            advanced=True,
         ),
         io.Combo.Input(
             "preset", options=[*PRESETS, BY_HAND], default=next(iter(PRESETS)), optional=True,
