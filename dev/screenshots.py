@@ -23,13 +23,13 @@ class Shot(NamedTuple):
     Attributes:
         example: the template's name.
         scale: pixels per unit of the graph.
-        places: (x, y) of the nodes that are kept, by id; None keeps all where they are.
+        places: (x, y, width, height) of the nodes that are kept, by id; None keeps all as they are.
         hidden: ids of kept nodes that are not in the picture.
     """
 
     example: str
     scale: float = 1.0
-    places: dict[int, tuple[int, int]] | None = None
+    places: dict[int, tuple[int, int, int, int]] | None = None
     hidden: tuple[int, ...] = ()
 
     def workflow(self) -> dict:
@@ -41,7 +41,8 @@ class Shot(NamedTuple):
         graph["links"] = [link for link in graph["links"] if {link[1], link[3]} <= self.places.keys()]
         kept = {link[0] for link in graph["links"]}
         for node in graph["nodes"]:
-            node["pos"] = list(self.places[node["id"]])
+            x, y, width, height = self.places[node["id"]]
+            node["pos"], node["size"] = [x, y], [width, height]
             node.pop("title", None)  # the node's own name is shown
             for output in node["outputs"]:
                 output["links"] = [link for link in output["links"] or [] if link in kept]
@@ -50,10 +51,11 @@ class Shot(NamedTuple):
         return graph
 
 
+_SCHEDULES = {1: (-400, 0, 225, 106), 5: (0, 0, 290, 513), 6: (340, 0, 290, 675), 8: (680, 0, 330, 500)}
 SHOTS = {
     "workflow": Shot("05_RES-3S_by_nodes"),
-    "lab": Shot("02_which_sampler_is_best", 0.75),
-    "schedules": Shot("03_compare_schedules", 1.0, {1: (-400, 0), 5: (0, 0), 6: (340, 0), 8: (680, 0)}, (1,)),
+    "lab": Shot("02_which_sampler_is_best"),
+    "schedules": Shot("03_compare_schedules", 1.0, _SCHEDULES, (1,)),
 }
 
 
