@@ -1,6 +1,7 @@
 """Every example loads from the template browser without a missing node, and those that need no checkpoint run."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -114,7 +115,8 @@ def _check_room(editor, example):
     """Every node has room for what it shows."""
     editor.page.wait_for_timeout(500)  # Nodes 2.0 gives nodes their size as it draws them
     assert editor.js(_OVERLAPS) == []
-    assert editor.js(_OFF_SCREEN, json.loads(example.read_text())["extra"]["ds"]["offset"]) == []
+    if "COMFYUI_RES_FRONTEND" not in os.environ:  # older editors stretch every graph for Nodes 2.0
+        assert editor.js(_OFF_SCREEN, json.loads(example.read_text())["extra"]["ds"]["offset"]) == []
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
