@@ -1,10 +1,10 @@
 """Networks that others trained: four score networks of galaxies, from PyPI's galaxygrad 0.1.0.
 
 They are MLP mixers by M. Sampson, for galaxies of the surveys HSC and ZTF in 32x32 and 64x64 pixels. They learned the
-variance-preserving process with beta = 1 for t from 0.01 to 10, which is sigma from 0.1 to 148. The study downloads them; they
-are no part of this pack, and no setting was chosen on them. Rows, errors and ratios are those of `python -m benchmarks worlds`,
-with every fourth pair of a scheduler and a number of calls. The converged solutions end at sigma 0.1, where the networks' range
-ends, with the output there.
+variance-preserving process with beta = 1 for t from 0.01 to 10, which is sigma from 0.1 to 148. The study downloads them;
+they are no part of this pack. No setting was chosen on them, but `logsnr_arctan` was checked on them, with other seeds. Rows,
+errors and ratios are those of `python -m benchmarks worlds`, with every fourth pair of a scheduler and a number of calls. The
+converged solutions end at sigma 0.1, where the networks' range ends, with the output there.
 """
 
 import zipfile
