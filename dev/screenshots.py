@@ -14,7 +14,7 @@ _LEFT, _TOP, _BELOW, _RIGHT = 100, 160, 340, 320  # pixels that the editor's own
 _MARGIN = 24
 _BOX = """(ids) => app.graph.nodes.filter((node) => ids.includes(+node.id)).map((node) =>
     [node.pos[0], node.pos[1] - LiteGraph.NODE_TITLE_HEIGHT, node.pos[0] + node.size[0], node.pos[1] + node.size[1]])"""
-_VIEW = """([scale, x, y]) => { app.canvas.ds.scale = scale; app.canvas.ds.offset = [x, y]; app.canvas.setDirty(true, true); }"""
+_VIEW = """([x, y]) => { app.canvas.ds.scale = 1; app.canvas.ds.offset = [x, y]; app.canvas.setDirty(true, true); }"""
 
 
 class Shot(NamedTuple):
@@ -22,13 +22,11 @@ class Shot(NamedTuple):
 
     Attributes:
         example: the template's name.
-        scale: pixels per unit of the graph.
         places: (x, y, width, height) of the nodes that are kept, by id; None keeps all as they are.
         hidden: ids of kept nodes that are not in the picture.
     """
 
     example: str
-    scale: float = 1.0
     places: dict[int, tuple[int, int, int, int]] | None = None
     hidden: tuple[int, ...] = ()
 
@@ -55,7 +53,7 @@ _SCHEDULES = {1: (-400, 0, 225, 106), 5: (0, 0, 290, 513), 6: (340, 0, 290, 675)
 SHOTS = {
     "workflow": Shot("05_RES-3S_by_nodes"),
     "lab": Shot("02_which_sampler_is_best"),
-    "schedules": Shot("03_compare_schedules", 1.0, _SCHEDULES, (1,)),
+    "schedules": Shot("03_compare_schedules", _SCHEDULES, (1,)),
 }
 
 
@@ -75,9 +73,9 @@ def _shoot(editor: Editor, shot: Shot) -> Image.Image:
     editor.page.wait_for_timeout(3000)  # the results are loaded and drawn
     boxes = editor.js(_BOX, [node["id"] for node in graph["nodes"] if node["id"] not in shot.hidden])
     left, top = (min(box[axis] for box in boxes) for axis in (0, 1))
-    width, height = (round(shot.scale * (max(box[axis + 2] for box in boxes) - start)) for axis, start in ((0, left), (1, top)))
+    width, height = (round(max(box[axis + 2] for box in boxes) - start) for axis, start in ((0, left), (1, top)))
     editor.page.set_viewport_size({"width": _LEFT + width + _RIGHT, "height": _TOP + height + _BELOW})
-    editor.js(_VIEW, [shot.scale, _LEFT / shot.scale - left, _TOP / shot.scale - top])
+    editor.js(_VIEW, [_LEFT - left, _TOP - top])
     editor.page.wait_for_timeout(3000)
     area = {"x": _LEFT - _MARGIN, "y": _TOP - _MARGIN, "width": width + 2 * _MARGIN, "height": height + 2 * _MARGIN}
     return Image.open(io.BytesIO(editor.page.screenshot(clip=area)))

@@ -139,11 +139,12 @@ class RESLabCalibrate(io.ComfyNode):
         items = len(result.seeds.test) * subject.shape[0]
         calls = f"Calls: {progress.calls}, announced as {announced}, {duration(progress.seconds)}."
         calls += f" File: {path.name}." if path else ""
-        text = f"{summary(result, items)}\n\n{calls}"  # in the node the picture shows the errors
+        said = summary(result, items)
+        text = f"{said}\n\n{calls}"  # in the node the picture shows the errors
         image = as_image(picture(result))
         shown = {**saving.preview(image, cls), **saving.shown(text)}
         send_text("\n".join([text, *saving.warnings]), node)
-        report = f"{summary(result, items)}\n\n{errors_list(result, items)}\n\n{calls}"
+        report = f"{said}\n\n{errors_list(result, items)}\n\n{calls}"
         return io.NodeOutput(sampler_of(kept, name), result.sigmas, report, image, ui=shown)
 
 

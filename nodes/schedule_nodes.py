@@ -5,7 +5,15 @@ import json
 from comfy_api.v0_0_2 import io
 
 from ..samplers.curve import STRAIGHT, read_curve
-from ..samplers.schedules import DIRECTIONS, SigmaRange, denoise_tail, directed, logsnr_grid
+from ..samplers.schedules import (
+    DIRECTIONS,
+    FLOW_STRETCH,
+    VE_STRETCH,
+    SigmaRange,
+    denoise_tail,
+    directed,
+    logsnr_grid,
+)
 from ..samplers.spacings import SPACINGS
 from ..samplers.time_maps import TimeMap
 from .host import sigma_range, time_map
@@ -17,8 +25,9 @@ _FIRST = {"spacing": next(iter(SPACINGS))}  # with its defaults
 _PARAMETERS = {
     "stretch": (
         0.05,
-        "0 is the recommended value of logsnr_arctan: 1.5 on flow models and 1.75 on others. 1 is ComfyUI's simple scheduler on"
-        " flow models. Larger values begin in more noise and end in finer detail, with larger steps in between.",
+        f"0 is the recommended value of logsnr_arctan: {FLOW_STRETCH} on flow models and {VE_STRETCH} on others. 1 is ComfyUI's "
+        "simple scheduler on flow models. Larger values begin in more noise and end in finer detail, with larger steps in "
+        "between.",
     ),
     "power": (0.05, "Below 1 steps are large in the noise and fine near the image; above 1 it is the reverse. 1 is uniform."),
     "rho": (
@@ -156,7 +165,11 @@ class RESLogSNRSchedule(_Schedule):
                 "spacing",
                 options=[
                     io.DynamicCombo.Option(
-                        name, [float_input(key, *limits, *_PARAMETERS[key]) for key, limits in spacing.parameters.items()]
+                        name,
+                        [
+                            float_input(key, default, min(default, low), high, *_PARAMETERS[key])
+                            for key, (default, low, high) in spacing.parameters.items()
+                        ],
                     )
                     for name, spacing in SPACINGS.items()
                 ],

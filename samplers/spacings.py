@@ -23,11 +23,9 @@ import numpy as np
 
 from .time_maps import FLOW
 
-_LEAST_STRETCH = 0.75  # logit gathers all steps around its middle below
-
 
 class Parameter(NamedTuple):
-    """A parameter of a spacing: its default and its range."""
+    """A parameter of a spacing: its default and its range. A default of 0 outside of the range leaves it to the kind of model."""
 
     default: float
     low: float
@@ -50,14 +48,12 @@ class Ends(NamedTuple):
     last: float  # the last sigma above 0; inf if the spacing determines it
     # limits for such a spacing: the largest sigma that float32 distinguishes from pure noise, and an eps model's smallest sigma
     limits: tuple[float, float] = (-math.inf, math.inf)
-    middle: float = 0.0  # the middle of logit, and its stretch if none is given
-    stretch: float = 1.5
+    middle: float = 0.0  # the middle of logit, and its stretch if that is left to the kind of model
+    stretch: float = 1.0
     timesteps: tuple[float, ...] = ()  # the model's timesteps, see `model_kinds.py`; only beta reads them
 
 
 def _logit(u: np.ndarray, ends: Ends, stretch: float) -> np.ndarray:
-    if 0.0 < stretch < _LEAST_STRETCH:
-        raise ValueError(f"stretch of spacing 'logit' must be 0 (recommended) or at least {_LEAST_STRETCH:g}, got {stretch:g}.")
     stretch = stretch or ends.stretch
 
     def place(lam: float) -> float:
@@ -141,7 +137,7 @@ def _lam_of_level(level: np.ndarray) -> np.ndarray:
 
 
 SPACINGS = {
-    "logit": Spacing(_logit, {"stretch": Parameter(0.0, 0.0, 4.0)}, to_zero=True),
+    "logit": Spacing(_logit, {"stretch": Parameter(0.0, 0.75, 4.0)}, to_zero=True),
     "arctan": Spacing(_arctan, {"weight": Parameter(0.3, 0.0, 1.0), "turn": Parameter(2.0, 0.1, 10.0)}),
     "uniform": Spacing(_power, {}),
     "power": Spacing(_power, {"power": Parameter(0.9, 0.25, 4.0)}),
@@ -166,8 +162,9 @@ def spaced(name: str, u: np.ndarray, ends: Ends, parameters: dict[str, float]) -
     for key, value in parameters.items():
         if key not in values:
             raise ValueError(f"spacing {name!r} has no {key}; it has {', '.join(values) or 'no parameters'}.")
-        _, low, high = spacing.parameters[key]
-        if not low <= value <= high:
-            raise ValueError(f"{key} of spacing {name!r} must be between {low:g} and {high:g}, got {value:g}.")
+        default, low, high = spacing.parameters[key]
+        if value != default and not low <= value <= high:
+            recommended = "" if low <= default else f", or {default:g} for the recommended value"
+            raise ValueError(f"{key} of spacing {name!r} must be between {low:g} and {high:g}{recommended}, got {value:g}.")
         values[key] = value
     return spacing.lam(u, ends, **values)

@@ -8,7 +8,7 @@ import torch
 
 from samplers.model_kinds import edm, flow, range_of_table, stable_diffusion
 from samplers.reshaping import split
-from samplers.schedules import FLOW_INTERIOR, VE_MIDDLE, VE_STRETCH, SigmaRange, denoise_tail, logsnr_grid
+from samplers.schedules import FLOW_INTERIOR, SigmaRange, denoise_tail, logsnr_grid
 from samplers.spacings import SPACINGS
 from samplers.time_maps import FLOW, VE
 
@@ -74,9 +74,10 @@ def test_logit_is_a_power_of_simple_on_flow(shift):
 
 @pytest.mark.parametrize("steps", [6, 10, 100])
 def test_logit_on_eps_starts_at_the_model_and_ends_where_its_steps_lead_or_the_model_does(steps):
+    """sigma = 4 ((1 - u) / u)^1.75, of which u covers a part in equal steps."""
     sigmas = logsnr_grid(steps, SD, VE, "logit").double()
     assert float(sigmas[0]) == pytest.approx(SD.sigma_max)
-    place = 1.0 / (1.0 + (sigmas / VE_MIDDLE) ** (1.0 / VE_STRETCH))
+    place = 1.0 / (1.0 + (sigmas / 4.0) ** (1.0 / 1.75))
     torch.testing.assert_close(place.diff()[:-1], place.diff()[:-1].mean().expand(steps - 1), rtol=1e-3, atol=0)
     if steps < 12:  # the step to 0 is like the others
         assert float(place.diff()[-1]) == pytest.approx(float(place.diff()[0]), rel=1e-3)
@@ -88,7 +89,7 @@ def test_logit_on_eps_starts_at_the_model_and_ends_where_its_steps_lead_or_the_m
 def test_stretch_0_is_the_recommended_one(model, stretch):
     given = logsnr_grid(9, *MODELS[model], "logit", {"stretch": stretch})
     assert torch.equal(logsnr_grid(9, *MODELS[model], "logit", {"stretch": 0.0}), given)
-    with pytest.raises(ValueError, match="must be 0 .recommended. or at least 0.75, got 0.5"):
+    with pytest.raises(ValueError, match="stretch of spacing 'logit' must be between 0.75 and 4, or 0 for the .* value, got 0.5"):
         logsnr_grid(9, *MODELS[model], "logit", {"stretch": 0.5})
 
 
