@@ -11,8 +11,9 @@ differences, which needs one new row of inner products per call. Nothing is read
 depend on its batch, because sums are taken over few numbers at a time, in a fixed order.
 
 The step to sigma = 0 extrapolates. That is right if outputs keep changing as before, and wrong if each output is a final image,
-as with step-distilled models. The part beyond the last output is therefore multiplied by how far that output followed the trend
-of the outputs before it, between 0 and `MOST_GAIN`, and by less if the output also left the trend.
+as with step-distilled models. The part beyond the last output is therefore made only if that output followed the trend of the
+outputs before it. What tells is the direction of its change, not the length: where models are smooth, the expected change is
+often too long for the last steps of a grid but right for the step to 0, and the noise of a network has no direction.
 """
 
 import math
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from .plan import Alternatives, Stage
 
 DIFFERENCES = 4  # number of remembered differences of outputs
-MOST_GAIN = 1.2
-ALL_TREND, ALL_NOISE = 0.5, 1.0  # shares of a difference off the trend: full trust up to the first, none from the second
+NO_TREND, ALL_TREND = 0.6, 0.9  # cosines of the newest change with the expected one: no trust up to the first, full from the second
+MOST_GAIN = 1.2  # of the last extrapolation, if the newest change was longer than expected
 FEW_CALLS, MANY_CALLS = 4, 6
 DISTRUST = 8.0  # factor of the part of a change beyond its bound
 _PIECES, _PART = 8, 32
@@ -120,9 +121,7 @@ class Choice:
             correction = correction * self._trust(change, size, rules.bounds[0])
         numbers = numbers + correction
         if rules.trend:
-            followed, expected, seen = (gram * table.trend).sum(-1).unbind(1)
-            gain = (followed / (expected + torch.finfo(expected.dtype).tiny)).clamp(0.0, MOST_GAIN) * rules.reach
-            gain = gain * _certainty(followed, expected, seen)
+            gain = _gain(*(gram * table.trend).sum(-1).unbind(1)) * rules.reach
             numbers = numbers * gain[:, None]
             numbers[:, 0] += 1.0 - gain  # the newest output
         return numbers
@@ -192,14 +191,17 @@ def _weights(misses: torch.Tensor) -> torch.Tensor:
     return merits / merits.sum(-1, keepdim=True)
 
 
-def _certainty(followed: torch.Tensor, expected: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """How far to trust the trend, 0 to 1, from inner products of the newest difference and of the expected one.
+def _gain(followed: torch.Tensor, expected: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """How much of the last extrapolation to make, 0 to `MOST_GAIN`.
 
-    The two differ by noise of the model, or by detail without a trend, which a step to sigma = 0 would amplify.
+    Args:
+        followed, expected, seen: inner products of the newest difference with the expected one, of the expected one with itself,
+            and of the newest one with itself; (batch,) each.
     """
     tiny = torch.finfo(seen.dtype).tiny
-    off = ((seen - 2.0 * followed + expected).clamp(min=0.0) / (seen + tiny)).sqrt()  # as a share of the difference
-    return ((ALL_NOISE - off) / (ALL_NOISE - ALL_TREND)).clamp(0.0, 1.0)
+    cosine = followed / (expected.clamp(min=0.0).sqrt() * seen.clamp(min=0.0).sqrt() + tiny)
+    trust = ((cosine - NO_TREND) / (ALL_TREND - NO_TREND)).clamp(0.0, 1.0)
+    return trust * (followed / (expected + tiny)).clamp(1.0, MOST_GAIN)
 
 
 def _mixed(weights: torch.Tensor, rows: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -9,7 +9,7 @@ from exact import denoiser, noisy
 
 from samplers import sample_exp_res, sample_exp_res_2m
 from samplers.catalogue import EXP_RES
-from samplers.choice import DIFFERENCES, MOST_GAIN, Choice, difference_weights
+from samplers.choice import ALL_TREND, DIFFERENCES, MOST_GAIN, NO_TREND, Choice, difference_weights
 from samplers.churn import Churn
 from samplers.grid import GridStep
 from samplers.interpolation import InAlpha
@@ -188,10 +188,11 @@ def test_up_to_four_calls_it_is_euler(name, n):
     assert torch.equal(result, outputs[-1])
 
 
-@pytest.mark.parametrize("gain", [0.0, 0.5, 0.6, 0.8, 1.0, 2.0, -1.0])
+@pytest.mark.parametrize("moved", [0.0, 0.1, 0.5, 1.0, 1.1, 2.0, -1.0])
+@pytest.mark.parametrize("aside", [0.0, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("name", GRIDS)
-def test_the_end_extrapolates_as_far_as_the_last_output_followed_the_trend(name, gain):
-    """Items move as expected, half as far, or back; items that leave the trend are extrapolated less."""
+def test_the_end_extrapolates_if_the_last_output_moved_in_the_direction_of_the_trend(name, moved, aside):
+    """Items move along the trend, less far, farther, or back, and aside of it by a multiple of that."""
     time, grid = GRIDS[name]
     plan = choice_plan(grid(12), EXP_RES, time)
     last, x = len(plan.stages) - 1, drawn(1, 60)
@@ -200,12 +201,14 @@ def test_the_end_extrapolates_as_far_as_the_last_output_followed_the_trend(name,
     used = range(last - 1, last - DIFFERENCES, -1)
     weights = EXP_RES[0].last.interpolation.value_weights([s[call] for call in used], s[last])
     expected = sum(w * outputs[call] for call, w in zip(used, weights))
-    outputs[last] = outputs[last - 1] + gain * (expected - outputs[last - 1])
+    trend, other = expected - outputs[last - 1], drawn(1, 60, seed=99)
+    other -= (other * trend).sum() / trend.square().sum() * trend
+    outputs[last] = outputs[last - 1] + moved * (trend + aside * other * trend.norm() / other.norm())
     choice = Choice(plan.stages, x)
     for call in range(last + 1):
         numbers = choice.settled(call, {c: outputs[c] for c in range(call + 1)})
-    alternatives, off = plan.stages[last].alternatives, abs(1.0 - gain) / abs(gain) if gain else math.inf
-    kept = min(max(gain, 0.0), MOST_GAIN) * min(max((1.0 - off) / 0.5, 0.0), 1.0)
+    alternatives, cosine = plan.stages[last].alternatives, math.copysign(bool(moved), moved) / math.hypot(1.0, aside)
+    kept = min(max(moved, 1.0), MOST_GAIN) * min(max((cosine - NO_TREND) / (ALL_TREND - NO_TREND), 0.0), 1.0)
     rows = torch.tensor([alternatives.steps, alternatives.redone], dtype=torch.float64).sum(0)
     after = choice.weights @ rows
     assert alternatives.reach == 1.0
