@@ -52,16 +52,16 @@ class Case(NamedTuple):
         return (scale * torch.randn(shape, generator=torch.Generator().manual_seed(0))).to(dtype).to(device)
 
 
-class _Model:
-    """A denoiser as samplers of ComfyUI see it; post-CFG functions get an unconditional output, as CFG++ needs."""
+class _Model(host.Denoiser):
+    """A denoiser whose post-CFG functions get an unconditional output, as CFG++ needs."""
 
     def __init__(self, answer: Callable, process: Any = None):
-        guider = types.SimpleNamespace(model_patcher=process) if process else overhead.free_denoiser(answer).inner_model
-        guider.conds = {"negative": [None]}
-        self.inner_model, self._answer = guider, answer
+        super().__init__(answer, overhead.sd_sampling())
+        self.inner_model.model_patcher = process or self.inner_model.model_patcher
+        self.inner_model.conds = {"negative": [None]}
 
     def __call__(self, x, sigma, model_options=types.MappingProxyType({}), **extra_args):
-        denoised = self._answer(x, sigma)
+        denoised = super().__call__(x, sigma)
         for hook in model_options.get("sampler_post_cfg_function", ()):
             hook({"denoised": denoised, "uncond_denoised": 0.9 * denoised, "uncond": True})
         return denoised

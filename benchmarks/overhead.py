@@ -7,7 +7,6 @@ without a sampler and compared with torchsde's Brownian tree as ComfyUI's sample
 
 import resource
 import time
-import types
 
 import torch
 from torch.utils.benchmark import Timer
@@ -18,6 +17,7 @@ from samplers.time_maps import VE
 from testbed.operations import count_operations
 
 from . import host_samplers, pages
+from .host_samplers import Denoiser
 
 PAGE, PARTS, MINUTES = None, ("noise", "samplers"), 1
 TIMES = True
@@ -26,20 +26,11 @@ SAMPLERS = ("euler", "res_multistep", "exp_res", "exp_res_2m", "exp_res_3m", "ex
 STEPS = 20
 
 
-def free_denoiser(answer):
-    """A denoiser with the attributes that ComfyUI's samplers read from a model; `answer(x, sigma)` costs nothing."""
+def sd_sampling():
+    """Stable Diffusion's ModelSampling object."""
     import comfy.model_sampling as ms
 
-    sampling = type("Sampling", (ms.ModelSamplingDiscrete, ms.EPS), {})()
-    patcher = types.SimpleNamespace(get_model_object=lambda name: sampling)
-
-    class Denoiser:
-        inner_model = types.SimpleNamespace(model_patcher=patcher)
-
-        def __call__(self, x, sigma, **extra_args):
-            return answer(x, sigma)
-
-    return Denoiser()
+    return type("Sampling", (ms.ModelSamplingDiscrete, ms.EPS), {})()
 
 
 def sigmas(steps: int = STEPS) -> torch.Tensor:
@@ -51,7 +42,7 @@ def time_per_step(name: str, shape: tuple[int, ...], device: str = "cpu", second
     """Milliseconds per step: the median of runs that are repeated for a number of seconds."""
     denoised, x = torch.zeros(shape, device=device), torch.ones(shape, device=device)
     run = host_samplers.sampler(name).sampler_function
-    model = free_denoiser(lambda x, sigma: denoised)
+    model = Denoiser(lambda x, sigma: denoised, sd_sampling())
     arguments = {"run": run, "model": model, "x": x, "sigmas": sigmas().to(device)}
     timer = Timer("run(model, x, sigmas, {}, disable=True)", globals=arguments)
     return timer.blocked_autorange(min_run_time=seconds).median * 1e3 / STEPS
@@ -61,7 +52,8 @@ def counts(name: str):
     """Operations, host reads and buffers of a whole run, see `testbed.operations.Counts`."""
     x = torch.ones(1, 4, 64, 64)
     run = host_samplers.sampler(name).sampler_function
-    return count_operations(lambda model: run(free_denoiser(model), x, sigmas(), extra_args={}, disable=True), x.numel())
+    options = {"extra_args": {}, "disable": True}
+    return count_operations(lambda model: run(Denoiser(model, sd_sampling()), x, sigmas(), **options), x.numel())
 
 
 def _cost(noise, steps: int) -> list[str]:

@@ -58,17 +58,6 @@ class FixedPath:
         return (self.values[last] - self.values[first]) / (self.clock[last] - self.clock[first]).sqrt()
 
 
-class Denoiser:
-    """An exact denoiser with the attributes that ComfyUI's samplers read from a model."""
-
-    def __init__(self, case):
-        self.case = case
-        self.inner_model = type("Inner", (), {"model_patcher": case.model})()
-
-    def __call__(self, x, sigma, **kwargs):
-        return self.case.denoise(x, sigma[0].double())
-
-
 def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[str, int], torch.Tensor]:
     """(sampler, calls) -> relative distance per item to the fine run on the same path."""
     host_samplers.load()
@@ -82,7 +71,8 @@ def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[s
     def grid(steps):
         return torch.tensor([*(time.sigma(lam) for lam in lambdas[:: FINE // steps]), 0.0], dtype=torch.float64)
 
-    path, model = FixedPath(lambdas, time, eta, case.noise, seed), Denoiser(case)
+    model = host_samplers.Denoiser(lambda x, sigma: case.denoise(x, sigma[0].double()), case.model_sampling)
+    path = FixedPath(lambdas, time, eta, case.noise, seed)
     x = case.noise.double() * float(grid(1)[0])
     fine = grid(FINE // 3)
     exact = run(multistep_plan(fine, 2, time, noise=Noise(eta)), model, x, fine, disable=True, noise_sampler=path)

@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Iterable
 from functools import cache, lru_cache
-from types import SimpleNamespace
 
 import torch
 
@@ -15,6 +14,7 @@ from samplers.lab.steps import most_steps
 from samplers.lab.store import Store
 
 from .. import host_samplers, pages
+from ..host_samplers import Denoiser
 from . import exact_worlds
 from .world_cases import CALLS, Case, from_noise
 
@@ -23,33 +23,13 @@ LEAST = 3.0  # errors below this multiple of the error of a solution that missed
 STORE = pages.OUTPUT / "worlds"
 
 
-class Model:
-    """The model as ComfyUI passes it to a sampler: the denoiser, with the model's sigmas where samplers look for them.
-
-    Attributes:
-        calls: number of calls so far.
-    """
-
-    def __init__(self, denoised, model_sampling):
-        self._denoised, self.calls = denoised, 0
-        inner = SimpleNamespace(model_sampling=model_sampling)
-        patcher = SimpleNamespace(get_model_object=lambda name: model_sampling, model=inner, model_options={})
-        self.inner_model = SimpleNamespace(
-            inner_model=inner, model_patcher=patcher, model_sampling=model_sampling, model_options={}, cfg=1.0
-        )
-
-    def __call__(self, x, sigma, **kwargs):
-        self.calls += 1
-        return self._denoised(x, float(sigma.reshape(-1)[0])).to(x.dtype)
-
-
 def sampled(name: str, case: Case, sigmas: torch.Tensor, seed: int = 1) -> tuple[torch.Tensor, int]:
     """Latents, and the number of model calls; the seed is that of an SDE sampler's noise."""
-    model = Model(case.denoised, case.model_sampling)
+    model = Denoiser(lambda x, sigma: case.denoised(x, float(sigma.reshape(-1)[0])).to(x.dtype), case.model_sampling)
     return _call(name, model, case.start(float(sigmas[0])), sigmas, seed), model.calls
 
 
-def _call(name: str, model: Model, x: torch.Tensor, sigmas: torch.Tensor, seed: int = 1) -> torch.Tensor:
+def _call(name: str, model: Denoiser, x: torch.Tensor, sigmas: torch.Tensor, seed: int = 1) -> torch.Tensor:
     sampler = _sampler(name)
     options = {"extra_args": {"seed": seed, "model_options": {}}, "callback": None, "disable": True}
     return sampler.sampler_function(model, x, sigmas.clone(), **options, **sampler.extra_options)  # some write into the sigmas
@@ -64,7 +44,7 @@ def steps_for(name: str, kind: str, calls: int) -> int:
     case = next(case for case in _trial_cases() if case.kind == kind)
 
     def calls_of(steps):
-        model = Model(lambda x, sigma: torch.zeros_like(x), case.model_sampling)
+        model = Denoiser(lambda x, sigma: torch.zeros_like(x), case.model_sampling)
         _call(name, model, torch.ones(1, 1, 1, 1), case.grid("simple", steps))
         return model.calls
 

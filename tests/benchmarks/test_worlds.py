@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
+from benchmarks.host_samplers import Denoiser
 from benchmarks.worlds import bench, exact_worlds, network
 from benchmarks.worlds.bench import Bench, sampled, steps_for
 from benchmarks.worlds.world_cases import (
@@ -266,7 +267,7 @@ def test_exp_res_sde_stays_in_the_data_under_strong_guidance(pack):
     def largest(planner):
         generator = torch.Generator().manual_seed(0)
         options = {"disable": True, "noise_sampler": lambda *_: torch.randn(case.noise.shape, generator=generator)}
-        model = bench.Model(case.denoised, case.model_sampling)
+        model = Denoiser(lambda x, sigma: case.denoised(x, float(sigma[0])), case.model_sampling)
         return float(
             run(planner(sigmas, rule, noise=Noise(1.0)), model, case.start(float(sigmas[0])), sigmas, **options).abs().max()
         )
