@@ -9,51 +9,39 @@ exp_res_adaptive.
 
 import torch
 
-from embedded.digits import digits
 from samplers.adaptive import C2, C3
 from samplers.lab.distances import relative_distance
 
 from . import host_samplers, pages
-from .cases import Case, MixtureCase, grids, network_cases
+from .cases import Case, digits_case, network_cases
 
 PAGE, PARTS, MINUTES = None, ("digits", "networks"), 9
 RTOLS = (0.2, 0.1, 0.05, 0.02, 0.01)
-SETTINGS = [("eps", 1.0), ("eps", 5.0), ("flow", 1.0), ("flow", 5.0)]
+SETTINGS = [("eps", 1.0), ("eps", 5.0), ("flow", 1.0), ("flow", 5.0)]  # kind and CFG of the digits
 ATOL_PER_RTOL = 0.0078 / 0.05  # both samplers have this ratio of their defaults
-
-
-def digits_cases(batch: int) -> list[Case]:
-    """The digits as eps and flow models, with and without CFG 5."""
-    mixture = digits(dtype=torch.float64)
-    return [MixtureCase(f"digits {kind} CFG {cfg:g}", (1, 8, 8), kind, cfg, batch, mixture=mixture) for kind, cfg in SETTINGS]
 
 
 def adaptive_sampler(name: str, rtol: float):
     """exp_res_adaptive or ComfyUI's dpm_adaptive at a tolerance."""
     import comfy.samplers
 
-    import nodes
-
     if name == "exp_res_adaptive":
-        return nodes.NODE_CLASS_MAPPINGS["RESAdaptive"].execute(rtol, ATOL_PER_RTOL * rtol, 10_000).result[0]
+        return host_samplers.node("RESAdaptive", rtol, ATOL_PER_RTOL * rtol, 10_000)[0]
     return comfy.samplers.ksampler(name, {"rtol": rtol, "atol": ATOL_PER_RTOL * rtol})
 
 
 def fixed_sampler():
     """The method of exp_res_adaptive on a fixed grid."""
-    import nodes
-
-    return nodes.NODE_CLASS_MAPPINGS["RESSingleStep"].execute({"stages": "3", "c2": C2, "c3": C3}).result[0]
+    return host_samplers.node("RESSingleStep", {"stages": "3", "c2": C2, "c3": C3})[0]
 
 
 def fixed_grids(case: Case) -> dict:
     """name -> function from a step count to SIGMAS without the last step to 0; all have the ends of logsnr_uniform."""
     from comfy.k_diffusion.sampling import get_sigmas_karras
 
-    logsnr = grids(case)["logsnr_uniform"]
-    first, last = (float(s) for s in logsnr(20)[[0, -2]])
+    first, last = case.grid("logsnr_uniform", 20)[[0, -2]].tolist()
     return {
-        "logsnr_uniform": lambda n: logsnr(n + 1)[:-1],
+        "logsnr_uniform": lambda n: case.grid("logsnr_uniform", n + 1)[:-1],
         "karras": lambda n: get_sigmas_karras(n + 1, last, first)[:-1],
         "uniform sigma": lambda n: torch.linspace(first, last, n + 1),
     }
@@ -89,6 +77,7 @@ def table(case: Case, rtols=RTOLS) -> str:
 def report(quick: bool = False) -> pages.Report:
     """One table per case; the trained networks run with and without CFG 3."""
     host_samplers.load()
-    suites = {"digits": digits_cases(4 if quick else 64), "networks": network_cases(2 if quick else 12)}
+    digits = [digits_case(kind, 4 if quick else 64, cfg=cfg) for kind, cfg in SETTINGS]
+    suites = {"digits": digits, "networks": network_cases(2 if quick else 12)}
     rtols = RTOLS[:1] if quick else RTOLS
     return {name: "\n\n".join(table(case, rtols) for case in cases) for name, cases in suites.items()}

@@ -20,8 +20,8 @@ from samplers.lab.calibration.results import CAREFUL, QUICK, Settings
 from samplers.loop import run
 
 from . import host_samplers, pages
-from .calibrating import Maker, Outcome, as_sampler, calibrate, digits_case, network_case, time_of
-from .cases import NetworkCase
+from .calibrating import Maker, Outcome, as_sampler, calibrate
+from .cases import NetworkCase, digits_case, network_case
 
 PAGE, PARTS, MINUTES = "docs/calibration.md", ("summary",), 16
 
@@ -123,7 +123,7 @@ def elsewhere(homes: list[tuple[Maker, Outcome]], items: int, of_networks: int, 
     """Markdown: median errors of the best analytic plan and of the calibrated plan, over `items` items, by place."""
     rows = []
     for make, (home, result, *_) in homes:
-        analytic = bases(result.sigmas, time_of(home))[result.analytic]
+        analytic = bases(result.sigmas, home.time)[result.analytic]
         for place in places:
             change = {name: value + home.cfg if name == "cfg" else value for name, value in PLACES[place].items()}
             count = of_networks if isinstance(home, NetworkCase) else items

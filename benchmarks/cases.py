@@ -13,7 +13,7 @@ from samplers.lab.steps import most_steps
 from samplers.loop import run
 from samplers.single_step import single_step_plan
 from samplers.tableaus import res_3s
-from samplers.time_maps import FLOW, VE
+from samplers.time_maps import FLOW, VE, TimeMap
 from training import networks
 
 from . import host_samplers
@@ -35,6 +35,9 @@ class Case:
         batch: number of items.
         seed: seed for the starting noise.
         converging: number of steps of the converged solution.
+
+    Subclasses have a `model` (a ModelPatcher), the positive and negative `conditioning`, and a `reference`, which is the
+    converged solution at sigma = 0 from the state at which ComfyUI starts.
     """
 
     name: str
@@ -46,19 +49,8 @@ class Case:
     converging: int = CONVERGING
 
     @property
-    def model(self):
-        """The MODEL (a ModelPatcher)."""
-        raise NotImplementedError
-
-    @property
-    def conditioning(self) -> tuple[list, list]:
-        """Positive and negative CONDITIONING."""
-        raise NotImplementedError
-
-    @property
-    def reference(self) -> torch.Tensor:
-        """The converged solution at sigma = 0, from the state at which ComfyUI starts."""
-        raise NotImplementedError
+    def time(self) -> TimeMap:
+        return FLOW if self.kind == "flow" else VE
 
     @property
     def model_sampling(self):
@@ -68,14 +60,19 @@ class Case:
     def noise(self) -> torch.Tensor:
         return torch.randn(self.batch, *self.shape, generator=torch.Generator().manual_seed(self.seed))
 
-    def sample(self, sampler, sigmas, latent: torch.Tensor | None = None, callback=None) -> tuple[torch.Tensor, int]:
+    def grid(self, scheduler: str, steps: int) -> torch.Tensor:
+        """SIGMAS of one of ComfyUI's schedulers."""
+        import comfy.samplers
+
+        return comfy.samplers.calculate_sigmas(self.model_sampling, scheduler, steps)
+
+    def sample(self, sampler, sigmas, latent: torch.Tensor | None = None) -> tuple[torch.Tensor, int]:
         """Sample through ComfyUI; gives latents as the model sees them, and the number of denoiser calls.
 
         Args:
             sampler: a SAMPLER.
             sigmas: the grid.
             latent: the result of a run that ended at sigmas[0], to continue from; None to start from the noise.
-            callback: passed to ComfyUI's sampling, `callback(step, denoised, x, steps)`.
         """
         import comfy.patcher_extension
         import comfy.sample
@@ -89,15 +86,10 @@ class Case:
 
         model = self.model.clone()
         model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "count", count)
-        noise, latent = (
-            (self.noise.clone(), torch.zeros_like(self.noise)) if latent is None
-            else (torch.zeros_like(self.noise), self.model.model.process_latent_out(latent))
-        )  # fmt: skip
-        # clones, because some of ComfyUI's samplers write into the sigmas that they get
-        options = {"callback": callback, "disable_pbar": True, "seed": self.seed}
-        samples = comfy.sample.sample_custom(
-            model, noise, self.cfg, sampler, sigmas.clone(), *self.conditioning, latent, **options
-        )
+        zeros = torch.zeros_like(self.noise)
+        noise, latent = (self.noise.clone(), zeros) if latent is None else (zeros, self.model.model.process_latent_out(latent))
+        inputs = sampler, sigmas.clone(), *self.conditioning, latent  # some of ComfyUI's samplers write into the sigmas
+        samples = comfy.sample.sample_custom(model, noise, self.cfg, *inputs, disable_pbar=True, seed=self.seed)
         return self.model.model.process_latent_in(samples), calls
 
     def error(self, samples: torch.Tensor) -> torch.Tensor:
@@ -155,9 +147,8 @@ class MixtureCase(Case):
         The number of steps is fixed, because the lab's `converge` would not end at CFG 5, where some trajectories lie on the
         border between two images.
         """
-        time = FLOW if self.kind == "flow" else VE
-        sigmas = reference_grid(steps, sigma_max, time.sigma(9.0), time).double()
-        return run(single_step_plan(sigmas, res_3s(), time), self.denoise, start, sigmas, disable=True)
+        sigmas = reference_grid(steps, sigma_max, self.time.sigma(9.0), self.time).double()
+        return run(single_step_plan(sigmas, res_3s(), self.time), self.denoise, start, sigmas, disable=True)
 
 
 @dataclass
@@ -186,55 +177,48 @@ class NetworkCase(Case):
 
     def converge(self, steps: int) -> torch.Tensor:
         """RES-3S on `steps` steps of the lab's grid."""
-        import comfy.samplers
-
-        sampling = self.model_sampling
-        time = FLOW if self.kind == "flow" else VE
-        last = time.sigma(6.0) if self.kind == "flow" else float(sampling.sigma_min)
-        sigmas = reference_grid(steps, float(sampling.sigma_max), last, time)
-        return self.sample(comfy.samplers.ksampler("exp_res_3s"), sigmas)[0].double()
+        last = self.time.sigma(6.0) if self.kind == "flow" else float(self.model_sampling.sigma_min)
+        sigmas = reference_grid(steps, float(self.model_sampling.sigma_max), last, self.time)
+        return self.sample(host_samplers.sampler("exp_res_3s"), sigmas)[0].double()
 
 
-def standard_cases(batch: int = BATCH, seed: int = 0, converging: int = CONVERGING) -> list[Case]:
+def digits_case(kind: str, batch: int, seed: int = 0, cfg: float = 5.0, enlarged: int = 1) -> MixtureCase:
+    """The digits, with repeated pixels for another resolution."""
+    data = digits(dtype=torch.float64)
+    means = data.means.reshape(-1, 8, 8).repeat_interleave(enlarged, 1).repeat_interleave(enlarged, 2).flatten(1)
+    mixture = GaussianMixture(means, data.std, data.labels)
+    return MixtureCase(f"digits {kind} CFG {cfg:g}", (1, 8 * enlarged, 8 * enlarged), kind, cfg, batch, seed, mixture=mixture)
+
+
+def _label(name: str, cfg: float) -> str:
+    return name if cfg == 1.0 else f"{name} CFG {cfg:g}"
+
+
+def network_case(name: str, batch: int, seed: int = 0, cfg: float = 4.0, enlarged: int = 1, converging: int = 100) -> NetworkCase:
+    """A network; another resolution is a larger latent than it was trained on."""
+    network = networks.NETWORKS[name]
+    channels, height, width = network.shape
+    shape = (channels, height * enlarged, width * enlarged)
+    return NetworkCase(_label(name, cfg), shape, network.kind, cfg, batch, seed, converging, name)
+
+
+def standard_cases(batch: int = BATCH, converging: int = CONVERGING) -> list[Case]:
     """Ring and digits, with and without CFG 5, as eps models; digits as flow model with and without CFG 4."""
     data = {"ring": (ring(), (2, 1, 1)), "digits": (digits(dtype=torch.float64), (1, 8, 8))}
     settings = [("ring", "eps", 1.0), ("ring", "eps", 5.0), ("digits", "eps", 1.0), ("digits", "eps", 5.0)]
     settings += [("digits", "flow", 1.0), ("digits", "flow", 4.0)]
     cases = []
     for name, kind, cfg in settings:
-        label = name + (" flow" if kind == "flow" else "") + (f" CFG {cfg:g}" if cfg != 1.0 else "")
         mixture, shape = data[name]
-        cases.append(MixtureCase(label, shape, kind, cfg, batch, seed, converging, mixture))
+        label = _label(f"{name} flow" if kind == "flow" else name, cfg)
+        cases.append(MixtureCase(label, shape, kind, cfg, batch, converging=converging, mixture=mixture))
     return cases
 
 
-def network_cases(batch: int = BATCH, seed: int = 0, converging: int = CONVERGING) -> list[NetworkCase]:
+def network_cases(batch: int) -> list[NetworkCase]:
     """The networks trained on digits, with and without CFG 3."""
-    cases = []
-    for name, network in networks.NETWORKS.items():
-        if network.data is networks.DIGITS and network.file.is_file():
-            for cfg in (1.0, 3.0):
-                label = name + (f" CFG {cfg:g}" if cfg != 1.0 else "")
-                cases.append(NetworkCase(label, network.shape, network.kind, cfg, batch, seed, converging, name))
-    return cases
-
-
-def grids(case: Case) -> dict:
-    """name -> function from a step count to SIGMAS: the paper's three grids for eps models, common schedulers for flow."""
-    import comfy.samplers
-
-    def by_name(name):
-        return lambda n: comfy.samplers.calculate_sigmas(case.model_sampling, name, n)
-
-    if case.kind == "flow":
-        return {name: by_name(name) for name in ("simple", "kl_optimal", "logsnr_uniform")}
-    return {"karras": by_name("karras"), "logsnr_uniform": by_name("logsnr_uniform"), "uniform sigma": uniform_sigma(case)}
-
-
-def uniform_sigma(case: Case):
-    """The RES paper's suboptimal grid, as a function from a step count to SIGMAS."""
-    low, high = float(case.model_sampling.sigma_min), float(case.model_sampling.sigma_max)
-    return lambda n: torch.cat([torch.linspace(high, low, n), torch.zeros(1)])
+    names = [name for name, network in networks.NETWORKS.items() if network.data is networks.DIGITS and network.file.is_file()]
+    return [network_case(name, batch, cfg=cfg, converging=CONVERGING) for name in names for cfg in (1.0, 3.0)]
 
 
 def at_most(case: Case, sampler, grid, budget: int, latent: torch.Tensor | None = None) -> tuple[torch.Tensor, int] | None:

@@ -2,7 +2,6 @@
 
 import inspect
 import sys
-import tempfile
 import time
 import traceback
 import types
@@ -15,6 +14,7 @@ import torch
 
 from . import host_samplers as host
 from . import overhead, pages
+from .lab import guider_and_latent, own_folders
 
 HOSTS = ("euler", "dpmpp_2m", "res_multistep", "uni_pc", "dpmpp_2m_sde")
 SHAPES = ((1, 4, 128, 128), (1, 16, 128, 128), (1, 16, 21, 60, 104))
@@ -38,13 +38,13 @@ class Case(NamedTuple):
     stochastic: bool = False
     process: Any = None
 
-    def run(self, answer: Callable, x: torch.Tensor, steps: int = overhead.STEPS, callback=None) -> torch.Tensor:
+    def run(self, answer: Callable, x: torch.Tensor, steps: int = overhead.STEPS) -> torch.Tensor:
         """Sample x with `answer(x, sigma)` instead of a model."""
         grid = overhead.sigmas(steps)
         if self.process is not None:
-            grid = _node("RESGDDIMTimes", self.process, steps, 1.0, 2.0, 0.0)
+            grid = host.node("RESGDDIMTimes", self.process, steps, 1.0, 2.0, 0.0)[0]
         model, options = _Model(answer, self.process), self.sampler.extra_options
-        return self.sampler.sampler_function(model, x, grid.to(x.device), {"seed": 1}, callback, disable=True, **options)
+        return self.sampler.sampler_function(model, x, grid.to(x.device), {"seed": 1}, disable=True, **options)
 
     def start(self, device: str, shape: tuple[int, ...] = _SMALL, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """The start of the run, with the same numbers on every device."""
@@ -86,22 +86,14 @@ def cases() -> list[Case]:
         ("gDDIM, PECE", "RESGDDIM", (gddim,), False),
     ]
     for label, node, arguments, stochastic in by_node:
-        made.append(Case(label, _node(node, *arguments), stochastic))
+        made.append(Case(label, host.node(node, *arguments)[0], stochastic))
     ours = {case.name: case.sampler for case in made}
     for process in ({"process": "CLD", "kind": "R"}, {"process": "blurring", "blur": 20.0}):
-        model = _node("RESDigitsProcessModel", process, 0.1)
+        model = host.node("RESDigitsProcessModel", process, 0.1)[0]
         for name in ("exp_gddim", "exp_gddim_sde", "exp_res_2m"):
             # the velocity of CLD is drawn too
             made.append(Case(f"{name} on {process['process']}", ours[name], True, model))
     return made
-
-
-def _node(name: str, *arguments, outputs: bool = False):
-    """The first output of a node of the pack, or all of them."""
-    import nodes
-
-    result = nodes.NODE_CLASS_MAPPINGS[name].execute(*arguments).result
-    return result if outputs else result[0]
 
 
 def attempt(part: Callable[..., str], *args) -> str:
@@ -264,25 +256,16 @@ def _exp_res() -> Case:
 def lab(device: str, quick: bool) -> str:
     """The results of *RES Lab: Measure* and *RES Lab: Trace* on the emoji, whose exact denoiser runs on the GPU."""
     import comfy.model_management
-    import folder_paths
-    from comfy_extras.nodes_custom_sampler import CFGGuider
 
     batch, names = 2 if quick else 16, "exp_res, dpmpp_2m, euler, res_multistep, uni_pc, exp_res_2m"
-    model = _node("RESToyModel", "emoji", {"kind": "flow", "shift": 3.0}, 0.1)
-    conditions = [_node("RESToyCondition", {"data": "emoji", "class": name}) for name in ("animals", "any")]
-    guider = CFGGuider.execute(model, *conditions, 3.0).result[0]
-    latent = _node("RESToyLatent", "emoji", batch)
+    model = host.node("RESToyModel", "emoji", {"kind": "flow", "shift": 3.0}, 0.1)[0]
+    guider, latent = guider_and_latent(model, "emoji", "animals", 3.0, batch)
     inputs = ("exp_res, euler", "simple", "4, 6") if quick else (names, "simple", "6, 8, 10, 15, 20")
-    before = folder_paths.output_directory, folder_paths.user_directory
-    with tempfile.TemporaryDirectory() as folder:
-        folder_paths.output_directory = folder_paths.user_directory = folder
-        try:
-            started = time.perf_counter()
-            sampler, sigmas, *_, verdict = _node("RESLabMeasure", guider, latent, 1, *inputs, outputs=True)
-            seconds = time.perf_counter() - started
-            _node("RESLabTrace", guider, latent, 1, sampler, sigmas, "res_lab/trace")
-        finally:
-            folder_paths.output_directory, folder_paths.user_directory = before
+    with own_folders():
+        started = time.perf_counter()
+        sampler, sigmas, *_, verdict = host.node("RESLabMeasure", guider, latent, 1, *inputs)
+        seconds = time.perf_counter() - started
+        host.node("RESLabTrace", guider, latent, 1, sampler, sigmas, "res_lab/trace")
     assert comfy.model_management.get_torch_device().type == device
     return (
         f"*RES Lab: Measure* on {batch} emoji, {inputs[0].count(',') + 1} samplers at budgets {inputs[2]}, took {seconds:.1f} s; "

@@ -13,11 +13,10 @@ sigma 0.999. The numbers are medians over the items of the relative distance bet
 
 import torch
 
-from embedded.digits import digits
 from samplers.lab.distances import relative_distance, spread
 
 from . import host_samplers, pages
-from .cases import MixtureCase, at_most
+from .cases import MixtureCase, at_most, digits_case
 
 PAGE, PARTS, MINUTES = "docs/inversion.md", ("flip", "invert"), 5
 OURS = ("exp_res", "exp_res_2m", "exp_res_2mc", "exp_res_3m", "exp_res_3mc", "exp_res_2s", "exp_res_3s")
@@ -25,47 +24,39 @@ STARTS = {"flip": "Flip Sigmas", "invert": "invert"}  # part of the report -> wh
 SETTINGS = [("eps", 1.0), ("eps", 3.0), ("flow", 1.0), ("flow", 3.0)]
 
 
-def round_trips(case: MixtureCase, name: str, start: str, calls: int) -> tuple[float, float] | str:
-    """(noise, image) errors, or the reason why there are none."""
+def round_trips(case: MixtureCase, name: str, start: str, calls: int) -> list[float] | list[str]:
+    """[noise, image] errors, or twice the reason why there are none."""
     down, up = _grids(case, start)
     sampler = host_samplers.sampler(name)
-    noise = case.model_sampling.noise_scaling(down(2)[0], case.noise.clone(), torch.zeros_like(case.noise), True)
-    alpha = 1.0 - down(2)[0] if case.kind == "flow" else 1.0  # ComfyUI divides a rising flow latent by it
-    image = _first_digits(case)
+
+    def sample(grid, latent=None):
+        return at_most(case, sampler, grid, calls, latent)[0]
+
+    first, image = down(2)[0], _first_digits(case)
+    noise = case.model_sampling.noise_scaling(first, case.noise.clone(), torch.zeros_like(case.noise), True)
+    alpha = 1.0 - first if case.kind == "flow" else 1.0  # ComfyUI divides a rising flow latent by it
     try:
-        drawn = at_most(case, sampler, down, calls)[0]
-        back = at_most(case, sampler, up, calls, drawn)[0] * alpha
-        again = at_most(case, sampler, down, calls, at_most(case, sampler, up, calls, image)[0])[0]
+        ends = (sample(up, sample(down)) * alpha, noise), (sample(down, sample(up, image)), image)
     except Exception as error:  # some of ComfyUI's samplers fail on a rising grid, each in its own way
-        return f"fails: {type(error).__name__}"
-    return _error(back, noise), _error(again, image)
+        return [f"fails: {type(error).__name__}"] * 2
+    return [spread(relative_distance(result, truth)).median for result, truth in ends]
 
 
 def table(start: str, names, batch: int, calls: int) -> str:
     """Markdown: one row per sampler; the best two of every column in bold."""
-    mixture = digits(dtype=torch.float64)
-    cases = [MixtureCase(f"{kind} CFG {cfg:g}", (1, 8, 8), kind, cfg, batch, mixture=mixture) for kind, cfg in SETTINGS]
-    rows = {name: [round_trips(case, name, start, calls) for case in cases] for name in names}
-    best = []
-    for column in range(len(cases)):
-        for end in (0, 1):
-            errors = sorted(row[column][end] for row in rows.values() if not isinstance(row[column], str))
-            best.append(errors[:2])
-    lines = []
-    for name, row in rows.items():
-        errors = [error for pair in row for error in ((pair, pair) if isinstance(pair, str) else pair)]
-        lines.append([name, *(_cell(error, two) for error, two in zip(errors, best))])
-    return pages.table(["sampler", *(f"{case.name}, {end}" for case in cases for end in ("noise", "image"))], lines)
+    cases = [digits_case(kind, batch, cfg=cfg) for kind, cfg in SETTINGS]
+    rows = {name: [error for case in cases for error in round_trips(case, name, start, calls)] for name in names}
+    best = [sorted(error for error in column if not isinstance(error, str))[:2] for column in zip(*rows.values())]
+    lines = [[name, *map(_cell, row, best)] for name, row in rows.items()]
+    head = (f"{kind} CFG {cfg:g}, {end}" for kind, cfg in SETTINGS for end in ("noise", "image"))
+    return pages.table(["sampler", *head], lines)
 
 
 def _grids(case: MixtureCase, start: str):
     """Functions from a step count to falling and rising SIGMAS."""
-    import nodes
-
-    schedule = nodes.NODE_CLASS_MAPPINGS["RESLogSNRSchedule"]
 
     def build(direction):
-        return lambda n: schedule.execute(case.model, n, 1.0, {"spacing": "uniform"}, direction).result[0]
+        return lambda n: host_samplers.node("RESLogSNRSchedule", case.model, n, 1.0, {"spacing": "uniform"}, direction)[0]
 
     def flipped(n):
         sigmas = build("denoise inverted")(n).flip(0)
@@ -83,10 +74,6 @@ def _first_digits(case: MixtureCase) -> torch.Tensor:
     means = torch.stack([of_class[i % mixture.classes][i // mixture.classes] for i in range(case.batch)])
     images = means + mixture.std * torch.randn(means.shape, generator=generator, dtype=means.dtype)
     return images.reshape(case.noise.shape).float()
-
-
-def _error(result: torch.Tensor, truth: torch.Tensor) -> float:
-    return spread(relative_distance(result, truth)).median
 
 
 def _cell(error: float | str, best: list[float]) -> str:

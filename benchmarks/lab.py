@@ -4,8 +4,10 @@ The node itself runs in this process with an empty cache. The overhead is the ti
 model. It includes planning, sampling between calls, distances, files and pictures. The slow model takes 50 ms per call.
 """
 
+import contextlib
 import tempfile
 import time
+from unittest.mock import patch
 
 from . import host_samplers, pages
 
@@ -17,6 +19,23 @@ ITEMS = 64
 SLEEP = 0.05
 
 
+@contextlib.contextmanager
+def own_folders():
+    """The lab's nodes write into temporary folders."""
+    import folder_paths
+
+    with tempfile.TemporaryDirectory() as folder, patch.multiple(folder_paths, output_directory=folder, user_directory=folder):
+        yield
+
+
+def guider_and_latent(model, data: str, label: str, cfg: float, items: int):
+    """GUIDER towards a class of the pack's pictures, and LATENT."""
+    from comfy_extras.nodes_custom_sampler import CFGGuider
+
+    conditions = [host_samplers.node("RESToyCondition", {"data": data, "class": name})[0] for name in (label, "any")]
+    return CFGGuider.execute(model, *conditions, cfg).result[0], host_samplers.node("RESToyLatent", data, items)[0]
+
+
 def measure(schedulers: str, kind: str = "eps", sleep: float = 0.0, items: int = ITEMS) -> tuple[float, float, int]:
     """One run of the node on digits with CFG 5.
 
@@ -24,13 +43,8 @@ def measure(schedulers: str, kind: str = "eps", sleep: float = 0.0, items: int =
         Total seconds, seconds in the model, and the number of model calls.
     """
     import comfy.patcher_extension
-    import folder_paths
-    from comfy_extras.nodes_custom_sampler import CFGGuider
 
-    import nodes
-
-    pack = nodes.NODE_CLASS_MAPPINGS
-    model = pack["RESToyModel"].execute("digits", {"kind": kind, "shift": 3.0}, 0.1).result[0].clone()
+    model = host_samplers.node("RESToyModel", "digits", {"kind": kind, "shift": 3.0}, 0.1)[0].clone()
     spent = [0.0, 0]
 
     def timed(executor, *args, **kwargs):
@@ -42,14 +56,10 @@ def measure(schedulers: str, kind: str = "eps", sleep: float = 0.0, items: int =
         return denoised
 
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "timed", timed)
-    positive, negative = (pack["RESToyCondition"].execute({"data": "digits", "class": digit}).result[0] for digit in ("3", "any"))
-    guider = CFGGuider.execute(model, positive, negative, 5.0).result[0]
-    latent = pack["RESToyLatent"].execute("digits", items).result[0]
-    with tempfile.TemporaryDirectory() as folder:
-        folder_paths.set_output_directory(folder)
-        folder_paths.set_user_directory(folder)
+    guider, latent = guider_and_latent(model, "digits", "3", 5.0, items)
+    with own_folders():
         started = time.perf_counter()
-        pack["RESLabMeasure"].execute(guider, latent, 1, SAMPLERS, schedulers, BUDGETS)
+        host_samplers.node("RESLabMeasure", guider, latent, 1, SAMPLERS, schedulers, BUDGETS)
         return time.perf_counter() - started, *spent
 
 

@@ -15,7 +15,6 @@ from samplers.lab.distances import relative_distance
 from samplers.loop import run
 from samplers.multistep import multistep_plan
 from samplers.plan import Noise
-from samplers.time_maps import FLOW, VE
 
 from . import host_samplers, pages
 from .cases import standard_cases
@@ -63,7 +62,7 @@ def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[s
     host_samplers.load()
     import comfy.k_diffusion.sampling as k_diffusion_sampling
 
-    time = FLOW if case.kind == "flow" else VE
+    time = case.time
     sigma_max, sigma_min = (float(getattr(case.model_sampling, name)) for name in ("sigma_max", "sigma_min"))
     first, last = (-4.0, 4.5) if case.kind == "flow" else (time.lam(sigma_max), time.lam(sigma_min))
     lambdas = torch.linspace(first, last, FINE + 1, dtype=torch.float64).tolist()

@@ -6,7 +6,7 @@ The table gives the median relative distance between the split run and the whole
 import torch
 
 from benchmarks import host_samplers, pages
-from benchmarks.cases import ROUGH, Case, grids, standard_cases
+from benchmarks.cases import ROUGH, Case, standard_cases
 from samplers.lab.distances import relative_distance
 
 PAGE, PARTS, MINUTES = None, (), 1
@@ -30,7 +30,7 @@ def table(cases: list[Case], steps: int = 20) -> str:
     """Markdown: every sampler on every case, `steps` steps split in the middle."""
     rows = []
     for name in SAMPLERS:
-        result = (cut(case, host_samplers.sampler(name), grids(case)[GRIDS[case.name]](steps), steps // 2) for case in cases)
+        result = (cut(case, host_samplers.sampler(name), case.grid(GRIDS[case.name], steps), steps // 2) for case in cases)
         rows.append([name, *("{:.4f} ({:.4f}, {:.4f})".format(*medians) for medians in result)])
     return pages.table(["sampler", *(f"{case.name}, {GRIDS[case.name]}" for case in cases)], rows)
 

@@ -129,7 +129,7 @@ def report(quick: bool = False) -> pages.Report:
     host_samplers.load()
     chosen = cases()[:1] if quick else cases()
     for case in chosen if quick else ():
-        case.grids, case.calls = case.grids[:1], (6,)
+        case.grids, case.calls, case.every = case.grids[:1], (6,), 1
     rows = judged(chosen, (RECOMMENDED, *host_samplers.DETERMINISTIC))
     mine = grouped(rows, lambda row: row.sampler)[RECOMMENDED]
     return {"headline": headline(rows, RECOMMENDED), "summary": summary(mine), "comparison": comparison(rows)}

@@ -3,12 +3,13 @@
 import pytest
 
 from benchmarks import adaptive_steps
-from benchmarks.adaptive_steps import adaptive_sampler, converged, digits_cases, fixed_grids, fixed_sampler
+from benchmarks.adaptive_steps import adaptive_sampler, converged, fixed_grids, fixed_sampler
+from benchmarks.cases import digits_case
 
 
 @pytest.fixture(scope="module")
 def cases(pack):
-    return digits_cases(4)[1:3]  # eps with guidance, flow without; networks take minutes
+    return [digits_case("eps", 4), digits_case("flow", 4, cfg=1.0)]  # networks take minutes
 
 
 def test_every_run_converges_to_the_reference(cases):

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from benchmarks import calibrated as measured
-from benchmarks.calibrating import FIT_SEED, digits_case
+from benchmarks.calibrating import FIT_SEED
+from benchmarks.cases import digits_case
 
 
 def test_no_test_item_was_fitted_on():

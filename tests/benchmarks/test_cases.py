@@ -1,9 +1,11 @@
 """The benchmark cases: references are converged, calls are counted, and samplers are compared at equal calls."""
 
+from functools import partial
+
 import pytest
 
 from benchmarks import host_samplers
-from benchmarks.cases import at_most, grids, network_cases, standard_cases
+from benchmarks.cases import at_most, network_cases, standard_cases
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +31,8 @@ def test_references_of_networks_are_converged(pack, index):
 def test_every_sampler_keeps_its_budget_and_converges(cases):
     """At 60 calls every deterministic sampler is close to the reference, so each name runs the right sampler."""
     case = cases[2]
-    grid = grids(case)["karras"]
     for name in (*host_samplers.DETERMINISTIC, "exp_res_2m", "exp_res_3m", "exp_res_2s", "exp_res_3s"):
-        samples, calls = at_most(case, host_samplers.sampler(name), grid, 60)
+        samples, calls = at_most(case, host_samplers.sampler(name), partial(case.grid, "karras"), 60)
         assert 57 <= calls <= 60, name
         assert float(case.error(samples).median()) < 0.05, name
 
@@ -39,4 +40,4 @@ def test_every_sampler_keeps_its_budget_and_converges(cases):
 @pytest.mark.parametrize("budget, calls", [(9, 9), (10, 9), (5, 5)])
 def test_two_stage_methods_use_odd_budgets_exactly(cases, budget, calls):
     case = cases[2]
-    assert at_most(case, host_samplers.sampler("exp_res_2s"), grids(case)["karras"], budget)[1] == calls
+    assert at_most(case, host_samplers.sampler("exp_res_2s"), partial(case.grid, "karras"), budget)[1] == calls

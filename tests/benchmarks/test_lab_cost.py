@@ -4,10 +4,6 @@ from benchmarks import lab
 
 
 def test_a_slow_model_is_what_takes_the_time(pack, monkeypatch):
-    import folder_paths
-
-    for name in ("output_directory", "user_directory"):  # restored: the node writes below them
-        monkeypatch.setattr(folder_paths, name, getattr(folder_paths, name))
     monkeypatch.setattr(lab, "SAMPLERS", "exp_res, euler")
     monkeypatch.setattr(lab, "BUDGETS", "4")
     (seconds, in_model, calls), (_, slow, again) = (lab.measure("karras", sleep=sleep, items=2) for sleep in (0.0, 0.005))

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import host_samplers
-from benchmarks.cases import grids, standard_cases
+from benchmarks.cases import standard_cases
 from studies import cut
 
 
@@ -14,7 +14,7 @@ def cases(pack):
 
 def test_every_sampler_on_every_case(cases):
     for case in cases:
-        sigmas = grids(case)[cut.GRIDS[case.name]](20)
+        sigmas = case.grid(cut.GRIDS[case.name], 20)
         for name in cut.SAMPLERS:
             distance, whole, parts = cut.cut(case, host_samplers.sampler(name), sigmas, 10)
             assert max(whole, parts) < 0.025, name
