@@ -94,8 +94,6 @@ def report(quick: bool = False) -> pages.Report:
 
 def _page(device: str, done: pages.Report) -> str:
     texts = [
-        f"## {_TEXTS[name][0]}\n\n{_TEXTS[name][1]}\n\n{done[name]}".replace("\n\n\n\n", "\n\n")
-        for name in _TEXTS
-        if name in done
+        "\n\n".join(filter(None, (f"## {title}", text, done[name]))) for name, (title, text) in _TEXTS.items() if name in done
     ]
     return pages.page("benchmarks gpu", "Samplers on a GPU", f"Measured on {gpu_models.versions(device)}.", *texts)

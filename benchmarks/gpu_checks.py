@@ -75,18 +75,16 @@ def cases() -> list[Case]:
     named = host.pack("samplers").METHODS | registry.ADAPTIVE_SAMPLERS
     made = [Case(name, comfy.samplers.KSAMPLER(registry.for_host(s)), s.stochastic) for name, s in named.items()]
     alpha = {"interpolation": "alpha", "data_scale": 6.0, "power": 1.5, "eps_share": 0.33}
-    line = {"interpolation": "lambda"}
     gddim = {"mode": "deterministic", "degree": 2, "corrector": "PECE"}
     by_node = [
         ("RES Multistep, alpha", "RESMultistep", ("4", True, alpha), False),
-        ("RES Multistep, lambda", "RESMultistep", ("3", False, line), False),
+        ("RES Multistep, lambda", "RESMultistep", ("3", False, {"interpolation": "lambda"}), False),
         ("RES Multistep, CFG++", "RESMultistep", ("4", True, alpha, True), False),
         ("RES Single-step, CFG++", "RESSingleStep", (single, True), False),
         ("RES Stochastic (churn)", "RESStochasticChurn", ("exp_res", 6.0, 0.0, 999.0, 1.0), True),
         ("gDDIM, PECE", "RESGDDIM", (gddim,), False),
     ]
-    for label, node, arguments, stochastic in by_node:
-        made.append(Case(label, host.node(node, *arguments)[0], stochastic))
+    made += [Case(label, host.node(node, *inputs)[0], stochastic) for label, node, inputs, stochastic in by_node]
     ours = {case.name: case.sampler for case in made}
     for process in ({"process": "CLD", "kind": "R"}, {"process": "blurring", "blur": 20.0}):
         model = host.node("RESDigitsProcessModel", process, 0.1)[0]
@@ -103,11 +101,6 @@ def attempt(part: Callable[..., str], *args) -> str:
     except Exception as error:
         traceback.print_exc()
         return f"**failed:** {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-
-
-def host_cases() -> list[Case]:
-    """Samplers of ComfyUI for comparison."""
-    return [Case(name, host.sampler(name)) for name in HOSTS]
 
 
 def pack_module(name: str) -> types.ModuleType:
@@ -152,10 +145,8 @@ def noises(case: Case, device: str, **options) -> list[torch.Tensor]:
 
     sampler = comfy.samplers.KSAMPLER(case.sampler.sampler_function, {**case.sampler.extra_options, **options})
     case = case._replace(sampler=sampler)
-    with (
-        patch.object(pack_module("samplers.noise"), "to_device", keep),
-        patch.object(pack_module("samplers.brownian"), "to_device", keep),
-    ):
+    independent, brownian = pack_module("samplers.noise"), pack_module("samplers.brownian")
+    with patch.object(independent, "to_device", keep), patch.object(brownian, "to_device", keep):
         case.run(lambda x, sigma: x * 0.5, case.start(device))
     return seen
 
@@ -163,7 +154,7 @@ def noises(case: Case, device: str, **options) -> list[torch.Tensor]:
 def loop_table(device: str) -> str:
     """Markdown: what waits for the GPU, and whether noises are those of the CPU."""
     rows = []
-    for case in (*cases(), *host_cases()):
+    for case in (*cases(), *(Case(name, host.sampler(name)) for name in HOSTS)):
         kinds = ("independent", "brownian") if "noise" in _options_of(case) else ("",)
         compared = [attempt(_compared, case, device, kind) for kind in kinds if case.stochastic]
         rows.append([case.name, attempt(waits, case, device), ", ".join(compared)])
@@ -209,44 +200,46 @@ def _curved(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     return x / (1.0 + sigma * sigma) + 0.5 * torch.tanh(x / (1.0 + sigma))
 
 
-def nan_guard(device: str) -> str:
-    """A text about a run whose fifth model call gives NaN."""
+def _stopped(device: str, fifth: Callable, error: type[Exception]) -> tuple[int, str] | None:
+    """Model calls and message of a run that ends with an error, None if it does not; `fifth(x)` answers its fifth call."""
     case, calls = _exp_res(), 0
 
     def answer(x, sigma):
         nonlocal calls
         calls += 1
-        return x * (float("nan") if calls == 5 else 0.5)
+        return fifth(x) if calls == 5 else 0.5 * x
 
     try:
         case.run(answer, case.start(device, SHAPES[0]))
-    except FloatingPointError as error:
-        return (
-            f"The fifth of 20 model calls answers with NaN: the run stops after {calls} calls with «{str(error).split('. ')[0]}»."
-        )
-    return "**The fifth of 20 model calls answers with NaN, and the run does not stop.**"
+    except error as raised:
+        return calls, str(raised)
+    return None
+
+
+def nan_guard(device: str) -> str:
+    """A text about a run whose fifth model call gives NaN."""
+    text = "The fifth of 20 model calls answers with NaN"
+    stopped = _stopped(device, lambda x: x * float("nan"), FloatingPointError)
+    if stopped is None:
+        return f"**{text}, and the run does not stop.**"
+    return f"{text}: the run stops after {stopped[0]} calls with «{stopped[1].split('. ')[0]}»."
 
 
 def interrupt(device: str) -> str:
-    """How many more model calls are made after a prompt was interrupted."""
-    import comfy.model_management
+    """A text about how many model calls a prompt makes that is interrupted."""
+    import comfy.model_management as management
 
-    case, calls = _exp_res(), 0
-
-    def answer(x, sigma):
-        nonlocal calls
-        calls += 1
-        if calls == 5:
-            comfy.model_management.interrupt_current_processing(True)
-        return x * 0.5
+    def fifth(x):
+        management.interrupt_current_processing(True)
+        return 0.5 * x
 
     try:
-        case.run(answer, case.start(device))
-    except comfy.model_management.InterruptProcessingException:
-        return f"A prompt that is interrupted during the fifth of 20 model calls stops after {calls}."
+        stopped = _stopped(device, fifth, management.InterruptProcessingException)
     finally:
-        comfy.model_management.interrupt_current_processing(False)
-    return "**A prompt that is interrupted does not stop.**"
+        management.interrupt_current_processing(False)
+    if stopped is None:
+        return "**A prompt that is interrupted does not stop.**"
+    return f"A prompt that is interrupted during the fifth of 20 model calls stops after {stopped[0]}."
 
 
 def _exp_res() -> Case:

@@ -3,11 +3,9 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch.utils.benchmark import Timer
 
 from . import host_samplers as host
 from . import overhead, pages
@@ -152,6 +150,8 @@ def share_table(device: str, quick: bool, sizes: dict[str, Size] = SIZES) -> str
 
 
 def _shares(label: str, size: Size, device: str, quick: bool) -> str:
+    import comfy.model_management
+
     model = network(size, device, quick)
     try:
         cost(size, model, "euler", device, quick)  # the first run chooses kernels
@@ -162,42 +162,29 @@ def _shares(label: str, size: Size, device: str, quick: bool) -> str:
         return pages.table([f"sampler, {label}", "ms/step", "sampler's share"], rows)
     finally:
         del model
-        _release(device)
-
-
-def _release(device: str) -> None:
-    import comfy.model_management
-
-    comfy.model_management.unload_all_models()
-    if device == "cuda":
-        torch.cuda.empty_cache()
+        comfy.model_management.unload_all_models()
+        comfy.model_management.soft_empty_cache()
 
 
 def time_table(device: str, seconds: float, shapes=SHAPES) -> str:
     """Markdown: milliseconds per step and most latents held at once, with a model that costs nothing."""
     rows = []
     for name in TIMED:
-        case, times, held = Case(name, host.sampler(name)), [], []
-        for shape in shapes:
-            x, denoised = torch.ones(shape, device=device), torch.zeros(shape, device=device)
-            run = {"run": case.run, "answer": lambda x, sigma, denoised=denoised: denoised, "x": x}
-            run["run"](run["answer"], x)
-            held.append(_held(lambda run=run: run["run"](run["answer"], run["x"]), x, device))
-            timer = Timer("run(answer, x)", globals=run)
-            times.append(f"{timer.blocked_autorange(min_run_time=seconds).median * 1e3 / overhead.STEPS:.3f}")
-        rows.append([name, *times, held[-1]])
+        times = [f"{overhead.time_per_step(name, shape, device, seconds):.3f}" for shape in shapes]
+        rows.append([name, *times, _held(name, shapes[-1], device)])
     labels = ["x".join(map(str, shape)) for shape in shapes]
     return pages.table(["sampler", *(f"ms/step, {label}" for label in labels), f"latents held, {labels[-1]}"], rows)
 
 
-def _held(run: Callable, x: torch.Tensor, device: str) -> str:
+def _held(name: str, shape: tuple[int, ...], device: str) -> str:
     """Memory at the peak of a run above that before it, in latents."""
     if device != "cuda":
         return "-"
+    case, x, denoised = Case(name, host.sampler(name)), torch.ones(shape, device=device), torch.zeros(shape, device=device)
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    run()
+    case.run(lambda x, sigma: denoised, x)
     torch.cuda.synchronize()
     return f"{(torch.cuda.max_memory_allocated() - before) / (x.numel() * x.element_size()):.1f}"
 
