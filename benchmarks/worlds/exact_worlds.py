@@ -37,12 +37,14 @@ class Exact:
     Attributes:
         shape: of an item.
         labels: (components,) class of every component.
+        frequencies: (components,) shares of the components in the data, float64; equal unless a subclass says otherwise.
         guidance: CFG; 1 means no guidance.
         asked: (batch,) the class of each item, None for no class.
     """
 
     def __init__(self, shape: tuple[int, ...], labels: torch.Tensor):
         self.shape, self.labels = shape, labels
+        self.frequencies = torch.full((len(labels),), 1.0 / len(labels), dtype=torch.float64)
         self.guidance, self.asked = 1.0, None
 
     @property
@@ -75,11 +77,6 @@ class Exact:
         """Draws of all classes, in proportion to their frequency."""
         return self.draw(self.labels[torch.multinomial(self.frequencies, count, True, generator=generator)], generator)
 
-    @property
-    def frequencies(self) -> torch.Tensor:
-        """(components,), float64."""
-        return torch.full((len(self.labels),), 1.0 / len(self.labels), dtype=torch.float64)
-
     def _pick(self, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """One component of each item's class."""
         chances = self.frequencies * (labels[:, None] == self.labels[None])
@@ -91,9 +88,7 @@ class Photo(Exact):
 
     def __init__(self, file: Path = PHOTO):
         if not file.is_file():
-            raise FileNotFoundError(
-                f"{file} is missing; it is part of the repository, and benchmarks/worlds/photo_fit.py makes it."
-            )
+            raise FileNotFoundError(f"{file} is missing; it is in the repository, and benchmarks/worlds/photo_fit.py makes it.")
         with np.load(file) as data:
             parts = {name: torch.from_numpy(data[name]) for name in data.files}
         side = math.isqrt(parts["means"].shape[1] // 3)
@@ -101,12 +96,7 @@ class Photo(Exact):
         self._means = parts["means"].double()
         self._directions = torch.linalg.qr(parts["directions"].double()).Q  # rounded to bytes in the file
         self._variances, self._rest = parts["variances"].double(), parts["rest"].double()[:, None]
-        self._weights = parts["weights"].double() / parts["weights"].double().sum()
-
-    @property
-    def frequencies(self):
-        """(components,), float64."""
-        return self._weights
+        self.frequencies = parts["weights"].double() / parts["weights"].double().sum()
 
     @lru_cache(maxsize=4)  # noqa: B019 (a world lives as long as its benchmark)
     def _in(self, dtype):
@@ -114,7 +104,6 @@ class Photo(Exact):
         return [tensor.to(dtype) for tensor in tensors]
 
     def __call__(self, x, sigma, alpha=1.0):
-        """The denoiser."""
         means, down, up = self._in(x.dtype)
         off = x.flatten(1)[None] - alpha * means  # (components, batch, numbers)
         along = torch.bmm(off, down)
@@ -123,14 +112,13 @@ class Photo(Exact):
         other = (off.double().square().sum(2) - squares.sum(2)).clamp_min(0.0)
         logits = other / rest + (squares / kept[:, None]).sum(2)
         beyond = off.shape[2] - along.shape[2]
-        logits = self._weights.log()[:, None] - 0.5 * (logits + kept.log().sum(1, keepdim=True) + beyond * rest.log())
+        logits = self.frequencies.log()[:, None] - 0.5 * (logits + kept.log().sum(1, keepdim=True) + beyond * rest.log())
         shares = self.shares(logits.T).T[:, :, None].to(x.dtype)
         gain, gains = ((alpha * v / total).to(x.dtype)[:, None] for v, total in ((self._rest, rest), (self._variances, kept)))
         denoised = (shares * (means + gain * off)).sum(0) + torch.bmm(shares * (gains - gain) * along, up).sum(0)
         return denoised.reshape(x.shape)
 
     def draw(self, labels, generator):
-        """Draws of one class per item."""
         k = self._pick(labels, generator)
         along = self._directions[k]
         free = torch.randn(len(k), self._means.shape[1], dtype=torch.float64, generator=generator)
@@ -169,7 +157,6 @@ class Latent(Exact):
         return [tensor.to(dtype) for tensor in tensors]
 
     def __call__(self, x, sigma, alpha=1.0):
-        """The denoiser."""
         dct, power, scales, log_shares = self._in(x.dtype)
         noisy, low = dct @ x @ dct.T, self._LOW
         held = alpha**2 * scales * power
@@ -184,7 +171,6 @@ class Latent(Exact):
         return dct.T @ denoised @ dct
 
     def draw(self, labels, generator):
-        """Draws of one class per item."""
         shape = (len(labels), *self.shape)
         scale = self._scales[torch.multinomial(self._shares, math.prod(shape), True, generator=generator)].reshape(shape)
         result = torch.randn(shape, dtype=torch.float64, generator=generator) * (scale * self._power).sqrt()
@@ -201,7 +187,6 @@ class Mixture(Exact):
         self.mixture = mixture
 
     def __call__(self, x, sigma, alpha=1.0):
-        """The denoiser."""
         wide = x.double()
         denoised = self.mixture.denoise(wide, sigma, alpha)
         if self.asked is not None:
@@ -210,7 +195,6 @@ class Mixture(Exact):
         return denoised.to(x.dtype)
 
     def draw(self, labels, generator):
-        """Draws of one class per item."""
         means = self.mixture.means[self._pick(labels, generator)]
         noise = torch.randn(means.shape, dtype=torch.float64, generator=generator)
         return (means + self.mixture.std * noise).reshape(-1, *self.shape)

@@ -22,13 +22,11 @@ class Guided:
         network = networks.NETWORKS[name]
         self.shape, self._guidance, self._items = network.shape, guidance, len(asked)
         self.patcher = load(name)
-        nothing = torch.full_like(asked, null_class(network))
+        nothing = torch.full_like(asked, network.no_class)
         conditions = [networks.conditioning(network, classes)[0] for classes in (asked, nothing)[: 1 if guidance == 1.0 else 2]]
         noise = torch.zeros(1, *self.shape)
-        made = [
-            self.patcher.model.extra_conds(cross_attn=token, noise=noise, device=torch.device("cpu"), **more)
-            for token, more in conditions
-        ]
+        common = {"noise": noise, "device": torch.device("cpu")}
+        made = [self.patcher.model.extra_conds(cross_attn=token, **common, **more) for token, more in conditions]
         self._conditions = {name: torch.cat([part[name].cond for part in made]) for name in made[0]}
 
     def __call__(self, x: torch.Tensor, sigma: float, alpha: float = 1.0) -> torch.Tensor:
@@ -37,11 +35,6 @@ class Guided:
         states = x.float().repeat(parts, *[1] * (x.ndim - 1))
         denoised = self.patcher.model.apply_model(states, torch.full((len(states),), sigma), **self._conditions).chunk(parts)
         return torch.lerp(denoised[-1], denoised[0], self._guidance).to(x.dtype)
-
-
-def null_class(network) -> int:
-    """The index that means no class."""
-    return getattr(network, "no_class", networks.NO_CLASS)
 
 
 @lru_cache(maxsize=1)
@@ -55,9 +48,7 @@ def load(name: str):
 
     network = networks.NETWORKS[name]
     if not network.file.is_file():
-        raise FileNotFoundError(
-            f"{network.file} is missing: python -m training {name} makes it; or leave {name} out with --cases."
-        )
+        raise FileNotFoundError(f"{network.file} is missing: python -m training {name} makes it; or choose others with --cases.")
     patcher = networks.load(name)
     comfy.model_management.load_models_gpu([patcher])
     return patcher

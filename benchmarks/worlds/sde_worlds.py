@@ -88,7 +88,6 @@ class Distributions(Bench):
         return math.sqrt(max(beyond, draws.distance / 4))
 
     def judge(self, name: str, case: Case, scheduler: str, calls: int) -> float:
-        """The error of a sampler; NaN where too few steps fit."""
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", module="torchsde")  # its noise interval may end one rounding error too early

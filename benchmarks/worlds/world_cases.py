@@ -32,11 +32,8 @@ SCHEDULERS["ddpm"] = SCHEDULERS["eps"]
 # The grid of eight steps that LTX-2's distilled checkpoints come with; other numbers of steps are read between its points.
 LTX, _LTX = "LTX distilled", (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
 _VISIBLE = 5e-3
-_LOOSE, _FIRST, _FIRST_LOOSE = (
-    1e-3,
-    24,
-    12,
-)  # at this tolerance or above: float32, and a coarser first grid
+_LOOSE = 1e-3  # at this tolerance or above, solutions are computed in float32 and from a coarser first grid
+_FIRST, _FIRST_LOOSE = 24, 12
 _SETTINGS = {
     "eps": ("EPS", {}),
     "ddpm": ("EPS", {"beta_schedule": "sqrt_linear", "linear_start": 1e-4, "linear_end": 0.02}),
@@ -100,20 +97,16 @@ class Case:
 
     @property
     def time(self) -> TimeMap:
-        """The model's time map."""
         return FLOW if self.kind == "flow" else VE
 
     @cached_property
     def denoiser(self) -> Callable:
-        """`f(x, sigma, alpha)`."""
         return self.make()
 
     @cached_property
     def model_sampling(self):
-        """ComfyUI's ModelSampling object."""
-        if patcher := getattr(self.denoiser, "patcher", None):
-            return patcher.get_model_object("model_sampling")
-        return _model_sampling(self.kind, self.shift)
+        patcher = getattr(self.denoiser, "patcher", None)
+        return patcher.get_model_object("model_sampling") if patcher else _model_sampling(self.kind, self.shift)
 
     @cached_property
     def noise(self) -> torch.Tensor:
@@ -137,10 +130,9 @@ class Case:
 
     def solution(self, sigma: float) -> Reference:
         """The converged solution from the state at sigma, or the finest level of one that does not converge."""
-        x, loose = self.start(sigma), self.tolerance >= _LOOSE
+        x, first = (self.start(sigma), _FIRST_LOOSE) if self.tolerance >= _LOOSE else (self.start(sigma).double(), _FIRST)
         model = getattr(self.denoiser, "teacher", self.denoiser)
-        first, limits = _FIRST_LOOSE if loose else _FIRST, (self.tolerance, self.cap)
-        return converged(model, x if loose else x.double(), sigma, self.time, self.floor, first, *limits)
+        return converged(model, x, sigma, self.time, self.floor, first, self.tolerance, self.cap)
 
     def error(self, samples: torch.Tensor, truth: torch.Tensor | None) -> torch.Tensor:
         """Relative distance of every item."""
@@ -216,12 +208,8 @@ def image_cases(seed: int, **common) -> Iterator[Case]:
 
     Every number of steps has its own start and needs its own solution, which is expensive, so one pair in fourteen is measured.
     """
-    settings = itertools.product(
-        (("photo", exact_worlds.photo, 6), ("digits", exact_worlds.digit_mixture, 12)),
-        ("eps", "flow"),
-        (0.2, 0.4, 0.6),
-        (True, False),
-    )
+    worlds = ("photo", exact_worlds.photo, 6), ("digits", exact_worlds.digit_mixture, 12)
+    settings = itertools.product(worlds, ("eps", "flow"), (0.2, 0.4, 0.6), (True, False))
     for number, ((label, world, batch), kind, denoise, fits) in enumerate(settings):
         data = world()
         of = _asked(batch, data.classes)
@@ -253,16 +241,13 @@ def distilled_cases(**common) -> Iterator[Case]:
             yield Case("distilled", f"{label} {kind}{shifted} in {calls} steps", kind, 1.0, 4, make, shift, **more)
     for kind, scheduler in _FRESH:
         more = {"grids": (scheduler,), "calls": (8,) if scheduler == LTX else (4, 8), "visible": _VISIBLE, **common}
-        yield Case("distilled", f"fresh draws {kind}", kind, 1.0, 16, _fresh, 3.0, **more)
+        make = partial(FreshDraws, exact_worlds.digit_mixture())
+        yield Case("distilled", f"fresh draws {kind}", kind, 1.0, 16, make, 3.0, **more)
 
 
 def _student(label: str, kind: str, scheduler: str, shift: float, calls: int) -> Student:
     data = {"digits": exact_worlds.digit_mixture, "photo": exact_worlds.photo}[label]()
     return Student(data, _grid(_model_sampling(kind, shift), scheduler, calls), FLOW if kind == "flow" else VE)
-
-
-def _fresh() -> FreshDraws:
-    return FreshDraws(exact_worlds.digit_mixture())
 
 
 NETWORKS = {"emoji_sd": "eps", "emoji_ddpm": "ddpm", "emoji_ddpm_early": "ddpm", "emoji_flow": "flow"}
@@ -281,19 +266,20 @@ def network_cases(**common) -> Iterator[Case]:
 
 
 def cases(seed: int = DEVELOPMENT_SEED, words: tuple[str, ...] = ()) -> list[Case]:
-    """All cases, or those whose name or world contains one of the words. Networks that are not in training/ are left out.
+    """All cases, or those whose name or world contains one of the words.
 
     Raises:
-        ValueError: a word that no case contains, or a requested network without weights.
+        ValueError: no case contains one of the words.
     """
     result = [*exact_cases(seed=seed), *image_cases(seed=seed), *distilled_cases(seed=seed), *network_cases(seed=seed)]
+    names = [f"{case.world} {case.name}" for case in result]
     for word in words:
-        if not any(word in f"{case.world} {case.name}" for case in result):
+        if not any(word in name for name in names):
             worlds = ", ".join(dict.fromkeys(case.world for case in result))
             raise ValueError(f"cases must be words of {worlds} or of their cases' names, got {word!r}.")
-    return [case for case in result if not words or any(word in f"{case.world} {case.name}" for word in words)]
+    return [case for case, name in zip(result, names) if not words or any(word in name for word in words)]
 
 
 def missing_networks() -> list[str]:
     """Networks whose weights are not in training/weights."""
-    return [name for name in NETWORKS if name not in networks.NETWORKS or not networks.NETWORKS[name].file.is_file()]
+    return [name for name in NETWORKS if not networks.NETWORKS[name].file.is_file()]
