@@ -82,21 +82,14 @@ def measure(rows) -> dict[Row, dict[str, Outcome]]:
 def _lines(row: Row, results: dict[str, Outcome]) -> list[list[str]]:
     lines = []
     for name, result in results.items():
-        test, of = result.calibrated.test, result.calibrated
-        best = best_other(result)
+        of, best = result.calibrated, result.best_other
         fitted = f"{of.analytic}, kept" if of.kept else of.base
         pilots = f"{name}, {len(of.seeds.pilot) * settings_of(row)[name].pilots}"
         calls = f"{result.calls} of {' to '.join(map(str, sorted(set(result.cost))))}"
-        errors = f"{test['base'].median:.4f}", f"{test['calibrated'].median:.4f}", f"{test[best].median:.4f}", best
-        gain = f"{test['calibrated'].median / test[best].median:.2f}"
-        lines.append([result.case.name, f"{row.grid} {row.calls}", pilots, fitted, *errors, gain, calls])
+        errors = (f"{result.error(name):.4f}" for name in ("base", "calibrated", best))
+        gain = f"{result.error() / result.error(best):.2f}"
+        lines.append([result.case.name, f"{row.grid} {row.calls}", pilots, fitted, *errors, best, gain, calls])
     return lines
-
-
-def best_other(result: Outcome) -> str:
-    """The name of the rival that did best on the test items."""
-    test = result.calibrated.test
-    return min((name for name in test if name not in ("base", "calibrated")), key=lambda name: test[name].median)
 
 
 def table(results: dict[Row, dict[str, Outcome]]) -> str:
@@ -110,12 +103,11 @@ def summary(results: dict[Row, dict[str, Outcome]]) -> str:
     lines = []
     for preset in ("careful", "quick"):
         for kind, rows in (("digits", SMOOTH), ("networks", ROUGH)):
-            result = [results[row][preset] for row in rows if row in results]
-            if result:
-                tests = [(f.calibrated.test, best_other(f)) for f in result]
-                over = [(t["calibrated"].median / t["base"].median, t["calibrated"].median / t[best].median) for t, best in tests]
-                means = (statistics.geometric_mean(ratios) for ratios in zip(*over))
-                lines.append([preset, kind, *(f"{mean:.2f}" for mean in means), f"{max(f.calls for f in result)}"])
+            chosen = [results[row][preset] for row in rows if row in results]
+            if chosen:
+                analytic = statistics.geometric_mean(result.error() / result.error("base") for result in chosen)
+                other = statistics.geometric_mean(result.error() / result.error(result.best_other) for result in chosen)
+                lines.append([preset, kind, f"{analytic:.2f}", f"{other:.2f}", str(max(result.calls for result in chosen))])
     return pages.table(["preset", "cases", "over the best analytic", "over the best other", "most calls"], lines, 2)
 
 
@@ -141,9 +133,9 @@ def with_finer_reference(rows: Sequence[Row], results: dict[Row, dict[str, Outco
     for row in rows:
         usual = results[row]["careful"]
         finer = calibrate(row.make, row.grid, row.calls, replace(settings_of(row)["careful"], **FINER))
-        errors = [result.calibrated.test["calibrated"].median for result in (usual, finer)]
-        cells = (f"{value}" for result in (usual, finer) for value in (result.calibrated.reference.steps, result.calls))
-        lines.append([usual.case.name, *cells, *(f"{error:.4f}" for error in errors), f"{errors[0] / errors[1]:.2f}"])
+        counts = (str(count) for result in (usual, finer) for count in (result.calibrated.reference.steps, result.calls))
+        errors = f"{usual.error():.4f}", f"{finer.error():.4f}", f"{usual.error() / finer.error():.2f}"
+        lines.append([usual.case.name, *counts, *errors])
         pages.say(", ".join(lines[-1]))
     head = ["case", "steps", "calls", "steps, finer", "calls, finer", "calibrated", "calibrated, finer", "ratio"]
     return pages.table(head, lines)

@@ -23,6 +23,15 @@ class Outcome(NamedTuple):
     calls: int
     cost: Cost
 
+    def error(self, name: str = "calibrated") -> float:
+        """The median error of a sampler on the test items; "base" is the analytic one."""
+        return self.calibrated.test[name].median
+
+    @property
+    def best_other(self) -> str:
+        """The rival that did best on the test items."""
+        return min((name for name in self.calibrated.test if name not in ("base", "calibrated")), key=self.error)
+
 
 def as_sampler(sampler):
     """A SAMPLER, from a SAMPLER or from a function."""

@@ -7,6 +7,7 @@ step with its schedulers for the kind of model. Samplers of two and three calls 
 steps here.
 """
 
+import itertools
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -40,12 +41,8 @@ class Measured(NamedTuple):
 
     def best(self, scheduler: str | None = None) -> Pair:
         """The best of ComfyUI's pairs, or of its pairs on one scheduler."""
-        theirs = [
-            pair
-            for pair in self.errors
-            if pair[0] in host_samplers.DETERMINISTIC and pair[1] not in OURS and scheduler in (None, pair[1])
-        ]
-        return min(theirs, key=self.errors.get)
+        theirs = [pair for pair in self.errors if pair[0] in host_samplers.DETERMINISTIC and pair[1] not in OURS]
+        return min((pair for pair in theirs if scheduler in (None, pair[1])), key=self.errors.get)
 
     def ratio(self, pair: Pair, other: Pair) -> float:
         """The ratio of two pairs' errors."""
@@ -89,16 +86,13 @@ def targets(flow: Sequence[Measured], eps: Sequence[Measured]) -> str:
         ("flow: `simple` / best on `simple`", [row.ratio(simple, row.best("simple")) for row in flow], 0.5, math.inf),
         (f"eps: `{GRID}` / best pair", [row.ratio(ours, row.best()) for row in eps], 0.8, 1.3),
     ]
-    lines = [
-        [
-            name, str(len(ratios)), f"{statistics.geometric_mean(ratios):.2f}", f"{max(ratios):.2f}",
-            f"mean {mean:g}" + (f", worst {worst:g}" if math.isfinite(worst) else ""), verdict(ratios, mean, worst),
-        ]
-        for name, ratios, mean, worst in aims
-    ]  # fmt: skip
-    return pages.table(
-        [f"`{SAMPLER}` on / pair of ComfyUI's", "rows", "geometric mean", "worst row", "target", "verdict"], lines, (0, 4, 5)
-    )
+    lines = []
+    for name, ratios, mean, worst in aims:
+        reached = f"{statistics.geometric_mean(ratios):.2f}", f"{max(ratios):.2f}"
+        target = f"mean {mean:g}" + (f", worst {worst:g}" if math.isfinite(worst) else "")
+        lines.append([name, str(len(ratios)), *reached, target, verdict(ratios, mean, worst)])
+    head = [f"`{SAMPLER}` on / pair of ComfyUI's", "rows", "geometric mean", "worst row", "target", "verdict"]
+    return pages.table(head, lines, (0, 4, 5))
 
 
 def against_best(rows: Sequence[Measured]) -> str:
@@ -106,34 +100,25 @@ def against_best(rows: Sequence[Measured]) -> str:
     ours, lines = (SAMPLER, GRID), []
     for row in rows:
         best = row.best()
-        lines.append(
-            [
-                row.case.name, str(row.calls), f"{row.errors[ours]:.4f}", f"`{best[0]}`, `{best[1]}`", f"{row.errors[best]:.4f}",
-                f"{row.ratio(ours, best):.2f}", f"{row.ratio(ours, TEMPLATE):.2f}",
-            ]
-        )  # fmt: skip
+        errors = f"{row.errors[ours]:.4f}", f"`{best[0]}`, `{best[1]}`", f"{row.errors[best]:.4f}"
+        ratios = (f"{row.ratio(ours, pair):.2f}" for pair in (best, TEMPLATE))
+        lines.append([row.case.name, str(row.calls), *errors, *ratios])
     head = ["case", "calls", f"`{SAMPLER}`, `{GRID}`", "best pair of ComfyUI's", "its error", "/ best", "/ `euler`, `simple`"]
     return pages.table(head, lines, (0, 3))
 
 
 def by_sampler(rows: Sequence[Measured]) -> str:
     """Markdown: geometric mean of the errors over the cases, by kind of model, sampler and grid; the best of a line is bold."""
+    kinds, numbers = dict.fromkeys(row.case.kind for row in rows), dict.fromkeys(row.calls for row in rows)
     lines = []
-    for kind in dict.fromkeys(row.case.kind for row in rows):
-        for name in _OTHERS:
-            for calls in dict.fromkeys(row.calls for row in rows):
-                cells = {}
-                for grid in _GRIDS:
-                    errors = [
-                        row.errors[name, grid]
-                        for row in rows
-                        if (row.case.kind, row.calls) == (kind, calls) and (name, grid) in row.errors
-                    ]
-                    cells[grid] = statistics.geometric_mean(errors) if errors else math.inf
-                shown = [
-                    "" if cell == math.inf else pages.bold(f"{cell:.4f}", cell == min(cells.values())) for cell in cells.values()
-                ]
-                lines.append([kind, f"`{name}`", str(calls), *shown])
+    for kind, name, calls in itertools.product(kinds, _OTHERS, numbers):
+        group = [row.errors for row in rows if (row.case.kind, row.calls) == (kind, calls)]
+        means = []
+        for grid in _GRIDS:
+            errors = [errors[name, grid] for errors in group if (name, grid) in errors]
+            means.append(statistics.geometric_mean(errors) if errors else math.inf)
+        shown = ["" if mean == math.inf else pages.bold(f"{mean:.4f}", mean == min(means)) for mean in means]
+        lines.append([kind, f"`{name}`", str(calls), *shown])
     return pages.table(["", "sampler", "calls", *(f"`{grid}`" for grid in _GRIDS)], lines, 2)
 
 

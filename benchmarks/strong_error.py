@@ -5,8 +5,8 @@ median relative distances over 32 items, averaged geometrically over exact mixtu
 without guidance), on grids uniform in logSNR. The last step to sigma 0 is not counted, because it is the same for all.
 """
 
+import itertools
 import statistics
-from functools import partial
 
 import torch
 
@@ -57,7 +57,7 @@ class FixedPath:
         return (self.values[last] - self.values[first]) / (self.clock[last] - self.clock[first]).sqrt()
 
 
-def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[str, int], torch.Tensor]:
+def distances(case, eta: float, calls) -> dict[tuple[str, int], torch.Tensor]:
     """(sampler, calls) -> relative distance per item to the fine run on the same path."""
     host_samplers.load()
     import comfy.k_diffusion.sampling as k_diffusion_sampling
@@ -71,24 +71,20 @@ def distances(case, eta: float, calls, seed: int = 1, ours=OURS) -> dict[tuple[s
         return torch.tensor([*(time.sigma(lam) for lam in lambdas[:: FINE // steps]), 0.0], dtype=torch.float64)
 
     model = host_samplers.Denoiser(lambda x, sigma: case.denoise(x, sigma[0].double()), case.model_sampling)
-    path = FixedPath(lambdas, time, eta, case.noise, seed)
+    path = FixedPath(lambdas, time, eta, case.noise, seed=1)
     x = case.noise.double() * float(grid(1)[0])
     fine = grid(FINE // 3)
     exact = run(multistep_plan(fine, 2, time, noise=Noise(eta)), model, x, fine, disable=True, noise_sampler=path)
-    samplers = {}
-    for budget in calls:
-        for name in ours:
-            options = {"eta": eta, "noise": "brownian", "noise_sampler": path, "time": time}
-            samplers[name, budget] = OURS[name], partial(METHODS[name].sample, model, x, disable=True, **options)
-        for name, (per_step, function, own) in THEIRS.items():
-            sample = getattr(k_diffusion_sampling, f"sample_{function}")
-            options = {"eta": eta, "noise_sampler": path, "extra_args": {"seed": 1}, **own}
-            samplers[name, budget] = per_step, partial(sample, model, x.clone(), disable=True, **options)
+    samplers = [(name, per_step, METHODS[name].sample, {"noise": "brownian", "time": time}) for name, per_step in OURS.items()]
+    for name, (per_step, function, options) in THEIRS.items():
+        sample = getattr(k_diffusion_sampling, f"sample_{function}")
+        samplers.append((name, per_step, sample, {"extra_args": {"seed": 1}, **options}))
     results = {}
-    for (name, budget), (per_step, sample) in samplers.items():
+    for budget, (name, per_step, sample, options) in itertools.product(calls, samplers):
         if FINE % (budget // per_step) == 0:
-            result = sample(grid(budget // per_step))
-            results[name, budget] = relative_distance(result, exact)
+            common = {"eta": eta, "noise_sampler": path, "disable": True}
+            samples = sample(model, x.clone(), grid(budget // per_step), **common, **options)
+            results[name, budget] = relative_distance(samples, exact)
     return results
 
 

@@ -46,7 +46,8 @@ def estimate(chosen, bench: Bench, samplers) -> float:
     seconds = 0.0
     for case in chosen:
         calls = sum(bench.missing(case, scheduler, {*samplers, *bench.theirs}) for scheduler in case.grids)
-        x, sigma = case.start(float(case.grid(case.grids[0], 4)[1])), float(case.grid(case.grids[0], 4)[1])
+        sigma = float(case.grid(case.grids[0], 4)[1])
+        x = case.start(sigma)
         case.denoised(x, sigma)
         before = time.process_time()
         case.denoised(x, sigma)
@@ -64,9 +65,8 @@ def judged(chosen, samplers, bench: Bench | None = None) -> list[Row]:
     chosen = [case for case in chosen if case.world not in missing]
     if not chosen:
         raise FileNotFoundError(f"no case is left without {', '.join(missing)}; python -m training makes them.")
-    pages.say(
-        f"{len(chosen)} cases, about {estimate(chosen, bench, samplers):.0f} minutes and the solutions that are not on the disk"
-    )
+    minutes = estimate(chosen, bench, samplers)
+    pages.say(f"{len(chosen)} cases, about {minutes:.0f} minutes and the solutions that are not on the disk")
     for case in chosen:
         before = time.process_time()
         for scheduler in case.grids:
@@ -91,7 +91,7 @@ def _missed(bench: Bench) -> list[str]:
 def report(quick: bool = False) -> pages.Report:
     """docs/worlds.md, and its picture in OUTPUT."""
     host_samplers.load()
-    chosen = cases(REPORT_SEED, ("ring",)) if quick else cases(REPORT_SEED)
+    chosen = cases(REPORT_SEED, ("ring",) if quick else ())
     for case in chosen if quick else ():
         case.grids, case.calls, case.tolerance = case.grids[:1], (6,), 1e-3
     bench = Bench()
@@ -104,7 +104,7 @@ def report(quick: bool = False) -> pages.Report:
         "headline": headline(rows, RECOMMENDED) + (f" Not in these numbers: {', '.join(missing)}." if missing else ""),
         "summary": summary(mine),
         "comparison": comparison(rows),
-        "stochastic": comparison(drawn) if drawn else "Not measured yet.",
+        "stochastic": comparison(drawn),
         "distilled": errors([row for row in rows if row.world == "distilled"], _ON_DISTILLED),
     }
     worst = sorted(mine, key=lambda row: -row.ratio)[:_WORST]

@@ -58,10 +58,8 @@ class Score(NamedTuple):
 def score(rows: Sequence[Row]) -> Score:
     """The Score of at least one row."""
     ratios = [row.ratio for row in rows]
-    return Score(
-        len(rows), statistics.geometric_mean(ratios), max(ratios), sum(r > ABOVE for r in ratios) / len(rows),
-        sum(row.over_euler > EULER for row in rows),
-    )  # fmt: skip
+    above, behind = sum(ratio > ABOVE for ratio in ratios), sum(row.over_euler > EULER for row in rows)
+    return Score(len(rows), statistics.geometric_mean(ratios), max(ratios), above / len(rows), behind)
 
 
 def rows_of(bench: Bench, case: Case, scheduler: str, samplers: Iterable[str]) -> list[Row]:
@@ -137,22 +135,18 @@ def comparison(rows: Sequence[Row]) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown: every row."""
-    cells = [
-        [
-            row.case, row.grid, str(row.calls), f"{row.error:.4f}", row.best, f"{row.best_error:.4f}", f"{row.euler_error:.4f}",
-            f"{row.ratio:.2f}",
-        ]
-        for row in rows
-    ]  # fmt: skip
-    return pages.table(["case", "grid", "calls", "error", "best", "its error", "euler", "ratio"], cells, (0, 1, 4))
+    lines = []
+    for row in rows:
+        others = row.best, f"{row.best_error:.4f}", f"{row.euler_error:.4f}", f"{row.ratio:.2f}"
+        lines.append([row.case, row.grid, str(row.calls), f"{row.error:.4f}", *others])
+    return pages.table(["case", "grid", "calls", "error", "best", "its error", "euler", "ratio"], lines, (0, 1, 4))
 
 
 def errors(rows: Sequence[Row], samplers: Sequence[str]) -> str:
     """Markdown: mean and largest error of samplers by number of calls."""
     by_calls = grouped(sorted(rows, key=lambda row: row.calls), GROUPS["calls"])
-    lines = [[f"`{name}`"] for name in samplers]
-    for line, name in zip(lines, samplers):
-        for group in by_calls.values():
-            own = [row.error for row in group if row.sampler == name]
-            line += [f"{statistics.fmean(own):.4f}", f"{max(own):.4f}"]
+    lines = []
+    for name in samplers:
+        own = [[row.error for row in group if row.sampler == name] for group in by_calls.values()]
+        lines.append([f"`{name}`", *(f"{number(errors):.4f}" for errors in own for number in (statistics.fmean, max))])
     return pages.table(["sampler", *(f"{calls}, {what}" for calls in by_calls for what in ("mean", "largest"))], lines)
