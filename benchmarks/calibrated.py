@@ -42,13 +42,7 @@ needs more calls, gains nothing."""
 
 
 class Row(NamedTuple):
-    """A calibration to run.
-
-    Attributes:
-        make: function that makes the case.
-        grid, calls: scheduler and number of steps.
-        pilots: number of pilots of the careful preset.
-    """
+    """A calibration to run: what makes the case, the scheduler, the steps, and the number of pilots of the careful preset."""
 
     make: Maker
     grid: str

@@ -99,11 +99,7 @@ class Case:
 
 @dataclass
 class MixtureCase(Case):
-    """A mixture as a model; flow models have shift 3.
-
-    Attributes:
-        mixture: the data, in float64.
-    """
+    """A mixture, in float64, as a model; flow models have shift 3."""
 
     mixture: GaussianMixture | None = None
 
@@ -153,11 +149,7 @@ class MixtureCase(Case):
 
 @dataclass
 class NetworkCase(Case):
-    """A trained network; its solution is computed through ComfyUI and thus includes ComfyUI's rounding of timesteps.
-
-    Attributes:
-        network: key of training.networks.NETWORKS.
-    """
+    """A network of training/, by name; its solution is computed through ComfyUI and thus includes its rounding of timesteps."""
 
     network: str = ""
 

@@ -15,23 +15,16 @@ import torch
 from . import host_samplers as host
 from . import overhead, pages
 from .lab import guider_and_latent, own_folders
+from .overhead import SHAPES
 
 HOSTS = ("euler", "dpmpp_2m", "res_multistep", "uni_pc", "dpmpp_2m_sde")
-SHAPES = ((1, 4, 128, 128), (1, 16, 128, 128), (1, 16, 21, 60, 104))
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 ALLOWED = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}  # relative RMS of the difference
 _SMALL, _FEW_STEPS = (4, 4, 32, 32), 8
 
 
 class Case(NamedTuple):
-    """A sampler and the model for its runs.
-
-    Attributes:
-        name: name in tables.
-        sampler: SAMPLER of ComfyUI.
-        stochastic: whether it draws noise.
-        process: MODEL of a process, with latents of its own; None for a model like Stable Diffusion.
-    """
+    """A SAMPLER and the model for its runs: the MODEL of a process, with latents of its own, or None for one like SD."""
 
     name: str
     sampler: Any

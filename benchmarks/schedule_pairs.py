@@ -28,12 +28,7 @@ Pair = tuple[str, str]  # sampler, scheduler
 
 
 class Measured(NamedTuple):
-    """A case at a number of calls.
-
-    Attributes:
-        case, calls: see Case.
-        errors: the error of every pair.
-    """
+    """A case at a number of calls, with the error of every pair."""
 
     case: Case
     calls: int

@@ -56,10 +56,7 @@ class Galaxies:
         self._in, self._out, *mixers, self._norm = _parted(weights, 2)  # weight and bias each
         self._blocks = _parted(mixers, 6)  # two layers for patches, two for channels, two norms
         self.shape = (1, side, side)
-
-    @property
-    def patcher(self) -> SimpleNamespace:
-        return SimpleNamespace(get_model_object=lambda name: _model_sampling())
+        self.patcher = SimpleNamespace(get_model_object=lambda name: _model_sampling())
 
     def __call__(self, x: torch.Tensor, sigma: float, alpha: float = 1.0) -> torch.Tensor:
         variance = sigma**2

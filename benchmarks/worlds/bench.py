@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from functools import cache
 
 import torch
 
@@ -41,7 +41,7 @@ _sampler = cache(host_samplers.sampler)
 @cache
 def steps_for(name: str, kind: str, calls: int) -> int:
     """The most steps of a sampler that fit the calls, counted on a free model; 0 if fewer than two fit."""
-    case = next(case for case in _trial_cases() if case.kind == kind)
+    case = Case("", "", kind, 1.0, 1, lambda: None)
 
     def calls_of(steps):
         model = Denoiser(lambda x, sigma: torch.zeros_like(x), case.model_sampling)
@@ -49,11 +49,6 @@ def steps_for(name: str, kind: str, calls: int) -> int:
         return model.calls
 
     return most_steps(calls_of, calls, least=2)
-
-
-@lru_cache(maxsize=1)
-def _trial_cases() -> list[Case]:
-    return [Case("", "", kind, 1.0, 1, lambda: None) for kind in ("eps", "ddpm", "flow")]
 
 
 @cache

@@ -47,9 +47,6 @@ class FreshDraws:
     """A model whose outputs are final pictures of the mixture: draws from the posterior given x, new ones at every sigma.
 
     Combining two outputs gains nothing, since any single picture is right.
-
-    Attributes:
-        shape: of an item.
     """
 
     def __init__(self, data: Mixture):

@@ -8,11 +8,7 @@ from training import networks
 
 
 class Guided:
-    """A network with guidance towards one class per item, called through ComfyUI's model class.
-
-    Attributes:
-        shape: of an item.
-        patcher: the MODEL.
+    """A network (its MODEL is `patcher`) with guidance towards one class per item, called through ComfyUI's model class.
 
     Raises:
         FileNotFoundError: its weights are missing.
@@ -20,10 +16,10 @@ class Guided:
 
     def __init__(self, name: str, guidance: float, asked: torch.Tensor):
         network = networks.NETWORKS[name]
-        self.shape, self._guidance, self._items = network.shape, guidance, len(asked)
+        self.shape, self._guidance, self._parts = network.shape, guidance, 1 if guidance == 1.0 else 2
         self.patcher = load(name)
         nothing = torch.full_like(asked, network.no_class)
-        conditions = [networks.conditioning(network, classes)[0] for classes in (asked, nothing)[: 1 if guidance == 1.0 else 2]]
+        conditions = [networks.conditioning(network, classes)[0] for classes in (asked, nothing)[: self._parts]]
         noise = torch.zeros(1, *self.shape)
         common = {"noise": noise, "device": torch.device("cpu")}
         made = [self.patcher.model.extra_conds(cross_attn=token, **common, **more) for token, more in conditions]
@@ -31,9 +27,9 @@ class Guided:
 
     def __call__(self, x: torch.Tensor, sigma: float, alpha: float = 1.0) -> torch.Tensor:
         """The denoised output, float32 inside."""
-        parts = 1 if self._guidance == 1.0 else 2
-        states = x.float().repeat(parts, *[1] * (x.ndim - 1))
-        denoised = self.patcher.model.apply_model(states, torch.full((len(states),), sigma), **self._conditions).chunk(parts)
+        states = x.float().repeat(self._parts, *[1] * (x.ndim - 1))
+        sigmas = torch.full((len(states),), sigma)
+        denoised = self.patcher.model.apply_model(states, sigmas, **self._conditions).chunk(self._parts)
         return torch.lerp(denoised[-1], denoised[0], self._guidance).to(x.dtype)
 
 

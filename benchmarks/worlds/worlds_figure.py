@@ -17,16 +17,12 @@ _RANGE = 4.0  # colours end at this ratio and its inverse
 
 
 def draw(rows: Sequence[Row], file: Path, title: str) -> None:
-    """One line per world and guidance, one column per number of calls; blue is better than ComfyUI's best, red is worse.
+    """Draw one sampler's rows as a PNG: a line per world and guidance, a column per number of calls.
 
-    Args:
-        rows: the rows of one sampler.
-        file: the PNG to write.
-        title: the title above the picture.
+    Blue is better than ComfyUI's best, red is worse.
     """
-    groups = grouped(
-        rows, lambda row: row.world if row.world in ("image to image", "distilled") else f"{row.world}, CFG {row.guidance:g}"
-    )
+    unguided = ("image to image", "distilled")
+    groups = grouped(rows, lambda row: row.world if row.world in unguided else f"{row.world}, CFG {row.guidance:g}")
     groups["all"] = list(rows)
     means = np.full((len(groups), len(CALLS)), math.nan)
     for line, group in enumerate(groups.values()):
