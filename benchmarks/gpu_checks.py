@@ -219,7 +219,7 @@ def nan_guard(device: str) -> str:
 
 
 def interrupt(device: str) -> str:
-    """A text about how many model calls a prompt makes that is interrupted."""
+    """A text about the model calls of a prompt that is interrupted."""
     import comfy.model_management as management
 
     def fifth(x):

@@ -110,7 +110,7 @@ def by_sampler(rows: Sequence[Measured]) -> str:
         group = [row.errors for row in rows if (row.case.kind, row.calls) == (kind, calls)]
         means = []
         for grid in _GRIDS:
-            errors = [errors[name, grid] for errors in group if (name, grid) in errors]
+            errors = [of_row[name, grid] for of_row in group if (name, grid) in of_row]
             means.append(statistics.geometric_mean(errors) if errors else math.inf)
         shown = ["" if mean == math.inf else pages.bold(f"{mean:.4f}", mean == min(means)) for mean in means]
         lines.append([kind, f"`{name}`", str(calls), *shown])

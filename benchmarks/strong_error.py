@@ -79,10 +79,9 @@ def distances(case, eta: float, calls) -> dict[tuple[str, int], torch.Tensor]:
     for name, (per_step, function, options) in THEIRS.items():
         sample = getattr(k_diffusion_sampling, f"sample_{function}")
         samplers.append((name, per_step, sample, {"extra_args": {"seed": 1}, **options}))
-    results = {}
+    results, common = {}, {"eta": eta, "noise_sampler": path, "disable": True}
     for budget, (name, per_step, sample, options) in itertools.product(calls, samplers):
         if FINE % (budget // per_step) == 0:
-            common = {"eta": eta, "noise_sampler": path, "disable": True}
             samples = sample(model, x.clone(), grid(budget // per_step), **common, **options)
             results[name, budget] = relative_distance(samples, exact)
     return results
