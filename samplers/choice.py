@@ -12,8 +12,9 @@ depend on its batch, because sums are taken over few numbers at a time, in a fix
 
 The step to sigma = 0 extrapolates. That is right if outputs keep changing as before, and wrong if each output is a final image,
 as with step-distilled models. The part beyond the last output is therefore made only if that output followed the trend of the
-outputs before it. What tells is the direction of its change, not the length: where models are smooth, the expected change is
-often too long for the last steps of a grid but right for the step to 0, and the noise of a network has no direction.
+outputs before it. What tells is the direction of its change more than the length: where models are smooth, the expected change
+is often too long for the last steps of a grid but right for the step to 0, and the noise of a network has no direction. An output
+that hardly changed at all is near the end already.
 """
 
 import math
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from .plan import Alternatives, Stage
 
 DIFFERENCES = 4  # number of remembered differences of outputs
-NO_TREND, ALL_TREND = 0.6, 0.9  # cosines of the newest change with the expected one: no trust up to the first, full from the second
+NO_TREND, ALL_TREND = 0.6, 0.9  # cosine of the newest change with the expected one: no trust up to the first, all from the second
+NOT_MOVED, ALL_MOVED = 0.3, 0.5  # the same for the length of the newest change along the expected one, as a share of it
 MOST_GAIN = 1.2  # of the last extrapolation, if the newest change was longer than expected
 FEW_CALLS, MANY_CALLS = 4, 6
 DISTRUST = 8.0  # factor of the part of a change beyond its bound
@@ -200,8 +202,10 @@ def _gain(followed: torch.Tensor, expected: torch.Tensor, seen: torch.Tensor) ->
     """
     tiny = torch.finfo(seen.dtype).tiny
     cosine = followed / (expected.clamp(min=0.0).sqrt() * seen.clamp(min=0.0).sqrt() + tiny)
+    moved = followed / (expected + tiny)
     trust = ((cosine - NO_TREND) / (ALL_TREND - NO_TREND)).clamp(0.0, 1.0)
-    return trust * (followed / (expected + tiny)).clamp(1.0, MOST_GAIN)
+    trust = trust * ((moved - NOT_MOVED) / (ALL_MOVED - NOT_MOVED)).clamp(0.0, 1.0)
+    return trust * moved.clamp(1.0, MOST_GAIN)
 
 
 def _mixed(weights: torch.Tensor, rows: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -9,7 +9,7 @@ from exact import denoiser, noisy
 
 from samplers import sample_exp_res, sample_exp_res_2m
 from samplers.catalogue import EXP_RES
-from samplers.choice import ALL_TREND, DIFFERENCES, MOST_GAIN, NO_TREND, Choice, difference_weights
+from samplers.choice import ALL_MOVED, ALL_TREND, DIFFERENCES, MOST_GAIN, NO_TREND, NOT_MOVED, Choice, difference_weights
 from samplers.churn import Churn
 from samplers.grid import GridStep
 from samplers.interpolation import InAlpha
@@ -188,7 +188,7 @@ def test_up_to_four_calls_it_is_euler(name, n):
     assert torch.equal(result, outputs[-1])
 
 
-@pytest.mark.parametrize("moved", [0.0, 0.1, 0.5, 1.0, 1.1, 2.0, -1.0])
+@pytest.mark.parametrize("moved", [0.0, 0.1, 0.4, 0.6, 1.0, 1.1, 2.0, -1.0])
 @pytest.mark.parametrize("aside", [0.0, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("name", GRIDS)
 def test_the_end_extrapolates_if_the_last_output_moved_in_the_direction_of_the_trend(name, moved, aside):
@@ -208,7 +208,8 @@ def test_the_end_extrapolates_if_the_last_output_moved_in_the_direction_of_the_t
     for call in range(last + 1):
         numbers = choice.settled(call, {c: outputs[c] for c in range(call + 1)})
     alternatives, cosine = plan.stages[last].alternatives, math.copysign(bool(moved), moved) / math.hypot(1.0, aside)
-    kept = min(max(moved, 1.0), MOST_GAIN) * min(max((cosine - NO_TREND) / (ALL_TREND - NO_TREND), 0.0), 1.0)
+    along, far = (cosine - NO_TREND) / (ALL_TREND - NO_TREND), (moved - NOT_MOVED) / (ALL_MOVED - NOT_MOVED)
+    kept = min(max(moved, 1.0), MOST_GAIN) * min(max(along, 0.0), 1.0) * min(max(far, 0.0), 1.0)
     rows = torch.tensor([alternatives.steps, alternatives.redone], dtype=torch.float64).sum(0)
     after = choice.weights @ rows
     assert alternatives.reach == 1.0
