@@ -68,6 +68,10 @@ class Interpolation:
         """C_j = int l_j ds for values of eps at s = nodes, all finite; their sum is s_to - s_from."""
         raise NotImplementedError
 
+    def correcting(self, s_from: float, s_to: float) -> "Interpolation":
+        """The interpolation with which a step from s_from to s_to is redone."""
+        return self
+
 
 @dataclass(frozen=True)
 class InLambda(Interpolation):

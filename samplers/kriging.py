@@ -23,7 +23,7 @@ and at s = 0, so the first step of a flow model and the last step need no specia
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
 
@@ -33,6 +33,8 @@ from .interpolation import Interpolation, between
 
 _SCALES = np.exp(np.linspace(math.log(0.05), math.log(100.0), 60))  # c of the components
 _SHORT_STEP = 0.15  # in log s; people rarely use grids with shorter steps
+_USUAL_STEP = 0.6  # in log s, at which a correction has the roughness of the rule
+_MOST_ROUGH = 10.0  # factor of the roughness of a correction
 _JITTER = 1e-12  # relative to the variance, for nodes that nearly coincide
 _KEPT = 8192  # number of weights, so that the plan of a known grid costs little
 _EPS_TURN = 0.5  # where the quadrature of eps turns from uniform in log s to uniform in s
@@ -78,6 +80,15 @@ class Kriging(Interpolation):
         """Weights of the estimate of D at s from its values at nodes; their sum is 1."""
         points, wanted = _at(_outputs, nodes, self.sharpness), _value(_outputs, s, self.sharpness)[0]
         return list(_estimate(points, wanted, 1.0, self.roughness))
+
+    def correcting(self, s_from: float, s_to: float) -> "Kriging":
+        """The rule with a roughness that grows with the square of the step's length.
+
+        A correction estimates between known outputs. In short steps these are reliable up to a high order, while in long steps
+        most of what changes is new, and the newest output should count most.
+        """
+        length = math.log(s_from / s_to) if math.isfinite(s_from) else _USUAL_STEP
+        return replace(self, roughness=self.roughness * min((length / _USUAL_STEP) ** 2, _MOST_ROUGH))
 
     def _roughness(self, s_from: float, s_to: float) -> float:
         """The roughness of a step, which is smaller in short steps, so that these keep their order."""

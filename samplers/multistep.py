@@ -330,7 +330,8 @@ def _miss(previous: PlannedStep, end: Node, time: TimeMap, s_start: float) -> tu
     A rule of lower order is therefore charged only a part of its squared miss, which doubles with every comparison.
     """
     rule, call = previous.rule, end.call
-    redone = previous._replace(nodes=[end, *previous.nodes][: max(rule.order, DIFFERENCES - 1)])
+    nodes = [end, *previous.nodes][: max(rule.order, DIFFERENCES - 1)]
+    redone = previous._replace(rule=rule.correcting(previous.grid, time), nodes=nodes)
     charged = 1.0
     if rule.order < DIFFERENCES and s_start >= _NEAR_IMAGE:
         charged = min(1.0, _CHARGED * 2.0 ** min(call - 2, 10)) ** 0.5

@@ -55,6 +55,10 @@ class Rule:
             return replace(self, order=1, eps_share=0.0) if self.last is None or rough else self.last
         return (self.rising if step.rising else None) or self
 
+    def correcting(self, step: GridStep, time: TimeMap) -> "Rule":
+        """The rule with which one of its steps is redone."""
+        return replace(self, interpolation=self.interpolation.correcting(time.s(step.sigma), time.s(step.sigma_next)))
+
     def without_eps(self) -> "Rule":
         """The rule without the form in eps, which uses earlier states and is valid only for an ODE."""
         last, rising = (rule and replace(rule, eps_share=0.0) for rule in (self.last, self.rising))
@@ -136,10 +140,11 @@ def correct(previous: PlannedStep, end: Node) -> PlannedStep | None:
     nodes = _selected(rule, step, [end, *previous.nodes], len(previous.nodes) + 1, time)
     if len(nodes) <= len(previous.nodes):
         return None  # the step's start is pure noise, which the variable does not reach
+    rule = rule.correcting(step, time)
     total = _combined(rule, step, nodes, time, previous.eta)
     if step.rising and abs(total.outputs.get(end.call, 0.0)) > time.alpha(step.sigma_next):
         return None  # near the image dD/dx is 1: correcting would enlarge the error of the predicted point
-    return previous._replace(nodes=nodes, sum=total)
+    return previous._replace(rule=rule, nodes=nodes, sum=total)
 
 
 def _share(rule: Rule, step: GridStep, time: TimeMap) -> float:

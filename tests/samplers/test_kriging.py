@@ -132,6 +132,21 @@ def test_of_large_roughness_only_the_newest_output_counts():
     assert Kriging(1e9).weights([1.0, 2.0, 4.0], 1.0, 0.25) == pytest.approx([0.75, 0.0, 0.0], abs=1e-6)
 
 
+@pytest.mark.parametrize("rule", [rule.interpolation for rule in EXP_RES], **named)
+def test_a_correction_uses_known_outputs_in_short_steps_and_the_newest_one_in_long_steps(rule):
+    def newest(interpolation, length):
+        s = math.exp(-length)
+        return interpolation.weights([s, 1.0, math.exp(length), math.exp(2.0 * length)], 1.0, s)[0] / (1.0 - s)
+
+    smooth = Kriging(1e-12, rule.sharpness)
+    for length in (0.2, 0.4):
+        there, here = (newest(i, length) for i in (rule.correcting(1.0, math.exp(-length)), rule))
+        assert abs(there - newest(smooth, length)) < abs(here - newest(smooth, length))
+    for length in (0.9, 1.5):
+        assert newest(rule.correcting(1.0, math.exp(-length)), length) > newest(rule, length)
+    assert rule.correcting(math.inf, 1.0) == rule
+
+
 def _errors(name, n, sample):
     x, exact = converged(name)
     sigmas = grid(name, n)
