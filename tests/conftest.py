@@ -22,6 +22,14 @@ FRONTEND = os.environ.get("COMFYUI_RES_FRONTEND")  # set if the environment has 
 TREE = Path(os.environ.get("COMFYUI_RES_TREE", ROOT / ".host" / "ComfyUI"))
 
 
+def files(*endings):
+    """The repository's files whose names have one of the endings, without those that git ignores."""
+    from dev.package import _listed
+
+    listed = _listed("--cached", "--others", "--exclude-standard")
+    return [ROOT / name for name in sorted(listed) if name.endswith(endings) and (ROOT / name).is_file()]
+
+
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="also run the tests marked long")
 
@@ -61,11 +69,10 @@ def pack(host):
     return {name: node for name, node in host.NODE_CLASS_MAPPINGS.items() if name.startswith("RES")}
 
 
-@contextlib.contextmanager
 def _servers(tmp_path_factory):
     """A function that starts one more server with the pack and the pack for tests, and gives its client.
 
-    Its arguments are passed to ComfyUI's main.py. The servers end with the context.
+    Its arguments are passed to ComfyUI's main.py. The servers of `servers` end with the file, the others with all tests.
     """
     from dev.server import server as run_server
     from dev.setup import Host
@@ -83,18 +90,8 @@ def _servers(tmp_path_factory):
         yield start
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory):
-    """servers() starts one more server, for the tests of a file."""
-    with _servers(tmp_path_factory) as start:
-        yield start
-
-
-@pytest.fixture(scope="session")
-def lasting_servers(tmp_path_factory):
-    """lasting_servers() starts one more server, for all tests."""
-    with _servers(tmp_path_factory) as start:
-        yield start
+servers = pytest.fixture(scope="module")(_servers)
+lasting_servers = pytest.fixture(scope="session")(_servers)
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,15 @@
-"""The prose is plain English: phrases that once made it a dialect stay out of everything that a person reads.
-
-python tests/test_english.py prints what it finds, by file.
-"""
+"""The prose is plain English: phrases that once made it a dialect stay out of everything that a person reads."""
 
 import ast
 import io
 import json
 import re
-import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-_MADE = {".host", ".git", "output", "__pycache__"}
+from conftest import ROOT, files
+
 _PER = r"an? (?:step|item|seed|row|run|stage|term|batch|pixel|side|topic|widget|file|latent)"
 
 # phrase -> what to write instead. A blank in a phrase matches any white space, also a line break. A match of the group `right`
@@ -49,28 +45,16 @@ EVERYWHERE = {
 FOR_USERS = {r"\b[Tt]he host(?:'s)?\b": "ComfyUI", r"(?P<right>numerical )?\b[Dd]efects?\b": "error"}
 
 
-def files(*endings: str) -> list[Path]:
-    """The repository's files, without those that the set-up, a run or a tool made."""
-    result = (file for end in endings for file in ROOT.rglob(f"*{end}"))
-    return sorted(file for file in result if not _MADE & set(file.relative_to(ROOT).parts) and file != Path(__file__).resolve())
-
-
 def python(text: str) -> Iterator[tuple[int, str]]:
-    """(line, text) of docstrings and other strings, and of comments, consecutive ones as one text."""
+    """(line, text) of docstrings and other strings, and of all comments, consecutive ones as one text."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value
-    last, comment = -1, []
+    comments = [";"] * (text.count("\n") + 1)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
-            line = token.start[0]
-            if line != last + 1 and comment:
-                yield last - len(comment) + 1, "\n".join(comment)
-                comment = []
-            comment.append(token.string.lstrip("# "))
-            last = line
-    if comment:
-        yield last - len(comment) + 1, "\n".join(comment)
+            comments[token.start[0] - 1] = token.string.lstrip("# ")
+    yield 1, "\n".join(comments)
 
 
 def javascript(text: str) -> Iterator[tuple[int, str]]:
@@ -86,57 +70,33 @@ def markdown(text: str) -> Iterator[tuple[int, str]]:
 
 def strings(text: str) -> Iterator[tuple[int, str]]:
     """(line, text) of a JSON file's strings: words of a locale, notes and titles of a workflow."""
-
-    def walk(value: object) -> Iterator[str]:
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict | list):
-            for inner in value.values() if isinstance(value, dict) else value:
-                yield from walk(inner)
-
-    lines = text.splitlines()
-    for value in walk(json.loads(text)):
-        if " " in value:
-            start = json.dumps(value, ensure_ascii=False)[1:40].rstrip('"')
-            yield next((number for number, line in enumerate(lines, 1) if start in line), 1), value
+    for match in re.finditer(r'"(?:\\.|[^"\\])*"', text):
+        yield text.count("\n", 0, match.start()) + 1, json.loads(match[0])
 
 
-def prose() -> Iterator[tuple[str, bool, int, str]]:
-    """(file, whether it is for users, line, text) of everything that a person reads."""
-    readers = {".py": python, ".js": javascript, ".md": markdown, ".json": strings, "NOTICE": markdown}
-    for ending, read in readers.items():
-        for file in files(ending):
-            name = file.relative_to(ROOT).as_posix()
-            if ending == ".json" and not name.startswith(("locales/en/", "example_workflows/")):
-                continue
-            for_users = ending in (".md", ".json") and not name.startswith(("tests/", "CONTRIBUTING"))
-            for line, text in read(file.read_text(encoding="utf-8")):
-                yield name, for_users, line, text
+def prose() -> Iterator[tuple[str, int, str]]:
+    """(file, line, text) of everything that a person reads."""
+    for file in files(".py", ".js", ".md", ".json", "NOTICE"):
+        name = file.relative_to(ROOT).as_posix()
+        if (file.suffix == ".json" and not name.startswith(("locales/en/", "example_workflows/"))) or file == Path(__file__):
+            continue
+        read = {".py": python, ".js": javascript, ".json": strings}.get(file.suffix, markdown)
+        for line, text in read(file.read_text(encoding="utf-8")):
+            yield name, line, text
 
 
 def offences() -> Iterator[str]:
     """Every forbidden phrase, as 'file:line: phrase (write ...): where it stands'."""
-    compiled = [
-        (re.compile(pattern.replace(" ", r"\s+")), remedy, only_users)
-        for patterns, only_users in ((EVERYWHERE, False), (FOR_USERS, True))
-        for pattern, remedy in patterns.items()
-    ]
-    for name, for_users, line, text in prose():
-        for pattern, remedy, only_users in compiled:
-            if only_users and not for_users:
-                continue
-            for match in pattern.finditer(text):
-                if match.groupdict().get("right"):
-                    continue
-                where = f"{name}:{line + text.count(chr(10), 0, match.start())}"
-                around = " ".join(text[max(0, match.start() - 30) : match.end() + 30].split())
-                yield f"{where}: {match[0].strip()!r} (write: {remedy}): ... {around} ..."
+    for name, line, text in prose():
+        for_users = name.endswith((".md", ".json")) and not name.startswith(("tests/", "CONTRIBUTING"))
+        for pattern, remedy in (EVERYWHERE | FOR_USERS if for_users else EVERYWHERE).items():
+            for match in re.finditer(pattern.replace(" ", r"\s+"), text):
+                if not match.groupdict().get("right"):
+                    where = f"{name}:{line + text.count(chr(10), 0, match.start())}"
+                    around = " ".join(text[max(0, match.start() - 30) : match.end() + 30].split())
+                    yield f"{where}: {match[0].strip()!r} (write: {remedy}): ... {around} ..."
 
 
 def test_no_dialect():
     result = list(offences())
     assert not result, "\n" + "\n".join(result)
-
-
-if __name__ == "__main__":
-    sys.stdout.write("".join(line + "\n" for line in offences()))

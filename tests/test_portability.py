@@ -2,11 +2,10 @@
 
 import ast
 import re
-import subprocess
 from pathlib import PureWindowsPath
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, files
 
 PACK = [ROOT / "__init__.py", *(file for name in ("nodes", "samplers", "embedded") for file in (ROOT / name).rglob("*.py"))]
 # Modules and functions of the standard library that Windows lacks, or where its own differ.
@@ -80,20 +79,12 @@ open("a", "rb"), open("a", encoding="utf-8"), safe_open("a"), os.replace("a", "b
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def tracked():
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
-    if listed.returncode:
-        pytest.skip("no git here to list the files")
-    return [name for name in listed.stdout.split("\0") if name]
-
-
-def test_names_of_the_files_are_legal_everywhere(tracked):
+def test_names_of_the_files_are_legal_everywhere():
     """This includes names in a folder that differ only in case, which are the same on Windows and macOS."""
-    for name in tracked:
+    names = [file.relative_to(ROOT).as_posix() for file in files("")]
+    for name in names:
         parts = PureWindowsPath(name).parts
         assert not re.search(r'[<>:"|?*\\\x00-\x1f]', name) and not any(part[-1] in " ." for part in parts), name
         assert not any(re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", part) for part in parts), name
         assert len(name) <= LONGEST_PATH, name
-    lowered = [name.lower() for name in tracked]
-    assert len(set(lowered)) == len(lowered)
+    assert len({name.lower() for name in names}) == len(names)

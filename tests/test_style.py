@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, files
 
 
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
@@ -22,20 +22,14 @@ def test_types():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def sources(*endings):
-    """The tree's files, not those that the set-up, a run or a tool made."""
-    made = {".host", "output", "__pycache__"}
-    return [file for end in endings for file in ROOT.rglob(f"*{end}") if not made & set(file.relative_to(ROOT).parts)]
-
-
 def test_no_file_is_long():
-    assert not {str(file): n for file in sources(".py", ".js") if (n := len(file.read_text().splitlines())) > 400}
+    assert not {str(file): n for file in files(".py", ".js") if (n := len(file.read_text().splitlines())) > 400}
 
 
 def test_no_function_is_long():
     """The length includes docstrings. The loop of all samplers is the exception, because it is best read in one piece."""
     long = {}
-    for file in sources(".py"):
+    for file in files(".py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 60:
                 long[f"{file.relative_to(ROOT).as_posix()} {node.name}"] = node.end_lineno - node.lineno + 1
