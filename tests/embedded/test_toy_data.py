@@ -1,13 +1,14 @@
-"""The data of the toy models."""
+"""The data of the toy models, and what happens if a file of the pack cannot be read."""
 
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from embedded import digits, emoji
+from embedded import cld_checkpoint, digits, emoji
+from samplers.processes.cld import CLD
 
 
 def test_classes_are_of_equal_size_and_all_images_differ():
@@ -35,33 +36,35 @@ def test_the_file_is_small():
     assert emoji.FILE.stat().st_size < 1.3e6
 
 
-@pytest.fixture(params=[emoji, digits], ids=["emoji", "digits"])
-def elsewhere(request, tmp_path, monkeypatch):
-    """A module of data, which is to look for its file in another folder."""
-    module = request.param
-    monkeypatch.setattr(module, "FILE", tmp_path / module.FILE.name)
-    module.load.cache_clear()
-    yield module
-    module.load.cache_clear()
-
-
 @pytest.mark.parametrize("damage", ["missing", "cut", "changed", "another file"])
-def test_a_file_that_cannot_be_read_is_named_with_the_remedy(elsewhere, damage):
-    whole = bytearray(Path(elsewhere.__file__).with_name(elsewhere.FILE.name).read_bytes())
+@pytest.mark.parametrize(
+    "module, name, load",
+    [
+        (emoji, "FILE", emoji.load.__wrapped__),
+        (digits, "FILE", digits.load.__wrapped__),
+        (cld_checkpoint, "DIGITS_CLD", partial(cld_checkpoint.embedded, CLD)),
+    ],
+    ids=["emoji", "digits", "digits_cld"],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_remedy(tmp_path, monkeypatch, module, name, load, damage):
+    whole = getattr(module, name)
+    content, file = bytearray(whole.read_bytes()), tmp_path / whole.name
+    monkeypatch.setattr(module, name, file)
     if damage == "cut":
-        del whole[len(whole) // 2 :]
+        del content[len(content) // 2 :]
     if damage == "changed":
-        whole[len(whole) // 2] ^= 255
+        content[len(content) // 2] ^= 255
     if damage == "another file":
-        whole[:] = b"version https://git-lfs"
+        content[:] = b"version https://git-lfs"
     if damage != "missing":
-        elsewhere.FILE.write_bytes(whole)
-    with pytest.raises(ValueError, match=rf"{elsewhere.FILE.name} cannot be read .*Install the node pack again"):
-        elsewhere.load()
+        file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{file.name} cannot be read \(.*\)\. Install the node pack again") as caught:
+        load()
+    assert "training/" not in str(caught.value)
 
 
-@pytest.mark.parametrize("elsewhere", [emoji], indirect=True)
-def test_another_picture_is_refused(elsewhere):
-    Image.new("RGB", (64, 32)).save(elsewhere.FILE)
+def test_another_picture_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(emoji, "FILE", tmp_path / "emoji.png")
+    Image.new("RGB", (64, 32)).save(emoji.FILE)
     with pytest.raises(ValueError, match=r"64 x 32 pixels, not 2048 x 256\. Install"):
-        elsewhere.load()
+        emoji.load.__wrapped__()
