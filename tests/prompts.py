@@ -27,7 +27,7 @@ def calls_of(name, steps):
 def graph_of(kind="eps", latent=None, loader=None, **counter):
     """Model, conditionings and latent shared by all prompts; node ids are names.
 
-    `loader`: a node that gives another MODEL of the digits; `counter`: inputs of TestCountCalls.
+    `loader`: a node that gives another MODEL; `counter`: inputs of TestCountCalls.
     """
     run = f"run {next(RUNS)}"
     inputs = {"data": "digits", "kind": kind, "width": 0.1, **({"kind.shift": 3.0} if kind == "flow" else {})}
@@ -42,16 +42,10 @@ def graph_of(kind="eps", latent=None, loader=None, **counter):
 
 def network_report(server, network, loader, latent, **inputs):
     """The report on a KSampler with a network of training/, which `loader` loads, on an empty latent."""
-    run = f"run {next(RUNS)}"
-    condition = {"class_type": "TestNetworkCondition", "inputs": {"network": network, "label": 3}}
-    graph = {
-        "loader": loader,
-        "model": {"class_type": "TestCountCalls", "inputs": {"model": ["loader", 0], "run": run}},
-        "positive": condition,
-        "negative": {**condition, "inputs": {"network": network, "label": NO_CLASS}},
-        "latent": latent,
-        "sample": ksampler_node(**inputs),
-    }
+    run, graph = graph_of(latent=latent, loader=loader)
+    for name, label in (("positive", 3), ("negative", NO_CLASS)):
+        graph[name] = {"class_type": "TestNetworkCondition", "inputs": {"network": network, "label": label}}
+    graph["sample"] = ksampler_node(**inputs)
     return report(server, run, graph, ["sample", 0])
 
 

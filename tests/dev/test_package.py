@@ -25,23 +25,18 @@ CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT, COMFY = CONFIG["project"], CONFIG["tool"]["comfy"]
 # Prints what the code of a folder does although a start must not: write, connect and start processes.
 _WATCH = """
-import os, sys
+import os, sys, traceback
 
 _CALLS = {"socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.posix_spawn", "os.fork"}
 _CALLS |= {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
 
 def _hook(event, arguments):
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    if not writes and event not in _CALLS:
-        return
-    frame = sys._getframe(1)
-    if "importlib" in frame.f_code.co_filename:
-        return  # bytecode
-    while frame is not None:
-        if os.environ["WATCHED"] in frame.f_code.co_filename:
+    if writes or event in _CALLS:
+        files = [frame.f_code.co_filename for frame, _ in traceback.walk_stack(sys._getframe(1))]
+        # importlib writes bytecode
+        if "importlib" not in files[0] and any(os.environ["WATCHED"] in file for file in files):
             os.write(2, f"WATCHED {event} {arguments!r}\\n".encode())
-            return
-        frame = frame.f_back
 
 sys.addaudithook(_hook)
 """

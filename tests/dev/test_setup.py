@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import ROOT, TREE
 
@@ -34,15 +35,9 @@ def _one_line(done, *parts):
 
 
 def _processes_of(tree: Path) -> list[str]:
-    """Command lines of running processes whose folder is the tree."""
-    result = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").resolve() == tree:
-                result.append((process / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
-    return [command for command in result if "main.py" in command]
+    """Command lines of running ComfyUIs whose folder is the tree."""
+    here = [process.info for process in psutil.process_iter(["cwd", "cmdline"]) if process.info["cwd"] == str(tree.resolve())]
+    return [command for info in here if "main.py" in (command := " ".join(info["cmdline"] or []))]
 
 
 def _files(folder: Path) -> dict[Path, int]:
@@ -59,7 +54,6 @@ def copy(tmp_path):
     return tmp_path
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
 def test_demo_leaves_a_picture_and_no_process(tmp_path_factory):
     done = _demo()
     assert done.returncode == 0, done.stderr
@@ -79,9 +73,16 @@ def test_an_existing_comfyui_is_used_and_not_changed(tmp_path):
     assert _files(tree) == before
 
 
-@pytest.mark.parametrize("python", ["/bin/false", "/nonexistent"])
-def test_their_python_cannot_run_it(python):
-    _one_line(_demo(COMFYUI_PATH=TREE, COMFYUI_PYTHON=python), "COMFYUI_PYTHON")
+@pytest.mark.parametrize(
+    "variables, parts",
+    [
+        ({"PYTHON": "/bin/false"}, ("No working Python 3.10 to 3.13", "PYTHON=")),
+        ({"COMFYUI_PATH": TREE, "COMFYUI_PYTHON": "/bin/false"}, ("COMFYUI_PYTHON",)),
+        ({"COMFYUI_PATH": TREE, "COMFYUI_PYTHON": "/nonexistent"}, ("COMFYUI_PYTHON",)),
+    ],
+)
+def test_no_working_python(variables, parts):
+    _one_line(_demo(**variables), *parts)
 
 
 def test_a_relative_path_is_relative_to_where_the_user_is(tmp_path):
@@ -101,10 +102,6 @@ def test_a_proxy_is_not_asked_for_the_loopback(monkeypatch):
     with http.server.HTTPServer(("127.0.0.1", 0), Answer) as running:
         threading.Thread(target=running.handle_request, daemon=True).start()
         assert Client(f"http://127.0.0.1:{running.server_port}", None, None, None).get("/") == [1]
-
-
-def test_no_working_python():
-    _one_line(_demo(PYTHON="/bin/false"), "No working Python 3.10 to 3.13", "PYTHON=")
 
 
 def test_port_taken():
