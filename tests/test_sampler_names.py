@@ -3,14 +3,10 @@
 import re
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, files
 
 from samplers.catalogue import ADAPTIVE_SAMPLERS, METHODS, SAMPLERS
 from samplers.lab.calibration.fitting import BASES
-
-TEXTS = [file for end in ("md", "json") for file in ROOT.glob(f"*.{end}")]
-for folder in ("docs", "web/docs", "locales", "example_workflows", "subgraphs"):
-    TEXTS += sorted(file for file in (ROOT / folder).rglob("*") if file.suffix in (".md", ".json"))
 
 
 def test_the_table_lists_every_sampler_with_its_calls_per_step():
@@ -23,7 +19,7 @@ def test_the_table_lists_every_sampler_with_its_calls_per_step():
     assert listed == {name: method.calls_per_step for name, method in (SAMPLERS | ADAPTIVE_SAMPLERS).items()}
 
 
-@pytest.mark.parametrize("file", TEXTS, ids=lambda file: file.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("file", files(".md", ".json"), ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_texts_name_only_samplers_that_exist(file):
     named = re.findall(r"\bexp_(?:res|gddim)[a-z0-9_]*\b", file.read_text(encoding="utf-8"))
     assert set(named) <= {*METHODS, *ADAPTIVE_SAMPLERS, *BASES}

@@ -41,28 +41,17 @@ def test_a_page_names_its_command_and_has_its_pictures(pair):
         assert page.with_name(picture).is_file()
 
 
-# sentences that quote pages: (page, sentence, source, row of the source that has its numbers)
-PROSE = [
-    ("README.md", "0.63 times the error", "calibration", "| 0.0344 | 0.0134 | 0.0213 | ipndm | 0.63 |"),
-]
-
-
-@pytest.mark.parametrize("page, sentence, source, row", PROSE)
-def test_numbers_in_sentences_are_those_of_the_pages(page, sentence, source, row):
-    """When a regenerated page no longer has the row, somebody must rewrite the sentence."""
-    assert sentence in (ROOT / page).read_text(encoding="utf-8")
-    assert row in (ROOT / "docs" / f"{source}.md").read_text(encoding="utf-8")
-    numbers = re.findall(r"\d\.\d\d", sentence) + re.findall(r"\d+ of \d+", sentence)
-    assert numbers and all(number in row for number in numbers)
+def test_the_number_in_the_readme_is_that_of_its_page():
+    """When the regenerated page no longer has the row, somebody must rewrite the sentence."""
+    assert "0.63 times the error" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "| 0.0344 | 0.0134 | 0.0213 | ipndm | 0.63 |" in (ROOT / "docs/calibration.md").read_text(encoding="utf-8")
 
 
 def test_every_module_with_a_report_is_a_benchmark():
     for package in runner.PACKAGES:
         files = [file for pattern in ("*.py", "*/__init__.py") for file in (ROOT / package).glob(pattern)]
-        reporting = [
-            file for file in files if re.search(r"^(def report\(|report = )", file.read_text(encoding="utf-8"), re.MULTILINE)
-        ]
-        reporting = [file for file in reporting if file.stem != "frozen"]
+        report = re.compile(r"^(def report\(|report = )", re.MULTILINE)
+        reporting = [file for file in files if file.stem != "frozen" and report.search(file.read_text(encoding="utf-8"))]
         modules = {file.parent.name if file.stem == "__init__" else file.stem for file in reporting}
         assert modules == set(runner.names_of(package).values())
     for name, module in MODULES.items():
@@ -139,11 +128,8 @@ def test_a_check_shows_what_would_change_and_writes_nothing(monkeypatch, capsys,
     [(file, block)] = [(file, block) for file, block in BLOCKS if block.name == "cut"]
     before = file.read_text(encoding="utf-8")
     [number, *_] = re.findall(r"\d\.\d+", block.text)
-    for text, status in (
-        (block.text, 0),
-        (block.text.replace(number, "77.7"), 0 if times else 3),
-        (f"{block.text}\n| word |", 3),
-    ):
+    other_number, other_word = block.text.replace(number, "77.7"), f"{block.text}\n| word |"
+    for text, status in ((block.text, 0), (other_number, 0 if times else 3), (other_word, 3)):
         monkeypatch.setattr(module, "report", lambda quick, text=text: {"": text})
         with pytest.raises(SystemExit) as ended:
             runner.main("studies", "", ["cut", "--check"])

@@ -3,6 +3,7 @@
 import itertools
 import sys
 from collections import defaultdict
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -10,19 +11,9 @@ import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
 from benchmarks.host_samplers import Denoiser
-from benchmarks.worlds import bench, exact_worlds, network
+from benchmarks.worlds import bench, exact_worlds, network, world_cases
 from benchmarks.worlds.bench import Bench, sampled, steps_for
-from benchmarks.worlds.world_cases import (
-    CALLS,
-    LTX,
-    SCHEDULERS,
-    Case,
-    cases,
-    distilled_cases,
-    exact_cases,
-    from_noise,
-    image_cases,
-)
+from benchmarks.worlds.world_cases import LTX, Case, cases, distilled_cases, exact_cases, from_noise, image_cases
 from embedded.mixture import ring
 from samplers.interpolation import InAlpha
 from samplers.lab.store import Store
@@ -38,10 +29,6 @@ def tweedie(log_density, x, sigma, alpha):
     return (x.detach() + sigma**2 * score) / alpha
 
 
-def guided(everything, of_class, guidance):
-    return everything + guidance * (of_class - everything)
-
-
 @pytest.mark.parametrize("sigma, alpha", [(3.0, 1.0), (0.2, 1.0), (0.6, 0.4)])
 def test_photo_is_the_posterior_mean_of_full_covariances(sigma, alpha):
     world, asked = exact_worlds.photo(), torch.tensor([0, 3, 4])
@@ -53,17 +40,12 @@ def test_photo_is_the_posterior_mean_of_full_covariances(sigma, alpha):
     covariances = directions @ torch.diag_embed(world._variances - world._rest) @ directions.mT + world._rest[:, :, None] * eye
     noisy = [MultivariateNormal(alpha * m, alpha**2 * c + sigma**2 * eye) for m, c in zip(means, covariances)]
     logits = world.frequencies.log() + torch.stack([density.log_prob(x.flatten(1)) for density in noisy], 1)
-    each = torch.stack(
-        [
-            m + (x.flatten(1) - alpha * m) @ density.precision_matrix @ (alpha * c)
-            for m, c, density in zip(means, covariances, noisy)
-        ],
-        1,
-    )
+    gains = [alpha * density.precision_matrix @ c for c, density in zip(covariances, noisy)]
+    each = torch.stack([m + (x.flatten(1) - alpha * m) @ gain for m, gain in zip(means, gains)], 1)
     of_class = logits.masked_fill(world.labels[None] != asked[:, None], -torch.inf)
     parts = [(share.softmax(1)[:, :, None] * each).sum(1).reshape(x.shape) for share in (logits, of_class)]
     torch.testing.assert_close(world(x, sigma, alpha), parts[0], rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(world.guided(4.0, asked)(x, sigma, alpha), guided(*parts, 4.0), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(world.guided(4.0, asked)(x, sigma, alpha), torch.lerp(*parts, 4.0), rtol=1e-5, atol=1e-7)
     single = world(x.float(), sigma, alpha)
     assert single.dtype == torch.float32 and torch.allclose(single.double(), parts[0], atol=1e-4)
 
@@ -74,24 +56,19 @@ def test_latent_is_tweedies_formula(sigma, alpha):
     x = alpha * world.draw(asked, torch.Generator().manual_seed(2))
     x = x + sigma * torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
-    def density(chosen=None):
-        def log_density(x):
-            noisy = world._dct @ x @ world._dct.T
-            stds = (alpha**2 * world._scales * world._power[:, :, None] + sigma**2).sqrt()
-            shares = Categorical(world._shares.expand(8, 8, 3))
-            high = MixtureSameFamily(shares, Normal(torch.zeros_like(stds), stds)).log_prob(noisy)
-            low = Normal(alpha * world._means, (alpha**2 * world._within + sigma**2).sqrt()).log_prob(noisy[:, None, :, :4, :4])
-            low = low.flatten(2).sum(2)
-            low = low.logsumexp(1) if chosen is None else low[torch.arange(len(x)), chosen]
-            inside = torch.zeros(8, 8)
-            inside[:4, :4] = 1.0
-            return (high * (1.0 - inside)).flatten(1).sum(1) + low
+    def log_density(chosen, x):
+        noisy = world._dct @ x @ world._dct.T
+        stds = (alpha**2 * world._scales * world._power[:, :, None] + sigma**2).sqrt()
+        shares = Categorical(world._shares.expand(8, 8, 3))
+        high = MixtureSameFamily(shares, Normal(torch.zeros_like(stds), stds)).log_prob(noisy)
+        low = Normal(alpha * world._means, (alpha**2 * world._within + sigma**2).sqrt()).log_prob(noisy[:, None, :, :4, :4])
+        low = low.flatten(2).sum(2)
+        low = low.logsumexp(1) if chosen is None else low[torch.arange(len(x)), chosen]
+        return high.sum((1, 2, 3)) - high[..., :4, :4].sum((1, 2, 3)) + low
 
-        return log_density
-
-    parts = [tweedie(density(chosen), x, sigma, alpha) for chosen in (None, asked)]
+    parts = [tweedie(partial(log_density, chosen), x, sigma, alpha) for chosen in (None, asked)]
     torch.testing.assert_close(world(x, sigma, alpha), parts[0], rtol=1e-8, atol=1e-8)
-    torch.testing.assert_close(world.guided(3.0, asked)(x, sigma, alpha), guided(*parts, 3.0), rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(world.guided(3.0, asked)(x, sigma, alpha), torch.lerp(*parts, 3.0), rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -118,10 +95,9 @@ def test_euler_is_exact_for_a_distilled_model(pack):
     for case in (students[0], next(case for case in students if case.grids == (LTX,))):
         sigmas = case.grid(case.grids[0], case.calls[0])
         truth = case.solution(float(sigmas[0])).samples
-        errors = {
-            name: float(case.error(sampled(name, case, sigmas)[0], truth).median()) for name in ("euler", "heun", "dpmpp_2m")
-        }
-        assert errors["euler"] < 5e-3 < min(errors["heun"], errors["dpmpp_2m"])
+        results = (sampled(name, case, sigmas)[0] for name in ("euler", "heun", "dpmpp_2m"))
+        euler, *others = (float(case.error(samples, truth).median()) for samples in results)
+        assert euler < 5e-3 < min(others)
 
 
 def test_every_answer_is_a_picture(pack):
@@ -164,9 +140,10 @@ def test_every_pair_is_measured(pack):
         of_cases[case.name] |= pairs
     for (world, kind), pairs in result.items():
         schedulers, calls = zip(*pairs)
-        assert set(schedulers) == set(SCHEDULERS[kind]) and set(calls) == set(CALLS)
+        wanted = world_cases.SCHEDULERS[kind], world_cases.CALLS
+        assert (set(schedulers), set(calls)) == tuple(map(set, wanted))
         if world in ("photo", "latent", "digits", "ring"):
-            assert pairs == set(itertools.product(SCHEDULERS[kind], CALLS))
+            assert pairs == set(itertools.product(*wanted))
     assert all(of_cases.values()), "no case is left out"
 
 
@@ -182,9 +159,7 @@ def test_steps_are_counted(pack):
 
 
 def ring_case(radius=1.0, seed=1):
-    def make():
-        return exact_worlds.Mixture(ring(radius=radius), (2, 1, 1))
-
+    make = partial(exact_worlds.Mixture, ring(radius=radius), (2, 1, 1))
     return Case("ring", "a ring", "eps", 1.0, 8, make, grids=("karras",), calls=(4,), seed=seed)
 
 
@@ -213,12 +188,9 @@ def test_what_was_measured_is_kept_until_it_changes(pack, tmp_path, monkeypatch)
 def test_errors_far_below_that_of_a_solution_that_missed_its_tolerance_count_as_its(pack, tmp_path, monkeypatch, cap, missed):
     monkeypatch.setattr(bench, "LEAST", 500.0)
 
-    def new_bench():
-        return Bench(Store(tmp_path / str(cap)))
-
     case = ring_case()
     case.tolerance, case.cap, case.calls = 1e-6, cap, (20,)
-    first, again = new_bench(), new_bench()
+    first, again = (Bench(Store(tmp_path)) for _ in range(2))
     error = first.errors(case, "karras", ["deis"])[20, "deis"]
     assert again.errors(case, "karras", ["deis"])[20, "deis"] == error and again.missed == first.missed, "kept with the errors"
     if missed:
@@ -268,8 +240,7 @@ def test_exp_res_sde_stays_in_the_data_under_strong_guidance(pack):
         generator = torch.Generator().manual_seed(0)
         options = {"disable": True, "noise_sampler": lambda *_: torch.randn(case.noise.shape, generator=generator)}
         model = Denoiser(lambda x, sigma: case.denoised(x, float(sigma[0])), case.model_sampling)
-        return float(
-            run(planner(sigmas, rule, noise=Noise(1.0)), model, case.start(float(sigmas[0])), sigmas, **options).abs().max()
-        )
+        plan = planner(sigmas, rule, noise=Noise(1.0))
+        return float(run(plan, model, case.start(float(sigmas[0])), sigmas, **options).abs().max())
 
     assert largest(steady_sde_plan) < 2.0 < 5.0 < largest(rule_plan)

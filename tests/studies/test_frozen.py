@@ -46,10 +46,8 @@ def test_a_page_says_which_code_made_it():
 
 def test_pages_say_error():
     made = "Defect and spread: the defects of 9 calls, divided by the defect of RES-2S: results_defects.png"
-    assert (
-        frozen.in_todays_words(made)
-        == "Error and spread: the errors of 9 calls, divided by the error of RES-2S: results_defects.png"
-    )
+    expected = "Error and spread: the errors of 9 calls, divided by the error of RES-2S: results_defects.png"
+    assert frozen.in_todays_words(made) == expected
 
 
 def test_a_clone_without_the_commit_says_what_to_do(tmp_path, monkeypatch):
