@@ -26,8 +26,7 @@ class Gaussian:
 
     def __call__(self, x, sigma, **_):
         sigma = float(sigma.flatten()[0])
-        alpha = self.time.alpha(sigma)
-        return x * (alpha * STD**2 / self.variance(sigma))
+        return x * (self.time.alpha(sigma) * STD**2 / self.variance(sigma))
 
     def variance(self, sigma):
         """The variance of x at sigma."""

@@ -7,12 +7,9 @@ from benchmarks import gpu, gpu_checks
 from benchmarks.runner import run
 
 
-def _rows(table):
-    return {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| ")}
-
-
 def test_every_sampler_is_checked_for_waits_and_noise(pack):
-    rows, methods = _rows(gpu_checks.loop_table("cpu")), gpu_checks.host.pack("samplers").METHODS
+    rows = {line.split("|")[1].strip(): line for line in gpu_checks.loop_table("cpu").splitlines() if line.startswith("| ")}
+    methods = gpu_checks.host.pack("samplers").METHODS
     assert {*(case.name for case in gpu_checks.cases()), *gpu_checks.HOSTS, "sampler"} == set(rows) >= set(methods)
     assert not any("failed" in row or "NOT" in row for row in rows.values())
     for name, method in methods.items():

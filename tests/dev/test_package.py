@@ -75,16 +75,10 @@ def start(watch):
         yield run
 
 
-@pytest.fixture(scope="module")
-def ours(start, tmp_path_factory, archive):
-    """ComfyUI with the archive as the Manager installs it, in a folder with the project's name."""
-    return start(unpack(archive, tmp_path_factory.mktemp("ours") / "custom_nodes" / field("name")))
-
-
-@pytest.fixture(scope="module")
-def renamed(start, tmp_path_factory, archive):
-    """ComfyUI with the archive in a folder with the name of a downloaded repository."""
-    return start(unpack(archive, tmp_path_factory.mktemp("renamed") / "custom_nodes" / "ComfyUI-RES-main"))
+@pytest.fixture(scope="module", params=[field("name"), "ComfyUI-RES-main"])
+def installed(start, tmp_path_factory, archive, request):
+    """ComfyUI with the archive in a folder that is named by the Manager, and in one named as a downloaded repository."""
+    return start(unpack(archive, tmp_path_factory.mktemp("installed") / "custom_nodes" / request.param))
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +92,10 @@ def _start_log(client) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", client.log.read_text(errors="replace")).partition("Starting server")[0]
 
 
-def _lines(client) -> list[str]:
-    """Lines of the start's log without import times and without ComfyUI's folder."""
+def _lines(client) -> set[str]:
+    """Lines of the start's log without numbers, without import times and without ComfyUI's folder."""
     lines = _start_log(client).splitlines()
-    return [line for line in lines if not line.startswith("import time:") and str(client.base) not in line]
+    return {re.sub(r"\d+", "", line) for line in lines if not line.startswith("import time:") and str(client.base) not in line}
 
 
 def _files(folder: Path) -> set[Path]:
@@ -197,29 +191,27 @@ def test_pictures(key, most, ratio):
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("installed", ["ours", "renamed"])
-def test_the_demo_runs_from_it(request, installed, tmp_path, monkeypatch):
-    client = request.getfixturevalue(installed)
-    [pack] = (client.base / "custom_nodes").iterdir()
-    nodes = client.get("/object_info/RESMultistep")
+def test_the_demo_runs_from_it(installed, tmp_path, monkeypatch):
+    [pack] = (installed.base / "custom_nodes").iterdir()
+    nodes = installed.get("/object_info/RESMultistep")
     assert nodes["RESMultistep"]["python_module"] == f"custom_nodes.{pack.name}"
     monkeypatch.setattr(run_example, "OUTPUT", tmp_path)
     with ThreadPoolExecutor() as pool:  # in this thread Playwright's loop may run
-        picture = pool.submit(asyncio.run, run_example.sample(client)).result()
+        picture = pool.submit(asyncio.run, run_example.sample(installed)).result()
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert pack.name in client.get("/workflow_templates")
+    assert pack.name in installed.get("/workflow_templates")
 
 
 # --- what its start costs ---
 
 
 @pytest.mark.server
-def test_the_start_imports_little(renamed, empty):
+def test_the_start_imports_little(installed, empty):
     """The import takes below 60 ms at rest, see `benchmarks/import_time.py`; tests that run at the same time slow it down.
 
     The slowest module is left out, because Python may collect the host's garbage in any module, which takes about 0.4 s.
     """
-    with_pack, nothing = (imports(_start_log(client)) for client in (renamed, empty))
+    with_pack, nothing = (imports(_start_log(client)) for client in (installed, empty))
     assert {name for name in with_pack if not own(name)} <= nothing.keys(), "no module that a start has not imported already"
     mine = sorted(ms for name, ms in with_pack.items() if own(name))
     assert len(mine) < 105 and sum(mine[:-1]) < max(200.0, 0.01 * sum(with_pack.values()))
@@ -235,16 +227,15 @@ def test_the_watch_sees(watch, tmp_path):
 
 
 @pytest.mark.server
-def test_the_start_writes_nothing_and_calls_nobody(renamed, empty):
-    assert "WATCHED" not in _start_log(renamed)
+def test_the_start_writes_nothing_and_calls_nobody(installed, empty):
+    assert "WATCHED" not in _start_log(installed)
     packed = {Path(name) for name in packed_files()}
-    [pack] = (renamed.base / "custom_nodes").iterdir()
+    [pack] = (installed.base / "custom_nodes").iterdir()
     assert _files(pack) == packed | {parent for name in packed for parent in name.parents if parent.name}
     for folder in ("home", "user", "models", "input"):
-        assert _files(renamed.base / folder) == _files(empty.base / folder)
+        assert _files(installed.base / folder) == _files(empty.base / folder)
 
 
 @pytest.mark.server
-def test_the_start_says_one_line_at_most(renamed, empty):
-    without_numbers = [{re.sub(r"\d+", "", line) for line in _lines(client)} for client in (renamed, empty)]
-    assert len(without_numbers[0] - without_numbers[1]) <= 1
+def test_the_start_says_one_line_at_most(installed, empty):
+    assert len(_lines(installed) - _lines(empty)) <= 1

@@ -1,6 +1,5 @@
 """./demo and its set-up: one picture, no process left, and one line for everything that can go wrong."""
 
-import http.server
 import os
 import shutil
 import signal
@@ -9,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import psutil
@@ -80,18 +81,12 @@ def test_a_relative_path_is_relative_to_where_the_user_is(tmp_path):
     _one_line(_demo(cwd=tmp_path, COMFYUI_PATH="mine"), str(tmp_path / "mine"), "is not a ComfyUI")
 
 
-def test_a_proxy_is_not_asked_for_the_loopback(monkeypatch):
+def test_a_proxy_is_not_asked_for_the_loopback(monkeypatch, tmp_path):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9/")
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"[1]")
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as running:
+    (tmp_path / "answer").write_text("[1]")
+    with HTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path)) as running:
         threading.Thread(target=running.handle_request, daemon=True).start()
-        assert Client(f"http://127.0.0.1:{running.server_port}", None, None, None).get("/") == [1]
+        assert Client(f"http://127.0.0.1:{running.server_port}", None, None, None).get("/answer") == [1]
 
 
 def test_port_taken():

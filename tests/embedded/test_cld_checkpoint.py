@@ -1,6 +1,5 @@
 """Checkpoints of CLD networks: what is written is read, and what does not fit is refused by name."""
 
-import dataclasses
 import time
 
 import pytest
@@ -58,15 +57,6 @@ def test_round_trip(network, file):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
     u, labels, context = torch.randn(2, 4, 8, 4), torch.tensor([3.0, 700.0]), torch.rand(2, 1, 3)
     torch.testing.assert_close(loaded(u, labels, context), network(u, labels, context), rtol=0, atol=0)
-
-
-def test_metadata_describe_the_process(file):
-    with safetensors.safe_open(file, framework="pt") as opened:
-        metadata = opened.metadata()
-    expected = {field.name: getattr(SDE, field.name) for field in dataclasses.fields(SDE) if field.name != "position_variance"}
-    expected |= {"friction": SDE.friction, "t_max": SDE.t_max, "label_scale": 999.0, "channels": 2.0}
-    assert {key: float(metadata[key]) for key in expected} == expected
-    assert (metadata["process"], metadata["kind"]) == ("CLD", "L")
 
 
 def _damaged():

@@ -108,7 +108,3 @@ def test_refuses_other_shapes_by_name():
         net(state(CLD()), torch.ones(16))
     with pytest.raises(ValueError, match="conditioning has tokens of length 768"):
         net(states(), torch.ones(4), torch.zeros(4, 77, 768))
-
-
-def test_dtype_is_that_of_the_weights():
-    assert network().dtype == torch.float32 == network().unet.enter.weight.dtype

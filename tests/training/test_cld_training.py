@@ -14,15 +14,6 @@ def small(monkeypatch):
     monkeypatch.setattr(cld_training, "BATCH", 4)
 
 
-def perturbations(eps):
-    return {
-        "smaller": lambda *arguments: 0.9 * eps(*arguments),
-        "bent": lambda u, *rest: eps(u, *rest) + 0.1 * torch.tanh(u),
-        "of v only": lambda u, *rest: eps(u, *rest) + torch.tensor([0.0, 0.1])[None, :, None, None] * u,
-        "of another class": lambda u, labels, context: eps(u, labels, context.roll(1, dims=2)),
-    }
-
-
 @pytest.mark.parametrize("kind", ["R", "L"])
 @pytest.mark.parametrize("t", [0.02, 0.2])
 def test_the_optimum_of_the_loss_is_the_exact_eps(t, kind):
@@ -33,12 +24,17 @@ def test_the_optimum_of_the_loss_is_the_exact_eps(t, kind):
         generator = torch.Generator().manual_seed(3)
         return float(cld_training.loss(eps, *cld_training.draw_data(1024, generator), times, kind, generator))
 
-    best = loss_of(exact)
-    for name, other in perturbations(exact).items():
-        generator = torch.Generator().manual_seed(3)
-        clean, context = cld_training.draw_data(1024, generator)
-        u, _ = cld_training.diffused(clean, times, kind, generator)
-        labels = (999 * times).float()
+    generator = torch.Generator().manual_seed(3)
+    clean, context = cld_training.draw_data(1024, generator)
+    u, _ = cld_training.diffused(clean, times, kind, generator)
+    labels, best = (999 * times).float(), loss_of(exact)
+    others = {
+        "smaller": lambda *arguments: 0.9 * exact(*arguments),
+        "bent": lambda u, *rest: exact(u, *rest) + 0.1 * torch.tanh(u),
+        "of v only": lambda u, *rest: exact(u, *rest) + torch.tensor([0.0, 0.1])[None, :, None, None] * u,
+        "of another class": lambda u, labels, context: exact(u, labels, context.roll(1, dims=2)),
+    }
+    for name, other in others.items():
         distance = float((other(u, labels, context) - exact(u, labels, context)).square().mean())
         assert distance > 1e-4, name
         assert loss_of(other) - best == pytest.approx(distance, rel=0.15, abs=4e-4), name

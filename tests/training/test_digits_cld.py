@@ -4,7 +4,6 @@ import zlib
 
 import pytest
 import torch
-from conftest import ROOT
 
 from embedded import cld_checkpoint, cld_coordinates
 from embedded.digits import digits
@@ -13,18 +12,16 @@ from samplers.processes.process_planner import gddim_on
 from samplers.processes.process_sampler import run_on
 from training import cld_training
 
-COMMITTED = ROOT / "embedded" / "digits_cld.safetensors"
-
 
 @pytest.fixture(scope="module")
 def checkpoint():
-    return cld_checkpoint.load(COMMITTED, CLD)
+    return cld_checkpoint.embedded(CLD)
 
 
 def test_it_is_small():
     """On the disk, and in the archive of the pack."""
-    assert COMMITTED.stat().st_size < 1.5e6
-    assert len(zlib.compress(COMMITTED.read_bytes(), 9)) < 0.65e6
+    content = cld_checkpoint.DIGITS_CLD.read_bytes()
+    assert len(content) < 1.5e6 and len(zlib.compress(content, 9)) < 0.65e6
 
 
 def test_it_is_of_the_process_of_the_papers(checkpoint):
