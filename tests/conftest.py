@@ -77,15 +77,14 @@ def _servers(tmp_path_factory):
     from dev.server import server as run_server
     from dev.setup import Host
 
-    ours = "COMFYUI_PATH" not in os.environ
-    test_pack = Path(__file__).with_name("host_pack")
     with contextlib.ExitStack() as stack:
 
         def start(*arguments):
             base = tmp_path_factory.mktemp("server")
             arguments = [*arguments, *(["--front-end-root", FRONTEND] if FRONTEND else [])]
-            host = Host(TREE, Path(sys.executable), ours)
-            return stack.enter_context(run_server(host, base, extra_packs=[test_pack], arguments=arguments))
+            host = Host(TREE, Path(sys.executable), ours="COMFYUI_PATH" not in os.environ)
+            packs = [Path(__file__).with_name("host_pack")]
+            return stack.enter_context(run_server(host, base, extra_packs=packs, arguments=arguments))
 
         yield start
 

@@ -5,17 +5,7 @@ import pytest
 from dev import editor_page
 from dev.setup import SetupError
 
-_FAILED = pytest.StashKey[bool]()
 _TRACKER = "app.extensionManager.workflow.activeWorkflow.changeTracker"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    """Remember that a test failed, for the picture that the fixture `editor` takes after it."""
-    report = yield
-    if report.when == "call":
-        item.stash[_FAILED] = report.failed
-    return report
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +40,9 @@ def editor(page_of_renderer, request):
     With --long the end of every test is kept.
     """
     page_of_renderer.start()
+    failures = request.session.testsfailed
     yield page_of_renderer
-    if request.config.getoption("--long") or page_of_renderer.errors or request.node.stash.get(_FAILED, False):
+    if request.config.getoption("--long") or page_of_renderer.errors or request.session.testsfailed > failures:
         page_of_renderer.screenshot(request.node.name)
     assert page_of_renderer.errors == []
 

@@ -62,9 +62,9 @@ def denoiser(flow: bool, mixture=MIXTURE):
     return lambda x, sigma: mixture.denoise(x, sigma, 1.0 - sigma if flow else 1.0)
 
 
-def noisy(sigma: float, flow: bool, batch: int = 32, mixture=MIXTURE, seed: int = 0) -> torch.Tensor:
+def noisy(sigma: float, flow: bool, batch: int = 32, mixture=MIXTURE) -> torch.Tensor:
     """Samples of the noisy data at sigma."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     clean = mixture.sample(batch, generator)
     noise = torch.randn(clean.shape, dtype=clean.dtype, generator=generator)
     return (1.0 - sigma if flow else 1.0) * clean + sigma * noise

@@ -1,7 +1,6 @@
 """Records what this process opens, creates, moves and runs, by Python's audit events, which do not cover code in Rust and C."""
 
 import contextlib
-import functools
 import os
 import sys
 from pathlib import Path
@@ -11,6 +10,8 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
 _RUNS = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "pickle.find_class")
 _records = []
+# only once, because a hook cannot be removed
+sys.addaudithook(lambda event, arguments: [record(event, arguments) for record in _records])
 
 
 class Opened(NamedTuple):
@@ -21,15 +22,9 @@ class Opened(NamedTuple):
     run: list[tuple]
 
 
-@functools.cache
-def _hook():
-    sys.addaudithook(lambda event, arguments: [record(event, arguments) for record in _records])
-
-
 @contextlib.contextmanager
 def recorded():
     """An Opened that is filled in this context."""
-    _hook()  # once, because a hook cannot be removed
     opened = Opened([], [], [])
 
     def record(event, arguments):

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import Counter
+from importlib.util import resolve_name
 from pathlib import PurePosixPath
 
 import pytest
@@ -18,17 +19,14 @@ DOCUMENTS = [name for name in FILES if re.fullmatch(r"[A-Z]+\.md|docs/\w+\.md|we
 
 
 def imported(module):
-    """The folders of this repository that a module imports, itself included where it imports relatively."""
-    above = module.parts[:-1]
+    """The folders and packages that a module imports, itself included where it imports relatively."""
+    above = ".".join(["root", *module.parts[:-1]])
     for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = above[: len(above) - node.level + 1]
-            names = [*base, *(node.module or "").split(".")] if node.module else [*base, node.names[0].name]
-            yield names[0]
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module.split(".")[0]
-        elif isinstance(node, ast.Import):
-            yield from (name.name.split(".")[0] for name in node.names)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module_name = getattr(node, "module", None)
+            names = [module_name] if module_name else [name.name for name in node.names]
+            absolute = (resolve_name("." * getattr(node, "level", 0) + name, above) for name in names)
+            yield from (name.removeprefix("root.").split(".")[0] for name in absolute)
 
 
 @pytest.mark.parametrize("folder", LAYERS)

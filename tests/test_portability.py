@@ -21,8 +21,6 @@ FUNCTIONS = {
     "loop": "add_signal_handler",
 }
 LONGEST_PATH = 120  # of the 260 that Windows has, below ComfyUI/custom_nodes/<folder>/
-
-
 ALLOWED = {"disk.py": {"os.link", "os.rename"}}  # tried where they are, with another way where they are not
 
 

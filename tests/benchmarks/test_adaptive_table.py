@@ -2,8 +2,7 @@
 
 import pytest
 
-from benchmarks import adaptive_steps
-from benchmarks.adaptive_steps import adaptive_sampler, converged, fixed_grids, fixed_sampler
+from benchmarks.adaptive_steps import adaptive_sampler, converged, fixed_grids, fixed_sampler, table
 from benchmarks.cases import digits_case
 
 
@@ -26,7 +25,7 @@ def test_every_run_converges_to_the_reference(cases):
 
 
 def test_a_row_a_tolerance(cases):
-    rows = [line.split("|")[1:-1] for line in adaptive_steps.table(cases[0], (0.2, 0.02)).splitlines()[4:]]
+    rows = [line.split("|")[1:-1] for line in table(cases[0], (0.2, 0.02)).splitlines()[4:]]
     assert [float(row[0]) for row in rows] == [0.2, 0.02]
     loose, tight = ([float(cell.split("(")[0]) for cell in row[1:]] for row in rows)
     for column in (0, 5):  # the calls of both adaptive samplers, then their errors

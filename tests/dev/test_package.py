@@ -102,9 +102,6 @@ def _files(folder: Path) -> set[Path]:
     return {path.relative_to(folder) for path in folder.rglob("*") if "__pycache__" not in path.parts}
 
 
-# --- what is in it ---
-
-
 def test_two_builds_are_the_same_bytes(archive, tmp_path):
     assert build(tmp_path).read_bytes() == archive.read_bytes()
 
@@ -124,9 +121,6 @@ def test_it_holds_what_runs_and_nothing_else(archive):
     files = "LICENSE NOTICE README.md CHANGELOG.md CITATION.cff __init__.py pyproject.toml requirements.txt"
     assert {name for name in names if "/" not in name} == set(files.split())
     assert archive.stat().st_size < 3e6
-
-
-# --- what it says of itself ---
 
 
 def test_name_and_versions():
@@ -187,9 +181,6 @@ def test_pictures(key, most, ratio):
     assert tuple(drawn.get_size_inches() * drawn.dpi) == (width, height)
 
 
-# --- that it runs ---
-
-
 @pytest.mark.server
 def test_the_demo_runs_from_it(installed, tmp_path, monkeypatch):
     [pack] = (installed.base / "custom_nodes").iterdir()
@@ -200,9 +191,6 @@ def test_the_demo_runs_from_it(installed, tmp_path, monkeypatch):
         picture = pool.submit(asyncio.run, run_example.sample(installed)).result()
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert pack.name in installed.get("/workflow_templates")
-
-
-# --- what its start costs ---
 
 
 @pytest.mark.server

@@ -41,10 +41,6 @@ def _processes_of(tree: Path) -> list[str]:
     return [command for info in here if "main.py" in (command := " ".join(info["cmdline"] or []))]
 
 
-def _files(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-
-
 def test_demo_leaves_a_picture_and_no_process(tmp_path_factory):
     done = _demo()
     assert done.returncode == 0, done.stderr
@@ -58,10 +54,10 @@ def test_demo_leaves_a_picture_and_no_process(tmp_path_factory):
 def test_an_existing_comfyui_is_used_and_not_changed(tmp_path):
     tree = tmp_path / "their ComfyUI"
     shutil.copytree(TREE, tree, ignore=shutil.ignore_patterns("__pycache__"))
-    before = _files(tree)
+    before = {path: path.stat().st_mtime_ns for path in tree.rglob("*")}
     done = _demo(COMFYUI_PATH=tree, COMFYUI_PYTHON=sys.executable)
     assert done.returncode == 0, done.stderr
-    assert _files(tree) == before
+    assert {path: path.stat().st_mtime_ns for path in tree.rglob("*")} == before
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,10 @@ def file(network, tmp_path):
     return path
 
 
-def rewrite(path, metadata=(), tensors=()):
+def rewrite(path, metadata, tensors=()):
     """The file with other entries; None takes one away. `tensors` may be functions of those that are there."""
     with safetensors.safe_open(path, framework="pt") as opened:
-        entries = {**opened.metadata(), **dict(metadata)}
+        entries = {**opened.metadata(), **metadata}
     weights = safetensors.torch.load_file(path)
     for name, value in dict(tensors).items():
         weights[name] = value(weights[name]) if callable(value) else value

@@ -14,25 +14,25 @@ from samplers.processes.cld import CLD
 TIMES = np.linspace(1e-3**0.5, 1.0, 40) ** 2
 
 
-def network(kind="R", channels=1, std=0.6, **options) -> CLDNetwork:
-    """An untrained network for data of mean 0.3."""
+def network(kind="R", channels=1) -> CLDNetwork:
+    """An untrained network for data of mean 0.3 and standard deviation 0.6."""
     torch.manual_seed(0)
-    result = CLDNetwork(channels, 8, 8, features=8, **options).requires_grad_(False)
+    result = CLDNetwork(channels, 8, 8, features=8).requires_grad_(False)
     result.coordinates.copy_(cld_coordinates.table(CLD(), kind))
     result.mean.fill_(0.3)
-    result.std.fill_(std)
+    result.std.fill_(0.6)
     return result
 
 
-def awake(**options) -> CLDNetwork:
+def awake() -> CLDNetwork:
     """A network whose correction is not zero."""
-    result = network(**options)
+    result = network()
     torch.nn.init.normal_(result.unet.leave.weight)
     return result
 
 
-def states(batch=4, channels=1):
-    return torch.randn(batch, 2 * channels, 8, 8, generator=torch.Generator().manual_seed(1))
+def states(channels=1):
+    return torch.randn(4, 2 * channels, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("kind", ["R", "L"])

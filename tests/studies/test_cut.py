@@ -1,19 +1,12 @@
 """A split costs a single-step method nothing, and a multistep method about its own error."""
 
-import pytest
-
 from benchmarks import host_samplers
 from benchmarks.cases import standard_cases
 from studies import cut
 
 
-@pytest.fixture(scope="module")
-def cases(pack):
-    return [case for case in standard_cases(batch=4, converging=200) if case.name in cut.GRIDS]
-
-
-def test_every_sampler_on_every_case(cases):
-    for case in cases:
+def test_every_sampler_on_every_case(pack):
+    for case in (case for case in standard_cases(batch=4, converging=200) if case.name in cut.GRIDS):
         sigmas = case.grid(cut.GRIDS[case.name], 20)
         for name in cut.SAMPLERS:
             distance, whole, parts = cut.cut(case, host_samplers.sampler(name), sigmas, 10)

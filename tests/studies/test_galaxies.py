@@ -9,9 +9,9 @@ from samplers.time_maps import VE
 from studies import galaxies
 
 
-def arrays(side, channels=8, hidden=16):
+def arrays(side):
     """Random weights in the order of the files."""
-    rng, patches = np.random.default_rng(0), (side // 4) ** 2
+    rng, channels, hidden, patches = np.random.default_rng(0), 8, 16, (side // 4) ** 2
     mixer = [shape for wide in (patches, channels) for shape in ((hidden, wide), (hidden,), (wide, hidden), (wide,))]
     norms = [(channels, patches)] * 2 + [(patches, channels)] * 2
     shapes = [(channels, 2, 4, 4), (channels, 1, 1), (1, channels, 4, 4), (1, 1, 1), *(mixer + norms) * 4, *norms[:2]]
