@@ -63,8 +63,3 @@ def test_every_picture_is_used():
     for path in [*pictures.DOCS.glob("*.png"), *pictures.HELP.iterdir()]:
         assert path.name in named, f"{path} is in no page"
     assert all(path.with_suffix(".json").exists() for path in pictures.EXAMPLES.glob("*.jpg"))
-
-
-def test_pictures_are_small():
-    """They are small because they are part of the pack."""
-    assert sum(path.stat().st_size for path in pictures.HELP.iterdir()) < 500_000
