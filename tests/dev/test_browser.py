@@ -1,7 +1,6 @@
 """Where the tests' Chromium comes from."""
 
 import os
-import stat
 
 import pytest
 
@@ -21,7 +20,7 @@ def path(tmp_path, monkeypatch):
     def program(name, script=""):
         file = tmp_path / "bin" / name
         file.write_text(f"#!/bin/sh\n{script}\n")
-        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+        file.chmod(0o755)
         return file
 
     program("sh", 'exec /bin/sh "$@"')

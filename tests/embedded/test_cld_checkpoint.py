@@ -1,5 +1,6 @@
 """Checkpoints of CLD networks: what is written is read, and what does not fit is refused by name."""
 
+import re
 import time
 
 import pytest
@@ -52,9 +53,7 @@ def test_round_trip(network, file):
     sde, kind, loaded = cld_checkpoint.load(file, CLD)
     assert sde == SDE and kind == "L"
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
-    for (name, one), (other_name, other) in zip(network.state_dict().items(), loaded.state_dict().items()):
-        assert name == other_name and other.dtype == torch.float32
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    torch.testing.assert_close(loaded.state_dict(), network.state_dict(), rtol=0, atol=0)
     u, labels, context = torch.randn(2, 4, 8, 4), torch.tensor([3.0, 700.0]), torch.rand(2, 1, 3)
     torch.testing.assert_close(loaded(u, labels, context), network(u, labels, context), rtol=0, atol=0)
 
@@ -117,16 +116,21 @@ def test_refuses_what_does_not_fit(file, metadata, tensors, message):
         cld_checkpoint.load(file, CLD)
 
 
+def _check_same_or_refused(file, network):
+    try:
+        loaded = cld_checkpoint.load(file, CLD)
+    except ValueError as error:
+        assert re.match(rf"{file.name}( is not a safetensors file)?: ", str(error)) and len(str(error)) < 600
+    else:
+        assert (loaded.sde, loaded.kind) == (SDE, "L")
+        torch.testing.assert_close(loaded.network.state_dict(), network.state_dict(), rtol=0, atol=0)
+
+
 def test_a_file_with_any_byte_changed_is_the_same_network_or_refused(network, file):
-    content, expected = file.read_bytes(), network.state_dict()
+    content = file.read_bytes()
     for place in range(0, len(content), max(1, len(content) // 300)):
         file.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
-        try:
-            loaded = cld_checkpoint.load(file, CLD)
-        except ValueError:
-            continue
-        assert (loaded.sde, loaded.kind) == (SDE, "L")
-        assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.network.state_dict().items())
+        _check_same_or_refused(file, network)
 
 
 def _headed(header: bytes) -> bytes:
@@ -168,10 +172,4 @@ def test_whatever_the_metadata_say_the_network_fits_them_or_is_refused(network, 
     path = tmp_path_factory.getbasetemp() / "fuzzed.safetensors"
     path.write_bytes(cld_checkpoint.to_bytes(network, SDE, "L"))
     rewrite(path, entries)
-    try:
-        loaded = cld_checkpoint.load(path, CLD)
-    except ValueError as error:
-        assert str(error).startswith("fuzzed.safetensors: ") and len(str(error)) < 600
-    else:
-        assert loaded.kind == "L" and loaded.sde == SDE
-        assert loaded.network.width == 4
+    _check_same_or_refused(path, network)
