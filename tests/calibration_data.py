@@ -3,6 +3,7 @@
 import math
 
 import torch
+from exact import down_to_0
 
 from samplers.time_maps import FLOW, VE
 
@@ -13,9 +14,7 @@ STD = 0.7
 
 def grid_of(time, steps=6):
     """SIGMAS, falling to 0, float32 numbers; flow starts at pure noise."""
-    first = 1.0 if time is FLOW else 14.0
-    lam = torch.linspace(max(time.lam(first), -3.0), 3.0, steps)
-    return torch.tensor([first, *(time.sigma(float(v)) for v in lam[1:]), 0.0]).float()
+    return down_to_0(time, -3.0 if time is FLOW else VE.lam(14.0), 3.0, steps).float()
 
 
 class Gaussian:
