@@ -86,9 +86,7 @@ def test_a_proxy_is_not_asked_for_the_loopback(monkeypatch, tmp_path):
 
 
 def test_port_taken():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = _demo("--port", str(port), COMFYUI_PATH=TREE, COMFYUI_PYTHON=sys.executable)
     _one_line(done, f"port {port} is taken", "--port")

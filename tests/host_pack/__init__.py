@@ -59,7 +59,10 @@ def count_calls(model, run, wait_in=0, nan_from=0):
         CALLS[run] += 1
         result = executor(*args, **kwargs)
         if CALLS[run] == wait_in:
-            _wait_for_interrupt(run)
+            (Path(folder_paths.get_output_directory()) / f"{run} waits").touch()
+            deadline = time.monotonic() + 60
+            while not comfy.model_management.processing_interrupted() and time.monotonic() < deadline:
+                time.sleep(0.01)
         return result * torch.nan if 0 < nan_from <= CALLS[run] else result
 
     model = model.clone()
@@ -90,13 +93,6 @@ def unseen_patch(model):
     model = model.clone()
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "test", unchanged)
     return [model]
-
-
-def _wait_for_interrupt(run):
-    (Path(folder_paths.get_output_directory()) / f"{run} waits").touch()
-    deadline = time.monotonic() + 60
-    while not comfy.model_management.processing_interrupted() and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 @node("TestUnknownSampling", [io.Model.Input("model")], [io.Model.Output()])
