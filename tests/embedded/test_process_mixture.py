@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from process_examples import PROCESSES, WIDTH, applied, data, state
+from torch.distributions import MultivariateNormal
 
 from embedded.process_mixture import ProcessMixture
 from samplers.processes.linear_sde import transposed
@@ -13,22 +14,18 @@ from samplers.processes.linear_sde import transposed
 @pytest.mark.parametrize("t", [1e-2, 0.3, 0.95])
 @pytest.mark.parametrize("name", PROCESSES)
 def test_eps_is_minus_k_times_the_score(name, t, kind):
+    """The density is a sum of N(u; Psi(t, 0) (mean_k, 0), covariance) over k."""
     sde, mixture = PROCESSES[name], data()
     u = state(sde).requires_grad_(True)
-    score = torch.autograd.grad(_log_density(sde, mixture, u, t).sum(), u)[0]
-    result = ProcessMixture(sde, mixture).eps(u.detach(), t, kind)
-    torch.testing.assert_close(result, -applied(sde, transposed(sde.factor(t, kind)), score), rtol=1e-8, atol=1e-9)
-
-
-def _log_density(sde, mixture, u, t):
-    """log sum_k N(u; Psi(t, 0) (mean_k, 0), covariance), summed over the numbers of an item."""
     blocks = u.reshape(len(u), sde.size, -1).transpose(1, 2)
     signal = torch.from_numpy(np.ascontiguousarray(sde.transition(t, 0.0)[..., :1].reshape(-1, sde.size, 1)))
     noise = torch.from_numpy(np.ascontiguousarray(sde.covariance(t).reshape(-1, sde.size, sde.size)))
-    covariance = noise + WIDTH**2 * signal @ signal.mT
+    normal = MultivariateNormal(torch.zeros(sde.size, dtype=u.dtype), noise + WIDTH**2 * signal @ signal.mT)
     centres = mixture.means[:, None, :, None] * signal[..., 0]
-    normal = torch.distributions.MultivariateNormal(torch.zeros(sde.size, dtype=u.dtype), covariance)
-    return normal.log_prob(blocks - centres).sum(dim=2).logsumexp(dim=0)
+    log_density = normal.log_prob(blocks - centres).sum(dim=2).logsumexp(dim=0)
+    score = torch.autograd.grad(log_density.sum(), u)[0]
+    result = ProcessMixture(sde, mixture).eps(u.detach(), t, kind)
+    torch.testing.assert_close(result, -applied(sde, transposed(sde.factor(t, kind)), score), rtol=1e-8, atol=1e-9)
 
 
 def test_channels_share_the_frequencies():

@@ -9,17 +9,14 @@ from samplers.time_maps import VE
 from studies import galaxies
 
 
-def arrays(side):
-    """Random weights in the order of the files."""
-    rng, channels, hidden, patches = np.random.default_rng(0), 8, 16, (side // 4) ** 2
-    mixer = [shape for wide in (patches, channels) for shape in ((hidden, wide), (hidden,), (wide, hidden), (wide,))]
-    norms = [(channels, patches)] * 2 + [(patches, channels)] * 2
-    shapes = [(channels, 2, 4, 4), (channels, 1, 1), (1, channels, 4, 4), (1, 1, 1), *(mixer + norms) * 4, *norms[:2]]
-    return [0.1 * rng.standard_normal(shape, dtype=np.float32) for shape in shapes] + [np.array(10.0)]
-
-
 def test_an_image_without_noise_stays_as_it_is(pack):
-    network = galaxies.Galaxies(arrays(16), 16)
+    """The weights are random, in the order of the files, for 16 patches of 4 x 4 pixels and 8 channels."""
+    mixer = [shape for wide in (16, 8) for shape in ((16, wide), (16,), (wide, 16), (wide,))]
+    norms = [(8, 16)] * 2 + [(16, 8)] * 2
+    shapes = [(8, 2, 4, 4), (8, 1, 1), (1, 8, 4, 4), (1, 1, 1), *(mixer + norms) * 4, *norms[:2]]
+    rng = np.random.default_rng(0)
+    arrays = [0.1 * rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+    network = galaxies.Galaxies([*arrays, np.array(10.0)], 16)
     x = torch.randn(2, 1, 16, 16, dtype=torch.float64)
     torch.testing.assert_close(network(x, 1e-6), x, rtol=1e-5, atol=1e-5)
     sampling = network.patcher.get_model_object("model_sampling")
