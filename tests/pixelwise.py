@@ -112,20 +112,18 @@ def noise_like(shape, seed: int = 0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def start(model, sigmas, noise, latent=0.0):
-    """The noisy latent at which ComfyUI starts a run."""
+def solution(model, sigmas, noise, mean, latent=0.0, end=0.0, changes=()):
+    """The ODE's solution at the sigma `end` from the noisy latent at which ComfyUI starts a run.
+
+    `changes`: (sigma, mean) for every sigma below which the mean is another.
+    """
     import comfy.samplers
 
-    sampling = model.get_model_object("model_sampling")
     guider = comfy.samplers.CFGGuider(model)
     guider.inner_model = model.model
     full = comfy.samplers.Sampler().max_denoise(guider, sigmas)
-    return sampling.noise_scaling(sigmas[0], noise.clone(), latent + torch.zeros_like(noise), full)
-
-
-def solution(model, sigmas, noise, mean, latent=0.0, end=0.0, changes=()):
-    """The ODE's solution at the sigma `end`; `changes`: (sigma, mean) for every sigma below which the mean is another."""
-    x, flow, sigma = start(model, sigmas, noise, latent), model.model.diffusion_model.flow, sigmas[0]
+    sampling, flow, sigma = model.get_model_object("model_sampling"), model.model.diffusion_model.flow, sigmas[0]
+    x = sampling.noise_scaling(sigma, noise.clone(), latent + torch.zeros_like(noise), full)
     for following, next_mean in (*changes, (end, None)):
         x = transport(x, sigma, following, flow, mean)
         sigma, mean = following, next_mean

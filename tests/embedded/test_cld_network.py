@@ -81,22 +81,19 @@ def test_items_have_their_own_time():
         torch.testing.assert_close(together[i : i + 1], net(u[i : i + 1], labels[i : i + 1]), rtol=1e-4, atol=1e-4)
 
 
-def test_no_class_is_equal_weights_in_every_form():
-    net, u, labels = awake(), states(), torch.full((4,), 30.0)
-    expected = net(u, labels)
-    for context in (torch.zeros(4, 1, 10), torch.ones(4, 3, 10), torch.full((4, 1, 10), -1.0), torch.full((1, 1, 10), 0.3)):
-        torch.testing.assert_close(net(u, labels, context), expected)
-
-
 def test_context_counts_by_the_shares_of_its_sum():
+    """No class is equal shares, in every form."""
     net, u, labels = awake(), states(), torch.full((4,), 30.0)
+    no_class = net(u, labels)
+    for context in (torch.zeros(4, 1, 10), torch.ones(4, 3, 10), torch.full((4, 1, 10), -1.0), torch.full((1, 1, 10), 0.3)):
+        torch.testing.assert_close(net(u, labels, context), no_class)
     context = torch.zeros(4, 2, 10)
     context[:, 0, 3], context[:, 1, 5] = 2.0, 6.0
     shares = torch.zeros(4, 1, 10)
     shares[..., 3], shares[..., 5] = 0.25, 0.75
     output = net(u, labels, context)
     torch.testing.assert_close(output, net(u, labels, shares))
-    assert not torch.allclose(output, net(u, labels), atol=1e-3)
+    assert not torch.allclose(output, no_class, atol=1e-3)
 
 
 def test_refuses_other_shapes_by_name():

@@ -11,15 +11,11 @@ from embedded import cld_checkpoint, digits, emoji
 from samplers.processes.cld import CLD
 
 
-def test_classes_are_of_equal_size_and_all_images_differ():
+def test_classes_are_of_equal_size_and_all_images_differ_and_are_visible_on_white():
     images, labels = emoji.load()
     assert images.shape == (512, 32, 32, 3) and images.dtype == np.uint8
     np.testing.assert_array_equal(np.bincount(labels), [emoji.PER_CLASS] * len(emoji.CLASSES))
     assert len(np.unique(images.reshape(len(images), -1), axis=0)) == len(images)
-
-
-def test_every_image_is_visible_on_white():
-    images, _ = emoji.load()
     assert (255.0 - images).mean(axis=(1, 2, 3)).min() > 15.0
 
 
