@@ -85,8 +85,8 @@ def prose() -> Iterator[tuple[str, int, str]]:
             yield name, line, text
 
 
-def offences() -> Iterator[str]:
-    """Every forbidden phrase, as 'file:line: phrase (write ...): where it stands'."""
+def test_no_dialect():
+    offences = []
     for name, line, text in prose():
         for_users = name.endswith((".md", ".json")) and not name.startswith(("tests/", "CONTRIBUTING"))
         for pattern, remedy in (EVERYWHERE | FOR_USERS if for_users else EVERYWHERE).items():
@@ -94,9 +94,5 @@ def offences() -> Iterator[str]:
                 if not match.groupdict().get("right"):
                     where = f"{name}:{line + text.count(chr(10), 0, match.start())}"
                     around = " ".join(text[max(0, match.start() - 30) : match.end() + 30].split())
-                    yield f"{where}: {match[0].strip()!r} (write: {remedy}): ... {around} ..."
-
-
-def test_no_dialect():
-    result = list(offences())
-    assert not result, "\n" + "\n".join(result)
+                    offences.append(f"{where}: {match[0].strip()!r} (write: {remedy}): ... {around} ...")
+    assert not offences, "\n" + "\n".join(offences)
