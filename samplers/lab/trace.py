@@ -97,34 +97,18 @@ class _Call:
         return torch.stack([rms(tensor) for tensor in tensors]).cpu().double().numpy()  # the one transfer
 
 
-class _Step(NamedTuple):
-    """A step that has started, and its difference from the step before."""
-
-    step: int  # as in Row
-    call: _Call  # its first call
-    before: float | None  # sigma of the first call of the previous step; None in the first step
-    sizes: np.ndarray  # the result of `_Call.sizes`
-
-
 class _Division:
     """A way to divide the calls into steps, and the rows it gives."""
 
     def __init__(self, grid: list[float], time: TimeMap):
         self._time = time
         self._lengths = _lengths(grid, time)
-        self._step: _Step | None = None
+        self.step, self.sigma = -1, math.nan  # index of the current step, and sigma of its first call
+        self._before = math.nan  # sigma of the first call of the previous step
+        self._call: _Call | None = None  # the first call of the current step, and its sizes
+        self._sizes = np.empty(0)
         self._seconds: list[float] = []
         self.rows: list[Row] = []  # of the steps that have ended
-
-    @property
-    def step(self) -> int:
-        """Index of the current step; -1 before the first."""
-        return -1 if self._step is None else self._step.step
-
-    @property
-    def sigma(self) -> float:
-        """Sigma of the current step's first call; NaN before it."""
-        return math.nan if self._step is None else self._step.call.sigma
 
     def add(self, call: _Call) -> None:
         """One more call of the current step."""
@@ -132,38 +116,38 @@ class _Division:
 
     def start(self, index: int, call: _Call, end: float) -> None:
         """Start a step with a call; the current step, if any, has ended at sigma `end`."""
-        before = self._step
-        sizes = call.sizes(None if before is None else before.call, self._time)
+        sizes = call.sizes(self._call, self._time)
         self.end(sizes if abs(call.sigma - end) <= _TOLERANCE * end else None, call.sigma)
-        self._step = _Step(index, call, None if before is None else before.call.sigma, sizes)
-        self._seconds = [call.seconds]
+        self._before, self.step, self.sigma = self.sigma, index, call.sigma
+        self._call, self._sizes, self._seconds = call, sizes, [call.seconds]
 
     def end(self, after: np.ndarray | None = None, sigma: float = math.nan) -> None:
         """End the current step, if any. If the next call was made at its end, `after` has the `sizes` of that call, at sigma."""
-        if self._step is None:
+        call, sizes = self._call, self._sizes
+        if call is None:
             return
-        step, call, before, sizes = self._step
         change = error = first = in_sigma = in_lambda = math.nan
-        if before is not None:
-            values = sizes[2] / sizes[1], *self._accelerations(before, call.sigma, sizes)
+        if not math.isnan(self._before):
+            values = sizes[2] / sizes[1], *self._accelerations()
             change, in_sigma, in_lambda = (float(np.median(value)) for value in values)
         if after is not None:
             weight = abs(trapezoid(self._time, call.sigma, sigma)[1])
             error, first = (float(np.median(value / after[0])) for value in (after[4], weight * after[2]))
-        ms = 1e3 * sum(self._seconds) / len(self._seconds)
+        calls = len(self._seconds)
+        ms = 1e3 * sum(self._seconds) / calls
         lam = _lam(self._time, call.sigma)
         shares = () if call.shares is None else tuple(call.shares.mean(0).tolist())
-        calls = len(self._seconds)
-        self.rows.append(Row(step, call.sigma, lam, change, error, first, in_sigma, in_lambda, calls, ms, shares))
+        self.rows.append(Row(self.step, call.sigma, lam, change, error, first, in_sigma, in_lambda, calls, ms, shares))
 
-    def _accelerations(self, before: float, sigma: float, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _accelerations(self) -> tuple[np.ndarray, np.ndarray]:
         """The accelerations in sigma and in lambda, (batch,) each."""
         in_sigma, in_lambda = self._lengths
-        gap, lambda_gap = abs(sigma - before), abs(_lam(self._time, sigma) - _lam(self._time, before))
-        if gap <= _TOLERANCE * sigma:
-            return sizes[3] * math.nan, sizes[2] * math.nan
+        gap, lambda_gap = abs(self.sigma - self._before), abs(_lam(self._time, self.sigma) - _lam(self._time, self._before))
+        changes, velocities = self._sizes[2:4]
+        if gap <= _TOLERANCE * self.sigma:
+            return velocities * math.nan, changes * math.nan
         known = math.isfinite(lambda_gap)
-        return in_sigma**2 * sizes[3] / gap, sizes[2] * (in_lambda**2 / lambda_gap if known else math.nan)
+        return in_sigma**2 * velocities / gap, changes * (in_lambda**2 / lambda_gap if known else math.nan)
 
 
 class Trace:
@@ -183,11 +167,7 @@ class Trace:
     """
 
     def __init__(
-        self,
-        grid: list[float],
-        time: TimeMap,
-        own_grid: bool = False,
-        on_row: Callable[[Row], None] | None = None,
+        self, grid: list[float], time: TimeMap, own_grid: bool = False, on_row: Callable[[Row], None] | None = None
     ):
         self._grid = grid
         self._by_sigma = _Division(grid, time)
@@ -205,14 +185,7 @@ class Trace:
 
     @torch.no_grad()
     def call(self, x: torch.Tensor, sigma: torch.Tensor, denoised: torch.Tensor, seconds: float) -> None:
-        """Record a model call.
-
-        Args:
-            x: (batch, ...), the input of the model.
-            sigma: (batch,) or a number.
-            denoised: the output, shaped like x.
-            seconds: duration of the call.
-        """
+        """Record a model call of input x, (batch, ...), at sigma, (batch,) or a number, with its output and duration."""
         self._settle(None)
         self._newest = self._pending = _Call(x, sigma, denoised, seconds)
 
