@@ -51,19 +51,12 @@ _OnCall = Callable[[torch.Tensor, float, torch.Tensor, torch.Tensor], None]
 
 
 class AdaptiveInfo(NamedTuple):
-    """What an adaptive run did.
+    """What an adaptive run did."""
 
-    Attributes:
-        sigmas: the accepted grid, on which RES-3S(C2, C3) takes the same steps; on the CPU, in the dtype of the one given.
-        calls: all model calls, also of rejected steps.
-        rejected: number of steps that were tried and not taken.
-        worst_error: the largest error accepted, in units of the tolerance; above 1 only where the calls ran out.
-    """
-
-    sigmas: torch.Tensor
-    calls: int
-    rejected: int
-    worst_error: float
+    sigmas: torch.Tensor  # the accepted grid, on which RES-3S(C2, C3) takes the same steps; on the CPU, in the given grid's dtype
+    calls: int  # all model calls, also of rejected steps
+    rejected: int  # number of steps that were tried and not taken
+    worst_error: float  # the largest error accepted, in units of the tolerance; above 1 only where the calls ran out
 
 
 @torch.no_grad()
@@ -236,9 +229,6 @@ def _log(info: AdaptiveInfo, beyond: float | None) -> None:
     logger.info("exp_res_adaptive: %d model calls, %d steps, %d rejected", info.calls, steps, info.rejected)
     if beyond is not None:
         logger.warning(
-            "exp_res_adaptive: %d model calls did not suffice; from sigma %.4g on errors up to %.3g times the tolerance were "
-            "accepted. Raise max_calls, or rtol and atol.",
-            info.calls,
-            beyond,
-            info.worst_error,
+            f"exp_res_adaptive: {info.calls} model calls did not suffice; from sigma {beyond:.4g} on errors up to "
+            f"{info.worst_error:.3g} times the tolerance were accepted. Raise max_calls, or rtol and atol."
         )

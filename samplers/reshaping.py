@@ -31,14 +31,9 @@ class _Curve(NamedTuple):
 def blend(sigmas_a: torch.Tensor, sigmas_b: torch.Tensor, weight: float, time: TimeMap) -> torch.Tensor:
     """(1 - weight) of one grid and weight of another, in lambda; the second is resampled to the steps of the first.
 
-    Args:
-        sigmas_a, sigmas_b: both falling or both rising, of two or more sigmas.
-        weight: 0 to 1.
-        time: the model's time map.
-
     Raises:
-        ValueError: a grid cannot be sampled on, the weight is out of range, or only one of the grids has an infinite end (no
-            signal, or sigma = 0).
+        ValueError: a grid cannot be sampled on or has no step, one falls and the other rises, the weight is not 0 to 1, or only
+            one of the grids has an infinite end (no signal, or sigma = 0).
     """
     if not 0.0 <= weight <= 1.0:
         raise ValueError(f"weight must be between 0 and 1, got {weight!r}.")

@@ -37,7 +37,7 @@ class Schedule(NamedTuple):
 
 
 class DryRun(NamedTuple):
-    """The result of a dry run on a grid: the model calls, and whether the sampler draws noise."""
+    """The model calls of a dry run on a grid, and whether the sampler draws noise."""
 
     calls: int
     stochastic: bool
@@ -87,7 +87,7 @@ class Cell(NamedTuple):
 
     @property
     def spread(self) -> Spread:
-        """Median and quartiles."""
+        """Median and quartiles of the distances."""
         return spread(self.distances)
 
     @property
@@ -109,15 +109,8 @@ class Cell(NamedTuple):
 class Measurement:
     """Plans cells, solves the reference once for every start, and measures.
 
-    Args:
-        runner: runs samplers.
-        reference_sampler: a sampler of third order with one model call per step.
-        time: the model's time map.
-        sigma_range: the model's range of sigmas.
-        store: keeps finished results.
-        tolerance, cap: limits of the reference, see `converge`.
-        fatal: exceptions that end the measurement; others end a cell and leave a note.
-        fresh: whether to measure again what is in the store.
+    The reference sampler is of third order with one model call per step; tolerance and cap are those of `converge`. `fatal` are
+    exceptions that end the measurement; others end a cell and leave a note. If `fresh`, what is in the store is measured again.
     """
 
     def __init__(
@@ -241,12 +234,11 @@ class Measurement:
         """A level of the reference; all levels are kept, because they are the longest runs."""
         sigmas = reference_grid(steps, start, reference_floor(self._sigma_range, self._time), self._time)
         key = fingerprint("reference", self._subject, self._reference_sampler, sigmas)
-        record = None if self._fresh else self._store.get(key, tensors={"samples": self._runner.shape}, finite=True)
-        if record is None:
-            samples = self._runner.run(self._reference_sampler, sigmas).samples
-            self._store.put(key, {"steps": steps}, {"samples": samples})
-            return samples
-        return record.tensors["samples"]
+        if not self._fresh and (record := self._store.get(key, tensors={"samples": self._runner.shape}, finite=True)):
+            return record.tensors["samples"]
+        samples = self._runner.run(self._reference_sampler, sigmas).samples
+        self._store.put(key, {"steps": steps}, {"samples": samples})
+        return samples
 
     def cells(self, planned: Sequence[PlannedCell]) -> Iterator[Cell]:
         """Measure all cells; each is stored before the next one starts. A cell that fails leaves a note.

@@ -73,17 +73,9 @@ def reference_floor(sigma_range: SigmaRange, time: TimeMap) -> float:
 
 
 def reference_grid(steps: int, start: float, floor: float, time: TimeMap, earliest: float = EARLIEST) -> torch.Tensor:
-    """A grid that is uniform in logSNR from `start` to `floor` and ends at 0.
+    """A grid, float32 of shape (steps + 1,), that is uniform in logSNR from sigma `start` to `floor` and ends at 0.
 
-    Args:
-        steps: steps of the grid, including the step to 0.
-        start: the first sigma.
-        floor: the last sigma above 0, see `reference_floor`.
-        time: the model's time map.
-        earliest: lambda at which the first step ends if `start` is at higher noise.
-
-    Returns:
-        float32, (steps + 1,).
+    The first step ends at the lambda `earliest` if `start` is at higher noise.
     """
     first = max(time.lam(start), earliest) if start < time.sigma(earliest) else earliest
     last = max(time.lam(floor), first + _BEYOND)
@@ -92,16 +84,14 @@ def reference_grid(steps: int, start: float, floor: float, time: TimeMap, earlie
 
 
 def converge(solve: Callable[[int], torch.Tensor], tolerance: float = TOLERANCE, first: int = FIRST, cap: int = CAP) -> Reference:
-    """Double the steps of a third-order solver until two levels agree, or the cap allows no finer level.
+    """Double the steps of a third-order solver, from `first`, until two levels agree or the cap allows no finer level.
+
+    On a network that is rough in sigma the finest level may miss the tolerance, see `converged`.
 
     Args:
         solve: solve(steps) -> samples, (batch, ...), with one model call per step.
         tolerance: largest relative distance of two levels, for the items that must agree, see `agreement`.
-        first: steps of the coarsest level.
-        cap: maximum number of steps of a level.
-
-    Returns:
-        The finest level. On a network that is rough in sigma it may miss the tolerance, see `converged`.
+        first, cap: smallest and largest number of steps.
 
     Raises:
         NotConverged: the last two levels are not finite.

@@ -5,12 +5,9 @@ from collections.abc import Callable
 
 
 def most_steps(calls_of: Callable[[int], int], budget: int, least: int = 1) -> int:
-    """The most steps whose model calls fit into the budget; 0 if none do.
+    """The most steps, `least` or more, whose model calls fit into the budget; 0 if none do.
 
-    Args:
-        calls_of: steps -> model calls. It rises with the steps; its last call is for the steps that are returned.
-        budget: maximum number of model calls.
-        least: minimum number of steps.
+    calls_of(steps) gives the model calls and rises with the steps. Its last call is for the steps that are returned.
     """
     steps = budget
     while steps >= least:

@@ -29,11 +29,9 @@ class Record(NamedTuple):
 
 
 class Store:
-    """A folder of records by key. The least recently used records are removed for new ones.
+    """A folder for records only, by key, which is created with the first record.
 
-    Args:
-        folder: a folder for records only; it is created with the first record.
-        most_bytes: maximum size of all records together; the newest record is kept regardless of its size.
+    Above `most_bytes` in all, the least recently used records are removed for new ones. The newest record is always kept.
     """
 
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES):

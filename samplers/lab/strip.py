@@ -25,20 +25,11 @@ def strip(
     truth: np.ndarray,
     verdict: Verdict | None = None,
 ) -> np.ndarray:
-    """A grid of pictures of the first item: a row for every pair, the best one on top, a column for every number of calls.
+    """A grid of pictures of the first item, (height, width, 3), float32 in [0, 1]: a row per pair, a column per number of calls.
 
-    The converged solution is at the end of each row, and the item's error is below each picture.
-
-    Args:
-        cells: measured cells.
-        references: references by first sigma.
-        image_of: function from a cell to its image, (height, width, 3) in [0, 1]; called only for cells that are shown, because
-            a VAE is slow.
-        truth: the image of the converged solution.
-        verdict: its sentence is the title, its pair is the first row, and its baseline is the second row.
-
-    Returns:
-        (height, width, 3), float32 in [0, 1].
+    `truth`, the image of the converged solution, is at the end of each row, and the item's error is below each picture.
+    `image_of` gives the image of a cell, (height, width, 3) in [0, 1], and is called only for cells that are shown, because a
+    VAE is slow. The verdict's sentence is the title, its pair is the first row, and its baseline is the second row.
     """
     by_pair = {pair: {cell.column: cell for cell in line} for pair, line in lines(cells).items()}
     first = [] if verdict is None else [verdict.best.pair, verdict.baseline]

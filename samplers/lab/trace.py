@@ -160,15 +160,12 @@ class Trace:
 
     Args:
         grid: two or more SIGMAS, falling or rising.
-        time: the model's time map.
         own_grid: whether the sampler is known to choose its own grid; otherwise it is found out.
         on_row: on_row(row) for every step that has ended. If a sampler turns out to have its own grid, all rows are sent once
             more.
     """
 
-    def __init__(
-        self, grid: list[float], time: TimeMap, own_grid: bool = False, on_row: Callable[[Row], None] | None = None
-    ):
+    def __init__(self, grid: list[float], time: TimeMap, own_grid: bool = False, on_row: Callable[[Row], None] | None = None):
         self._grid = grid
         self._by_sigma = _Division(grid, time)
         self._by_step = None if own_grid else _Division(grid, time)

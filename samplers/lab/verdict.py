@@ -92,8 +92,7 @@ def equal_lines(cells: Sequence[Cell]) -> list[list[str]]:
 def calls_to_reach(line: Sequence[Cell], distance: float) -> float | None:
     """The fewest calls from which on every median of a line is at most a distance; None if the last median is larger.
 
-    Calls are interpolated between two cells, in logarithms. The result is at least the calls of the first cell, because fewer
-    calls were not measured.
+    Calls are interpolated between two cells, in logarithms, but not below the first cell.
     """
     place = len(line)
     while place > 0 and line[place - 1].median <= distance:
@@ -111,17 +110,10 @@ def calls_to_reach(line: Sequence[Cell], distance: float) -> float | None:
 def judge(
     cells: Sequence[Cell], references: Mapping[float, Reference], calls: int, baseline: str = "", notes: Sequence[str] = ()
 ) -> Verdict:
-    """The best pair within a number of calls, or within the fewest calls if no pair made so few.
-
-    Args:
-        cells: measured.
-        references: by start.
-        calls: maximum number of model calls.
-        baseline: the pair to compare with.
-        notes: why cells are missing, for the error.
+    """The best pair within a number of calls, or within the fewest calls if no pair made so few, compared with the baseline.
 
     Raises:
-        ValueError: no ODE sampler was measured.
+        ValueError: no ODE sampler was measured; the notes say why cells are missing.
         NotConverged: the reference is so far from its tolerance that nothing can be distinguished.
     """
     odes = comparable(cells)

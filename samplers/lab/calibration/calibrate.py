@@ -1,9 +1,11 @@
 """Calibrates a solver: fits on pilots along a reference, a choice on selection seeds, and a measurement on test seeds."""
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +24,7 @@ from .results import CAREFUL, HISTORIES, LEAST, RIDGES, Calibrated, Cost, Errors
 # Solutions with a larger relative difference have nothing in common.
 _NO_SOLUTION = 0.5
 _ANALYTIC, _PROBE = Fitting(math.inf), Fitting(RIDGES[1], HISTORIES[0])
+_ERROR = attrgetter("error")
 
 
 class _Candidate(NamedTuple):
@@ -38,17 +41,13 @@ class _Candidate(NamedTuple):
 
 
 class Calibration:
-    """One calibration.
+    """One calibration of a falling grid on a model with the time map VE or FLOW.
 
     Args:
-        problem: problem(sampler, sigmas, seed) -> samples, (items, ...), of a model with its prompts and a latent from the noise
+        problem: problem(sampler, sigmas, seed) -> samples, (batch, ...), of a model with its prompts and a latent from the noise
             of a seed, by a function of (model, x, sigmas, extra_args, callback, disable) or by a rival.
-        sigmas: the grid, falling.
-        time: the time map of the model, VE or FLOW.
         floor: sigma from which the reference steps to 0, the lowest sigma that the model can distinguish.
         seed: the first of the seeds.
-        batch: number of items that the problem samples for a seed.
-        settings: the settings of the calibration.
         rivals: samplers of one call per step, by name, for comparison on the test seeds.
         fatal: exceptions of a rival that end the calibration; others leave the rival out.
     """
@@ -117,7 +116,7 @@ class Calibration:
 
         names = names[: 1 + self._settings.thorough]
         analytic = [_Candidate(self._bases[name], name, None, measured(self._bases[name])) for name in names]
-        base = chosen = min(analytic, key=lambda candidate: candidate.error)
+        base = chosen = min(analytic, key=_ERROR)
         grid = None
         if not reference.coarse:  # otherwise there is nothing to fit to
             best = self._best_fit(names, trajectory, measured)
@@ -137,25 +136,20 @@ class Calibration:
         self, names: Sequence[str], trajectory: Trajectory, measured: Callable[[Plan], torch.Tensor]
     ) -> _Candidate | None:
         """The candidate with the least error on the selection seeds: first by base and ridge, then by history."""
-        best: _Candidate | None = None
+        candidates: list[_Candidate] = []
 
-        def attempt(name: str, ridge: float, history: int) -> None:
-            nonlocal best
-            options = Fitting(ridge, history)
-            try:
+        def attempt(name: str, options: Fitting) -> None:
+            with contextlib.suppress(FloatingPointError):  # error of a fit that diverges
                 plan = self._fitted(self._bases[name], self._sigmas, trajectory, options).plan
-            except FloatingPointError:  # error of a fit that diverges
-                return
-            candidate = _Candidate(plan, name, options, measured(plan))
-            if best is None or candidate.error < best.error:
-                best = candidate
+                candidates.append(_Candidate(plan, name, options, measured(plan)))
 
         for name in names:
             for ridge in self._settings.ridges:
-                attempt(name, ridge, HISTORIES[0])
+                attempt(name, Fitting(ridge, HISTORIES[0]))
+        best = min(candidates, key=_ERROR, default=None)
         if self._settings.thorough and best is not None and best.fitting is not None:
-            attempt(best.base, best.fitting.ridge, HISTORIES[1])
-        return best
+            attempt(best.base, best.fitting._replace(history=HISTORIES[1]))
+        return min(candidates, key=_ERROR, default=None)
 
     def _move_grid(
         self, chosen: _Candidate, trajectory: Trajectory, measured: Callable[..., torch.Tensor]

@@ -76,16 +76,10 @@ NEAR_NOISE = -7.0
 
 
 def fine_grid(sigmas: Sequence[float], time: TimeMap, floor: float, steps: int) -> list[float]:
-    """A grid that contains every sigma of another grid and is nearly uniform in logSNR in between.
+    """A falling grid of float32 numbers that contains every sigma of another one and is nearly uniform in logSNR in between.
 
-    Args:
-        sigmas: falling, from sigmas[0] to a last one that may be 0.
-        time: the time map.
-        floor: the sigma from which a grid to 0 takes its last step, if it is below the last sigma above 0.
-        steps: approximate number of steps; the grid has a few more, because it meets every given sigma.
-
-    Returns:
-        sigmas, each a float32 number.
+    A grid to 0 takes its last step from `floor` if that is below the last sigma above 0. The grid has a few more steps than
+    `steps`, because it meets every given sigma.
     """
     points = [s for s in sigmas if s > 0.0]
     if sigmas[-1] == 0.0 and floor < points[-1] * (1.0 - MIN_STEP):
@@ -111,11 +105,7 @@ class Trajectory:
     last: float  # sigma of the end
 
     def at(self, sigma: float) -> torch.Tensor:
-        """The state at a sigma; between known ones by the cubic with their slopes dx/dsigma = (x - D) / sigma.
-
-        Raises:
-            ValueError: sigma lies outside of it.
-        """
+        """The state at a sigma, between known ones by the cubic with slopes (x - D) / sigma; a ValueError outside of them."""
         if sigma == self.last:
             return self.end
         right = bisect.bisect_left([-s for s in self.sigmas], -sigma)
@@ -148,10 +138,9 @@ def recorded(
     def keep(info: dict[str, Any]) -> None:
         sigma = float(info["sigma"])
         if kept is None or sigma in kept:
-            x, denoised = (info[name].detach().float().cpu().clone() for name in ("x", "denoised"))
             result.sigmas.append(sigma)
-            result.x.append(x)
-            result.denoised.append(denoised)
+            result.x.append(info["x"].detach().float().cpu().clone())
+            result.denoised.append(info["denoised"].detach().float().cpu().clone())
 
     result.end = run(plan, model, x, sigmas, extra_args, keep, True).detach().float().cpu()
     return result
@@ -178,10 +167,10 @@ class Fitting(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A fitted plan and the pilots' results."""
+    """A fitted plan, and the pilots' final states, (items, ...), float64."""
 
-    plan: Plan  # with the calls of the base
-    end: torch.Tensor  # the pilots' final states, (items, ...), float64
+    plan: Plan
+    end: torch.Tensor
 
 
 def fit(
@@ -192,18 +181,11 @@ def fit(
     time: TimeMap,
     options: Fitting,
 ) -> Fitted:
-    """The base's plan with the scalars that bring the pilots to the targets.
+    """The base's plan with the scalars that bring the pilots x, (items, ...), to the targets.
 
-    Args:
-        base: an analytic plan with one call per step and no noise.
-        denoise: the denoised outputs of all pilots at a stage; called once for each.
-        x: the pilots at the first call, (items, ...).
-        targets: for every stage the reference after it, shaped like x.
-        time: the time map of the model.
-        options: the settings of the fit.
-
-    Raises:
-        FloatingPointError: the pilots contain NaN or infinity.
+    The base has one call per step and no noise. `denoise` gives the outputs of all pilots at a stage and is called once for
+    each. The targets, shaped like x, are the reference after every stage. A FloatingPointError says that the pilots contain NaN
+    or infinity.
     """
     x = x.double()
     states: list[torch.Tensor] = []
@@ -249,16 +231,10 @@ def robust_fit(values: torch.Tensor, residual: torch.Tensor, ridge: float) -> to
 
 
 def ridge_fit(values: torch.Tensor, residual: torch.Tensor, ridge: float, weights: torch.Tensor) -> torch.Tensor:
-    """The c for which sum_k c_k values_k is nearest to the residual, in the mean over items.
+    """The c, (regressors,), for which sum_k c_k values_k is nearest to the residual, in the mean over weighted items.
 
-    Args:
-        values: (regressors, items, numbers of an item), float64.
-        residual: (items, numbers of an item).
-        ridge: factor of the squares of the c, each in units of its regressor's root mean square.
-        weights: (items,).
-
-    Returns:
-        (regressors,).
+    Values are (regressors, items, numbers of an item), float64. The ridge is the factor of the squares of the c, each in units
+    of its regressor's root mean square.
     """
     total = weights.sum() * residual.shape[1]
     # a regressor that vanishes, such as a difference of equal outputs, gets no share
@@ -301,13 +277,8 @@ TRIALS = 1 + 2 * (KNOTS - 1) * len(_FACTORS)  # the first one is the given grid
 class GridCurve:
     """Grids with the number of steps, the first sigma and the end of a given grid, as monotone curves through five knots.
 
-    The knots are values of logSNR, evenly over the steps to the last sigma above 0, which may move as well. The curve is added
-    to the given grid's logSNR, so that the knots of the grid itself give exactly the grid.
-
-    Args:
-        sigmas: the given grid.
-        time: the time map.
-        floor: lower limit of all sigmas above 0.
+    The knots are values of logSNR, evenly over the steps to the last sigma above 0, which may move as well but not below the
+    floor. The curve is added to the given grid's logSNR, so that the knots of the grid itself give exactly the grid.
     """
 
     def __init__(self, sigmas: Sigmas, time: TimeMap, floor: float):

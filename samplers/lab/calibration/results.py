@@ -68,7 +68,7 @@ class Settings:
                 raise ValueError(f"{name} must be between {least} and {MAX_ITEMS}, got {getattr(self, name)}.")
 
     def references(self, steps: int) -> list[int]:
-        """Steps of the references for a grid of this number of steps, the coarsest first."""
+        """Steps of the references for a grid of `steps` steps, the coarsest first."""
         return [max(self.first, 2 * steps) * 2**level for level in range(self.levels)]
 
     def seeds(self, first: int, batch: int) -> Seeds:
