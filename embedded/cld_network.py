@@ -116,10 +116,7 @@ class UNet(nn.Module):
             nn.init.zeros_(weight)  # training starts at the best Gaussian
 
     def forward(self, images: torch.Tensor, half_log_snr: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-        """The correction of the Gaussian's estimate, shaped like (batch, channels, height, width) images; see the module.
-
-        The other arguments are (batch,) and (batch, classes).
-        """
+        """The correction of the Gaussian's estimate, for (batch, channels, height, width), (batch,) and (batch, classes)."""
         e = self.embed(functional.silu(self.level(_waves(half_log_snr)) + self.label(shares)))
         fine = self.fine_down(self.enter(images), e)
         middle = self.middle_down(self.halve(fine), e)

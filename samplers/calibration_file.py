@@ -206,11 +206,7 @@ def _number(value: Any, name: str) -> float:
 
 
 def check_name(name: str) -> str:
-    """The name of a calibration, if it is a legal file name on every system and does not lead to another folder.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """The name, if it is a legal file name on every system and does not lead to another folder; a ValueError otherwise."""
     if not _NAME.fullmatch(name) or disk.fault_of_name(name):
         raise ValueError(
             f"name must be 1 to 80 letters, digits, spaces, dots, dashes and underscores, begin with a letter or digit, not end "
@@ -242,13 +238,11 @@ def write(calibration: CalibrationFile, folder: str | os.PathLike[str], name: st
     check_name(name)
     text = calibration.to_json()
     CalibrationFile.from_json(text)  # checks that the file can be read again
-    data = text.encode()
-    Path(folder).mkdir(parents=True, exist_ok=True)
     for count in range(1, 100000):
         path = Path(folder) / f"{name}_{count:05d}.json"
         if not os.path.lexists(path):
             with contextlib.suppress(FileExistsError):  # another process was faster
-                disk.write_new(path, data)
+                disk.write_new(path, text.encode())
                 return path
     raise OSError(f"{folder} holds 99999 calibrations named {name}. Choose another name.")
 

@@ -32,11 +32,7 @@ class Curve(NamedTuple):
 
 
 def read_curve(text: str) -> Curve:
-    """The curve of a JSON list of points, [[0, 0], ..., [1, 1]].
-
-    Raises:
-        ValueError: naming the point that is wrong, counted from 1.
-    """
+    """The curve of a JSON list of points, [[0, 0], ..., [1, 1]]; a ValueError names the point that is wrong, counted from 1."""
     if len(text) > MAX_TEXT:
         raise ValueError(f"curve must have at most {MAX_TEXT} characters, got {len(text)}.")
     try:

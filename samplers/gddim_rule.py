@@ -57,15 +57,7 @@ def gddim_plan(sigmas: Sigmas, degree: int = 2, time: TimeMap = VE, corrector: s
 
     These steps are of lower degree: the first ones, which have less history; the step from a flow model's sigma 1, where rho is
     infinite; steps that are much longer than the steps before them; and rising steps and the step to sigma 0, which have at most
-    degree 1.
-
-    Args:
-        sigmas: falling grid, or rising for inversion; 1-D tensor or sequence of n + 1 sigmas.
-        degree: q, 0 to 3.
-        time: the time map of the model, VE or FLOW.
-        corrector: see `Rule`; the paper uses "PECE".
-
-    Raises:
-        ValueError: degree or corrector is unknown, or the grid cannot be sampled on, see `grid_steps`.
+    degree 1. A ValueError says that the degree is not 0 to 3, that the corrector is unknown (see `Rule`; the paper uses "PECE"),
+    or that the grid cannot be sampled on, see `grid_steps`.
     """
     return rule_plan(sigmas, gddim_rule(degree, corrector), time)

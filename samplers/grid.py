@@ -47,10 +47,8 @@ _BEYOND_FLOW = 2.0
 def grid_steps(sigmas: Sigmas, time: TimeMap, rising: bool = True) -> list[GridStep]:
     """The steps of a grid that falls to the image or rises to the noise (inversion), without the repetitions.
 
-    Args:
-        sigmas: 1-D tensor or sequence; a tensor is read from its device once. A grid of length 0 or 1 has no steps.
-        time: the time map, for its largest sigma.
-        rising: whether the sampler can follow a rising grid.
+    The grid is a 1-D tensor, which is read from its device once, or a sequence. With a length of 0 or 1 it has no steps.
+    `rising` says whether the sampler can follow a rising grid.
 
     Raises:
         ValueError: naming the entry: not 1-D, not finite, negative, above the map's limit, neither falling nor rising

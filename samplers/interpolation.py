@@ -28,6 +28,7 @@ from .quadrature import gauss_legendre
 from .tableaus import multistep_weights
 
 _Node = TypeVar("_Node")
+_Function = Callable[[Any], np.ndarray]
 # 48 nodes integrate the smooth integrands below to 1e-12 for power 2, and to 1e-8 for other powers from s = inf.
 _NODES = 48
 _PIECE_NODES = 16  # in log rho in pieces no longer than 1
@@ -106,14 +107,10 @@ class InAlpha(Interpolation):
     eps is interpolated in the sigma of the same process, (s / scale) v, in which the eps of Gaussian data is linear. Steps of a
     schedule differ more in alpha than in lambda. Without `min_gap`, absolute weights would add up to 1500 where large steps
     follow small ones.
-
-    Attributes:
-        scale: sigma / alpha at which v turns.
-        power: of the process.
     """
 
-    scale: float = 1.0
-    power: float = 2.0
+    scale: float = 1.0  # sigma / alpha at which v turns
+    power: float = 2.0  # of the process
 
     @property
     def name(self) -> str:
@@ -188,12 +185,7 @@ def between(start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _integrals(
-    nodes: Sequence[float],
-    s_from: float,
-    s_to: float,
-    variable: Callable[[Any], np.ndarray],
-    slope: Callable[[np.ndarray], np.ndarray],
-    pieces: int,
+    nodes: Sequence[float], s_from: float, s_to: float, variable: _Function, slope: _Function, pieces: int
 ) -> list[float]:
     """int l_j(v) ds from s_from to s_to; slope: ds/dv at v."""
     edges = np.linspace(variable(s_from), variable(s_to), 1 + pieces)

@@ -44,17 +44,14 @@ _EPS_TURN = 0.5  # where the quadrature of eps turns from uniform in log s to un
 class Kriging(Interpolation):
     """An interpolation without a polynomial.
 
-    Attributes:
-        roughness: variance of the new part of each output, as a share of the variance along the path. A small value gives high
-            order; with a large value older outputs count little, as in a first-order step.
-        sharpness: p above.
-        trusted: whether the form in eps is used fully at every s.
+    The roughness is the variance of the new part of each output, as a share of the variance along the path. A small value gives
+    high order; with a large value older outputs count little, as in a first-order step.
     """
 
     min_gap: ClassVar[float] = 0.0  # nodes that are close share their weight by themselves
     roughness: float = 1e-3
-    sharpness: float = 4.0
-    trusted: bool = False
+    sharpness: float = 4.0  # p above
+    trusted: bool = False  # whether the form in eps is used fully at every s
 
     @property
     def name(self) -> str:

@@ -24,36 +24,20 @@ Sample = Callable[..., torch.Tensor]  # with the arguments of k-diffusion's samp
 
 @dataclass(frozen=True)
 class Method:
-    """A sampler: its name, its planner and what a host must know about it.
+    """A sampler: its name, its planner and what a host must know about it."""
 
-    Attributes:
-        name: the registered name, or the name that the documentation uses.
-        summary: one sentence on what the sampler is.
-        planner: (sigmas, *, time, **options) -> Plan; None for a sampler that is not a fixed plan.
-        options: the keyword arguments of the function, see `options.py`; `time` is added to them.
-        calls_per_step: model calls per step; the last step, to sigma = 0, is one call.
-        flow_time: the time map on flow models: the map with the smaller measured error, or the only correct one for an SDE.
-        stochastic: whether noise is added during the run.
-        cfg_pp: whether the model must return (guided, unconditional).
-        function: the function, if there is no planner.
-    """
-
-    name: str
-    summary: str
-    planner: Planner | None = None
-    options: tuple[Option, ...] = ()
-    calls_per_step: int = 1
-    flow_time: TimeMap = FLOW
-    stochastic: bool = False
-    cfg_pp: bool = False
-    function: Callable[..., Any] | None = None
+    name: str  # the registered name, or the name that the documentation uses
+    summary: str  # one sentence on what the sampler is
+    planner: Planner | None = None  # None for a sampler that is not a fixed plan
+    options: tuple[Option, ...] = ()  # the keyword arguments of the function, to which `time` is added
+    calls_per_step: int = 1  # the last step, to sigma = 0, is one call
+    flow_time: TimeMap = FLOW  # the time map on flow models with the smaller measured error, or the only correct one for an SDE
+    stochastic: bool = False  # whether noise is added during the run
+    cfg_pp: bool = False  # whether the model must return (guided, unconditional)
+    function: Callable[..., Any] | None = None  # the function, if there is no planner
 
     def plan(self, sigmas: Sigmas, **options: Any) -> Plan:
-        """The plan on a grid; print it to see the method.
-
-        Args:
-            sigmas: falling grid, or rising for inversion; 1-D tensor or sequence of n + 1 sigmas.
-            options: those of the method that a plan depends on, and `time`; the others have their defaults.
+        """The plan on a grid, with the method's options that a plan depends on, and `time`; print it to see the method.
 
         Raises:
             ValueError: an option is out of its range, or the grid cannot be sampled on.

@@ -21,19 +21,14 @@ NOISES = ("independent", BROWNIAN)
 
 @dataclass(frozen=True)
 class Option:
-    """A keyword argument of a sampler, and what it does, in whole sentences.
-
-    Attributes:
-        low, high: the limits of a number, both included.
-        choices: the values that are allowed; () for a number or any object.
-    """
+    """A keyword argument of a sampler, and what it does, in whole sentences."""
 
     name: str
     default: Any
     text: str
-    low: float = -math.inf
+    low: float = -math.inf  # the limits of a number, both included
     high: float = math.inf
-    choices: tuple[Any, ...] = ()
+    choices: tuple[Any, ...] = ()  # the values that are allowed; () for a number or any object
 
     def check(self, value: Any) -> None:
         """Raise a ValueError that names the option when the value is not one of the choices or is outside the limits."""

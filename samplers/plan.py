@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 
-from .signature import Sigmas
+from .signature import ByCall, Sigmas
 from .time_maps import VE, TimeMap
 
 
@@ -59,33 +59,19 @@ class Alternatives(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """One model call and the update that follows it.
+    """One model call and the update that follows it."""
 
-    Attributes:
-        step: index in SIGMAS of the step the call belongs to.
-        sigma: where the model is called.
-        h: step size in lambda of the update's step; inf for a step to sigma = 0.
-        scale: factor of the anchor.
-        weights: pairs (model call, weight) over the denoised outputs so far.
-        closes_step: the update gives the next grid point, which becomes the new anchor.
-        noise: factors of the unit noises drawn in this step, one more than in the previous stage; () for none.
-        segment: (sigma, sigma_next) of the newest of those noises.
-        guided: factor of this call's guided output, see `cfg_pp.py`; 0 without CFG++.
-        states: pairs (model call, weight) over the states of earlier calls.
-        alternatives: rules among which the run chooses; the numbers above are those of the first rule.
-    """
-
-    step: int
-    sigma: float
-    h: float
-    scale: float
-    weights: tuple[tuple[int, float], ...]
-    closes_step: bool
-    noise: tuple[float, ...] = ()
-    segment: tuple[float, float] | None = None
-    guided: float = 0.0
-    states: tuple[tuple[int, float], ...] = ()
-    alternatives: Alternatives | None = None
+    step: int  # index in SIGMAS of the step the call belongs to
+    sigma: float  # where the model is called
+    h: float  # step size in lambda of the update's step; inf for a step to sigma = 0
+    scale: float  # factor of the anchor
+    weights: tuple[tuple[int, float], ...]  # pairs (model call, weight) over the denoised outputs so far
+    closes_step: bool  # the update gives the next grid point, which becomes the new anchor
+    noise: tuple[float, ...] = ()  # factors of the unit noises drawn in this step, one more than in the previous stage
+    segment: tuple[float, float] | None = None  # (sigma, sigma_next) of the newest of those noises
+    guided: float = 0.0  # factor of this call's guided output, see `cfg_pp.py`; 0 without CFG++
+    states: tuple[tuple[int, float], ...] = ()  # pairs (model call, weight) over the states of earlier calls
+    alternatives: Alternatives | None = None  # rules to choose among in the run; the numbers above are those of the first rule
 
     def __post_init__(self) -> None:
         numbers = [self.scale, *(w for _, w in (*self.weights, *self.states)), *self.noise, self.guided]
@@ -93,12 +79,7 @@ class Stage:
             raise ArithmeticError(f"plan has a non-finite weight at step {self.step}, sigma {self.sigma:g}: {numbers}")
 
     def update(
-        self,
-        anchor: torch.Tensor,
-        denoised: Mapping[int, torch.Tensor],
-        states: Mapping[int, torch.Tensor],
-        noises: Sequence[torch.Tensor],
-        guided: torch.Tensor,
+        self, anchor: torch.Tensor, denoised: ByCall, states: ByCall, noises: Sequence[torch.Tensor], guided: torch.Tensor
     ) -> torch.Tensor:
         """The next state as a new tensor, by one fused multiply-add per term; outputs and states are given by model call."""
         terms = [(denoised[call], weight) for call, weight in self.weights] + list(zip(noises, self.noise))
@@ -162,22 +143,14 @@ def renoised(stage: Stage, after: Renoising | None) -> Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """A solver on a grid, ready to run. `str(plan)` is a table of all its numbers.
-
-    Attributes:
-        time: the time map the weights were made in (a step from lambda = -inf is taken in VE).
-        steps: steps of the grid, repetitions included.
-        stages: one per model call.
-        opening: what happens before the first call; None for nothing.
-        cfg_pp: whether the model must return (guided, unconditional) instead of one denoised output.
-    """
+    """A solver on a grid, ready to run. `str(plan)` is a table of all its numbers."""
 
     method: str
-    time: TimeMap
-    steps: int
-    stages: tuple[Stage, ...]
-    opening: Renoising | None = None
-    cfg_pp: bool = False
+    time: TimeMap  # in which the weights were made (a step from lambda = -inf is taken in VE)
+    steps: int  # of the grid, repetitions included
+    stages: tuple[Stage, ...]  # one per model call
+    opening: Renoising | None = None  # what happens before the first call
+    cfg_pp: bool = False  # whether the model must return (guided, unconditional) instead of one denoised output
 
     @property
     def calls(self) -> int:
@@ -217,17 +190,11 @@ def _rows_of_alternatives(stage: Stage) -> list[str]:
 
 
 class Noise(NamedTuple):
-    """How much noise an SDE sampler adds.
+    """How much noise an SDE sampler adds."""
 
-    Attributes:
-        eta: strength; 0 is the ODE, 1 the reverse SDE (DDPM at first order).
-        s_noise: factor of the added noise; 1 is correct.
-        path: whether the noise is one path for every number of steps, for which eta must not depend on the steps.
-    """
-
-    eta: float = 0.0
-    s_noise: float = 1.0
-    path: bool = False
+    eta: float = 0.0  # strength; 0 is the ODE, 1 the reverse SDE (DDPM at first order)
+    s_noise: float = 1.0  # factor of the added noise; 1 is correct
+    path: bool = False  # whether the noise is one path for every number of steps, for which eta must not depend on the steps
 
 
 NO_NOISE = Noise()
@@ -240,8 +207,6 @@ class NoisePath:
 
     The exponential SDE (SEEDS, arXiv 2305.14267) adds sigma sqrt(1 - e^{-2 c h eta}) n(c) at the fraction c of the step. Over a
     further piece dc the noise decays by e^{-dc h eta} and gains an independent unit noise times sqrt(1 - e^{-2 dc h eta}).
-
-    The step starts at sigma and has the size h in lambda; noise_scale belongs to the model's time map.
     """
 
     def __init__(self, sigma: float, h: float, noise: Noise, noise_scale: float):

@@ -36,18 +36,12 @@ INVERSION_START = 1.0 / 3.0
 
 
 class SigmaRange(NamedTuple):
-    """What a schedule needs to know about a model.
-
-    Attributes:
-        sigma_min, sigma_max: the model's smallest and largest sigma.
-        timesteps: 1 / (1 + e^lambda) at `spacings.timestep_places` of its timesteps, rising; for the spacing beta.
-        shift: the shift of a flow model, sigma / (1 - sigma) = shift t / (1 - t); 1 for none, and on all other models.
-    """
+    """What a schedule needs to know about a model."""
 
     sigma_min: float
     sigma_max: float
-    timesteps: tuple[float, ...] = ()
-    shift: float = 1.0
+    timesteps: tuple[float, ...] = ()  # 1 / (1 + e^lambda) at `spacings.timestep_places` of its timesteps, rising; for beta
+    shift: float = 1.0  # of a flow model, sigma / (1 - sigma) = shift t / (1 - t); 1 for none, and on all other models
 
 
 def logsnr_grid(

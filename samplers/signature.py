@@ -7,9 +7,10 @@ ExtraArgs      keyword arguments for the model; None for none.
 Callback       called after every model call with a dict of x, i (the step, an int), sigma, sigma_hat and denoised; None for none.
 NoiseSampler   noise_sampler(sigma, sigma_next) -> unit noise like x, for the segment between them.
 OnShares       on_shares(shares) with the share of each rule in the step that follows a call, (batch, rules); None for nobody.
+ByCall         denoised outputs or states by the number of the model call.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,3 +22,4 @@ ExtraArgs = dict[str, Any] | None
 Callback = Callable[[dict[str, Any]], object] | None
 NoiseSampler = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 OnShares = Callable[[torch.Tensor], object] | None
+ByCall = Mapping[int, torch.Tensor]

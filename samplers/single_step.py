@@ -21,13 +21,12 @@ def single_step_plan(
 
     Args:
         sigmas: falling grid, or rising for inversion; 1-D tensor or sequence of n + 1 sigmas.
-        tableau: the method, see `tableaus.py`.
+        tableau: the method.
         time: the time map in which the denoised output is interpolated.
-        noise: what an SDE sampler adds; needs nodes c in rising order.
-        churn: what is added between the steps, see `churn.py`; not together with `noise`.
+        noise, churn: what is added in the steps and between them; not both.
 
     Raises:
-        ValueError: the grid cannot be sampled on, see `grid_steps`, or noise is used with nodes that do not rise.
+        ValueError: the grid cannot be sampled on, see `grid_steps`, or noise is used with nodes c that do not rise.
     """
     if noise.eta and list(tableau.c) != sorted(tableau.c):
         raise ValueError(f"c3 must be above c2 for a sampler with noise, got {tableau.c[1]:g} and {tableau.c[2]:g}.")

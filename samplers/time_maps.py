@@ -25,21 +25,14 @@ _ROUNDING = 1e-5
 
 @dataclass(frozen=True)
 class TimeMap:
-    """Maps sigma to alpha and lambda and back, all floats; lambda is -inf where there is no signal.
-
-    Attributes:
-        sigma_limit: the largest sigma the map is defined for.
-        alpha, lam: functions of sigma > 0.
-        sigma: function of a finite lambda.
-        noise_scale: standard deviation of the noise that sigma multiplies.
-    """
+    """Maps sigma to alpha and lambda and back, all floats; lambda is -inf where there is no signal."""
 
     name: str
-    sigma_limit: float
-    alpha: Callable[[float], float]
-    lam: Callable[[float], float]
-    sigma: Callable[[float], float]
-    noise_scale: float = 1.0
+    sigma_limit: float  # the largest sigma the map is defined for
+    alpha: Callable[[float], float]  # of sigma > 0
+    lam: Callable[[float], float]  # of sigma > 0
+    sigma: Callable[[float], float]  # of a finite lambda
+    noise_scale: float = 1.0  # standard deviation of the noise that sigma multiplies
 
     def scaled(self, noise_scale: float) -> "TimeMap":
         """The map of a model whose noise has this standard deviation; the same object for the same number."""

@@ -78,17 +78,11 @@ def lagrange_slope(nodes: Sequence[float], j: int, t: np.ndarray) -> np.ndarray:
 
 
 def contraction(sde: LinearSDE, s: Sequence[float], t: Sequence[float], noise_level: float) -> np.ndarray:
-    """Q of every step, with Psihat(t, s) = R_t Q R_s^-1.
+    """Q of every step from s to t, s > t > 0, with Psihat(t, s) = R_t Q R_s^-1; (steps, *grid, size, size).
 
     Q' = lambda^2 / 2 R^-1 G G^T R^-T Q, Q = 1 at s. The matrix in front of Q is positive semidefinite and t falls, so Q never
-    stretches anything, and P = R_t (1 - Q Q^T) R_t^T is symmetric and positive semidefinite by construction.
-
-    Args:
-        sde, s, t: the process, and starts and ends of steps, s > t > 0.
-        noise_level: the paper's lambda; 0 gives Q = 1 exactly, which is the deterministic step; 1 is the reverse SDE.
-
-    Returns:
-        (steps, *grid, size, size).
+    stretches anything, and P = R_t (1 - Q Q^T) R_t^T is symmetric and positive semidefinite by construction. `noise_level` is the
+    paper's lambda; 0 gives Q = 1 exactly, which is the deterministic step, and 1 is the reverse SDE.
     """
     start, end = np.asarray(s, dtype=np.float64), np.asarray(t, dtype=np.float64)
     shape = (len(start), *sde.grid, sde.size, sde.size)

@@ -65,19 +65,13 @@ class Coordinates:
 
 
 class DenoisedData:
-    """The data part of the mean of u0, Psi(0, t) (u - K_t eps), for previews.
-
-    Args:
-        sde, kind: as in `gddim_on`.
-        coordinates, times, like: of the states, the times at which it is needed, and a state for the device and dtype.
-    """
+    """The data part of the mean of u0, Psi(0, t) (u - K_t eps), at some times, for previews, in the dtype of a state `like`."""
 
     def __init__(self, sde: LinearSDE, kind: str, coordinates: Coordinates, times: list[float], like: torch.Tensor):
-        self._coordinates = coordinates
+        self._coordinates, self._size = coordinates, sde.size
         back = sde.transition(0.0, np.array(times))[..., :1, :]
         rows = np.stack([back, back @ -sde.factor(np.array(times), kind)], axis=1)
         self._rows = _like(rows[..., 0, :], like)  # (times, of u and of eps, *grid, size)
-        self._size = sde.size
 
     def at(self, call: int, state: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
         """The data, (batch, channels, ...), for the time with this index."""

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ..plan import Plan, Stage
+from ..signature import ByCall
 from .linear_sde import LinearSDE
 
 
@@ -24,12 +25,7 @@ class MatrixStage(Stage):
     diagonal: bool = field(kw_only=True)
 
     def update(
-        self,
-        anchor: torch.Tensor,
-        denoised: Mapping[int, torch.Tensor],
-        states: Mapping[int, torch.Tensor],
-        noises: Sequence[torch.Tensor],
-        guided: torch.Tensor,
+        self, anchor: torch.Tensor, denoised: ByCall, states: ByCall, noises: Sequence[torch.Tensor], guided: torch.Tensor
     ) -> torch.Tensor:
         """The next state, as `Stage.update`; `denoised` is eps."""
         scale, *factors = self.matrices
@@ -70,16 +66,10 @@ def process_stage(
     scale: np.ndarray,
     noise: Sequence[np.ndarray] = (),
 ) -> Stage:
-    """A stage whose factors are matrices of the process, or numbers where all matrices are numbers.
+    """The stage with factors that are matrices of the process, or numbers where all matrices are numbers.
 
-    Args:
-        sde: the process.
-        stage: everything but the factors.
-        weights, states: of outputs and of earlier states by model call, (*grid, size, size) each.
-        scale, noise: factors of the step's start and of the unit noises, of the same shape.
-
-    Raises:
-        ArithmeticError: a matrix is not finite.
+    Weights of outputs and of earlier states are by model call; every matrix is (*grid, size, size). An ArithmeticError says that
+    one is not finite.
     """
 
     def first(factors: Mapping[int, np.ndarray]) -> tuple[tuple[int, float], ...]:

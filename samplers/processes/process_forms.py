@@ -53,12 +53,9 @@ class Terms(NamedTuple):
 
 
 class Form(ABC):
-    """A form of the ODE or SDE of a process. In every form a step to t = 0 ends at the mean of u0.
+    """A form of the ODE or SDE of a process, for the spans of steps and of their stages in the order of use.
 
-    Args:
-        sde: the process.
-        kind: "R" or "L", the parameterisation of the model's eps.
-        spans: the spans of the steps and of their stages, in the order of use.
+    In every form a step to t = 0 ends at the mean of u0. The kind, "R" or "L", is the parameterisation of the model's eps.
     """
 
     def __init__(self, sde: LinearSDE, kind: str, spans: Sequence[Span]):

@@ -50,12 +50,10 @@ def gddim_on(
     """The plan of gDDIM on a linear diffusion, for a model that gives eps; kept for further calls with the same arguments.
 
     Args:
-        sde: the process.
+        sde, kind: the process, and "R" or "L", the parameterisation of the model's eps.
         sigmas: falling grid of n + 1 times t; 1-D tensor or sequence. A step to t = 0 ends at the mean of u0.
-        degree: q, 0 to 3; the first steps are of lower degree. It must be 0 where noise_level is above 0.
-        corrector: "none", "PEC" or "PECE", see `Rule`. It must be "none" where noise_level is above 0.
+        degree, corrector: as in `gddim_plan`. They must be 0 and "none" where noise_level is above 0.
         noise_level: the paper's lambda, the strength of the noise: 0 for none, 1 for the reverse SDE.
-        kind: "R" or "L", the parameterisation of the model's eps.
         s_noise: factor of the noise; 1 is right.
 
     Raises:
@@ -76,12 +74,10 @@ def gddim_on(
 
 
 def res_on(sde: LinearSDE, sigmas: Sigmas, method: str = "3MC", kind: str = "R") -> Plan:
-    """The plan of a RES method on a linear diffusion, for a model that gives eps; kept for further calls with the same arguments.
+    """The plan of a RES method on a linear diffusion, with the other arguments of `gddim_on`; kept like its plans.
 
-    Args:
-        sde, sigmas: as in `gddim_on`.
-        method: the order, then M for multistep, MC for multistep with the free corrector, S for single-step; "1" is DDIM.
-        kind: "R" or "L", the parameterisation of the model's eps; the result is the same.
+    The method is one of METHODS: the order, then M for multistep, MC for multistep with the free corrector, or S for single-step;
+    "1" is DDIM.
 
     Raises:
         ValueError: method is none of these, or the grid cannot be sampled on, see `grid_steps`.

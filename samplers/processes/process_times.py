@@ -16,15 +16,10 @@ _HALVINGS = 56  # after which an interval of length 20 in log t is shorter than 
 
 
 def time_grid(sde: LinearSDE, steps: int, power: float = 2.0, last: float | None = None) -> list[float]:
-    """Times that are uniform in t^(1 / power) from t_max to `last`, followed by 0, for 1 or more steps.
+    """Times that are uniform in t^(1 / power) from t_max to `last` (None for the process's t_min), and 0, for 1 or more steps.
 
-    Args:
-        sde, steps: the process, and the number of steps, of which the last one goes from `last` to 0.
-        power: 2 is the paper's grid; larger powers put more of the steps near the data.
-        last: the last time above 0; None for the t_min of the process.
-
-    Raises:
-        ValueError: an argument is out of its range.
+    Power 2 is the paper's grid; larger powers put more of the steps near the data. A ValueError names an argument that is out of
+    its range.
     """
     last = sde.t_min if last is None else last
     if steps < 1:
@@ -38,11 +33,7 @@ def time_grid(sde: LinearSDE, steps: int, power: float = 2.0, last: float | None
 
 
 def falling_steps(sde: LinearSDE, sigmas: Sequence[float]) -> list[GridStep]:
-    """The steps of a grid of times.
-
-    Raises:
-        ValueError: as `grid_steps`, or a time above 0 is too small to be distinguished from 0.
-    """
+    """The steps of a grid of times; a ValueError as from `grid_steps`, or for a time too small to be distinguished from 0."""
     for i, t in enumerate(sigmas):
         if 0.0 < t < _LEAST:
             raise ValueError(f"sigmas[{i}] is {t:g}, a time too small to differ from 0 for {sde.name}. Set it to 0.")

@@ -154,16 +154,11 @@ _STATE = -1
 
 
 class Fitting(NamedTuple):
-    """The settings of a fit.
+    """The settings of a fit."""
 
-    Attributes:
-        ridge: strength of the pull towards the analytic plan, 0 or more, in units of the regressors' mean squares; inf gives
-            the analytic plan.
-        history: denoised outputs that a step may use, 1 or more.
-    """
-
+    # strength of the pull towards the analytic plan, in units of the regressors' mean squares; inf gives the analytic plan
     ridge: float
-    history: int = 6
+    history: int = 6  # denoised outputs that a step may use, 1 or more
 
 
 class Fitted(NamedTuple):

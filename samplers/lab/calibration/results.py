@@ -37,30 +37,20 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a calibration.
+    """The settings of a calibration. Numbers of items are rounded up to whole batches."""
 
-    Attributes:
-        pilots, selection, test: numbers of items for the fit, the choice and the report (0: no report), rounded up to whole
-            batches.
-        share: the reference agrees if its last doubling moved the samples by no more than this share of the best base's error,
-            both as medians over the pilots.
-        first, levels: steps of the coarsest reference, at least twice the steps of the grid, and the maximum number of levels.
-        ridges: ridges to try.
-        thorough: whether to try also the second best base, and a longer history with the best base and ridge.
-        noise: a fit is used if its mean log error on the selection items is below the base's by this number of standard errors.
-        move_grid: whether to search also for a better grid.
-    """
-
-    pilots: int = 16
-    selection: int = 16
-    test: int = 16
+    pilots: int = 16  # items for the fit
+    selection: int = 16  # items for the choice
+    test: int = 16  # items for the report; 0 for no report
+    # The reference agrees if its last doubling moved the samples by no more than this share of the best base's error, both as
+    # medians over the pilots.
     share: float = 0.2
-    first: int = 32
-    levels: int = 4
+    first: int = 32  # steps of the coarsest reference, which has at least twice the steps of the grid
+    levels: int = 4  # the maximum number of levels of the reference
     ridges: tuple[float, ...] = RIDGES
-    thorough: bool = True
-    noise: float = 2.0
-    move_grid: bool = False
+    thorough: bool = True  # whether to try also the second best base, and a longer history with the best base and ridge
+    noise: float = 2.0  # standard errors by which a fit's mean log error on the selection items must be below the base's
+    move_grid: bool = False  # whether to search also for a better grid
 
     def __post_init__(self) -> None:
         for name, least in (("pilots", 2), ("selection", 2), ("test", 0)):
