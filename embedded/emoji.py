@@ -18,11 +18,7 @@ FILE = Path(__file__).with_name("emoji.png")  # a row of emoji per class
 
 @lru_cache(maxsize=1)
 def load() -> tuple[np.ndarray, np.ndarray]:
-    """Images (512, 32, 32, 3) uint8, and their classes (512,) uint8, which are indices into CLASSES.
-
-    Raises:
-        ValueError: the file is missing, damaged or another picture.
-    """
+    """Images (512, 32, 32, 3) and indices into CLASSES (512,), uint8; a ValueError if the file is missing, damaged or another."""
     channels, height, width = SHAPE
     try:
         with Image.open(FILE) as image:

@@ -31,12 +31,8 @@ class BrownianNoise:
     """A noise_sampler that gives unit noise of one Ornstein-Uhlenbeck path in lambda for each item.
 
     Segments may be requested in any order, because no result depends on earlier calls. A call draws about 14 latents of normal
-    numbers on the CPU and holds five.
-
-    Args:
-        keys: from `noise.item_keys`; the item's path depends only on its key, the shape of an item and eta.
-        like: latent whose shape, dtype and device the noise gets.
-        time, eta: the time map and the eta of the sampler, which is above 0.
+    numbers on the CPU and holds five. An item's path depends only on its key, see `noise.item_keys`, the shape of an item and
+    eta, which is above 0. The noise has the shape, dtype and device of the latent `like`.
     """
 
     def __init__(self, keys: list[int], like: torch.Tensor, time: TimeMap, eta: float):

@@ -24,12 +24,7 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_new(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a new file; missing folders are created.
-
-    Raises:
-        FileExistsError: there is one, which is unchanged.
-        OSError: the disk refuses.
-    """
+    """Write a new file; missing folders are created. A FileExistsError says that there is one, which is unchanged."""
     with _temporary_file(Path(path), data) as unfinished:
         try:
             os.link(unfinished, path)

@@ -25,11 +25,7 @@ class FiniteCheck:
         self._noted = self._seen = 0
 
     def note(self, state: torch.Tensor) -> None:
-        """The state after the next model call.
-
-        Raises:
-            FloatingPointError: a state that has arrived since holds NaN or infinity.
-        """
+        """The state after the next model call; a FloatingPointError if a state that has arrived since holds NaN or infinity."""
         total = state.sum(dtype=self._flags.dtype)  # the cheapest check of all elements; the last output may be in half precision
         self._newest = total.mul_(0.0)  # 0 * inf is NaN
         self._flags[self._noted].copy_(self._newest, non_blocking=True)

@@ -15,13 +15,9 @@ _MOST_MARKED = 60  # number of points above which marks would touch each other
 
 
 def picture(grids: dict[str, list[float]], time: TimeMap | None, in_logsnr: bool, warning: str = "") -> np.ndarray:
-    """Grids as (height, width, 3), float32 in [0, 1]: their sigmas, and below them the size of every step.
+    """Grids as (height, width, 3), float32 in [0, 1]: sigma, or logSNR for a known `time`, and below it the size of every step.
 
-    Args:
-        grids: SIGMAS of two or more values, by their name in the legend.
-        time: the model's time map; None to measure steps in log sigma.
-        in_logsnr: logSNR over the steps rather than sigma; needs `time`.
-        warning: a sentence above them.
+    The grids are SIGMAS of two or more values, by their name in the legend. Without a time map steps are measured in log sigma.
     """
     figure = new_figure(_WIDTH, _HEIGHT)
     curve, steps = figure.subplots(2, sharex=True, height_ratios=(2.2, 1))

@@ -21,11 +21,12 @@ from .signature import Model
 def item_keys(initial_noise: torch.Tensor | None, first_states: torch.Tensor, seed: int, sigma: float) -> list[int]:
     """A 63-bit key for each item of a run from sigma, of which six digits are used.
 
-    Args:
-        initial_noise: (batch, ...) unit noise the items started from, before any scaling by sigma; None if unknown.
-        first_states: (batch, ...) the states from which the run starts; they are used only if the initial noise is unknown.
+    The initial noise, (batch, ...), is unit noise before any scaling by sigma. If it is None, the first states are used instead.
     """
-    identities = _numbered(_bytes(first_states)) if initial_noise is None else _bytes(initial_noise)
+    identities = _bytes(first_states if initial_noise is None else initial_noise)
+    if initial_noise is None:  # copies of one picture are numbered, so that they become different pictures
+        befores = [identities[:i].count(identity) for i, identity in enumerate(identities)]
+        identities = [identity + f" {before}".encode() * (before > 0) for identity, before in zip(identities, befores)]
     key = seed.to_bytes(16, "little", signed=True) + f"{sigma:.5e}".encode()
     digests = (hashlib.blake2b(identity, digest_size=8, key=key).digest() for identity in identities)
     return [int.from_bytes(digest, "little") >> 1 for digest in digests]
@@ -35,12 +36,6 @@ def _bytes(items: torch.Tensor) -> list[bytes]:
     """The numbers of each item; its position where all of them are 0."""
     items = items.detach().cpu().float().contiguous()
     return [item.numpy().tobytes() if item.any() else f"position {i}".encode() for i, item in enumerate(items)]
-
-
-def _numbered(identities: list[bytes]) -> list[bytes]:
-    """Each identity with the number of equal ones before it, so that copies of one picture become different pictures."""
-    befores = [identities[:i].count(identity) for i, identity in enumerate(identities)]
-    return [identity + f" {before}".encode() * (before > 0) for identity, before in zip(identities, befores)]
 
 
 class ItemNoise:

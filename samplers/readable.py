@@ -19,13 +19,7 @@ Model = Callable[[torch.Tensor, float], torch.Tensor]
 
 
 def res_2m(model: Model, x: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
-    """RES-2M: second order, one call per step.
-
-    Args:
-        model: `model(x, sigma)` -> denoised output.
-        x: the state at sigmas[0].
-        sigmas: floats, from large to small.
-    """
+    """RES-2M: second order, one call of `model(x, sigma) -> denoised` per step, from the state x at sigmas[0] down."""
     older, h_before = torch.zeros_like(x), math.inf  # no history: b_2 = 0 in the first step
     for sigma, sigma_next in zip(sigmas, sigmas[1:]):
         denoised = model(x, sigma)

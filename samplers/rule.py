@@ -110,14 +110,9 @@ class PlannedStep(NamedTuple):
 
 
 def predict(rule: Rule, step: GridStep, history: Sequence[Node], time: TimeMap, eta: float = 0.0) -> PlannedStep:
-    """A step from the outputs so far.
+    """A step of the grid from the outputs so far, newest first; the first is the one at the step's start.
 
-    Args:
-        rule: the method, with its rules of the last step and of rising steps.
-        step: the step of the grid.
-        history: outputs, newest first; the first is the one at the step's start.
-        time: the time map of the model.
-        eta: strength of the noise; a step from pure noise and a step to sigma = 0 exchange none.
+    `eta` is the strength of the noise; a step from pure noise and a step to sigma = 0 exchange none.
     """
     rule = rule.of(step, bool(eta) or any(node.renoised for node in history[: rule.order]))
     if step.sigma_next == 0.0 or not math.isfinite(time.lam(step.sigma)):
@@ -176,15 +171,11 @@ def _combined(rule: Rule, step: GridStep, nodes: Sequence[Node], time: TimeMap, 
 
 
 def data_weights(rule: Rule, nodes: Sequence[Node], s_from: float, s_to: float, time: TimeMap, eta: float) -> list[float]:
-    """The weights b_j of the form in D, for the outputs at nodes."""
-    at = [node.s(time) for node in nodes]
-    return rule.interpolation.weights(at, s_from, s_to, eta) if len(at) > 1 else [_first_order(s_from, s_to, eta)]
-
-
-def _first_order(s_from: float, s_to: float, eta: float) -> float:
-    """The weight of a single output, 1 - (s_to / s_from)^(1 + eta), which is the same for every variable."""
+    """The weights b_j of the form in D, for the outputs at nodes; for one, 1 - (s_to / s_from)^(1 + eta) in every variable."""
+    if len(nodes) > 1:
+        return rule.interpolation.weights([node.s(time) for node in nodes], s_from, s_to, eta)
     if s_to == math.inf:
-        return 0.0  # nothing of the data is in x yet
+        return [0.0]  # nothing of the data is in x yet
     if s_to == 0.0 or s_from == math.inf:
-        return 1.0
-    return -math.expm1((1.0 + eta) * math.log(s_to / s_from))
+        return [1.0]
+    return [-math.expm1((1.0 + eta) * math.log(s_to / s_from))]

@@ -5,8 +5,7 @@ lambda, nodes c_i and phi_{k,i} = phi_k(-c_i h), phi_k = phi_k(-h),
 
     stage  x_i = e^{-c_i h} x + h sum_j a_ij(h) D_j        step  x' = e^{-h} x + h sum_i b_i(h) D_i.
 
-Each a_ij and b_i is a sum of Terms, so a method is a table of numbers. A Tableau checks its order conditions when it is made,
-so a wrong coefficient fails at once.
+Each a_ij and b_i is a sum of Terms, so a method is a table of numbers.
 """
 
 import math
@@ -42,7 +41,7 @@ _CHECK_STEPS = (0.01, 0.7, 4.0)
 
 @dataclass(frozen=True)
 class Tableau:
-    """An explicit single-step exponential Runge-Kutta method.
+    """An explicit single-step exponential Runge-Kutta method, whose order conditions are checked when it is made.
 
     Attributes:
         order: the order whose conditions are checked, 1 to 4.
@@ -110,8 +109,7 @@ def order_conditions(tableau: Tableau, h: float) -> dict[str, float]:
 
     def psi_stage(j: int, i: int, h: float = h) -> float:
         c = tableau.c[i]
-        a = tableau.a_weights(i, h)
-        row = math.fsum(w * node ** (j - 1) for w, node in zip(a, tableau.c)) / math.factorial(j - 1)
+        row = math.fsum(w * node ** (j - 1) for w, node in zip(tableau.a_weights(i, h), tableau.c)) / math.factorial(j - 1)
         return phi(j, -c * h) * c**j - row
 
     residuals = {"psi_1": psi(1, h)}
@@ -140,11 +138,7 @@ RES_1 = Tableau("RES-1", order=1, c=(0.0,), a=(), b=((Term(1.0, 1, 1.0),),))
 
 
 def res_2s(c2: float = 0.5) -> Tableau:
-    """RES-2S, second order in two calls (arXiv 2308.02157).
-
-    Raises:
-        ValueError: c2 is not between MIN_NODE and 1.
-    """
+    """RES-2S, second order in two calls (arXiv 2308.02157); a ValueError if c2 is not between MIN_NODE and 1."""
     _check_node("c2", c2)
     return Tableau(
         f"RES-2S({c2:g})",

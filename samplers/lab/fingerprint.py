@@ -9,6 +9,7 @@ included; `unseen` names those that it can find. A fingerprint never depends on 
 """
 
 import collections
+import contextlib
 import functools
 import hashlib
 import re
@@ -135,11 +136,9 @@ class _Reader:
             digest.update(_values(tensor, _SAMPLED))
             return
         for part in tensor.detach().reshape(-1).split(_CHUNK):
-            digest.update(_values(part, part.numel()) if type(part) is not torch.Tensor else _raw(part))
-
-
-def _raw(part: torch.Tensor) -> bytes:
-    return part.to("cpu").contiguous().view(torch.uint8).numpy().tobytes()
+            plain = type(part) is torch.Tensor
+            raw = part.to("cpu").contiguous().view(torch.uint8).numpy().tobytes() if plain else _values(part, part.numel())
+            digest.update(raw)
 
 
 def _class(kind: type) -> str:
@@ -211,7 +210,10 @@ def _parts_of_patcher(patcher: Any) -> list[Any]:
 
 
 def _parts_of_function(function: types.FunctionType) -> list[Any]:
-    cells = [part for cell in function.__closure__ or () for part in _content(cell)]
+    cells = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # the cell is not assigned yet
+            cells.append(cell.cell_contents)
     where = function.__qualname__, function.__code__.co_firstlineno, _source_digest(function.__code__.co_filename)
     return [where, function.__code__, function.__defaults__, function.__kwdefaults__, cells, _globals(function)[0]]
 
@@ -256,11 +258,3 @@ def _is_data(value: Any, levels: int) -> bool:
     if levels and isinstance(value, dict):
         return all(isinstance(key, _PLAIN) and _is_data(item, levels - 1) for key, item in value.items())
     return bool(levels) and isinstance(value, (list, tuple, set, frozenset)) and all(_is_data(v, levels - 1) for v in value)
-
-
-def _content(cell: types.CellType) -> list[Any]:
-    """The content of a closure's cell; nothing if it is not assigned yet."""
-    try:
-        return [cell.cell_contents]
-    except ValueError:
-        return []

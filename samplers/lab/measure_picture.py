@@ -22,12 +22,10 @@ _GREY = "0.75"
 
 
 def picture(cells: Sequence[Cell], references: Mapping[float, Reference], verdict: Verdict | None = None) -> np.ndarray:
-    """Median distances, log-log, with the best pair on top and the baseline dashed; SDE samplers have a separate panel.
+    """Median distances, log-log, as (height, width, 3), float32 in [0, 1]; SDE samplers have a separate panel.
 
-    Pairs that are equal at every number of calls share a line. Eight lines are coloured, and the others are grey.
-
-    Returns:
-        (height, width, 3), float32 in [0, 1].
+    The best pair is on top and the baseline dashed. Pairs that are equal at every number of calls share a line. Eight lines are
+    coloured, and the others are grey.
     """
     odes, stochastic = comparable(cells), [cell for cell in cells if cell.stochastic]
     figure = new_figure(_WIDTH, 13.0 if odes and stochastic else 10.0)

@@ -17,11 +17,8 @@ _TOGETHER = 2**16  # numbers that are computed at once
 class AlongSteps:
     """Integrands of steps at the nodes of their quadratures. Many steps are computed together, which takes a tenth of the time.
 
-    Args:
-        sde: the process.
-        steps: (s, t) of the steps in the order in which they are asked for, t_max >= s > t >= 0.
-        integrand: integrand(tau, ends) takes times (n,) and the ends of their steps, and gives the variable of interpolation
-            (n,) and matrices (n, *grid, size, size).
+    The steps (s, t), t_max >= s > t >= 0, are in the order in which they are asked for. integrand(tau, ends) takes times (n,) and
+    the ends of their steps, and gives the variable of interpolation (n,) and matrices (n, *grid, size, size).
     """
 
     def __init__(

@@ -197,7 +197,9 @@ def fit(
         fitted = stage
         if math.isfinite(options.ridge):
             terms = regressors(call, time.alpha(stage.sigma), options.history)
-            values = torch.stack([_combined(term, x, outputs).flatten(1) for term in terms])
+            known = {_STATE: x, **dict(enumerate(outputs))}
+            combined = [sum((weight * known[key] for key, weight in term.items()), nothing) for term in terms]
+            values = torch.stack(combined).flatten(2)
             c = robust_fit(values, (target.double() - end).flatten(1), options.ridge)
             fitted = _with(stage, terms, c.tolist())
             end = end + torch.einsum("k,kid->id", c, values).reshape(x.shape)
@@ -208,10 +210,9 @@ def fit(
 
 def regressors(call: int, alpha: float, history: int) -> list[dict[int, float]]:
     """The regressors of a step, as weights of denoised outputs by call, and of x by _STATE."""
-    terms: list[dict[int, float]] = [{_STATE: 1.0, call: -alpha}]
-    for order in range(min(history, call + 1)):
-        terms.append({call - j: float((-1) ** j * math.comb(order, j)) for j in range(order + 1)})
-    return terms
+    orders = range(min(history, call + 1))
+    differences = [{call - j: float((-1) ** j * math.comb(order, j)) for j in range(order + 1)} for order in orders]
+    return [{_STATE: 1.0, call: -alpha}, *differences]
 
 
 def robust_fit(values: torch.Tensor, residual: torch.Tensor, ridge: float) -> torch.Tensor:
@@ -245,21 +246,13 @@ def ridge_fit(values: torch.Tensor, residual: torch.Tensor, ridge: float, weight
     return vectors @ (inverse * (vectors.T @ aim)) / size
 
 
-def _combined(term: dict[int, float], x: torch.Tensor, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
-    terms = (weight * (x if call == _STATE else outputs[call]) for call, weight in term.items())
-    return sum(terms, torch.zeros_like(x))
-
-
 def _with(stage: Stage, terms: Sequence[dict[int, float]], coefficients: Sequence[float]) -> Stage:
     """The stage with multiples of regressors added."""
-    weights = dict(stage.weights)
-    scale = stage.scale
+    weights = {_STATE: stage.scale, **dict(stage.weights)}
     for term, coefficient in zip(terms, coefficients):
         for call, weight in term.items():
-            if call == _STATE:
-                scale += coefficient * weight
-            else:
-                weights[call] = weights.get(call, 0.0) + coefficient * weight
+            weights[call] = weights.get(call, 0.0) + coefficient * weight
+    scale = weights.pop(_STATE)
     return replace(stage, scale=scale, weights=tuple(sorted(weights.items())))
 
 
