@@ -30,14 +30,10 @@ class CLDNetwork(nn.Module):
         height, width: of the images, multiples of 4.
         features: channels of the UNet at full resolution, a multiple of 8.
         classes: length of a token of the context.
-
-    Attributes:
-        coordinates: `cld_coordinates.table` of the process and K.
-        mean, std: (C, height, width) of the data.
     """
 
-    coordinates: torch.Tensor
-    mean: torch.Tensor
+    coordinates: torch.Tensor  # `cld_coordinates.table` of the process and K
+    mean: torch.Tensor  # of the data, (C, height, width)
     std: torch.Tensor
 
     def __init__(self, channels: int = 1, height: int = 8, width: int = 8, features: int = 32, classes: int = 10):
@@ -54,15 +50,9 @@ class CLDNetwork(nn.Module):
         return self.mean.dtype
 
     def forward(self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
-        """Eps of a state.
+        """Eps of a state x, (batch, 2C, height, width), at labels 999 t, (batch,); a ValueError for another shape.
 
-        Args:
-            x: (batch, 2C, height, width).
-            timesteps: (batch,) labels 999 t.
-            context: (batch, tokens, classes) weights of the classes, >= 0, summed over tokens; None or zeros for no class.
-
-        Raises:
-            ValueError: x or context has another shape.
+        The context, (batch, tokens, classes), has weights of the classes, >= 0, summed over tokens; None or zeros for no class.
         """
         if x.shape[1:] != (2 * self.channels, self.height, self.width):
             raise ValueError(

@@ -12,11 +12,9 @@ if TYPE_CHECKING:
 
 
 class ProcessMixture:
-    """A mixture that diffuses.
+    """A mixture that diffuses, in the coordinates of the process, which are DCT coefficients for blurring diffusion.
 
-    Args:
-        sde: the process. The first number of its blocks is data.
-        mixture: the data in the coordinates of the process, which are DCT coefficients for blurring diffusion.
+    The first number of the blocks of the process is data.
     """
 
     def __init__(self, sde: "LinearSDE", mixture: GaussianMixture):

@@ -31,9 +31,8 @@ from .time_maps import FLOW_LOG_SIGMA
 def cfg_pp(plan: Plan, sigmas: Sigmas) -> Plan:
     """The CFG++ form of a plan, for models that return (guided, unconditional).
 
-    The calls inside a step follow the unconditional process, and the last call moves the end of the step.
-
-    The plan is one of a method without churn, in the model's own time map, on this grid.
+    The calls inside a step follow the unconditional process, and the last call moves the end of the step. The plan is one of a
+    method without churn, in the model's own time map, on this grid.
 
     Raises:
         ValueError: a share of eps, or FLOW_LOG_SIGMA, which does not know the model's alpha.

@@ -80,15 +80,7 @@ def multistep_plan(
     noise: Noise = NO_NOISE,
     churn: Churn = NO_CHURN,
 ) -> Plan:
-    """The plan of a `res_rule`.
-
-    Args:
-        order, interpolation, corrector, eps_share: see `res_rule`.
-        sigmas, time, start, noise, churn: see `rule_plan`.
-
-    Raises:
-        ValueError: order is not 1 to 4, or the grid cannot be sampled on, see `grid_steps`.
-    """
+    """The plan of a `res_rule`, with the arguments and errors of `res_rule` and `rule_plan`."""
     return rule_plan(sigmas, res_rule(order, interpolation, corrector, eps_share), time, start, noise, churn)
 
 
@@ -189,14 +181,8 @@ def choice_plan(sigmas: Sigmas, rules: Sequence[Rule], time: TimeMap = VE, churn
 
     On rising grids, and with churn, whose noise is in every difference of outputs, the plan uses only the first rule. Up to
     `FEW_CALLS` calls from noise the plan is Euler's, because only step-distilled models are run with so few calls, and Euler
-    suits them.
-
-    Args:
-        sigmas, time, churn: as in `rule_plan`.
-        rules: rules by kriging with corrector, all with the same eps_share.
-
-    Raises:
-        ValueError: the grid is not one to sample on, see `grid_steps`.
+    suits them. The rules are rules by kriging with corrector, all with the same eps_share; the other arguments and the errors are
+    those of `rule_plan`.
     """
     opening, steps = churned(grid_steps(sigmas, time, rising=not churn.s_churn), churn, time)
     if opening or not steps or steps[0].rising or any(step.after for step in steps):
@@ -212,13 +198,8 @@ def steady_sde_plan(sigmas: Sigmas, rule: Rule, time: TimeMap = VE, noise: Noise
     A step of h in lambda multiplies what the state remembers by e^(-(1 + eta) h), so at eta = 1 it demands as much as an ODE's
     step of twice the length. The reverse SDE has the right distributions for every eta, also for one that depends on the step.
     Steps up to `_FULL_ETA` therefore exchange all of their noise, and in longer ones eta falls with the fourth power of the
-    length, except on one noise path for every number of steps. Large changes are reduced as in `choice_plan`.
-
-    Args:
-        sigmas, rule, time, noise: as in `rule_plan`.
-
-    Raises:
-        ValueError: the grid is not one to sample on, see `grid_steps`.
+    length, except on one noise path for every number of steps. Large changes are reduced as in `choice_plan`. The arguments and
+    errors are those of `rule_plan`.
     """
     if not noise.eta:
         return rule_plan(sigmas, rule, time)

@@ -37,8 +37,7 @@ def blend(sigmas_a: torch.Tensor, sigmas_b: torch.Tensor, weight: float, time: T
     """
     if not 0.0 <= weight <= 1.0:
         raise ValueError(f"weight must be between 0 and 1, got {weight!r}.")
-    a = _curve("sigmas_a", sigmas_a, time)
-    b = _curve("sigmas_b", sigmas_b, time)
+    a, b = _curve("sigmas_a", sigmas_a, time), _curve("sigmas_b", sigmas_b, time)
     if _rises(sigmas_a) != _rises(sigmas_b):
         raise ValueError("sigmas_a and sigmas_b must both fall or both rise; put a Flip Sigmas node before one of them.")
     for end, (in_a, in_b) in (("starts", (a.head, b.head)), ("ends", (a.tail, b.tail))):
@@ -73,8 +72,7 @@ def split(sigmas: torch.Tensor, sigma: float, time: TimeMap) -> tuple[torch.Tens
     """The two parts of a grid, cut at the entry nearest to `sigma` in lambda, which both parts contain.
 
     Raises:
-        ValueError: the grid cannot be sampled on or has a single step, or sigma is outside the grid or nearest to one of its
-            ends, so that one part would have no step.
+        ValueError: the grid cannot be sampled on, or one part would have no step.
     """
     curve = _curve("sigmas", sigmas, time)
     if len(sigmas) < 3:

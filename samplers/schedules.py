@@ -130,15 +130,11 @@ def _given_ends(logsnr_range: tuple[float, float], sigma_range: SigmaRange, time
 
 
 def directed(grid: torch.Tensor, time: TimeMap, direction: str) -> torch.Tensor:
-    """A grid for one of DIRECTIONS, from one that falls to 0.
+    """A grid for one of DIRECTIONS, from one that falls to 0 or is empty.
 
-    Args:
-        grid: falling SIGMAS that end at 0, or empty.
-        time: the model's time map, `VE` or `FLOW`.
-        direction: "denoise" is the grid itself. "invert" rises through the same sigmas, from the image to the noise. The image
-            is at sigma 0, where no model can be called, so the grid starts at a fraction of the smallest sigma above 0, see
-            INVERSION_START. "denoise inverted" falls from the end of the inversion, which differs from "denoise" only on flow
-            models, see FLOW_INVERSION_END.
+    "denoise" is the grid itself. "invert" rises through the same sigmas, from the image to the noise. The image is at sigma 0,
+    where no model can be called, so the grid starts at a fraction of the smallest sigma above 0, see INVERSION_START. "denoise
+    inverted" falls from the end of the inversion, which differs from "denoise" only on flow models, see FLOW_INVERSION_END.
 
     Raises:
         ValueError: an unknown direction, or a single step to invert.

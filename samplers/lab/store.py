@@ -47,11 +47,8 @@ class Store:
     ) -> Record | None:
         """The record of a key, as it was put; None if there is none, or only one that is damaged or of another version.
 
-        Args:
-            key: of `put`.
-            facts: names and types of the values it must contain; floats must be finite.
-            tensors: names and shapes of tensors of float32 or float64 that it must hold; a shape of None is any.
-            finite: whether these tensors may hold neither NaN nor infinity.
+        It must contain values of the names and types in `facts`, with finite floats, and tensors of float32 or float64 of the
+        names and shapes in `tensors`, where a shape of None is any; if `finite`, these hold neither NaN nor infinity.
         """
         path = self._path(key)
         if not path.is_file():
