@@ -22,20 +22,13 @@ _MAX_GAMMA = math.sqrt(2.0) - 1.0  # EDM's bound: the added noise stays below th
 
 @dataclass(frozen=True)
 class Churn:
-    """How much noise is added before a step, and where. Every s is sigma / alpha: sigma, or sigma / (1 - sigma) for flow.
+    """How much noise is added before a step, and where. Every s is sigma / alpha: sigma, or sigma / (1 - sigma) for flow."""
 
-    Attributes:
-        s_churn: total strength, spread over the steps of the grid; 0 is the deterministic sampler.
-        s_tmin, s_tmax: a step is churned if its s lies between them, both included.
-        s_noise: factor of the added noise; 1 is correct.
-        sigma_max: the model's largest sigma; no step starts above it.
-    """
-
-    s_churn: float = 0.0
-    s_tmin: float = 0.0
+    s_churn: float = 0.0  # total strength, spread over the steps of the grid; 0 is the deterministic sampler
+    s_tmin: float = 0.0  # a step is churned if its s lies between these limits, both included
     s_tmax: float = math.inf
-    s_noise: float = 1.0
-    sigma_max: float = math.inf
+    s_noise: float = 1.0  # factor of the added noise; 1 is correct
+    sigma_max: float = math.inf  # the model's largest sigma; no step starts above it
 
     def __post_init__(self) -> None:
         for name in ("s_churn", "s_tmin"):

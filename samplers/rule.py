@@ -26,28 +26,22 @@ CORRECTORS = ("none", "PEC", "PECE")
 class Rule:
     """A multistep method.
 
-    Attributes:
-        name: for plans.
-        order: maximum number of outputs that a step combines.
-        interpolation: the variable, with its weights.
-        eps_share: weight of the form in eps, 0 to 1, where the share of the interpolation is 1.
-        min_gap: nodes closer to each other than this fraction of the step, in the variable, are skipped for older ones. Weights
-            grow as nodes come closer, and amplify everything in the outputs that is not smooth: half precision, timesteps
-            rounded by the host, masks and conditions that switch.
-        corrector: "none"; "PEC": each step is redone with the output at its end as an additional node, at no extra call;
-            "PECE": the model is called at the corrected point too, two calls per step except the last.
-        last: the rule of the step to sigma = 0; None if the last output is the result.
-        rising: the rule of rising steps; None for this rule.
+    Nodes closer to each other than the fraction `min_gap` of the step, in the variable, are skipped for older ones. Weights grow
+    as nodes come closer, and amplify everything in the outputs that is not smooth: half precision, timesteps rounded by the host,
+    masks and conditions that switch.
+
+    The corrector is "none"; "PEC": each step is redone with the output at its end as an additional node, at no extra call; or
+    "PECE": the model is called at the corrected point too, two calls per step except the last.
     """
 
-    name: str
-    order: int
-    interpolation: Interpolation
-    eps_share: float = 0.0
+    name: str  # for plans
+    order: int  # maximum number of outputs that a step combines
+    interpolation: Interpolation  # the variable, with its weights
+    eps_share: float = 0.0  # weight of the form in eps, 0 to 1, where the share of the interpolation is 1
     min_gap: float = 0.0
     corrector: str = "none"
-    last: "Rule | None" = None
-    rising: "Rule | None" = None
+    last: "Rule | None" = None  # the rule of the step to sigma = 0; None if the last output is the result
+    rising: "Rule | None" = None  # the rule of rising steps; None for this rule
 
     def of(self, step: GridStep, rough: bool) -> "Rule":
         """The rule of one step; if `rough`, noise was added between the outputs, which an extrapolation to 0 would amplify."""

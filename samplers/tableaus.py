@@ -43,13 +43,7 @@ _CHECK_STEPS = (0.01, 0.7, 4.0)
 class Tableau:
     """An explicit single-step exponential Runge-Kutta method, whose order conditions are checked when it is made.
 
-    Attributes:
-        order: the order whose conditions are checked, 1 to 4.
-        c: nodes, c[0] == 0.
-        a: for every stage but the first, the weights of the stages before it.
-        b: the weights of the step.
-        b_low: weights of an embedded method of order - 1 with the same stages; the difference of the two steps estimates the
-            local error. () for none.
+    It may embed a method of order - 1 with the same stages; the difference of the two steps estimates the local error.
 
     Raises:
         ValueError: order is not 1 to 4, or the coefficients do not satisfy its conditions.
@@ -57,10 +51,10 @@ class Tableau:
 
     name: str
     order: int
-    c: tuple[float, ...]
-    a: tuple[tuple[Terms, ...], ...]
-    b: tuple[Terms, ...]
-    b_low: tuple[Terms, ...] = ()
+    c: tuple[float, ...]  # nodes, c[0] == 0
+    a: tuple[tuple[Terms, ...], ...]  # for every stage but the first, the weights of the stages before it
+    b: tuple[Terms, ...]  # the weights of the step
+    b_low: tuple[Terms, ...] = ()  # the weights of the embedded method; () for none
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2, 3, 4):

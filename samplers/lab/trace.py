@@ -182,7 +182,7 @@ class Trace:
 
     @torch.no_grad()
     def call(self, x: torch.Tensor, sigma: torch.Tensor, denoised: torch.Tensor, seconds: float) -> None:
-        """Record a model call of input x, (batch, ...), at sigma, (batch,) or a number, with its output and duration."""
+        """Record a model call of x, (batch, ...), at sigma, (batch,) or a number, its output and its duration in seconds."""
         self._settle(None)
         self._newest = self._pending = _Call(x, sigma, denoised, seconds)
 
