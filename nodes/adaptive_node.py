@@ -7,7 +7,7 @@ from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 
 from ..samplers.adaptive import ATOL, C2, C3, MAX_CALLS, RTOL, AdaptiveInfo
 from ..samplers.catalogue import ADAPTIVE_SAMPLERS
-from .inputs import checked, float_input
+from .inputs import checked, float_input, schema
 from .registry import for_host
 
 _NOT_RUN = "Only SAMPLER is available until noise, guider, sigmas and latent_image of RES Adaptive are connected."
@@ -20,9 +20,7 @@ class RESAdaptive(io.ComfyNode):
     def define_schema(cls):
         limits = 1e-5, 1.0, 0.001
         same, to_run = "Same as in SamplerCustomAdvanced. ", "Connect it to get SIGMAS, LATENT and calls."
-        relative = "Allowed error per step, relative to the latent. Smaller is more accurate; a tenth of the value takes about "
-        absolute = "Allowed error per step in addition to rtol, for latents with a standard deviation near 1."
-        return io.Schema(
+        return schema(
             node_id="RESAdaptive",
             display_name="RES Adaptive",
             category="RES/samplers",
@@ -31,26 +29,15 @@ class RESAdaptive(io.ComfyNode):
             "total number. With the default values the SAMPLER is exp_res_adaptive. With noise, guider, sigmas and latent_image "
             "connected, the node also samples, and gives the steps it took as SIGMAS for any sampler, seed and prompt; RES "
             f"Single-step with c2 {C2:g} and c3 {C3:g} reproduces the latent.",
-            search_aliases=["res", "adaptive", "adaptive grid", "tolerance", "dpm_adaptive", "scheduler", "sigmas"],
+            aliases="res, adaptive, adaptive grid, tolerance, dpm_adaptive, scheduler, sigmas",
             inputs=[
-                float_input("rtol", RTOL, *limits, relative + "twice the model calls."),
-                float_input("atol", ATOL, *limits, absolute, advanced=True),
-                io.Int.Input(
-                    "max_calls",
-                    default=MAX_CALLS,
-                    min=4,
-                    max=10000,
-                    tooltip="Maximum number of model calls. If they are too few, the remaining steps are as short as the "
-                    "remaining calls allow, and the log says by how much the tolerance is exceeded.",
-                ),
-                io.Noise.Input("noise", optional=True, tooltip=same + to_run),
-                io.Guider.Input("guider", optional=True, tooltip=same + to_run),
-                io.Sigmas.Input(
-                    "sigmas",
-                    optional=True,
-                    tooltip="Only the first sigma, the last sigma above 0, and whether the list ends in 0 are used. " + to_run,
-                ),
-                io.Latent.Input("latent_image", optional=True, tooltip=same + "One schedule is chosen for the whole batch."),
+                float_input("rtol", RTOL, *limits),
+                float_input("atol", ATOL, *limits, advanced=True),
+                io.Int.Input("max_calls", default=MAX_CALLS, min=4, max=10000),
+                io.Noise.Input("noise", optional=True),
+                io.Guider.Input("guider", optional=True),
+                io.Sigmas.Input("sigmas", optional=True),
+                io.Latent.Input("latent_image", optional=True),
             ],
             outputs=[
                 io.Sampler.Output(tooltip="The sampler with these tolerances."),
@@ -58,6 +45,17 @@ class RESAdaptive(io.ComfyNode):
                 io.Latent.Output(tooltip="The sampled latent."),
                 io.Int.Output(display_name="calls", tooltip="Total number of model calls."),
             ],
+            tooltips={
+                "rtol": "Allowed error per step, relative to the latent. Smaller is more accurate; a tenth of the value takes "
+                "about twice the model calls.",
+                "atol": "Allowed error per step in addition to rtol, for latents with a standard deviation near 1.",
+                "max_calls": "Maximum number of model calls. If they are too few, the remaining steps are as short as the "
+                "remaining calls allow, and the log says by how much the tolerance is exceeded.",
+                "noise": same + to_run,
+                "guider": same + to_run,
+                "sigmas": "Only the first sigma, the last sigma above 0, and whether the list ends in 0 are used. " + to_run,
+                "latent_image": same + "One schedule is chosen for the whole batch.",
+            },
         )
 
     @classmethod

@@ -4,8 +4,7 @@ The host checks values of widgets, but not values that come from another node.
 """
 
 import functools
-import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from comfy_api.v0_0_2 import io
@@ -16,38 +15,65 @@ _MOST_LISTED = 100  # choices in an error
 _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # types that can be computed with
 
 
-def float_input(name: str, default: float, low: float, high: float, step: float, tooltip: str, **more) -> io.Float.Input:
+def schema(*, inputs: list[io.Input], aliases: str, tooltips: Mapping[str, str] | None = None, **words) -> io.Schema:
+    """The schema of a node, with search aliases between commas, and tooltips by the names of the inputs that have none."""
+    for item in _with_those_in_options(inputs):
+        item.tooltip = item.tooltip or (tooltips or {}).get(item.id)
+    return io.Schema(inputs=inputs, search_aliases=aliases.split(", "), **words)
+
+
+def _with_those_in_options(inputs: Sequence[io.Input]) -> Iterator[io.Input]:
+    for item in inputs:
+        yield item
+        if isinstance(item, io.DynamicCombo.Input):
+            for option in item.options:
+                yield from _with_those_in_options(option.inputs)
+
+
+def float_input(name: str, default: float, low: float, high: float, step: float, tooltip: str | None = None, **more) -> io.Input:
     """A Float that the editor does not round to its step."""
     return io.Float.Input(name, default=default, min=low, max=high, step=step, round=False, tooltip=tooltip, **more)
 
 
+def choice_input(name: str, options: Iterable[str], **more) -> io.Combo.Input:
+    """A Combo whose default is the first option."""
+    options = list(options)
+    return io.Combo.Input(name, options=options, default=options[0], **more)
+
+
+def dynamic_input(name: str, options: Mapping[str, list[io.Input]], **more) -> io.DynamicCombo.Input:
+    """A DynamicCombo of options with their inputs."""
+    return io.DynamicCombo.Input(name, options=[io.DynamicCombo.Option(*option) for option in options.items()], **more)
+
+
 def option_input(option: Option, step: float = 0.01, high: float | None = None, more: str = "", **rest) -> io.Input:
     """The input for an option of a sampler, with a lower maximum `high` and `more` text in the tooltip."""
-    tooltip = option.text + more
+    rest |= {"default": option.default, "tooltip": option.text + more}
     if option.choices:
-        return io.Combo.Input(option.name, options=list(option.choices), default=option.default, tooltip=tooltip, **rest)
+        return io.Combo.Input(option.name, options=list(option.choices), **rest)
     if isinstance(option.default, bool):
-        return io.Boolean.Input(option.name, default=option.default, tooltip=tooltip, **rest)
-    high = option.high if high is None else high
-    return float_input(option.name, option.default, option.low, high, step, tooltip, **rest)
+        return io.Boolean.Input(option.name, **rest)
+    return float_input(option.name, low=option.low, high=option.high if high is None else high, step=step, **rest)
 
 
-def steps_input(tooltip: str, most: int = 10000) -> io.Int.Input:
+def steps_input(most: int = 10000, **more) -> io.Int.Input:
     """The input for the number of steps."""
-    return io.Int.Input("steps", default=20, min=1, max=most, tooltip=tooltip)
+    return io.Int.Input("steps", default=20, min=1, max=most, **more)
 
 
 def denoise_input() -> io.Float.Input:
     """The input for the part of a grid that is kept."""
-    return io.Float.Input(
-        "denoise",
-        default=1.0,
-        min=0.0,
-        max=1.0,
-        step=0.01,
-        tooltip="Below 1 the schedule keeps only the last steps of a schedule with steps / denoise steps, to start from a given"
-        " latent, as in BasicScheduler.",
+    tooltip = (
+        "Below 1 the schedule keeps only the last steps of a schedule with steps / denoise steps, to start from a given latent, "
+        "as in BasicScheduler."
     )
+    return io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
+
+
+def seed_input(name: str, tooltip: str, change: bool) -> io.Int.Input:
+    """The input for a seed; `change` says whether the editor offers to change it after every run."""
+    most = 0xFFFFFFFFFFFFFFFF
+    return io.Int.Input(name, default=0, min=0, max=most, control_after_generate=change, tooltip=tooltip)
 
 
 def s_noise_input() -> io.Float.Input:
@@ -56,15 +82,11 @@ def s_noise_input() -> io.Float.Input:
 
 
 def cfg_pp_input(more: str = "") -> io.Boolean.Input:
-    """The input for CFG++; `more` is the end of the tooltip."""
-    return io.Boolean.Input(
-        "cfg_pp",
-        default=False,
-        optional=True,  # prompts saved before it existed stay valid
-        tooltip="Use CFG++ for guidance. CFG is then 0.5 to 1.5 instead of 3 to 10, and a negative conditioning must be "
-        f"connected.{more}",
-        advanced=True,
+    """The input for CFG++, which prompts saved before it existed lack; `more` is the end of the tooltip."""
+    tooltip = (
+        "Use CFG++ for guidance. CFG is then 0.5 to 1.5 instead of 3 to 10, and a negative conditioning must be connected." + more
     )
+    return io.Boolean.Input("cfg_pp", default=False, optional=True, tooltip=tooltip, advanced=True)
 
 
 def shown(value) -> str:
@@ -91,12 +113,12 @@ def check_number(name: str, value, low: float, high: float, whole: bool = False)
 
 
 def checked(execute: Callable) -> Callable:
-    """Decorate the `execute` of a node, which then gets its values from `read_inputs`."""
-    names = list(inspect.signature(execute).parameters)[1:]
+    """Decorate the `execute` of a node, which then gets its values from `read_inputs`, by name or in the order of the inputs."""
 
     @functools.wraps(execute)
     def checked_execute(cls, *args, **kwargs):
-        return execute(cls, **read_inputs(cls.define_schema().inputs, {**dict(zip(names, args)), **kwargs}))
+        declared = cls.define_schema().inputs
+        return execute(cls, **read_inputs(declared, {**{item.id: value for item, value in zip(declared, args)}, **kwargs}))
 
     return checked_execute
 

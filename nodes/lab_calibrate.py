@@ -20,7 +20,7 @@ from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.lab.reference import reference_floor
 from .figures import as_image, check_matplotlib
 from .host import send_text, sigma_range, time_map
-from .inputs import checked
+from .inputs import checked, choice_input, schema
 from .lab_calibrated import FOLDER, sampler_of, shift_of
 from .lab_files import Saving, check_writable
 from .lab_progress import CallProgress, duration, node_id
@@ -44,48 +44,22 @@ class RESLabCalibrate(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        return schema(
             node_id="RESLabCalibrate",
             display_name="RES Lab: Calibrate",
             category=CATEGORY,
             description="Fits a solver to a model, its prompts and CFG, and SIGMAS: the few numbers by which every step combines "
             "the latent and the last outputs, so that pilot runs end where the converged solution does. It needs no training and "
             "does not change the model. The fit takes some hundreds of model calls once; afterwards every step makes one call.",
-            search_aliases=["res", "calibrate", "fit", "solver", "optimize", "sampler"],
+            aliases="res, calibrate, fit, solver, optimize, sampler",
             is_output_node=True,
             inputs=[
                 *subject_inputs(),
-                io.Sigmas.Input("sigmas", tooltip="The grid to fit on, falling. The SAMPLER runs only on it."),
-                io.Int.Input(
-                    "pilots",
-                    default=16,
-                    min=2,
-                    max=256,
-                    tooltip="Number of trajectories to fit to, in batches of the latent's size. Equal numbers of items select "
-                    "the fit and test it. With fewer than 16 a fit under strong guidance may be good only by chance. The effort "
-                    "quick always uses 4.",
-                ),
-                io.String.Input(
-                    "name",
-                    default="calibration",
-                    tooltip="Name of the file in models/res_calibrations. Files are numbered and never overwritten.",
-                ),
-                io.Boolean.Input(
-                    "move_grid",
-                    default=False,
-                    tooltip="Also search for better SIGMAS with the same number of steps. The search takes up to as long as the "
-                    "fit. The SIGMAS output is then another grid.",
-                    advanced=True,
-                ),
-                io.Combo.Input(
-                    "effort",
-                    options=list(EFFORTS),
-                    default=EFFORTS[0],
-                    optional=True,
-                    tooltip="careful: the number of pilots above, more candidates and a finer reference; about 600 to 1,400 "
-                    "model calls at 10 steps with 16 pilots in one batch. quick: 4 pilots and under 400 calls; it gains less and "
-                    "more often keeps the solver without a fit.",
-                ),
+                io.Sigmas.Input("sigmas"),
+                io.Int.Input("pilots", default=16, min=2, max=256),
+                io.String.Input("name", default="calibration"),
+                io.Boolean.Input("move_grid", default=False, advanced=True),
+                choice_input("effort", EFFORTS, optional=True),
             ],
             outputs=[
                 io.Sampler.Output(tooltip="The fitted solver. It runs only on the SIGMAS of this node."),
@@ -94,6 +68,18 @@ class RESLabCalibrate(io.ComfyNode):
                 io.Image.Output(display_name="picture", tooltip="The errors on test seeds as bars."),
             ],
             hidden=[io.Hidden.unique_id],
+            tooltips={
+                "sigmas": "The grid to fit on, falling. The SAMPLER runs only on it.",
+                "pilots": "Number of trajectories to fit to, in batches of the latent's size. Equal numbers of items select "
+                "the fit and test it. With fewer than 16 a fit under strong guidance may be good only by chance. The effort "
+                "quick always uses 4.",
+                "name": "Name of the file in models/res_calibrations. Files are numbered and never overwritten.",
+                "move_grid": "Also search for better SIGMAS with the same number of steps. The search takes up to as long as the "
+                "fit. The SIGMAS output is then another grid.",
+                "effort": "careful: the number of pilots above, more candidates and a finer reference; about 600 to 1,400 "
+                "model calls at 10 steps with 16 pilots in one batch. quick: 4 pilots and under 400 calls; it gains less and "
+                "more often keeps the solver without a fit.",
+            },
         )
 
     @classmethod

@@ -14,9 +14,9 @@ from ..samplers.calibration_file import Setting, warnings
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.method import Method
 from .host import model_sampling_of, warn
-from .inputs import checked
+from .inputs import checked, schema
 from .lab_subject import CATEGORY
-from .registry import for_host
+from .registry import as_sampler
 
 FOLDER = "res_calibrations"
 _NONE = "(none yet: run RES Lab: Calibrate)"
@@ -29,26 +29,25 @@ class RESCalibrated(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        return schema(
             node_id="RESCalibrated",
             display_name="RES Calibrated",
             category=CATEGORY,
             description="A SAMPLER that RES Lab: Calibrate has fitted, with the SIGMAS it was fitted on, from "
             "models/res_calibrations.",
-            search_aliases=["res", "calibrate", "load", "sampler"],
+            aliases="res, calibrate, load, sampler",
             inputs=[
                 io.Combo.Input("file", options=_files() or [_NONE], tooltip="A file in models/res_calibrations."),
-                io.Model.Input(
-                    "model",
-                    optional=True,
-                    tooltip="The model that will be sampled. The node then says whether the file was made for another model or "
-                    "with other patches.",
-                ),
+                io.Model.Input("model", optional=True),
             ],
             outputs=[
                 io.Sampler.Output(tooltip="The fitted solver. It runs only on the SIGMAS of this node."),
                 io.Sigmas.Output(tooltip="The grid that the SAMPLER was fitted on."),
             ],
+            tooltips={
+                "model": "The model that will be sampled. The node then says whether the file was made for another model or "
+                "with other patches."
+            },
         )
 
     @classmethod
@@ -88,7 +87,7 @@ def _files() -> list[str]:
 
 def sampler_of(kept: files.CalibrationFile, name: str) -> comfy.samplers.KSAMPLER:
     """The SAMPLER of a calibration, which warns if it is used with other settings than those of the fit."""
-    return comfy.samplers.KSAMPLER(for_host(Method("calibrated", "", function=partial(_sample, kept, name))))
+    return as_sampler(Method("calibrated", "", function=partial(_sample, kept, name)))
 
 
 def _sample(kept, name, model, x, *args, **options) -> torch.Tensor:

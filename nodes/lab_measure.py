@@ -1,7 +1,6 @@
 """The node that measures samplers and schedules on the user's own model."""
 
 import comfy.model_management
-import comfy.samplers
 import torch
 from comfy_api.v0_0_2 import io
 
@@ -14,89 +13,40 @@ from ..samplers.lab.strip import strip
 from ..samplers.lab.verdict import Verdict, judge
 from .figures import as_image, check_matplotlib, decoder
 from .host import send_text, sigma_range, time_map
-from .inputs import checked
+from .inputs import checked, choice_input, float_input, schema
 from .lab_entries import BY_HAND, PRESETS, baseline_pair, sampler_entries, schedules, with_preset
 from .lab_entries import best_at as read_best_at
 from .lab_entries import budgets as read_budgets
 from .lab_files import Saving, check_writable, output_stem, store, write_csv, write_text
 from .lab_progress import CallProgress, node_id, titles_of_inputs
 from .lab_subject import CATEGORY, NeedsPrompt, Subject, filename_input, subject_inputs
-from .registry import for_host
+from .registry import as_sampler
 
-_WIRED = (1, 2, 3)
+_SAMPLERS = [f"sampler_{n}" for n in (1, 2, 3)]
+_SIGMAS = [f"sigmas_{n}" for n in (1, 2, 3)]
 _PRESET = next(iter(PRESETS.values()))  # the preset of a new node
+_NAMES = "Names between commas, of this pack, of ComfyUI or of any other pack; * stands for any letters, as in "
+_ONE_MORE = "One more schedule, which must end at 0. Its curve is resampled where a budget needs another number of steps."
+_TOOLTIPS = {
+    "samplers": _NAMES + "dpmpp_*. SDE samplers are measured apart from the others, as distributions.",
+    "schedulers": _NAMES + "logsnr_*.",
+    "budgets": "Numbers of model calls to compare at, between commas. Every pair takes the most steps that fit: half the "
+    "number where a step makes two calls.",
+    "best_at": "Maximum number of model calls of the best pair, which is output as SAMPLER and SIGMAS. 0 means the largest "
+    "budget.",
+    "vae": "Decodes the images of the strip. Without a VAE the strip shows the latent's own colours.",
+    "tolerance": "How closely the reference should match a run with half the steps, for 90 % of the items. If it does not "
+    "within reference_calls, errors below three times the difference are not ranked.",
+    "reference_calls": "Maximum number of model calls of the reference's finest level. A network that is rough may need 3000 or "
+    "more.",
+    "fresh": "Measure everything again instead of using the results in user/res_lab. This is needed after a change of a "
+    "patch that the node cannot see; the node says so where such patches exist.",
+    "baseline": "What the best pair is compared with: a sampler, or a pair such as dpmpp_2m + karras. Empty means the first "
+    "sampler; without a scheduler it is the first of the schedulers.",
+    "preset": "Sets budgets and tolerance, and repeats the latent to at least 4 items for a quick look and 16 for careful. "
+    "By hand uses the inputs as they are.",
+}
 _FATAL = (comfy.model_management.InterruptProcessingException, torch.cuda.OutOfMemoryError, NeedsPrompt)
-
-
-def _choices() -> list:
-    names = "Names between commas, of this pack, of ComfyUI or of any other pack; * stands for any letters, as in "
-    return [
-        io.String.Input(
-            "samplers", multiline=True, default="dpmpp_2m, exp_res, exp_res_2m, res_multistep, deis, uni_pc",
-            tooltip=names + "dpmpp_*. SDE samplers are measured apart from the others, as distributions.",
-        ),
-        io.String.Input("schedulers", multiline=True, default="simple, logsnr_arctan", tooltip=names + "logsnr_*."),
-        io.String.Input(
-            "budgets", default=_PRESET.budgets,
-            tooltip="Numbers of model calls to compare at, between commas. Every pair takes the most steps that fit: half the "
-            "number where a step makes two calls.",
-        ),
-        io.Int.Input(
-            "best_at", default=0, min=0, max=10000,
-            tooltip="Maximum number of model calls of the best pair, which is output as SAMPLER and SIGMAS. 0 means the largest "
-            "budget.",
-            advanced=True,
-        ),
-        *(io.Sampler.Input(f"sampler_{n}", optional=True, tooltip="One more sampler, with its own options.") for n in _WIRED),
-        *(
-            io.Sigmas.Input(
-                f"sigmas_{n}", optional=True,
-                tooltip="One more schedule, which must end at 0. Its curve is resampled where a budget needs another number of "
-                "steps.",
-            )
-            for n in _WIRED
-        ),
-        io.Vae.Input(
-            "vae", optional=True,
-            tooltip="Decodes the images of the strip. Without a VAE the strip shows the latent's own colours.",
-        ),
-    ]  # fmt: skip
-
-
-def _advanced() -> list:
-    return [
-        io.Float.Input(
-            "tolerance", default=_PRESET.tolerance, min=1e-6, max=0.1, step=1e-6, round=False,
-            tooltip="How closely the reference should match a run with half the steps, for 90 % of the items. If it does not "
-            "within reference_calls, errors below three times the difference are not ranked.",
-            advanced=True,
-        ),
-        io.Int.Input(
-            "reference_calls", default=CAP, min=2 * FIRST, max=100000,
-            tooltip="Maximum number of model calls of the reference's finest level. A network that is rough may need 3000 or "
-            "more.",
-            advanced=True,
-        ),
-        filename_input("res_lab/measure", "Prefix for the two table files, CSV and Markdown, in the output folder."),
-        io.Boolean.Input(
-            "fresh", default=False,
-            tooltip="Measure everything again instead of using the results in user/res_lab. This is needed after a change of a "
-            "patch that the node cannot see; the node says so where such patches exist.",
-            advanced=True,
-        ),
-        io.String.Input(
-            "baseline", default="", optional=True,
-            tooltip="What the best pair is compared with: a sampler, or a pair such as dpmpp_2m + karras. Empty means the first "
-            "sampler; without a scheduler it is the first of the schedulers.",
-            advanced=True,
-        ),
-        io.Combo.Input(
-            "preset", options=[*PRESETS, BY_HAND], default=next(iter(PRESETS)), optional=True,
-            tooltip="Sets budgets and tolerance, and repeats the latent to at least 4 items for a quick look and 16 for careful. "
-            "By hand uses the inputs as they are.",
-            extra_dict={"presets": {name: {"budgets": of.budgets, "tolerance": of.tolerance} for name, of in PRESETS.items()}},
-        ),
-    ]  # fmt: skip
 
 
 class RESLabMeasure(io.ComfyNode):
@@ -104,28 +54,33 @@ class RESLabMeasure(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        presets = {name: {"budgets": of.budgets, "tolerance": of.tolerance} for name, of in PRESETS.items()}
+        return schema(
             node_id="RESLabMeasure",
             display_name="RES Lab: Measure",
             category=CATEGORY,
             description="Which sampler is best for this model? Solves the ODE from your noise to convergence, runs every sampler "
             "on every schedule at equal model calls, and says how far each result is from the solution. Finished results are "
             "kept on disk, and after an interrupt the next run continues from there.",
-            search_aliases=[
-                "res",
-                "lab",
-                "measure",
-                "compare",
-                "benchmark",
-                "xy plot",
-                "sampler",
-                "scheduler",
-                "compare samplers",
-                "sampler comparison",
-            ],
+            aliases="res, lab, measure, compare, benchmark, xy plot, sampler, scheduler, compare samplers, sampler comparison",
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
-            inputs=[*subject_inputs(), *_choices(), *_advanced()],
+            inputs=[
+                *subject_inputs(),
+                io.String.Input("samplers", multiline=True, default="dpmpp_2m, exp_res, exp_res_2m, res_multistep, deis, uni_pc"),
+                io.String.Input("schedulers", multiline=True, default="simple, logsnr_arctan"),
+                io.String.Input("budgets", default=_PRESET.budgets),
+                io.Int.Input("best_at", default=0, min=0, max=10000, advanced=True),
+                *(io.Sampler.Input(name, optional=True, tooltip="One more sampler, with its own options.") for name in _SAMPLERS),
+                *(io.Sigmas.Input(name, optional=True, tooltip=_ONE_MORE) for name in _SIGMAS),
+                io.Vae.Input("vae", optional=True),
+                float_input("tolerance", _PRESET.tolerance, 1e-6, 0.1, 1e-6, advanced=True),
+                io.Int.Input("reference_calls", default=CAP, min=2 * FIRST, max=100000, advanced=True),
+                filename_input("res_lab/measure", "Prefix for the two table files, CSV and Markdown, in the output folder."),
+                io.Boolean.Input("fresh", default=False, advanced=True),
+                io.String.Input("baseline", default="", optional=True, advanced=True),
+                choice_input("preset", [*PRESETS, BY_HAND], optional=True, extra_dict={"presets": presets}),
+            ],
             outputs=[
                 io.Sampler.Output(tooltip="The sampler of the best pair."),
                 io.Sigmas.Output(tooltip="The SIGMAS of the best pair."),
@@ -138,6 +93,7 @@ class RESLabMeasure(io.ComfyNode):
                 io.String.Output(display_name="table", tooltip="The verdict and every number, as Markdown."),
                 io.String.Output(display_name="verdict", tooltip="The best pair and what it saves, in one sentence."),
             ],
+            tooltips=_TOOLTIPS,
         )
 
     @classmethod
@@ -158,13 +114,13 @@ class RESLabMeasure(io.ComfyNode):
         subject = Subject(model, latent_image, seed)
         time = time_map(subject.model_sampling)
         titles = titles_of_inputs(cls)
-        entries = sampler_entries(samplers, {name: wired.get(name) for name in (f"sampler_{n}" for n in _WIRED)}, titles)
-        grids = {name: wired.get(name) for name in (f"sigmas_{n}" for n in _WIRED)}
+        entries = sampler_entries(samplers, {name: wired.get(name) for name in _SAMPLERS}, titles)
+        grids = {name: wired.get(name) for name in _SIGMAS}
         grids = schedules(schedulers, grids, subject.model_sampling, time, titles)
         calls, stem = read_budgets(budgets), output_stem(filename_prefix)
         check_writable(stem.parent, "the output folder")
         within, against = read_best_at(best_at, calls), baseline_pair(baseline, entries, grids)
-        reference_sampler = comfy.samplers.KSAMPLER(for_host(METHODS["exp_res_3mc"]))
+        reference_sampler = as_sampler(METHODS["exp_res_3mc"])
         kept, span = store(), sigma_range(subject.model_sampling)
         measurement = Measurement(subject, reference_sampler, time, span, kept, tolerance, reference_calls, _FATAL, fresh)
         unseen = [subject.unseen] if subject.unseen else []

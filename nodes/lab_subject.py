@@ -18,6 +18,7 @@ from comfyui_version import __version__ as HOST_VERSION
 from ..samplers.lab.fingerprint import fingerprint, folder_digest, model_fingerprint, unseen
 from ..samplers.lab.measure import DryRun
 from .host import time_map
+from .inputs import seed_input
 
 CATEGORY = "RES/lab"
 # Keys for the size of an empty latent, as far as this version of the host has them.
@@ -33,9 +34,7 @@ def subject_inputs() -> list:
             tooltip="A GUIDER, which brings prompts and CFG, or a MODEL, which is sampled without a prompt.",
         ),
         io.Latent.Input("latent_image", tooltip="As in KSampler. Each item of the batch is a separate trajectory."),
-        io.Int.Input(
-            "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False, tooltip="Seed for the starting noise."
-        ),
+        seed_input("seed", "Seed for the starting noise.", change=False),
     ]
 
 

@@ -12,7 +12,7 @@ from ..samplers.lab.trace_picture import picture
 from .calls import chooses_own_grid, with_shares
 from .figures import as_image, check_matplotlib
 from .host import prompt_server, time_map
-from .inputs import checked
+from .inputs import checked, schema
 from .lab_files import Saving, check_writable, output_stem, write_csv
 from .lab_progress import node_id, workflow_id
 from .lab_subject import CATEGORY, Subject, filename_input, subject_inputs
@@ -25,14 +25,14 @@ class RESLabTrace(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        return schema(
             node_id="RESLabTrace",
             display_name="RES Lab: Trace",
             category=CATEGORY,
             description="Samples as SamplerCustomAdvanced does and measures every step, shown in the node when it ends: the "
             "change of the denoised output, the local errors of the sampler and of a first-order step, smoothness in sigma and "
             "in lambda, model calls and their time, and which rules exp_res chose.",
-            search_aliases=["res", "lab", "trace", "measure", "local error", "steps", "profile", "benchmark", "csv"],
+            aliases="res, lab, trace, measure, local error, steps, profile, benchmark, csv",
             is_output_node=True,
             inputs=[
                 *subject_inputs(),

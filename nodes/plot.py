@@ -11,7 +11,7 @@ from ..samplers.grid_picture import picture
 from ..samplers.time_maps import TimeMap
 from .figures import as_image, check_matplotlib
 from .host import time_map
-from .inputs import checked
+from .inputs import checked, choice_input, schema
 from .lab_files import Saving
 
 _AXES = ("auto", "logSNR", "sigma")
@@ -23,40 +23,25 @@ class RESSigmasPlot(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        return schema(
             node_id="RESSigmasPlot",
             display_name="Sigmas Plot (RES)",
             category="RES/sigmas",
             description="Draws up to four SIGMAS in one picture: logSNR or sigma over the steps, and the size of every step.",
-            search_aliases=[
-                "res",
-                "sigmas",
-                "graph",
-                "preview",
-                "visualize",
-                "compare",
-                "schedule",
-                "preview sigmas",
-                "sigmas preview",
-            ],
+            aliases="res, sigmas, graph, preview, visualize, compare, schedule, preview sigmas, sigmas preview",
             is_output_node=True,
             inputs=[
                 io.Sigmas.Input("sigmas", tooltip="Falling or rising SIGMAS."),
                 *(io.Sigmas.Input(name, optional=True, tooltip="Another schedule to compare.") for name in _OTHERS),
-                io.Model.Input(
-                    "model",
-                    optional=True,
-                    tooltip="The model that the SIGMAS are for. Without a model the picture shows sigma instead of logSNR.",
-                ),
-                io.Combo.Input(
-                    "axis",
-                    options=list(_AXES),
-                    default=_AXES[0],
-                    tooltip="auto: logSNR with a model, sigma without one. Step sizes are in lambda (half the logSNR) with a "
-                    "model and in log sigma without one.",
-                ),
+                io.Model.Input("model", optional=True),
+                choice_input("axis", _AXES),
             ],
             outputs=[io.Image.Output()],
+            tooltips={
+                "model": "The model that the SIGMAS are for. Without a model the picture shows sigma instead of logSNR.",
+                "axis": "auto: logSNR with a model, sigma without one. Step sizes are in lambda (half the logSNR) with a model "
+                "and in log sigma without one.",
+            },
         )
 
     @classmethod

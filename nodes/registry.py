@@ -64,6 +64,11 @@ def for_host(method: Method):
     return host_sample
 
 
+def as_sampler(method: Method, /, **options) -> comfy.samplers.KSAMPLER:
+    """A SAMPLER of a method with these options."""
+    return comfy.samplers.KSAMPLER(for_host(method), extra_options=options)
+
+
 def _once_a_step(callback):
     """Call the host's callback after the first call of every step, as the host's `heun` does, because packs count steps by it.
 

@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 
-import comfy.samplers
 from comfy_api.v0_0_2 import io
 
 from ..samplers.catalogue import METHODS, RES_MULTISTEP
 from ..samplers.options import CFG_PP, DATA_SCALE, EPS_SHARE, ORDER, POWER
 from ..samplers.time_maps import FLOW
-from .inputs import cfg_pp_input, checked, option_input
-from .registry import for_host
+from .inputs import cfg_pp_input, checked, dynamic_input, option_input, schema
+from .registry import as_sampler
 
 _ORDERS = {str(order): order for order in ORDER.choices}
 _SINGLE_STEP = {"2": METHODS["exp_res_2s"], "3": METHODS["exp_res_3s"]}  # by stages
@@ -20,7 +19,7 @@ def _sampler(method, cfg_pp, **options):
     if CFG_PP in method.options:
         options["cfg_pp"] = cfg_pp
     method = replace(method, cfg_pp=cfg_pp, flow_time=FLOW if cfg_pp else method.flow_time)
-    return io.NodeOutput(comfy.samplers.KSAMPLER(for_host(method), extra_options=options))
+    return io.NodeOutput(as_sampler(method, **options))
 
 
 class RESMultistep(io.ComfyNode):
@@ -29,7 +28,7 @@ class RESMultistep(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         in_alpha = [option_input(option, advanced=True) for option in (DATA_SCALE, POWER, EPS_SHARE)]
-        return io.Schema(
+        return schema(
             node_id="RESMultistep",
             display_name="RES Multistep",
             category="RES/samplers",
@@ -37,35 +36,24 @@ class RESMultistep(io.ComfyNode):
             "calls. The default values give a fixed rule: order 4 in alpha, a third of each step near the image in eps, with the "
             "corrector. Order auto is the sampler exp_res, which weights several rules during the run. Interpolation lambda at "
             "order 2 without the corrector is RES-2M of the RES paper, the sampler exp_res_2m; at order 3 it is RES-3M.",
-            search_aliases=["res", "res_2m", "res_3m", "exponential", "sampler", "exp_res", "exp_res_2m", "res4lyf", "cfg++"],
+            aliases="res, res_2m, res_3m, exponential, sampler, exp_res, exp_res_2m, res4lyf, cfg++",
             inputs=[
-                io.Combo.Input(
-                    "order",
-                    options=["auto", *_ORDERS],
-                    default="4",
-                    tooltip="How many of the last denoised outputs a step combines. 4 is for interpolation in alpha. In lambda, "
-                    "2 suits 8 steps and more, and 3 needs 20 steps or more, a smooth schedule and low CFG. auto is exp_res, "
-                    "which weights its rules during the run and ignores corrector and interpolation. Every order makes one model "
-                    "call per step.",
-                ),
-                io.Boolean.Input(
-                    "corrector",
-                    default=True,
-                    tooltip="Repeat every step once the output at its end is known. This costs no model call and nearly always "
-                    "reduces the error.",
-                ),
-                io.DynamicCombo.Input(
-                    "interpolation",
-                    options=[
-                        io.DynamicCombo.Option("alpha", in_alpha),
-                        io.DynamicCombo.Option("lambda", []),
-                    ],
-                    tooltip="The variable in which denoised outputs are interpolated. alpha: finite at both ends of a "
-                    "schedule, and stable at high order. lambda: half the logSNR, as in the RES paper.",
-                ),
+                io.Combo.Input("order", options=["auto", *_ORDERS], default="4"),
+                io.Boolean.Input("corrector", default=True),
+                dynamic_input("interpolation", {"alpha": in_alpha, "lambda": []}),
                 cfg_pp_input(" eps_share then counts as 0."),
             ],
             outputs=[io.Sampler.Output()],
+            tooltips={
+                "order": "How many of the last denoised outputs a step combines. 4 is for interpolation in alpha. In lambda, "
+                "2 suits 8 steps and more, and 3 needs 20 steps or more, a smooth schedule and low CFG. auto is exp_res, "
+                "which weights its rules during the run and ignores corrector and interpolation. Every order makes one model "
+                "call per step.",
+                "corrector": "Repeat every step once the output at its end is known. This costs no model call and nearly always "
+                "reduces the error.",
+                "interpolation": "The variable in which denoised outputs are interpolated. alpha: finite at both ends of a "
+                "schedule, and stable at high order. lambda: half the logSNR, as in the RES paper.",
+            },
         )
 
     @classmethod
@@ -81,28 +69,21 @@ class RESSingleStep(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        places = {
+            stages: [option_input(option, 0.001, advanced=True) for option in method.options if option is not CFG_PP]
+            for stages, method in _SINGLE_STEP.items()
+        }
+        return schema(
             node_id="RESSingleStep",
             display_name="RES Single-step",
             category="RES/samplers",
             description="Deterministic refined exponential single-step solver (RES-2S, RES-3S). It makes `stages` model calls "
             "per step, and one in the last step to sigma 0: 7 steps of RES-3S are 19 calls. Compare samplers at equal calls, not "
             "at equal steps. With the default values the node gives the samplers exp_res_2s and exp_res_3s.",
-            search_aliases=["res", "res_2s", "res_3s", "exponential", "sampler", "exp_res_2s", "exp_res_3s", "res4lyf"],
-            inputs=[
-                io.DynamicCombo.Input(
-                    "stages",
-                    options=[
-                        io.DynamicCombo.Option(
-                            stages, [option_input(o, 0.001, advanced=True) for o in method.options if o is not CFG_PP]
-                        )
-                        for stages, method in _SINGLE_STEP.items()
-                    ],
-                    tooltip="Model calls per step, which is also the order of accuracy: 2 is RES-2S, 3 is RES-3S.",
-                ),
-                cfg_pp_input(),
-            ],
+            aliases="res, res_2s, res_3s, exponential, sampler, exp_res_2s, exp_res_3s, res4lyf",
+            inputs=[dynamic_input("stages", places), cfg_pp_input()],
             outputs=[io.Sampler.Output()],
+            tooltips={"stages": "Model calls per step, which is also the order of accuracy: 2 is RES-2S, 3 is RES-3S."},
         )
 
     @classmethod

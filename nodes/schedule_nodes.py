@@ -5,47 +5,17 @@ import json
 from comfy_api.v0_0_2 import io
 
 from ..samplers.curve import STRAIGHT, read_curve
-from ..samplers.schedules import (
-    DIRECTIONS,
-    FLOW_STRETCH,
-    VE_STRETCH,
-    SigmaRange,
-    denoise_tail,
-    directed,
-    logsnr_grid,
-)
+from ..samplers.schedules import DIRECTIONS, FLOW_STRETCH, VE_STRETCH, SigmaRange, denoise_tail, directed, logsnr_grid
 from ..samplers.spacings import SPACINGS
 from ..samplers.time_maps import TimeMap
 from .host import sigma_range, time_map
-from .inputs import checked, denoise_input, float_input, steps_input
+from .inputs import checked, choice_input, denoise_input, dynamic_input, float_input, schema, steps_input
 from .without_model import kind_and_range, without_model_input
 
-_FIRST = {"spacing": next(iter(SPACINGS))}  # with its defaults
-# parameter of a spacing -> its step in the widget, and its tooltip
-_PARAMETERS = {
-    "stretch": (
-        0.05,
-        f"0 is the recommended value of logsnr_arctan: {FLOW_STRETCH} on flow models and {VE_STRETCH} on others. 1 is ComfyUI's "
-        "simple scheduler on flow models. Larger values begin in more noise and end in finer detail, with larger steps in "
-        "between.",
-    ),
-    "power": (0.05, "Below 1 steps are large in the noise and fine near the image; above 1 it is the reverse. 1 is uniform."),
-    "rho": (
-        0.1,
-        "7 is the value of EDM and of the karras scheduler. Larger values approach uniform; smaller values spend more "
-        "steps in the noise.",
-    ),
-    "weight": (
-        0.05,
-        "Weight of the arctan grid. 0 is uniform; 1 is the pure arctan grid, which with turn 1 is kl_optimal on eps models.",
-    ),
-    "turn": (0.1, "The sigma / alpha around which the arctan part is finest."),
-    "alpha": (0.05, "0.6 is ComfyUI's beta scheduler, 0.5 is beta57. Smaller values take finer steps near the image."),
-    "beta": (0.05, "0.6 is ComfyUI's beta scheduler, 0.7 is beta57. Smaller values take finer steps in the noise."),
-    "pivot": (0.05, "Fraction of the steps spent above the level in the middle."),
-    "slope": (0.05, "How sharply steps grow towards the level in the middle; 0.2 is bong_tangent."),
-    "middle": (0.05, "The value of sigma / (alpha + sigma) where the two arcs meet; on flow models this is sigma."),
-}
+# what prompts saved before an input existed lack
+_DEFAULTS = {"direction": DIRECTIONS[0], "composition": 0.5, "range": None, "follow_shift": True}
+# parameter of a spacing -> its step in the widget
+_STEPS = {"rho": 0.1, "turn": 0.1}
 
 
 class _Schedule(io.ComfyNode):
@@ -57,51 +27,42 @@ class _Schedule(io.ComfyNode):
         raise NotImplementedError
 
     @classmethod
-    def schema(cls, shape: io.Input, **words) -> io.Schema:
+    def schema(cls, shape: io.Input, tooltips: dict[str, str], **words) -> io.Schema:
         """The schema of a node with this input for the shape; the inputs of all nodes of this file are around it."""
-        steps = "Number of steps, not of model calls: a single-step sampler with k stages makes k (steps - 1) + 1 calls."
-        composition = (
-            "Fraction of the steps spent on the first half of the grid. Above 0.5 there are more steps in the noise, for the "
-            "composition; below 0.5 there are more steps for the details."
-        )
         ends = [
             float_input("start_logsnr", -5.0, -40.0, 40.0, 0.1, "logSNR of the first sigma; SDXL begins at -5.36."),
             float_input("end_logsnr", 7.0, -40.0, 40.0, 0.1, "logSNR of the last sigma above 0; SDXL ends at 7.07."),
         ]
-        inputs = [
-            io.Model.Input("model", optional=True, tooltip="The model whose sigmas the schedule spans."),
-            steps_input(steps),
-            denoise_input(),
-            shape,
-            io.Combo.Input(
-                "direction",
-                options=list(DIRECTIONS),
-                default=DIRECTIONS[0],
-                optional=True,
-                tooltip="invert: rising SIGMAS, on which a deterministic sampler turns an image into its noise, with add_noise"
-                " off. denoise inverted: the way back, with add_noise off. It differs from denoise only on flow models, where it"
-                " starts at sigma 0.999 because at sigma 1 nothing of the latent is left.",
-                advanced=True,
-            ),
-            float_input("composition", 0.5, 0.1, 0.9, 0.01, composition, optional=True, advanced=True),
-            io.DynamicCombo.Input(
-                "range",
-                options=[io.DynamicCombo.Option("model", []), io.DynamicCombo.Option("logSNR", ends)],
-                optional=True,
-                tooltip="model: start at the model's largest sigma. logSNR: run between two values of log(alpha^2 / sigma^2).",
-            ),
-            without_model_input(),
-            io.Boolean.Input(
-                "follow_shift",
-                default=True,
-                optional=True,
-                tooltip="On flow models (Flux, SD3, Wan, Qwen), multiply the noise levels by the model's shift, as ComfyUI's own "
-                "schedulers do. A larger shift spends more steps at high noise. It has no effect on models without a shift, with "
-                "the spacings beta and tangent, and if range sets the ends.",
-                advanced=True,
-            ),
-        ]
-        return io.Schema(category="RES/sigmas", inputs=inputs, outputs=[io.Sigmas.Output()], **words)
+        return schema(
+            category="RES/sigmas",
+            inputs=[
+                io.Model.Input("model", optional=True, tooltip="The model whose sigmas the schedule spans."),
+                steps_input(),
+                denoise_input(),
+                shape,
+                choice_input("direction", DIRECTIONS, optional=True, advanced=True),
+                float_input("composition", 0.5, 0.1, 0.9, 0.01, optional=True, advanced=True),
+                dynamic_input("range", {"model": [], "logSNR": ends}, optional=True),
+                without_model_input(),
+                io.Boolean.Input("follow_shift", default=True, optional=True, advanced=True),
+            ],
+            outputs=[io.Sigmas.Output()],
+            tooltips={
+                "steps": "Number of steps, not of model calls: a single-step sampler with k stages makes k (steps - 1) + 1 "
+                "calls.",
+                "direction": "invert: rising SIGMAS, on which a deterministic sampler turns an image into its noise, with "
+                "add_noise off. denoise inverted: the way back, with add_noise off. It differs from denoise only on flow models, "
+                "where it starts at sigma 0.999 because at sigma 1 nothing of the latent is left.",
+                "composition": "Fraction of the steps spent on the first half of the grid. Above 0.5 there are more steps in the "
+                "noise, for the composition; below 0.5 there are more steps for the details.",
+                "range": "model: start at the model's largest sigma. logSNR: run between two values of log(alpha^2 / sigma^2).",
+                "follow_shift": "On flow models (Flux, SD3, Wan, Qwen), multiply the noise levels by the model's shift, as "
+                "ComfyUI's own schedulers do. A larger shift spends more steps at high noise. It has no effect on models without "
+                "a shift, with the spacings beta and tangent, and if range sets the ends.",
+                **tooltips,
+            },
+            **words,
+        )
 
     @classmethod
     def sigmas(
@@ -114,20 +75,22 @@ class _Schedule(io.ComfyNode):
         return directed(denoise_tail(lambda n: logsnr_grid(n, *arguments), steps, denoise), time, direction)
 
     @classmethod
-    def output(cls, model, without_model, **inputs) -> io.NodeOutput:
+    @checked
+    def execute(cls, model=None, without_model=None, **inputs) -> io.NodeOutput:
         """SIGMAS; the picture in the node gets the model's kind and range, and the inputs, of which some may be connected."""
         if model is None:
             time, model_range = kind_and_range(without_model)
         else:
             sampling = model.get_model_object("model_sampling")
             time, model_range = time_map(sampling), sigma_range(sampling)
+        inputs = {**_DEFAULTS, **inputs}
         known = {"kind": time.name, "noise_scale": time.noise_scale, **model_range._asdict()}
-        facts = {"model": known, "inputs": flat({**inputs, "without_model": without_model})}
+        facts = {"model": known, "inputs": _flat({**inputs, "without_model": without_model})}
         ui = {"res_grid": [json.dumps(facts)]}  # text, because the host counts every object as an output of the run
         return io.NodeOutput(cls.sigmas(time, model_range, **inputs), ui=ui)
 
 
-def flat(inputs: dict) -> dict:
+def _flat(inputs: dict) -> dict:
     """{"range": {"range": "logSNR", "start_logsnr": 1}} -> {"range": "logSNR", "range.start_logsnr": 1}, as prompts have it."""
     result = {}
     for name, value in inputs.items():
@@ -143,51 +106,41 @@ class RESLogSNRSchedule(_Schedule):
 
     @classmethod
     def define_schema(cls):
+        spacings = {
+            name: [
+                float_input(key, default, min(default, low), high, _STEPS.get(key, 0.05))
+                for key, (default, low, high) in spacing.parameters.items()
+            ]
+            for name, spacing in SPACINGS.items()
+        }
         return cls.schema(
             node_id="RESLogSNRSchedule",
             display_name="RES LogSNR Schedule",
             description="A schedule built in logSNR, from the model's largest sigma to 0, for eps, v, EDM and flow models. Two "
             "of its settings are also the schedulers logsnr_arctan and logsnr_uniform.",
-            search_aliases=[
-                "res",
-                "scheduler",
-                "sigmas",
-                "logsnr",
-                "karras",
-                "lambda",
-                "inversion",
-                "unsample",
-                "unsampling",
-                "beta57",
-                "bong_tangent",
-            ],
-            shape=io.DynamicCombo.Input(
-                "spacing",
-                options=[
-                    io.DynamicCombo.Option(
-                        name,
-                        [
-                            float_input(key, default, min(default, low), high, *_PARAMETERS[key])
-                            for key, (default, low, high) in spacing.parameters.items()
-                        ],
-                    )
-                    for name, spacing in SPACINGS.items()
-                ],
-                tooltip="logit: logSNR follows the logit of the step; it has the least error with exp_res. uniform: equal "
+            aliases="res, scheduler, sigmas, logsnr, karras, lambda, inversion, unsample, unsampling, beta57, bong_tangent",
+            shape=dynamic_input("spacing", spacings),
+            tooltips={
+                "spacing": "logit: logSNR follows the logit of the step; it has the least error with exp_res. uniform: equal "
                 "steps in logSNR. power: fine steps at one end. edm_rho: the EDM (Karras) grid. arctan: between uniform and "
                 "kl_optimal. beta: ComfyUI's beta scheduler with free alpha and beta; 0.5 and 0.7 give beta57. tangent: "
                 "bong_tangent, which is fine at both ends of sigma on flow models.",
-            ),
+                "stretch": f"0 is the recommended value of logsnr_arctan: {FLOW_STRETCH} on flow models and {VE_STRETCH} on "
+                "others. 1 is ComfyUI's simple scheduler on flow models. Larger values begin in more noise and end in finer "
+                "detail, with larger steps in between.",
+                "power": "Below 1 steps are large in the noise and fine near the image; above 1 it is the reverse. 1 is uniform.",
+                "rho": "7 is the value of EDM and of the karras scheduler. Larger values approach uniform; smaller values spend "
+                "more steps in the noise.",
+                "weight": "Weight of the arctan grid. 0 is uniform; 1 is the pure arctan grid, which with turn 1 is kl_optimal "
+                "on eps models.",
+                "turn": "The sigma / alpha around which the arctan part is finest.",
+                "alpha": "0.6 is ComfyUI's beta scheduler, 0.5 is beta57. Smaller values take finer steps near the image.",
+                "beta": "0.6 is ComfyUI's beta scheduler, 0.7 is beta57. Smaller values take finer steps in the noise.",
+                "pivot": "Fraction of the steps spent above the level in the middle.",
+                "slope": "How sharply steps grow towards the level in the middle; 0.2 is bong_tangent.",
+                "middle": "The value of sigma / (alpha + sigma) where the two arcs meet; on flow models this is sigma.",
+            },
         )
-
-    @classmethod
-    @checked
-    def execute(
-        cls, model=None, steps=20, denoise=1.0, spacing=_FIRST, direction=DIRECTIONS[0], composition=0.5, range=None,
-        without_model=None, follow_shift=True,
-    ) -> io.NodeOutput:  # fmt: skip
-        common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
-        return cls.output(model, without_model, spacing=spacing, follow_shift=follow_shift, **common)
 
     @classmethod
     def shape(cls, spacing):
@@ -205,23 +158,13 @@ class RESLogSNRCurve(_Schedule):
             display_name="RES LogSNR Curve",
             description="A schedule drawn by hand: drag the points of a monotone curve from noise to image. A straight line is "
             "uniform in logSNR, and steps are small where the curve is flat.",
-            search_aliases=["res", "scheduler", "sigmas", "logsnr", "draw", "editor", "custom", "manual"],
-            shape=io.String.Input(
-                "curve",
-                default=STRAIGHT,
-                tooltip="JSON list of points [fraction of the steps, fraction of the logSNR range], from [0, 0] to [1, 1]. "
+            aliases="res, scheduler, sigmas, logsnr, draw, editor, custom, manual",
+            shape=io.String.Input("curve", default=STRAIGHT),
+            tooltips={
+                "curve": "JSON list of points [fraction of the steps, fraction of the logSNR range], from [0, 0] to [1, 1]. "
                 "The picture below edits it.",
-            ),
+            },
         )
-
-    @classmethod
-    @checked
-    def execute(
-        cls, model=None, steps=20, denoise=1.0, curve=STRAIGHT, direction=DIRECTIONS[0], composition=0.5, range=None,
-        without_model=None, follow_shift=True,
-    ) -> io.NodeOutput:  # fmt: skip
-        common = {"steps": steps, "denoise": denoise, "direction": direction, "composition": composition, "range": range}
-        return cls.output(model, without_model, curve=curve, follow_shift=follow_shift, **common)
 
     @classmethod
     def shape(cls, curve):

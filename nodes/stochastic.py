@@ -2,15 +2,14 @@
 
 from dataclasses import replace
 
-import comfy.samplers
 from comfy_api.v0_0_2 import io
 
 from ..samplers import options as o
 from ..samplers.catalogue import METHODS, RES_CHURN, SOLVERS
 from ..samplers.churn import Churn
 from .host import model_sampling_of, sigma_range
-from .inputs import cfg_pp_input, checked, float_input, option_input, s_noise_input
-from .registry import for_host
+from .inputs import cfg_pp_input, checked, choice_input, float_input, option_input, s_noise_input, schema
+from .registry import as_sampler
 
 # exp_res, 2m, 2s, 3s -> the method
 _SDE = {
@@ -27,46 +26,33 @@ class RESSDE(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        return schema(
             node_id="RESSDE",
             display_name="RES SDE",
             category="RES/samplers",
             description="RES for the reverse SDE: it exchanges noise at every step and is correct on eps, v, EDM and flow "
             "models. Each item's noise depends only on the seed and the item, not on its batch. With the default values the node "
             "gives the samplers exp_res_sde, exp_res_2m_sde and exp_res_3s_sde.",
-            search_aliases=[
-                "res",
-                "stochastic",
-                "ancestral",
-                "exponential",
-                "sampler",
-                "exp_res_sde",
-                "res4lyf",
-                "noise injection",
-                "eta",
-            ],
+            aliases="res, stochastic, ancestral, exponential, sampler, exp_res_sde, res4lyf, noise injection, eta",
             inputs=[
-                io.Combo.Input(
-                    "method",
-                    options=list(_SDE),
-                    default=next(iter(_SDE)),
-                    tooltip="exp_res has the least error. exp_res and 2m make one model call per step, 2s makes two and 3s "
-                    "three; the last step to sigma 0 is always one call.",
-                ),
+                choice_input("method", _SDE),
                 option_input(o.ETA, high=10.0),
                 s_noise_input(),
                 option_input(o.NOISE, optional=True, advanced=True),  # optional: prompts saved before it existed stay valid
                 cfg_pp_input(),
             ],
             outputs=[io.Sampler.Output()],
+            tooltips={
+                "method": "exp_res has the least error. exp_res and 2m make one model call per step, 2s makes two and 3s "
+                "three; the last step to sigma 0 is always one call."
+            },
         )
 
     @classmethod
     @checked
     def execute(cls, method, eta, s_noise, noise=o.NOISE.default, cfg_pp=False) -> io.NodeOutput:
-        sampler = for_host(replace(_SDE[method], cfg_pp=cfg_pp))
-        options = {"eta": eta, "s_noise": s_noise, "noise": noise, "cfg_pp": cfg_pp}
-        return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options=options))
+        method = replace(_SDE[method], cfg_pp=cfg_pp)
+        return io.NodeOutput(as_sampler(method, eta=eta, s_noise=s_noise, noise=noise, cfg_pp=cfg_pp))
 
 
 class RESStochasticChurn(io.ComfyNode):
@@ -74,29 +60,26 @@ class RESStochasticChurn(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        return schema(
             node_id="RESStochasticChurn",
             display_name="RES Stochastic (churn)",
             category="RES/samplers",
             description="The stochastic sampler of the RES paper: noise is added before a step, and a deterministic solver "
             "continues from there (EDM's churn). It is correct on eps, v, EDM and flow models and costs no model call. Each "
             "item's noise depends only on the seed and the item, not on its batch.",
-            search_aliases=["res", "s_churn", "stochastic", "ancestral", "exponential", "edm", "sampler"],
+            aliases="res, s_churn, stochastic, ancestral, exponential, edm, sampler",
             inputs=[
-                io.Combo.Input(
-                    "solver",
-                    options=list(SOLVERS),
-                    default="exp_res",
-                    tooltip="The deterministic sampler. exp_res_2s makes two calls per step, exp_res_3s makes three, and the "
-                    "others make one. Start with exp_res; exp_res_3m and exp_res_3mc overshoot under churn at few steps and high "
-                    "CFG.",
-                ),
+                choice_input("solver", SOLVERS),
                 float_input("s_churn", 5.0, 0.0, 10000.0, 0.1, o.S_CHURN.text + " 6 is about as much as RES SDE at eta 1."),
                 float_input("s_tmin", 0.0, 0.0, _NO_LIMIT, 0.01, o.S_TMIN.text, advanced=True),
                 float_input("s_tmax", _NO_LIMIT, 0.0, _NO_LIMIT, 0.01, o.S_TMAX.text, advanced=True),
                 s_noise_input(),
             ],
             outputs=[io.Sampler.Output()],
+            tooltips={
+                "solver": "The deterministic sampler. exp_res_2s makes two calls per step, exp_res_3s makes three, and the "
+                "others make one. Start with exp_res; exp_res_3m and exp_res_3mc overshoot under churn at few steps and high CFG."
+            },
         )
 
     @classmethod
@@ -104,8 +87,8 @@ class RESStochasticChurn(io.ComfyNode):
     def execute(cls, solver, s_churn, s_tmin, s_tmax, s_noise) -> io.NodeOutput:
         churn = {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
         Churn(**churn)  # raises before anything is sampled
-        sampler = for_host(replace(RES_CHURN, function=_within_model, flow_time=METHODS[solver].flow_time))
-        return io.NodeOutput(comfy.samplers.KSAMPLER(sampler, extra_options={"solver": solver, **churn}))
+        method = replace(RES_CHURN, function=_within_model, flow_time=METHODS[solver].flow_time)
+        return io.NodeOutput(as_sampler(method, solver=solver, **churn))
 
 
 def _within_model(model, x, sigmas, *args, **options):

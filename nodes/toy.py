@@ -9,12 +9,12 @@ from comfy_api.v0_0_2 import io
 
 from ..embedded import digits, emoji
 from ..embedded.mixture import GaussianMixture
-from .inputs import checked, float_input
+from .inputs import checked, choice_input, dynamic_input, float_input, schema
 from .toy_model import KINDS, mixture_model
 
 _CATEGORY = "RES/toy models"
 _ANY = "any"
-_ALIASES = ["res", "toy", "emoji", "digits", "example", "test", "exact"]
+_ALIASES = "res, toy, emoji, digits, example, test, exact"
 _FRAME = 0.5  # grey between the items of a picture
 _GLOW = (0.6, 1.1, 2.5)  # exponents of red, green and blue, which show one channel from black over amber to white
 MAX_PIXELS = 2**26  # pixels of a picture, 800 MB
@@ -38,32 +38,27 @@ class ToyModel(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         shift = float_input("shift", 3.0, 0.01, 100.0, 0.01, "Timestep shift, as in ModelSamplingSD3.")
-        return io.Schema(
+        return schema(
             node_id="RESToyModel",
             display_name="Toy Model",
             category=_CATEGORY,
             description="The exact denoiser of 512 emoji in colour, or of 1,797 handwritten digits, as a model of any kind. It "
             "needs no download, a call takes milliseconds, and every error in a picture is the sampler's.",
-            search_aliases=[*_ALIASES, "model", "gaussian mixture"],
+            aliases=f"{_ALIASES}, model, gaussian mixture",
             inputs=[
-                io.Combo.Input(
-                    "data", options=list(_DATA), default="emoji",
-                    tooltip="What the model draws: emoji of 32x32 pixels in colour, or digits of 8x8 pixels in grey.",
-                ),
-                io.DynamicCombo.Input(
-                    "kind",
-                    options=[io.DynamicCombo.Option(kind, [shift] if kind == "flow" else []) for kind in KINDS],
-                    tooltip="The kind of model: eps like SD1.5 and SDXL, v like SD2 and v-prediction fine-tunes, edm like EDM "
-                    "models, flow like SD3, Flux and Wan.",
-                ),
-                float_input(
-                    "width", emoji.DEFAULT_WIDTH, 0.01, 1.0, 0.01,
-                    "Standard deviation of the noise around each picture; pixels run from -1 to 1. A small width gives crisp "
-                    "pictures, a large one gives grainy pictures.",
-                ),
+                choice_input("data", _DATA),
+                dynamic_input("kind", {kind: [shift] if kind == "flow" else [] for kind in KINDS}),
+                float_input("width", emoji.DEFAULT_WIDTH, 0.01, 1.0, 0.01),
             ],
             outputs=[io.Model.Output()],
-        )  # fmt: skip
+            tooltips={
+                "data": "What the model draws: emoji of 32x32 pixels in colour, or digits of 8x8 pixels in grey.",
+                "kind": "The kind of model: eps like SD1.5 and SDXL, v like SD2 and v-prediction fine-tunes, edm like EDM "
+                "models, flow like SD3, Flux and Wan.",
+                "width": "Standard deviation of the noise around each picture; pixels run from -1 to 1. A small width gives "
+                "crisp pictures, a large one gives grainy pictures.",
+            },
+        )
 
     @classmethod
     @checked
@@ -77,20 +72,17 @@ class ToyCondition(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        tooltip = "The class of pictures to draw, or any."
-        options = [
-            io.DynamicCombo.Option(name, [io.Combo.Input("class", options=[_ANY, *of.classes], default=_ANY, tooltip=tooltip)])
-            for name, of in _DATA.items()
-        ]
-        return io.Schema(
+        classes = {name: [choice_input("class", [_ANY, *data.classes])] for name, data in _DATA.items()}
+        return schema(
             node_id="RESToyCondition",
             display_name="Toy Condition",
             category=_CATEGORY,
             description="Conditioning for Toy Model: one class of its pictures, or any. For CFG, use a class as positive and any "
             "as negative. Digits Process Model and the embedded CLD model take the classes of the digits.",
-            search_aliases=[*_ALIASES, "conditioning", "prompt", "class"],
-            inputs=[io.DynamicCombo.Input("data", options=options, tooltip="The data of the model.")],
+            aliases=f"{_ALIASES}, conditioning, prompt, class",
+            inputs=[dynamic_input("data", classes)],
             outputs=[io.Conditioning.Output()],
+            tooltips={"data": "The data of the model.", "class": "The class of pictures to draw, or any."},
         )
 
     @classmethod
@@ -106,15 +98,15 @@ class ToyLatent(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        return schema(
             node_id="RESToyLatent",
             display_name="Toy Latent",
             category=_CATEGORY,
             description="Empty latents of the size that Toy Model works on: three channels of 32x32 for emoji, one channel of "
             "8x8 for digits.",
-            search_aliases=[*_ALIASES, "empty latent"],
+            aliases=f"{_ALIASES}, empty latent",
             inputs=[
-                io.Combo.Input("data", options=list(_DATA), default="emoji", tooltip="The data of the model."),
+                choice_input("data", _DATA, tooltip="The data of the model."),
                 io.Int.Input("batch_size", default=16, min=1, max=4096, tooltip="How many pictures to sample at once."),
             ],
             outputs=[io.Latent.Output()],
@@ -132,26 +124,22 @@ class ToyDecode(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        return schema(
             node_id="RESToyDecode",
             display_name="Toy Decode",
             category=_CATEGORY,
             description="Shows the latents of Toy Model as one image: a grid of enlarged emoji or digits.",
-            search_aliases=[*_ALIASES, "vae decode", "image"],
+            aliases=f"{_ALIASES}, vae decode, image",
             inputs=[
                 io.Latent.Input("samples", tooltip="Latents of Toy Model. Their shape determines the data."),
                 io.Int.Input("columns", default=8, min=1, max=64, tooltip="Number of pictures in a row."),
-                io.Int.Input(
-                    "size",
-                    default=128,
-                    min=8,
-                    max=1024,
-                    step=8,
-                    tooltip="Width of each picture in the image, in pixels. Every latent pixel becomes a square, so the size is "
-                    "rounded down to a multiple of 32 for emoji and of 8 for digits.",
-                ),
+                io.Int.Input("size", default=128, min=8, max=1024, step=8),
             ],
             outputs=[io.Image.Output()],
+            tooltips={
+                "size": "Width of each picture in the image, in pixels. Every latent pixel becomes a square, so the size is "
+                "rounded down to a multiple of 32 for emoji and of 8 for digits."
+            },
         )
 
     @classmethod

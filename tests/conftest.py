@@ -201,12 +201,10 @@ def folders(pack, tmp_path, monkeypatch):
 @pytest.fixture
 def in_flow_time(pack, module):
     """in_flow_time(name, time, **options) -> a SAMPLER that integrates flow models in the time map of that name."""
-    import comfy.samplers
-
     node, time_maps = sys.modules[pack["RESMultistep"].__module__], module("samplers.time_maps")
 
     def make(name, time, **options):
         method = replace({**node.METHODS, "res_multistep": node.RES_MULTISTEP}[name], flow_time=getattr(time_maps, time))
-        return comfy.samplers.KSAMPLER(node.for_host(method), extra_options=options)
+        return node.as_sampler(method, **options)
 
     return make

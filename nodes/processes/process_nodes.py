@@ -12,7 +12,7 @@ from ...samplers.processes.linear_sde import KINDS
 from ...samplers.processes.process_times import time_grid
 from ...samplers.schedules import denoise_tail
 from ..gddim import mode_input, sampler_of
-from ..inputs import checked, denoise_input, float_input, steps_input
+from ..inputs import checked, choice_input, denoise_input, dynamic_input, float_input, schema, seed_input, steps_input
 from .process_model import ProcessSampling, check_unpatched, mixture_process_model, process_model
 
 _CATEGORY = "RES/gDDIM"
@@ -38,30 +38,28 @@ class RESGDDIMTimes(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        power = "2 is the paper's grid. Larger values take more of the steps near the image. 1 is uniform in t."
-        steps = (
-            f"Number of steps, at most {MOST_STEPS}, because more steps make no visible difference. Each step makes one model "
-            "call, or two with the corrector PECE."
-        )
-        t_min = (
-            "The last time above 0. The value 0 selects the default of the process: 0.001 for CLD and 0.00001 for blurring "
-            "diffusion."
-        )
-        return io.Schema(
+        return schema(
             node_id="RESGDDIMTimes",
             display_name="gDDIM Times",
             category=_CATEGORY,
             description="SIGMAS for models of CLD and blurring diffusion: times t that are uniform in t^(1/power), with 0 at "
             "the end.",
-            search_aliases=["res", "gddim", "cld", "blurring", "scheduler", "sigmas"],
+            aliases="res, gddim, cld, blurring, scheduler, sigmas",
             inputs=[
                 io.Model.Input("model", tooltip="A model of CLD or blurring diffusion."),
-                steps_input(steps, MOST_STEPS),
+                steps_input(MOST_STEPS),
                 denoise_input(),
-                float_input("power", 2.0, 0.1, 20.0, 0.1, power, advanced=True),
-                float_input("t_min", 0.0, 0.0, 0.5, 0.0001, t_min, advanced=True),
+                float_input("power", 2.0, 0.1, 20.0, 0.1, advanced=True),
+                float_input("t_min", 0.0, 0.0, 0.5, 0.0001, advanced=True),
             ],
             outputs=[io.Sigmas.Output()],
+            tooltips={
+                "steps": f"Number of steps, at most {MOST_STEPS}, because more steps make no visible difference. Each step makes "
+                "one model call, or two with the corrector PECE.",
+                "power": "2 is the paper's grid. Larger values take more of the steps near the image. 1 is uniform in t.",
+                "t_min": "The last time above 0. The value 0 selects the default of the process: 0.001 for CLD and 0.00001 for "
+                "blurring diffusion.",
+            },
         )
 
     @classmethod
@@ -78,36 +76,29 @@ class RESGDDIMSample(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        return io.Schema(
+        return schema(
             node_id="RESGDDIMSample",
             display_name="gDDIM Sample",
             category=_CATEGORY,
             description="Samples a model of CLD or blurring diffusion with gDDIM, from an ordinary latent to an ordinary "
             "latent. Extra state such as CLD's velocity is drawn from its prior by the seed, item by item. The samplers "
             "exp_gddim, exp_gddim_sde and several RES samplers do the same in KSampler.",
-            search_aliases=["res", "gddim", "cld", "langevin", "blurring", "sampler"],
+            aliases="res, gddim, cld, langevin, blurring, sampler",
             inputs=[
                 io.Model.Input("model", tooltip="A model of CLD or blurring diffusion."),
-                io.Int.Input(
-                    "noise_seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Seed for all noise, including the initial velocity.",
-                ),
-                io.Float.Input(
-                    "cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance scale; 1 means no guidance."
-                ),
+                seed_input("noise_seed", "Seed for all noise, including the initial velocity.", change=True),
+                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01),
                 io.Conditioning.Input("positive", tooltip="Same as in KSampler."),
                 io.Conditioning.Input("negative", tooltip="Same as in KSampler; unused if cfg is 1."),
                 io.Sigmas.Input("sigmas", tooltip="Times from gDDIM Times."),
-                io.Latent.Input(
-                    "latent_image", tooltip="An empty latent, or the latent to start from if sigmas begin at a later time."
-                ),
+                io.Latent.Input("latent_image"),
                 mode_input("On CLD, PEC diverges below about 40 calls, and with degree 3 also above; none is stable."),
             ],
             outputs=[io.Latent.Output(tooltip="The data, without the velocity.")],
+            tooltips={
+                "cfg": "Guidance scale; 1 means no guidance.",
+                "latent_image": "An empty latent, or the latent to start from if sigmas begin at a later time.",
+            },
         )
 
     @classmethod
@@ -124,24 +115,19 @@ class RESLoadCLD(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         files = [name for name in folder_paths.get_filename_list(_FOLDER) if name.endswith(".safetensors")]
-        return io.Schema(
+        return schema(
             node_id="RESLoadCLD",
             display_name="Load CLD Model",
             category=_CATEGORY,
-            description="A score network of critically-damped Langevin diffusion as a MODEL for gDDIM Sample: the network of "
-            "the digits that comes with the pack, or a file from models/diffusion_models. The file's metadata must name its "
-            "process.",
-            search_aliases=["res", "gddim", "cld", "langevin", "checkpoint"],
-            inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=[_EMBEDDED, *files],
-                    default=_EMBEDDED,
-                    tooltip="digits (embedded) comes with the pack. The other files are those in models/diffusion_models; "
-                    "training/cld_training.py of the pack's repository writes such files.",
-                )
-            ],
+            description="A score network of critically-damped Langevin diffusion as a MODEL for gDDIM Sample: the network of the "
+            "digits that comes with the pack, or a file from models/diffusion_models. The file's metadata must name its process.",
+            aliases="res, gddim, cld, langevin, checkpoint",
+            inputs=[choice_input("file", [_EMBEDDED, *files])],
             outputs=[io.Model.Output()],
+            tooltips={
+                "file": "digits (embedded) comes with the pack. The other files are those in models/diffusion_models; "
+                "training/cld_training.py of the pack's repository writes such files."
+            },
         )
 
     @classmethod
@@ -160,39 +146,28 @@ class DigitsProcessModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        kind = io.Combo.Input(
-            "kind",
-            options=list(KINDS),
-            default="R",
-            tooltip="Which eps the model gives. R: the eps of R_t, which hardly changes along a sample's path and is the idea of "
-            "gDDIM. L: the eps of the Cholesky factor L_t, for comparison.",
-            advanced=True,
-        )
-        blur = "Strength of the blur at t = 1, in pixels. 0 means no blur, which is a VP process."
-        return io.Schema(
+        processes = {
+            "CLD": [choice_input("kind", KINDS, advanced=True)],
+            "blurring": [float_input("blur", 10.0, 0.0, 100.0, 0.5)],
+        }
+        return schema(
             node_id="RESDigitsProcessModel",
             display_name="Digits Process Model",
             category="RES/toy models",
             description="The exact eps of the handwritten digits under critically-damped Langevin or blurring diffusion, as a "
             "MODEL for gDDIM Sample. It has no weights, and every error in a picture is the sampler's.",
-            search_aliases=["res", "toy", "digits", "example", "test", "exact", "gddim", "cld", "langevin", "blurring"],
-            inputs=[
-                io.DynamicCombo.Input(
-                    "process",
-                    options=[
-                        io.DynamicCombo.Option("CLD", [kind]),
-                        io.DynamicCombo.Option("blurring", [float_input("blur", 10.0, 0.0, 100.0, 0.5, blur)]),
-                    ],
-                    tooltip="CLD: every pixel has a velocity, and noise reaches the pixel only through its velocity. blurring: "
-                    "the image is blurred while noise is added.",
-                ),
-                float_input(
-                    "width", digits.DEFAULT_WIDTH, 0.01, 1.0, 0.01,
-                    "Standard deviation of the noise around each digit; pixels run from -1 to 1.",
-                ),
-            ],
+            aliases="res, toy, digits, example, test, exact, gddim, cld, langevin, blurring",
+            inputs=[dynamic_input("process", processes), float_input("width", digits.DEFAULT_WIDTH, 0.01, 1.0, 0.01)],
             outputs=[io.Model.Output()],
-        )  # fmt: skip
+            tooltips={
+                "process": "CLD: every pixel has a velocity, and noise reaches the pixel only through its velocity. blurring: "
+                "the image is blurred while noise is added.",
+                "kind": "Which eps the model gives. R: the eps of R_t, which hardly changes along a sample's path and is the "
+                "idea of gDDIM. L: the eps of the Cholesky factor L_t, for comparison.",
+                "blur": "Strength of the blur at t = 1, in pixels. 0 means no blur, which is a VP process.",
+                "width": "Standard deviation of the noise around each digit; pixels run from -1 to 1.",
+            },
+        )
 
     @classmethod
     @checked

@@ -68,7 +68,7 @@ def test_a_whole_grid_of_a_flow_model_is_warned_of_elsewhere(pack, toy, digit, c
     """The warning is in the picture and in the log, and every sampler of the pack writes it into the log."""
     model = toy(kind)
     flow = {"without_model": {"without_model": "flow", "shift": 3.0}}
-    [sigmas] = pack["RESLogSNRSchedule"].execute(steps=4, **flow).result
+    [sigmas] = pack["RESLogSNRSchedule"].execute(None, 4, 1.0, {"spacing": "logit"}, **flow).result
     with caplog.at_level(logging.WARNING):
         [picture] = pack["RESSigmasPlot"].execute(sigmas, model=model, axis="sigma").result
         assert ("Sigmas Plot (RES): sigmas: the sigmas go from 1 to 0" in caplog.text) is warned
