@@ -9,8 +9,8 @@ _SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.0])
 
 def _measured(pack, model, sigmas):
     latent = pack["RESToyLatent"].execute("digits", 1).result[0]
-    inputs = model, latent, 0, "euler", "", "4", 0, 0.1, 96
-    return [pack["RESLabMeasure"].execute(*inputs, sigmas_1=sigmas).result[1]]
+    limits = {"tolerance": 0.1, "reference_calls": 96}
+    return [pack["RESLabMeasure"].execute(model, latent, 0, "euler", "", "4", sigmas_1=sigmas, **limits).result[1]]
 
 
 NODES = {
@@ -40,5 +40,5 @@ def test_a_sampler_that_the_lab_runs_writes_into_a_copy(pack, toy, latent, folde
     if name == "RESLabTrace":
         pack[name].execute(toy(), latent(1), 0, comfy.samplers.sampler_object("uni_pc"), given, "table")
     else:
-        pack[name].execute(toy(), latent(1), 0, "uni_pc", "", "4", 0, 0.1, 96, sigmas_1=given)
+        pack[name].execute(toy(), latent(1), 0, "uni_pc", "", "4", tolerance=0.1, reference_calls=96, sigmas_1=given)
     assert torch.equal(given, _SIGMAS)
