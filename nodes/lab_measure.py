@@ -27,6 +27,7 @@ _SIGMAS = [f"sigmas_{n}" for n in (1, 2, 3)]
 _PRESET = next(iter(PRESETS.values()))  # the preset of a new node
 _NAMES = "Names between commas, of this pack, of ComfyUI or of any other pack; * stands for any letters, as in "
 _ONE_MORE = "One more schedule, which must end at 0. Its curve is resampled where a budget needs another number of steps."
+_STRIP = "The first item as a grid of pairs by model calls, with the converged solution at the end of each row."
 _TOOLTIPS = {
     "samplers": _NAMES + "dpmpp_*. SDE samplers are measured apart from the others, as distributions.",
     "schedulers": _NAMES + "logsnr_*.",
@@ -85,11 +86,7 @@ class RESLabMeasure(io.ComfyNode):
                 io.Sampler.Output(tooltip="The sampler of the best pair."),
                 io.Sigmas.Output(tooltip="The SIGMAS of the best pair."),
                 io.Image.Output(display_name="picture", tooltip="Error against model calls, with a line for every pair."),
-                io.Image.Output(
-                    display_name="strip",
-                    tooltip="The first item as a grid of pairs by model calls, with the converged solution at the end of "
-                    "each row.",
-                ),
+                io.Image.Output(display_name="strip", tooltip=_STRIP),
                 io.String.Output(display_name="table", tooltip="The verdict and every number, as Markdown."),
                 io.String.Output(display_name="verdict", tooltip="The best pair and what it saves, in one sentence."),
             ],
@@ -143,20 +140,16 @@ class RESLabMeasure(io.ComfyNode):
                 saving("the CSV file", write_csv, stem.with_name(stem.name + ".csv"), csv_rows(cells, measurement.references))
                 saving("the table", write_text, stem.with_name(stem.name + ".md"), text)
         sampler = next(entry.sampler for entry in entries if entry.name == verdict.best.sampler)
-        images = _pictures(cells, measurement, subject.guider.model_patcher, vae, verdict, saving)
+        images = _pictures(cells, measurement.references, subject.guider.model_patcher, vae, verdict, saving)
         preview = saving.preview(images[0], cls)
         lines = [verdict.sentence, *verdict.remarks, *unseen, *saving.warnings]
         progress.finish()
-        return io.NodeOutput(
-            sampler, verdict.best.sigmas.clone(), *images, text, verdict.sentence, ui={**preview, "res_verdict": lines}
-        )
+        ui = {**preview, "res_verdict": lines}
+        return io.NodeOutput(sampler, verdict.best.sigmas.clone(), *images, text, verdict.sentence, ui=ui)
 
 
-def _pictures(
-    cells: list[Cell], measurement: Measurement, model, vae, verdict: Verdict, saving: Saving
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(picture, strip) as IMAGEs; if the VAE fails, the strip shows the latent's colours."""
-    references = measurement.references
+def _pictures(cells: list[Cell], references: dict, model, vae, verdict: Verdict, saving: Saving) -> list[torch.Tensor]:
+    """[picture, strip] as IMAGEs; if the VAE fails, the strip shows the latent's colours."""
     latent = next(iter(references.values())).samples[0]
     decode = decoder(model, vae)
     try:
@@ -168,4 +161,4 @@ def _pictures(
         decode = decoder(model)
         truth = decode(latent)
     shown = strip(cells, references, lambda cell: decode(cell.first), truth, verdict)
-    return as_image(picture(cells, references, verdict)), as_image(shown)
+    return [as_image(picture(cells, references, verdict)), as_image(shown)]

@@ -109,11 +109,6 @@ class Subject:
         names = "; ".join(unseen(self.guider.model_patcher))
         return f"Some changes of the model's patches cannot be seen ({names}); turn fresh on after one." if names else ""
 
-    def noise(self, seed: int) -> torch.Tensor:
-        """The starting noise, as the host's nodes draw it."""
-        samples = self.latent["samples"]
-        return comfy.sample.prepare_noise(samples, seed, self.latent.get("batch_index"))
-
     def run(self, sampler, sigmas: torch.Tensor, seed: int | None = None, on_call: Callable | None = None, callback=None) -> Run:
         """Sample.
 
@@ -129,7 +124,7 @@ class Subject:
             NeedsPrompt: there is no prompt.
         """
         seed = self.seed if seed is None else seed
-        counted = _Counted(sampler, on_call or self.on_call)
+        counted = _Between(sampler, on_call or self.on_call)
         started = time.perf_counter()
         samples = self._sample(counted, sigmas, seed, callback)
         seconds = time.perf_counter() - started
@@ -144,17 +139,12 @@ class Subject:
         return DryRun(dry.calls, dry.stochastic)
 
     def _sample(self, sampler: "_Between", sigmas: torch.Tensor, seed: int, callback=None) -> torch.Tensor:
+        samples, mask = self.latent["samples"], self.latent.get("noise_mask")
+        options = {"denoise_mask": mask, "callback": callback, "disable_pbar": True, "seed": seed}
+        sigmas = sigmas.clone()  # some samplers change the sigmas that they get
         try:
-            return self.guider.sample(
-                self.noise(seed),
-                self.latent["samples"],
-                sampler,
-                sigmas.clone(),  # some samplers change the sigmas that they get
-                denoise_mask=self.latent.get("noise_mask"),
-                callback=callback,
-                disable_pbar=True,
-                seed=seed,
-            )
+            noise = comfy.sample.prepare_noise(samples, seed, self.latent.get("batch_index"))
+            return self.guider.sample(noise, samples, sampler, sigmas, **options)
         except (TypeError, AttributeError, RuntimeError, KeyError) as error:
             if self.unprompted and sampler.calls == 0 and not sampler.is_at_work:
                 raise NeedsPrompt(
@@ -171,10 +161,10 @@ def pack_digest() -> str:
 
 
 class _Between(comfy.samplers.Sampler):
-    """A SAMPLER between the host and another SAMPLER."""
+    """A SAMPLER between the host and another SAMPLER, whose calls go through `call`."""
 
-    def __init__(self, sampler):
-        self._sampler = sampler
+    def __init__(self, sampler, on_call: Callable | None = None):
+        self._sampler, self._on_call = sampler, on_call
         self.calls = 0  # finished calls of the denoiser
         self.is_at_work = False  # whether the other sampler is running, and not the model or the host
 
@@ -188,27 +178,19 @@ class _Between(comfy.samplers.Sampler):
         return self._sampler.max_denoise(model_wrap, sigmas)
 
     def call(self, model, x, sigma, *args, **kwargs):
-        """The output for a call."""
+        """The output for a call, which is counted, timed and shown."""
         comfy.model_management.throw_exception_if_processing_interrupted()
         self.is_at_work = False
+        started = time.perf_counter()
         denoised = self._answer(model, x, sigma, *args, **kwargs)
+        if self._on_call is not None:
+            self._on_call(x, sigma, denoised, time.perf_counter() - started)
         self.calls, self.is_at_work = self.calls + 1, True
         return denoised
 
-
-class _Counted(_Between):
-    """Counts, times and shows the calls of the model."""
-
-    def __init__(self, sampler, on_call: Callable | None):
-        super().__init__(sampler)
-        self._on_call = on_call
-
     def _answer(self, model, x, sigma, *args, **kwargs):
-        started = time.perf_counter()
         denoised = model(x, sigma, *args, **kwargs)
         comfy.model_management.synchronize()  # otherwise only the launch of the call would be timed
-        if self._on_call is not None:
-            self._on_call(x, sigma, denoised, time.perf_counter() - started)
         return denoised
 
 

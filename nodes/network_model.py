@@ -10,7 +10,7 @@ import torch
 
 
 class Network(torch.nn.Module):
-    """A network that the host calls through the wrappers of other nodes. Subclasses implement `_forward`."""
+    """A network whose `_forward`, which subclasses have, the host calls through the wrappers of other nodes."""
 
     dtype = torch.float32  # half precision cannot distinguish states near the data
 
@@ -19,9 +19,6 @@ class Network(torch.nn.Module):
         wrappers = comfy.patcher_extension.get_all_wrappers(kind, transformer_options)
         executor = comfy.patcher_extension.WrapperExecutor.new_class_executor(self._forward, self, wrappers)
         return executor.execute(x, timesteps, context, control, transformer_options, **kwargs)
-
-    def _forward(self, x, timesteps, context, control, transformer_options, **kwargs):
-        raise NotImplementedError
 
 
 class _Pixels(comfy.latent_formats.LatentFormat):

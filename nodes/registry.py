@@ -120,15 +120,10 @@ async def _register_again(app) -> None:
 
 def register_sampler(name: str, sample) -> bool:
     """Make `sample` available as comfy.k_diffusion.sampling.sample_<name>; False if the name is taken."""
-    attribute = f"sample_{name}"
-    present = getattr(k_diffusion_sampling, attribute, None)
+    present = getattr(k_diffusion_sampling, f"sample_{name}", None)
     if present is None:
-        setattr(k_diffusion_sampling, attribute, sample)
-        _SET.add(name)
-    elif not _is_ours(name, present):
-        return False
-    _append(name, comfy.samplers.SAMPLER_NAMES, comfy.samplers.KSampler.SAMPLERS)
-    return True
+        setattr(k_diffusion_sampling, f"sample_{name}", sample)
+    return _listed(name, present, comfy.samplers.SAMPLER_NAMES, comfy.samplers.KSampler.SAMPLERS)
 
 
 def register_scheduler(name: str, handler) -> bool:
@@ -136,10 +131,22 @@ def register_scheduler(name: str, handler) -> bool:
     present = comfy.samplers.SCHEDULER_HANDLERS.get(name)
     if present is None:
         comfy.samplers.SCHEDULER_HANDLERS[name] = comfy.samplers.SchedulerHandler(handler)
+    present = getattr(present, "handler", present)
+    return _listed(name, present, comfy.samplers.SCHEDULER_NAMES, comfy.samplers.KSampler.SCHEDULERS)
+
+
+def _listed(name: str, present, *lists) -> bool:
+    """Append a name to lists, unless the function that was present under this name belongs to another pack."""
+    if present is None:
         _SET.add(name)
-    elif not _is_ours(name, getattr(present, "handler", present)):
+    elif not _is_ours(name, present):
         return False
-    _append(name, comfy.samplers.SCHEDULER_NAMES, comfy.samplers.KSampler.SCHEDULERS)
+    # one list with two names in today's host, or two lists if a pack has rebound one of them
+    for names in lists:
+        if not isinstance(names, list):
+            _warn_once("ComfyUI-RES: another pack has replaced a list of names by a %s, which misses ours.", type(names).__name__)
+        elif name not in names:
+            names.append(name)
     return True
 
 
@@ -166,12 +173,3 @@ def _attribute(thing, name: str):
         return getattr(thing, name, None)
     except Exception:
         return None
-
-
-def _append(name: str, *lists: list) -> None:
-    # one list with two names in today's host, or two lists if a pack has rebound one of them
-    for names in lists:
-        if not isinstance(names, list):
-            _warn_once("ComfyUI-RES: another pack has replaced a list of names by a %s, which misses ours.", type(names).__name__)
-        elif name not in names:
-            names.append(name)

@@ -19,12 +19,7 @@ _STEPS = {"rho": 0.1, "turn": 0.1}
 
 
 class _Schedule(io.ComfyNode):
-    """Base of the nodes of this file: the inputs give the shape of a grid, and the shape and the model give SIGMAS."""
-
-    @classmethod
-    def shape(cls, **inputs):
-        """The spacing of the inputs, and its parameters."""
-        raise NotImplementedError
+    """Base of the nodes of this file, whose `shape` gives a spacing and its parameters for the values of their own inputs."""
 
     @classmethod
     def schema(cls, shape: io.Input, tooltips: dict[str, str], **words) -> io.Schema:

@@ -72,10 +72,6 @@ class MixtureModel(comfy.model_base.BaseModel):
 
 def mixture_model(mixture: GaussianMixture, kind: str, shift: float = 1.0, channels: int = 1):
     """A MODEL of one of KINDS whose denoiser is the mixture's, for latents with these channels; shift: of a flow model, > 0."""
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}.")
-    if not shift > 0.0:
-        raise ValueError(f"shift must be above 0, got {shift:g}.")
     config = model_config(channels)
     config.sampling_settings = {"shift": shift} if kind == "flow" else {}
     return as_model(MixtureModel(config, KINDS[kind], MixtureNet(mixture)))

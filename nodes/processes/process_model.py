@@ -10,8 +10,6 @@ import torch
 from ...embedded.cld_coordinates import LABEL_SCALE
 from ...embedded.mixture import GaussianMixture
 from ...embedded.process_mixture import ProcessMixture
-from ...samplers.processes.blurring import Blurring
-from ...samplers.processes.cld import CLD
 from ...samplers.processes.coordinates import Coordinates
 from ...samplers.processes.linear_sde import LinearSDE
 from ..host import OtherProcess
@@ -174,8 +172,3 @@ def check_unpatched(model, sampling) -> None:
 def process_model(sde: LinearSDE, kind: str, shape: tuple[int | None, ...], network: torch.nn.Module):
     """A MODEL of `network(x, timesteps, context) -> eps` in float32, with `sde.size` times the channels of `shape`."""
     return as_model(ProcessModel(model_config(shape[0]), ProcessSampling(sde, kind, shape), network))
-
-
-def mixture_process_model(sde: CLD | Blurring, mixture: GaussianMixture, shape: tuple[int, int, int], kind: str = "R"):
-    """A MODEL that gives the exact eps of a mixture over data of this shape."""
-    return process_model(sde, kind, shape, ProcessMixtureNet(sde, mixture, kind, shape))

@@ -13,7 +13,7 @@ from ...samplers.processes.process_times import time_grid
 from ...samplers.schedules import denoise_tail
 from ..gddim import mode_input, sampler_of
 from ..inputs import checked, choice_input, denoise_input, dynamic_input, float_input, schema, seed_input, steps_input
-from .process_model import ProcessSampling, check_unpatched, mixture_process_model, process_model
+from .process_model import ProcessMixtureNet, ProcessSampling, check_unpatched, process_model
 
 _CATEGORY = "RES/gDDIM"
 _FOLDER = "diffusion_models"
@@ -172,7 +172,6 @@ class DigitsProcessModel(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, process, width) -> io.NodeOutput:
-        mixture = digits.digits(width)
-        if process["process"] == "CLD":
-            return io.NodeOutput(mixture_process_model(CLD(), mixture, digits.SHAPE, process["kind"]))
-        return io.NodeOutput(mixture_process_model(Blurring(*digits.SHAPE[1:], blur=process["blur"]), mixture, digits.SHAPE))
+        shape, kind = digits.SHAPE, process.get("kind", "R")
+        sde = CLD() if process["process"] == "CLD" else Blurring(*shape[1:], blur=process["blur"])
+        return io.NodeOutput(process_model(sde, kind, shape, ProcessMixtureNet(sde, digits.digits(width), kind, shape)))
