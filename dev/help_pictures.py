@@ -125,21 +125,15 @@ def _error_plot(methods: dict):
 
 def multistep():
     """exp_res and the orders in lambda."""
-    methods = {f"order {order}": (_of_order(order), 1) for order in (1, 2, 3)}
-    methods["order 2, corrector"] = (_of_order(2, corrector=True), 1)
+    methods = {f"order {order}": (partial(sample_res_multistep, order=order), 1) for order in (1, 2, 3)}
+    methods["order 2, corrector"] = (partial(sample_res_multistep, order=2, corrector=True), 1)
     return _error_plot({**methods, "exp_res": (METHODS["exp_res"].sample, 1)})
-
-
-def _of_order(order: int, **options):
-    return lambda *args, **more: sample_res_multistep(*args, order=order, **options, **more)
 
 
 def single_step():
     """The error of two and three stages compared with one."""
-    methods = {"1 stage (ddim)": (_of_order(1), 1)}
-    for stages in (2, 3):
-        methods[f"{stages} stages"] = (METHODS[f"exp_res_{stages}s"].sample, stages)
-    return _error_plot(methods)
+    methods = {f"{stages} stages": (METHODS[f"exp_res_{stages}s"].sample, stages) for stages in (2, 3)}
+    return _error_plot({"1 stage (ddim)": (partial(sample_res_multistep, order=1), 1), **methods})
 
 
 def gddim():
@@ -200,18 +194,12 @@ def _paths(title_to_sample: dict):
 
 def sde():
     """Paths of the SDE at three strengths."""
-    sample = METHODS["exp_res_sde"].sample
-    return _paths({f"eta {eta:g}": lambda *args, eta=eta, **more: sample(*args, eta=eta, **more) for eta in (0.0, 0.5, 1.0)})
+    return _paths({f"eta {eta:g}": partial(METHODS["exp_res_sde"].sample, eta=eta) for eta in (0.0, 0.5, 1.0)})
 
 
 def churn():
     """Paths under churn at three strengths."""
-    return _paths(
-        {
-            f"s_churn {s_churn:g}": lambda *args, s_churn=s_churn, **more: sample_res_churn(*args, s_churn=s_churn, **more)
-            for s_churn in (0.0, 5.0, 15.0)
-        }
-    )
+    return _paths({f"s_churn {s_churn:g}": partial(sample_res_churn, s_churn=s_churn) for s_churn in (0.0, 5.0, 15.0)})
 
 
 def adaptive():
@@ -312,19 +300,7 @@ def toy():
     return figure
 
 
-PICTURES = {
-    "schedule": schedule,
-    "curve": curve,
-    "reshaping": reshaping,
-    "multistep": multistep,
-    "single_step": single_step,
-    "sde": sde,
-    "churn": churn,
-    "adaptive": adaptive,
-    "trace": trace,
-    "gddim": gddim,
-    "processes": processes,
-    "calibration": calibration,
-    "toy": toy,
-    "measure": measure,
-}
+_OF_SIGMAS = (schedule, curve, reshaping)
+_OF_SAMPLERS = (multistep, single_step, sde, churn, adaptive, gddim, processes)
+_OF_TOOLS = (trace, calibration, toy, measure)
+PICTURES = {draw.__name__: draw for draw in (*_OF_SIGMAS, *_OF_SAMPLERS, *_OF_TOOLS)}

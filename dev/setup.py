@@ -95,14 +95,9 @@ def ensure_tools(host: Host, requirements: Path) -> Path:
     """A folder for PYTHONPATH with the packages of a requirements file, apart from the host's environment."""
     tag = hashlib.sha256(requirements.read_bytes() + str(host.python).encode()).hexdigest()[:12]
     folder = HOST / f"tools-{tag}"
-    with _lock():
-        if not folder.exists():
-            _say("Installing the test tools ...")
-            part = folder.with_suffix(".part")
-            shutil.rmtree(part, ignore_errors=True)
-            _pip(_ensure_pip(), "install", "--target", str(part), "--no-deps", "-r", str(requirements))
-            part.rename(folder)
-    return folder
+    if not folder.exists():
+        _say("Installing the test tools ...")
+    return _ensure_packages(folder, "-r", str(requirements))
 
 
 def ensure_frontend(host: Host) -> Path | None:
@@ -112,14 +107,18 @@ def ensure_frontend(host: Host) -> Path | None:
     [wanted] = re.findall(r"^comfyui-frontend-package==(\S+)", (host.tree / "requirements.txt").read_text("utf-8"), re.MULTILINE)
     if f"comfyui-frontend-package=={wanted}" in (HOST / "venv" / "complete").read_text().splitlines():
         return None
-    folder = HOST / f"frontend-{wanted}"
+    folder = _ensure_packages(HOST / f"frontend-{wanted}", f"comfyui-frontend-package=={wanted}")
+    return folder / "comfyui_frontend_package" / "static"
+
+
+def _ensure_packages(folder: Path, *requirements: str) -> Path:
     with _lock():
         if not folder.exists():
             part = folder.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
-            _pip(_ensure_pip(), "install", "--target", str(part), "--no-deps", f"comfyui-frontend-package=={wanted}")
+            _pip(_ensure_pip(), "install", "--target", str(part), "--no-deps", *requirements)
             part.rename(folder)
-    return folder / "comfyui_frontend_package" / "static"
+    return folder
 
 
 def _existing(tree: Path, python: str | None) -> Host:
