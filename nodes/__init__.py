@@ -7,7 +7,6 @@ networks as models of the host.
 from comfy_api.v0_0_2 import ComfyExtension
 
 from .adaptive_node import RESAdaptive
-from .gddim import RESGDDIM
 from .lab_calibrate import RESLabCalibrate
 from .lab_calibrated import RESCalibrated
 from .lab_measure import RESLabMeasure
@@ -16,11 +15,10 @@ from .plot import RESSigmasPlot
 from .processes.process_nodes import DigitsProcessModel, RESGDDIMSample, RESGDDIMTimes, RESLoadCLD
 from .registry import register_again_at_start, register_all
 from .reshaping_nodes import RESSigmasBlend, RESSigmasResample, RESSigmasSplit
-from .samplers import RESMultistep, RESSingleStep
+from .samplers import RESGDDIM, RESSDE, RESMultistep, RESSingleStep, RESStochasticChurn
 from .schedule_nodes import RESLogSNRCurve, RESLogSNRSchedule
 from .schedule_route import register_routes
 from .shift_node import RESShiftForSize
-from .stochastic import RESSDE, RESStochasticChurn
 from .toy import ToyCondition, ToyDecode, ToyLatent, ToyModel
 
 

@@ -1,22 +1,34 @@
-"""Nodes that give a deterministic SAMPLER."""
+"""Nodes that give a SAMPLER, deterministic or stochastic."""
 
 from dataclasses import replace
 
 from comfy_api.v0_0_2 import io
 
-from ..samplers.catalogue import METHODS, RES_MULTISTEP
-from ..samplers.options import CFG_PP, DATA_SCALE, EPS_SHARE, ORDER, POWER
+from ..samplers import options as o
+from ..samplers.catalogue import METHODS, RES_CHURN, RES_MULTISTEP, SOLVERS
+from ..samplers.churn import Churn
+from ..samplers.gddim_rule import MAX_DEGREE, gddim_eta
 from ..samplers.time_maps import FLOW
-from .inputs import cfg_pp_input, checked, dynamic_input, option_input, schema
+from .host import model_sampling_of, sigma_range
+from .inputs import cfg_pp_input, checked, choice_input, dynamic_input, float_input, option_input, s_noise_input, schema
 from .registry import as_sampler
 
-_ORDERS = {str(order): order for order in ORDER.choices}
+_CATEGORY = "RES/samplers"
+_ORDERS = {str(order): order for order in o.ORDER.choices}
 _SINGLE_STEP = {"2": METHODS["exp_res_2s"], "3": METHODS["exp_res_3s"]}  # by stages
+# exp_res, 2m, 2s, 3s -> the method
+_SDE = {
+    name.removesuffix("_sde").removeprefix("exp_res_"): method
+    for name, method in METHODS.items()
+    if name.startswith("exp_res") and method.stochastic and not method.cfg_pp
+}
+# Larger than every finite sigma / alpha of a model.
+_NO_LIMIT = 100_000.0
 
 
 def _sampler(method, cfg_pp, **options):
     """The SAMPLER of a method; with CFG++ a flow model is integrated in logSNR, because log sigma has no alpha."""
-    if CFG_PP in method.options:
+    if o.CFG_PP in method.options:
         options["cfg_pp"] = cfg_pp
     method = replace(method, cfg_pp=cfg_pp, flow_time=FLOW if cfg_pp else method.flow_time)
     return io.NodeOutput(as_sampler(method, **options))
@@ -27,11 +39,11 @@ class RESMultistep(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        in_alpha = [option_input(option, advanced=True) for option in (DATA_SCALE, POWER, EPS_SHARE)]
+        in_alpha = [option_input(option, advanced=True) for option in (o.DATA_SCALE, o.POWER, o.EPS_SHARE)]
         return schema(
             node_id="RESMultistep",
             display_name="RES Multistep",
-            category="RES/samplers",
+            category=_CATEGORY,
             description="Deterministic refined exponential multistep solver. It makes one model call per step: 20 steps are 20 "
             "calls. The default values give a fixed rule: order 4 in alpha, a third of each step near the image in eps, with the "
             "corrector. Order auto is the sampler exp_res, which weights several rules during the run. Interpolation lambda at "
@@ -70,13 +82,13 @@ class RESSingleStep(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         places = {
-            stages: [option_input(option, 0.001, advanced=True) for option in method.options if option is not CFG_PP]
+            stages: [option_input(option, 0.001, advanced=True) for option in method.options if option is not o.CFG_PP]
             for stages, method in _SINGLE_STEP.items()
         }
         return schema(
             node_id="RESSingleStep",
             display_name="RES Single-step",
-            category="RES/samplers",
+            category=_CATEGORY,
             description="Deterministic refined exponential single-step solver (RES-2S, RES-3S). It makes `stages` model calls "
             "per step, and one in the last step to sigma 0: 7 steps of RES-3S are 19 calls. Compare samplers at equal calls, not "
             "at equal steps. With the default values the node gives the samplers exp_res_2s and exp_res_3s.",
@@ -92,3 +104,123 @@ class RESSingleStep(io.ComfyNode):
         method, places = _SINGLE_STEP[stages["stages"]], {name: c for name, c in stages.items() if name != "stages"}
         method.plan([1.0, 0.5], **places)  # raises before anything is sampled
         return _sampler(method, cfg_pp, **places)
+
+
+class RESSDE(io.ComfyNode):
+    """RES for the reverse SDE."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESSDE",
+            display_name="RES SDE",
+            category=_CATEGORY,
+            description="RES for the reverse SDE: it exchanges noise at every step and is correct on eps, v, EDM and flow "
+            "models. Each item's noise depends only on the seed and the item, not on its batch. With the default values the node "
+            "gives the samplers exp_res_sde, exp_res_2m_sde and exp_res_3s_sde.",
+            aliases="res, stochastic, ancestral, exponential, sampler, exp_res_sde, res4lyf, noise injection, eta",
+            inputs=[
+                choice_input("method", _SDE),
+                option_input(o.ETA, high=10.0),
+                s_noise_input(),
+                option_input(o.NOISE, optional=True, advanced=True),  # optional: prompts saved before it existed stay valid
+                cfg_pp_input(),
+            ],
+            outputs=[io.Sampler.Output()],
+            tooltips={
+                "method": "exp_res has the least error. exp_res and 2m make one model call per step, 2s makes two and 3s "
+                "three; the last step to sigma 0 is always one call."
+            },
+        )
+
+    @classmethod
+    @checked
+    def execute(cls, method, eta, s_noise, noise=o.NOISE.default, cfg_pp=False) -> io.NodeOutput:
+        method = replace(_SDE[method], cfg_pp=cfg_pp)
+        return io.NodeOutput(as_sampler(method, eta=eta, s_noise=s_noise, noise=noise, cfg_pp=cfg_pp))
+
+
+class RESStochasticChurn(io.ComfyNode):
+    """The deterministic RES samplers under EDM's churn."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESStochasticChurn",
+            display_name="RES Stochastic (churn)",
+            category=_CATEGORY,
+            description="The stochastic sampler of the RES paper: noise is added before a step, and a deterministic solver "
+            "continues from there (EDM's churn). It is correct on eps, v, EDM and flow models and costs no model call. Each "
+            "item's noise depends only on the seed and the item, not on its batch.",
+            aliases="res, s_churn, stochastic, ancestral, exponential, edm, sampler",
+            inputs=[
+                choice_input("solver", SOLVERS),
+                float_input("s_churn", 5.0, 0.0, 10000.0, 0.1, o.S_CHURN.text + " 6 is about as much as RES SDE at eta 1."),
+                float_input("s_tmin", 0.0, 0.0, _NO_LIMIT, 0.01, o.S_TMIN.text, advanced=True),
+                float_input("s_tmax", _NO_LIMIT, 0.0, _NO_LIMIT, 0.01, o.S_TMAX.text, advanced=True),
+                s_noise_input(),
+            ],
+            outputs=[io.Sampler.Output()],
+            tooltips={
+                "solver": "The deterministic sampler. exp_res_2s makes two calls per step, exp_res_3s makes three, and the "
+                "others make one. Start with exp_res; exp_res_3m and exp_res_3mc overshoot under churn at few steps and high CFG."
+            },
+        )
+
+    @classmethod
+    @checked
+    def execute(cls, solver, s_churn, s_tmin, s_tmax, s_noise) -> io.NodeOutput:
+        churn = {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
+        Churn(**churn)  # raises before anything is sampled
+        method = replace(RES_CHURN, function=_within_model, flow_time=METHODS[solver].flow_time)
+        return io.NodeOutput(as_sampler(method, solver=solver, **churn))
+
+
+def _within_model(model, x, sigmas, *args, **options):
+    """`sample_res_churn` with the largest sigma of the host's model as a limit."""
+    sigma_max = sigma_range(model_sampling_of(model)).sigma_max
+    return RES_CHURN.sample(model, x, sigmas, *args, sigma_max=sigma_max, **options)
+
+
+class RESGDDIM(io.ComfyNode):
+    """GDDIM for eps, v, EDM and flow models."""
+
+    @classmethod
+    def define_schema(cls):
+        return schema(
+            node_id="RESGDDIM",
+            display_name="gDDIM",
+            category=_CATEGORY,
+            description="Generalised DDIM for eps, v, EDM and flow models: DDIM made more accurate by a polynomial through "
+            "earlier noise predictions, or DDIM with noise. With the default values the node gives the samplers exp_gddim and "
+            "exp_gddim_sde.",
+            aliases="res, gddim, ddim, deis, ddpm, sampler, exp_gddim",
+            inputs=[mode_input()],
+            outputs=[io.Sampler.Output()],
+        )
+
+    @classmethod
+    @checked
+    def execute(cls, mode) -> io.NodeOutput:
+        return io.NodeOutput(sampler_of(mode))
+
+
+def sampler_of(mode: dict):
+    """The SAMPLER that `mode_input` describes."""
+    if mode["mode"] == "deterministic":
+        return as_sampler(METHODS["exp_gddim"], degree=mode["degree"], corrector=mode["corrector"])
+    return as_sampler(METHODS["exp_gddim_sde"], eta=gddim_eta(mode["lambda"]), s_noise=mode["s_noise"])
+
+
+def mode_input(steadier: str = "none is more stable below 8 steps and at high CFG.") -> io.DynamicCombo.Input:
+    """With or without noise, with the options of each; `steadier` is the end of the corrector's tooltip."""
+    degree = io.Int.Input("degree", default=o.GDDIM_DEGREE.default, min=0, max=MAX_DEGREE, tooltip=o.GDDIM_DEGREE.text)
+    amount = "Amount of added noise: 0 is DDIM, 1 is DDPM. It is the square root of eta in RES SDE, and not the eta of DDIM."
+    return dynamic_input(
+        "mode",
+        {
+            "deterministic": [degree, option_input(o.GDDIM_CORRECTOR, more=f" {steadier}")],
+            "stochastic": [float_input("lambda", 1.0, 0.0, 3.0, 0.01, amount), s_noise_input()],
+        },
+        tooltip="deterministic: no added noise, any degree. stochastic: with added noise, degree 0.",
+    )

@@ -11,8 +11,8 @@ from ...samplers.processes.cld import CLD
 from ...samplers.processes.linear_sde import KINDS
 from ...samplers.processes.process_times import time_grid
 from ...samplers.schedules import denoise_tail
-from ..gddim import mode_input, sampler_of
 from ..inputs import checked, choice_input, denoise_input, dynamic_input, float_input, schema, seed_input, steps_input
+from ..samplers import mode_input, sampler_of
 from .process_model import ProcessMixtureNet, ProcessSampling, check_unpatched, process_model
 
 _CATEGORY = "RES/gDDIM"
