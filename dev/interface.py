@@ -69,7 +69,8 @@ def _broken_node(name: str, old: dict, new: dict) -> Iterator[str]:
         yield f"{name}'s outputs were {old['outputs']} and now begin differently: {new['outputs']}"
     lines = list(_broken_inputs(name, old["inputs"], new["inputs"]))
     yield from lines
-    if not lines and not all(_goes_on(order, new["inputs"]) for order in _widget_orders(old["inputs"])):
+    orders = list(_widget_orders(new["inputs"]))
+    if not lines and not all(any(now[: len(was)] == was for now in orders) for was in _widget_orders(old["inputs"])):
         yield f"{name}'s widgets are in another order; workflows store values by position, so new widgets come last"
 
 
@@ -108,10 +109,6 @@ def _widget_orders(inputs: dict) -> Iterator[tuple[str, ...]]:
         elif item["type"] in _WIDGETS:
             parts.append([(name,)])
     return (tuple(itertools.chain(*part)) for part in itertools.product(*parts))
-
-
-def _goes_on(order: tuple[str, ...], inputs: dict) -> bool:
-    return any(now[: len(order)] == order for now in _widget_orders(inputs))
 
 
 def main() -> int:

@@ -5,17 +5,35 @@ import json
 from comfy_api.v0_0_2 import io
 
 from ..samplers.curve import STRAIGHT, read_curve
+from ..samplers.model_kinds import edm, flow, stable_diffusion
 from ..samplers.schedules import DIRECTIONS, FLOW_STRETCH, VE_STRETCH, SigmaRange, denoise_tail, directed, logsnr_grid
 from ..samplers.spacings import SPACINGS
-from ..samplers.time_maps import TimeMap
+from ..samplers.time_maps import FLOW, VE, TimeMap
 from .host import sigma_range, time_map
 from .inputs import checked, choice_input, denoise_input, dynamic_input, float_input, schema, steps_input
-from .without_model import kind_and_range, without_model_input
 
+# kinds of models for which SIGMAS can be built without a connected model
+NONE, SD, EDM, FLOWS = "none", "SD, SDXL", "EDM", "flow"
+_KINDS = {
+    SD: lambda: (VE, stable_diffusion()),
+    EDM: lambda sigma_min, sigma_max: (VE, edm(sigma_min, sigma_max)),
+    FLOWS: lambda shift: (FLOW, flow(shift)),
+}
 # what prompts saved before an input existed lack
 _DEFAULTS = {"direction": DIRECTIONS[0], "composition": 0.5, "range": None, "follow_shift": True}
 # parameter of a spacing -> its step in the widget
 _STEPS = {"rho": 0.1, "turn": 0.1}
+
+
+def kind_and_range(without_model: dict | None) -> tuple[TimeMap, SigmaRange]:
+    """Kind and range for a choice in `without_model`, with its parameters; a ValueError if no kind is chosen."""
+    given = dict(without_model or {"without_model": NONE})
+    name = given.pop("without_model")
+    if name == NONE:
+        raise ValueError(
+            "model is not connected; connect the model that the SIGMAS are for, or choose its kind in without_model."
+        )
+    return _KINDS[name](**given)
 
 
 class _Schedule(io.ComfyNode):
@@ -24,25 +42,25 @@ class _Schedule(io.ComfyNode):
     @classmethod
     def schema(cls, shape: io.Input, tooltips: dict[str, str], **words) -> io.Schema:
         """The schema of a node with this input for the shape; the inputs of all nodes of this file are around it."""
-        ends = [
-            float_input("start_logsnr", -5.0, -40.0, 40.0, 0.1, "logSNR of the first sigma; SDXL begins at -5.36."),
-            float_input("end_logsnr", 7.0, -40.0, 40.0, 0.1, "logSNR of the last sigma above 0; SDXL ends at 7.07."),
-        ]
+        ends = [float_input("start_logsnr", -5.0, -40.0, 40.0, 0.1), float_input("end_logsnr", 7.0, -40.0, 40.0, 0.1)]
+        edm_ends = [float_input("sigma_min", 0.002, 1e-5, 1.0, 0.001), float_input("sigma_max", 80.0, 1.1, 1e4, 1.0)]
+        kinds = {NONE: [], SD: [], EDM: edm_ends, FLOWS: [float_input("shift", 3.0, 0.01, 100.0, 0.01)]}
         return schema(
             category="RES/sigmas",
             inputs=[
-                io.Model.Input("model", optional=True, tooltip="The model whose sigmas the schedule spans."),
+                io.Model.Input("model", optional=True),
                 steps_input(),
                 denoise_input(),
                 shape,
                 choice_input("direction", DIRECTIONS, optional=True, advanced=True),
                 float_input("composition", 0.5, 0.1, 0.9, 0.01, optional=True, advanced=True),
                 dynamic_input("range", {"model": [], "logSNR": ends}, optional=True),
-                without_model_input(),
+                dynamic_input("without_model", kinds, optional=True),
                 io.Boolean.Input("follow_shift", default=True, optional=True, advanced=True),
             ],
             outputs=[io.Sigmas.Output()],
             tooltips={
+                "model": "The model whose sigmas the schedule spans.",
                 "steps": "Number of steps, not of model calls: a single-step sampler with k stages makes k (steps - 1) + 1 "
                 "calls.",
                 "direction": "invert: rising SIGMAS, on which a deterministic sampler turns an image into its noise, with "
@@ -51,6 +69,13 @@ class _Schedule(io.ComfyNode):
                 "composition": "Fraction of the steps spent on the first half of the grid. Above 0.5 there are more steps in the "
                 "noise, for the composition; below 0.5 there are more steps for the details.",
                 "range": "model: start at the model's largest sigma. logSNR: run between two values of log(alpha^2 / sigma^2).",
+                "start_logsnr": "logSNR of the first sigma; SDXL begins at -5.36.",
+                "end_logsnr": "logSNR of the last sigma above 0; SDXL ends at 7.07.",
+                "without_model": "The kind of model to use if no model is connected; a connected model takes precedence. SD, "
+                "SDXL: eps and v models. flow: Flux, SD3, Qwen-Image, Wan and most models since 2024.",
+                "sigma_min": "The model's smallest sigma.",
+                "sigma_max": "Largest sigma of the model: 80 for EDM, 120 for Playground 2.5, 700 for SVD.",
+                "shift": "Shift: 1 for none (Flux schnell); 3 for SD3.5, Qwen-Image, Z-Image; 5 to 8 for Wan.",
                 "follow_shift": "On flow models (Flux, SD3, Wan, Qwen), multiply the noise levels by the model's shift, as "
                 "ComfyUI's own schedulers do. A larger shift spends more steps at high noise. It has no effect on models without "
                 "a shift, with the spacings beta and tangent, and if range sets the ends.",

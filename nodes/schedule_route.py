@@ -21,8 +21,7 @@ from ..samplers.time_maps import FLOW, VE
 from .calls import calls_on, samplers_with_known_calls
 from .host import prompt_server
 from .inputs import check_choice, check_number, read_inputs, shown
-from .schedule_nodes import RESLogSNRCurve, RESLogSNRSchedule
-from .without_model import NONE, SD, kind_and_range
+from .schedule_nodes import NONE, SD, RESLogSNRCurve, RESLogSNRSchedule, kind_and_range
 
 PATH = "/comfyui_res/grid"
 SAMPLERS_PATH = "/comfyui_res/samplers"
