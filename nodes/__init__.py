@@ -32,15 +32,8 @@ class RESExtension(ComfyExtension):
 
     async def get_node_list(self):
         samplers = [RESMultistep, RESSingleStep, RESSDE, RESStochasticChurn, RESAdaptive, RESGDDIM]
-        sigmas = [
-            RESLogSNRSchedule,
-            RESLogSNRCurve,
-            RESSigmasBlend,
-            RESSigmasResample,
-            RESSigmasSplit,
-            RESSigmasPlot,
-            RESShiftForSize,
-        ]
+        schedules = [RESLogSNRSchedule, RESLogSNRCurve]
+        sigmas = [RESSigmasBlend, RESSigmasResample, RESSigmasSplit, RESSigmasPlot, RESShiftForSize]
         processes = [RESGDDIMTimes, RESGDDIMSample, RESLoadCLD, DigitsProcessModel]
         lab = [RESLabMeasure, RESLabTrace, RESLabCalibrate, RESCalibrated]
-        return [*samplers, *sigmas, *processes, *lab, ToyModel, ToyCondition, ToyLatent, ToyDecode]
+        return [*samplers, *schedules, *sigmas, *processes, *lab, ToyModel, ToyCondition, ToyLatent, ToyDecode]
