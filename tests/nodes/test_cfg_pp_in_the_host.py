@@ -1,20 +1,16 @@
 """CFG++ in the host: identities with its samplers, the meaning of CFG, masks, and guiders without a negative conditioning."""
 
 from dataclasses import replace
-from functools import partial
 from types import SimpleNamespace
 
 import pixelwise
 import pytest
 import torch
-from exact import without_cfg_pp
+from exact import CFG_PP
 from pixelwise import noise_like
 
 from samplers.catalogue import SAMPLERS
-from samplers.time_maps import FLOW, VE
 
-CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp]
-DETERMINISTIC = [name for name in CFG_PP if not SAMPLERS[name].stochastic]
 KINDS = ["eps", "v", "edm", "flow"]
 _PAPER = (False, {"interpolation": "lambda"})
 
@@ -26,14 +22,13 @@ def registry(module):
 
 @pytest.fixture
 def sample(toy, digit):
-    """sample(kind, sampler, cfg, ...) -> latents of 8 digits; sampler is a name or a function."""
-    import comfy.k_diffusion.sampling as k_diffusion_sampling
+    """sample(kind, sampler, cfg, ...) -> latents of 8 digits; `options` are those of a sampler by name."""
     import comfy.samplers
 
     def run(kind, sampler, cfg, positive="4", negative="any", sigmas=None, model=None, mask=None, **options):
         noise, latent = noise_like((8, 1, 8, 8), 11), None if mask is None else torch.full((8, 1, 8, 8), 0.7)
-        function = getattr(k_diffusion_sampling, f"sample_{sampler}") if isinstance(sampler, str) else sampler
-        inputs = comfy.samplers.KSAMPLER(function, options), _sigmas(kind) if sigmas is None else sigmas, noise
+        sampler = comfy.samplers.ksampler(sampler, options) if isinstance(sampler, str) else sampler
+        inputs = sampler, _sigmas(kind) if sigmas is None else sigmas, noise
         conditions = digit(positive), digit(negative)
         return pixelwise.sample(model or toy(kind, 0.15), *inputs, *conditions, cfg, latent, 11, noise_mask=mask)
 
@@ -42,31 +37,17 @@ def sample(toy, digit):
 
 @pytest.fixture
 def by_node(pack):
-    """by_node(node, inputs) -> the function of its SAMPLER, for `sample`."""
-
-    def make(node, *inputs, **more):
-        sampler = pack[node].execute(*inputs, **more).result[0]
-        return partial(sampler.sampler_function, **sampler.extra_options)
-
-    return make
+    """by_node(node, inputs) -> its SAMPLER."""
+    return lambda node, *inputs, **more: pack[node].execute(*inputs, **more).result[0]
 
 
 @pytest.fixture
 def plain(registry):
     """plain(name) -> the same method without CFG++, for `sample`."""
+    from comfy.samplers import KSAMPLER
 
-    def make(name):
-        if name != "exp_res_cfg_pp":
-            return name.removesuffix("_cfg_pp")
-        method = without_cfg_pp(name)
-
-        def sample(model, x, sigmas, extra_args, callback, disable, time):
-            time = VE if time.name == "ve" else FLOW  # the pack is imported twice, by the host and by the tests
-            return method(model, x, sigmas, time=time, extra_args=extra_args, callback=callback, disable=disable)
-
-        return registry.for_host(replace(registry.SAMPLERS["exp_res_2m"], function=sample))
-
-    return make
+    smooth = KSAMPLER(registry.for_host(replace(registry.SAMPLERS["exp_res_cfg_pp"], cfg_pp=False)))
+    return lambda name: smooth if name == "exp_res_cfg_pp" else name.removesuffix("_cfg_pp")
 
 
 def _sigmas(kind, n=10):
@@ -75,53 +56,35 @@ def _sigmas(kind, n=10):
     return torch.cat([torch.linspace(14.6 ** (1 / 7), 0.03 ** (1 / 7), n) ** 7, torch.zeros(1)])
 
 
-@pytest.fixture
-def ours(registry):
-    """ours(order, change) -> a sampler of the host: multistep of an order with CFG++, its stages put through `change`."""
-
-    def make(order, change=lambda stage, following: stage, **options):
-        from samplers.cfg_pp import cfg_pp
-        from samplers.loop import run
-        from samplers.multistep import multistep_plan
-        from samplers.plan import NO_NOISE, Noise
-
-        def sample(model, x, sigmas, extra_args=None, callback=None, disable=None, noise_sampler=None, time=None, **_):
-            time = VE if time.name == "ve" else FLOW  # the pack is imported twice, by the host and by the tests
-            noise = Noise(options["eta"]) if "eta" in options else NO_NOISE
-            plan = cfg_pp(multistep_plan(sigmas, order, time, noise=noise), sigmas)
-            nexts = [*(stage.sigma for stage in plan.stages[1:]), 0.0]
-            plan = replace(plan, stages=tuple(map(change, plan.stages, nexts)))
-            return run(plan, model, x, sigmas, extra_args, callback, disable, noise_sampler)
-
-        return registry.for_host(replace(registry.SAMPLERS["exp_res_cfg_pp"], function=sample))
-
-    return make
-
-
 # --- identities with the host's samplers ---
 
 
 @pytest.mark.parametrize("cfg", [0.0, 0.6, 1.0, 2.0])
 @pytest.mark.parametrize("kind", KINDS)
-def test_first_order_is_the_hosts_euler_cfg_pp(sample, ours, kind, cfg):
-    assert (sample(kind, ours(1), cfg) - sample(kind, "euler_cfg_pp", cfg)).abs().max() < 1e-4
+def test_first_order_is_the_hosts_euler_cfg_pp(sample, by_node, kind, cfg):
+    ours = by_node("RESMultistep", 1, *_PAPER, cfg_pp=True)
+    assert (sample(kind, ours, cfg) - sample(kind, "euler_cfg_pp", cfg)).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_first_order_with_noise_is_the_hosts_euler_ancestral_cfg_pp(sample, ours, kind):
+def test_first_order_with_noise_is_the_hosts_euler_ancestral_cfg_pp(sample, registry, kind):
     """At eta 1 both exchange the noise of DDPM."""
+    from comfy.samplers import KSAMPLER
 
     def noises():
         generator = torch.Generator().manual_seed(5)
         return {"noise_sampler": lambda sigma, sigma_next: torch.randn(8, 1, 8, 8, generator=generator)}
 
+    ddpm = registry.for_host(replace(registry.SAMPLERS["exp_gddim_sde"], cfg_pp=True))
     theirs = sample(kind, "euler_ancestral_cfg_pp", 0.8, **noises())
-    assert (sample(kind, ours(1, eta=1.0), 0.8, **noises()) - theirs).abs().max() < 1e-4
+    assert (sample(kind, KSAMPLER(ddpm, {"cfg_pp": True, **noises()}), 0.8) - theirs).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("cfg", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize("kind", ["eps", "edm"])
-def test_second_order_is_the_hosts_res_multistep_cfg_pp_but_for_the_strength_of_guidance(sample, ours, by_node, kind, cfg):
+def test_second_order_is_the_hosts_res_multistep_cfg_pp_but_for_the_strength_of_guidance(
+    sample, by_node, module, monkeypatch, kind, cfg
+):
     """On second-order steps the host weakens guidance by e^-h, which leaves little at few steps; here it is the paper's."""
 
     def weaken(stage, following):
@@ -131,11 +94,16 @@ def test_second_order_is_the_hosts_res_multistep_cfg_pp_but_for_the_strength_of_
         weights = [(call, w + (stage.guided - weaker) * (call == stage.step)) for call, w in stage.weights]
         return replace(stage, guided=weaker, weights=tuple(weights))
 
-    theirs = sample(kind, "res_multistep_cfg_pp", cfg)
-    assert (sample(kind, ours(2, weaken), cfg) - theirs).abs().max() < 5e-4
-    assert torch.equal(sample(kind, ours(2), cfg), sample(kind, by_node("RESMultistep", 2, *_PAPER, cfg_pp=True), cfg))
+    def weakened(plan, sigmas):
+        plan = cfg_pp(plan, sigmas)
+        return replace(plan, stages=tuple(map(weaken, plan.stages, [*(stage.sigma for stage in plan.stages[1:]), 0.0])))
+
+    theirs, ours = sample(kind, "res_multistep_cfg_pp", cfg), by_node("RESMultistep", 2, *_PAPER, cfg_pp=True)
     if cfg:
-        assert (sample(kind, ours(2), cfg) - theirs).abs().max() > 0.01
+        assert (sample(kind, ours, cfg) - theirs).abs().max() > 0.01
+    cfg_pp = module("samplers.method").with_cfg_pp
+    monkeypatch.setattr(module("samplers.method"), "with_cfg_pp", weakened)
+    assert (sample(kind, ours, cfg) - theirs).abs().max() < 5e-4
 
 
 # --- what CFG means ---
@@ -163,10 +131,9 @@ def test_at_cfg_1_few_steps_give_the_digit_asked_for(sample, kind, steps):
     from embedded.digits import digits
 
     data = digits()
-    for name in DETERMINISTIC:
-        latents = sample(kind, name, 1.0, sigmas=_sigmas(kind, steps))
-        nearest = torch.cdist(latents.flatten(1), data.means).argmin(dim=1)
-        assert (data.labels[nearest] == 4).all(), name
+    latents = sample(kind, "exp_res_cfg_pp", 1.0, sigmas=_sigmas(kind, steps))
+    nearest = torch.cdist(latents.flatten(1), data.means).argmin(dim=1)
+    assert (data.labels[nearest] == 4).all()
 
 
 # --- the option of nodes ---
@@ -192,7 +159,7 @@ def test_nodes_have_cfg_pp_as_an_option(sample, by_node, in_flow_time, method, k
     if method in SAMPLERS:
         assert torch.equal(at_one, sample(kind, method, 1.0))
     if node == "RESSingleStep":  # without CFG++ it integrates flow models in log sigma
-        unguided = in_flow_time(f"exp_res_{inputs[0]['stages']}s", "FLOW").sampler_function
+        unguided = in_flow_time(f"exp_res_{inputs[0]['stages']}s", "FLOW")
     else:
         unguided = by_node(node, *({**_ALPHA, "eps_share": 0.0} if i is _ALPHA else i for i in inputs))
     plain = sample(kind, unguided, 1.0, positive="any")
@@ -248,28 +215,18 @@ def test_a_cache_that_skips_the_guider_is_refused(sample, toy, name):
 
 
 def _guide(guider, name, **options):
-    import comfy.k_diffusion.sampling as k_diffusion_sampling
     import comfy.samplers
 
-    sampler = comfy.samplers.KSAMPLER(getattr(k_diffusion_sampling, f"sample_{name}"))
-    noise = noise_like((2, 1, 8, 8), 5)
+    sampler, noise = comfy.samplers.sampler_object(name), noise_like((2, 1, 8, 8), 5)
     return guider.sample(noise, torch.zeros_like(noise), sampler, _sigmas("eps", 5), disable_pbar=True, seed=1, **options)
 
 
+@pytest.mark.parametrize("foreign", [False, True])
 @pytest.mark.parametrize("name", CFG_PP)
-def test_basic_guider_is_refused_before_the_model_is_called(toy, digit, counted, name):
-    from comfy_extras.nodes_custom_sampler import BasicGuider
-
-    model = toy("eps", 0.15)
-    calls, guider = counted(model), BasicGuider.execute(model, digit("4")).result[0]
-    with pytest.raises(ValueError, match="no negative conditioning.*CFGGuider.*or take a sampler without cfg_pp"):
-        _guide(guider, name)
-    assert not calls
-
-
-@pytest.mark.parametrize("name", CFG_PP)
-def test_a_guider_of_another_pack_without_a_negative_is_refused_at_the_first_call(toy, digit, counted, name):
+def test_guiders_without_a_negative_are_refused(toy, digit, counted, name, foreign):
+    """BasicGuider is refused before the model is called, and a guider of another pack at the first call."""
     import comfy.samplers
+    from comfy_extras.nodes_custom_sampler import BasicGuider
 
     class OnlyPositive(comfy.samplers.CFGGuider):
         def predict_noise(self, x, timestep, model_options={}, seed=None):  # noqa: B006
@@ -278,11 +235,12 @@ def test_a_guider_of_another_pack_without_a_negative_is_refused_at_the_first_cal
             )
 
     model = toy("eps", 0.15)
-    calls, guider = counted(model), OnlyPositive(model)
+    calls, guider = counted(model), OnlyPositive(model) if foreign else BasicGuider.execute(model, digit("4")).result[0]
     guider.inner_set_conds({"positive": digit("4")})
-    with pytest.raises(ValueError, match="gave no unconditional output"):
+    early = "no negative conditioning.*CFGGuider.*or take a sampler without cfg_pp"
+    with pytest.raises(ValueError, match="gave no unconditional output" if foreign else early):
         _guide(guider, name)
-    assert len(calls) == 1
+    assert len(calls) == foreign
 
 
 @pytest.mark.parametrize("cfg, warned", [(1.5, False), (7.0, True)])
