@@ -18,18 +18,25 @@ def node(pack, host):
     return lambda name, **inputs: getattr(host.NODE_CLASS_MAPPINGS[name](), host.NODE_CLASS_MAPPINGS[name].FUNCTION)(**inputs)
 
 
+@pytest.fixture
+def both(node):
+    """both(name, *parts) -> CONDITIONING of two parts, which are means and the inputs of the node that restricts them."""
+
+    def both(name, *parts):
+        one, two = (node(name, conditioning=condition(mean), **inputs)[0] for mean, inputs in parts)
+        return node("ConditioningCombine", conditioning_1=one, conditioning_2=two)[0]
+
+    return both
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ALL)
-def test_areas_of_different_conditions(node, name, kind):
+def test_areas_of_different_conditions(both, name, kind):
     """The left half has another mean than the right."""
     model, noise = gaussian_model(kind), noise_like(SHAPE)
-    sigmas = schedule(model, steps_of(name))
-    halves = [
-        node("ConditioningSetArea", conditioning=condition(m), width=256, height=256, x=x, y=0, strength=1.0)[0]
-        for m, x in ((0.4, 0), (-0.6, 256))
-    ]
-    [both] = node("ConditioningCombine", conditioning_1=halves[0], conditioning_2=halves[1])
-    result = sample(model, name, sigmas, noise, both, condition(0.0), cfg=1.5)
+    sigmas, half = schedule(model, steps_of(name)), {"width": 256, "height": 256, "y": 0, "strength": 1.0}
+    halves = both("ConditioningSetArea", (0.4, {**half, "x": 0}), (-0.6, {**half, "x": 256}))
+    result = sample(model, name, sigmas, noise, halves, condition(0.0), cfg=1.5)
     mean = torch.full(SHAPE, 1.5 * 0.4)
     mean[..., 32:] = -1.5 * 0.6
     assert_right(name, result, solution(model, sigmas, noise, mean), mean)
@@ -37,17 +44,13 @@ def test_areas_of_different_conditions(node, name, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ALL)
-def test_conditions_blended_by_masks(node, name, kind):
+def test_conditions_blended_by_masks(both, name, kind):
     """Two conditions with masks that add up to one: the mean is their blend."""
     model, noise = gaussian_model(kind), noise_like(SHAPE)
     sigmas, ramp = schedule(model, steps_of(name)), torch.linspace(0.1, 0.9, 64).expand(1, 32, 64)
-    parts = [
-        node("ConditioningSetMask", conditioning=condition(m), mask=w, strength=1.0, set_cond_area="default")[0]
-        for m, w in ((1.0, ramp), (-1.0, 1.0 - ramp))
-    ]
-    [both] = node("ConditioningCombine", conditioning_1=parts[0], conditioning_2=parts[1])
-    mean = (2.0 * ramp - 1.0).expand(SHAPE)
-    assert_right(name, sample(model, name, sigmas, noise, both), solution(model, sigmas, noise, mean), mean)
+    masks = ({"mask": mask, "strength": 1.0, "set_cond_area": "default"} for mask in (ramp, 1.0 - ramp))
+    blend, mean = both("ConditioningSetMask", *zip((1.0, -1.0), masks)), (2.0 * ramp - 1.0).expand(SHAPE)
+    assert_right(name, sample(model, name, sigmas, noise, blend), solution(model, sigmas, noise, mean), mean)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,16 +122,12 @@ def test_a_mask_that_opens_with_sigma(pack, name, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ALL)
-def test_a_condition_for_a_range_of_timesteps(node, name, kind):
+def test_a_condition_for_a_range_of_timesteps(both, name, kind):
     """Every call of every stage gets the condition of its sigma, and the result solves the ODE that changes there."""
     model, noise = gaussian_model(kind), noise_like((1, 2, 8, 8))
     sigmas, boundary = schedule(model, 200), float(model.get_model_object("model_sampling").percent_to_sigma(0.4))
-    parts = [
-        node("ConditioningSetTimestepRange", conditioning=condition(m), start=a, end=b)[0]
-        for m, a, b in ((1.0, 0.0, 0.4), (-1.0, 0.4, 1.0))
-    ]
-    [both] = node("ConditioningCombine", conditioning_1=parts[0], conditioning_2=parts[1])
-    result = sample(model, name, sigmas, noise, both)
+    ranges = both("ConditioningSetTimestepRange", (1.0, {"start": 0.0, "end": 0.4}), (-1.0, {"start": 0.4, "end": 1.0}))
+    result = sample(model, name, sigmas, noise, ranges)
     for call in model.model.diffusion_model.seen:
         assert call["means"] == [1.0 if call["sigma"] > boundary else -1.0]
     if name in REGISTERED:
@@ -141,19 +140,17 @@ def test_a_controlnet_for_a_range_of_timesteps(node, name):
     """The host's ControlNet gets the sigma of every call, also between grid points."""
     import comfy.controlnet
 
+    asked = []
+
     class ControlModel(torch.nn.Module):
         dtype = torch.float32
 
-        def __init__(self):
-            super().__init__()
-            self.timesteps = []
-
         def forward(self, x, hint, timesteps, context, **kwargs):
-            self.timesteps.append(float(timesteps[0]))
+            asked.append(float(timesteps[0]))
             return {"middle": [torch.full_like(x[:, :1], 0.8)]}
 
-    network, model, noise = ControlModel(), gaussian_model("flow"), noise_like((2, 2, 8, 8))
-    control = comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))
+    model, noise = gaussian_model("flow"), noise_like((2, 2, 8, 8))
+    control = comfy.controlnet.ControlNet(ControlModel(), load_device=torch.device("cpu"))
     positive, negative = node(
         "ControlNetApplyAdvanced", positive=condition(0.1), negative=condition(0.1), control_net=control,
         image=torch.zeros(1, 64, 64, 3), strength=0.5, start_percent=0.2, end_percent=0.7,
@@ -165,7 +162,7 @@ def test_a_controlnet_for_a_range_of_timesteps(node, name):
     for call in seen:
         assert call["means"] == pytest.approx([0.5 if last <= call["sigma"] <= first else 0.1] * 2)
     inside = [call["sigma"] for call in seen if last <= call["sigma"] <= first]
-    assert network.timesteps == pytest.approx([float(sampling.timestep(torch.tensor(s))) for s in inside])
+    assert asked == pytest.approx([float(sampling.timestep(torch.tensor(s))) for s in inside])
     if name in REGISTERED:
         expected = solution(model, sigmas, noise, 0.1, changes=[(first, 0.5), (last, 0.1)])
         assert float((result - expected).norm() / expected.norm()) < 0.03
@@ -205,11 +202,9 @@ def test_all_calls_of_a_step_use_its_context_windows(pack, name, context_schedul
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_network_is_called_at_every_sigma_of_the_schedule_to_the_bit(pack, name, kind):
     """Hooks of the host and of other packs find sigmas in the schedule by equality, and expect them to fall."""
-    import comfy.samplers
-
     for scheduler in ("simple", "normal", "karras", "beta", "kl_optimal", "logsnr_uniform", "logsnr_arctan"):
         model = gaussian_model(kind)
-        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, 9)
+        sigmas = schedule(model, 9, scheduler)
         sample(model, name, sigmas, noise_like((1, 2, 2, 2)), condition(0.0))
         seen = [call["sigma"] for call in model.model.diffusion_model.seen]
         assert seen == sorted(seen, reverse=True), scheduler

@@ -41,12 +41,6 @@ def _steps(snapshot):
     return _inputs(snapshot, "RESLogSNRSchedule")["steps"]
 
 
-def _renamed(inputs, old, new):
-    items = [(new if name == old else name, item) for name, item in inputs.items()]
-    inputs.clear()
-    inputs.update(items)
-
-
 def _first(inputs, name, item):
     items = list(inputs.items())
     inputs.clear()
@@ -54,8 +48,8 @@ def _first(inputs, name, item):
 
 
 BREAKS = {
-    "node RESMultistep is gone": lambda s: _renamed(s["nodes"], "RESMultistep", "RESMultistep2"),
-    "RESMultistep.order is gone": lambda s: _renamed(_inputs(s), "order", "degree"),
+    "node RESMultistep is gone": lambda s: s["nodes"].pop("RESMultistep"),
+    "RESMultistep.order is gone": lambda s: _inputs(s).pop("order"),
     "RESLogSNRSchedule.steps was INT and is FLOAT": lambda s: _steps(s).update(type="FLOAT"),
     "RESMultistep.order has lost its option auto": lambda s: _inputs(s)["order"].update(options=["1", "2", "3", "4"]),
     "RESMultistep.interpolation has lost its option alpha": lambda s: _inputs(s)["interpolation"]["options"].pop("alpha"),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import os
 
 import pytest
@@ -40,7 +39,7 @@ def _messages(output):
 def _spoil(folder):
     """Replace an empty folder by a file, into which even root cannot write."""
     folder.rmdir()
-    folder.write_bytes(b"")
+    folder.touch()
 
 
 def _full_after(monkeypatch, count):
@@ -61,35 +60,38 @@ DESTINATIONS |= dict.fromkeys(("RESLabMeasure", "RESLabTrace"), ("output", "the 
 
 
 @pytest.mark.parametrize("node", DESTINATIONS)
-def test_a_destination_that_is_no_folder_is_refused_before_the_first_call(run, folders, node):
+def test_a_full_disk_and_a_destination_that_is_no_folder_are_found_before_the_first_call(run, folders, monkeypatch, node):
     folder, named = DESTINATIONS[node]
+    with monkeypatch.context() as full:
+        _full_after(full, 0)
+        with pytest.raises(ValueError, match=f"{named} cannot be written to .No space left on device"):
+            run(node)
+    assert not [path for path in folders.rglob("*") if path.is_file()]
     _spoil(folders / folder)
     with pytest.raises(ValueError, match="filename_prefix 'table'" if folder == "output" else f"{named} cannot be written to"):
         run(node)
     assert not run.calls
 
 
-@pytest.mark.parametrize("node", DESTINATIONS)
-def test_a_full_disk_is_found_before_the_first_call(run, folders, monkeypatch, node):
-    _full_after(monkeypatch, 0)
-    with pytest.raises(ValueError, match=f"{DESTINATIONS[node][1]} cannot be written to .No space left on device"):
-        run(node)
-    assert not run.calls and not [path for path in folders.rglob("*") if path.is_file()]
-
-
 def test_a_calibration_that_cannot_be_saved_is_returned_all_the_same(run, folders, monkeypatch, caplog, toy):
     _full_after(monkeypatch, 1)
-    output = run("RESLabCalibrate")
-    sampler, sigmas, text, _ = output.result
-    [shown] = output.ui["text"]
-    assert "Warning: the calibration 'mine' could not be written (No space left on device)" in shown
-    assert "could not be written" in caplog.text and "File:" not in text
-    assert not list((folders / "res_calibrations").iterdir())
+    sampler, sigmas = _unwritten(run, folders, caplog, "No space left on device")
     assert sample(toy(), sampler, sigmas, noise_like((2, 1, 8, 8)), [[None, {}]]).isfinite().all()
 
 
+def _unwritten(run, folders, caplog, reason):
+    """Check a calibration that is returned with a warning and without a file; gives its SAMPLER and SIGMAS."""
+    output = run("RESLabCalibrate")
+    sampler, sigmas, text, picture = output.result
+    [shown] = output.ui["text"]
+    assert f"Warning: the calibration 'mine' could not be written ({reason}" in shown
+    assert "could not be written" in caplog.text and "test seeds" in text and "File:" not in text
+    assert run.calls and picture.isfinite().all() and not list((folders / "res_calibrations").iterdir())
+    return sampler, sigmas
+
+
 def test_a_fit_that_its_file_has_no_room_for_is_returned_all_the_same(run, folders, monkeypatch, caplog, module):
-    """A weight above a million: SAMPLER, SIGMAS and report are returned with a warning, and no file is written."""
+    """The fit has a weight above a million."""
     calibration = module("samplers.lab.calibration.calibrate").Calibration
     fit = calibration.run
 
@@ -100,13 +102,8 @@ def test_a_fit_that_its_file_has_no_room_for_is_returned_all_the_same(run, folde
         return result
 
     monkeypatch.setattr(calibration, "run", with_a_large_weight)
-    output = run("RESLabCalibrate")
-    sampler, sigmas, text, picture = output.result
-    [shown] = output.ui["text"]
-    assert run.calls and callable(sampler.sampler_function) and torch.equal(sigmas, _SIGMAS) and picture.isfinite().all()
-    assert "Warning: the calibration 'mine' could not be written (stages[0].scale must be a number between" in shown
-    assert "could not be written" in caplog.text and "test seeds" in text and "File:" not in text
-    assert not list((folders / "res_calibrations").iterdir())
+    sampler, sigmas = _unwritten(run, folders, caplog, "stages[0].scale must be a number between")
+    assert callable(sampler.sampler_function) and torch.equal(sigmas, _SIGMAS)
 
 
 def test_a_vae_that_fails_costs_the_colours_only(run, caplog):
@@ -143,18 +140,15 @@ def test_trace_announces_no_file_that_was_not_written(run, folders, monkeypatch,
     assert text.startswith("Warning: the CSV file could not be written (No space left on device)") and text in caplog.text
     assert "file" not in json.loads(shown) and json.loads(shown)["warning"] == text and len(json.loads(shown)["rows"]) == 4
     assert not list((folders / "output").iterdir())
-    monkeypatch.undo()
-
-
-def test_a_prefix_whose_folder_is_a_file_is_refused_by_name(module, folders, caplog):
-    (folders / "output" / "taken").touch()
-    with caplog.at_level(logging.ERROR), pytest.raises(ValueError, match="filename_prefix 'taken/x': its folder"):
-        module("nodes.lab_files").output_stem("taken/x")
 
 
 @pytest.mark.parametrize("prefix", ["CON.txt", "con", "x ", ".", "x.", "con/", "a/con/b", "a/nul.b/c", "a /b", "a./b", "lpt1\\b"])
-def test_names_that_another_system_cannot_give_are_refused(module, folders, prefix):
-    """This holds for every folder of the prefix, because output folders move between systems."""
+def test_prefixes_are_refused_by_name(module, folders, prefix):
+    """Another system could not give these names; or a folder is a file."""
+    stem, taken = module("nodes.lab_files").output_stem, folders / "output" / "taken"
     with pytest.raises(ValueError, match="filename_prefix"):
-        module("nodes.lab_files").output_stem(prefix)
-    assert not list((folders / "output").iterdir())
+        stem(prefix)
+    assert not list(taken.parent.iterdir())
+    taken.touch()
+    with pytest.raises(ValueError, match="filename_prefix 'taken/x': its folder"):
+        stem("taken/x")

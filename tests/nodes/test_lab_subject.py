@@ -34,13 +34,8 @@ def _scaled(k):
 
 
 def _wrapper(k):
-    def change(model):
-        import comfy.patcher_extension
-
-        wrapper = lambda executor, *args, **kwargs: executor(*args, **kwargs) * k  # noqa: E731
-        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, "scaled", wrapper)
-
-    return change
+    wrapper = lambda executor, *args, **kwargs: executor(*args, **kwargs) * k  # noqa: E731
+    return lambda model: model.add_wrapper_with_key("predict_noise", "scaled", wrapper)
 
 
 def _node(name, method, *args):
@@ -92,7 +87,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=range(len(CHANGES)))
+@pytest.mark.parametrize("change", CHANGES)
 def test_changes(made, change):
     assert made(**change(0.5)) == made(**change(0.5))
     assert made(**change(0.5)) != made(**change(0.7))

@@ -43,21 +43,15 @@ def test_runs_leave_no_tensor_behind(pack):
 # --- several latents of different shapes in one, which samplers get packed as (batch, 1, numbers) ---
 
 
-def _nested(tensors):
-    from comfy.nested_tensor import NestedTensor
-
-    return NestedTensor(tensors)
-
-
-def _sample_nested(model, name, sigmas, noises, latents=None, **options):
+def _sample_nested(model, name, sigmas, noises, latents=None, masks=None, **options):
     import comfy.sample
     import comfy.samplers
+    from comfy.nested_tensor import NestedTensor
 
-    latents = [torch.zeros_like(n) for n in noises] if latents is None else latents
-    return comfy.sample.sample_custom(
-        model, _nested([n.clone() for n in noises]), 2.0, comfy.samplers.sampler_object(name), sigmas,
-        condition(0.4), condition(-0.3), _nested(latents), disable_pbar=True, seed=3, **options,
-    ).unbind()  # fmt: skip
+    noise, latent = NestedTensor([n.clone() for n in noises]), NestedTensor(latents or [torch.zeros_like(n) for n in noises])
+    options["noise_mask"] = masks and NestedTensor(masks)
+    inputs = comfy.samplers.sampler_object(name), sigmas, condition(0.4), condition(-0.3), latent
+    return comfy.sample.sample_custom(model, noise, 2.0, *inputs, disable_pbar=True, seed=3, **options).unbind()
 
 
 def _noises(batch):
@@ -95,7 +89,7 @@ def test_a_mask_of_nested_latents_keeps_what_is_outside(pack, name):
     latents = [torch.full_like(n, 5.0) for n in noises]
     masks = [torch.zeros_like(noises[0]), torch.ones_like(noises[1])]
     masks[0][..., 4:, :] = 1.0
-    video, audio = _sample_nested(model, name, schedule(model, 6), noises, latents, noise_mask=_nested(masks))
+    video, audio = _sample_nested(model, name, schedule(model, 6), noises, latents, masks)
     torch.testing.assert_close(video[..., :4, :], latents[0][..., :4, :])
     assert (video[..., 4:, :] - 5.0).abs().min() > 0.5 and (audio - 5.0).abs().min() > 0.5
 
@@ -178,10 +172,10 @@ def test_weights_of_interpolation_in_alpha_are_small_on_every_schedule(pack, kin
     """The sum of their absolute values bounds the amplification of an error in the outputs."""
     import comfy.samplers
 
-    sampling, time = gaussian_model(kind).get_model_object("model_sampling"), FLOW if kind == "flow" else VE
+    model, time = gaussian_model(kind), FLOW if kind == "flow" else VE
     for scheduler in comfy.samplers.SCHEDULER_NAMES:
         for steps in (4, 8, 12, 20, 40, 100):
-            sigmas = comfy.samplers.calculate_sigmas(sampling, scheduler, steps)
+            sigmas = schedule(model, steps, scheduler)
             plan = multistep_plan(sigmas, 4, time, interpolation=InAlpha(scale, power), corrector=True)
             *before, last = (sum(abs(weight) for _, weight in stage.weights) for stage in plan.stages)
             assert last < 4.0 and max(before, default=0.0) < 40.0, (scheduler, steps)

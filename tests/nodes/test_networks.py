@@ -1,5 +1,9 @@
-"""Real networks: ComfyUI's loaders load them, they draw the requested digit, and every sampler runs on them."""
+"""Real networks: ComfyUI's loaders load them, they draw the requested digit, and every sampler runs on them.
 
+On servers started with --force-fp16 and --bf16-unet they give nearly what they give in float32.
+"""
+
+import math
 import shutil
 
 import pytest
@@ -40,33 +44,50 @@ def test_networks_draw_the_digit_they_are_asked_for(pack, index):
     assert right > (0.85 if case.cfg > 1.0 else 0.7)
 
 
-@pytest.fixture(scope="module")
-def model_files(server, pack):
-    """Files as a user would have them in models/diffusion_models."""
+def _facts(server, network, name, steps=5, cfg=3.0):
+    """The report on a sampler with a network of models/diffusion_models, as a user would have it there."""
     import safetensors.torch
 
-    folder = server.base / "models" / "diffusion_models"
-    folder.mkdir(exist_ok=True)
-    shutil.copy(NETWORKS["sd3"].file, folder / "sd3.safetensors")
-    wan = NETWORKS["wan"]
-    safetensors.torch.save_file(networks.state_dict(networks.build(wan)), folder / "wan.safetensors")
-
-
-def _facts(server, network, name):
     empty, size, _ = LATENTS[network]
     loader = {"class_type": "UNETLoader", "inputs": {"unet_name": f"{network}.safetensors", "weight_dtype": "default"}}
     if network == "unet":
         loader = {"class_type": "TestNetworkModel", "inputs": {"network": network}}
+    file = server.base / "models" / "diffusion_models" / f"{network}.safetensors"
+    file.parent.mkdir(exist_ok=True)
+    if network == "sd3" and not file.exists():
+        shutil.copy(NETWORKS["sd3"].file, file)
+    if network == "wan" and not file.exists():
+        safetensors.torch.save_file(networks.state_dict(networks.build(NETWORKS["wan"])), file)
     latent = {"class_type": empty, "inputs": {**size, "batch_size": 2}}
-    return network_report(server, network, loader, latent, sampler_name=name, steps=5, cfg=3.0)
+    return network_report(server, network, loader, latent, sampler_name=name, steps=steps, cfg=cfg)
 
 
 @pytest.mark.parametrize("network", LATENTS)
 @pytest.mark.parametrize("name", [*SAMPLERS, *ADAPTIVE_SAMPLERS])
-def test_every_sampler_on_every_network(server, model_files, name, network):
+def test_every_sampler_on_every_network(server, pack, name, network):
     facts = _facts(server, network, name)
     if name in SAMPLERS:
         assert facts["calls"] == 4 * calls_per_step(name) + 1
     assert facts["finite"] and facts["shape"] == LATENTS[network][2]
     again = _facts(server, network, name)
     assert again["sha256"] == facts["sha256"], "same seed, same bytes"
+
+
+# flag -> the host's message about the weights, and the largest distance of the latents from float32
+FLAGS = {"--force-fp16": ("torch.float16", 0.01), "--bf16-unet": ("torch.bfloat16", 0.06)}
+KINDS_OF_STEP = ["exp_res", "exp_res_3s", "exp_res_3s_sde", "exp_res_cfg_pp", "exp_gddim", "exp_res_adaptive"]
+
+
+@pytest.fixture(scope="module", params=FLAGS)
+def half(servers, request):
+    """A server in half precision, with the weights' dtype and the tolerance."""
+    return servers(request.param), *FLAGS[request.param]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", KINDS_OF_STEP)
+def test_latents_in_half_precision_are_nearly_those_in_float32(server, half, name):
+    there, dtype, tolerance = half
+    expected, facts = (_facts(s, "sd3", name, 8, 1.5) for s in (server, there))
+    assert f"model weight dtype {dtype}" in there.log.read_text()
+    assert facts["finite"] and math.dist(facts["top"], expected["top"]) < tolerance * math.hypot(*expected["top"])

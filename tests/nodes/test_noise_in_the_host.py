@@ -18,36 +18,27 @@ NOISES = {
 }
 
 
-def _value(output):
-    return (output.result if hasattr(output, "result") else output)[0]
+@pytest.fixture
+def pick(host):
+    """pick(latent, index, length) -> items of a LATENT."""
+    return lambda *what: host.NODE_CLASS_MAPPINGS["LatentFromBatch"]().frombatch(*what)[0]
 
 
 @pytest.fixture
-def digits(toy, digit, latent):
-    """(model, condition, latent) of a batch."""
-    return toy("eps", 0.2), digit(), latent(BATCH)
-
-
-@pytest.fixture
-def nodes_of(host):
-    """The host's nodes, including those of comfy_extras."""
-    import comfy_extras.nodes_post_processing  # noqa: F401  the oldest host's nodes_latent cannot be imported before it
-    from comfy_extras import nodes_custom_sampler, nodes_latent
-
-    def get(name):
-        return host.NODE_CLASS_MAPPINGS.get(name) or getattr(nodes_custom_sampler, name, None) or getattr(nodes_latent, name)
-
-    return get
+def batch(latent):
+    """A LATENT."""
+    return latent(BATCH)
 
 
 @pytest.fixture(params=NOISES)
-def noise_of(request, digits, nodes_of):
+def noise_of(request, toy, digit, batch):
     """noise_of(latent, seed, add_noise, first) -> the two first noises of a run of SamplerCustom, (batch, 2 x 64)."""
     import comfy.samplers
+    from comfy_extras.nodes_custom_sampler import SamplerCustom
 
-    model, condition, _ = digits
+    model, condition = toy("eps", 0.2), digit()
 
-    def noise_of(latent, seed=5, add_noise=True, first=0):
+    def noise_of(latent=batch, seed=5, add_noise=True, first=0):
         drawn = []
 
         def sample(model, x, sigmas, extra_args, callback, disable):
@@ -56,68 +47,59 @@ def noise_of(request, digits, nodes_of):
             return x
 
         sigmas = torch.tensor([14.0, 5.0, 2.0, 0.7, 0.2, 0.0])[first:]
-        sampler = comfy.samplers.KSAMPLER(sample)
-        nodes_of("SamplerCustom").execute(model, add_noise, seed, 1.0, condition, condition, sampler, sigmas, latent)
+        SamplerCustom.execute(model, add_noise, seed, 1.0, condition, condition, comfy.samplers.KSAMPLER(sample), sigmas, latent)
         return torch.cat(drawn[:2], dim=1).flatten(1)
 
     return noise_of
 
 
-def _pick(nodes_of, latent, index, length=1):
-    return nodes_of("LatentFromBatch")().frombatch(latent, index, length)[0]
-
-
-def test_items_picked_from_a_batch_keep_their_noise(noise_of, digits, nodes_of):
-    latent = digits[2]
-    whole = noise_of(latent)
+def test_items_picked_from_a_batch_keep_their_noise(noise_of, batch, pick):
+    whole = noise_of()
     assert len({row.numpy().tobytes() for row in whole}) == BATCH
     for length in (1, 2):
         for i in range(0, BATCH, length):
-            assert torch.equal(noise_of(_pick(nodes_of, latent, i, length)), whole[i : i + length])
-    assert not torch.equal(noise_of(latent, seed=6), whole)
+            assert torch.equal(noise_of(pick(batch, i, length)), whole[i : i + length])
+    assert not torch.equal(noise_of(seed=6), whole)
 
 
-def test_equal_initial_noise_is_equal_noise(noise_of, digits, nodes_of):
+def test_equal_initial_noise_is_equal_noise(noise_of, batch, host, pick):
     """LatentBatchSeedBehavior `fixed` gives all items the initial noise of the first; joined batches repeat it."""
-    latent = digits[2]
-    whole = noise_of(latent)
-    fixed = _value(nodes_of("LatentBatchSeedBehavior").execute(latent, "fixed"))
+    import comfy_extras.nodes_post_processing  # noqa: F401  the oldest host's nodes_latent cannot be imported before it
+    from comfy_extras.nodes_latent import LatentBatch, LatentBatchSeedBehavior
+
+    whole = noise_of()
+    [fixed] = LatentBatchSeedBehavior.execute(batch, "fixed").result
     assert torch.equal(noise_of(fixed), whole[:1].repeat(BATCH, 1))
-    twice = _value(nodes_of("LatentBatch").execute(latent, latent))
+    [twice] = LatentBatch.execute(batch, batch).result
     assert torch.equal(noise_of(twice), whole.repeat(2, 1))
-    repeated = nodes_of("RepeatLatentBatch")().repeat(_pick(nodes_of, latent, 1), 3)[0]
+    [repeated] = host.NODE_CLASS_MAPPINGS["RepeatLatentBatch"]().repeat(pick(batch, 1, 1), 3)
     noise = noise_of(repeated)
     assert torch.equal(noise[:1], whole[1:2]) and not torch.equal(noise[0], noise[1])
 
 
-def test_with_noise_off_the_position_in_the_batch_decides(noise_of, digits, nodes_of):
-    latent = digits[2]
-    off = noise_of(latent, add_noise=False)
-    assert len({row.numpy().tobytes() for row in off}) == BATCH and not torch.equal(off, noise_of(latent))
+def test_with_noise_off_the_position_in_the_batch_decides(noise_of, batch, pick):
+    off = noise_of(add_noise=False)
+    assert len({row.numpy().tobytes() for row in off}) == BATCH and not torch.equal(off, noise_of())
     assert torch.equal(noise_of({"samples": torch.randn(BATCH, 1, 8, 8)}, add_noise=False), off)
-    assert torch.equal(noise_of(_pick(nodes_of, latent, 2), add_noise=False), off[:1]), "by itself every item is the first"
-    assert not torch.equal(noise_of(latent, seed=6, add_noise=False), off)
+    assert torch.equal(noise_of(pick(batch, 2, 1), add_noise=False), off[:1]), "by itself every item is the first"
+    assert not torch.equal(noise_of(seed=6, add_noise=False), off)
 
 
-def test_the_second_half_of_a_cut_schedule_has_noise_of_its_own(noise_of, digits):
+def test_the_second_half_of_a_cut_schedule_has_noise_of_its_own(noise_of):
     """The noise is off, as in the second half of KSamplerAdvanced. Its noise is neither the first half's nor its continuation."""
-    latent = digits[2]
-    second = noise_of(latent, add_noise=False, first=2)
-    assert not torch.equal(second, noise_of(latent)) and not torch.equal(second, noise_of(latent, first=2))
-    assert torch.equal(second, noise_of(latent, add_noise=False, first=2))
+    second = noise_of(add_noise=False, first=2)
+    assert not torch.equal(second, noise_of()) and not torch.equal(second, noise_of(first=2))
+    assert torch.equal(second, noise_of(add_noise=False, first=2))
 
 
+@pytest.mark.parametrize("end", [5, 10000])
 @pytest.mark.parametrize("name", ["exp_res_sde", "exp_res_2m_sde", "exp_res_3s_sde", "exp_gddim_sde"])
-def test_ksampler_gives_an_item_of_a_batch_by_itself(digits, nodes_of, name):
+def test_ksampler_gives_an_item_of_a_batch_by_itself(host, toy, digit, batch, pick, name, end):
     """It is equal up to the rounding of the model, also in the first half of a cut schedule, where the noise is on."""
-    model, condition, latent = digits
-    arguments = (model, "enable", 3, 8, 2.0, name, "logsnr_uniform", condition, condition)
-    for end in (5, 10000):
-        sampled = [
-            nodes_of("KSamplerAdvanced")().sample(*arguments, picked, 0, end, "enable")[0]["samples"]
-            for picked in (latent, _pick(nodes_of, latent, 2))
-        ]
-        torch.testing.assert_close(sampled[1], sampled[0][2:3], atol=1e-3, rtol=0)
+    sample, arguments = host.NODE_CLASS_MAPPINGS["KSamplerAdvanced"]().sample, (name, "logsnr_uniform", digit(), digit())
+    whole, item = (sample(toy("eps", 0.2), "enable", 3, 8, 2.0, *arguments, x, 0, end, "enable")[0]["samples"]
+                   for x in (batch, pick(batch, 2, 1)))  # fmt: skip
+    torch.testing.assert_close(item, whole[2:3], atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])

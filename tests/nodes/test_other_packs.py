@@ -15,7 +15,6 @@ LISTS += [("KSamplerSelect", "sampler_name"), ("BasicScheduler", "scheduler")]
 # What packs do when they load, in the order of a pack that does everything.
 CHANGES = {
     "reloads": """
-import importlib
 importlib.reload(K)
 importlib.reload(S)
 """,
@@ -28,6 +27,7 @@ register("exp_res", "logsnr_uniform", 5.0)
 """,
 }
 PACK = """
+import importlib
 import comfy.k_diffusion.sampling as K
 import comfy.samplers as S
 import torch
@@ -85,20 +85,16 @@ def test_ours_and_theirs_are_listed_once(beside, node, name):
 
 
 def test_each_name_runs_the_code_of_its_pack(beside):
+    """RES Multistep as exp_res and the schedule of logsnr_uniform run our code under taken names too."""
     server, changes = beside
     taken = "takes names" in changes
+    check_good(custom(server, {"class_type": "RESMultistep", "inputs": PLAIN}, schedule(5)), 5)
     check_good(ksampler(server, "exp_res_2m", "eps", scheduler="logsnr_arctan"), calls_of("exp_res_2m", 5))
     assert _of_theirs(ksampler(server, "theirs", "eps"), 7.0)
     assert ksampler(server, "exp_res_2m", "eps", scheduler="of_theirs")["calls"] == 2
     facts = ksampler(server, "exp_res", "eps", scheduler="logsnr_arctan")
     assert _of_theirs(facts, 5.0) if taken else facts["calls"] == calls_of("exp_res", 5)
     assert ksampler(server, "exp_res_2m", "eps", scheduler="logsnr_uniform")["calls"] == (2 if taken else 5)
-
-
-def test_our_nodes_run_our_code_under_taken_names(beside):
-    """The nodes are RES Multistep as exp_res, and the schedule of logsnr_uniform."""
-    server, _ = beside
-    check_good(custom(server, {"class_type": "RESMultistep", "inputs": PLAIN}, schedule(5)), 5)
 
 
 def test_the_log_names_once_what_was_not_changed(beside):

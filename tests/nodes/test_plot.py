@@ -1,6 +1,5 @@
 """Sigmas Plot (RES) through the real server gives a picture of its inputs."""
 
-import io
 import logging
 
 import pytest
@@ -15,37 +14,32 @@ def _plot(**inputs):
     return {"class_type": "RESSigmasPlot", "inputs": {"axis": "auto", **inputs}}
 
 
-def _picture(server, kind="eps", plot=None, **graph_inputs):
+def _picture(server, kind, **inputs):
     """The pixels in the node and in the IMAGE."""
     from PIL import Image
 
     run, graph = graph_of(kind)
-    graph |= {name: schedule(**inputs) for name, inputs in graph_inputs.items()}
-    graph["plot"] = plot
+    graph |= {"a": schedule(8), "b": schedule(5, "edm_rho", **{"spacing.rho": 7.0}), "plot": _plot(**inputs)}
     graph["save"] = {"class_type": "SaveImage", "inputs": {"images": ["plot", 0], "filename_prefix": run.replace(" ", "-")}}
     outputs = server.run(graph)
-    [shown], [saved] = outputs["plot"]["images"], outputs["save"]["images"]
-    folders = {"temp": server.base / "temp", "output": server.base / "output"}
-    shown, saved = (
-        Image.open(io.BytesIO((folders[i["type"]] / i["subfolder"] / i["filename"]).read_bytes())) for i in (shown, saved)
-    )
+    images = [image for name in ("plot", "save") for image in outputs[name]["images"]]
+    shown, saved = (Image.open(server.base / i["type"] / i["subfolder"] / i["filename"]) for i in images)
     assert shown.tobytes() == saved.tobytes() and shown.size == (840, 624)
     return shown.tobytes()
 
 
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 def test_every_axis_and_number_of_sigmas(server, kind):
-    a, model = ["a", 0], ["model", 0]
-    grids = {"a": {"steps": 8}, "b": {"steps": 5, "spacing": "edm_rho", "spacing.rho": 7.0}}
+    a, b, model = ["a", 0], ["b", 0], ["model", 0]
     pictures = [
-        _picture(server, kind, _plot(sigmas=a), **grids),
-        _picture(server, kind, _plot(sigmas=a, model=model), **grids),
-        _picture(server, kind, _plot(sigmas=a, model=model, axis="sigma"), **grids),
-        _picture(server, kind, _plot(sigmas=a, sigmas_b=["b", 0], model=model), **grids),
-        _picture(server, kind, _plot(sigmas=a, sigmas_b=a, sigmas_c=["b", 0], sigmas_d=a, model=model), **grids),
+        _picture(server, kind, sigmas=a),
+        _picture(server, kind, sigmas=a, model=model),
+        _picture(server, kind, sigmas=a, model=model, axis="sigma"),
+        _picture(server, kind, sigmas=a, sigmas_b=b, model=model),
+        _picture(server, kind, sigmas=a, sigmas_b=a, sigmas_c=b, sigmas_d=a, model=model),
     ]
     assert len(set(pictures)) == len(pictures), "each shows something else"
-    assert _picture(server, kind, _plot(sigmas=a, model=model, axis="logSNR"), **grids) == pictures[1], "which is auto"
+    assert _picture(server, kind, sigmas=a, model=model, axis="logSNR") == pictures[1], "which is auto"
 
 
 def _error(server, kind="eps", grid=None, **plot):

@@ -21,7 +21,11 @@ NODES = {
     "adaptive": ("RESAdaptive", (0.05, 0.01, 60)),
     "gDDIM": ("RESGDDIM", (DETERMINISTIC,)),
 }
-PROCESSES = {"CLD": {"process": "CLD", "kind": "R"}, "blurring": {"process": "blurring", "blur": 10.0}}
+MODELS = {
+    "CLD": ("RESDigitsProcessModel", {"process": "CLD", "kind": "R"}, 0.1),
+    "blurring": ("RESDigitsProcessModel", {"process": "blurring", "blur": 10.0}, 0.1),
+    "network": ("RESLoadCLD", "digits (embedded)"),
+}
 
 
 @pytest.fixture
@@ -67,14 +71,10 @@ def test_samplers_of_nodes(pack, toy, on_both, sampled, node, inputs, kind):
 
 
 @pytest.mark.parametrize("mode", [DETERMINISTIC, STOCHASTIC], ids=["deterministic", "stochastic"])
-@pytest.mark.parametrize("process", [*PROCESSES, "network"])
-def test_processes(pack, gddim_sample, on_both, process, mode):
-    def work(device):
-        made = pack["RESDigitsProcessModel"].execute(PROCESSES[process], 0.1) if process in PROCESSES else None
-        [model] = (made or pack["RESLoadCLD"].execute("digits (embedded)")).result
-        return gddim_sample(_on(device, model), mode, 6, batch=2, cfg=2.0)
-
-    on_both(work)
+@pytest.mark.parametrize("node, inputs", [(node, inputs) for node, *inputs in MODELS.values()], ids=MODELS)
+def test_processes(pack, gddim_sample, on_both, node, inputs, mode):
+    made = pack[node].execute
+    on_both(lambda device: gddim_sample(_on(device, made(*inputs).result[0]), mode, 6, batch=2, cfg=2.0))
 
 
 @pytest.fixture
@@ -89,20 +89,16 @@ def lab(pack, folders, guided_digits, latent):
     return run
 
 
-def test_lab_trace(lab, toy, on_both):
+def test_trace_and_measure(lab, toy, on_both):
     import comfy.samplers
 
     inputs = comfy.samplers.sampler_object("exp_res_2m"), schedule(toy(), 5), "trace"
     on_both(lambda device: lab("RESLabTrace", device, 2, *inputs)[0]["samples"])
-
-
-def test_lab_measure(lab, on_both):
-    inputs = "exp_res, exp_res_sde, heun", "karras", "6"
-    on_both(lambda device: lab("RESLabMeasure", device, 2, *inputs, fresh=True)[1])
+    on_both(lambda device: lab("RESLabMeasure", device, 2, "exp_res, exp_res_sde, heun", "karras", "6", fresh=True)[1])
 
 
 @pytest.mark.long
-def test_lab_calibrate(lab, toy, on_both, sampled):
+def test_calibrate(lab, toy, on_both, sampled):
     """Its SAMPLER also samples on the device."""
     grid = schedule(toy(), 5)
     on_both(lambda device: sampled(_on(device, toy()), lab("RESLabCalibrate", device, 4, grid, 4, "mine")[0]))

@@ -1,11 +1,11 @@
 """Strangers at the real server: hostile prompts, requests and pages, and the receivers of messages."""
 
 import asyncio
+import contextlib
 import gzip
 import http.client
 import json
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
@@ -16,14 +16,6 @@ from prompts import failure, graph_of, request, schedule, select
 
 GRID = "/comfyui_res/grid"
 _GOOD = json.dumps({"node": "RESLogSNRSchedule", "model": None, "inputs": {}}).encode()
-
-
-def trace():
-    """The shortest trace."""
-    run, graph = graph_of()
-    wires = {"model": ["model", 0], "latent_image": ["latent", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0]}
-    inputs = {**wires, "seed": 0, "filename_prefix": f"stranger/{run}"}
-    return {**graph, "sampler": select("euler"), "sigmas": schedule(2), "trace": {"class_type": "RESLabTrace", "inputs": inputs}}
 
 
 @pytest.mark.parametrize(
@@ -54,54 +46,51 @@ def test_only_the_web_folder_is_served(server):
 
 def test_bodies_in_pieces_and_packed_bodies_are_cut_off(server):
     """One body has 400 MB in 400 kB; the memory does not grow with it."""
-    endless = (b" " * 65_536 for _ in range(400))
-    status, answer = request(server, "POST", GRID, endless, **{"Transfer-Encoding": "chunked"})
-    assert status == 400 and b"at most 32768 bytes" in answer
     assert request(server, "POST", GRID, gzip.compress(_GOOD), **{"Content-Encoding": "gzip"})[0] == 200
-    process = psutil.Process(server.process.pid)
-    before, bomb = process.memory_info().rss, gzip.compress(b" " * 400_000_000)
-    status, answer = request(server, "POST", GRID, bomb, **{"Content-Encoding": "gzip"})
-    assert status == 400 and b"at most 32768 bytes" in answer
-    assert process.memory_info().rss - before < 200e6
+    endless, bomb = (b" " * 65_536 for _ in range(400)), gzip.compress(b" " * 400_000_000)
+    before = psutil.Process(server.process.pid).memory_info().rss
+    for body, header in ((endless, {"Transfer-Encoding": "chunked"}), (bomb, {"Content-Encoding": "gzip"})):
+        status, answer = request(server, "POST", GRID, body, **header)
+        assert status == 400 and b"at most 32768 bytes" in answer
+    assert psutil.Process(server.process.pid).memory_info().rss - before < 200e6
 
 
 def test_many_slow_clients_keep_nobody_waiting(server):
     """Forty clients never send the body that they announce."""
     connections = [http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30) for _ in range(40)]
     for connection in connections:
-        connection.putrequest("POST", GRID)
-        connection.putheader("Content-Length", "100")
-        connection.endheaders(b"{")
+        connection.request("POST", GRID, b"{", {"Content-Length": "100"})
     begun = time.monotonic()
     assert request(server, "POST", GRID, _GOOD)[0] == 200
     assert time.monotonic() - begun < 20.0  # one after the other they would take 200 s
-    for answer in [connection.getresponse() for connection in connections]:
-        assert answer.status == 400 and b"did not arrive within 5 s" in answer.read()
     for connection in connections:
-        connection.close()
+        with contextlib.closing(connection), connection.getresponse() as answer:
+            assert answer.status == 400 and b"did not arrive within 5 s" in answer.read()
 
 
 async def _messages(server, asks: bool) -> dict[str, list]:
     """The events of the pack and texts on nodes that two pages get about a trace which the first page, or none, requests."""
-    received, graph = {"first": [], "second": []}, trace()
+    run, graph = graph_of()
+    wires = {"model": ["model", 0], "latent_image": ["latent", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0]}
+    inputs = {**wires, "seed": 0, "filename_prefix": f"stranger/{run}"}
+    graph |= {"sampler": select("euler"), "sigmas": schedule(2), "trace": {"class_type": "RESLabTrace", "inputs": inputs}}
+    received = {"first": [], "second": []}
 
     async def listen(name, socket):
         async for message in socket:
             if message.type == aiohttp.WSMsgType.BINARY:
                 received[name].append(message.data)
-            elif json.loads(message.data)["type"].startswith("comfyui_res"):
-                received[name].append(json.loads(message.data)["data"])
+            elif message.json()["type"].startswith("comfyui_res"):
+                received[name].append(message.json()["data"])
 
     async with aiohttp.ClientSession() as session:
-        ids = {name: uuid.uuid4().hex for name in received}
-        sockets = {name: await session.ws_connect(f"{server.url}/ws?clientId={ids[name]}") for name in received}
-        tasks = [asyncio.create_task(listen(name, socket)) for name, socket in sockets.items()]
-        body = {"prompt": graph, **({"client_id": ids["first"]} if asks else {})}
-        async with session.post(f"{server.url}/prompt", json=body) as answer:
-            prompt = (await answer.json())["prompt_id"]
-        await asyncio.to_thread(server.wait, prompt)
+        pages = {name: await session.ws_connect(f"{server.url}/ws?clientId={name}_of_{asks}") for name in received}
+        tasks = [asyncio.create_task(listen(name, socket)) for name, socket in pages.items()]
+        client = {"client_id": f"first_of_{asks}"} if asks else {}
+        queued = await asyncio.to_thread(server.post, "/prompt", {"prompt": graph, **client})
+        await asyncio.to_thread(server.wait, queued["prompt_id"])
         await asyncio.sleep(0.5)
-        for socket in sockets.values():
+        for socket in pages.values():
             await socket.close()
         await asyncio.gather(*tasks)
     return received

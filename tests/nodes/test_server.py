@@ -88,39 +88,44 @@ def test_sde_node(server, method, kind):
     def run(sampler):
         return custom(server, sampler, schedule(), kind)
 
-    node = {"class_type": "RESSDE", "inputs": {"method": method, "eta": 1.0, "s_noise": 1.0}}
+    def node(**inputs):
+        return run({"class_type": "RESSDE", "inputs": {"method": method, "eta": 1.0, "s_noise": 1.0, **inputs}})
+
     name = "exp_res_sde" if method == "exp_res" else f"exp_res_{method}_sde"
-    facts = run(node)
-    check_good(facts, calls_of(name, 5))
+    facts, brownian = node(), node(noise="brownian")
+    for result in (facts, brownian):
+        check_good(result, calls_of(name, 5))
+    assert brownian["sha256"] != facts["sha256"]
     if name in SAMPLERS:
         assert facts["sha256"] == run(select(name))["sha256"]
-    brownian = run({**node, "inputs": {**node["inputs"], "noise": "brownian"}})
-    check_good(brownian, facts["calls"])
-    assert brownian["sha256"] != facts["sha256"]
-    quiet = run({**node, "inputs": {"method": method, "eta": 0.0, "s_noise": 1.0}})
-    stages = {"2s": TWO, "3s": THREE}
-    single = {"class_type": "RESSingleStep", "inputs": stages.get(method, {})}
-    inputs = {**PLAIN, **({**ALPHA, "interpolation.eps_share": 0.0} if method == "exp_res" else {})}
-    multi = {"class_type": "RESMultistep", "inputs": inputs}
-    if method not in stages or kind == "eps":  # on flow models RES Single-step integrates in log sigma
-        assert quiet["sha256"] == run(single if method in stages else multi)["sha256"]
+    deterministic, inputs = {
+        "exp_res": ("RESMultistep", {**PLAIN, **ALPHA, "interpolation.eps_share": 0.0}),
+        "2m": ("RESMultistep", PLAIN),
+        "2s": ("RESSingleStep", TWO),
+        "3s": ("RESSingleStep", THREE),
+    }[method]
+    if deterministic == "RESMultistep" or kind == "eps":  # on flow models RES Single-step integrates in log sigma
+        assert node(eta=0.0)["sha256"] == run({"class_type": deterministic, "inputs": inputs})["sha256"]
 
 
-def test_node_defaults_are_the_registered_samplers(server):
-    gddim = {"mode": "deterministic", "mode.degree": 2, "mode.corrector": "none"}
-    noisy = {"mode": "stochastic", "mode.lambda": 1.0, "mode.s_noise": 1.0}
-    pairs = {
-        "exp_res_2s": {"class_type": "RESSingleStep", "inputs": TWO},
-        "exp_res_3s": {"class_type": "RESSingleStep", "inputs": THREE},
-        "exp_res_2m": {"class_type": "RESMultistep", "inputs": PLAIN},
-        "exp_gddim": {"class_type": "RESGDDIM", "inputs": gddim},
-        "exp_gddim_sde": {"class_type": "RESGDDIM", "inputs": noisy},
-    }
-    assert set(pairs) == {*REGISTERED, "exp_gddim_sde"} - {"exp_res"}  # which chooses its rule in the run and has no options
-    for name, node in pairs.items():
-        for kind in ("eps", "flow"):
-            by_node, by_name = (custom(server, s, schedule(), kind)["sha256"] for s in (node, select(name)))
-            assert by_node == by_name
+DEFAULTS = {
+    "exp_res_2s": [("RESSingleStep", TWO)],
+    "exp_res_3s": [("RESSingleStep", THREE)],
+    "exp_res_2m": [("RESMultistep", PLAIN)],
+    "exp_res": [("RESMultistep", {**inputs, "order": "auto"}) for inputs in (PLAIN, {**PLAIN, **ALPHA})],
+    "exp_gddim": [("RESGDDIM", {"mode": "deterministic", "mode.degree": 2, "mode.corrector": "none"})],
+    "exp_gddim_sde": [("RESGDDIM", {"mode": "stochastic", "mode.lambda": 1.0, "mode.s_noise": 1.0})],
+}
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+@pytest.mark.parametrize("name", [*REGISTERED, "exp_gddim_sde"])
+def test_nodes_are_the_registered_samplers(server, name, kind):
+    """The other inputs of RES Multistep are not used with order auto, and have any values."""
+    expected = custom(server, select(name), schedule(8), kind)
+    for node, inputs in DEFAULTS[name]:
+        facts = custom(server, {"class_type": node, "inputs": inputs}, schedule(8), kind)
+        assert facts["sha256"] == expected["sha256"] and facts["calls"] == calls_of(name, 8)
 
 
 _STAND_INS = {
@@ -181,14 +186,6 @@ def test_sigmas_without_steps_return_the_latent_as_the_host_does(server, name, v
     sigmas = {"class_type": "TestSigmas", "inputs": {"values": values}}
     ours, hosts = (custom(server, select(n), sigmas) for n in (name, "euler"))
     assert ours["sha256"] == hosts["sha256"] and ours["calls"] == 0
-
-
-@pytest.mark.parametrize("kind", ["eps", "flow"])
-def test_order_auto_is_exp_res(server, kind):
-    """The other inputs, which are not used then, have any values."""
-    for inputs in (PLAIN, {**PLAIN, **ALPHA}):
-        facts = custom(server, {"class_type": "RESMultistep", "inputs": {**inputs, "order": "auto"}}, schedule(8), kind)
-        assert facts["sha256"] == custom(server, select("exp_res"), schedule(8), kind)["sha256"] and facts["calls"] == 8
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -2,10 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from pixelwise import noise_like, sample, schedule
 from process_examples import distance
+
+from samplers.size_shift import shift_for
 
 SHIFTING = {
     "ModelSamplingSD3": ({"shift": 3.0}, 3.0),
@@ -36,15 +39,11 @@ def _s(sigmas):
 @pytest.mark.parametrize("scheduler", ["logsnr_arctan", "logsnr_uniform"])
 def test_schedulers_follow_what_the_hosts_nodes_set(toy, sigma_range, node, scheduler):
     """The host's `simple` follows it in the same way."""
-    import comfy.samplers
-
-    plain, shifted = (
-        m.get_model_object("model_sampling") for m in (toy("flow", shift=1.0), _patched(toy("flow", shift=1.0), node))
-    )
-    shift = SHIFTING[node][1]
-    assert sigma_range(shifted).shift == pytest.approx(shift, rel=1e-5) and sigma_range(plain).shift == 1.0
+    models, shift = (toy("flow", shift=1.0), _patched(toy("flow", shift=1.0), node)), SHIFTING[node][1]
+    shifts = [sigma_range(model.get_model_object("model_sampling")).shift for model in models]
+    assert shifts == [1.0, pytest.approx(shift, rel=1e-5)]
     for name in (scheduler, "simple"):
-        before, after = (_s(comfy.samplers.calculate_sigmas(sampling, name, 10)) for sampling in (plain, shifted))
+        before, after = (_s(schedule(model, 10, name)) for model in models)
         torch.testing.assert_close(after, shift * before, rtol=2e-3, atol=0)
 
 
@@ -107,3 +106,25 @@ def test_an_exact_model_whose_noise_is_eight_times_as_large(pack, toy, calls, mo
         return sample(model, "exp_res", sigmas, noise, [[torch.ones(1, 1, 10), {}]])
 
     assert distance(sampled(calls), sampled(300)) < most
+
+
+# --- RES Shift for Size: the shift multiplies the noise level as the side multiplies the coarsest part of a picture ---
+
+
+def test_a_shift_draws_a_larger_picture_as_none_draws_a_smaller():
+    """The constant part of an orthonormal transform of an enlarged picture grows like the shift."""
+    rng = np.random.default_rng(0)
+    small = rng.normal(size=(32, 32)) + 1.0
+    large = np.kron(small, np.ones((2, 3)))
+    constant = lambda picture: picture.sum() / np.sqrt(picture.size)  # noqa: E731
+    assert shift_for(96, 64) / shift_for(32, 32) == pytest.approx(constant(large) / constant(small))
+    assert [shift_for(side, side) for side in (512, 1024)] == [3.0, 6.0]
+
+
+def test_the_node_says_it_and_the_host_takes_it(pack, toy):
+    shift, text = pack["RESShiftForSize"].execute(2048, 512, 3.0).result
+    assert shift == 3.0 and text == "2048 x 512: shift 3, where 3 fits 1024 x 1024"
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    [shifted] = ModelSamplingSD3().patch(toy("flow", shift=1.0), shift)
+    assert float(shifted.get_model_object("model_sampling").shift) == 3.0

@@ -5,11 +5,11 @@ The tests imitate what these packs hide from a sampler, how they cut a schedule,
 
 import pytest
 import torch
+from exact import CFG_PP
 from pixelwise import KINDS, STD, condition, gaussian_model, noise_like, sample, schedule
 
 from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
-CFG_PP = [name for name, sampler in SAMPLERS.items() if sampler.cfg_pp]
 STOCHASTIC = [name for name, sampler in SAMPLERS.items() if sampler.stochastic]
 STEPS = 6
 
@@ -45,22 +45,23 @@ def test_a_wrapper_that_changes_nothing_changes_nothing(pack, name, kind):
     torch.testing.assert_close(_sample(model, _bare(name), noise), _sample(model, name, noise))
 
 
+KEPT = torch.full((2, 2, 4, 4), 0.7)
+
+
 @pytest.mark.parametrize("mask", [torch.linspace(0.0, 1.0, 4).expand(4, 4), torch.eye(4)], ids=["soft", "hard"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["exp_res_cfg_pp", "euler_cfg_pp"])
 def test_cfg_pp_under_a_mask_is_what_it_is_without_the_wrapper(pack, name, kind, mask):
     """It is the same with the host's euler_cfg_pp, which never uses the latent."""
-    model, noise, kept = gaussian_model(kind), noise_like((2, 2, 4, 4)), torch.full((2, 2, 4, 4), 0.7)
-    both = (_sample(model, sampler, noise, latent=kept, noise_mask=mask[None]) for sampler in (_bare(name), name))
+    model, noise = gaussian_model(kind), noise_like(KEPT.shape)
+    both = (_sample(model, sampler, noise, latent=KEPT, noise_mask=mask[None]) for sampler in (_bare(name), name))
     torch.testing.assert_close(*both, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", CFG_PP)
 def test_cfg_pp_under_a_mask_keeps_the_latent_where_the_model_is_asked_at_another_sigma(pack, name):
-    model, noise, kept = gaussian_model("eps"), noise_like((2, 2, 4, 4)), torch.full((2, 2, 4, 4), 0.7)
-    mask = torch.zeros(1, 4, 4)
-    mask[..., 2:] = 1.0
-    result = _sample(model, _bare(name, 0.95), noise, latent=kept, noise_mask=mask)
+    mask = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, 4, 4)
+    result = _sample(gaussian_model("eps"), _bare(name, 0.95), noise_like(KEPT.shape), latent=KEPT, noise_mask=mask)
     assert (result[..., :2] - 0.7).abs().max() < 1e-5
     assert result.isfinite().all() and (result[..., 2:] - 0.7).abs().max() > 0.1
 
@@ -91,24 +92,21 @@ def test_a_model_that_works_in_tiles(pack, name):
     """Tiled Diffusion replaces the model's function and calls it for one tile at a time."""
     model, noise = gaussian_model("eps"), noise_like((2, 2, 8, 8))
     whole = _sample(model, name, noise, cfg=2.0)
-    tiled = model.clone()
 
     def by_tiles(apply, arguments):
         tiles = [apply(tile, arguments["timestep"], **arguments["c"]) for tile in arguments["input"].split(4, dim=-1)]
         return torch.cat(tiles, dim=-1)
 
-    tiled.set_model_unet_function_wrapper(by_tiles)
-    torch.testing.assert_close(_sample(tiled, name, noise, cfg=2.0), whole, rtol=0, atol=1e-4)
+    model.set_model_unet_function_wrapper(by_tiles)
+    torch.testing.assert_close(_sample(model, name, noise, cfg=2.0), whole, rtol=0, atol=1e-4)
 
 
-def test_cld_inside_a_wrapper_starts_from_noise_or_is_refused(pack):
+def test_cld_inside_a_wrapper_starts_from_noise_or_is_refused(pack, cld):
     """Its velocity depends on the latent, which the wrapper hides; at pure noise it does not."""
-    model = pack["RESDigitsProcessModel"].execute({"process": "CLD", "kind": "R"}, 0.1).result[0]
-    times, nothing = pack["RESGDDIMTimes"].execute(model, 8, 1.0, 2.0, 0.0).result[0], [[None, {}]]
-    noise, latent = noise_like((2, 1, 8, 8)), torch.full((2, 1, 8, 8), 0.7)
+    times = pack["RESGDDIMTimes"].execute(cld, 8, 1.0, 2.0, 0.0).result[0]
 
     def sampled(sampler, sigmas):
-        return sample(model, sampler, sigmas, noise, nothing, latent=latent)
+        return sample(cld, sampler, sigmas, noise_like((2, 1, 8, 8)), [[None, {}]], latent=torch.full((2, 1, 8, 8), 0.7))
 
     assert sampled(_bare("exp_gddim"), times).isfinite().all()
     assert sampled("exp_gddim", times[4:]).isfinite().all()

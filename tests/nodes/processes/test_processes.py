@@ -1,29 +1,41 @@
 """Models of CLD and blurring diffusion in the real host, in this process."""
 
+import shutil
+
 import numpy as np
 import pixelwise
 import pytest
 import torch
+from exact import calls_per_step
 from pixelwise import noise_like, schedule
 
+from embedded.cld_checkpoint import DIGITS_CLD
+from embedded.digits import digits
 from samplers.catalogue import METHODS, SAMPLERS
 from samplers.processes.cld import CLD
 from samplers.processes.process_planner import gddim_on
 from samplers.processes.process_sampler import PLANNERS, run_on
 
-PROCESSES = {
-    "CLD": {"process": "CLD", "kind": "R"},
-    "CLD, L": {"process": "CLD", "kind": "L"},
-    "blurring": {"process": "blurring", "blur": 10.0},
+MODELS = {
+    "CLD": ("RESDigitsProcessModel", {"process": "CLD", "kind": "R"}, 0.1),
+    "CLD, L": ("RESDigitsProcessModel", {"process": "CLD", "kind": "L"}, 0.1),
+    "blurring": ("RESDigitsProcessModel", {"process": "blurring", "blur": 10.0}, 0.1),
 }
+NETWORK = "RESLoadCLD", "digits (embedded)"
 DETERMINISTIC = {"mode": "deterministic", "degree": 2, "corrector": "none"}
 STOCHASTIC = {"mode": "stochastic", "lambda": 0.5, "s_noise": 1.0}
 BATCH = 4
 
 
-@pytest.fixture(params=PROCESSES)
-def model(pack, request):
-    return pack["RESDigitsProcessModel"].execute(PROCESSES[request.param], 0.1).result[0]
+@pytest.fixture
+def made(pack):
+    """made(node, *inputs) -> MODEL."""
+    return lambda node, *inputs: pack[node].execute(*inputs).result[0]
+
+
+@pytest.fixture(params=MODELS)
+def model(made, request):
+    return made(*MODELS[request.param])
 
 
 @pytest.fixture
@@ -37,44 +49,37 @@ def ksampler(host, digit, latent):
     return ksampler
 
 
-@pytest.fixture
-def sample(gddim_sample):
-    return gddim_sample
-
-
 @pytest.mark.parametrize("mode", [DETERMINISTIC, STOCHASTIC], ids=["deterministic", "stochastic"])
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
-def test_samples_are_digits_of_the_class(pack, model, sample, mode, cfg):
+def test_samples_are_digits_of_the_class(pack, model, gddim_sample, mode, cfg):
     """Samples have the chosen class, and are as close to one of the 1,797 digits as the mixture's width allows."""
-    from embedded.digits import digits
-
-    samples = sample(model, mode, 60, batch=16, cfg=cfg)
+    samples = gddim_sample(model, mode, 60, batch=16, cfg=cfg)
     assert samples.shape == (16, 1, 8, 8)
-    mixture = digits()
-    distance = torch.cdist(samples.flatten(1), mixture.means)
-    assert (mixture.labels[distance.argmin(dim=1)] == 3).float().mean() >= 0.9
-    assert distance.min(dim=1).values.median() < 1.3 * 0.1 * 8  # the width times the square root of the number of pixels
+    distance, nearest = torch.cdist(samples.flatten(1), digits().means).min(dim=1)
+    assert (digits().labels[nearest] == 3).float().mean() >= 0.9
+    assert distance.median() < 1.3 * 0.1 * 8  # the width times the square root of the number of pixels
 
 
-def test_the_host_s_path_is_the_core_s(cld, sample):
-    """The latent is the position of the state that the core's plan gives from the same start."""
-    sampling = cld.get_model_object("model_sampling")
-    network, times = cld.model.diffusion_model, torch.tensor([1.0, 0.5, 0.2, 0.05, 0.001, 0.0])
-    ours = sample(cld, DETERMINISTIC, sigmas=times)
-    noise = torch.randn(BATCH, 1, 8, 8, generator=torch.manual_seed(3))
-    condition = torch.nn.functional.one_hot(torch.full((BATCH, 1), 3), 10).float()
-
-    def eps(u, t):
-        return network(u, 999.0 * t, condition)
-
-    # the pack draws the velocity itself, so both runs start with the state that the host's run started with
-    begun = _first_state(cld, sample, times)
-    torch.testing.assert_close(begun[:, :1], noise * float(np.sqrt(CLD().covariance(1.0)[0, 0])), rtol=1e-6, atol=1e-6)
-    end = run_on(gddim_on(sampling.sde, times), eps, begun, times, disable=True)
-    torch.testing.assert_close(ours, end[:, :1], rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("cfg", [1.0, 2.0])
+def test_the_digits_network_draws_the_class(made, gddim_sample, cfg):
+    """Most samples are nearest to a digit of the chosen class, at the paper's 50 calls."""
+    samples = gddim_sample(made(*NETWORK), DETERMINISTIC, 50, batch=32, cfg=cfg, name="7")
+    nearest = torch.cdist(samples.flatten(1), digits().means).argmin(dim=1)
+    assert (digits().labels[nearest] == 7).float().mean() > 0.85
+    assert 0.6 < samples.std() < 0.95
 
 
-def _first_state(model, sample, times):
+def test_a_network_in_a_file_of_the_host_s_folder(pack, made, folders):
+    """The node offers it, and it loads like the embedded network."""
+    shutil.copy(DIGITS_CLD, folders / "diffusion_models" / "mine.safetensors")
+    [file] = [item for item in pack["RESLoadCLD"].define_schema().inputs if item.id == "file"]
+    assert "mine.safetensors" in file.options and file.options[0] == "digits (embedded)"
+    models, state = (made("RESLoadCLD", "mine.safetensors"), made(*NETWORK)), torch.randn(2, 2, 8, 8)
+    torch.testing.assert_close(*(m.model.diffusion_model(state, torch.tensor([500.0, 20.0])) for m in models))
+
+
+def _states(model, gddim_sample, *inputs, **more):
+    """The states that the network gets, as wrappers of other nodes see them."""
     import comfy.patcher_extension
 
     seen = []
@@ -85,13 +90,37 @@ def _first_state(model, sample, times):
 
     model = model.clone()
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "test", remember)
-    sample(model, DETERMINISTIC, sigmas=times)
-    return seen[0]
+    gddim_sample(model, DETERMINISTIC, *inputs, **more)
+    return seen
 
 
-def test_the_velocity_is_a_draw_of_its_prior(cld, sample):
+def test_wrappers_of_other_nodes_see_the_network(made, gddim_sample):
+    """They are called as for the host's own networks."""
+    states = _states(made(*NETWORK), gddim_sample, 6, batch=2)
+    assert [state.shape for state in states] == [(2, 2, 8, 8)] * 6
+
+
+def test_the_host_s_path_is_the_core_s(cld, gddim_sample):
+    """The latent is the position of the state that the core's plan gives from the same start."""
+    sampling = cld.get_model_object("model_sampling")
+    network, times = cld.model.diffusion_model, torch.tensor([1.0, 0.5, 0.2, 0.05, 0.001, 0.0])
+    ours = gddim_sample(cld, DETERMINISTIC, sigmas=times)
+    noise = torch.randn(BATCH, 1, 8, 8, generator=torch.manual_seed(3))
+    condition = torch.nn.functional.one_hot(torch.full((BATCH, 1), 3), 10).float()
+
+    def eps(u, t):
+        return network(u, 999.0 * t, condition)
+
+    # the pack draws the velocity itself, so both runs start with the state that the host's run started with
+    begun = _states(cld, gddim_sample, sigmas=times)[0]
+    torch.testing.assert_close(begun[:, :1], noise * float(np.sqrt(CLD().covariance(1.0)[0, 0])), rtol=1e-6, atol=1e-6)
+    end = run_on(gddim_on(sampling.sde, times), eps, begun, times, disable=True)
+    torch.testing.assert_close(ours, end[:, :1], rtol=1e-4, atol=1e-4)
+
+
+def test_the_velocity_is_a_draw_of_its_prior(cld, gddim_sample):
     """Its variance is M, and it is independent of the position and of other items."""
-    state = _first_state(cld, lambda m, mode, sigmas: sample(m, mode, batch=256, sigmas=sigmas), torch.tensor([1.0, 0.5, 0.0]))
+    state = _states(cld, gddim_sample, batch=256, sigmas=torch.tensor([1.0, 0.5, 0.0]))[0]
     position, velocity = state[:, 0].flatten(1), state[:, 1].flatten(1)
     assert float(velocity.var()) == pytest.approx(0.25, rel=0.03)
     assert float(position.var()) == pytest.approx(1.0, rel=0.03)
@@ -100,40 +129,39 @@ def test_the_velocity_is_a_draw_of_its_prior(cld, sample):
 
 
 @pytest.mark.parametrize("mode", [DETERMINISTIC, STOCHASTIC], ids=["deterministic", "stochastic"])
-def test_an_item_is_the_same_in_any_batch(cld, sample, latent, mode):
+def test_an_item_is_the_same_in_any_batch(cld, gddim_sample, latent, mode):
     """All noise of an item, its velocity too, depends only on the seed and the item's own noise."""
     for item in (0, 3):
-        alone = sample(cld, mode, start={**latent(1), "batch_index": [item]})
-        torch.testing.assert_close(alone, sample(cld, mode)[item : item + 1], rtol=1e-4, atol=1e-4)
-    assert (sample(cld, mode)[0] - sample(cld, mode, seed=4)[0]).abs().max() > 0.1
+        alone = gddim_sample(cld, mode, start={**latent(1), "batch_index": [item]})
+        torch.testing.assert_close(alone, gddim_sample(cld, mode)[item : item + 1], rtol=1e-4, atol=1e-4)
+    assert (gddim_sample(cld, mode)[0] - gddim_sample(cld, mode, seed=4)[0]).abs().max() > 0.1
 
 
-def test_both_parameterisations_are_one_model(pack, sample):
+def test_both_parameterisations_are_one_model(made, gddim_sample):
     """A stochastic sampler uses eps at one time only, so its samples agree up to rounding."""
-    models = [pack["RESDigitsProcessModel"].execute(PROCESSES[name], 0.1).result[0] for name in ("CLD", "CLD, L")]
-    torch.testing.assert_close(*(sample(m, STOCHASTIC) for m in models), rtol=1e-3, atol=1e-3)
+    samples = (gddim_sample(made(*MODELS[name]), STOCHASTIC) for name in ("CLD", "CLD, L"))
+    torch.testing.assert_close(*samples, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name in PLANNERS])
 @pytest.mark.parametrize("scheduler", ["simple", "normal"])
-def test_registered_samplers_in_ksampler(ksampler, model, name, scheduler):
+def test_registered_samplers_in_ksampler(ksampler, model, counted, name, scheduler):
+    calls = counted(model)
     samples = ksampler(model, name, 40, cfg=2.0, scheduler=scheduler)
     assert samples.shape == (BATCH, 1, 8, 8)
+    assert scheduler == "normal" or len(calls) == 39 * calls_per_step(name) + 1
     assert 0.6 < samples.std() < 1.0
 
 
 @pytest.fixture
-def by_node(pack, module, latent):
+def by_node(pack, module):
     """by_node(model, node, name, *inputs) -> whether a node's SAMPLER makes the picture of a named sampler, bit by bit."""
-    import comfy.samplers
-    from comfy_extras.nodes_custom_sampler import SamplerCustom
+    from comfy.samplers import KSAMPLER
 
     def equal(model, node, name, *inputs):
-        sigmas = schedule(model, 9, "simple")
-        named = comfy.samplers.KSAMPLER(module("nodes.registry").for_host(METHODS[name]))
-        arguments = model, True, 5, 1.0, [[None, {}]], [[None, {}]]
-        runs = (SamplerCustom.execute(*arguments, s, sigmas, latent(2)) for s in (pack[node].execute(*inputs).result[0], named))
-        return torch.equal(*(run.result[0]["samples"] for run in runs))
+        arguments = schedule(model, 9, "simple"), noise_like((2, 1, 8, 8)), [[None, {}]]
+        samplers = pack[node].execute(*inputs).result[0], KSAMPLER(module("nodes.registry").for_host(METHODS[name]))
+        return torch.equal(*(pixelwise.sample(model, sampler, *arguments) for sampler in samplers))
 
     return equal
 
@@ -154,17 +182,18 @@ def test_options_that_a_process_has_not_are_named(by_node, cld):
     assert by_node(cld, "RESSingleStep", "exp_res_2s", {"stages": "2", "c2": 0.5})
 
 
-def test_exp_gddim_is_gddim_sample(ksampler, model, sample):
+@pytest.mark.parametrize("name, mode", [("exp_gddim", DETERMINISTIC), ("exp_gddim_sde", {**STOCHASTIC, "lambda": 1.0})])
+def test_exp_gddim_is_gddim_sample(ksampler, model, gddim_sample, name, mode):
     """The same seed gives the same bits."""
-    samples = sample(model, DETERMINISTIC, sigmas=schedule(model, 12, "simple"))
-    assert torch.equal(ksampler(model, "exp_gddim", 12, seed=3), samples)
+    samples = gddim_sample(model, mode, sigmas=schedule(model, 12, "simple"))
+    assert torch.equal(ksampler(model, name, 12, seed=3), samples)
 
 
-def test_from_a_latent(model, sample):
+def test_from_a_latent(model, gddim_sample):
     """A part of the schedule keeps the digit better than the whole schedule does."""
-    start = sample(model, DETERMINISTIC, 60, batch=16, name="8")
+    start = gddim_sample(model, DETERMINISTIC, 60, batch=16, name="8")
     again = {"start": {"samples": start}, "name": "8", "seed": 4}
-    near, far = (sample(model, DETERMINISTIC, 60, denoise=denoise, **again) for denoise in (0.3, 1.0))
+    near, far = (gddim_sample(model, DETERMINISTIC, 60, denoise=denoise, **again) for denoise in (0.3, 1.0))
     change = [float((end - start).flatten(1).norm(dim=1).median()) for end in (near, far)]
     assert change[0] < 0.7 * change[1]
 
@@ -194,20 +223,21 @@ def test_previews_are_data(model, pack, digit):
     ],
     ids=lambda value: "" if isinstance(value, dict) else value,
 )
-def test_errors_by_name(cld, sample, counted, change, message):
+def test_errors_by_name(cld, gddim_sample, counted, change, message):
     """Errors come before the first call."""
     calls = counted(cld)
     with pytest.raises(ValueError, match=message):
-        sample(cld, **{"mode": DETERMINISTIC, **change})
+        gddim_sample(cld, **{"mode": DETERMINISTIC, **change})
     assert not calls
 
 
-def test_other_models_are_refused(pack, toy, sample):
-    eps = toy()
+def test_other_models_and_schedules_are_refused(pack, toy, cld, gddim_sample):
     with pytest.raises(ValueError, match="model is a MixtureModel, not a model of CLD or blurring diffusion"):
-        sample(eps, DETERMINISTIC, sigmas=torch.tensor([1.0, 0.0]))
+        gddim_sample(toy(), DETERMINISTIC, sigmas=torch.tensor([1.0, 0.0]))
     with pytest.raises(ValueError, match="model is a MixtureModel, not a model of CLD"):
-        pack["RESGDDIMTimes"].execute(eps, 10, 1.0, 2.0, 0.0)
+        gddim_sample(toy(), DETERMINISTIC)
+    with pytest.raises(ValueError, match="model is a CLD model: .* Use gDDIM Times as schedule"):
+        pack["RESLogSNRSchedule"].execute(cld, 10, 1.0, {"spacing": "uniform"})
 
 
 @pytest.mark.parametrize("name", ["euler", "dpmpp_2m", "exp_res", "exp_res_sde"])
@@ -215,11 +245,6 @@ def test_other_samplers_are_refused(ksampler, model, name):
     """They would take eps for a denoised output."""
     with pytest.raises(ValueError, match="model is a (CLD|blurring diffusion) model"):
         ksampler(model, name)
-
-
-def test_other_schedules_are_refused(pack, cld):
-    with pytest.raises(ValueError, match="model is a CLD model: .* Use gDDIM Times as schedule"):
-        pack["RESLogSNRSchedule"].execute(cld, 10, 1.0, {"spacing": "uniform"})
 
 
 def test_times_of_a_partial_denoising_are_the_last_of_a_longer_grid(pack, model):
@@ -244,9 +269,9 @@ def advanced(host, digit, latent):
 
 @pytest.mark.parametrize("at", [1, 8, 15])
 @pytest.mark.parametrize("name", ["exp_res_2s", "exp_res_3s"])
-def test_a_schedule_of_blurring_cut_in_two(pack, advanced, name, at):
+def test_a_schedule_of_blurring_cut_in_two(made, advanced, name, at):
     """A single-step sampler continues where the first part ended."""
-    model = pack["RESDigitsProcessModel"].execute(PROCESSES["blurring"], 0.1).result[0]
+    model = made(*MODELS["blurring"])
     whole, parts = advanced(model, name, (0, 20)), advanced(model, name, (0, at), (at, 20))
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-3)
 
