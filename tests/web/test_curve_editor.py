@@ -34,6 +34,12 @@ class Curve:
         box = self.area.locator("canvas").bounding_box()
         return box["x"] + u * box["width"], box["y"] + (1 - share) * box["height"]
 
+    def moved(self, start, end):
+        """Drag the inner point of three; check that it follows."""
+        self.drag(start, end)
+        [first, moved, last] = self.points()
+        assert moved == pytest.approx(end, abs=0.02) and (first, last) == ([0, 0], [1, 1])
+
     def drag(self, start, end):
         self.page.mouse.move(*self.at(*start))
         self.page.mouse.down()
@@ -53,9 +59,7 @@ def curve(editor):
 
 def test_dragged(curve):
     before, place = curve.pixels(), curve.editor.js("(id) => [...app.graph.getNodeById(+id).pos]", curve.node)
-    curve.drag((0.4, 0.6), (0.6, 0.3))
-    [first, moved, last] = curve.points()
-    assert moved == pytest.approx([0.6, 0.3], abs=0.02) and (first, last) == ([0, 0], [1, 1])
+    curve.moved((0.4, 0.6), (0.6, 0.3))
     curve.editor.until(lambda: curve.pixels() != before, "another curve")
     assert curve.editor.js("(id) => [...app.graph.getNodeById(+id).pos]", curve.node) == place, "the node stays"
     assert curve.editor.prompt()[curve.node]["inputs"]["curve"] == curve.editor.read(curve.node, "curve")
@@ -108,12 +112,8 @@ def test_by_keyboard(curve):
     curve.handles().nth(0).focus()
     curve.page.keyboard.press("Tab")
     assert "point 2 of 3" in curve.page.evaluate("() => document.activeElement.getAttribute('aria-label')")
-    for key, point in (
-        ("ArrowRight", [0.41, 0.6]),
-        ("ArrowUp", [0.41, 0.61]),
-        ("Shift+ArrowLeft", [0.36, 0.61]),
-        ("ArrowDown", [0.36, 0.6]),
-    ):
+    moves = {"ArrowRight": [0.41, 0.6], "ArrowUp": [0.41, 0.61], "Shift+ArrowLeft": [0.36, 0.61], "ArrowDown": [0.36, 0.6]}
+    for key, point in moves.items():
         curve.page.keyboard.press(key)
         assert curve.points()[1] == pytest.approx(point)
     curve.page.keyboard.press("Enter")
@@ -128,13 +128,11 @@ def test_by_keyboard(curve):
 
 def test_undone(curve):
     checkpoint(curve.editor)
-    curve.drag((0.4, 0.6), (0.5, 0.2))
-    assert curve.points()[1] == pytest.approx([0.5, 0.2], abs=0.02)
+    curve.moved((0.4, 0.6), (0.5, 0.2))
     undo(curve.editor)
     curve.editor.until(lambda: curve.points() == json.loads(START), "the old curve")
     curve.find()
-    curve.drag((0.4, 0.6), (0.7, 0.8))
-    assert curve.points()[1] == pytest.approx([0.7, 0.8], abs=0.02), "and it still works"
+    curve.moved((0.4, 0.6), (0.7, 0.8))
 
 
 def test_saved_and_loaded(curve):
@@ -145,17 +143,15 @@ def test_saved_and_loaded(curve):
     curve.editor.open(workflow)
     assert curve.editor.read(curve.node, "curve") == text
     curve.find()
-    curve.drag(curve.points()[1], (0.3, 0.7))
-    assert curve.points()[1] == pytest.approx([0.3, 0.7], abs=0.02)
+    curve.moved(curve.points()[1], (0.3, 0.7))
 
 
 def test_written_by_hand(curve):
     """A text that is not a curve is refused with a message, and the handles return with the next good text."""
     line = curve.page.locator(".res-picture-line").first
-    curve.editor.write(curve.node, "curve", "[[0, 0], [0.5, 0.2], [0.4, 1], [1, 1]]")
-    curve.editor.until(lambda: "point 3" in line.inner_text(), "the error")
-    curve.editor.write(curve.node, "curve", "[[0, 0], [0.5,")
-    curve.editor.until(lambda: "must be a JSON list" in line.inner_text(), "the error")
+    for text, message in (("[[0, 0], [0.5, 0.2], [0.4, 1], [1, 1]]", "point 3"), ("[[0, 0], [0.5,", "must be a JSON list")):
+        curve.editor.write(curve.node, "curve", text)
+        curve.editor.until(lambda message=message: message in line.inner_text(), "the error")
     assert curve.handles().count() == 0
     curve.editor.write(curve.node, "curve", "[[0, 0], [0.2, 0.1], [0.5, 0.2], [1, 1]]")
     curve.find()

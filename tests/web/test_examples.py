@@ -141,3 +141,18 @@ def test_loaded_from_the_template_browser(editor, example, request):
         outputs = editor.run()
         assert any(output.get("images") for output in outputs.values())
         _check_room(editor, example)
+
+
+@pytest.mark.parametrize("blueprint", SUBGRAPHS, ids=lambda path: path.stem)
+def test_a_subgraph_runs(editor, blueprint):
+    editor.open(json.loads(blueprint.read_text()))
+    model = editor.add("RESToyModel", -800, 0)
+    condition = editor.add("RESToyCondition", -800, 250)
+    latent = editor.add("RESToyLatent", -800, 450)
+    for source, name in ((model, "model"), (condition, "positive"), (condition, "negative"), (latent, "latent_image")):
+        editor.wire(source, 0, "10", name)
+    picture = editor.add("RESToyDecode", 500, 0, {"samples": ("10", 0)})
+    shown = editor.add("PreviewImage", 500, 300, {"images": (picture, 0)})
+    assert editor.run()[shown]["images"]
+    sampled = next(node for node in editor.prompt().values() if node["class_type"] == "SamplerCustom")
+    assert isinstance(sampled["inputs"]["sampler"], list) and isinstance(sampled["inputs"]["sigmas"], list)

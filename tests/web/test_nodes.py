@@ -13,7 +13,7 @@ NAMES = {node: words["display_name"] for node, words in WORDS.items()}
 def test_every_node_wired_and_run(editor):
     """Six samplers run on five SIGMAS made from each other, with two models of processes, the lab, and pictures.
 
-    RES Calibrated has no file before the lab writes one; `nodes/test_lab_calibrate_on_a_server.py` runs it.
+    RES Calibrated has no file before the lab writes one; `nodes/test_lab_on_a_server.py` runs it.
     """
     add, wire = editor.add, editor.wire
     model = add("RESToyModel", 20, 60, data="digits")
@@ -82,6 +82,33 @@ def test_added_from_the_search_box(editor, node):
     assert editor.js("() => app.graph.nodes[0].type") == node
     size = editor.js("() => [...app.graph.nodes[0].size]")
     assert size[0] > 100 and size[1] > 30
+
+
+# words that people type into the editor's node search, and the node that it shows first
+SEARCHES = {
+    "exp_res": "RES sampler (exp_res)",
+    "exp_res_sde": "RES SDE",
+    "res4lyf": "RES SDE",
+    "res_2m": "RES Multistep",
+    "compare samplers": "RES Lab: Measure",
+    "sampler comparison": "RES Lab: Measure",
+    "preview sigmas": "Sigmas Plot (RES)",
+    "sigmas": "Sigmas Plot (RES)",
+    "noise injection": "RES SDE",
+    "inversion": "Inversion (RES unsample)",
+    "unsample": "Inversion (RES unsample)",
+    "cfg++": "CFG++ sampler (RES)",
+}
+_FOUND = """(words) => {
+    const stores = document.querySelector("#vue-app").__vue_app__.config.globalProperties.$pinia._s;
+    return stores.get("nodeDef").nodeSearchService.searchNode(words, []).map((node) => node.display_name);
+}"""
+
+
+@pytest.mark.parametrize("words", SEARCHES)
+def test_the_search_finds_ours_first(editor, words):
+    """It ranks names that start with the words before names that contain them. An alias finds a node, but ranks last."""
+    editor.until(lambda: editor.js(_FOUND, words)[:1] == [SEARCHES[words]], f"{SEARCHES[words]} as the first of {words}")
 
 
 @pytest.mark.one_renderer

@@ -4,34 +4,37 @@ import pytest
 from editor import Picture, checkpoint, into_a_subgraph, undo
 
 
-def wired(editor, kind="eps", node="RESLogSNRSchedule"):
-    """(model, schedule): ids."""
-    model = editor.add("RESToyModel", 40, 120, kind=kind)
-    return model, editor.add(node, 400, 60, {"model": (model, 0)})
+class Drawn(Picture):
+    """A schedule node with a model and, if something must run, a plot; and the picture in the schedule node."""
+
+    def __init__(self, editor, kind="eps", node="RESLogSNRSchedule", plot=False):
+        model = editor.add("RESToyModel", 40, 120, kind=kind)
+        self.id = editor.add(node, 400, 60, {"model": (model, 0)})
+        if plot:
+            editor.add("RESSigmasPlot", 820, 60, {"sigmas": (self.id, 0), "model": (model, 0)})
+        super().__init__(editor)
 
 
 @pytest.mark.parametrize("node", ["RESLogSNRSchedule", "RESLogSNRCurve"])
 def test_follows_every_widget(editor, node):
-    _, schedule = wired(editor, node=node)
-    picture = Picture(editor)
+    picture = Drawn(editor, node=node)
     picture.wait_for("20 steps, 20 model calls with exp_res")
     changes = {"steps": 9, "denoise": 0.5, "direction": "invert", "composition": 0.8}
     changes |= {"spacing": "power", "spacing.power": 2.0} if node == "RESLogSNRSchedule" else {"curve": "[[0,0],[0.2,0.6],[1,1]]"}
     for name, value in {**changes, "range": "logSNR", "range.start_logsnr": -3.0}.items():
-        picture.changes(lambda name=name, value=value: editor.write(schedule, name, value))
+        picture.changes(lambda name=name, value=value: editor.write(picture.id, name, value))
     picture.wait_for("9 steps")
 
 
 def test_values_typed_by_the_user(editor):
-    _, schedule = wired(editor)
-    picture = Picture(editor)
+    picture = Drawn(editor)
     if editor.renderer == "classic":
         code = "(id) => { const n = app.graph.getNodeById(+id); return [...n.pos, n.size[0], n.widgets[0].last_y]; }"
-        box = editor.js(code, schedule)
+        box = editor.js(code, picture.id)
         editor.page.mouse.dblclick(box[0] + box[2] / 2, box[1] + box[3] + 10)
         field = editor.page.locator(".graphdialog input")
     else:
-        field = editor.page.locator(f'[data-node-id="{schedule}"] input').first
+        field = editor.page.locator(f'[data-node-id="{picture.id}"] input').first
         field.click(force=True)  # the element that drags the value lies over it
     field.fill("12")
     field.press("Enter")
@@ -40,18 +43,16 @@ def test_values_typed_by_the_user(editor):
 
 def test_values_written_by_others(editor):
     """Undo and other extensions change values without a callback."""
-    _, schedule = wired(editor)
-    picture = Picture(editor)
+    picture = Drawn(editor)
     code = "(id) => { app.graph.getNodeById(+id).widgets.find((w) => w.name === 'steps').value = 7; }"
-    picture.changes(lambda: editor.js(code, schedule))
+    picture.changes(lambda: editor.js(code, picture.id))
     picture.wait_for("7 steps")
 
 
 def test_choices_of_the_picture_are_no_part_of_the_prompt(editor):
-    _, schedule = wired(editor)
-    picture = Picture(editor)
+    picture = Drawn(editor)
     before = editor.prompt()
-    assert not any("picture" in name for name in before[schedule]["inputs"])
+    assert not any("picture" in name for name in before[picture.id]["inputs"])
     picture.changes(lambda: picture.root.locator("button").click())
     picture.changes(lambda: picture.root.locator("select").nth(0).select_option("flow"))
     picture.wait_for("Flux")
@@ -59,8 +60,8 @@ def test_choices_of_the_picture_are_no_part_of_the_prompt(editor):
     picture.wait_for("58 model calls with exp_res_3s")
     assert editor.prompt() == before
     workflow = editor.saved()
-    [node] = [node for node in workflow["nodes"] if str(node["id"]) == schedule]
-    assert len(node["widgets_values"]) == len(before[schedule]["inputs"]) - 1, "nothing of the picture among the widgets"
+    [node] = [node for node in workflow["nodes"] if str(node["id"]) == picture.id]
+    assert len(node["widgets_values"]) == len(before[picture.id]["inputs"]) - 1, "nothing of the picture among the widgets"
     assert all(isinstance(value, str) for name, value in node["properties"].items() if name.startswith("picture"))
     editor.open(workflow)
     picture = Picture(editor)
@@ -70,8 +71,7 @@ def test_choices_of_the_picture_are_no_part_of_the_prompt(editor):
 
 
 def test_exact_values_under_the_pointer(editor):
-    wired(editor)
-    picture = Picture(editor)
+    picture = Drawn(editor)
     box = picture.canvas.bounding_box()
     picture.changes(lambda: editor.page.mouse.move(box["x"] + 46, box["y"] + 30))
     picture.wait_for("sigma 0: 14.61, logSNR -5.364, next step h =")
@@ -85,16 +85,9 @@ def test_exact_values_under_the_pointer(editor):
         picture.wait_for(expected)
 
 
-def _runnable(editor, kind="flow"):
-    """A graph that ends in a plot: (model, schedule)."""
-    model, schedule = wired(editor, kind)
-    editor.add("RESSigmasPlot", 820, 60, {"sigmas": (schedule, 0), "model": (model, 0)})
-    return model, schedule
-
-
 def test_the_range_of_the_model_after_a_run(editor):
-    model, schedule = _runnable(editor)
-    picture = Picture(editor)
+    picture = Drawn(editor, "flow", plot=True)
+    node = picture.id
     picture.wait_for("connected model: flow, shift 3, from Toy Model")
     select = picture.root.locator("select").nth(0)
     assert "from the graph" in select.locator("option").nth(0).inner_text()
@@ -105,7 +98,7 @@ def test_the_range_of_the_model_after_a_run(editor):
     picture = Picture(editor)
     picture.wait_for("connected model: sigma 0.003 to 1")
     other = editor.add("RESToyModel", 40, 400)
-    editor.wire(other, 0, schedule, "model")
+    editor.wire(other, 0, node, "model")
     picture.wait_for("connected model: eps, from Toy Model")
 
 
@@ -139,26 +132,24 @@ def test_what_the_graph_tells_of_the_model(editor):
 
 
 def test_a_linked_input_shows_what_it_was_in_the_last_run(editor):
-    model, schedule = _runnable(editor, "eps")
+    picture = Drawn(editor, plot=True)
     number = editor.add("PrimitiveInt", 40, 400, value=13)
-    editor.wire(number, 0, schedule, "steps")
-    picture = Picture(editor)
+    editor.wire(number, 0, picture.id, "steps")
     picture.wait_for("steps is connected: unknown before a run")
     editor.run()
     picture.wait_for("13 steps")
     picture.wait_for("steps: value of the last run")
     other = editor.add("PrimitiveInt", 40, 600, value=9)
-    editor.wire(other, 0, schedule, "steps")
+    editor.wire(other, 0, picture.id, "steps")
     picture.wait_for("unknown before a run")
 
 
 def test_errors_are_said_in_the_node(editor):
-    _, schedule = wired(editor)
-    picture = Picture(editor)
-    for name, value in {"range": "logSNR", "range.start_logsnr": 9.0}.items():
-        editor.write(schedule, name, value)
+    picture = Drawn(editor)
+    editor.write(picture.id, "range", "logSNR")
+    editor.write(picture.id, "range.start_logsnr", 9.0)
     picture.wait_for("below end_logsnr")
-    editor.write(schedule, "range.start_logsnr", -4.0)
+    editor.write(picture.id, "range.start_logsnr", -4.0)
     picture.wait_for("20 steps")
     refused = [error for error in editor.errors if "400" in error and "/comfyui_res/grid" in error]
     assert refused == editor.errors, "the browser notes the route's refusal, and nothing else"
@@ -166,10 +157,10 @@ def test_errors_are_said_in_the_node(editor):
 
 
 def test_copied_and_pasted(editor):
-    _, schedule = wired(editor)
-    editor.write(schedule, "steps", 11)
-    Picture(editor).wait_for("11 steps")
-    editor.js("(id) => { app.canvas.selectNode(app.graph.getNodeById(+id)); app.canvas.copyToClipboard(); }", schedule)
+    picture = Drawn(editor)
+    editor.write(picture.id, "steps", 11)
+    picture.wait_for("11 steps")
+    editor.js("(id) => { app.canvas.selectNode(app.graph.getNodeById(+id)); app.canvas.copyToClipboard(); }", picture.id)
     editor.js("() => app.canvas.pasteFromClipboard()")
     editor.until(lambda: editor.page.locator(".res-picture").count() == 2, "the pasted picture")
     for index in (0, 1):
@@ -177,22 +168,19 @@ def test_copied_and_pasted(editor):
 
 
 def test_undone(editor):
-    _, schedule = wired(editor)
-    picture = Picture(editor)
+    picture = Drawn(editor)
     checkpoint(editor)
-    editor.write(schedule, "steps", 5)
+    editor.write(picture.id, "steps", 5)
     checkpoint(editor)
     picture.wait_for("5 steps")
     undo(editor)
-    editor.until(lambda: editor.read(schedule, "steps") == 20, "the old value")
+    editor.until(lambda: editor.read(picture.id, "steps") == 20, "the old value")
     Picture(editor).wait_for("20 steps")
 
 
 def test_inside_a_subgraph(editor):
     """The picture is made again there, follows widgets, and gets results under the longer id of nodes inside."""
-    _, schedule = _runnable(editor)
-    Picture(editor)
-    into_a_subgraph(editor, schedule)
+    into_a_subgraph(editor, Drawn(editor, "flow", plot=True).id)
     picture = Picture(editor)
     code = "(n) => { const w = app.canvas.graph.nodes[0].widgets.find((w) => w.name === 'steps'); w.value = n; w.callback?.(n); }"
     picture.changes(lambda: editor.js(code, 6))
@@ -203,9 +191,8 @@ def test_inside_a_subgraph(editor):
 
 def test_themes(editor):
     """Text and frames take the theme's colours."""
-    wired(editor)
     set_theme = "(theme) => app.extensionManager.setting.set('Comfy.ColorPalette', theme)"
-    Picture(editor).changes(lambda: editor.js(set_theme, "light"))
+    Drawn(editor).changes(lambda: editor.js(set_theme, "light"))
     editor.screenshot(f"theme-light-{editor.renderer}")
     editor.js(set_theme, "dark")
     editor.page.wait_for_timeout(800)
@@ -213,7 +200,7 @@ def test_themes(editor):
 
 
 def test_plot_shows_its_picture_in_the_node(editor):
-    _runnable(editor)
+    Drawn(editor, plot=True)
     outputs = editor.run()
     [image] = [image for output in outputs.values() for image in output.get("images", [])]
     if editor.renderer == "nodes2":
@@ -226,12 +213,11 @@ def test_plot_shows_its_picture_in_the_node(editor):
 
 def test_running_is_no_edit(editor):
     """There is nothing to undo or to save, because the node is unchanged. (The host resizes the node of a preview.)"""
-    _, schedule = _runnable(editor)
-    editor.write(schedule, "steps", 17 if editor.renderer == "classic" else 18)  # otherwise the run is cached and sends nothing
-    picture = Picture(editor)
+    picture = Drawn(editor, "flow", plot=True)
+    editor.write(picture.id, "steps", 17 if editor.renderer == "classic" else 18)  # otherwise the run is cached and sends nothing
 
     def saved():
-        [node] = [node for node in editor.saved()["nodes"] if str(node["id"]) == schedule]
+        [node] = [node for node in editor.saved()["nodes"] if str(node["id"]) == picture.id]
         return {key: value for key, value in node.items() if key != "order"}  # order of execution, which the host sets in a run
 
     before = saved()
@@ -251,10 +237,9 @@ def test_nothing_stays_behind(editor):
         };
     }"""
     editor.js(code)
-    _, schedule = wired(editor)
-    Picture(editor)
-    editor.js("(id) => { app.canvas.selectNode(app.graph.getNodeById(+id)); app.canvas.copyToClipboard(); }", schedule)
-    editor.js("(id) => { app.graph.convertToSubgraph(new Set([app.graph.getNodeById(+id)])); }", schedule)
+    node = Drawn(editor).id
+    editor.js("(id) => { app.canvas.selectNode(app.graph.getNodeById(+id)); app.canvas.copyToClipboard(); }", node)
+    editor.js("(id) => { app.graph.convertToSubgraph(new Set([app.graph.getNodeById(+id)])); }", node)
     editor.open(editor.saved())
     editor.start()
     assert editor.js("() => timers") == 0
