@@ -14,7 +14,6 @@ def calls(module):
 
 @pytest.mark.parametrize("sigmas", FALLING.values(), ids=FALLING)
 def test_every_count_is_the_models(toy, digit, counted, calls, sigmas):
-    """The host samples the digits with every sampler of the table that this host has."""
     known, model = calls.samplers_with_known_calls(), toy()
     made = counted(model)
     for name, stages in known.items():

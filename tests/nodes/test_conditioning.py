@@ -32,7 +32,6 @@ def both(node):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ALL)
 def test_areas_of_different_conditions(both, name, kind):
-    """The left half has another mean than the right."""
     model, noise = gaussian_model(kind), noise_like(SHAPE)
     sigmas, half = schedule(model, steps_of(name)), {"width": 256, "height": 256, "y": 0, "strength": 1.0}
     halves = both("ConditioningSetArea", (0.4, {**half, "x": 0}), (-0.6, {**half, "x": 256}))
@@ -45,7 +44,6 @@ def test_areas_of_different_conditions(both, name, kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ALL)
 def test_conditions_blended_by_masks(both, name, kind):
-    """Two conditions with masks that add up to one: the mean is their blend."""
     model, noise = gaussian_model(kind), noise_like(SHAPE)
     sigmas, ramp = schedule(model, steps_of(name)), torch.linspace(0.1, 0.9, 64).expand(1, 32, 64)
     masks = ({"mask": mask, "strength": 1.0, "set_cond_area": "default"} for mask in (ramp, 1.0 - ramp))

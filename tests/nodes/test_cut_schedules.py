@@ -55,19 +55,14 @@ def test_leftover_noise_is_that_of_the_sigma_the_part_ends_at(run, name, kind):
 @pytest.mark.parametrize("cuts", [[], [18], [12, 24], [6, 12, 18, 24, 30]], ids=len)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [name for name in PLAIN if PLAIN[name].stochastic])
-def test_parts_of_one_seed_add_independent_noise(run, name, kind, cuts):
-    """With the same noise in every part, the spread would be 1.2 times the data's from three parts on."""
-    model = gaussian_model(kind)
-    assert_right(name, run(model, name, cuts)[-1], torch.zeros(2, 2, 64, 64), MEAN)
+def test_parts_of_one_seed_add_independent_noise(host, run, name, kind, cuts):
+    """So does KSampler with denoise 0.7 on the result of a run.
 
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", [name for name in PLAIN if PLAIN[name].stochastic])
-def test_refining_with_the_same_seed_adds_independent_noise(host, run, name, kind):
-    """KSampler with denoise 0.7 on the result of a whole run."""
+    With the same noise in every part, the spread would be 1.2 times the data's from three parts on.
+    """
     model = gaussian_model(kind)
-    latent = {"samples": run(model, name, [])[-1]}
-    [refined] = host.NODE_CLASS_MAPPINGS["KSampler"]().sample(
-        model, 3, steps_of(name, STEPS), 1.0, name, "logsnr_uniform", condition(MEAN), condition(MEAN), latent, 0.7
-    )
+    latent = {"samples": run(model, name, cuts)[-1]}
+    assert_right(name, latent["samples"], torch.zeros(2, 2, 64, 64), MEAN)
+    inputs = 3, steps_of(name, STEPS), 1.0, name, "logsnr_uniform", condition(MEAN), condition(MEAN), latent, 0.7
+    [refined] = host.NODE_CLASS_MAPPINGS["KSampler"]().sample(model, *inputs)
     assert_right(name, refined["samples"], latent["samples"], MEAN)

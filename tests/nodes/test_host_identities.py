@@ -108,14 +108,12 @@ def test_first_order_under_churn_is_euler_under_churn(sample, kind, limits):
 
 @pytest.mark.parametrize("theirs, ours", [("res_multistep", "exp_res"), ("seeds_3", "exp_res_2s")])
 def test_the_comparison_can_fail(sample, theirs, ours):
-    """Different methods differ by far more than the tolerance above."""
     sigmas = _sigmas("eps")
     options = {"eta": 0.0} if theirs == "seeds_3" else {}
     assert (sample("eps", ours, sigmas) - sample("eps", theirs, sigmas, **options)).abs().max() > 5e-3
 
 
 def test_basic_scheduler_denoise_rule(pack, toy):
-    """denoise and steps have the meaning of the host's BasicScheduler."""
     from comfy_extras.nodes_custom_sampler import BasicScheduler
 
     model = toy()

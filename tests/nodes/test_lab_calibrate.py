@@ -47,7 +47,6 @@ def test_it_beats_the_analytic_plan_and_loads_again(pack, calibrate, sampled, fo
 
 
 def test_quick_takes_four_pilots_and_less_than_four_hundred_calls(calibrate):
-    """This holds for a batch of four at 10 calls, and the report counts the calls."""
     _, (_, _, report, _) = calibrate(10, pilots=16, effort="quick")
     assert int(re.search(r"Calls: (\d+)", report)[1]) < 400 and "for 4 items" in report
 
@@ -70,7 +69,6 @@ def test_another_model_and_another_cfg_warn(pack, calibrate, sampled, toy, guide
 
 
 def test_another_shift_warns_and_changes_nothing(pack, calibrate, sampled, caplog):
-    """The warning says that the error is the same, and the samples are equal to the bit."""
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
     guider, _ = calibrate(kind="flow", grid="simple", effort="quick")

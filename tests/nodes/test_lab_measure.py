@@ -108,9 +108,8 @@ def test_a_model_with_connected_samplers_and_sigmas(parts, measure, pack, folder
     model = guider.model_patcher
     sampler = comfy.samplers.ksampler("seeds_2", {"eta": 0.0, "s_noise": 0.0})
     measure(model, latent, sampler_2=sampler, sigmas_1=schedule(model, 10, "exponential"), samplers="", schedulers="")
-    rows = _rows(folders)
-    assert {row["sampler"] for row in rows} == {"seeds_2 (sampler_2)"} and {row["schedule"] for row in rows} == {"sigmas_1"}
-    assert {row["calls"] for row in rows} == {"5", "9"} and {row["kind"] for row in rows} == {"error"}
+    rows = {(row["sampler"], row["schedule"], row["calls"], row["kind"]) for row in _rows(folders)}
+    assert rows == {("seeds_2 (sampler_2)", "sigmas_1", calls, "error") for calls in ("5", "9")}
 
 
 def test_sde_and_adaptive_samplers(parts, measure, folders):
@@ -157,7 +156,6 @@ def test_samplers_of_newer_hosts_with_cfg_pp_are_known_by_their_names(parts, mea
         ({"baseline": "euler"}, "baseline is 'euler', which is not measured. Name one of the samplers, or .* exp_res \\+ karras"),
         ({"baseline": "heun + simple"}, "baseline is 'heun \\+ simple'"),
         ({"budgets": " , "}, "budgets is empty"),
-        ({"budgets": "9" * 400}, "budgets must be"),
         ({"tolerance": 0.0}, "tolerance must be"),
         ({"reference_calls": 10}, "reference_calls must be a whole number from 96"),
         ({"sigmas_1": torch.tensor([1.0])}, "sigmas_1 gives 1 sigmas"),
@@ -196,8 +194,7 @@ def test_noise_beside_a_mask_is_noise(parts, measure, folders):
             return noise * math.nan
 
     guider, latent = parts()
-    mask = torch.zeros(1, 8, 8)
-    mask[:, :4] = 1.0
+    mask = torch.eye(8)[None]
     measure(guider, {**latent, "noise_mask": mask}, samplers="ddim, euler", budgets="6", sampler_1=Diverging())
     assert _kinds(folders) == {"ddim": "distance", "euler": "error", "Diverging": "error"}
 
@@ -213,27 +210,22 @@ def test_wired_inputs_have_the_titles_of_their_nodes(parts, measure, pack, folde
     hidden = types.SimpleNamespace(unique_id="5", prompt=prompt, extra_pnginfo=None)
     monkeypatch.setattr(pack["RESLabMeasure"], "hidden", hidden)
     guider, latent = parts()
-    sigmas = schedule(guider.model_patcher, 10, "karras")
-    samplers = {name: comfy.samplers.sampler_object("euler") for name in wires}
-    *_, verdict = measure(
-        guider, latent, samplers="", schedulers="", **samplers, sigmas_1=sigmas, baseline="My RES 2 (sampler_3)"
-    )
+    wired = {name: comfy.samplers.sampler_object("euler") for name in wires}
+    wired["sigmas_1"] = schedule(guider.model_patcher, 10, "karras")
+    *_, verdict = measure(guider, latent, samplers="", schedulers="", **wired, baseline="My RES 2 (sampler_3)")
     assert {row["sampler"] for row in _rows(folders)} == {"My RES 2 (sampler_1)", "euler (sampler_2)", "My RES 2 (sampler_3)"}
     assert {row["schedule"] for row in _rows(folders)} == {pack["RESLogSNRSchedule"].define_schema().display_name}
     assert verdict.startswith("No clear winner at 10 calls: "), "all are equal"
 
 
 def test_nothing_is_left_when_it_is_finished(parts, measure, module, monkeypatch):
-    """The last text on the node says what was done, and the bar is full."""
-    import comfy.utils
+    from comfy.utils import ProgressBar
 
     texts, bars = [], []
     monkeypatch.setattr(module("nodes.lab_progress"), "send_text", lambda text, node: texts.append(text))
-    monkeypatch.setattr(
-        comfy.utils.ProgressBar, "update_absolute", lambda bar, done, total=None, image=None: bars.append((done, total))
-    )
+    monkeypatch.setattr(ProgressBar, "update_absolute", lambda bar, done, total=None, image=None: bars.append(done == total))
     measure(*parts())
-    assert texts[-1] == "6 of 6 cells; 190 model calls" and bars[-1][0] == bars[-1][1]
+    assert texts[-1] == "6 of 6 cells; 190 model calls" and bars[-1]
 
 
 def test_models_that_cannot_be_measured_are_refused(measure, cld, latent):

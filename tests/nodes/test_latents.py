@@ -19,7 +19,6 @@ SHAPES = [(2, 3, 8, 8), (2, 40)]
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ALL)
 def test_five_dimensional_latents(pack, name, kind):
-    """Batches of video run under guidance."""
     model, noise, mean = gaussian_model(kind), noise_like((3, 2, 6, 16, 16)), -0.3 + 2.0 * 0.7
     sigmas = schedule(model, steps_of(name))
     result = sample(model, name, sigmas, noise, condition(0.4), condition(-0.3), cfg=2.0)
@@ -84,7 +83,6 @@ def test_an_item_of_nested_latents_has_the_same_noise_alone(pack, name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_mask_of_nested_latents_keeps_what_is_outside(pack, name):
-    """The first latent is masked in half, the second not at all."""
     model, noises = gaussian_model("flow"), _noises(2)
     latents = [torch.full_like(n, 5.0) for n in noises]
     masks = [torch.zeros_like(noises[0]), torch.ones_like(noises[1])]

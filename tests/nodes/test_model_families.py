@@ -106,7 +106,6 @@ def test_a_flow_models_noise_scale_scales_the_noise(family, pack):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_image_goes_to_the_noise_and_comes_back(pack, family, name):
-    """exp_res runs on the rising and falling grids of RES LogSNR Schedule."""
     model = family(name)
     image = digits(0.2).sample(8, torch.Generator().manual_seed(0)).reshape(8, 1, 8, 8)
     latent, ways = image, []

@@ -37,7 +37,6 @@ def test_an_interrupt_stops_at_once_and_the_next_prompt_runs_clean(server, name)
 
 @pytest.mark.parametrize("name", KINDS_OF_STEP)
 def test_a_model_that_returns_nan_ends_with_an_error(server, name):
-    """On the CPU the run ends with that call, and the message names step and sigma."""
     run, graph = _sample(name, nan_from=4)
     error = failure(lambda: server.run(graph))["execution_error"]
     assert error["exception_type"] == "FloatingPointError"

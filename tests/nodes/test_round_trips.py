@@ -97,7 +97,6 @@ def test_editing_turns_the_digit_into_the_other_class(pack, transport, toy):
 
 
 def test_the_example_comes_back_and_edits(server):
-    """Its three pictures are the faces, the faces after the round trip, and the edited faces."""
     from PIL import Image
 
     workflow = json.loads((ROOT / "example_workflows" / "08_edit_by_inversion.json").read_text())

@@ -184,7 +184,6 @@ def test_a_picture_after_a_drag_is_quick(server):
 
 
 def test_the_server_works_during_the_largest_requests(server):
-    """During sixty-four requests at once another route still answers."""
     largest, waits = body(steps=10000, denoise=0.1, spacing="arctan"), []
     with ThreadPoolExecutor(64) as threads:
         answers = [threads.submit(post, server, largest) for _ in range(64)]

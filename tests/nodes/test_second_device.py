@@ -99,6 +99,5 @@ def test_trace_and_measure(lab, toy, on_both):
 
 @pytest.mark.long
 def test_calibrate(lab, toy, on_both, sampled):
-    """Its SAMPLER also samples on the device."""
     grid = schedule(toy(), 5)
     on_both(lambda device: sampled(_on(device, toy()), lab("RESLabCalibrate", device, 4, grid, 4, "mine")[0]))

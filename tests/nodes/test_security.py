@@ -74,7 +74,6 @@ def test_no_name_of_a_file_to_read_leads_outside(pack, base, node, ending):
 
 
 def test_no_name_of_a_calibration_leads_outside(pack, base, parts):
-    """The name is refused before the first call."""
     with recorded() as opened:
         for pattern in OUTSIDE:
             name = _filled(pattern, base.parent / "secret_00001.json")

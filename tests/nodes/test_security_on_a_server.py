@@ -56,7 +56,6 @@ def test_bodies_in_pieces_and_packed_bodies_are_cut_off(server):
 
 
 def test_many_slow_clients_keep_nobody_waiting(server):
-    """Forty clients never send the body that they announce."""
     connections = [http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30) for _ in range(40)]
     for connection in connections:
         connection.request("POST", GRID, b"{", {"Content-Length": "100"})

@@ -38,7 +38,6 @@ def _s(sigmas):
 @pytest.mark.parametrize("node", SHIFTING)
 @pytest.mark.parametrize("scheduler", ["logsnr_arctan", "logsnr_uniform"])
 def test_schedulers_follow_what_the_hosts_nodes_set(toy, sigma_range, node, scheduler):
-    """The host's `simple` follows it in the same way."""
     models, shift = (toy("flow", shift=1.0), _patched(toy("flow", shift=1.0), node)), SHIFTING[node][1]
     shifts = [sigma_range(model.get_model_object("model_sampling")).shift for model in models]
     assert shifts == [1.0, pytest.approx(shift, rel=1e-5)]

@@ -53,7 +53,6 @@ def test_class_conditioning(toy, digit, kind):
 
 @pytest.mark.parametrize("data", DATA)
 def test_previews_show_the_picture(toy, data):
-    """Previews during a run show what Toy Decode draws, in colour for emoji."""
     import latent_preview
     import numpy as np
 

@@ -74,7 +74,6 @@ def test_points_stay_between_their_neighbours(curve):
 
 
 def test_added_by_a_click_and_removed_by_delete(curve):
-    """The gestures are described above the curve."""
     gestures = curve.page.locator(".res-curve-bar span").first.inner_text()
     assert all(word in gestures for word in ("Click to add", "drag", "Delete", "double-click"))
     curve.page.mouse.click(*curve.at(0.7, 0.9))
@@ -147,7 +146,6 @@ def test_saved_and_loaded(curve):
 
 
 def test_written_by_hand(curve):
-    """A text that is not a curve is refused with a message, and the handles return with the next good text."""
     line = curve.page.locator(".res-picture-line").first
     for text, message in (("[[0, 0], [0.5, 0.2], [0.4, 1], [1, 1]]", "point 3"), ("[[0, 0], [0.5,", "must be a JSON list")):
         curve.editor.write(curve.node, "curve", text)

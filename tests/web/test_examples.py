@@ -52,18 +52,6 @@ def test_wires_run_from_left_to_right(path):
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_the_whole_graph_is_on_a_screen_of_1600_by_1000(example):
-    """At 100 %, below the bar of tabs and to the right of the sidebar."""
-    workflow = json.loads(example.read_text())
-    view = workflow["extra"]["ds"]
-    boxes = np.array([[node["pos"], np.add(node["pos"], node["size"])] for node in workflow["nodes"]])
-    left, top = boxes[:, 0].min(0) + view["offset"]
-    right, bottom = boxes[:, 1].max(0) + view["offset"]
-    assert view["scale"] == 1
-    assert left >= 60 and top >= 120 and right <= 1600 and bottom <= 1000
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_texts_are_drawn_when_it_opens_from_the_template_browser(example):
     """On a screen of 1600 x 1000 the editor then fits the graph to three quarters of it, with margins of 10.
 
@@ -112,11 +100,12 @@ def _browse_templates(editor):
 
 
 def _check_room(editor, example):
-    """Every node has room for what it shows."""
+    """Every node has room for what it shows, and is below the bar of tabs and to the right of the sidebar."""
+    view = json.loads(example.read_text())["extra"]["ds"]
     editor.page.wait_for_timeout(500)  # Nodes 2.0 gives nodes their size as it draws them
-    assert editor.js(_OVERLAPS) == []
+    assert editor.js(_OVERLAPS) == [] and view["scale"] == 1
     if "COMFYUI_RES_FRONTEND" not in os.environ:  # older editors stretch every graph for Nodes 2.0
-        assert editor.js(_OFF_SCREEN, json.loads(example.read_text())["extra"]["ds"]["offset"]) == []
+        assert editor.js(_OFF_SCREEN, view["offset"]) == []
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)

@@ -114,7 +114,6 @@ def test_the_search_finds_ours_first(editor, words):
 @pytest.mark.one_renderer
 @pytest.mark.parametrize("node", NAMES)
 def test_help_page(editor, node):
-    """The editor's panel shows its text and its picture."""
     placed = editor.add(node, 400, 300)
     editor.js("(id) => { app.canvas.deselectAll(); app.canvas.selectNode(app.graph.getNodeById(+id)); }", placed)
     editor.page.locator('[data-testid="info-button"]').first.click()
@@ -126,7 +125,6 @@ def test_help_page(editor, node):
 
 
 def test_in_chinese(editor):
-    """Names of nodes and inputs and the words in a picture are Chinese."""
     editor.set(**{"Comfy.Locale": "zh"})
     try:
         editor.load()

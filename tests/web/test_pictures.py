@@ -190,7 +190,6 @@ def test_inside_a_subgraph(editor):
 
 
 def test_themes(editor):
-    """Text and frames take the theme's colours."""
     set_theme = "(theme) => app.extensionManager.setting.set('Comfy.ColorPalette', theme)"
     Drawn(editor).changes(lambda: editor.js(set_theme, "light"))
     editor.screenshot(f"theme-light-{editor.renderer}")

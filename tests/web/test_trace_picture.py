@@ -24,6 +24,12 @@ class Traced(Picture):
         self.id = editor.add("RESLabTrace", 480, 60, wires, seed=next(_seeds))
         super().__init__(editor, ".res-trace")
 
+    def run(self):
+        """Run the graph to the last of its steps, of which there are 12 at first."""
+        outputs = self.editor.run()
+        self.wait_for("step 11: sigma 0.02917")
+        return outputs
+
     def file(self):
         return self.root.locator(".res-trace-file").inner_text()
 
@@ -46,8 +52,7 @@ def test_every_step_is_drawn_as_it_ends(editor):
     traced.wait_for(HINT)
     empty = traced.pixels()
     listen(editor)
-    outputs = editor.run()
-    traced.wait_for("step 11: sigma 0.02917")
+    outputs = traced.run()
     assert editor.js("() => heard") == [*range(12), "saved", "end"], "every row came before the node had ended"
     assert traced.pixels() != empty
     assert outputs[traced.id]["text"][0] in traced.file() and "res_lab/trace_0" in traced.file()
@@ -76,8 +81,7 @@ def test_other_samplers_and_models(editor, kind, sampler):
 
 def test_the_shares_of_the_rules_that_exp_res_chose(editor):
     traced = Traced(editor, sampler="exp_res")
-    editor.run()
-    traced.wait_for("step 11")
+    traced.run()
     shares = traced.text().split("rules: ")[1].split()
     assert len(shares) == 5 and abs(sum(map(float, shares)) - 1.0) < 0.021
     editor.write(traced.select, "sampler_name", "exp_res_2m")
@@ -90,8 +94,7 @@ def test_the_shares_of_the_rules_that_exp_res_chose(editor):
 
 def test_a_step_under_the_pointer(editor):
     traced = Traced(editor)
-    editor.run()
-    traced.wait_for("step 11")
+    traced.run()
     box, before = traced.canvas.bounding_box(), traced.pixels()
     editor.page.mouse.move(box["x"] + 46, box["y"] + 30)
     traced.wait_for("step 0: sigma 14.61")
@@ -108,8 +111,7 @@ def test_a_step_under_the_pointer(editor):
 
 def test_a_shorter_run_takes_the_place_of_the_last(editor):
     traced = Traced(editor)
-    editor.run()
-    traced.wait_for("step 11")
+    traced.run()
     editor.write(traced.sigmas, "steps", 4)
     editor.run()
     traced.wait_for("step 3: sigma 0.02917")
@@ -122,8 +124,7 @@ def test_a_shorter_run_takes_the_place_of_the_last(editor):
 def test_it_is_no_part_of_prompt_or_workflow(editor):
     traced = Traced(editor)
     before, saved = editor.prompt(), editor.saved()
-    editor.run()
-    traced.wait_for("step 11")
+    traced.run()
     assert editor.prompt() == before and not any("picture" in name for name in before[traced.id]["inputs"])
     [node] = [node for node in editor.saved()["nodes"] if str(node["id"]) == traced.id]
     [unrun] = [node for node in saved["nodes"] if str(node["id"]) == traced.id]
@@ -133,16 +134,14 @@ def test_it_is_no_part_of_prompt_or_workflow(editor):
 def test_it_stays_through_undo_and_reloading_the_graph(editor):
     traced = Traced(editor)
     checkpoint(editor)
-    editor.run()
-    traced.wait_for("step 11")
+    traced.run()
     editor.write(traced.sigmas, "steps", 5)
     checkpoint(editor)
     undo(editor)
     editor.until(lambda: editor.read(traced.sigmas, "steps") == 12, "the old value")
     traced.wait_for("step 11")
     editor.write(traced.id, "seed", next(_seeds))
-    editor.run()
-    traced.wait_for("step 11")
+    traced.run()
 
 
 def test_steps_of_another_workflow_are_not_taken(editor):
@@ -165,6 +164,5 @@ def test_inside_a_subgraph(editor):
     traced = Traced(editor)
     into_a_subgraph(editor, traced.id)
     listen(editor)
-    editor.run()
-    traced.wait_for("step 11")
+    traced.run()
     assert editor.js("() => heard")[:12] == list(range(12))

@@ -49,23 +49,26 @@ def ksampler(host, digit, latent):
     return ksampler
 
 
-@pytest.mark.parametrize("mode", [DETERMINISTIC, STOCHASTIC], ids=["deterministic", "stochastic"])
+@pytest.mark.parametrize("mode", [DETERMINISTIC, {**DETERMINISTIC, "corrector": "PECE"}, STOCHASTIC], ids=str)
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
-def test_samples_are_digits_of_the_class(pack, model, gddim_sample, mode, cfg):
-    """Samples have the chosen class, and are as close to one of the 1,797 digits as the mixture's width allows."""
+def test_samples_are_digits_of_the_class(model, gddim_sample, counted, mode, cfg):
+    """A step makes one call; with PECE every step except the last makes two."""
+    calls = counted(model)
     samples = gddim_sample(model, mode, 60, batch=16, cfg=cfg)
-    assert samples.shape == (16, 1, 8, 8)
+    assert samples.shape == (16, 1, 8, 8) and len(calls) == (119 if mode.get("corrector") == "PECE" else 60)
     distance, nearest = torch.cdist(samples.flatten(1), digits().means).min(dim=1)
     assert (digits().labels[nearest] == 3).float().mean() >= 0.9
     assert distance.median() < 1.3 * 0.1 * 8  # the width times the square root of the number of pixels
 
 
 @pytest.mark.parametrize("cfg", [1.0, 2.0])
-def test_the_digits_network_draws_the_class(made, gddim_sample, cfg):
+def test_the_digits_network_draws_the_class(made, gddim_sample, counted, cfg):
     """Most samples are nearest to a digit of the chosen class, at the paper's 50 calls."""
-    samples = gddim_sample(made(*NETWORK), DETERMINISTIC, 50, batch=32, cfg=cfg, name="7")
+    model = made(*NETWORK)
+    calls = counted(model)
+    samples = gddim_sample(model, DETERMINISTIC, 50, batch=32, cfg=cfg, name="7")
     nearest = torch.cdist(samples.flatten(1), digits().means).argmin(dim=1)
-    assert (digits().labels[nearest] == 7).float().mean() > 0.85
+    assert (digits().labels[nearest] == 7).float().mean() > 0.85 and len(calls) == 50
     assert 0.6 < samples.std() < 0.95
 
 
@@ -95,7 +98,6 @@ def _states(model, gddim_sample, *inputs, **more):
 
 
 def test_wrappers_of_other_nodes_see_the_network(made, gddim_sample):
-    """They are called as for the host's own networks."""
     states = _states(made(*NETWORK), gddim_sample, 6, batch=2)
     assert [state.shape for state in states] == [(2, 2, 8, 8)] * 6
 
@@ -184,13 +186,11 @@ def test_options_that_a_process_has_not_are_named(by_node, cld):
 
 @pytest.mark.parametrize("name, mode", [("exp_gddim", DETERMINISTIC), ("exp_gddim_sde", {**STOCHASTIC, "lambda": 1.0})])
 def test_exp_gddim_is_gddim_sample(ksampler, model, gddim_sample, name, mode):
-    """The same seed gives the same bits."""
     samples = gddim_sample(model, mode, sigmas=schedule(model, 12, "simple"))
     assert torch.equal(ksampler(model, name, 12, seed=3), samples)
 
 
 def test_from_a_latent(model, gddim_sample):
-    """A part of the schedule keeps the digit better than the whole schedule does."""
     start = gddim_sample(model, DETERMINISTIC, 60, batch=16, name="8")
     again = {"start": {"samples": start}, "name": "8", "seed": 4}
     near, far = (gddim_sample(model, DETERMINISTIC, 60, denoise=denoise, **again) for denoise in (0.3, 1.0))
@@ -224,7 +224,6 @@ def test_previews_are_data(model, pack, digit):
     ids=lambda value: "" if isinstance(value, dict) else value,
 )
 def test_errors_by_name(cld, gddim_sample, counted, change, message):
-    """Errors come before the first call."""
     calls = counted(cld)
     with pytest.raises(ValueError, match=message):
         gddim_sample(cld, **{"mode": DETERMINISTIC, **change})
@@ -270,7 +269,6 @@ def advanced(host, digit, latent):
 @pytest.mark.parametrize("at", [1, 8, 15])
 @pytest.mark.parametrize("name", ["exp_res_2s", "exp_res_3s"])
 def test_a_schedule_of_blurring_cut_in_two(made, advanced, name, at):
-    """A single-step sampler continues where the first part ended."""
     model = made(*MODELS["blurring"])
     whole, parts = advanced(model, name, (0, 20)), advanced(model, name, (0, at), (at, 20))
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-3)
@@ -297,7 +295,6 @@ def test_a_model_sampling_node_on_the_way_is_named(pack, ksampler, model, name):
 
 
 def test_conditioning_that_does_not_fit(host, pack, model, digit, latent):
-    """An area of a digit, and a prompt for another model, are refused."""
     times = pack["RESGDDIMTimes"].execute(model, 4, 1.0, 2.0, 0.0).result[0]
     area = host.NODE_CLASS_MAPPINGS["ConditioningSetArea"]().append(digit("3"), 32, 32, 0, 0, 1.0)[0]
     for positive, message in ((area, "Remove the area"), ([[torch.zeros(1, 77, 768), {}]], "tokens of length 768")):
@@ -306,6 +303,5 @@ def test_conditioning_that_does_not_fit(host, pack, model, digit, latent):
 
 
 def test_previews_of_more_channels(pack, module):
-    """There is one colour factor per channel for every number of channels."""
     model = module("nodes.processes.process_model").process_model(CLD(), "R", (3, 8, 8), torch.nn.Identity())
     assert len(model.model.latent_format.latent_rgb_factors) == 3
