@@ -70,10 +70,10 @@ def test_churn_node(server, solver, kind):
     """
     form = solver.removeprefix("exp_res_")
     plain = {"class_type": "RESMultistep", "inputs": {**PLAIN, "order": form[0], "corrector": form.endswith("c")}}
-    churn = {"solver": solver, "s_tmin": 0.0, "s_tmax": 100_000.0, "s_noise": 1.0}
 
     def run(s_churn):
-        return custom(server, {"class_type": "RESStochasticChurn", "inputs": {**churn, "s_churn": s_churn}}, schedule(12), kind)
+        inputs = {"solver": solver, "s_churn": s_churn, "s_tmin": 0.0, "s_tmax": 100_000.0, "s_noise": 1.0}
+        return custom(server, {"class_type": "RESStochasticChurn", "inputs": inputs}, schedule(12), kind)
 
     facts, expected = run(5.0), custom(server, select(solver) if solver in SAMPLERS else plain, schedule(12), kind)
     check_good(facts, calls_of(solver, 12))

@@ -40,15 +40,13 @@ def test_denoiser_is_exact_between_timesteps(toy, kind, data):
 @pytest.mark.parametrize("kind", KINDS)
 def test_class_conditioning(toy, digit, kind):
     """A class is the mixture of only its digits; zeros mean any."""
-    base, x = toy(kind, 0.2).model, _noisy(kind, 0.6)
-    sigma = torch.full((len(x),), 0.6)
-    alpha = 0.4 if kind == "flow" else 1.0
-    mixture = digits.digits(0.2)
+    base, x, mixture = toy(kind, 0.2).model, _noisy(kind, 0.6), digits.digits(0.2)
     sevens = type(mixture)(mixture.means[mixture.labels == 7], 0.2)
     seven, everything = (digit(name)[0][0] for name in ("7", "any"))
-    for tokens, expected in ((seven, sevens), (torch.zeros_like(seven), mixture), (everything, mixture)):
-        denoised = base.apply_model(x, sigma, c_crossattn=tokens.expand(len(x), -1, -1))
-        torch.testing.assert_close(denoised, expected.denoise(x, 0.6, alpha), atol=1e-5, rtol=0)
+    for tokens, data in ((seven, sevens), (torch.zeros_like(seven), mixture), (everything, mixture)):
+        denoised = base.apply_model(x, torch.full((len(x),), 0.6), c_crossattn=tokens.expand(len(x), -1, -1))
+        expected = data.denoise(x, 0.6, 0.4 if kind == "flow" else 1.0)
+        torch.testing.assert_close(denoised, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("data", DATA)

@@ -11,7 +11,6 @@ from pixelwise import KINDS, STD, condition, gaussian_model, noise_like, sample,
 from samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
 
 STOCHASTIC = [name for name, sampler in SAMPLERS.items() if sampler.stochastic]
-STEPS = 6
 
 
 def _bare(name, factor=1.0):
@@ -33,9 +32,9 @@ def _bare(name, factor=1.0):
     return comfy.samplers.KSAMPLER(sample)
 
 
-def _sample(model, sampler, noise, sigmas=None, latent=None, cfg=1.0, seed=3, **options):
-    sigmas = schedule(model, STEPS) if sigmas is None else sigmas
-    return sample(model, sampler, sigmas, noise, condition(0.4), condition(-0.3), cfg, latent, seed, **options)
+def _sample(model, sampler, noise, sigmas=None, **options):
+    sigmas = schedule(model, 6) if sigmas is None else sigmas
+    return sample(model, sampler, sigmas, noise, condition(0.4), condition(-0.3), **options)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -82,7 +81,7 @@ def test_a_schedule_sampled_a_step_at_a_time_has_the_datas_spread(pack, name):
     model, noise = gaussian_model("eps"), noise_like((64, 2, 8, 8))
     sigmas, latent = schedule(model, 100), torch.zeros_like(noise)
     for i in range(len(sigmas) - 1):
-        latent = _sample(model, name, noise if i == 0 else torch.zeros_like(noise), sigmas[i : i + 2], latent)
+        latent = _sample(model, name, noise if i == 0 else torch.zeros_like(noise), sigmas[i : i + 2], latent=latent)
     assert float(latent.mean()) == pytest.approx(0.4, abs=0.02)
     assert float(latent.std()) == pytest.approx(STD, rel=0.05)
 
