@@ -93,18 +93,9 @@ def check(content: bytes, folder):
 contents = mutated().map(str.encode) | mutated().map(str.encode) | json_values.map(lambda v: json.dumps(v).encode()) | st.binary()
 
 
-@settings(max_examples=150)
-@given(contents)
-def test_a_plan_or_a_reason(tmp_path_factory, content):
-    check(content, tmp_path_factory.getbasetemp())
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3600)
-@settings(max_examples=10_000)
-@given(contents)
-def test_a_plan_or_a_reason_at_length(tmp_path_factory, content):
-    check(content, tmp_path_factory.getbasetemp())
+@pytest.mark.parametrize("examples", [150, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+def test_a_plan_or_a_reason(tmp_path, examples):
+    settings(max_examples=examples)(given(contents)(lambda content: check(content, tmp_path)))()
 
 
 @pytest.mark.parametrize(

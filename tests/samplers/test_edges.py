@@ -31,7 +31,11 @@ GRIDS = {
 }
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
-every_sampler = pytest.mark.parametrize("name", EVERY)
+
+@pytest.fixture(params=EVERY)
+def name(request):
+    """Every registered sampler."""
+    return request.param
 
 
 def drawn(*shape, dtype=torch.float64):
@@ -60,7 +64,6 @@ def sample(name, model, x, sigmas, time=VE, **options):
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-@every_sampler
 def test_few_steps_and_far_starts_are_finite_and_hold_the_data(name, grid):
     """If every output is the same picture, a run to sigma 0 gives this picture with steps of any length."""
     time, sigmas = GRIDS[grid]
@@ -74,13 +77,11 @@ def test_few_steps_and_far_starts_are_finite_and_hold_the_data(name, grid):
 
 
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda time: time.name)
-@every_sampler
 def test_one_step_to_zero_is_the_guided_output(name, time):
     x = drawn(2, 3, 4)
     assert torch.equal(sample(name, lambda x, sigma: 0.25 * x, x, [1.0, 0.0], time), 0.25 * x)
 
 
-@every_sampler
 def test_repeated_sigmas_change_nothing(name):
     """They cost no call either, also on rising grids."""
     rises = not EVERY[name].stochastic and name not in ADAPTIVE_SAMPLERS
@@ -94,7 +95,6 @@ def test_repeated_sigmas_change_nothing(name):
 
 
 @pytest.mark.parametrize("shape", [(4, 2, 3), (16, 3, 2, 5), (1, 4097), (3,)], ids=str)
-@every_sampler
 def test_an_item_among_64_is_the_same_as_by_itself(name, shape):
     """It is equal bit for bit for images, videos and packed latents; with the adaptive sampler, which has one grid per batch,
     nearly.
@@ -111,18 +111,18 @@ def test_an_item_among_64_is_the_same_as_by_itself(name, shape):
 
 @pytest.mark.parametrize("grid", ["many steps", "from sigma 4518", "flow from sigma 1"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@every_sampler
 def test_every_precision_gives_the_same_up_to_rounding(name, dtype, grid):
-    """The model gets the precision of the latent, and the result has it."""
+    """The model gets the precision of the latent, and the result has it; the state and its sigmas are at least float32."""
     time, sigmas = GRIDS[grid]
     x, start = drawn(2, 3, 16), 2.0 ** round(math.log2(sigmas[0]))  # a power of 2, so that every precision starts the same
+    wide, states = torch.promote_types(dtype, torch.float32), []
 
     def model(x, sigma):
-        assert x.dtype == dtype
+        assert x.dtype == dtype and sigma.dtype == wide
         return by_element(x, sigma)
 
-    result = sample(name, model, (start * x).to(dtype), sigmas, time)
-    assert result.dtype == dtype and result.isfinite().all()
+    result = sample(name, model, (start * x).to(dtype), sigmas, time, callback=lambda info: states.append(info["x"].dtype))
+    assert result.dtype == dtype and result.isfinite().all() and set(states) == {wide}
     exact = sample(name, by_element, start * x, sigmas, time)
     error = (result.double() - exact).square().mean().sqrt() / exact.square().mean().sqrt()
     assert error < 30.0 * torch.finfo(dtype).eps
@@ -130,7 +130,6 @@ def test_every_precision_gives_the_same_up_to_rounding(name, dtype, grid):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
 @pytest.mark.parametrize("grid", ["many steps", "from sigma 4518", "flow from sigma 1", "two steps"])
-@every_sampler
 def test_an_item_of_zeros_is_finite(name, grid, dtype):
     """The item is the only one or in a batch, or the model always gives zeros; nothing is divided by 0."""
     time, sigmas = GRIDS[grid]
@@ -160,7 +159,6 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-@every_sampler
 def test_what_is_no_grid_is_refused_by_name_before_the_first_call(name, case):
     time, sigmas, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):

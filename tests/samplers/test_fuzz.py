@@ -41,7 +41,6 @@ def mostly(draw, good, bad):
 
 
 def numbers(low: float, high: float):
-    """Mostly legal numbers between the bounds, and sometimes any float."""
     return mostly(st.floats(low, high), st.floats())
 
 
@@ -163,7 +162,8 @@ def logged_plans():
         logger.propagate = True
 
 
-def check(case, x, sigmas, extra_args):
+def check(problem):
+    case, x, sigmas, extra_args = problem
     model = Model(x, cfg_pp=case.name is not None and METHODS[case.name].cfg_pp)
     with logged_plans() as plans:
         try:
@@ -180,15 +180,6 @@ def check(case, x, sigmas, extra_args):
     assert result.isfinite().all()
 
 
-@settings(max_examples=1_500)
-@given(problems())
-def test_finite_as_announced_or_refused(problem):
-    check(*problem)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3600)
-@settings(max_examples=10_000)
-@given(problems())
-def test_finite_as_announced_or_refused_at_length(problem):
-    check(*problem)
+@pytest.mark.parametrize("examples", [1_500, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+def test_finite_as_announced_or_refused(examples):
+    settings(max_examples=examples)(given(problems())(check))()

@@ -82,21 +82,6 @@ def test_nearly_repeated_sigmas_do_not_amplify_rounding():
     assert (plain - near).abs().max() < 0.01
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("name", [*DETERMINISTIC, *ADAPTIVE_SAMPLERS])
-def test_dtypes(name, dtype):
-    """The network and the caller keep their dtype; the state and its sigmas are at least float32."""
-    given, states, wide = [], [], torch.promote_types(dtype, torch.float32)
-
-    def model(x, sigma):
-        given.append((x.dtype, sigma.dtype))
-        return x / 2
-
-    callback = lambda info: states.append(info["x"].dtype)  # noqa: E731
-    result = _sample(name, model, torch.ones(2, 3, dtype=dtype), callback=callback)
-    assert result.dtype == dtype and set(given) == {(dtype, wide)} and set(states) == {wide}
-
-
 def test_noise_of_a_stage_is_drawn_once_and_carried():
     """A stage may reuse the noises drawn earlier in its step; the next step starts again."""
     stages = (

@@ -38,19 +38,6 @@ def test_an_item_is_the_same_in_any_batch(name, noise):
     assert not torch.equal(_sample(name, initial, seed=8, noise=noise), whole)
 
 
-@pytest.mark.parametrize("name", STOCHASTIC)
-def test_an_item_whose_noise_is_hidden_is_the_same_in_any_batch(name):
-    """A wrapper of another pack is a plain function, so the state from which an item starts identifies it."""
-    start = 10.0 * _initial()
-
-    def sample(x):
-        return METHODS[name].sample(NoisyModel(None).__call__, x, SIGMAS, {"seed": 7}, disable=True)
-
-    whole = sample(start)
-    assert torch.equal(sample(start[3:4]), whole[3:4]), "alone"
-    assert torch.equal(sample(start.flip(0)), whole.flip(0)), "at another position"
-
-
 def test_hidden_noise_gives_copies_of_a_state_noise_of_their_own():
     states = torch.randn(1, 4).repeat(3, 1)
     keys = item_keys(None, states, 0, 1.0)
