@@ -48,6 +48,7 @@ GRIDS = {
     "far": (VE, lambda n: karras(n, 0.002, 4518.0)),
 }
 STEPS = (4, 5, 6, 8, 12, 20)
+on_every_grid = pytest.mark.parametrize("time, grid", GRIDS.values(), ids=GRIDS)
 
 
 def sample(model, x, sigmas, time=VE, **options):
@@ -76,12 +77,11 @@ def test_an_item_does_not_depend_on_its_batch(shape, dtype):
         assert torch.equal(alone[-2 if len(batch) > 1 else 0], together[2])
 
 
-@pytest.mark.parametrize("name", GRIDS)
-def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(name):
+@on_every_grid
+def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(time, grid):
     """A miss is, by definition, the predicted step in D minus the step redone with the output at its end instead of the oldest
     of four. At first the rule of low order is charged only a part of its squared miss.
     """
-    time, grid = GRIDS[name]
     sigmas = grid(12)
     plan, state = choice_plan(sigmas, EXP_RES, time), drawn(3, 50)
     choice = Choice(plan.stages, state)
@@ -128,10 +128,9 @@ def test_fresh_noise_of_a_model_is_hardly_amplified(name, n, level):
     assert (end(level) - end(0.0)).std() <= 1.6 * level
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@on_every_grid
 @pytest.mark.parametrize("n", STEPS)
-def test_a_model_whose_outputs_are_all_new_pictures_ends_on_the_last(name, n):
-    time, grid = GRIDS[name]
+def test_a_model_whose_outputs_are_all_new_pictures_ends_on_the_last(time, grid, n):
     outputs = [drawn(2, 4000, seed=i) for i in range(n)]
     given = iter(outputs)
     result = sample(lambda x, sigma: next(given), drawn(2, 4000) * grid(n)[0], grid(n), time)
@@ -173,11 +172,10 @@ def test_few_calls_from_near_the_image_are_no_eulers_but_end_on_the_last_output(
     assert "choice" in choice_plan(sigmas, EXP_RES, time).method
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@on_every_grid
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
-def test_up_to_four_calls_it_is_euler(name, n):
+def test_up_to_four_calls_it_is_euler(time, grid, n):
     """This is for step-distilled models, whose outputs are final images."""
-    time, grid = GRIDS[name]
     sigmas, outputs = grid(n), []
     euler = x = drawn(4, 100) * sigmas[0]
     for sigma, after in zip(sigmas, sigmas[1:]):
@@ -190,10 +188,9 @@ def test_up_to_four_calls_it_is_euler(name, n):
 
 @pytest.mark.parametrize("moved", [0.0, 0.1, 0.4, 0.6, 1.0, 1.1, 2.0, -1.0])
 @pytest.mark.parametrize("aside", [0.0, 0.5, 1.0, 2.0])
-@pytest.mark.parametrize("name", GRIDS)
-def test_the_end_extrapolates_if_the_last_output_moved_in_the_direction_of_the_trend(name, moved, aside):
+@on_every_grid
+def test_the_end_extrapolates_if_the_last_output_moved_in_the_direction_of_the_trend(time, grid, moved, aside):
     """Items move along the trend, less far, farther, or back, and aside of it by a multiple of that."""
-    time, grid = GRIDS[name]
     plan = choice_plan(grid(12), EXP_RES, time)
     last, x = len(plan.stages) - 1, drawn(1, 60)
     outputs = {call: x * (1.0 - 0.05 * call) ** 2 + 0.01 * drawn(1, 60, seed=call) for call in range(last)}
@@ -206,17 +203,14 @@ def test_the_end_extrapolates_if_the_last_output_moved_in_the_direction_of_the_t
     outputs[last] = outputs[last - 1] + moved * (trend + aside * other * trend.norm() / other.norm())
     choice = Choice(plan.stages, x)
     for call in range(last + 1):
+        previous = choice.weights
         numbers = choice.settled(call, {c: outputs[c] for c in range(call + 1)})
     alternatives, cosine = plan.stages[last].alternatives, math.copysign(bool(moved), moved) / math.hypot(1.0, aside)
     along, far = (cosine - NO_TREND) / (ALL_TREND - NO_TREND), (moved - NOT_MOVED) / (ALL_MOVED - NOT_MOVED)
     kept = min(max(moved, 1.0), MOST_GAIN) * min(max(along, 0.0), 1.0) * min(max(far, 0.0), 1.0)
     rows = torch.tensor([alternatives.steps, alternatives.redone], dtype=torch.float64).sum(0)
-    after = choice.weights @ rows
+    after = choice.weights @ rows - previous @ torch.tensor(alternatives.before, dtype=torch.float64)
     assert alternatives.reach == 1.0
-    previous = Choice(plan.stages, x)
-    for call in range(last):
-        previous.settled(call, {c: outputs[c] for c in range(call + 1)})
-    after = after - previous.weights @ torch.tensor(alternatives.before, dtype=torch.float64)
     newest = torch.zeros_like(after)
     newest[:, 0] = 1.0
     torch.testing.assert_close(numbers, kept * after + (1.0 - kept) * newest, atol=1e-9, rtol=1e-6)
@@ -230,15 +224,11 @@ def test_nearly_repeated_sigmas_do_not_amplify_rounding():
 
 
 @pytest.mark.parametrize("time, top", [(VE, 10.0), (FLOW, 0.99)], ids=["ve", "flow"])
-def test_a_rising_grid_is_the_first_rules(time, top):
-    sigmas = np.geomspace(0.02, top, 9)
+def test_on_a_rising_grid_and_with_churn_it_is_the_first_rule(time, top):
+    sigmas, churn = np.geomspace(0.02, top, 9).tolist(), Churn(3.0)
     assert choice_plan(sigmas, EXP_RES, time).stages == rule_plan(sigmas, EXP_RES[0], time).stages
     assert sample(by_element, drawn(2, 30), sigmas, time).isfinite().all()
-
-
-def test_with_churn_the_plan_is_the_first_rules():
-    churn = Churn(3.0)
-    assert choice_plan(karras(8), EXP_RES, churn=churn) == rule_plan(karras(8), EXP_RES[0], churn=churn)
+    assert choice_plan(sigmas[::-1], EXP_RES, time, churn=churn) == rule_plan(sigmas[::-1], EXP_RES[0], time, churn=churn)
 
 
 def test_shares_are_reported_after_every_call_and_kept():
@@ -254,13 +244,10 @@ def test_shares_are_reported_after_every_call_and_kept():
         sample_exp_res_2m(by_element, x, torch.tensor(karras(8)), disable=True, on_shares=shares.append)
 
 
-def test_a_plan_that_was_made_before_is_the_same_object():
-    """A node that samples the same grid again therefore starts at once."""
-    assert choice_plan(karras(8), EXP_RES) is choice_plan(torch.tensor(karras(8)), EXP_RES)
-
-
-def test_a_printed_plan_shows_the_other_rules():
+def test_a_plan_is_kept_and_shows_the_other_rules_if_printed():
+    """A node that samples the same grid again starts at once."""
     plan = choice_plan(karras(8), EXP_RES)
+    assert choice_plan(torch.tensor(karras(8)), EXP_RES) is plan
     text = str(plan)
     assert text.splitlines()[0].startswith("a choice of RES-4MC by kriging (roughness 0.001, sharpness 4)")
     for rule in range(1, len(EXP_RES)):

@@ -24,6 +24,12 @@ CHURNS = [Churn(5.0), Churn(20.0), Churn(10.0, s_tmin=0.3, s_tmax=4.0)]
 TIMES = [VE, FLOW, FLOW_LOG_SIGMA]
 
 
+@pytest.fixture(params=SOLVERS)
+def name(request):
+    """Every solver."""
+    return request.param
+
+
 def _process(time):
     return FLOW if time is FLOW_LOG_SIGMA else time
 
@@ -117,7 +123,6 @@ def test_the_solvers_are_the_deterministic_samplers():
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("options", [{}, {"s_churn": 40.0, "s_tmin": 5.0, "s_tmax": 6.0}], ids=["0", "outside the limits"])
-@pytest.mark.parametrize("name", SOLVERS)
 def test_without_churn_it_is_the_deterministic_sampler_to_the_bit(name, options, time):
     sigmas = torch.tensor([0.999, 0.8, 0.5, 0.2, 0.0])  # s = sigma / alpha is 999, 4, 1, 0.25
     model = denoiser(time is not VE)
@@ -176,7 +181,6 @@ def test_pure_noise_is_not_churned():
         assert _calls(torch.tensor([first, 0.5, 0.0], dtype=torch.float64), time=FLOW, sigma_max=1.0)[0] == first
 
 
-@pytest.mark.parametrize("name", SOLVERS)
 def test_repeated_sigmas_cost_nothing_and_change_nothing(name):
     def sample(sigmas):
         model = CountingModel(denoiser(False))
@@ -207,7 +211,6 @@ def test_segments_are_from_the_larger_sigma_to_the_smaller():
 
 
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
-@pytest.mark.parametrize("name", SOLVERS)
 def test_callback_and_untouched_tensors(name, time):
     """sigma is the grid's, and sigma_hat is the sigma of the model call; no tensor that was handed out is changed."""
     kept, seen = [], []
@@ -235,7 +238,6 @@ def test_callback_and_untouched_tensors(name, time):
     assert all(hat > sigma for sigma, hat, _ in first_calls), "the first call of a step is above the grid's sigma"
 
 
-@pytest.mark.parametrize("name", SOLVERS)
 def test_a_churned_step_costs_one_operation_more(name):
     """The noise is part of the update that ends the previous step; only a churned first step has a separate one.
 
@@ -255,15 +257,6 @@ def test_a_churned_step_costs_one_operation_more(name):
     assert first_too.host_reads_in_loop == first_too.float64_on_device == 0
 
 
-@pytest.mark.parametrize("name", SOLVERS)
-def test_nothing_is_read_from_the_device(name, monkeypatch):
-    monkeypatch.setattr("samplers.finite.FiniteCheck.note", lambda self, state: None)  # reads after the last call
-    x = torch.empty(2, 4, 8, 8, device="meta")
-    options = {"solver": name, "s_churn": 1.0, "noise_sampler": lambda a, b: torch.empty_like(x)}
-    assert sample_res_churn(lambda x, sigma: torch.empty_like(x), x, SIGMAS, disable=True, **options).device.type == "meta"
-
-
-@pytest.mark.parametrize("name", SOLVERS)
 def test_an_item_is_the_same_in_any_batch(name):
     def sample(noise, seed=7):
         return sample_res_churn(NoisyModel(noise), noise * 10.0, SIGMAS, {"seed": seed}, disable=True, solver=name, s_churn=1.0)
@@ -303,7 +296,7 @@ def test_bad_options(options, match):
         sample_res_churn(None, torch.ones(1, 2), SIGMAS, disable=True, **{"s_churn": 1.0, **options})
 
 
-@pytest.mark.parametrize("method", ["2S", "2M"])
-def test_churn_and_the_sde_exclude_each_other(method):
-    with pytest.raises(ValueError, match="s_churn must be 0 for a sampler with eta above 0"):
-        PLANNERS[method](SIGMAS, noise=Noise(1.0), churn=Churn(1.0))
+def test_churn_and_the_sde_exclude_each_other():
+    for method in ("2S", "2M"):
+        with pytest.raises(ValueError, match="s_churn must be 0 for a sampler with eta above 0"):
+            PLANNERS[method](SIGMAS, noise=Noise(1.0), churn=Churn(1.0))

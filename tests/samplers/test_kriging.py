@@ -7,8 +7,7 @@ import pytest
 import torch
 from exact import GRIDS, converged, denoiser, grid
 
-from samplers import sample_exp_res, sample_exp_res_2m
-from samplers.catalogue import EXP_RES
+from samplers.catalogue import EXP_RES, METHODS
 from samplers.interpolation import IN_LAMBDA
 from samplers.kriging import Kriging
 from samplers.loop import run
@@ -60,35 +59,27 @@ def mean_of(edges, rule, eps=False):
 @pytest.mark.parametrize("rule", RULES, **named)
 @pytest.mark.parametrize("nodes, s_from, s_to", STEPS, ids=str)
 def test_weights_are_those_of_dense_quadrature(rule, nodes, s_from, s_to):
+    """This holds for outputs, and for eps between finite nodes."""
     from_pure_noise = math.isinf(s_from)
     edges = np.linspace(0.0, 1.0 / s_to, 6001) if from_pure_noise else np.geomspace(1.0 / s_from, 1.0 / s_to, 6001)
     total = 1.0 if from_pure_noise else 1.0 - s_to / s_from
     expected = brute_force(rule, nodes, mean_of(edges, rule), total)
     assert rule.weights(nodes, s_from, s_to) == pytest.approx(expected, abs=1e-6 * abs(expected).max())
+    if math.isfinite(max(nodes)):
+        wanted = mean_of(np.geomspace(s_to, s_from, 6001), rule, eps=True)
+        expected = brute_force(rule, nodes, wanted, s_to - s_from, eps=True)
+        assert rule.eps_weights(nodes, s_from, s_to) == pytest.approx(expected, abs=1e-6 * abs(expected).max())
 
 
 @pytest.mark.parametrize("rule", RULES, **named)
-@pytest.mark.parametrize("nodes, s_from, s_to", [step for step in STEPS if math.isfinite(max(step[0]))], ids=str)
-def test_weights_of_eps_are_those_of_dense_quadrature(rule, nodes, s_from, s_to):
-    wanted = mean_of(np.geomspace(s_to, s_from, 6001), rule, eps=True)
-    expected = brute_force(rule, nodes, wanted, s_to - s_from, eps=True)
-    assert rule.eps_weights(nodes, s_from, s_to) == pytest.approx(expected, abs=1e-6 * abs(expected).max())
-
-
-@pytest.mark.parametrize("rule", RULES, **named)
-@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("nodes, s_from, s_to", STEPS + ENDS, ids=str)
-def test_a_constant_output_is_integrated_exactly(nodes, s_from, s_to, eta, rule):
-    total = 1.0 if math.isinf(s_from) else 1.0 - (s_to / s_from) ** (1.0 + eta)
-    weights = rule.weights(nodes, s_from, s_to, eta)
-    assert np.isfinite(weights).all() and math.fsum(weights) == pytest.approx(total, abs=1e-12)
-
-
-@pytest.mark.parametrize("rule", RULES, **named)
-def test_a_constant_eps_is_integrated_exactly(rule):
-    for nodes, s_from, s_to in STEPS + ENDS:
-        if math.isfinite(max(nodes)):
-            assert math.fsum(rule.eps_weights(nodes, s_from, s_to)) == pytest.approx(s_to - s_from, abs=1e-10 * s_from)
+def test_a_constant_output_or_eps_is_integrated_exactly(nodes, s_from, s_to, rule):
+    for eta in (0.0, 0.5, 1.0):
+        total = 1.0 if math.isinf(s_from) else 1.0 - (s_to / s_from) ** (1.0 + eta)
+        weights = rule.weights(nodes, s_from, s_to, eta)
+        assert np.isfinite(weights).all() and math.fsum(weights) == pytest.approx(total, abs=1e-12)
+    if math.isfinite(max(nodes)):
+        assert math.fsum(rule.eps_weights(nodes, s_from, s_to)) == pytest.approx(s_to - s_from, abs=1e-10 * s_from)
 
 
 @pytest.mark.parametrize("rule", RULES, **named)
@@ -150,7 +141,7 @@ def test_a_correction_uses_known_outputs_in_short_steps_and_the_newest_one_in_lo
 def _errors(name, n, sample):
     x, exact = converged(name)
     sigmas = grid(name, n)
-    return (sample(denoiser(GRIDS[name][0]), x, sigmas) - exact).norm(dim=1)
+    return (sample(denoiser(GRIDS[name][0]), x, sigmas, disable=True) - exact).norm(dim=1)
 
 
 SMOOTH = ["ve, uniform in lambda", "ve, rho", "flow, rho"]
@@ -158,25 +149,16 @@ SMOOTH = ["ve, uniform in lambda", "ve, rho", "flow, rho"]
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_without_roughness_the_order_is_that_of_its_outputs(name):
-    def sample(model, x, sigmas):
-        return run(rule_plan(sigmas, kriging_rule(1e-9)), model, x, sigmas, disable=True)
+    def sample(model, x, sigmas, **options):
+        return run(rule_plan(sigmas, kriging_rule(1e-9)), model, x, sigmas, **options)
 
     coarse, fine = (_errors(name, n, sample).median() for n in (10, 40))
     assert torch.log2(coarse / fine) / 2.0 >= 2.5
 
 
-def _exp_res(model, x, sigmas):
-    return sample_exp_res(model, x, sigmas, disable=True)
-
-
 @pytest.mark.parametrize("name", SMOOTH)
-def test_exp_res_is_nearer_than_res_2m_in_20_and_40_steps(name):
+def test_exp_res_is_nearer_than_res_2m_and_gets_better_with_more_steps(name):
+    ours = {n: _errors(name, n, METHODS["exp_res"].sample).median() for n in (20, 40, 80, 320)}
     for n in (20, 40):
-        second_order = _errors(name, n, lambda model, x, sigmas: sample_exp_res_2m(model, x, sigmas, disable=True))
-        assert _errors(name, n, _exp_res).median() < 0.8 * second_order.median()
-
-
-@pytest.mark.parametrize("name", SMOOTH)
-def test_exp_res_gets_better_with_more_steps(name):
-    coarse, fine = (_errors(name, n, _exp_res).median() for n in (80, 320))
-    assert torch.log2(coarse / fine) / 2.0 >= 1.4
+        assert ours[n] < 0.8 * _errors(name, n, METHODS["exp_res_2m"].sample).median()
+    assert torch.log2(ours[80] / ours[320]) / 2.0 >= 1.4

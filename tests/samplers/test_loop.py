@@ -6,8 +6,8 @@ import pytest
 import torch
 from exact import DETERMINISTIC, MIXTURE, CountingModel, calls_per_step, denoiser, grid
 
-from samplers import sample_res_multistep
-from samplers.catalogue import ADAPTIVE_SAMPLERS, METHODS
+from samplers import sample_res_churn, sample_res_multistep
+from samplers.catalogue import ADAPTIVE_SAMPLERS, METHODS, SOLVERS
 from samplers.interpolation import InAlpha
 from samplers.loop import run
 from samplers.multistep import multistep_plan
@@ -51,10 +51,12 @@ def test_the_bar_in_the_terminal_ends_full(capsys):
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_nothing_is_read_from_the_device(name, monkeypatch):
-    """Tensors on the meta device have no values to read: any host read of the latent fails."""
+    """Tensors on the meta device have no values to read: any host read of the latent fails, also under churn."""
     monkeypatch.setattr("samplers.finite.FiniteCheck.note", lambda self, state: None)  # reads after the last call
     x = torch.empty(2, 4, 8, 8, device="meta")
-    assert _sample(name, lambda x, sigma: torch.empty_like(x), x).device.type == "meta"
+    churn = {"solver": name, "s_churn": 1.0, "noise_sampler": lambda a, b: torch.empty_like(x)}
+    for sample, options in ((METHODS[name].sample, {}), (sample_res_churn, churn))[: 1 + (name in SOLVERS)]:
+        assert sample(lambda x, sigma: torch.empty_like(x), x, SIGMAS, disable=True, **options).device.type == "meta"
 
 
 @pytest.mark.parametrize("name", [*DETERMINISTIC, *ADAPTIVE_SAMPLERS])
@@ -101,12 +103,13 @@ def test_noise_of_a_stage_is_drawn_once_and_carried():
     assert float(result) == 3.0 * 1.0 + 5.0 * 10.0 + 7.0 * 100.0
 
 
-def test_a_plan_with_noise_needs_a_noise_sampler():
-    model = CountingModel(lambda x, sigma: x)
-    plan = single_step_plan(SIGMAS, res_3s(), VE, Noise(1.0))
+def test_refused_before_the_first_call_or_at_it():
+    model, plan = CountingModel(lambda x, sigma: x), single_step_plan(SIGMAS, res_3s(), VE, Noise(1.0))
     with pytest.raises(ValueError, match="noise_sampler must be given: RES-3S"):
         run(plan, model, torch.zeros(1, 1), SIGMAS, disable=True)
     assert not model.sigmas
+    with pytest.raises(ValueError, match="model must return one denoised output, got a tuple"):
+        _sample("exp_res", lambda x, sigma: (x, x))
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
@@ -174,8 +177,3 @@ def test_multistep_options_reach_the_plan(options, plan):
     result = sample_res_multistep(model, x, SIGMAS, disable=True, order=3, **options)
     assert torch.equal(result, expected)
     assert not torch.equal(result, sample_res_multistep(model, x, SIGMAS, disable=True, order=3))
-
-
-def test_a_pair_is_refused_without_cfg_pp():
-    with pytest.raises(ValueError, match="model must return one denoised output, got a tuple"):
-        _sample("exp_res", lambda x, sigma: (x, x))

@@ -19,6 +19,15 @@ MEAN, STD = 0.4, 0.7
 METHODS = ("1S", "2S", "3S", "3S(1/2,1)", "1M", "2M", "2MC", "alpha 2M", "alpha 2MC", "alpha 6 2MC")
 
 
+def _errors(planner, time, steps, noise):
+    """Errors of mean and standard deviation of Gaussian data at sigma 0."""
+    sigmas = _grid(time, steps)
+    plan = planner(sigmas, time=time, noise=noise)
+    data = torch.tensor([MEAN], dtype=torch.float64), torch.tensor([[STD]], dtype=torch.float64)
+    mean, variance = moments(partial(run, plan), sigmas, time, plan.calls, *data)
+    return abs(float(mean) - MEAN), abs(float(variance) ** 0.5 - STD)
+
+
 def _grid(time, n):
     return down_to_0(time, *((-math.log(20.0), -math.log(0.01)) if time is VE else (-4.0, 5.0)), n)
 
@@ -27,13 +36,7 @@ def _grid(time, n):
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 @pytest.mark.parametrize("method", METHODS)
 def test_moments_of_gaussian_data_converge_to_the_truth(method, time, eta):
-    errors = []
-    for n in (40, 160, 640):
-        sigmas = _grid(time, n)
-        plan = PLANNERS[method](sigmas, time=time, noise=Noise(eta))
-        data = torch.tensor([MEAN], dtype=torch.float64), torch.tensor([[STD]], dtype=torch.float64)
-        mean, variance = moments(partial(run, plan), sigmas, time, plan.calls, *data)
-        errors.append(max(abs(float(mean) - MEAN), abs(float(variance) ** 0.5 - STD)))
+    errors = [max(_errors(PLANNERS[method], time, n, Noise(eta))) for n in (40, 160, 640)]
     assert errors[-1] < 0.01
     assert errors[2] < 0.5 * errors[1] or errors[2] < 1e-4
 
@@ -58,15 +61,10 @@ def test_one_stage_at_eta_one_is_ddpm():
 @pytest.mark.parametrize("eta", [0.3, 1.0])
 def test_stages_share_one_brownian_path(eta):
     """The noise of a stage and of the end of the step are correlated by the decay between them, like the process."""
-    sigmas = [3.0, 1.0]
-    h = math.log(3.0)
-    stages = single_step_plan(sigmas, res_3s(), VE, Noise(eta)).stages
+    h, stages = math.log(3.0), single_step_plan([3.0, 1.0], res_3s(), VE, Noise(eta)).stages
     assert [len(stage.noise) for stage in stages] == [1, 2, 3]
-    for (c, stage), sigma in zip(
-        ((1 / 3, stages[0]), (2 / 3, stages[1]), (1.0, stages[2])), (stages[1].sigma, stages[2].sigma, 1.0)
-    ):
-        variance = sum(n**2 for n in stage.noise)
-        assert variance == pytest.approx(sigma**2 * -math.expm1(-2 * c * h * eta))
+    for c, stage, sigma in zip((1 / 3, 2 / 3, 1.0), stages, (stages[1].sigma, stages[2].sigma, 1.0)):
+        assert sum(n**2 for n in stage.noise) == pytest.approx(sigma**2 * -math.expm1(-2 * c * h * eta))
     covariance = sum(a * b for a, b in zip(stages[0].noise, stages[2].noise))
     expected = stages[1].sigma * 1.0 * math.exp(-2 / 3 * h * eta) * -math.expm1(-2 / 3 * h * eta)
     assert covariance == pytest.approx(expected)
@@ -78,13 +76,11 @@ def test_s_noise_scales_the_noise_alone():
         assert b.noise == pytest.approx([2.0 * n for n in a.noise]) and (a.scale, a.weights) == (b.scale, b.weights)
 
 
-def test_a_stage_at_the_end_of_the_step_draws_nothing_new():
+def test_where_no_new_noise_is_drawn():
+    """These are a stage at the end of the step, and the steps that touch pure noise and pure signal."""
     stages = single_step_plan([3.0, 1.0], res_3s(0.5, 1.0), VE, Noise(1.0)).stages
     assert [stage.segment is not None for stage in stages] == [True, True, False]
     assert stages[1].noise == pytest.approx(stages[2].noise)
-
-
-def test_pure_noise_and_pure_signal_take_no_noise():
     plan = multistep_plan(_grid(FLOW, 5), 2, FLOW, noise=Noise(1.0))
     assert [bool(stage.noise) for stage in plan.stages] == [False, True, True, True, False]
 
@@ -120,26 +116,15 @@ def test_short_steps_are_those_of_the_plain_rule():
     for stage, other in zip(steady.stages, plain.stages):
         assert (stage.scale, *stage.noise) == pytest.approx((other.scale, *other.noise))
         assert {call: w for call, w in stage.weights if w} == pytest.approx(dict(other.weights))
-
-
-def test_short_steps_before_a_long_one():
-    """The long step skips outputs that are close to each other, and the correction after it reaches no further back."""
-    sigmas = [10.0, 1.0, 0.9999, 0.9998, 0.9997, 0.5, 0.1, 0.0]
-    assert steady_sde_plan(sigmas, STEADY, VE, Noise(1.0)).calls == 7
+    # a long step skips outputs that are close to each other, and the correction after it reaches no further back
+    assert steady_sde_plan([10.0, 1.0, 0.9999, 0.9998, 0.9997, 0.5, 0.1, 0.0], STEADY, VE, Noise(1.0)).calls == 7
 
 
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 def test_moments_of_gaussian_data_at_few_steps(time):
     """With its whole eta in long steps, as on one noise path, 12 steps have more than twice the error of the spread."""
-    data = torch.tensor([MEAN], dtype=torch.float64), torch.tensor([[STD]], dtype=torch.float64)
-
-    def errors(steps, noise):
-        sigmas = _grid(time, steps)
-        plan = steady_sde_plan(sigmas, STEADY, time, noise)
-        mean, variance = moments(partial(run, plan), sigmas, time, plan.calls, *data)
-        return abs(float(mean) - MEAN), abs(float(variance) ** 0.5 - STD)
-
-    mean, spread = errors(24, Noise(1.0))
+    planner = partial(steady_sde_plan, rule=STEADY)
+    mean, spread = _errors(planner, time, 24, Noise(1.0))
     assert mean < 0.01 and spread < 0.02
-    spread = errors(12, Noise(1.0))[1]
-    assert spread < 0.04 and spread < 0.5 * errors(12, Noise(1.0, path=True))[1]
+    spread = _errors(planner, time, 12, Noise(1.0))[1]
+    assert spread < 0.04 and spread < 0.5 * _errors(planner, time, 12, Noise(1.0, path=True))[1]
