@@ -28,8 +28,7 @@ FALLING = {
 
 
 def _outputs(time, scale):
-    """Unconditional and guided denoisers; odd items have one class, and even items the other. scale may depend on sigma."""
-    scale_at = scale if callable(scale) else lambda sigma: scale
+    """Unconditional and guided denoisers; odd items have one class, and even items the other."""
 
     def unconditional(x, sigma):
         return RING.denoise(x, sigma, time.alpha(float(sigma[0])))
@@ -38,7 +37,7 @@ def _outputs(time, scale):
         classes = torch.nn.functional.one_hot(torch.arange(len(x)) % 2, 2).to(x.dtype)
         conditional = RING.denoise(x, sigma, time.alpha(float(sigma[0])), classes)
         plain = unconditional(x, sigma)
-        return plain + scale_at(float(sigma[0])) * (conditional - plain)
+        return plain + scale * (conditional - plain)
 
     return unconditional, guided
 
@@ -227,12 +226,9 @@ def test_a_model_without_an_unconditional_output_is_refused(name):
         _sample(name, lambda x, sigma: x, torch.ones(2, 3), [2.0, 1.0], VE)
 
 
-def test_alpha_must_be_known():
+def test_alpha_must_be_known_and_every_weight_finite():
     with pytest.raises(ValueError, match="time must be VE or FLOW for CFG"):
         cfg_pp(multistep_plan([0.9, 0.1], 2, FLOW_LOG_SIGMA), [0.9, 0.1])
-
-
-def test_every_weight_is_checked():
     [stage] = cfg_pp(multistep_plan([2.0, 1.0], 1), [2.0, 1.0]).stages
     with pytest.raises(ArithmeticError, match="non-finite"):
         replace(stage, guided=math.nan)

@@ -28,15 +28,13 @@ def test_grids_with_infinite_ends(time):
     assert one.shape == both.shape == (624, 840, 3) and (one != both).any()
 
 
-def test_a_trace_with_shares_has_a_panel_more():
+def test_traces():
+    """A trace with shares has one panel more, and values may be missing."""
     rows = [Row(step, 1.0 - step / 4, 0.0, 0.1, 0.01, 0.02, 3.0, 0.5, 1, 2.0, (0.7, 0.3)) for step in range(3)]
     higher = trace_picture(rows)
     assert higher.shape == (936, 840, 3) and (higher != trace_picture([row._replace(shares=(0.3, 0.7)) for row in rows])).any()
-
-
-def test_a_trace_with_values_that_are_none():
-    rows = [Row(0, 1.0, float("-inf"), *[float("nan")] * 5, 1, 2.0), Row(1, 0.5, 0.0, 0.1, 0.01, 0.02, 3.0, 0.5, 1, 2.0)]
-    assert trace_picture(rows).shape == (624, 840, 3) and (trace_picture(rows) != trace_picture(rows[:1])).any()
+    missing = [Row(0, 1.0, float("-inf"), *[float("nan")] * 5, 1, 2.0), rows[1]._replace(shares=())]
+    assert trace_picture(missing).shape == (624, 840, 3) and (trace_picture(missing) != trace_picture(missing[:1])).any()
 
 
 def test_a_warning_stands_above_the_grids():

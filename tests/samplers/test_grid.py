@@ -33,14 +33,11 @@ def test_a_flow_models_grid_may_not_end_where_it_starts(name, sigmas):
 
 
 def test_many_tiny_steps_add_up_to_a_step():
-    """Repetitions are measured from the last kept sigma, so that skipped steps add up."""
+    """Repetitions are measured from the last kept sigma, so that skipped steps add up. A list of sigmas keeps its digits."""
     sigmas = [10.0 * math.exp(-4e-7 * i) for i in range(1001)]
     steps = grid_steps(sigmas, VE)
     assert len(steps) == 333 and all(a.sigma_next == b.sigma for a, b in zip(steps, steps[1:]))
     assert math.log(steps[0].sigma / steps[-1].sigma_next) == pytest.approx(4e-4, rel=0.01)
-
-
-def test_a_list_of_sigmas_keeps_its_digits():
     assert grid_steps([14.6, 0.1], VE)[0].sigma == 14.6
 
 

@@ -30,9 +30,13 @@ def test_ends_and_order(model, spacing, steps):
         assert float(sigmas[-2]) == pytest.approx(sigma_range.sigma_min, rel=1e-6)
 
 
-def test_uniform_is_uniform_in_lambda():
+def test_uniform_is_uniform_in_lambda_and_edm_rho_is_the_edm_grid():
+    steps, rho = 12, 7.0
     lam = -logsnr_grid(20, SD, VE)[:-1].double().log()
     torch.testing.assert_close(lam.diff(), lam.diff().mean().expand(19), rtol=1e-4, atol=1e-6)
+    u = torch.linspace(0, 1, steps, dtype=torch.float64)
+    edm = (SD.sigma_max ** (1 / rho) + u * (SD.sigma_min ** (1 / rho) - SD.sigma_max ** (1 / rho))) ** rho
+    torch.testing.assert_close(logsnr_grid(steps, SD, VE, "edm_rho")[:-1].double(), edm, rtol=1e-6, atol=0)
 
 
 def test_flow_continues_from_a_finite_logsnr():
@@ -87,10 +91,8 @@ def test_logit_on_eps_starts_at_the_model_and_ends_where_its_steps_lead_or_the_m
 
 @pytest.mark.parametrize("model, stretch", [("flow", 1.5), ("sd", 1.75)])
 def test_stretch_0_is_the_recommended_one(model, stretch):
-    given = logsnr_grid(9, *MODELS[model], "logit", {"stretch": stretch})
-    assert torch.equal(logsnr_grid(9, *MODELS[model], "logit", {"stretch": 0.0}), given)
-    with pytest.raises(ValueError, match="stretch of spacing 'logit' must be between 0.75 and 4, or 0 for the .* value, got 0.5"):
-        logsnr_grid(9, *MODELS[model], "logit", {"stretch": 0.5})
+    grids = [logsnr_grid(9, *MODELS[model], "logit", {"stretch": value}) for value in (0.0, stretch)]
+    assert torch.equal(*grids)
 
 
 @pytest.mark.parametrize("boundary", [0.875, 0.9])
@@ -106,19 +108,6 @@ def test_logit_between_given_ends_keeps_its_middle():
     whole = logsnr_grid(20, flow(5.0), FLOW, "logit")
     part = logsnr_grid(11, flow(5.0), FLOW, "logit", logsnr_range=tuple(2.0 * FLOW.lam(float(s)) for s in whole[[5, 15]]))
     torch.testing.assert_close(part[:-1], whole[5:16], rtol=1e-4, atol=0)
-
-
-def test_repeated_sigmas_are_refused():
-    """Samplers of the host divide by the step size."""
-    with pytest.raises(ValueError, match="repeats sigmas at 3000 steps; take fewer"):
-        logsnr_grid(3000, SD, VE, "power", {"power": 4.0})
-
-
-def test_edm_rho_is_the_edm_grid():
-    steps, rho = 12, 7.0
-    u = torch.linspace(0, 1, steps, dtype=torch.float64)
-    edm = (SD.sigma_max ** (1 / rho) + u * (SD.sigma_min ** (1 / rho) - SD.sigma_max ** (1 / rho))) ** rho
-    torch.testing.assert_close(logsnr_grid(steps, SD, VE, "edm_rho")[:-1].double(), edm, rtol=1e-6, atol=0)
 
 
 def test_power_one_arctan_without_weight_and_large_rho_are_uniform():
@@ -163,11 +152,7 @@ def test_the_model_kinds_are_the_hosts(host):
     three = ms.ModelSamplingDiscreteFlow()
     three.set_parameters(shift=3.0)
     edm_model = ms.ModelSamplingContinuousEDM()
-    for ours, sampling, time in (
-        (SD, ms.ModelSamplingDiscrete(), VE),
-        (edm(0.002, 120.0), edm_model, VE),
-        (SD3, three, FLOW),
-    ):
+    for ours, sampling, time in ((SD, ms.ModelSamplingDiscrete(), VE), (edm(0.002, 120.0), edm_model, VE), (SD3, three, FLOW)):
         theirs = range_of_table(sampling.sigmas.double().numpy(), time)
         np.testing.assert_allclose([*ours[:2], *ours.timesteps], [*theirs[:2], *theirs.timesteps], rtol=1e-5)
 
@@ -187,14 +172,13 @@ def bong_tangent(steps):
 @pytest.mark.parametrize("steps", [2, 4, 8, 10, 20, 50])
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_tangent_is_bong_tangent_on_flow(steps, shift):
+    """On eps it has the same levels below the model's largest."""
+    expected = torch.tensor(bong_tangent(steps), dtype=torch.float64)
     ours = logsnr_grid(steps, flow(shift), FLOW, "tangent")
-    torch.testing.assert_close(ours.double(), torch.tensor(bong_tangent(steps), dtype=torch.float64), rtol=0, atol=1e-7)
-
-
-def test_tangent_on_eps_has_the_same_levels_below_the_models_largest():
-    sigmas = logsnr_grid(20, SD, VE, "tangent").double()
+    torch.testing.assert_close(ours.double(), expected, rtol=0, atol=1e-7)
+    sigmas = logsnr_grid(steps, SD, VE, "tangent").double()
     level = sigmas / (1.0 + sigmas)
-    torch.testing.assert_close(level, level[0] * torch.tensor(bong_tangent(20), dtype=torch.float64), rtol=0, atol=1e-6)
+    torch.testing.assert_close(level, level[0] * expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("composition", [0.2, 0.5, 0.8])
@@ -228,8 +212,13 @@ def test_denoise_keeps_the_tail(denoise, length):
     "call, match",
     [
         (lambda: logsnr_grid(0, SD, VE), "steps must be 1 or more, got 0"),
+        (lambda: logsnr_grid(3000, SD, VE, "power", {"power": 4.0}), "repeats sigmas at 3000 steps; take fewer"),
         (lambda: logsnr_grid(5, SD, VE, "bogus"), "spacing must be one of"),
         (lambda: logsnr_grid(5, SD, VE, "power", {"power": 0.0}), "power of spacing 'power' must be between 0.25 and 4, got 0"),
+        (
+            lambda: logsnr_grid(5, SD, VE, "logit", {"stretch": 0.5}),
+            "logit' must be between 0.75 and 4, or 0 for the .* value, got 0.5",
+        ),
         (lambda: logsnr_grid(5, SD, VE, "edm_rho", {"rho": math.nan}), "between 1 and 100, got nan"),
         (lambda: logsnr_grid(5, SD, VE, "uniform", {"rho": 7.0}), "spacing 'uniform' has no rho; it has no parameters"),
         (lambda: logsnr_grid(5, SigmaRange(0.03, 14.6), VE, "beta"), "needs the model's timesteps"),
