@@ -10,6 +10,7 @@ from samplers.processes.linear_sde import transposed
 from samplers.processes.process_forms import InEps
 
 NODES = [0.5, 0.62, 0.71, 0.9]
+on_every_process = pytest.mark.parametrize("sde", PROCESSES.values(), ids=PROCESSES)
 STEPS = [(0.5, 0.4), (0.05, 0.02), (1e-2, 1e-3)]
 
 
@@ -24,18 +25,17 @@ def by_definition(sde, nodes, s, t, kind):
 @pytest.mark.parametrize("kind", ["R", "L"])
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 @pytest.mark.parametrize("s, t", STEPS)
-@pytest.mark.parametrize("name", PROCESSES)
-def test_step_weights_are_what_they_are_defined_as(name, s, t, count, kind):
+@on_every_process
+def test_step_weights_are_what_they_are_defined_as(sde, s, t, count, kind):
     """Integration by parts gives the same weights as the definition, which needs an inverse."""
-    sde, nodes = PROCESSES[name], [s * x / NODES[0] for x in NODES[:count]]
+    nodes = [s * x / NODES[0] for x in NODES[:count]]
     for ours, defined in zip(InEps(sde, kind, [(s, t)]).weights(nodes, s, t), by_definition(sde, nodes, s, t, kind)):
         np.testing.assert_allclose(ours, defined, rtol=1e-7, atol=2e-9)
 
 
-@pytest.mark.parametrize("name", PROCESSES)
-def test_a_constant_eps_is_carried_exactly(name):
+@on_every_process
+def test_a_constant_eps_is_carried_exactly(sde):
     """sum_j C_j = R_t - Psi R_s."""
-    sde = PROCESSES[name]
     for s, t in STEPS:
         expected = sde.root(t) - sde.transition(t, s) @ sde.root(s)
         weights = InEps(sde, "R", [(s, t)]).weights([s, 1.1 * s, 1.3 * s], s, t)
@@ -51,10 +51,10 @@ def test_lagrange_polynomials():
 
 
 @pytest.mark.parametrize("lam", [0.1, 0.5, 1.0, 1.7])
-@pytest.mark.parametrize("name", PROCESSES)
-def test_psihat_solves_its_equation(name, lam):
+@on_every_process
+def test_psihat_solves_its_equation(sde, lam):
     """Psihat' = (F + (1 + lam^2) / 2 G G^T Sigma^-1) Psihat, by differences in t."""
-    sde, s, t, h = PROCESSES[name], 0.6, 0.35, 1e-5
+    s, t, h = 0.6, 0.35, 1e-5
 
     def psihat(t):
         return sde.root(t) @ contraction(sde, [s], [t], lam)[0] @ np.linalg.inv(sde.root(s))
@@ -64,10 +64,10 @@ def test_psihat_solves_its_equation(name, lam):
     np.testing.assert_allclose(slope, rate @ psihat(t), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", PROCESSES)
-def test_the_reverse_sde_in_closed_form(name):
+@on_every_process
+def test_the_reverse_sde_in_closed_form(sde):
     """At lambda 1, Psihat = Sigma_t Psi^-T Sigma_s^-1; close to 1 the solution of the equation is close to it."""
-    sde, s, t = PROCESSES[name], np.array([0.6, 0.01]), np.array([0.35, 0.002])
+    s, t = np.array([0.6, 0.01]), np.array([0.35, 0.002])
     closed = sde.covariance(t) @ np.linalg.inv(transposed(sde.transition(t, s))) @ np.linalg.inv(sde.covariance(s))
     for lam in (1.0, 1.0 + 1e-8):
         ours = sde.root(t) @ contraction(sde, s, t, lam) @ np.linalg.inv(sde.root(s))
@@ -75,10 +75,9 @@ def test_the_reverse_sde_in_closed_form(name):
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.05, 0.5, 1.0, 3.0])
-@pytest.mark.parametrize("name", PROCESSES)
-def test_the_noise_has_the_covariance_it_must(name, lam):
+@on_every_process
+def test_the_noise_has_the_covariance_it_must(sde, lam):
     """P = Sigma_t - Psihat Sigma_s Psihat^T is symmetric and positive semidefinite, and zero at lambda 0."""
-    sde = PROCESSES[name]
     times = np.linspace(1e-3**0.5, sde.t_max**0.5, 11)[::-1] ** 2
     s, t = times[:-1], times[1:]
     contracted = contraction(sde, s, t, lam)

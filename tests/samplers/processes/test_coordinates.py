@@ -8,26 +8,26 @@ from process_examples import PROCESSES, applied, state
 from samplers.processes.coordinates import Coordinates, DenoisedData
 from samplers.processes.process_times import time_grid
 
-NAMES = list(PROCESSES)
+on_every_process = pytest.mark.parametrize("sde", PROCESSES.values(), ids=PROCESSES)
 
 
-def _data(batch=4096, channels=2):
-    return torch.randn(batch, channels, 3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+def _data(batch):
+    return torch.randn(batch, 2, 3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_there_and_back(name):
+@on_every_process
+def test_there_and_back(sde):
     data = _data(3)
-    coordinates = Coordinates(PROCESSES[name], data)
+    coordinates = Coordinates(sde, data)
     torch.testing.assert_close(coordinates.to_seen(coordinates.to_state(data)), data)
     assert float(coordinates.to_state(data).norm()) == pytest.approx(float(data.norm()))
 
 
 @pytest.mark.parametrize("t", [0.05, 0.9])
-@pytest.mark.parametrize("name", NAMES)
-def test_a_state_is_the_data_under_the_process(name, t):
+@on_every_process
+def test_a_state_is_the_data_under_the_process(sde, t):
     """Its mean is Psi (data, 0) and its covariance Sigma_t; channels are independent."""
-    sde, data = PROCESSES[name], _data()[:1].expand(20000, -1, -1, -1)
+    data = _data(1).expand(20000, -1, -1, -1)
     coordinates = Coordinates(sde, data)
     generator = torch.Generator().manual_seed(2)
     noise = torch.randn(data.shape, generator=generator, dtype=torch.float64)
@@ -44,10 +44,10 @@ def test_a_state_is_the_data_under_the_process(name, t):
 
 
 @pytest.mark.parametrize("kind", ["R", "L"])
-@pytest.mark.parametrize("name", NAMES)
-def test_previews_are_the_mean_of_the_data(name, kind):
+@on_every_process
+def test_previews_are_the_mean_of_the_data(sde, kind):
     """The data part of Psi(0, t) (u - K eps) removes exact noise."""
-    sde, t, data = PROCESSES[name], 0.2, _data(5)
+    t, data = 0.2, _data(5)
     coordinates, eps = Coordinates(sde, data), torch.cat([state(sde, 5), state(sde, 5, seed=1)], dim=1)
     clean = torch.cat([coordinates.to_state(data)] + [torch.zeros_like(data)] * (sde.size - 1), dim=1)
     u = applied(sde, sde.transition(t, 0.0), clean) + applied(sde, sde.factor(t, kind), eps)
@@ -55,10 +55,9 @@ def test_previews_are_the_mean_of_the_data(name, kind):
     torch.testing.assert_close(previews.at(1, u, eps), data, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@on_every_process
 @pytest.mark.parametrize("power", [1.0, 2.0, 3.5])
-def test_times(name, power):
-    sde = PROCESSES[name]
+def test_times(sde, power):
     times = time_grid(sde, 9, power)
     assert len(times) == 10 and times[0] == sde.t_max and times[-1] == 0.0
     gaps = np.diff(np.array(times[:-1]) ** (1.0 / power))

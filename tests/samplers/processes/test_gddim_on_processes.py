@@ -21,6 +21,16 @@ from samplers.processes.process_times import time_map_of
 DEGREES = range(4)
 
 
+@pytest.fixture(params=PROCESSES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def sde(name):
+    return PROCESSES[name]
+
+
 def power_grid(sde, steps, last=1e-2, k=2.0):
     return torch.tensor(np.linspace(sde.t_max ** (1 / k), last ** (1 / k), steps + 1) ** k)
 
@@ -31,36 +41,28 @@ def solve(sde, model, u, sigmas, noise_sampler=None, **options):
 
 @pytest.mark.parametrize("corrector", CORRECTORS)
 @pytest.mark.parametrize("degree", DEGREES)
-@pytest.mark.parametrize("name", PROCESSES)
-def test_exact_for_data_in_one_point(name, degree, corrector):
+def test_exact_for_data_in_one_point(sde, degree, corrector):
     """u_t = Psi(t, 0) u0 + R_t eps with the same eps at all times, so steps of any size are exact, and the end is u0."""
-    sde, u0, eps = PROCESSES[name], torch.zeros_like(state(PROCESSES[name])), state(PROCESSES[name])
+    u0, eps = torch.zeros_like(state(sde)), state(sde)
     u0[:, 0] = torch.tensor([[0.3, -1.2], [0.8, 0.1], [-0.5, 0.4]])
     sigmas = torch.tensor([0.9, 0.5, 0.4, 0.1, 0.02, 0.0], dtype=torch.float64)
 
     def at(t):
         return applied(sde, sde.transition(t, 0.0), u0) + applied(sde, sde.root(t), eps)
 
-    model = lambda u, t: eps  # noqa: E731
-    stopped = solve(sde, model, at(0.9), sigmas[:-1], degree=degree, corrector=corrector)
-    torch.testing.assert_close(stopped, at(0.02), rtol=1e-8, atol=1e-8)
-    clean = solve(sde, model, at(0.9), sigmas, degree=degree, corrector=corrector)
-    torch.testing.assert_close(clean, u0, rtol=1e-8, atol=1e-8)
+    for times, expected in ((sigmas[:-1], at(0.02)), (sigmas, u0)):
+        end = solve(sde, lambda u, t: eps, at(0.9), times, degree=degree, corrector=corrector)
+        torch.testing.assert_close(end, expected, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", PROCESSES)
-def test_one_step_is_exact_for_gaussian_data_when_r_knows_their_covariance(name):
+def test_one_step_is_exact_for_gaussian_data_when_r_knows_their_covariance(name, sde):
     """DDIM, whose R does not know the covariance, has a large error."""
-    fitted, plain = FITTED[name], PROCESSES[name]
+    fitted, end = FITTED[name], torch.tensor([0.9, 0.05], dtype=torch.float64)
     point = GaussianMixture(torch.randn(1, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64), 1e-9)
-    wide = GaussianMixture(point.means, WIDTH)
-    u, end = state(fitted), torch.tensor([0.9, 0.05], dtype=torch.float64)
-    fine = torch.linspace(0.9, 0.05, 301, dtype=torch.float64)
-    exact = solve(plain, eps_of(plain, wide), u, fine, degree=3)
-    one = solve(fitted, eps_of(fitted, point), u, end, degree=0)
-    ddim = solve(plain, eps_of(plain, wide), u, end, degree=0)
-    assert distance(one, exact) < 1e-5
-    assert distance(ddim, exact) > 0.2
+    u, wide = state(fitted), eps_of(sde, GaussianMixture(point.means, WIDTH))
+    exact = solve(sde, wide, u, torch.linspace(0.9, 0.05, 301, dtype=torch.float64), degree=3)
+    assert distance(solve(fitted, eps_of(fitted, point), u, end, degree=0), exact) < 1e-5
+    assert distance(solve(sde, wide, u, end, degree=0), exact) > 0.2
 
 
 @lru_cache
@@ -71,11 +73,9 @@ def converged(name):
 
 
 @pytest.mark.parametrize("degree", DEGREES)
-@pytest.mark.parametrize("name", PROCESSES)
-def test_order(name, degree):
+def test_order(name, sde, degree):
     """Degree q has order q + 1 on a grid uniform in sqrt(t), where the first q states are exact."""
-    sde, model, u = PROCESSES[name], eps_of(PROCESSES[name], data()), state(PROCESSES[name])
-    fine = {"degree": 3, "corrector": "PECE"}
+    model, u, fine = eps_of(sde, data()), state(sde), {"degree": 3, "corrector": "PECE"}
 
     def error(steps):
         times = power_grid(sde, steps)
@@ -95,9 +95,8 @@ def test_order(name, degree):
 
 
 @pytest.mark.parametrize("corrector", ["PEC", "PECE"])
-@pytest.mark.parametrize("name", PROCESSES)
-def test_a_corrector_gains_an_order(name, corrector):
-    sde, model, u = PROCESSES[name], eps_of(PROCESSES[name], data()), state(PROCESSES[name])
+def test_a_corrector_gains_an_order(name, sde, corrector):
+    model, u = eps_of(sde, data()), state(sde)
 
     def error(n):
         return distance(solve(sde, model, u, power_grid(sde, n), degree=1, corrector=corrector), converged(name))
@@ -107,14 +106,12 @@ def test_a_corrector_gains_an_order(name, corrector):
 
 def test_both_parameterisations_have_one_limit_and_r_is_nearer_to_it():
     sde, u = PROCESSES["CLD"], state(PROCESSES["CLD"])
-    errors = {
-        kind: [
-            distance(solve(sde, eps_of(sde, data(), kind), u, power_grid(sde, n), kind=kind), converged("CLD")) for n in (20, 320)
-        ]
-        for kind in ("R", "L")
-    }
-    assert errors["L"][1] < 2e-3
-    assert errors["R"][0] < 0.2 * errors["L"][0]
+
+    def error(kind, n):
+        return distance(solve(sde, eps_of(sde, data(), kind), u, power_grid(sde, n), kind=kind), converged("CLD"))
+
+    assert error("L", 320) < 2e-3
+    assert error("R", 20) < 0.2 * error("L", 20)
 
 
 def test_vp_is_the_isotropic_plan():
@@ -142,11 +139,9 @@ def test_theorem_1(lam):
     assert stage.noise[0] ** 2 == pytest.approx(variance, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", PROCESSES)
-def test_without_noise_the_stochastic_form_is_the_deterministic_one(name):
+def test_without_noise_the_stochastic_form_is_the_deterministic_one(sde):
     """Proposition 7: the difference vanishes with lambda, and lambda 0 draws no noise."""
-    sde, u = PROCESSES[name], state(PROCESSES[name])
-    model, sigmas = eps_of(sde, data()), power_grid(sde, 15)
+    u, model, sigmas = state(sde), eps_of(sde, data()), power_grid(sde, 15)
     deterministic = solve(sde, model, u, sigmas, degree=0)
 
     def distance(lam):
@@ -160,10 +155,8 @@ def test_without_noise_the_stochastic_form_is_the_deterministic_one(name):
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("name", PROCESSES)
-def test_moments_of_gaussian_data_converge(name, lam):
+def test_moments_of_gaussian_data_converge(sde, lam):
     """eps is linear, so the covariance of the samples follows from the plan in closed form, without random numbers."""
-    sde = PROCESSES[name]
 
     def error(steps):
         times = power_grid(sde, steps, last=1e-3).tolist()
@@ -228,10 +221,9 @@ def test_errors_by_name(arguments, message):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("name", PROCESSES)
-def test_half_precision_states(name, dtype):
+def test_half_precision_states(sde, dtype):
     """The state stays in float32; the model takes and gives half precision."""
-    sde, seen = PROCESSES[name], []
+    seen = []
     model = lambda u, t: (seen.append(u.dtype), 0.1 * u)[1]  # noqa: E731
     end = solve(sde, model, state(sde).to(dtype), torch.tensor([0.9, 0.5, 0.1, 0.0]))
     assert end.dtype == dtype and set(seen) == {dtype} and end.isfinite().all()
@@ -239,11 +231,8 @@ def test_half_precision_states(name, dtype):
 
 @pytest.mark.parametrize("options", [{"degree": 2}, {"degree": 3, "corrector": "PEC"}], ids=str)
 @pytest.mark.parametrize("near", [1e-3, 1e-5, 2e-6])
-@pytest.mark.parametrize("name", PROCESSES)
-def test_a_nearly_repeated_time_changes_little(name, near, options):
+def test_a_nearly_repeated_time_changes_little(sde, near, options):
     """Its value of eps is skipped, so that no weight becomes large."""
-    sde, model, u = PROCESSES[name], eps_of(PROCESSES[name], data()), state(PROCESSES[name])
-    times = power_grid(sde, 80)
+    times, model, u = power_grid(sde, 80), eps_of(sde, data()), state(sde)
     twice = torch.cat([times[:41], times[40:41] * (1.0 - near), times[41:]])
-    change = distance(solve(sde, model, u, twice, **options), solve(sde, model, u, times, **options))
-    assert change < 5e-3
+    assert distance(*(solve(sde, model, u, sigmas, **options) for sigmas in (twice, times))) < 5e-3

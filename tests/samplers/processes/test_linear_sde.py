@@ -64,29 +64,19 @@ def test_cld_covariance_keeps_its_digits_near_0():
     np.testing.assert_allclose(CLD().covariance(1e-5), exact, rtol=1e-13)
 
 
-def test_a_singular_start_needs_closed_forms():
+def test_refused():
     with pytest.raises(ValueError, match="Sigma_0 of VP is not positive definite"):
         solved_numerically(VP()).root(0.5)
+    with pytest.raises(ValueError, match="kind must be one of 'R', 'L', got 'K'"):
+        CLD().factor(0.5, "K")
 
 
 def test_blurring_forgets_fine_detail_first():
-    sde = Blurring(8, 8)
-    kept = sde.transition(0.5, 0.0)[..., 0, 0]
+    """Without blur all frequencies diffuse alike. The cosine transform is orthonormal."""
+    kept, alike = (Blurring(8, 8, **blur).transition(0.5, 0.0)[..., 0, 0] for blur in ({}, {"blur": 0.0}))
     assert (np.diff(kept, axis=0) <= 0).all() and (np.diff(kept, axis=1) <= 0).all()
     np.testing.assert_allclose(kept[0, 0], np.cos(0.504 / 1.008 * np.pi / 2) / np.cos(0.004 / 1.008 * np.pi / 2))
-
-
-def test_without_blur_all_frequencies_diffuse_alike():
-    kept = Blurring(8, 8, blur=0.0).transition(0.3, 0.0)
-    np.testing.assert_allclose(kept, np.broadcast_to(kept[0, 0], kept.shape))
-
-
-def test_the_dct_is_orthonormal():
+    np.testing.assert_allclose(alike, np.full((8, 8), kept[0, 0]))
     matrix = dct_matrix(7)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(7), atol=1e-14)
     np.testing.assert_allclose(matrix[0], np.full(7, 7**-0.5))
-
-
-def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="kind must be one of 'R', 'L', got 'K'"):
-        CLD().factor(0.5, "K")

@@ -50,19 +50,16 @@ def test_a_diagonal_scales_frequencies():
     torch.testing.assert_close(updated, torch.from_numpy(factors) * (x + 2.0 * y))
 
 
-def test_numbers_must_be_finite():
-    with pytest.raises(ArithmeticError, match="non-finite"):
-        process_stage(CLD(), EMPTY, {0: np.array([[1.0, np.nan], [0.0, 1.0]])}, {}, MATRIX)
-
-
 def test_the_numbers_of_a_stage_are_those_of_the_first_number_of_a_block():
-    """Where a block is one number, a stage holds only numbers."""
+    """They must be finite. Where a block is one number, a stage holds only numbers."""
     first, second = _plan().stages
     assert (second.scale, second.weights, second.states) == (0.15, ((1, 0.3), (0, 0.15)), ((0, 0.3),)) and first.noise == (1.0,)
     plain = process_stage(VP(), EMPTY, {0: np.array([[2.0]])}, {}, np.array([[3.0]]))
     assert type(plain) is Stage and (plain.scale, plain.weights) == (3.0, ((0, 2.0),))
     image = process_stage(Blurring(1, 2), EMPTY, {}, {}, np.array([[[[3.0]], [[4.0]]]]))
     assert image.scale == 3.0 and image.diagonal and image.matrices[0].tolist() == [[3.0, 4.0]]
+    with pytest.raises(ArithmeticError, match="non-finite"):
+        process_stage(CLD(), EMPTY, {0: np.array([[1.0, np.nan], [0.0, 1.0]])}, {}, MATRIX)
 
 
 def test_a_plan_takes_the_state_s_dtype():

@@ -6,18 +6,17 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
+from exact import PLANNERS
 from process_examples import PROCESSES, data, distance, eps_of, state
 
 from embedded.mixture import ring
 from samplers.loop import run
-from samplers.multistep import multistep_plan
 from samplers.processes.process_forms import InData
 from samplers.processes.process_planner import METHODS, gddim_on, res_on
 from samplers.processes.process_sampler import run_on
 from samplers.processes.process_times import time_grid, time_map_of
-from samplers.single_step import single_step_plan
-from samplers.tableaus import res_2s, res_3s
 
+on_every_process = pytest.mark.parametrize("sde", PROCESSES.values(), ids=PROCESSES)
 ORDERS = {"1": 1, "2M": 2, "2MC": 3, "3M": 3, "3MC": 4, "4M": 4, "4MC": 5, "2S": 2, "3S": 3}
 
 
@@ -60,26 +59,16 @@ def test_order_of_blurring(method):
     assert order("blurring", method, 80, 500) > ORDERS[method] - 0.25
 
 
-@pytest.mark.parametrize("name", PROCESSES)
-def test_first_order_is_ddim(name):
+@on_every_process
+def test_first_order_is_ddim(sde):
     """A constant D gives the same step as a constant eps, which is gDDIM of degree 0."""
-    sde, u, times = PROCESSES[name], state(PROCESSES[name]), [0.9, 0.6, 0.2, 0.01, 0.0]
-    model = eps_of(sde, data())
+    u, times, model = state(sde), [0.9, 0.6, 0.2, 0.01, 0.0], eps_of(sde, data())
     ours = solve(res_on(sde, times, "1"), model, u, times)
     torch.testing.assert_close(ours, solve(gddim_on(sde, times, 0), model, u, times), rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    "method, plan",
-    [
-        ("2M", lambda sigmas: multistep_plan(sigmas, 2)),
-        ("2MC", lambda sigmas: multistep_plan(sigmas, 2, corrector=True)),
-        ("3M", lambda sigmas: multistep_plan(sigmas, 3)),
-        ("2S", lambda sigmas: single_step_plan(sigmas, res_2s())),
-        ("3S", lambda sigmas: single_step_plan(sigmas, res_3s())),
-    ],
-)
-def test_on_vp_they_are_the_samplers_of_the_pack(method, plan):
+@pytest.mark.parametrize("method", ["2M", "2MC", "3M", "2S", "3S"])
+def test_on_vp_they_are_the_samplers_of_the_pack(method):
     """In sigma = sqrt((1 - a) / a) they have phi functions instead of quadratures."""
     sde, mixture = PROCESSES["VP"], ring(components=3, radius=1.0, std=0.5)
     times = [1.0, 0.8, 0.5, 0.3, 0.1, 0.02]
@@ -87,17 +76,16 @@ def test_on_vp_they_are_the_samplers_of_the_pack(method, plan):
     sigmas = (1 - alpha**2).sqrt() / alpha
     u = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     ours = solve(res_on(sde, times, method), eps_of(sde, mixture), u, times)
-    theirs = run(plan(sigmas), mixture.denoise, u / alpha[0], sigmas, disable=True) * alpha[-1]
+    theirs = run(PLANNERS[method](sigmas), mixture.denoise, u / alpha[0], sigmas, disable=True) * alpha[-1]
     torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", PROCESSES)
-def test_exact_for_data_in_one_point(name, method):
+@on_every_process
+def test_exact_for_data_in_one_point(sde, method):
     """D is constant there, so steps of any size are exact."""
-    sde, u, times = PROCESSES[name], state(PROCESSES[name]), [0.9, 0.5, 0.4, 0.1, 0.02]
+    u, times, fine = state(sde), [0.9, 0.5, 0.4, 0.1, 0.02], np.linspace(0.9, 0.02, 30).tolist()
     model = eps_of(sde, type(data())(data().means[:1], 1e-9))
-    fine = np.linspace(0.9, 0.02, 30).tolist()
     exact = solve(gddim_on(sde, fine, 0), model, u, fine)
     torch.testing.assert_close(solve(res_on(sde, times, method), model, u, times), exact, rtol=1e-6, atol=1e-6)
     ended = solve(res_on(sde, [*times, 0.0], method), model, u, [*times, 0.0])[:, :1]
@@ -129,9 +117,8 @@ def test_weights_sum_to_what_a_constant_d_needs(name, s, t):
 
 
 @pytest.mark.parametrize("planner, options", [(res_on, ("3S",)), (gddim_on, (3, "PECE")), (gddim_on, (0, "none", 0.5))])
-@pytest.mark.parametrize("name", PROCESSES)
-def test_a_plan_is_kept_and_can_be_printed(name, planner, options):
-    """`test_watch.py` measures how long planning takes."""
-    times = time_grid(PROCESSES[name], 12)
-    plan = planner(PROCESSES[name], times, *options)
-    assert planner(PROCESSES[name], times, *options) is plan and len(str(plan).splitlines()) == plan.calls + 2
+@on_every_process
+def test_a_plan_is_kept_and_can_be_printed(sde, planner, options):
+    times = time_grid(sde, 12)
+    plan = planner(sde, times, *options)
+    assert planner(sde, times, *options) is plan and len(str(plan).splitlines()) == plan.calls + 2
