@@ -30,15 +30,15 @@ BATCH = 8
 
 
 class Ring:
-    """The ring of twelve Gaussians as a problem; every call of the model is counted."""
+    """The ring of twelve Gaussians as a problem; every call of the model is counted. `change(smooth, x, sigma)` is the model."""
 
-    def __init__(self, time, batch=BATCH):
+    def __init__(self, time, batch=BATCH, change=None):
         self.time, self.mixture, self.calls, self.seeds, self.batch = time, ring(), 0, set(), batch
-        self.denoise = self.smooth  # a test may set another model
+        self.change = change or (lambda smooth, x, sigma: smooth(x, sigma))
 
     def model(self, x, sigma, **_):
         self.calls += 1
-        return self.denoise(x, sigma)
+        return self.change(self.smooth, x, sigma)
 
     def smooth(self, x, sigma):
         sigma = float(sigma[0])
@@ -53,10 +53,10 @@ class Ring:
 _DEFAULT = Settings(16, 16, 32)
 
 
-def calibrated(time, steps=6, settings=_DEFAULT, batch=BATCH, **more):
+def calibrated(time, steps=6, settings=_DEFAULT, batch=BATCH, seed=100, change=None, **more):
     """A calibration on the ring, and the problem."""
-    problem = Ring(time, batch)
-    calibration = Calibration(problem, grid_of(time, steps), time, 1e-3, 100, batch, settings, **more)
+    problem = Ring(time, batch, change)
+    calibration = Calibration(problem, grid_of(time, steps), time, 1e-3, seed, batch, settings, **more)
     return calibration.run(), problem, calibration
 
 
@@ -106,10 +106,9 @@ def test_a_smooth_model_costs_what_was_announced_and_little(settings, batch, mos
 
 def test_a_rough_reference_is_reported_and_costs_no_more_than_announced():
     """On a model with few noise levels, as with rounded timesteps, references never agree, and a fit is still made."""
-    problem = Ring(VE)
-    problem.denoise = lambda x, sigma: problem.smooth(x, (4.0 * sigma.log()).round().div(4.0).exp())
-    calibration = Calibration(problem, grid_of(VE), VE, 1e-3, 0, BATCH, Settings(8, 8, 8, share=1e-9, levels=3))
-    result = calibration.run()
+    change = lambda smooth, x, sigma: smooth(x, (4.0 * sigma.log()).round().div(4.0).exp())  # noqa: E731
+    settings = Settings(8, 8, 8, share=1e-9, levels=3)
+    result, problem, calibration = calibrated(VE, settings=settings, seed=0, change=change)
     reason = "More steps would not improve the fit" if result.reference.why == "no gain" else "more than was requested"
     assert result.reference.why in ("cap", "no gain") and reason in summary(result, 8)
     assert problem.calls <= calibration.expected <= calibration.cost.most
@@ -117,21 +116,19 @@ def test_a_rough_reference_is_reported_and_costs_no_more_than_announced():
 
 def test_a_reference_no_better_than_the_base_keeps_the_base():
     """With two coarse levels on an equally fine grid nothing can be fitted, and the report says so."""
-    problem = Ring(VE)
-    problem.denoise = lambda x, sigma: (4.0 * problem.smooth(x, sigma)).round() / 4.0
+    change = lambda smooth, x, sigma: (4.0 * smooth(x, sigma)).round() / 4.0  # noqa: E731
     settings = Settings(8, 8, 8, share=0.0, first=2, levels=2)
-    calibration = Calibration(problem, grid_of(VE, 40), VE, 1e-3, 0, BATCH, settings)
-    result = calibration.run()
+    result, problem, calibration = calibrated(VE, 40, settings, seed=0, change=change)
     assert result.reference.coarse == ("no better than it" in summary(result, 8)) and (result.kept or not result.reference.coarse)
     assert problem.calls == calibration.cost.least if result.reference.coarse else problem.calls > calibration.cost.least
 
 
 def test_linear_data_cost_what_was_announced():
     """On Gaussian data the reference settles at once, so the calls are those announced, except those of needless runs."""
-    problem = Ring(VE)
-    problem.denoise = Gaussian(VE)
-    calibration = Calibration(problem, grid_of(VE), VE, 1e-3, 0, BATCH, Settings(8, 8, 8))
-    calibration.run()
+    gaussian = Gaussian(VE)
+    _, problem, calibration = calibrated(
+        VE, settings=Settings(8, 8, 8), seed=0, change=lambda smooth, x, sigma: gaussian(x, sigma)
+    )
     assert 0.9 * calibration.cost.least < problem.calls <= calibration.expected < calibration.cost.most
 
 
@@ -165,10 +162,8 @@ def test_a_moved_grid_is_kept_only_if_it_wins():
 
 def test_a_model_without_a_solution():
     """A model whose output is noise is refused."""
-    problem = Ring(VE)
-    problem.denoise = lambda x, sigma: torch.randn_like(x)
     with pytest.raises(NotConverged, match="still moves"):
-        Calibration(problem, grid_of(VE), VE, 1e-3, 0, BATCH, Settings(8, 8, 8, levels=2)).run()
+        calibrated(VE, settings=Settings(8, 8, 8, levels=2), seed=0, change=lambda smooth, x, sigma: torch.randn_like(x))
 
 
 @pytest.mark.parametrize("name", ["pilots", "selection", "test"])
@@ -179,26 +174,19 @@ def test_too_few_items(name):
 
 @pytest.mark.parametrize("sigmas", [[1.0, 0.0], [], [0.1, 1.0, 2.0], [1.0, 1.0, 1.0], [2.0, math.nan, 0.0], [2.0, 3.0, 0.0]])
 def test_grids_that_cannot_be_fitted_on(sigmas):
-    problem = Ring(VE)
     with pytest.raises(ValueError, match="sigmas"):
-        Calibration(problem, torch.tensor(sigmas), VE, 1e-3, 0, BATCH, Settings())
-    assert problem.calls == 0
+        Calibration(None, torch.tensor(sigmas), VE, 1e-3, 0, BATCH, Settings())
 
 
 def test_clearly_less_needs_more_than_chance():
-    """A tenth less in every item is clear, differences by chance are not, and a lost item counts."""
+    """A tenth less in every item is clear, differences by chance are not, and a lost item, which is not finite, counts."""
     some = torch.rand(16, generator=torch.Generator().manual_seed(0)).double() + 0.1
     assert clearly_less(0.9 * some, some) and not clearly_less(some, some) and not clearly_less(some.flip(0), some)
     lost = some.clone()
     lost[0] = math.inf
     assert not clearly_less(0.99 * lost, some)
-
-
-def test_distances_of_what_is_not_finite():
-    samples, truth = torch.ones(2, 3), torch.ones(2, 3)
-    samples[1, 0] = math.nan
-    result = distances(samples, truth)
-    assert result[0] == 0.0 and result[1] == math.inf and math.isfinite(Errors.of(result).log_mean)
+    result = distances(torch.tensor([[1.0, 1.0], [math.nan, 1.0]]), torch.ones(2, 2))
+    assert result.tolist() == [0.0, math.inf] and math.isfinite(Errors.of(result).log_mean)
 
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)

@@ -13,10 +13,10 @@ from samplers.time_maps import VE
 EQUALLY = torch.ones(5).double()  # weights of items
 
 
-def fitted(time, base, fitting, seed=0):
+def fitted(time, base, fitting):
     """A fit to Gaussian data on `grid_of`."""
     sigmas, model = grid_of(time).double().tolist(), Gaussian(time)
-    x = model.start(sigmas[0], seed)
+    x = model.start(sigmas[0])
     targets = [model.solution(x, sigmas[0], sigma) for sigma in sigmas[1:]]
     plan = bases(torch.tensor(sigmas), time)[base]
     return plan, fit(plan, lambda x, stage: model(x, torch.tensor([stage.sigma])), x, targets, time, fitting)
@@ -25,12 +25,15 @@ def fitted(time, base, fitting, seed=0):
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("base", BASES)
 def test_gaussian_data_are_fitted_exactly(time, base):
-    """The solution is a multiple of x, which every step can give, so other items also end at the solution."""
+    """The solution is a multiple of x, which every step can give, so other items also end at the solution. The loop goes where
+    the fit went.
+    """
     sigmas, model = grid_of(time).double(), Gaussian(time)
-    _, result = fitted(time, base, Fitting(0.0))
-    x = model.start(float(sigmas[0]), seed=1)
-    end = run(result.plan, model, x, sigmas, disable=True)
-    torch.testing.assert_close(end, model.solution(x, float(sigmas[0]), 0.0), rtol=1e-8, atol=1e-8)
+    x, other = (model.start(float(sigmas[0]), seed) for seed in (0, 1))
+    exact, ridge = (fitted(time, base, fitting)[1] for fitting in (Fitting(0.0), Fitting(1e-2, 3)))
+    end = run(exact.plan, model, other, sigmas, disable=True)
+    torch.testing.assert_close(end, model.solution(other, float(sigmas[0]), 0.0), rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(run(ridge.plan, model, x, sigmas, disable=True), ridge.end, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
@@ -46,18 +49,11 @@ def test_an_endless_ridge_is_the_analytic_plan(time, base):
         assert all(weight == pytest.approx(given.get(call, 0.0), abs=1e-9) for call, weight in close.weights)
 
 
-@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
-def test_the_loop_goes_where_the_fit_went(time):
-    sigmas, model = grid_of(time).double(), Gaussian(time)
-    for base in BASES:
-        _, result = fitted(time, base, Fitting(1e-2, 3))
-        end = run(result.plan, model, model.start(float(sigmas[0])), sigmas, disable=True)
-        torch.testing.assert_close(end, result.end, rtol=1e-9, atol=1e-9)
-
-
-def test_more_ridge_leaves_more():
-    """The residual of the pilots grows with the ridge, and with less history."""
+def test_least_squares_with_a_ridge():
+    """Without a ridge they are those of lstsq. The residual of the pilots grows with the ridge, and with less history."""
     values, residual = torch.randn(4, 5, 40).double(), torch.randn(5, 40).double()
+    expected = torch.linalg.lstsq(values.flatten(1).T, residual.flatten()[:, None]).solution[:, 0]
+    torch.testing.assert_close(ridge_fit(values, residual, 0.0, EQUALLY), expected)
 
     def left(ridge, count=4):
         c = ridge_fit(values[:count], residual, ridge, EQUALLY)
@@ -65,12 +61,6 @@ def test_more_ridge_leaves_more():
 
     by_ridge = [left(ridge) for ridge in (0.0, 1e-2, 1.0, 100.0)]
     assert by_ridge == sorted(by_ridge) and left(0.0, 2) >= left(0.0, 3) >= left(0.0, 4)
-
-
-def test_least_squares_are_those_of_lstsq():
-    values, residual = torch.randn(3, 5, 40).double(), torch.randn(5, 40).double()
-    expected = torch.linalg.lstsq(values.flatten(1).T, residual.flatten()[:, None]).solution[:, 0]
-    torch.testing.assert_close(ridge_fit(values, residual, 0.0, EQUALLY), expected)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])

@@ -38,15 +38,12 @@ def test_the_reference_is_the_solution(time):
     torch.testing.assert_close(result.at(0.0).double(), model.solution(x, sigmas[0], 0.0), rtol=1e-3, atol=1e-3)
 
 
-def test_only_what_is_asked_for_is_kept():
+def test_only_what_is_asked_for_is_kept_and_joined_in_order():
     sigmas = grid_of(VE)
     result, _ = trajectory(VE, 64, sigmas)
     assert result.sigmas == sigmas.tolist()[:-1]
     with pytest.raises(ValueError, match="not on the trajectory"):
         result.at(2.0 * float(sigmas[0]))
-
-
-def test_joining_keeps_the_order():
     parts = [trajectory(VE, 32, seed=seed)[0] for seed in (0, 1)]
     whole = joined(parts)
     for index, sigma in enumerate(whole.sigmas):
