@@ -1,13 +1,16 @@
-"""Calibrations as files: exact round trips, and all kinds of broken files."""
+"""Calibrations as files: exact round trips, all kinds of broken files, and warnings if other settings are used."""
 
 import json
 import math
+import re
 
 import pytest
 import torch
 from calibration_data import TIMES, grid_of
+from conftest import ROOT
 
-from samplers.calibration_file import MAX_BYTES, CalibrationFile, check_name, check_same_grid, read, write
+from samplers import calibration_file
+from samplers.calibration_file import MAX_BYTES, CalibrationFile, Setting, check_name, check_same_grid, read, warnings, write
 from samplers.lab.calibration.fitting import bases
 from samplers.time_maps import FLOW, VE
 
@@ -125,3 +128,50 @@ def test_other_sigmas_and_a_model_of_another_kind_are_refused_before_the_first_c
         one.sample(None, x, sigmas[1:])
     with pytest.raises(ValueError, match="made for a ve model"):
         one.sample(None, x, sigmas, time=FLOW)
+
+
+# --- other settings than those of the fit ---
+
+HOME = Setting(5.0, (4, 64, 64), 3.0)
+
+
+@pytest.mark.parametrize(
+    "used, said",
+    [
+        (HOME._replace(cfg=3.0), "CFG is 3 and the file was made for 5"),
+        (HOME._replace(cfg=5.5), "CFG is 5.5 and the file was made for 5"),
+        (HOME._replace(cfg=9.0), "was not measured"),
+        (HOME._replace(shape=(4, 96, 64)), "The latent is 4x96x64 and the file was made for 4x64x64"),
+        (HOME._replace(shift=1.0), "shift is 1 and the file was made for 3"),
+    ],
+)
+def test_every_difference_is_named(used, said):
+    [text] = warnings(HOME, used)
+    assert said in text
+
+
+def test_what_is_the_same_or_not_known_is_not():
+    assert not warnings(HOME, HOME) and not warnings(Setting(), HOME) and not warnings(HOME, Setting())
+
+
+@pytest.mark.parametrize("value", [None, "x", [], [1], ["a", 2], {}, float("nan"), 10**400])
+def test_a_strangers_provenance_is_read_with_care(value):
+    """A value of a wrong type counts as not known."""
+    assert Setting.of({"cfg": value, "shift": value, "resolution": value}) == Setting()
+
+
+def test_what_the_node_writes_is_read():
+    assert Setting.of({"cfg": 5, "shift": 3.0, "resolution": [8, 4, 64, 64]}) == HOME
+
+
+def test_the_ratios_are_those_of_the_page():
+    """They are the smallest and largest ratios in docs/calibration.md for each kind of change."""
+    page = (ROOT / "docs" / "calibration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| (CFG [+-]\d|another resolution) \| [\d.]+ \| [\d.]+ \| ([\d.]+) \|$", page, re.MULTILINE)
+    measured = {}
+    for where, ratio in rows:
+        measured.setdefault(where, []).append(float(ratio))
+    known = {f"CFG {change:+d}": ratios for change, ratios in calibration_file.CFG.items()} | {
+        "another resolution": calibration_file.RESOLUTION
+    }
+    assert known == {where: (min(ratios), max(ratios)) for where, ratios in measured.items()}

@@ -1,8 +1,11 @@
-"""Convergence order on exact mixtures. Errors are per item and judged by quantiles: trajectories can jump basins."""
+"""Convergence order on exact mixtures, and the case in which every step is exact.
+
+Errors are per item and judged by quantiles: trajectories can jump basins.
+"""
 
 import pytest
 import torch
-from exact import GRIDS, PLANNERS, REFERENCE, converged, denoiser, grid
+from exact import DETERMINISTIC, GRIDS, PLANNERS, REFERENCE, converged, denoiser, grid
 
 from samplers.loop import run
 from samplers.time_maps import FLOW, VE
@@ -42,3 +45,17 @@ def test_low_order_start_of_third_order_is_second_order():
     """Third order needs a single-step start."""
     coarse, fine = (_errors("ve, uniform in lambda", VE, "3M", n) for n in (_COARSE, _FINE))
     assert 1.8 < torch.log2(coarse / fine).median() < 2.5
+
+
+@pytest.mark.parametrize("grid_name, time", CASES, ids=lambda v: getattr(v, "name", v))
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_constant_denoiser_on_any_grid(name, grid_name, time):
+    """For data at one point D is constant, so steps of any size are exact."""
+    constant = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    for steps, tolerance in ((9, 1e-12), (1, 1e-13)):
+        sigmas = grid(grid_name, steps)
+        result = DETERMINISTIC[name].sample(lambda x, sigma: constant, x, sigmas, disable=True, time=time)
+        # (x - D) / sigma is constant along dx/dsigma = (x - D) / sigma
+        expected = constant + (x - constant) * (sigmas[-1] / sigmas[0])
+        torch.testing.assert_close(result, expected, rtol=tolerance, atol=tolerance)

@@ -1,4 +1,4 @@
-"""Fits of a plan's scalars, on data whose solution is known."""
+"""Fits of a plan's scalars, the analytic plans they start from, and trajectories, on data whose solution is known."""
 
 import math
 
@@ -6,8 +6,9 @@ import pytest
 import torch
 from calibration_data import TIMES, Gaussian, grid_of
 
-from samplers.lab.calibration.fitting import BASES, Fitting, bases, fit, ridge_fit, robust_fit
+from samplers.lab.calibration.fitting import BASES, Fitting, bases, fine_grid, fit, joined, recorded, ridge_fit, robust_fit
 from samplers.loop import run
+from samplers.multistep import multistep_plan
 from samplers.time_maps import VE
 
 EQUALLY = torch.ones(5).double()  # weights of items
@@ -100,3 +101,74 @@ def test_a_model_of_nan_is_named():
     x = torch.ones(2, 3)
     with pytest.raises(FloatingPointError, match="step 0"):
         fit(bases(sigmas, VE)["exp_res_2mc"], lambda x, stage: x * math.nan, x, [x] * 6, VE, Fitting(1.0))
+
+
+# --- the plans to start from ---
+
+
+def test_dpmpp_2m_is_dpm_solver_pp_2m():
+    """Its weights follow the paper's formula, (1 - e^-h) ((1 + 1 / 2r) D - 1 / 2r D_before) r = h_before / h."""
+    sigmas = grid_of(VE, 6)
+    plan = bases(sigmas, VE)["dpmpp_2m"]
+    lam = [-math.log(s) for s in sigmas.double()[:-1].tolist()]
+    for i in range(1, len(lam) - 1):
+        h, before = lam[i + 1] - lam[i], lam[i] - lam[i - 1]
+        r, size = before / h, -math.expm1(-h)
+        assert dict(plan.stages[i].weights) == pytest.approx({i: size * (1.0 + 0.5 / r), i - 1: -size * 0.5 / r})
+    assert dict(plan.stages[-1].weights) == {len(plan.stages) - 1: 1.0} and plan.stages[-1].scale == 0.0
+
+
+@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
+@pytest.mark.parametrize("name", BASES)
+def test_every_base_can_be_fitted_and_converges(name, time):
+    model = Gaussian(time)
+    sigmas = grid_of(time, 48)
+    plan, start = bases(sigmas, time)[name], model.start(float(sigmas[0]))
+    assert all(stage.closes_step and not stage.noise for stage in plan.stages) and not plan.cfg_pp
+    end, truth = run(plan, model, start, sigmas, disable=True), model.solution(start, float(sigmas[0]), 0.0)
+    assert plan.calls == 48 and float((end - truth).norm() / truth.norm()) < 0.04
+
+
+# --- trajectories ---
+
+
+def trajectory(time, steps, wanted=None, seed=0):
+    """A trajectory of Gaussian data, and where it started."""
+    model, sigmas = Gaussian(time), grid_of(time)
+    fine = torch.tensor(fine_grid(sigmas.tolist(), time, 1e-3, steps))
+    x = model.start(float(sigmas[0]), seed)
+    return recorded(multistep_plan(fine, 3, time, corrector=True), model, x, fine, None, wanted), x
+
+
+@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
+@pytest.mark.parametrize("steps", [1, 7, 64, 500])
+def test_fine_grids_hold_every_sigma(time, steps):
+    """They fall, and have no more points than announced."""
+    sigmas = grid_of(time).tolist()
+    fine = fine_grid(sigmas, time, 1e-3, steps)
+    assert set(sigmas) <= set(fine) and all(a > b for a, b in zip(fine, fine[1:]))
+    assert len(fine) - 1 <= steps + len(sigmas) and fine == torch.tensor(fine).tolist()
+
+
+@pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
+def test_the_reference_is_the_solution(time):
+    """This holds at every sigma of the grid, and between them for the cubic."""
+    result, x = trajectory(time, 300)
+    model, sigmas = Gaussian(time), grid_of(time).tolist()
+    between = [0.3 * a + 0.7 * b for a, b in zip(sigmas, sigmas[1:-1])]
+    for sigma in (*sigmas[:-1], *between):
+        torch.testing.assert_close(result.at(sigma).double(), model.solution(x, sigmas[0], sigma), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(result.at(0.0).double(), model.solution(x, sigmas[0], 0.0), rtol=1e-3, atol=1e-3)
+
+
+def test_only_what_is_asked_for_is_kept_and_joined_in_order():
+    sigmas = grid_of(VE)
+    result, _ = trajectory(VE, 64, sigmas)
+    assert result.sigmas == sigmas.tolist()[:-1]
+    with pytest.raises(ValueError, match="not on the trajectory"):
+        result.at(2.0 * float(sigmas[0]))
+    parts = [trajectory(VE, 32, seed=seed)[0] for seed in (0, 1)]
+    whole = joined(parts)
+    for index, sigma in enumerate(whole.sigmas):
+        assert torch.equal(whole.x[index], torch.cat([p.at(sigma) for p in parts]))
+    assert len(whole.end) == sum(len(p.end) for p in parts)
