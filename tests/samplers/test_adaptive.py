@@ -82,17 +82,21 @@ def test_a_sudden_change_of_the_output_is_seen(time, steepness, place):
 
 
 @TIMES
-def test_calls_are_those_reported(time):
-    """A step makes three calls, a rejected step two, because its first output is kept, and the last step one."""
-    model = CountingModel(_jump(20.0, 0.3))
-    seen = []
-    x, info = _sample(model, _noise(time, dtype=torch.float32), time, callback=seen.append)
+def test_calls_are_those_reported(time, caplog):
+    """A step makes three calls, a rejected step two, because its first output is kept, and the last step one. The log says so
+    once.
+    """
+    model, seen = CountingModel(_jump(20.0, 0.3)), []
+    with caplog.at_level(logging.INFO):
+        x, info = _sample(model, _noise(time, dtype=torch.float32), time, callback=seen.append)
     steps = len(info.sigmas) - 2
     assert info.rejected > 0
     assert info.calls == len(model.sigmas) == len(seen) == 3 * steps + 2 * info.rejected + 1
     called = [float(sigma[0]) for sigma in model.sigmas]
     for sigma in info.sigmas[:-1].tolist():
         assert called.count(sigma) == 1, "the output at a point of the grid is computed once, and at that sigma to the bit"
+    [record] = [r for r in caplog.records if r.levelno >= logging.INFO]
+    assert record.message == f"exp_res_adaptive: {info.calls} model calls, {steps + 1} steps, {info.rejected} rejected"
 
 
 @TIMES
@@ -174,14 +178,6 @@ def test_without_calls_for_the_tolerance_steps_are_even_in_log_sigma():
     _, info = _sample(_denoiser(VE), _noise(VE), VE, rtol=1e-5, max_calls=16)
     assert info.calls == 16
     torch.testing.assert_close(info.sigmas[:-1].log().diff(), torch.full((5,), math.log(0.03 / 14.6) / 5), rtol=1e-4, atol=0)
-
-
-def test_calls_are_logged_once(caplog):
-    with caplog.at_level(logging.INFO):
-        _, info = _sample(_denoiser(VE), _noise(VE), VE)
-    [record] = [r for r in caplog.records if r.levelno >= logging.INFO]
-    steps = len(info.sigmas) - 1
-    assert record.message == f"exp_res_adaptive: {info.calls} model calls, {steps} steps, {info.rejected} rejected"
 
 
 @pytest.mark.parametrize(

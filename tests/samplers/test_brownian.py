@@ -71,12 +71,10 @@ def test_the_joint_law_is_exact_by_construction():
 
 
 def test_order_and_history_of_the_questions_do_not_matter():
-    sigmas = [9.0, 4.0, 1.1, 0.2]
-    path = _path()
-    forward = [path(a, b) for a, b in zip(sigmas, sigmas[1:])]
-    backward = [_path()(a, b) for a, b in zip(sigmas, sigmas[1:])][::-1]
-    assert all(map(torch.equal, forward, backward[::-1]))
-    assert torch.equal(path(9.0, 4.0), forward[0])
+    path, segments = _path(), [(9.0, 4.0), (4.0, 1.1), (1.1, 0.2)]
+    forward = [path(*segment) for segment in segments]
+    for draws in ([_path()(*segment) for segment in segments], [path(*segment) for segment in segments[::-1]][::-1]):
+        assert all(map(torch.equal, forward, draws))
 
 
 @pytest.mark.parametrize("sigma, sigma_next", [(4518.0, 1e-6), (1e-20, 1e-30), (1.0, 1.0 - 1e-6)])

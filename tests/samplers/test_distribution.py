@@ -47,11 +47,7 @@ def test_mean_and_covariance_of_a_correlated_gaussian_converge_to_the_truth(name
 
 WIDTH, ITEMS, STEPS, PERMUTATIONS = 0.2, 300, 60, 499  # the methods' own bias is below 0.5 % at 60 steps
 DIGITS = digits(WIDTH)
-
-
-@functools.lru_cache
-def _data():
-    return DIGITS.sample(ITEMS, torch.Generator().manual_seed(7))
+DATA = DIGITS.sample(ITEMS, torch.Generator().manual_seed(7))
 
 
 def _samples(name, time, seed=2, **options):
@@ -94,11 +90,11 @@ def _blur(x):
 )
 def test_samples_cannot_be_told_from_data(name, noise, time):
     samples = _samples(name, time, noise=noise)
-    assert _p_value(samples, _data()) > 0.01
-    assert _p_value(_blur(samples), _blur(_data())) > 0.01
+    assert _p_value(samples, DATA) > 0.01
+    assert _p_value(_blur(samples), _blur(DATA)) > 0.01
 
 
 @TIMES
 @pytest.mark.parametrize("s_noise", [0.95, 1.05])
 def test_an_error_of_five_percent_in_the_noise_is_seen(time, s_noise):
-    assert _p_value(_blur(_samples("exp_res_2m_sde", time, s_noise=s_noise)), _blur(_data())) < 0.005
+    assert _p_value(_blur(_samples("exp_res_2m_sde", time, s_noise=s_noise)), _blur(DATA)) < 0.005

@@ -1,6 +1,7 @@
 """A model that returns NaN or infinity gives an error with step and sigma, without waiting for the device."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -62,23 +63,21 @@ class _SlowDevice:
     def __init__(self, monkeypatch, lag: int):
         self.lag, self.queue, self.waits = lag, [], 0
         copy_, cpu = torch.Tensor.copy_, torch.Tensor.cpu
-        monkeypatch.setattr(torch.Tensor, "copy_", lambda target, source, non_blocking=False: self.enqueue(copy_, target, source))
-        monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: self.wait(cpu, tensor))
+        monkeypatch.setattr(torch.Tensor, "copy_", lambda *args, non_blocking=False: self.enqueue(partial(copy_, *args)))
+        monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: self.wait(partial(cpu, tensor)))
 
-    def enqueue(self, copy_, target, source):
-        self.queue.append((copy_, target, source))
-        while len(self.queue) > self.lag:
-            self.work()
+    def enqueue(self, copy):
+        self.queue.append(copy)
+        self.work(self.lag)
 
-    def work(self):
-        copy_, target, source = self.queue.pop(0)
-        copy_(target, source)
+    def work(self, left):
+        while len(self.queue) > left:
+            self.queue.pop(0)()
 
-    def wait(self, cpu, tensor):
+    def wait(self, read):
         self.waits += 1
-        while self.queue:
-            self.work()
-        return cpu(tensor)
+        self.work(0)
+        return read()
 
 
 @pytest.mark.parametrize("lag", [0, 1, 3, 100])

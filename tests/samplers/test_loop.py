@@ -17,7 +17,6 @@ from samplers.tableaus import res_2s, res_3s
 from samplers.time_maps import FLOW, VE
 from testbed.operations import count_operations
 
-CALLS_PER_STEP = {name: calls_per_step(name) for name in METHODS}
 # maximum number of denoised outputs and earlier states that an update combines
 TERMS = {"exp_res": 12, "exp_res_2m": 2, "exp_res_3m": 3, "exp_res_2mc": 3, "exp_res_3mc": 4, "exp_res_2s": 2, "exp_res_3s": 2}
 TERMS["exp_gddim"] = 5
@@ -35,7 +34,7 @@ def test_calls_as_announced_and_a_callback_as_of_the_hosts_samplers(name, sigmas
     """A step to 0 has one call. Bars show i + 1 of the number of steps."""
     seen, model, sigmas = [], CountingModel(lambda x, sigma: x / 2), torch.tensor(sigmas)
     _sample(name, model, sigmas=sigmas, callback=seen.append)
-    assert [info["i"] for info in seen] == [i for i, t in enumerate(sigmas[1:]) for _ in range(CALLS_PER_STEP[name] if t else 1)]
+    assert [info["i"] for info in seen] == [i for i, t in enumerate(sigmas[1:]) for _ in range(calls_per_step(name) if t else 1)]
     assert len(seen) == len(model.sigmas) and all(type(info["i"]) is int for info in seen)
     for info, sigma in zip(seen, model.sigmas):
         assert sigma.shape == (3,) and sigma.dtype == torch.float32
@@ -91,15 +90,9 @@ def test_noise_of_a_stage_is_drawn_once_and_carried():
         Stage(0, 1.5, 1.0, 1.0, ((1, 0.0),), True, (3.0, 5.0), (1.5, 1.0)),
         Stage(1, 1.0, 1.0, 1.0, ((2, 0.0),), True, (7.0,), (1.0, 0.5)),
     )
-    draws = iter([1.0, 10.0, 100.0])
-    result = run(
-        Plan("by hand", VE, 2, stages),
-        lambda x, s: x,
-        torch.zeros(1, 1),
-        torch.tensor([2.0, 1.0, 0.5]),
-        disable=True,
-        noise_sampler=lambda sigma, sigma_next: torch.full((1, 1), next(draws)),
-    )
+    draws, sigmas = iter([1.0, 10.0, 100.0]), torch.tensor([2.0, 1.0, 0.5])
+    options = {"disable": True, "noise_sampler": lambda sigma, sigma_next: torch.full((1, 1), next(draws))}
+    result = run(Plan("by hand", VE, 2, stages), lambda x, s: x, torch.zeros(1, 1), sigmas, **options)
     assert float(result) == 3.0 * 1.0 + 5.0 * 10.0 + 7.0 * 100.0
 
 

@@ -43,17 +43,15 @@ def test_of_order_one_every_rule_is_ddim(rule, time):
 
 
 def test_a_step_can_be_planned_without_a_loop():
-    """`predict` uses two outputs and `correct` a third; both are exact for constant outputs."""
+    """`predict` uses two outputs and `correct` a third; both are exact for constant outputs. A flow model's sigma 1 is
+    rho = inf, where gDDIM has no node, so there is no correction.
+    """
     step = GridStep(1, 1.0, 0.5)
     planned = predict(res_rule(3), step, [Node(1, 1.0), Node(0, 2.0)], VE)
     redone = correct(planned, Node(2, 0.5))
     assert [node.call for node in redone.nodes] == [2, 1, 0]
     for each in (planned, redone):
         assert each.scale + math.fsum(each.sum.outputs.values()) == pytest.approx(1.0)
-
-
-def test_without_a_second_node_there_is_no_correction():
-    """A flow model's sigma 1 is rho = inf, where gDDIM has no node."""
     planned = predict(gddim_rule(2, "PEC"), GridStep(0, 1.0, 0.8), [Node(0, 1.0)], FLOW)
     assert correct(planned, Node(1, 0.8)) is None
 

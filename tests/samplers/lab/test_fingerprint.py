@@ -108,17 +108,18 @@ def test_equal_things_made_twice():
     assert fingerprint([thing, thing]) == fingerprint([[1, 2], [1, 2]]), "a thing that occurs twice counts twice"
 
 
+def _printed(code, *arguments, **environment):
+    """What Python code prints in a process of its own."""
+    command = [sys.executable, "-c", f"from samplers.lab.fingerprint import fingerprint as of; {code}", *arguments]
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | environment
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+
+
 def test_the_same_in_another_process():
     """Nothing depends on addresses, on the seed of hashes, or on the order in which sets were filled."""
-    code = (
-        "import sys; sys.path[:0] = sys.argv[1:]; from test_fingerprint import _Thing, _scaled, _module\n"
-        "from samplers.lab.fingerprint import fingerprint\n"
-        "print(fingerprint(_Thing({'x', 'y', 'z'}), _scaled(2.0), _module(3)))"
-    )
-    command = [sys.executable, "-c", code, *(path for path in sys.path if path)]
-    environments = [{"PYTHONHASHSEED": seed} for seed in ("1", "2")]
-    first, second = (subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout for env in environments)
-    assert first == second and len(first.strip()) == 64
+    code = "from test_fingerprint import _Thing, _scaled, _module; print(of(_Thing({'x', 'y', 'z'}), _scaled(2.0), _module(3)))"
+    first, second = (_printed(code, PYTHONHASHSEED=seed) for seed in ("1", "2"))
+    assert first == second and len(first[0]) == 64
 
 
 def test_the_code_that_another_pack_calls(tmp_path):
@@ -129,10 +130,8 @@ def test_the_code_that_another_pack_calls(tmp_path):
         folder.mkdir(parents=True)
         (folder / "__init__.py").write_text("from .helper import K\ndef sample(x): return K * x\nclass Sampler: pass")
         (folder / "helper.py").write_text(f"K = {number}")
-        code = "import pack; from samplers.lab.fingerprint import fingerprint as of; print(of(pack.sample), of(pack.Sampler()))"
-        environment = {"PYTHONPATH": os.pathsep.join([str(folder.parent), *filter(None, sys.path)])}
-        command = [sys.executable, "-c", code]
-        sessions.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split())
+        code = "import sys; sys.path.insert(0, sys.argv[1]); import pack; print(of(pack.sample), of(pack.Sampler()))"
+        sessions.append(_printed(code, str(folder.parent)))
     for first, again, changed in zip(*sessions, strict=True):
         assert first == again != changed
     assert len(sessions[0]) == 2

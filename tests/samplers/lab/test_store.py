@@ -128,33 +128,25 @@ def test_whatever_the_key_it_is_a_file_of_the_folder_or_refused(tmp_path, key):
     assert {path.name for path in tmp_path.iterdir()} <= {"inner"}
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    """(store, path, content) of one record."""
-    folder = tmp_path_factory.mktemp("store")
-    Store(folder).put("abc", {"calls": 3, "seconds": 1.0}, _TENSORS)
-    path = folder / "abc.safetensors"
-    return Store(folder), path, path.read_bytes()
-
-
-def _used_as_it_was_or_not_at_all(kept, content):
-    store, path, _ = kept
-    path.write_bytes(content)
-    record = store.get("abc", _WANTED, {"distances": (2,), "first": (1, 2, 2)})
-    if record is not None:
-        assert record.facts == {"calls": 3, "seconds": 1.0} and record.tensors.keys() == _TENSORS.keys()
-        assert all(record.tensors[name].numpy().tobytes() == tensor.numpy().tobytes() for name, tensor in _TENSORS.items())
-    return record is not None
-
-
-def test_a_record_with_one_bit_changed_is_used_as_it_was_or_not_at_all(kept):
+def test_a_record_with_one_bit_changed_is_used_as_it_was_or_not_at_all(tmp_path):
     """Every bit of the numbers is checked, also against zeros."""
-    content = kept[2]
+    store, path = Store(tmp_path), tmp_path / "abc.safetensors"
+    store.put("abc", {"calls": 3, "seconds": 1.0}, _TENSORS)
+    content = path.read_bytes()
+
+    def used(changed):
+        path.write_bytes(changed)
+        record = store.get("abc", _WANTED, {"distances": (2,), "first": (1, 2, 2)})
+        if record is not None:
+            assert record.facts == {"calls": 3, "seconds": 1.0} and record.tensors.keys() == _TENSORS.keys()
+            assert all(record.tensors[name].numpy().tobytes() == tensor.numpy().tobytes() for name, tensor in _TENSORS.items())
+        return record is not None
+
     numbers = sum(tensor.nbytes for tensor in _TENSORS.values())
     for place in range(len(content)):
         for bit in range(8) if place >= len(content) - numbers else (0, 5):
             changed = bytearray(content)
             changed[place] ^= 1 << bit
-            assert not _used_as_it_was_or_not_at_all(kept, changed) or place < len(content) - numbers
-    assert not _used_as_it_was_or_not_at_all(kept, content[:-8] + bytes(8).replace(b"\0", b"\1"))
-    assert _used_as_it_was_or_not_at_all(kept, content)
+            assert not used(changed) or place < len(content) - numbers
+    assert not used(content[:-8] + bytes(8).replace(b"\0", b"\1"))
+    assert used(content)

@@ -100,12 +100,13 @@ def test_pairs_that_more_calls_make_worse_are_named():
     assert judge([*jumpy, *others], _reference(), 20).best is jumpy[1], "the nearest within 20 calls is the one with 10"
 
 
-def test_few_items_are_said():
-    cells = [cell._replace(distances=cell.distances[:8]) for cell in _line("a", {6: 0.3}) + _line("b", {6: 0.4})]
+def test_remarks():
+    """They name few items, equal lines, and a baseline that was not measured."""
+    near, far = _line("a", {6: 0.3}), _line("b", {6: 0.4})
+    cells = [cell._replace(distances=cell.distances[:8]) for cell in near + far]
     assert "The verdict rests on 8 items. The best of many pairs on fewer than 16" in judge(cells, _reference(), 6).text
-
-
-def test_equal_lines_are_ties():
+    text = judge(near + far, _reference(), 6, "c + karras").text
+    assert "The baseline c + karras has no error to compare with." in text
     cells = _line("heun", {6: 0.3, 10: 0.1}) + _line("same", {6: 0.301, 10: 0.1}) + _line("other", {6: 0.3, 10: 0.2})
     assert equal_lines(cells) == [["heun + karras", "same + karras"]]
     assert "Equal at every number of calls: heun + karras = same + karras." in judge(cells, _reference(), 6).text
@@ -119,8 +120,3 @@ def test_at_the_floor_the_fewest_calls_win():
     assert verdict.best is first[0]
     assert verdict.sentence.startswith("At 10 calls first + karras is as close to the solution as this reference can measure")
     assert "with 10 calls it is as close as lucky + karras with" in verdict.sentence
-
-
-def test_a_baseline_that_was_not_measured():
-    text = judge(_line("a", {6: 0.3}) + _line("b", {6: 0.4}), _reference(), 6, "c + karras").text
-    assert "The baseline c + karras has no error to compare with." in text
