@@ -50,9 +50,7 @@ def _jump(steepness, place):
 
 @TIMES
 def test_error_against_tolerance_is_a_straight_line(time):
-    """Over three decades the slope is near 1, and every decade has a smaller error. The error is the worst item's, as in the
-    controller.
-    """
+    """Over three decades the slope is near 1. The error is the worst item's, as in the controller."""
     tolerances = [1e-2, 1e-3, 1e-4, 1e-5]
     logs = []
     for width, cfg in ((0.1, 1.0), (0.2, 1.0), (0.1, 5.0)):
@@ -83,9 +81,7 @@ def test_a_sudden_change_of_the_output_is_seen(time, steepness, place):
 
 @TIMES
 def test_calls_are_those_reported(time, caplog):
-    """A step makes three calls, a rejected step two, because its first output is kept, and the last step one. The log says so
-    once.
-    """
+    """A step makes three calls, a rejected step two, because its first output is kept, and the last step one."""
     model, seen = CountingModel(_jump(20.0, 0.3)), []
     with caplog.at_level(logging.INFO):
         x, info = _sample(model, _noise(time, dtype=torch.float32), time, callback=seen.append)

@@ -65,18 +65,6 @@ def by_element(x, sigma):
     return x / (1.0 + sigma * sigma) + (x / (1.0 + sigma)).clamp(-1.0, 1.0) * 0.5
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("shape", [(3, 7, 11), (4, 8, 8), (16, 3, 5, 7), (1, 4097), (3,)], ids=str)
-def test_an_item_does_not_depend_on_its_batch(shape, dtype):
-    """It is equal bit for bit, for 5-D and packed latents, sizes that no vector length divides, and batches of 2 to 7."""
-    x = drawn(7, *shape, dtype=dtype) * 14.6
-    together = sample(by_element, x, karras(9))
-    assert together.dtype == dtype
-    for batch in (x[2:3], x[1:4], x[2:4]):
-        alone = sample(by_element, batch, karras(9))
-        assert torch.equal(alone[-2 if len(batch) > 1 else 0], together[2])
-
-
 @on_every_grid
 def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(time, grid):
     """A miss is, by definition, the predicted step in D minus the step redone with the output at its end instead of the oldest

@@ -211,31 +211,16 @@ def test_segments_are_from_the_larger_sigma_to_the_smaller():
 
 
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
-def test_callback_and_untouched_tensors(name, time):
-    """sigma is the grid's, and sigma_hat is the sigma of the model call; no tensor that was handed out is changed."""
-    kept, seen = [], []
-
-    def keep(tensor):
-        kept.append((tensor, tensor.clone()))
-        return tensor
-
-    sigmas = keep(torch.tensor([0.9, 0.7, 0.4, 0.1, 0.0]))
-    model = CountingModel(lambda x, sigma: keep(keep(x) / 2 + keep(sigma)[:, None]))
-
-    def callback(info):
-        seen.append((float(info["sigma"]), float(info["sigma_hat"]), info["i"]))
-        keep(info["x"])
-
-    noise = keep(torch.ones(3, 2))
-    x = keep(_start().float())
-    options = {"s_churn": 1.0, "noise_sampler": lambda a, b: noise, "time": time, "solver": name}
-    sample_res_churn(model, x, sigmas, None, callback, True, **options)
-    assert all(torch.equal(tensor, copy) for tensor, copy in kept)
+def test_callback(name, time):
+    """sigma is the grid's, and sigma_hat is the sigma of the model call, which is larger at the first call of a step."""
+    seen, model, sigmas = [], CountingModel(lambda x, sigma: x / 2), torch.tensor([0.9, 0.7, 0.4, 0.1, 0.0])
+    callback = lambda info: seen.append((float(info["sigma"]), float(info["sigma_hat"]), info["i"]))  # noqa: E731
+    options = {"s_churn": 1.0, "noise_sampler": lambda a, b: torch.ones(3, 2), "time": time, "solver": name}
+    sample_res_churn(model, _start().float(), sigmas, None, callback, True, **options)
     assert [hat for _, hat, _ in seen] == [float(sigma[0]) for sigma in model.sigmas]
     steps = [i for *_, i in seen]
     assert steps == sorted(steps)
-    first_calls = [seen[steps.index(i)] for i in sorted(set(steps))]
-    assert all(hat > sigma for sigma, hat, _ in first_calls), "the first call of a step is above the grid's sigma"
+    assert all(hat > sigma for sigma, hat, _ in (seen[steps.index(i)] for i in set(steps)))
 
 
 def test_a_churned_step_costs_one_operation_more(name):

@@ -94,19 +94,18 @@ def test_repeated_sigmas_change_nothing(name):
         assert sample(name, None, x, sigmas) is x, "no step, no call"
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(4, 2, 3), (16, 3, 2, 5), (1, 4097), (3,)], ids=str)
-def test_an_item_among_64_is_the_same_as_by_itself(name, shape):
-    """It is equal bit for bit for images, videos and packed latents; with the adaptive sampler, which has one grid per batch,
-    nearly.
-    """
+def test_an_item_among_64_is_the_same_as_by_itself_or_among_2(name, shape, dtype):
+    """It is equal bit for bit; with the adaptive sampler, which has one grid per batch, nearly."""
     sigmas = GRIDS["many steps"][1]
-    x = drawn(64, *shape, dtype=torch.float32) * sigmas[0]
-    together, alone = sample(name, by_element, x, sigmas), sample(name, by_element, x[5:6], sigmas)
+    x = drawn(64, *shape, dtype=dtype) * sigmas[0]
+    together, alone, second = (sample(name, by_element, part, sigmas) for part in (x, x[5:6], x[4:6]))
     assert together.shape == x.shape and alone.shape == (1, *shape)
     if name in ADAPTIVE_SAMPLERS:
-        assert together.isfinite().all() and (together[5] - alone[0]).abs().max() < 0.05
+        assert together.isfinite().all() and (together[5] - alone[0]).abs().max() < (0.05 if dtype.itemsize > 2 else 0.5)
     else:
-        assert torch.equal(together[5], alone[0])
+        assert torch.equal(together[5], alone[0]) and torch.equal(second[1], alone[0])
 
 
 @pytest.mark.parametrize("grid", ["many steps", "from sigma 4518", "flow from sigma 1"])

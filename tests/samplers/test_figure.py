@@ -28,8 +28,7 @@ def test_grids_with_infinite_ends(time):
     assert one.shape == both.shape == (624, 840, 3) and (one != both).any()
 
 
-def test_traces():
-    """A trace with shares has one panel more, and values may be missing."""
+def test_traces_with_shares_and_with_missing_values():
     rows = [Row(step, 1.0 - step / 4, 0.0, 0.1, 0.01, 0.02, 3.0, 0.5, 1, 2.0, (0.7, 0.3)) for step in range(3)]
     higher = trace_picture(rows)
     assert higher.shape == (936, 840, 3) and (higher != trace_picture([row._replace(shares=(0.3, 0.7)) for row in rows])).any()

@@ -65,8 +65,7 @@ def test_weights_integrate_polynomials_exactly(degree):
 
 
 def _antiderivative(power, rho):
-    """The antiderivative of (log rho)^power."""
-    log = math.log(rho)
+    log = math.log(rho)  # of log^power
     return rho * [1.0, log - 1.0, log**2 - 2.0 * log + 2.0, log**3 - 3.0 * log**2 + 6.0 * log - 6.0][power]
 
 
@@ -120,7 +119,6 @@ def exact():
 
 @pytest.mark.parametrize("degree", DEGREES)
 def test_order_on_the_papers_process(exact, degree):
-    """The order is q + 1 on the paper's grid, from exact states."""
     counts, errors = np.array([120, 170, 240]), []
     for sigmas in map(vp_sigmas, counts):
         end = by_weights(degree, sigmas, exact(sigmas[0]), exact)
@@ -141,7 +139,6 @@ def test_the_plan_is_what_the_weights_say(degree):
 @pytest.mark.parametrize("corrector", ["PEC", "PECE"])
 @pytest.mark.parametrize("name", ["ve, rho", "flow, rho"])
 def test_correctors_help(name, corrector):
-    """They reduce the error of degree 1 on a grid of 16 steps."""
     flow = name.startswith("flow")
     time, sigmas = FLOW if flow else VE, grid(name, 16)
     x, fine = noisy(float(sigmas[0]), flow), grid(name, 800)
@@ -163,9 +160,7 @@ def up_and_down(degree, sigmas, time, items):
 
 @pytest.mark.parametrize("degree", DEGREES)
 def test_up_and_down_again(degree):
-    """On flow the step to 0.999 is a hundred times as long as the one before, so it is DDIM: a polynomial would extrapolate too
-    far.
-    """
+    """On flow the step to 0.999 is so long that it is DDIM: a polynomial would extrapolate too far."""
     assert up_and_down(degree, np.geomspace(0.05, 10.0, 61).tolist(), VE, 8)[1] < 0.06
     if degree:
         sigmas = [1e-4, *(1.0 / (1.0 + np.exp(np.linspace(4.5, -2.3, 39)))), 0.999]

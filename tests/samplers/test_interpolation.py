@@ -153,9 +153,7 @@ def test_slope(method, name):
 
 
 def test_sigmas_that_cannot_be_told_apart_keep_finite_weights():
-    """Within float32 roundings of 1 a flow latent holds nothing, and the step between two such sigmas only scales it. Below 1e-8
-    alpha is 1 in float64; a corrector has nothing to interpolate there.
-    """
+    """These are sigmas within roundings of 1, where a flow latent holds nothing, and sigmas below 1e-8, where alpha is 1."""
     sigmas = [1.0, 1.0 - 2e-6, 0.5, 0.0]
     first = multistep_plan(sigmas, 4, FLOW, interpolation=InAlpha(6.0, 1.5), corrector=True, eps_share=0.33).stages[0]
     assert first.scale == pytest.approx(1.0 - 2e-6) and all(weight == 0.0 for _, weight in first.weights)

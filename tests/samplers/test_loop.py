@@ -58,7 +58,7 @@ def test_nothing_is_read_from_the_device(name, monkeypatch):
         assert sample(lambda x, sigma: torch.empty_like(x), x, SIGMAS, disable=True, **options).device.type == "meta"
 
 
-@pytest.mark.parametrize("name", [*DETERMINISTIC, *ADAPTIVE_SAMPLERS])
+@pytest.mark.parametrize("name", [*DETERMINISTIC, *ADAPTIVE_SAMPLERS, *(f"{solver}, churned" for solver in SOLVERS)])
 def test_tensors_given_away_are_never_written(name):
     kept = []
 
@@ -66,11 +66,15 @@ def test_tensors_given_away_are_never_written(name):
         kept.append((tensor, tensor.clone()))
         return tensor
 
-    x, sigmas = keep(torch.randn(3, 2)), keep(SIGMAS.clone())
+    x, sigmas, noise = keep(torch.randn(3, 2)), keep(SIGMAS.clone()), keep(torch.ones(3, 2))
     model = CountingModel(lambda x, sigma: keep(keep(x) / 2 + keep(sigma)[:, None]))
-    result = _sample(name, model, x, sigmas, callback=lambda info: [keep(info[k]) for k in ("x", "denoised", "sigma_hat")])
-    for tensor, copy in kept:
-        assert torch.equal(tensor, copy)
+    callback = lambda info: [keep(info[k]) for k in ("x", "denoised", "sigma_hat")]  # noqa: E731
+    if name.endswith("churned"):
+        options = {"solver": name.partition(",")[0], "s_churn": 1.0, "noise_sampler": lambda a, b: noise}
+        result = sample_res_churn(model, x, sigmas, None, callback, True, **options)
+    else:
+        result = _sample(name, model, x, sigmas, callback=callback)
+    assert all(torch.equal(tensor, copy) for tensor, copy in kept)
     assert result is not x
 
 

@@ -60,9 +60,7 @@ def _ones(sigma, sigma_next):
 
 @pytest.mark.parametrize("name", [*DETERMINISTIC, *STOCHASTIC])
 def test_samplers_give_the_same(name):
-    """The unit noises are the same, and the added noise is noise_scale times as large. The limits of churn are in
-    s = noise_scale sigma / alpha, so both models are churned at the same places.
-    """
+    """The unit noises are the same. Limits of churn are in s = noise_scale sigma / alpha, so they are at the same places."""
     unit, scaled = _both(METHODS[name].sample, **({"noise_sampler": _ones} if name in STOCHASTIC else {}))
     torch.testing.assert_close(scaled, unit, rtol=1e-9, atol=1e-9)
     if name in SOLVERS:

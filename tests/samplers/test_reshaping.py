@@ -72,9 +72,7 @@ def test_the_parts_are_the_whole(model, rising):
 
 
 def test_the_split_is_at_the_nearest_in_lambda():
-    """Wan 2.2's switch in few steps may lie next to an end that has no lambda: between pure noise and the second sigma, or below
-    the last sigma above 0.
-    """
+    """Wan 2.2's switch in few steps may lie next to an end that has no lambda."""
     sigmas = torch.tensor([16.0, 4.0, 1.0, 0.25, 0.0])
     assert split(sigmas, 2.1, VE)[1][0] == 4.0 and split(sigmas, 1.9, VE)[1][0] == 1.0
     sigmas = torch.tensor([1.0, 0.8, 0.5, 0.0])

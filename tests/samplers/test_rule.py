@@ -43,9 +43,7 @@ def test_of_order_one_every_rule_is_ddim(rule, time):
 
 
 def test_a_step_can_be_planned_without_a_loop():
-    """`predict` uses two outputs and `correct` a third; both are exact for constant outputs. A flow model's sigma 1 is
-    rho = inf, where gDDIM has no node, so there is no correction.
-    """
+    """Both steps are exact for constant outputs. At a flow model's sigma 1 gDDIM has no node, so nothing is corrected."""
     step = GridStep(1, 1.0, 0.5)
     planned = predict(res_rule(3), step, [Node(1, 1.0), Node(0, 2.0)], VE)
     redone = correct(planned, Node(2, 0.5))

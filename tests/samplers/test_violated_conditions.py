@@ -61,9 +61,7 @@ def violating_3s(psi_2=0.0, psi_3=0.0, mixed=0.0, c2=1 / 3, c3=2 / 3):
 
 
 def plan(sigmas, stages, condition):
-    """A plan with violated conditions. Plans check psi_1 and psi_{1,i}, so these are violated afterwards, in the plan's
-    weights.
-    """
+    """A plan with violated conditions. Plans check psi_1 and psi_{1,i}, so these are violated afterwards, in its weights."""
     names = {"psi_2": "psi_2", "psi_3(0)": "psi_3", "sum b psi_2": "mixed"}
     options = {names[condition]: SIZE} if condition in names else {}
     made = single_step_plan(sigmas, (violating_2s if stages == 2 else violating_3s)(**options))

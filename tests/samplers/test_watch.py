@@ -88,9 +88,7 @@ _COSTLY = r"exp_res|exp_res_sde_cfg_pp|single-step start|gddim|(noisy gddim|gddi
     "name", [pytest.param(name, marks=() if re.fullmatch(_COSTLY, name) else pytest.mark.long) for name in _PLANNERS]
 )
 def test_a_thousand_steps_take_two_seconds(name, forget):
-    """An interrupt is noticed within half a second. The best of three counts, because other processes share the caches of a
-    processor.
-    """
+    """The best of three counts, because other processes share the caches of a processor."""
     took, longest = [], []
     while len(took) < 3 and (not took or min(took) >= 2.0 or min(longest) >= 0.5):
         forget()

@@ -72,8 +72,7 @@ def _chain(length, value):
     return thing
 
 
-def _typed(source):
-    """A function that is in no file."""
+def _in_no_file(source):
     return types.FunctionType(compile(source, "typed", "eval").co_consts[0], {})
 
 
@@ -84,7 +83,7 @@ PAIRS = [
     (functools.partial(_scaled, 1), functools.partial(_scaled, 2)), (_Thing(1), _Thing(2)), (_module(0), _module(1)),
     (_Thing, _module), (_Thing(1).__init__, _Thing(2).__init__), ({1, 2}, {1, 3}), ({1: 0}, {"1": 0}), (range(3), range(4)),
     (_Slotted(1), _Slotted(2)), (collections.deque([1]), collections.deque([2])), (torch.sin, torch.cos), (math, cmath),
-    (pathlib.PurePath("a"), pathlib.PurePath("b")), (_typed("lambda x: 2 * x"), _typed("lambda x: 3 * x")),
+    (pathlib.PurePath("a"), pathlib.PurePath("b")), (_in_no_file("lambda x: 2 * x"), _in_no_file("lambda x: 3 * x")),
     (_based_on(int), _based_on(float)), (_scaled_module(1.0), _scaled_module(2.0)), (_patch_of(0.0), _patch_of(1.0)),
     (_chain(12, 0), _chain(12, 1)),
 ]  # fmt: skip

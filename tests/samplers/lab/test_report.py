@@ -14,7 +14,6 @@ pytest.importorskip("matplotlib")
 
 
 def _labels(axis, limits):
-    """The numbers that are drawn at an axis."""
     ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
     low, high = sorted(limits)
     return [tick.label1.get_text() for tick in ticks if low <= tick.get_loc() <= high and tick.label1.get_text()]

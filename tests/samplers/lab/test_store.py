@@ -106,8 +106,7 @@ _NONE = {"x": torch.zeros(2)}
     ],
     ids=str,
 )
-def test_records_that_lack_what_they_must_hold_are_not_used(tmp_path, caplog, facts, tensors, what):
-    """This holds also with a correct checksum."""
+def test_records_that_lack_what_they_must_hold_are_not_used_even_if_undamaged(tmp_path, caplog, facts, tensors, what):
     text = json.dumps(facts)
     metadata = {"format": module.FORMAT, "key": "abc", "facts": text, "checksum": module.fingerprint("abc", text, tensors)}
     save_file(tensors, tmp_path / "abc.safetensors", metadata)

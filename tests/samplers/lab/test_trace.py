@@ -47,7 +47,6 @@ GRIDS = {
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_measures_of_gaussian_data(name):
-    """Each number equals its definition in closed form."""
     time, grid = GRIDS[name]
     rows = traced(grid, time).rows
     assert [row.step for row in rows] == list(range(8))
@@ -140,9 +139,7 @@ def test_it_is_the_samplers_own_error(name):
 
 
 def test_the_ends_have_no_values_that_are_infinite():
-    """These are the step to sigma 0 and the first step of a flow model, where lambda is infinite; the estimate is then in log
-    sigma.
-    """
+    """At sigma 0 and at a flow model's sigma 1 lambda is infinite; the estimate is then in log sigma."""
     rows = traced([1.0, 0.9, 0.6, 0.3, 0.0], FLOW).rows
     assert rows[0].lam == -math.inf and math.isnan(rows[1].acceleration_lambda) and math.isnan(rows[-1].local_error)
     d, d_end = (gaussian(sigma, 1.0 - sigma)[1] for sigma in (1.0, 0.9))

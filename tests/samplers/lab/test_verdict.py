@@ -100,8 +100,7 @@ def test_pairs_that_more_calls_make_worse_are_named():
     assert judge([*jumpy, *others], _reference(), 20).best is jumpy[1], "the nearest within 20 calls is the one with 10"
 
 
-def test_remarks():
-    """They name few items, equal lines, and a baseline that was not measured."""
+def test_few_items_equal_lines_and_a_missing_baseline_are_said():
     near, far = _line("a", {6: 0.3}), _line("b", {6: 0.4})
     cells = [cell._replace(distances=cell.distances[:8]) for cell in near + far]
     assert "The verdict rests on 8 items. The best of many pairs on fewer than 16" in judge(cells, _reference(), 6).text

@@ -29,7 +29,6 @@ def lam_grid(sde, steps, last=0.01):
 
 @lru_cache
 def converged(name, steps):
-    """The solution on PROCESSES[name], from `state`."""
     sde, fine = PROCESSES[name], lam_grid(PROCESSES[name], steps)
     return solve(gddim_on(sde, fine, 3, "PECE"), eps_of(sde, data()), state(sde), fine)
 
@@ -39,7 +38,6 @@ def solve(plan, model, u, times):
 
 
 def order(name, method, steps, reference_steps):
-    """The order that the errors of two grids show."""
     sde, u, reference = PROCESSES[name], state(PROCESSES[name]), converged(name, reference_steps)
     grids = lam_grid(sde, steps), lam_grid(sde, 2 * steps)
     coarse, fine = (distance(solve(res_on(sde, g, method), eps_of(sde, data()), u, g), reference) for g in grids)

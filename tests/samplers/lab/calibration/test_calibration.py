@@ -54,7 +54,6 @@ _DEFAULT = Settings(16, 16, 32)
 
 
 def calibrated(time, steps=6, settings=_DEFAULT, batch=BATCH, seed=100, change=None, **more):
-    """A calibration on the ring, and the problem."""
     problem = Ring(time, batch, change)
     calibration = Calibration(problem, grid_of(time, steps), time, 1e-3, seed, batch, settings, **more)
     return calibration.run(), problem, calibration
@@ -160,8 +159,7 @@ def test_a_moved_grid_is_kept_only_if_it_wins():
     assert result.selection["calibrated"].log_mean <= given.selection["calibrated"].log_mean
 
 
-def test_a_model_without_a_solution():
-    """A model whose output is noise is refused."""
+def test_a_model_whose_output_is_noise_has_no_solution():
     with pytest.raises(NotConverged, match="still moves"):
         calibrated(VE, settings=Settings(8, 8, 8, levels=2), seed=0, change=lambda smooth, x, sigma: torch.randn_like(x))
 
@@ -190,8 +188,7 @@ def test_clearly_less_needs_more_than_chance():
 
 
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
-def test_the_curve_gives_the_grid_itself(time):
-    """Unmoved knots give the grid itself, and moved knots move it."""
+def test_the_curve_gives_the_grid_itself_and_moves_with_its_knots(time):
     sigmas = grid_of(time, 9)
     curve = GridCurve(sigmas, time, 1e-3)
     torch.testing.assert_close(torch.tensor(curve.grid(curve.distances)), sigmas, rtol=1e-5, atol=0.0)

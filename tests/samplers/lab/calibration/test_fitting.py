@@ -15,7 +15,6 @@ EQUALLY = torch.ones(5).double()  # weights of items
 
 
 def fitted(time, base, fitting):
-    """A fit to Gaussian data on `grid_of`."""
     sigmas, model = grid_of(time).double().tolist(), Gaussian(time)
     x = model.start(sigmas[0])
     targets = [model.solution(x, sigmas[0], sigma) for sigma in sigmas[1:]]
@@ -26,9 +25,7 @@ def fitted(time, base, fitting):
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("base", BASES)
 def test_gaussian_data_are_fitted_exactly(time, base):
-    """The solution is a multiple of x, which every step can give, so other items also end at the solution. The loop goes where
-    the fit went.
-    """
+    """Every step can give the solution, so other items end there too. The loop goes where the fit went."""
     sigmas, model = grid_of(time).double(), Gaussian(time)
     x, other = (model.start(float(sigmas[0]), seed) for seed in (0, 1))
     exact, ridge = (fitted(time, base, fitting)[1] for fitting in (Fitting(0.0), Fitting(1e-2, 3)))
@@ -40,7 +37,6 @@ def test_gaussian_data_are_fitted_exactly(time, base):
 @pytest.mark.parametrize("time", TIMES, ids=lambda t: t.name)
 @pytest.mark.parametrize("base", BASES)
 def test_an_endless_ridge_is_the_analytic_plan(time, base):
-    """An infinite ridge gives it exactly, and a large ridge nearly."""
     plan, result = fitted(time, base, Fitting(math.inf))
     assert result.plan.stages == plan.stages
     near = fitted(time, base, Fitting(1e12))[1].plan
@@ -133,7 +129,6 @@ def test_every_base_can_be_fitted_and_converges(name, time):
 
 
 def trajectory(time, steps, wanted=None, seed=0):
-    """A trajectory of Gaussian data, and where it started."""
     model, sigmas = Gaussian(time), grid_of(time)
     fine = torch.tensor(fine_grid(sigmas.tolist(), time, 1e-3, steps))
     x = model.start(float(sigmas[0]), seed)
