@@ -55,8 +55,8 @@ def sample(model, x, sigmas, time=VE, **options):
     return sample_exp_res(model, x, torch.tensor(sigmas, dtype=torch.float64), disable=True, time=time, **options)
 
 
-def drawn(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+def drawn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def by_element(x, sigma):

@@ -87,17 +87,8 @@ def test_the_noise_is_unit_and_independent():
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
-def test_without_a_seed_the_global_generator_decides(name):
-    def sample():
-        torch.manual_seed(3)
-        return METHODS[name].sample(NoisyModel(None), _initial(2), SIGMAS, None, disable=True)
-
-    assert torch.equal(sample(), sample())
-
-
-@pytest.mark.parametrize("name", STOCHASTIC)
-def test_an_injected_noise_sampler_is_used(name):
-    seen = []
+def test_noise_comes_from_an_injected_sampler_or_without_a_seed_from_the_global_generator(name):
+    seen, sample = [], METHODS[name].sample
 
     def noise_sampler(sigma, sigma_next):
         seen.append((float(sigma), float(sigma_next)))
@@ -106,6 +97,11 @@ def test_an_injected_noise_sampler_is_used(name):
     _sample(name, _initial(), noise_sampler=noise_sampler)
     assert [a for a, _ in seen][1:] == pytest.approx([b for _, b in seen][:-1]), "segments join"
     assert seen[0][0] == 10.0 and seen[-1][1] == 0.5
+    seeded = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        seeded.append(sample(NoisyModel(None), _initial(2), SIGMAS, None, disable=True))
+    assert torch.equal(*seeded)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,8 @@ from samplers.phi import phi
 
 
 def _exact(k, z):
-    with mpmath.workdps(120):
-        value = mpmath.exp(mpmath.mpf(z))
-        for j in range(k):
-            value = (value - 1 / mpmath.factorial(j)) / mpmath.mpf(z)
-        return value
+    with mpmath.workdps(60):
+        return mpmath.hyp1f1(1, k + 1, z) / mpmath.factorial(k)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

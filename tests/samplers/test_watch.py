@@ -5,10 +5,11 @@ import time
 
 import pytest
 
-from samplers import catalogue
+from samplers import catalogue, multistep
 from samplers.churn import Churn
 from samplers.gddim_rule import gddim_plan
 from samplers.multistep import multistep_plan
+from samplers.processes import process_planner
 from samplers.processes.blurring import Blurring
 from samplers.processes.cld import CLD
 from samplers.processes.process_planner import METHODS, gddim_on, res_on
@@ -47,12 +48,10 @@ _PLANNERS = dict(_planners())
 @pytest.fixture(autouse=True)
 def forget():
     """forget() clears the kept plans, as before every test."""
-    from samplers import multistep
-    from samplers.processes import process_planner
 
     def clear():
-        for kept in (multistep._choice_plan, process_planner._planned):
-            kept.cache_clear()
+        multistep._choice_plan.cache_clear()
+        process_planner._planned.cache_clear()
 
     clear()
     return clear
