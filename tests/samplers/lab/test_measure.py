@@ -4,7 +4,7 @@ import functools
 import math
 import re
 import warnings
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -26,12 +26,6 @@ _STD = torch.tensor([0.3, 0.5, 1.0, 2.0], dtype=torch.float64)
 
 class _Stop(Exception):
     pass
-
-
-class _Run(NamedTuple):
-    samples: torch.Tensor
-    calls: int
-    seconds: float
 
 
 class _Gaussian:
@@ -57,7 +51,8 @@ class _Gaussian:
             calls += 1
             return x * _STD**2 / (_STD**2 + sigma.reshape(-1, 1) ** 2)
 
-        return _Run(sampler(denoise, self.noise * sigmas[0].double(), sigmas, disable=True).float(), calls, 0.1)
+        samples = sampler(denoise, self.noise * sigmas[0].double(), sigmas, disable=True).float()
+        return SimpleNamespace(samples=samples, calls=calls, seconds=0.1)
 
     def dry(self, sampler, sigmas):
         calls = self.run(sampler, sigmas).calls
@@ -269,7 +264,8 @@ class _Rough(_Gaussian):
         run = super().run(sampler, sigmas)
         generator = torch.Generator().manual_seed(len(sigmas))
         error = self.roughness * torch.randn(run.samples.shape, generator=generator)
-        return run._replace(samples=run.samples + error * run.samples.norm(dim=1, keepdim=True) / 2.0)
+        run.samples += error * run.samples.norm(dim=1, keepdim=True) / 2.0
+        return run
 
 
 def test_a_reference_that_misses_its_tolerance_is_used_all_the_same(store):
