@@ -138,11 +138,6 @@ MEANS = torch.tensor([0.4, -0.2], dtype=torch.float64)
 COVARIANCE = torch.tensor([[1.0, 0.6], [0.6, 0.5]], dtype=torch.float64)  # deviations 1.18 and 0.32, turned by 34 degrees
 
 
-def _far_grid(time, n):
-    """On flow the first step, which starts at sigma 1, shrinks with the others."""
-    return down_to_0(time, -3.4 if time is VE else -2.0 - math.log(n / 10), 4.6, n)
-
-
 @pytest.mark.parametrize("eta", [0.3, 1.0, 2.0])
 @pytest.mark.parametrize("time", [VE, FLOW], ids=lambda t: t.name)
 @pytest.mark.parametrize("name", STOCHASTIC)
@@ -150,7 +145,8 @@ def test_mean_and_covariance_of_a_correlated_gaussian_converge_to_the_truth(name
     """The limit is D(x) for exact samples x at the last sigma, which the last step gives; it differs from the data by 1e-4."""
     errors = []
     for n in (20, 80, 320):
-        grid = _far_grid(time, n)
+        # on flow the first step, which starts at sigma 1, shrinks with the others
+        grid = down_to_0(time, -3.4 if time is VE else -2.0 - math.log(n / 10), 4.6, n)
         sample = partial(STOCHASTIC[name].sample, eta=eta, time=time)
         mean, covariance = moments(sample, grid, time, 3 * len(grid), MEANS, torch.linalg.cholesky(COVARIANCE))
         last = COVARIANCE @ torch.linalg.inv(COVARIANCE + time.s(float(grid[-2])) ** 2 * torch.eye(2)) @ COVARIANCE
