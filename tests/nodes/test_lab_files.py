@@ -19,12 +19,14 @@ def run(pack, toy, latent, counted, folders):
     subject = model, _, _ = toy(), latent(2), 0
     inputs = {
         "RESLabCalibrate": (*subject, _SIGMAS, 2, "mine"),
-        "RESLabMeasure": (*subject, "euler", "karras", "4", 0, 0.1, 96, "table"),
+        "RESLabMeasure": (*subject, "euler", "karras", "4"),
         "RESLabTrace": (*subject, comfy.samplers.ksampler("euler"), _SIGMAS, "table"),
         "RESSigmasPlot": (_SIGMAS,),
     }
 
     def run(node, **more):
+        if node == "RESLabMeasure":
+            more = {"tolerance": 0.1, "reference_calls": 96, "filename_prefix": "table"} | more
         return pack[node].execute(*inputs[node], **more)
 
     run.calls = counted(model)
