@@ -267,7 +267,7 @@ class Setting(NamedTuple):
 # Smallest and largest ratio of the calibrated error to the analytic plan's error over the measured models; 1 is no gain. Larger
 # changes of CFG were not measured.
 CFG = {-2: (0.02, 1.0), -1: (0.02, 1.0), 1: (0.02, 1.0), 2: (0.02, 1.0)}
-RESOLUTION = (0.05, 1.82)
+RESOLUTION = (0.05, 1.48)
 _PAGE = "docs/calibration.md"
 
 
