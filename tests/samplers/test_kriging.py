@@ -7,6 +7,7 @@ import pytest
 import torch
 from exact import GRIDS, converged, denoiser, grid
 
+from samplers import multistep
 from samplers.catalogue import EXP_RES, METHODS
 from samplers.interpolation import IN_LAMBDA
 from samplers.kriging import Kriging
@@ -162,3 +163,16 @@ def test_exp_res_is_nearer_than_res_2m_and_gets_better_with_more_steps(name):
     for n in (20, 40):
         assert ours[n] < 0.8 * _errors(name, n, METHODS["exp_res_2m"].sample).median()
     assert torch.log2(ours[80] / ours[320]) / 2.0 >= 1.4
+
+
+@pytest.mark.parametrize("n", [20, 30])
+def test_exp_res_is_nearer_by_corrections_whose_roughness_follows_the_length(n, monkeypatch):
+    def errors():
+        multistep._choice_plan.cache_clear()
+        return torch.stack([_errors(name, n, METHODS["exp_res"].sample).median() for name in GRIDS])
+
+    by_length = errors()
+    monkeypatch.setattr(Kriging, "correcting", lambda self, s_from, s_to: self)
+    ratios = by_length / errors()
+    multistep._choice_plan.cache_clear()
+    assert ratios.log().mean().exp() < 0.7

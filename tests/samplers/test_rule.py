@@ -11,7 +11,7 @@ from samplers.gddim_rule import gddim_rule
 from samplers.grid import GridStep
 from samplers.interpolation import IN_RHO, InAlpha
 from samplers.loop import run
-from samplers.multistep import res_rule, rule_plan
+from samplers.multistep import kriging_rule, res_rule, rule_plan
 from samplers.plan import Noise
 from samplers.rule import Node, Rule, correct, predict
 from samplers.time_maps import FLOW, VE
@@ -52,6 +52,15 @@ def test_a_step_can_be_planned_without_a_loop():
         assert each.scale + math.fsum(each.sum.outputs.values()) == pytest.approx(1.0)
     planned = predict(gddim_rule(2, "PEC"), GridStep(0, 1.0, 0.8), [Node(0, 1.0)], FLOW)
     assert correct(planned, Node(1, 0.8)) is None
+
+
+@pytest.mark.parametrize("end", [0.8, 0.2])
+def test_a_step_is_redone_with_the_interpolation_of_its_length(end):
+    rule, nodes = kriging_rule(1e-3), [1.0, 1.3, 2.0]
+    planned = predict(rule, GridStep(2, 1.0, end), [Node(2 - i, s) for i, s in enumerate(nodes)], VE)
+    weights = rule.interpolation.correcting(1.0, end).weights([end, *nodes], 1.0, end)
+    assert correct(planned, Node(3, end)).sum.outputs == pytest.approx(dict(zip((3, 2, 1, 0), weights)), abs=1e-12)
+    assert weights != pytest.approx(rule.interpolation.weights([end, *nodes], 1.0, end), abs=1e-4)
 
 
 @pytest.mark.parametrize("added", [{"noise": Noise(1.0)}, {"churn": Churn(2.0)}], ids=lambda v: next(iter(v)))
