@@ -34,7 +34,7 @@ from .interpolation import Interpolation, between
 _SCALES = np.exp(np.linspace(math.log(0.05), math.log(100.0), 60))  # c of the components
 _SHORT_STEP = 0.15  # in log s; people rarely use grids with shorter steps
 _USUAL_STEP = 0.6  # in log s, at which a correction has the roughness of the rule
-_MOST_ROUGH = 10.0  # factor of the roughness of a correction
+_MOST_ROUGH = 10.0  # the largest factor of the roughness of a correction
 _JITTER = 1e-12  # relative to the variance, for nodes that nearly coincide
 _KEPT = 8192  # number of weights, so that the plan of a known grid costs little
 _EPS_TURN = 0.5  # where the quadrature of eps turns from uniform in log s to uniform in s

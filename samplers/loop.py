@@ -5,14 +5,13 @@ buffer per call. A tensor that was handed to the model or the callback is never 
 """
 
 import logging
-from functools import partial
 
 import torch
 from tqdm.auto import tqdm
 
 from .choice import Choice
 from .finite import FiniteCheck
-from .plan import Plan
+from .plan import Plan, Renoising
 from .signature import Callback, ExtraArgs, Model, NoiseSampler, OnShares, Sigmas
 
 
@@ -55,9 +54,7 @@ def run(
     logging.getLogger(__name__).debug("%s", plan)  # formatted only where debug output is on
     extra_args = {} if extra_args is None else extra_args
     dtype = torch.promote_types(x.dtype, torch.float32)
-    anchor = state = x.to(dtype)
-    if (opening := plan.opening) is not None:
-        anchor = state = (x.to(dtype) * opening.scale).add_(_unit_noise(noise_sampler, opening.segment), alpha=opening.noise)
+    anchor = state = _opened(plan.opening, x.to(dtype), noise_sampler)
     # one row per call, made and moved to the device together; float64 never leaves the CPU unless x is float64
     call_sigmas = torch.tensor([stage.sigma for stage in plan.stages], dtype=dtype).to(x.device)
     batch_sigmas = call_sigmas[:, None].repeat(1, x.shape[0])
@@ -81,8 +78,10 @@ def run(
                 noises.append(_unit_noise(noise_sampler, stage.segment))
             if call in last_state_use:
                 states[call] = state
-            update = stage.update if choice is None else partial(choice.update, call)
-            state = update(anchor, denoised, states, noises, guided)
+            if choice is None:
+                state = stage.update(anchor, denoised, states, noises, guided)
+            else:
+                state = choice.update(call, anchor, denoised, states, noises, guided)
             check.note(state)
             del guided
             denoised = {j: d for j, d in denoised.items() if last_use.get(j, -1) > call}
@@ -98,6 +97,13 @@ def _unit_noise(noise_sampler: NoiseSampler | None, segment: tuple[float, float]
     # tensors, as k-diffusion's samplers pass them, on the CPU, where reading them waits for nothing
     assert noise_sampler is not None  # which `run` has seen to
     return noise_sampler(torch.tensor(segment[0]), torch.tensor(segment[1]))
+
+
+def _opened(opening: Renoising | None, x: torch.Tensor, noise_sampler: NoiseSampler | None) -> torch.Tensor:
+    """The state at the first call."""
+    if opening is None:
+        return x
+    return (x * opening.scale).add_(_unit_noise(noise_sampler, opening.segment), alpha=opening.noise)
 
 
 def _outputs(output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], pair: bool) -> tuple[torch.Tensor, torch.Tensor]:
