@@ -155,6 +155,7 @@ def test_pip_fails(monkeypatch, tmp_path, text, match):
 def test_an_interrupted_installation_is_redone(monkeypatch, tmp_path):
     monkeypatch.setattr(setup, "HOST", tmp_path)
     monkeypatch.setattr(setup, "LOG", tmp_path / "log")
+    monkeypatch.setattr(setup, "ENVIRONMENT_GB", 0)  # nothing is installed
     installed = []
 
     def install(python, packages):
