@@ -15,7 +15,7 @@ ERRORS = {
 
 
 def row(**errors):
-    return Measured(next(exact_cases(seed=3)), 6, ERRORS | errors)
+    return Measured(next(case for case in exact_cases(seed=3) if case.world == "latent"), 6, ERRORS | errors)
 
 
 def test_the_best_pair_is_comfyuis_on_its_own_schedulers():
