@@ -5,6 +5,7 @@ import inspect
 import comfy.samplers
 
 from ..samplers.catalogue import ADAPTIVE_SAMPLERS, SAMPLERS
+from .registry import is_own
 
 # The host's samplers -> model calls per step; the last step, to sigma 0, is one call. Samplers that choose their own grid or
 # depend on more than the number of steps (dpm_fast, dpm_adaptive, heunpp2) are left out.
@@ -28,11 +29,8 @@ def chooses_own_grid(sampler) -> bool:
 def with_shares(sampler, on_shares):
     """A SAMPLER that reports which rules it mixes, see `loop.run`; the SAMPLER itself if it does not choose among rules."""
     function = getattr(sampler, "sampler_function", None)
-    try:
-        options = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # it is no function, or one of another pack that Python cannot look into
-        return sampler
-    if "on_shares" not in options:
+    plain = type(sampler) is comfy.samplers.KSAMPLER and is_own(function)  # a subclass or a wrapper may do more
+    if not plain or "on_shares" not in inspect.signature(function).parameters:
         return sampler
     return comfy.samplers.KSAMPLER(function, {**sampler.extra_options, "on_shares": on_shares}, sampler.inpaint_options)
 

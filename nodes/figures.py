@@ -46,7 +46,8 @@ def _frame(images: torch.Tensor) -> np.ndarray:
 
 
 def _as_grey(latent: torch.Tensor) -> np.ndarray:
-    """The mean of the channels in grey, from its smallest value to its largest."""
+    """The mean of the channels in grey, from its smallest value to its largest; of sound, which has no height, all channels."""
+    latent = latent[None] if latent.ndim == 2 else latent
     grey = latent.reshape(latent.shape[0], -1, *latent.shape[-2:])[:, 0].float().mean(dim=0).cpu().numpy()
     grey = (grey - grey.min()) / max(grey.max() - grey.min(), 1e-6)
     return np.repeat(grey[..., None], 3, axis=-1)

@@ -1,5 +1,6 @@
 """The node that fits a solver to a model, guidance and SIGMAS, and keeps it as a file."""
 
+import logging
 import math
 import re
 import time
@@ -118,10 +119,13 @@ class RESLabCalibrate(io.ComfyNode):
         send_text(announcement, node)
         progress = CallProgress(node, lambda: calibration.expected, subject.guider, announcement)
         subject.on_call = progress.call
-        result = calibration.run()
-        kept = files.CalibrationFile.of(result.plan, result.sigmas, {**made_for, **_provenance(result, settings)})
-        saving = Saving("RES Lab: Calibrate")
-        path = saving(f"the calibration {name!r}", files.write, kept, folder, name)
+        result, saving = calibration.choose(), Saving("RES Lab: Calibrate")
+        try:
+            calibration.test(result)
+        finally:  # a run that is stopped or fails in its tests has its plan already
+            kept = files.CalibrationFile.of(result.plan, result.sigmas, {**made_for, **_provenance(result, settings)})
+            path = saving(f"the calibration {name!r}", files.write, kept, folder, name)
+            logging.info("RES Lab: Calibrate wrote %s.", path.name if path else "no file")
         items = len(result.seeds.test) * subject.shape[0]
         calls = f"Calls: {progress.calls}, announced as {announced}, {duration(progress.seconds)}."
         calls += f" File: {path.name}." if path else ""

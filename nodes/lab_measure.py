@@ -1,6 +1,7 @@
 """The node that measures samplers and schedules on the user's own model."""
 
 import comfy.model_management
+import numpy as np
 import torch
 from comfy_api.v0_0_2 import io
 
@@ -151,14 +152,15 @@ class RESLabMeasure(io.ComfyNode):
 def _pictures(cells: list[Cell], references: dict, model, vae, verdict: Verdict, saving: Saving) -> list[torch.Tensor]:
     """[picture, strip] as IMAGEs; if the VAE fails, the strip shows the latent's colours."""
     latent = next(iter(references.values())).samples[0]
-    decode = decoder(model, vae)
+
+    def drawn(decode) -> np.ndarray:
+        return strip(cells, references, lambda cell: decode(cell.first), decode(latent), verdict)
+
     try:
-        truth = decode(latent)
+        shown = drawn(decoder(model, vae))
     except comfy.model_management.InterruptProcessingException:
         raise
     except Exception as error:  # a VAE of another model or a lack of memory may raise anything
         saving.warn(f"vae cannot decode the latent ({short(error)}), so the strip shows the latent's own colours.")
-        decode = decoder(model)
-        truth = decode(latent)
-    shown = strip(cells, references, lambda cell: decode(cell.first), truth, verdict)
+        shown = drawn(decoder(model))
     return [as_image(picture(cells, references, verdict)), as_image(shown)]

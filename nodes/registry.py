@@ -31,7 +31,7 @@ from .host import (
 from .planning import watched_by_host
 from .unconditional import GuidedAndUnconditional
 
-_MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first
+_MARK = "comfyui_res"  # attribute by which a second import recognises the functions of the first; wrappers copy it
 _DEPTH = 10  # number of wrappers around a function that are looked through
 _SET: set[str] = set()  # names that this module has bound
 _warn_once = functools.cache(logging.warning)  # names are checked again when the server starts
@@ -60,8 +60,13 @@ def for_host(method: Method):
             extra_args = model.extra_args
         return method.sample(model, x, sigmas, extra_args, _once_a_step(callback), disable, time=time, **options)
 
-    setattr(host_sample, _MARK, True)
+    setattr(host_sample, _MARK, host_sample)
     return host_sample
+
+
+def is_own(function) -> bool:
+    """Whether a function is one of `for_host`, and not a wrapper around one."""
+    return _attribute(function, _MARK) is function
 
 
 def as_sampler(method: Method, /, **options) -> comfy.samplers.KSAMPLER:

@@ -25,6 +25,7 @@ MAX_BYTES = 1_000_000  # a thousand calls with a history of six take a third of 
 MAX_CALLS = 1000
 MAX_PROVENANCE = 20_000  # characters of its JSON; a twentieth is enough
 _MAX_NUMBER = 1e6  # weights and scales are of order 1, rarely 100
+_MAX_SIGMA = 3e38  # the largest float32
 _SAME_SIGMA = 1e-5
 # The numbers of a step: scale, ((call, weight of its output), ...), ((call, weight of its state), ...).
 _Numbers = tuple[float, tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]
@@ -116,7 +117,7 @@ def checksum(data: Mapping[str, Any]) -> str:
 
 def check_same_grid(sigmas: Sequence[float], made_for: Sequence[float]) -> None:
     """Raise a ValueError if two grids differ by more than rounding."""
-    first = next((i for i, (a, b) in enumerate(zip(sigmas, made_for)) if abs(a - b) > _SAME_SIGMA * b), None)
+    first = next((i for i, (a, b) in enumerate(zip(sigmas, made_for)) if not abs(a - b) <= _SAME_SIGMA * b), None)
     if first is not None:
         where = f"sigmas[{first}] is {sigmas[first]:g}, not {made_for[first]:g}"
     elif len(sigmas) != len(made_for):
@@ -144,7 +145,7 @@ def _parsed(data: object) -> CalibrationFile:
     if data.get("time") not in list(_TIMES):  # a list, because JSON has values that cannot be looked up in a dictionary
         raise ValueError(f'"time" must be one of {", ".join(_TIMES)}, got {data.get("time")!r:.40}.')
     time = _TIMES[data["time"]]
-    sigmas = tuple(_number(value, f"sigmas[{i}]") for i, value in enumerate(_list(data, "sigmas", 2, MAX_CALLS + 1)))
+    sigmas = tuple(_number(value, f"sigmas[{i}]", _MAX_SIGMA) for i, value in enumerate(_list(data, "sigmas", 2, MAX_CALLS + 1)))
     steps = grid_steps(list(sigmas), time, rising=False)
     stages = _list(data, "stages", 1, MAX_CALLS)
     if len(stages) != len(steps):
@@ -199,9 +200,9 @@ def _list(data: dict[str, Any], name: str, least: int, most: int, where: str = "
     return values
 
 
-def _number(value: Any, name: str) -> float:
-    if type(value) not in (int, float) or not abs(value) <= _MAX_NUMBER:
-        raise ValueError(f"{name} must be a number between -{_MAX_NUMBER:g} and {_MAX_NUMBER:g}, got {value!r:.40}.")
+def _number(value: Any, name: str, most: float = _MAX_NUMBER) -> float:
+    if type(value) not in (int, float) or not abs(value) <= most:
+        raise ValueError(f"{name} must be a number between -{most:g} and {most:g}, got {value!r:.40}.")
     return float(value)
 
 

@@ -1,5 +1,7 @@
 """The pack's numbers of model calls equal those counted at the model."""
 
+import functools
+
 import pytest
 import torch
 from pixelwise import noise_like, sample
@@ -33,6 +35,10 @@ class _Compiled:
 def test_samplers_that_cannot_report_shares_are_traced_as_they_are(pack, calls):
     import comfy.samplers
 
-    for sampler in (comfy.samplers.KSAMPLER(_Compiled()), comfy.samplers.Sampler(), comfy.samplers.sampler_object("euler")):
+    ours = comfy.samplers.sampler_object("exp_res")
+    subclass = type("Half", (comfy.samplers.KSAMPLER,), {})(ours.sampler_function)
+    wrapped = comfy.samplers.KSAMPLER(functools.wraps(ours.sampler_function)(lambda model, x, *rest: x))
+    others = comfy.samplers.KSAMPLER(_Compiled()), comfy.samplers.Sampler(), comfy.samplers.sampler_object("euler")
+    for sampler in (*others, subclass, wrapped):
         assert calls.with_shares(sampler, print) is sampler
-    assert calls.with_shares(comfy.samplers.sampler_object("exp_res"), print).extra_options == {"on_shares": print}
+    assert calls.with_shares(ours, print).extra_options == {"on_shares": print}

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import types
 
 import pytest
 import torch
@@ -95,7 +96,7 @@ def _unwritten(run, folders, caplog, reason):
 def test_a_fit_that_its_file_has_no_room_for_is_returned_all_the_same(run, folders, monkeypatch, caplog, module):
     """The fit has a weight above a million."""
     calibration = module("samplers.lab.calibration.calibrate").Calibration
-    fit = calibration.run
+    fit = calibration.choose
 
     def with_a_large_weight(self):
         result = fit(self)
@@ -103,15 +104,38 @@ def test_a_fit_that_its_file_has_no_room_for_is_returned_all_the_same(run, folde
         result.plan = dataclasses.replace(result.plan, stages=(dataclasses.replace(first, scale=2e6), *others))
         return result
 
-    monkeypatch.setattr(calibration, "run", with_a_large_weight)
+    monkeypatch.setattr(calibration, "choose", with_a_large_weight)
     sampler, sigmas = _unwritten(run, folders, caplog, "stages[0].scale must be a number between")
     assert callable(sampler.sampler_function) and torch.equal(sigmas, _SIGMAS)
 
 
-def test_a_vae_that_fails_costs_the_colours_only(run, caplog):
+def test_a_calibration_that_is_stopped_in_its_tests_is_kept(run, folders, monkeypatch, module):
+    from comfy.model_management import InterruptProcessingException
+
+    calibration = module("samplers.lab.calibration.calibrate").Calibration
+    monkeypatch.setattr(calibration, "test", lambda self, result: (_ for _ in ()).throw(InterruptProcessingException()))
+    with pytest.raises(InterruptProcessingException):
+        run("RESLabCalibrate")
+    assert [path.suffix for path in (folders / "res_calibrations").iterdir()] == [".json"]
+
+
+def test_sound_which_has_no_height_is_shown_channel_by_channel(module):
+    import comfy.latent_formats
+
+    model = types.SimpleNamespace(model=types.SimpleNamespace(latent_format=comfy.latent_formats.StableAudio1()))
+    assert module("nodes.figures").decoder(model)(torch.rand(64, 128)).shape == (64, 128, 3)
+
+
+@pytest.mark.parametrize("pictures", [0, 1])
+def test_a_vae_that_fails_costs_the_colours_only(run, caplog, pictures):
     class OfAnotherModel:
+        decoded = 0
+
         def decode(self, latent):
-            raise RuntimeError("expected 16 channels")
+            self.decoded += 1
+            if self.decoded > pictures:
+                raise RuntimeError("expected 16 channels")
+            return torch.zeros(1, 8, 8, 3)
 
     output = run("RESLabMeasure", vae=OfAnotherModel())
     assert all(value is not None for value in output.result) and output.result[3].isfinite().all()

@@ -117,7 +117,7 @@ def test_other_grids_are_distinguished():
     """Grids that differ by a part in 100000 are refused, and rounding passes."""
     sigmas = grid_of(VE).tolist()
     check_same_grid([s * (1 + 1e-6) for s in sigmas], sigmas)
-    for other in (sigmas[1:], sigmas[:-1], [s * 1.001 for s in sigmas], [*sigmas[:-1], 0.01]):
+    for other in (sigmas[1:], sigmas[:-1], [sigmas[0], math.nan, *sigmas[2:]], [s * 1.001 for s in sigmas], [*sigmas[:-1], 0.01]):
         with pytest.raises(ValueError, match="SIGMAS output"):
             check_same_grid(other, sigmas)
 

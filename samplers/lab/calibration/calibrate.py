@@ -17,6 +17,7 @@ from ...multistep import multistep_plan
 from ...plan import Plan, Stage
 from ...signature import Denoiser, ExtraArgs, Sigmas
 from ...time_maps import TimeMap
+from ..distances import spread
 from ..reference import NotConverged
 from .fitting import BASES, TRIALS, Fitted, Fitting, GridCurve, Trajectory, bases, fine_grid, fit, joined, recorded
 from .results import CAREFUL, HISTORIES, LEAST, RIDGES, Calibrated, Cost, Errors, Settings, Settled, clearly_less, distances
@@ -74,6 +75,8 @@ class Calibration:
             raise ValueError(f"sigmas have {self._steps} steps; {MAX_CALLS} are the most that a calibration can hold.")
         self._seeds = settings.seeds(seed, batch)
         self._bases = bases(self._sigmas, time)  # checks the grid
+        if any(len(plan.stages) < self._steps for plan in self._bases.values()):
+            raise ValueError(f"sigmas repeat an entry, up to rounding, in {self._steps} steps; build them with fewer steps.")
         self._levels = settings.references(self._steps)
         self._level, self._probes = 1, 0
 
@@ -102,7 +105,13 @@ class Calibration:
         return runs * self._steps + sum(references) * pilot + references[-1] * (selection + test)
 
     def run(self) -> Calibrated:
-        """Run the whole calibration.
+        """Choose a plan and test it, with the errors of `choose`."""
+        result = self.choose()
+        self.test(result)
+        return result
+
+    def choose(self) -> Calibrated:
+        """Fit and select a plan; it has no errors on test seeds yet.
 
         Raises:
             NotConverged: the last two levels of the reference have nothing in common.
@@ -125,12 +134,10 @@ class Calibration:
             if self._settings.move_grid:
                 chosen, grid = self._move_grid(chosen, trajectory, measured)
         sigmas = self._sigmas if grid is None else grid
-        result = Calibrated(
+        return Calibrated(
             sigmas, chosen.plan, base.base, chosen.base, chosen.fitting, self._seeds, reference, grid is not None,
             {"base": Errors.of(base.distances), "calibrated": Errors.of(chosen.distances)},
         )  # fmt: skip
-        self._test(result)
-        return result
 
     def _best_fit(
         self, names: Sequence[str], trajectory: Trajectory, measured: Callable[[Plan], torch.Tensor]
@@ -174,7 +181,8 @@ class Calibration:
         own = _Candidate(plan, chosen.base, options, measured(plan, sigmas))
         return (own, sigmas) if clearly_less(own.distances, chosen.distances, self._settings.noise) else (chosen, None)
 
-    def _test(self, result: Calibrated) -> None:
+    def test(self, result: Calibrated) -> None:
+        """Add the errors of a chosen plan and of the rivals on the test seeds."""
         seeds = self._seeds.test
         if not seeds:
             return
@@ -214,7 +222,7 @@ class Calibration:
 
     def _settled(self, before: Trajectory, solved: Trajectory, base: str, error: float) -> Settled:
         """The quality of the present level, by the level before and the best base's median error."""
-        change = float(distances(before.end, solved.end).quantile(0.5))
+        change = spread(distances(before.end, solved.end)).median
         share = change / max(error, LEAST)
         if share <= self._settings.share:
             why = "agrees"

@@ -9,7 +9,7 @@ import torch
 
 from ...figure import new_figure, pixels
 from ...plan import Plan
-from ..distances import relative_distance
+from ..distances import relative_distance, spread
 from .fitting import Fitting
 
 RIDGES = (3e-3, 3e-2, 3e-1, 3e-4)
@@ -81,7 +81,7 @@ class Errors(NamedTuple):
     @classmethod
     def of(cls, distances: torch.Tensor) -> "Errors":
         """The errors of items with these distances, (items,)."""
-        return cls(float(distances.quantile(0.5)), float(_logs(distances).mean().exp()))
+        return cls(spread(distances).median, float(_logs(distances).mean().exp()))
 
 
 def clearly_less(distances: torch.Tensor, others: torch.Tensor, by: float = 1.0) -> bool:

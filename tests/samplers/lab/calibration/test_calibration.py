@@ -88,7 +88,8 @@ def test_a_rival_that_fails_is_left_out_and_a_fatal_error_is_not():
     def fails(*args):
         raise KeyError("no such thing")
 
-    assert "some" not in calibrated(VE, rivals={"some": fails})[0].test
+    result = calibrated(VE, rivals={"some": fails, "nan": lambda model, x, *_: x * math.nan})[0]
+    assert "some" not in result.test and result.test["nan"].median == math.inf and "nan times" not in summary(result, 4)
     with pytest.raises(KeyError):
         calibrated(VE, rivals={"some": fails}, fatal=(KeyError,))
 
@@ -170,7 +171,9 @@ def test_too_few_items(name):
         Settings(**{name: -1})
 
 
-@pytest.mark.parametrize("sigmas", [[1.0, 0.0], [], [0.1, 1.0, 2.0], [1.0, 1.0, 1.0], [2.0, math.nan, 0.0], [2.0, 3.0, 0.0]])
+@pytest.mark.parametrize(
+    "sigmas", [[1.0, 0.0], [], [0.1, 1.0, 2.0], [1.0, 1.0, 1.0], [2.0, 1.999999, 1.0, 0.0], [2.0, math.nan, 0.0], [2.0, 3.0, 0.0]]
+)
 def test_grids_that_cannot_be_fitted_on(sigmas):
     with pytest.raises(ValueError, match="sigmas"):
         Calibration(None, torch.tensor(sigmas), VE, 1e-3, 0, BATCH, Settings())
