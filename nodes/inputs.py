@@ -130,6 +130,9 @@ def read_inputs(declared: Sequence[io.Input], values: Mapping[str, object], pref
     """
     result = dict(values)
     for item in declared:
+        if isinstance(item, io.DynamicCombo.Input) and not item.optional and item.id not in values:
+            choices = ", ".join(option.key for option in item.options)  # the host leaves out a choice that it does not know
+            raise ValueError(f"{prefix}{item.id} must be one of {choices}; it is missing, or none of them.")
         absent = result.get(item.id) is None and item.optional and getattr(item, "default", None) is None
         if item.id in result and not absent:
             result[item.id] = _READERS.get(type(item), _read_object)(prefix + item.id, result[item.id], item)

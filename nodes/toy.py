@@ -146,11 +146,11 @@ class ToyDecode(io.ComfyNode):
     @checked
     def execute(cls, samples, columns, size) -> io.NodeOutput:
         latents = samples["samples"]
-        if tuple(latents.shape[1:]) not in [data.shape for data in _DATA.values()]:
+        nested = getattr(latents, "is_nested", False)
+        if nested or tuple(latents.shape[1:]) not in [data.shape for data in _DATA.values()]:
             shapes = " or ".join(f"(batch, {', '.join(map(str, data.shape))}) for {name}" for name, data in _DATA.items())
-            raise ValueError(
-                f"samples must have the shape {shapes}, got {tuple(latents.shape)}. Use VAE Decode for other models."
-            )
+            got = "a nested latent" if nested else tuple(latents.shape)
+            raise ValueError(f"samples must have the shape {shapes}, got {got}. Use VAE Decode for other models.")
         return io.NodeOutput(picture_grid(latents, columns, size))
 
 

@@ -18,6 +18,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,8 +95,9 @@ def sample_exp_res_adaptive(
         ValueError: a tolerance or max_calls out of range or a grid that cannot be sampled on, before the first call.
         FloatingPointError: the latent came to hold NaN or infinity.
     """
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        if not 0.0 < value < math.inf:
+    tolerances: dict[str, Any] = {"rtol": rtol, "atol": atol}
+    for name, value in tolerances.items():
+        if not (isinstance(value, Real) and 0.0 < float(value) < math.inf):
             raise ValueError(f"{name} must be a finite number above 0, got {value!r}; smaller is more accurate.")
     values = read_sigmas(sigmas)
     steps = grid_steps(values, time, rising=False)

@@ -1,5 +1,6 @@
 """Reads and checks SIGMAS before sampling."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -87,6 +88,14 @@ def grid_steps(sigmas: Sigmas, time: TimeMap, rising: bool = True) -> list[GridS
             steps.append(GridStep(i, current, sigma))
             current = sigma  # a repetition is measured from the last kept sigma, so that many repetitions cannot add up to a step
     return steps
+
+
+def check_moves(sigmas: Sigmas, what: str) -> None:
+    """Raise a ValueError if a new grid, `what`, repeats a sigma or turns, because fewer calls than its steps would be made."""
+    values = read_sigmas(sigmas)
+    for before, sigma in itertools.pairwise(values if values[0] > values[-1] else values[::-1]):
+        if not sigma < before:
+            raise ValueError(f"{what} repeats sigma {sigma:g} at {len(values) - 1} steps; take fewer steps.")
 
 
 def _check_falling(values: list[float]) -> None:

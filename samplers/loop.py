@@ -96,7 +96,8 @@ def run(
 def _unit_noise(noise_sampler: NoiseSampler | None, segment: tuple[float, float]) -> torch.Tensor:
     # tensors, as k-diffusion's samplers pass them, on the CPU, where reading them waits for nothing
     assert noise_sampler is not None  # which `run` has seen to
-    return noise_sampler(torch.tensor(segment[0]), torch.tensor(segment[1]))
+    sigma, sigma_next = torch.tensor(segment, dtype=torch.float32).unbind()
+    return noise_sampler(sigma, sigma_next)
 
 
 def _opened(opening: Renoising | None, x: torch.Tensor, noise_sampler: NoiseSampler | None) -> torch.Tensor:

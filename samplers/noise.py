@@ -48,7 +48,8 @@ class ItemNoise:
     def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
         """Unit noise like the latent; the sigmas are not used."""
         # always drawn in float32, so that every dtype gets the same numbers
-        draws = torch.empty(len(self._generators), *self._shape, pin_memory=self._device.type == "cuda")
+        size = len(self._generators), *self._shape
+        draws = torch.empty(size, dtype=torch.float32, pin_memory=self._device.type == "cuda")
         for draw, generator in zip(draws, self._generators):
             draw.normal_(generator=generator)
         return to_device(draws, self._device, self._dtype)

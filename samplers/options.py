@@ -6,6 +6,7 @@ options.
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 from .gddim_rule import CORRECTOR, DEGREE, MAX_DEGREE
@@ -32,9 +33,9 @@ class Option:
 
     def check(self, value: Any) -> None:
         """Raise a ValueError that names the option when the value is not one of the choices or is outside the limits."""
-        if self.choices and value not in self.choices:
+        if self.choices and not any(type(value) is type(choice) and value == choice for choice in self.choices):
             raise ValueError(f"{self.name} must be one of {', '.join(map(repr, self.choices))}, got {value!r}.")
-        if self.low > -math.inf and not self.low <= value <= self.high:
+        if self.low > -math.inf and not (isinstance(value, Real) and self.low <= float(value) <= self.high):
             raise ValueError(f"{self.name} must be between {self.low:g} and {self.high:g}, got {value!r}.")
 
     @property

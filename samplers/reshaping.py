@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .grid import grid_steps, read_sigmas
+from .grid import check_moves, grid_steps, read_sigmas
 from .schedules import MOST_STEPS
 from .time_maps import TimeMap
 
@@ -25,7 +25,9 @@ class _Curve(NamedTuple):
     def grid(self, body: np.ndarray, time: TimeMap, like: torch.Tensor) -> torch.Tensor:
         """SIGMAS with the ends of this curve and another body; rising if `like` is rising."""
         values = [*self.head, *(time.sigma(float(lam)) for lam in body), *self.tail]
-        return torch.tensor(values[::-1] if _rises(like) else values, dtype=like.dtype)
+        grid = torch.tensor(values[::-1] if _rises(like) else values, dtype=like.dtype)
+        check_moves(grid, "the new curve")
+        return grid
 
 
 def blend(sigmas_a: torch.Tensor, sigmas_b: torch.Tensor, weight: float, time: TimeMap) -> torch.Tensor:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from .grid import check_moves
 from .spacings import SHIFTED, SPACINGS, Ends, spaced
 from .time_maps import FLOW, TimeMap
 
@@ -100,9 +101,7 @@ def logsnr_grid(
     first = sigma_range.sigma_max if logsnr_range is None else time.sigma(ends.start)
     sigmas = [first, *(time.sigma(float(value)) for value in lam), 0.0]
     grid = torch.tensor(sigmas, dtype=torch.float32)
-    if not (grid[1:] < grid[:-1]).all():
-        shape = "the curve" if callable(spacing) else f"spacing {spacing!r} with {parameters or 'its defaults'}"
-        raise ValueError(f"{shape} repeats sigmas at {steps} steps; take fewer steps.")
+    check_moves(grid, "the curve" if callable(spacing) else f"spacing {spacing!r} with {parameters or 'its defaults'}")
     return grid
 
 
@@ -148,12 +147,13 @@ def directed(grid: torch.Tensor, time: TimeMap, direction: str) -> torch.Tensor:
         above = int((grid == grid[0]).sum())
         if above > 1 and grid[above] > 0.0:  # a fine grid has many sigmas beyond the end, which are spread in lambda
             spread = np.linspace(time.lam(float(grid[0])), time.lam(float(grid[above])), above + 1)[1:above]
-            grid[1:above] = torch.tensor([time.sigma(lam) for lam in spread.tolist()])
-    if direction == "denoise inverted":
-        return grid
-    if len(grid) < 3:
-        raise ValueError("steps must be 2 or more for the direction 'invert'; a single step has no sigma near the image.")
-    return torch.cat([grid[-2:-1] * INVERSION_START, grid[:-1].flip(0)])
+            grid[1:above] = torch.tensor([time.sigma(lam) for lam in spread.tolist()], dtype=grid.dtype)
+    if direction == "invert":
+        if len(grid) < 3:
+            raise ValueError("steps must be 2 or more for the direction 'invert'; a single step has no sigma near the image.")
+        grid = torch.cat([grid[-2:-1] * INVERSION_START, grid[:-1].flip(0)])
+    check_moves(grid, f"the direction {direction!r}")
+    return grid
 
 
 def denoise_tail(build: Callable[[int], torch.Tensor], steps: int, denoise: float) -> torch.Tensor:
@@ -165,7 +165,7 @@ def denoise_tail(build: Callable[[int], torch.Tensor], steps: int, denoise: floa
     if not 0.0 <= denoise <= 1.0:
         raise ValueError(f"denoise must be between 0 and 1, got {denoise}.")
     if denoise == 0.0:
-        return torch.empty(0)
+        return torch.empty(0, dtype=torch.float32)
     if steps / denoise > MOST_STEPS:
         raise ValueError(f"denoise {denoise:g} at {steps} steps asks for a grid of {steps / denoise:.0f}; raise denoise.")
     return build(int(steps / denoise))[-(steps + 1) :]

@@ -123,6 +123,7 @@ _REFUSED = {
     "method must be one of exp_res, 2m, 2s, 3s; got a list": ("RESSDE", ([], 1.0, 1.0)),
     "solver must be one of exp_res, .*; got 'euler'": ("RESStochasticChurn", ("euler", 5.0, 0.0, 100.0, 1.0)),
     "interpolation must be one of alpha, lambda; got 3": ("RESMultistep", (2, True, {"interpolation": 3})),
+    "stages must be one of 2, 3; it is missing, or none of them": ("RESSingleStep", ()),
     "axis must be one of auto, logSNR, sigma; got None": ("RESSigmasPlot", (torch.ones(2), None, None, None, None, None)),
     "data must be one of emoji, digits; got 'photos'": ("RESToyModel", ("photos", {"kind": "eps"}, 0.1)),
     "data must be one of emoji, digits; got None": ("RESToyLatent", (None, 1)),

@@ -96,6 +96,8 @@ def test_a_condition_of_other_data_is_refused(toy, digit):
 @pytest.mark.parametrize("data, scale", [("emoji", 3), ("digits", 12)])
 def test_decode_sets_the_pictures_in_a_frame(pack, data, scale):
     """Every latent pixel is a square; row by row, and empty places are grey. Digits have colours."""
+    from comfy.nested_tensor import NestedTensor
+
     (_, height, width), mixture = DATA[data]
     latents = mixture(0.2).means[[5, 400, 77]].reshape(3, -1, height, width)
     image = pack["RESToyDecode"].execute({"samples": latents}, 2, 100).result[0]
@@ -107,6 +109,8 @@ def test_decode_sets_the_pictures_in_a_frame(pack, data, scale):
         share = item / 2.0 + 0.5
         torch.testing.assert_close(shown, share if data == "emoji" else torch.cat([share**0.6, share**1.1, share**2.5]))
     assert (pixels[height + 1 :, width + 1 :] == 0.5).all() and (pixels[0] == 0.5).all()
+    with pytest.raises(ValueError, match="samples must have the shape .*, got a nested latent"):
+        pack["RESToyDecode"].execute({"samples": NestedTensor([latents] * 2)}, 2, 100)
 
 
 @pytest.mark.parametrize("scheduler", ["logsnr_uniform", "simple"])

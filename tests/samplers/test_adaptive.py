@@ -181,6 +181,7 @@ def test_without_calls_for_the_tolerance_steps_are_even_in_log_sigma():
     [
         ({"rtol": 0.0}, "rtol must be a finite number above 0, got 0.0"),
         ({"rtol": math.nan}, "rtol must be"),
+        ({"atol": "1"}, "atol must be a finite number above 0, got '1'"),
         ({"rtol": math.inf}, "rtol must be"),
         ({"atol": -0.1}, "atol must be a finite number above 0, got -0.1"),
         ({"max_calls": 3}, "max_calls must be 4 or more .* got 3"),

@@ -1,6 +1,7 @@
 """Curves pass through their points and rise, and bad curves are refused by name."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_every_curve_rises(gaps):
     try:
         assert (logsnr_grid(100, *MODELS["flow"], curve).diff() < 0.0).all()
     except ValueError as error:
-        assert str(error) == "the curve repeats sigmas at 100 steps; take fewer steps."
+        assert re.fullmatch("the curve repeats sigma .* at 100 steps; take fewer steps.", str(error))
         assert np.diff(curve.share(np.linspace(0.0, 1.0, 100))).min() < 1e-4
 
 

@@ -67,6 +67,17 @@ def test_the_same_numbers_in_every_dtype_and_for_any_number_of_threads(dtype, th
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_another_packs_default_dtype_changes_nothing(name):
+    initial = _initial(2)
+    expected = [_sample(name, initial, noise=noise) for noise in NOISES]
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        assert all(torch.equal(_sample(name, initial, noise=noise), one) for noise, one in zip(NOISES, expected))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_the_same_numbers_in_another_process():
     """They do not depend on the seed of hashes, so two servers can share a batch."""
     code = "import torch; from samplers.brownian import BrownianNoise; from samplers.noise import ItemNoise, item_keys; "
@@ -109,6 +120,7 @@ def test_noise_comes_from_an_injected_sampler_or_without_a_seed_from_the_global_
     [
         *(("eta", value, "eta must be between 0 and 100") for value in (-0.1, float("nan"))),
         *(("s_noise", value, "s_noise must be between 0 and 100") for value in (-1.0, float("inf"))),
+        ("eta", "1", "eta must be between 0 and 100, got '1'"),
         ("eta", 1e-300, "eta must be 0, or large enough to matter, got 1e-300"),
         ("noise", "pink", "noise must be one of 'independent', 'brownian', got 'pink'"),
     ],

@@ -96,6 +96,10 @@ GRID = torch.tensor([10.0, 3.0, 1.0, 0.0])
         (lambda: blend(GRID, GRID[:1], 0.5, VE), "sigmas_b must have two sigmas or more, got 1"),
         (lambda: resample(torch.tensor([10.0, math.nan, 0.0]), 5, VE), r"sigmas: sigmas\[1\] is nan"),
         (lambda: resample(torch.tensor([10.0, 10.0, 0.0]), 5, VE), "sigmas must not repeat a sigma"),
+        (
+            lambda: resample(torch.tensor([1.0, 0.9999, 0.0]), 10000, FLOW),
+            "the new curve repeats sigma .* at 10000 steps; take fewer",
+        ),
         (lambda: resample(GRID, 1, VE), "steps must be 2 or more for these sigmas, got 1"),
         (lambda: split(GRID, 20.0, VE), "the split is at sigma 20, which leaves one part .* from 3 to 1"),
         (lambda: split(GRID, 9.9, VE), "leaves one part without a step"),

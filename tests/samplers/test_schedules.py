@@ -8,7 +8,7 @@ import torch
 
 from samplers.model_kinds import edm, flow, range_of_table, stable_diffusion
 from samplers.reshaping import split
-from samplers.schedules import FLOW_INTERIOR, SigmaRange, denoise_tail, logsnr_grid
+from samplers.schedules import FLOW_INTERIOR, SigmaRange, denoise_tail, directed, logsnr_grid
 from samplers.spacings import SPACINGS
 from samplers.time_maps import FLOW, VE
 
@@ -212,7 +212,7 @@ def test_denoise_keeps_the_tail(denoise, length):
     "call, match",
     [
         (lambda: logsnr_grid(0, SD, VE), "steps must be 1 or more, got 0"),
-        (lambda: logsnr_grid(3000, SD, VE, "power", {"power": 4.0}), "repeats sigmas at 3000 steps; take fewer"),
+        (lambda: logsnr_grid(3000, SD, VE, "power", {"power": 4.0}), "repeats sigma .* at 3000 steps; take fewer"),
         (lambda: logsnr_grid(5, SD, VE, "bogus"), "spacing must be one of"),
         (lambda: logsnr_grid(5, SD, VE, "power", {"power": 0.0}), "power of spacing 'power' must be between 0.25 and 4, got 0"),
         (
@@ -231,6 +231,13 @@ def test_denoise_keeps_the_tail(denoise, length):
         (lambda: logsnr_grid(5, SD, VE, logsnr_range=(3.0, 3.0)), "below end_logsnr"),
         (lambda: logsnr_grid(5, SD, VE, logsnr_range=(0.0, math.nan)), "got 0 and nan"),
         (lambda: logsnr_grid(5, SigmaRange(0.0, 1.0), VE), "0 < sigma_min < sigma_max"),
+        *(
+            (
+                lambda way=way: directed(torch.tensor([1.0, 0.9995, 0.0]), FLOW, way),
+                f"the direction '{way}' repeats sigma 0.999 at 2",
+            )
+            for way in ("invert", "denoise inverted")
+        ),
         (lambda: denoise_tail(lambda n: logsnr_grid(n, SD, VE), 0, 1.0), "steps must be 1 or more, got 0"),
         (lambda: denoise_tail(None, 5, 1.5), "denoise must be between 0 and 1, got 1.5"),
         (lambda: denoise_tail(None, 5, 1e-12), "raise denoise"),
