@@ -141,10 +141,12 @@ class _Judge:
 
     def verdict(self) -> Verdict:
         if self._floor:
-            best = min(self._floor, key=lambda cell: (cell.calls, cell.median))
-            tied = [cell.pair for cell in self._floor if cell.calls == best.calls and cell.pair != best.pair]
+            fewest = min(cell.calls for cell in self._floor)
+            equal = [cell for cell in self._floor if cell.calls == fewest]
+            best = min(equal, key=lambda cell: self._above_the_best(cell.pair, max(cell.column, cell.calls)))
+            tied = [cell.pair for cell in equal if cell.pair != best.pair]
         else:
-            chosen = min(self._ties(self._first), key=self._above_the_best)
+            chosen = min(self._ties(self._first), key=lambda pair: self._above_the_best(pair, self._calls))
             best = self._nearest[chosen]
             tied = [pair for pair in self._ties(best) if pair != chosen]
         return Verdict(best, self._sentence(best, tied), tuple(self._remarks(best)), self._baseline)
@@ -157,16 +159,20 @@ class _Judge:
         """A pair's cell with the most calls within a budget."""
         return next((cell for cell in reversed(self._lines[pair]) if cell.calls <= budget), None)
 
-    def _above_the_best(self, pair: str) -> float:
-        """Mean log distance above the best pair at the budget, and at its neighbours with half the weight."""
-        place = max(i for i, column in enumerate(self._columns) if column <= self._calls)
+    def _above_the_best(self, pair: str, budget: int) -> float:
+        """Mean log distance above the best pair at a budget, and at its neighbours with half the weight.
+
+        Distances below the floor count as the floor.
+        """
+        place = max(i for i, column in enumerate(self._columns) if column <= budget)
         weights = {i: 1.0 if i == place else 0.5 for i in (place - 1, place, place + 1) if 0 <= i < len(self._columns)}
         total, weight = 0.0, 0.0
         for i, share in weights.items():
-            cells = {name: cell for name in self._nearest if (cell := self._at(name, self._columns[i])) is not None}
+            within = budget if i == place else self._columns[i]
+            cells = {name: cell for name in self._nearest if (cell := self._at(name, within)) is not None}
             if pair in cells:
-                least = min(map(_MEDIAN, cells.values()))
-                total, weight = total + share * (log(cells[pair].median) - log(least)), weight + share
+                medians = {name: max(cell.median, self._reference.floor) for name, cell in cells.items()}
+                total, weight = total + share * (log(medians[pair]) - log(min(medians.values()))), weight + share
         return total / weight
 
     def _sentence(self, best: Cell, tied: Sequence[str]) -> str:

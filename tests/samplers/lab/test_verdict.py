@@ -119,3 +119,12 @@ def test_at_the_floor_the_fewest_calls_win():
     assert verdict.best is first[0]
     assert verdict.sentence.startswith("At 10 calls first + karras is as close to the solution as this reference can measure")
     assert "with 10 calls it is as close as lucky + karras with" in verdict.sentence
+
+
+def test_of_equals_at_the_floor_the_one_is_taken_that_is_better_at_the_neighbouring_budgets():
+    """At 10 calls the median of the other pair is smaller, but both are below what the reference can distinguish."""
+    lucky = _line("lucky", {6: 0.05, 10: 1e-3, 20: 6e-3})
+    steady = _line("steady", {6: 0.01, 10: 2e-3, 20: 2e-3})
+    for best_at in (10, 20):
+        verdict = judge([*lucky, *steady], _reference(1.3e-3), best_at, "lucky + karras")
+        assert verdict.best is steady[1] and verdict.sentence.startswith("At 10 calls steady + karras, as lucky + karras, is")
