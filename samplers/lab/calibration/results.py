@@ -149,7 +149,7 @@ def summary(result: Calibrated, items: int) -> str:
     if rivals:
         best = min(rivals, key=lambda name: rivals[name].median)
         ratio = max(result.test["calibrated"].median, LEAST) / max(rivals[best].median, LEAST)  # both may be exact
-        gain = f"calibrated has {ratio:.2f} times the error of {best}, the best of {len(rivals)} other samplers"
+        gain = f"calibrated has {ratio:.3g} times the error of {best}, the best of {len(rivals)} other samplers"
         lines.append(f"{gain} on {items} test items." + (f" Sample with {best} here." if ratio > _MUCH else ""))
     return "\n".join([*lines, _choice(result), _reference(result.reference)])
 
@@ -158,7 +158,7 @@ def errors_list(result: Calibrated, items: int) -> str:
     """The errors on this number of test items, as a list of Markdown, the best first."""
     title = f"Relative distance to the converged solution, for {items} items of test seeds: median, and mean of logs:\n"
     errors = reversed(_named(result).items())
-    return "\n".join([title, *(f"- {name}: {of.median:.5f}, {of.log_mean:.5f}" for name, of in errors)])
+    return "\n".join([title, *(f"- {name}: {of.median:.4g}, {of.log_mean:.4g}" for name, of in errors)])
 
 
 def _choice(result: Calibrated) -> str:
@@ -175,18 +175,18 @@ def _choice(result: Calibrated) -> str:
     fit = f"{result.base}, ridge {result.fitting.ridge:g}, history {result.fitting.history}" if result.fitting else result.base
     grid = "moved" if result.grid_changed else "as given"
     gain = result.selection["calibrated"].log_mean / result.selection["base"].log_mean
-    return f"Fitted: {fit}; grid {grid}. On the selection items it has {gain:.2f} times the error of {result.analytic}."
+    return f"Fitted: {fit}; grid {grid}. On the selection items it has {gain:.3g} times the error of {result.analytic}."
 
 
 def _reference(settled: Settled) -> str:
     text = (
-        f"Reference: {settled.steps} steps. Its last doubling moved the pilots by {settled.last_change:.1e} (median), "
-        f"{settled.share:.2f} of the error of the best analytic plan."
+        f"Reference: {settled.steps} steps. Its last doubling moved the pilots by {settled.last_change:.3g} (median), "
+        f"{settled.share:.3g} of the error of the best analytic plan."
     )
     if settled.why == "no gain":
         return f"{text} More steps would not improve the fit by more than its standard error."
     if settled.why == "cap":
-        return f"{text} This is more than was requested, so all errors here are uncertain by about {settled.last_change:.1e}."
+        return f"{text} This is more than was requested, so all errors here are uncertain by about {settled.last_change:.3g}."
     return text
 
 
@@ -208,7 +208,7 @@ def picture(result: Calibrated) -> np.ndarray:
     figure = new_figure(_WIDTH, 0.9 + _BAR * max(len(errors), 3))
     axes = figure.subplots()
     bars = axes.barh(list(errors), [e.median for e in errors.values()], color=["C7"] * (len(errors) - 1) + ["C0"])
-    axes.bar_label(bars, fmt="%.4f", padding=3)
+    axes.bar_label(bars, fmt="%.4g", padding=3)
     axes.set_xscale("log")
     axes.margins(x=0.2)
     axes.xaxis.set_minor_formatter(NullFormatter())
