@@ -208,7 +208,7 @@ def picture(result: Calibrated) -> np.ndarray:
     figure = new_figure(_WIDTH, 0.9 + _BAR * max(len(errors), 3))
     axes = figure.subplots()
     bars = axes.barh(list(errors), [e.median for e in errors.values()], color=["C7"] * (len(errors) - 1) + ["C0"])
-    axes.bar_label(bars, fmt="%.4g", padding=3)
+    axes.bar_label(bars, fmt="%.3g", padding=3)
     axes.set_xscale("log")
     axes.margins(x=0.2)
     axes.xaxis.set_minor_formatter(NullFormatter())
