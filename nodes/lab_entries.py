@@ -4,7 +4,7 @@ import difflib
 import fnmatch
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import comfy.samplers
@@ -16,6 +16,7 @@ from ..samplers.grid import grid_steps, read_sigmas
 from ..samplers.lab.measure import MAX_BUDGET, Entry, Schedule
 from ..samplers.reshaping import resample
 from ..samplers.time_maps import TimeMap
+from .lab_progress import Title
 
 MAX_TEXT = 10_000  # characters
 MAX_NAME = 200  # characters; matching a pattern can take the square of this
@@ -46,13 +47,14 @@ def with_preset(name: str, latent: dict, budgets: str, tolerance: float) -> tupl
     return latent, preset.budgets, preset.tolerance
 
 
-def sampler_entries(text: str, wired: Mapping[str, object], titles: Mapping[str, str] | None = None) -> list[Entry]:
+def sampler_entries(text: str, wired: Mapping[str, object], titles: Mapping[str, Title] | None = None) -> list[Entry]:
     """Samplers by name, then connected samplers.
 
     Args:
         text: names and patterns (dpmpp_*), separated by commas or line breaks.
         wired: connected SAMPLERs by the name of their input.
-        titles: titles of the connected nodes, by input; a title that is another sampler's name also gets the input's name.
+        titles: titles of the connected nodes, by input. A title that the user has written is the name. Otherwise it is the
+            sampler's name, or the node's usual title if the sampler has none.
 
     Raises:
         ValueError: a name is unknown, a pattern matches nothing, or a sampler has CFG++, which follows another ODE.
@@ -66,7 +68,10 @@ def sampler_entries(text: str, wired: Mapping[str, object], titles: Mapping[str,
             f"{others[0]}: CFG++ follows another ODE than CFG, so its result cannot be compared with the reference. Remove it."
         )
     named = [Entry(name, comfy.samplers.sampler_object(name)) for name in names]
-    shown = _distinct({name: (titles or {}).get(name, kind) for name, kind in kinds.items()}, comfy.samplers.SAMPLER_NAMES)
+    known = {name: kind if kind in comfy.samplers.SAMPLER_NAMES else "" for name, kind in kinds.items()}
+    titles = {name: Title(kind, False) for name, kind in kinds.items()} | dict(titles or {})
+    usual = [name for name in kinds if not getattr(wired[name], "extra_options", None)]
+    shown = _shown(known, titles, names, comfy.samplers.SAMPLER_NAMES, usual)
     return named + [Entry(shown[name], wired[name]) for name in kinds]
 
 
@@ -75,10 +80,23 @@ def _has_cfg_pp(name: str) -> bool:
     return "cfgpp" in name.replace("_", "")
 
 
-def _distinct(titles: Mapping[str, str], taken: Sequence[str]) -> dict[str, str]:
-    """Titles of inputs; a title that is taken or occurs twice is followed by the input's name."""
-    every = [*titles.values(), *taken]
-    return {name: f"{title} ({name})" if every.count(title) > 1 else title for name, title in titles.items()}
+def _shown(
+    known: Mapping[str, str], titles: Mapping[str, Title], listed: Sequence[str], every: Sequence[str], usual: Collection[str]
+) -> dict[str, str]:
+    """Names of connected inputs; one that occurs twice, or means something else, is followed by the input's name.
+
+    Args:
+        known: the name in ComfyUI's lists by input, "" if there is none.
+        titles: the titles of the inputs.
+        listed: what is measured by name.
+        every: all names in ComfyUI's list.
+        usual: the inputs that have no options of their own, so that they are what their known name means.
+    """
+    known = {name: titles[name].chosen or of for name, of in known.items()}
+    names = {name: titles[name].text if titles[name].own else of or titles[name].text for name, of in known.items()}
+    taken = [*names.values(), *listed]
+    misleading = [name for name, text in names.items() if text in every and (text != known[name] or name not in usual)]
+    return {name: f"{text} ({name})" if taken.count(text) > 1 or name in misleading else text for name, text in names.items()}
 
 
 def _kind(sampler) -> str:
@@ -87,7 +105,7 @@ def _kind(sampler) -> str:
 
 
 def schedules(
-    text: str, wired: Mapping[str, torch.Tensor], sampling, time: TimeMap, titles: Mapping[str, str] | None = None
+    text: str, wired: Mapping[str, torch.Tensor], sampling, time: TimeMap, titles: Mapping[str, Title] | None = None
 ) -> list[Schedule]:
     """Schedulers by name, then connected SIGMAS, resampled to other numbers of steps.
 
@@ -103,7 +121,9 @@ def schedules(
     """
     by_name = [_named(name, sampling, time) for name in _chosen("schedulers", text, comfy.samplers.SCHEDULER_NAMES)]
     given = {name: sigmas for name, sigmas in wired.items() if sigmas is not None}
-    shown = _distinct({name: (titles or {}).get(name, name) for name in given}, comfy.samplers.SCHEDULER_NAMES)
+    titles = {name: Title(name, False) for name in given} | dict(titles or {})
+    listed = [schedule.name for schedule in by_name]
+    shown = _shown(dict.fromkeys(given, ""), titles, listed, comfy.samplers.SCHEDULER_NAMES, given)
     return by_name + [_wired(name, shown[name], sigmas, time) for name, sigmas in given.items()]
 
 

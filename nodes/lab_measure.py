@@ -27,7 +27,11 @@ _SAMPLERS = [f"sampler_{n}" for n in (1, 2, 3)]
 _SIGMAS = [f"sigmas_{n}" for n in (1, 2, 3)]
 _PRESET = next(iter(PRESETS.values()))  # the preset of a new node
 _NAMES = "Names between commas, of this pack, of ComfyUI or of any other pack; * stands for any letters, as in "
-_ONE_MORE = "One more schedule, which must end at 0. Its curve is resampled where a budget needs another number of steps."
+_TITLE = " If you have changed the title of its node, the results show it under this title."
+_SAMPLER = "One more sampler, with its own options." + _TITLE
+_SCHEDULE = (
+    "One more schedule, which must end at 0. Its curve is resampled where a budget needs another number of steps." + _TITLE
+)
 _STRIP = "The first item as a grid of pairs by model calls, with the converged solution at the end of each row."
 _TOOLTIPS = {
     "samplers": _NAMES + "dpmpp_*. SDE samplers are measured apart from the others, as distributions.",
@@ -66,15 +70,15 @@ class RESLabMeasure(io.ComfyNode):
             "kept on disk, and after an interrupt the next run continues from there.",
             aliases="res, lab, measure, compare, benchmark, xy plot, sampler, scheduler, compare samplers, sampler comparison",
             is_output_node=True,
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
             inputs=[
                 *subject_inputs(),
                 io.String.Input("samplers", multiline=True, default="dpmpp_2m, exp_res, exp_res_2m, res_multistep, deis, uni_pc"),
                 io.String.Input("schedulers", multiline=True, default="simple, logsnr_arctan"),
                 io.String.Input("budgets", default=_PRESET.budgets),
                 io.Int.Input("best_at", default=0, min=0, max=10000, advanced=True),
-                *(io.Sampler.Input(name, optional=True, tooltip="One more sampler, with its own options.") for name in _SAMPLERS),
-                *(io.Sigmas.Input(name, optional=True, tooltip=_ONE_MORE) for name in _SIGMAS),
+                *(io.Sampler.Input(name, optional=True, tooltip=_SAMPLER) for name in _SAMPLERS),
+                *(io.Sigmas.Input(name, optional=True, tooltip=_SCHEDULE) for name in _SIGMAS),
                 io.Vae.Input("vae", optional=True),
                 float_input("tolerance", _PRESET.tolerance, 1e-6, 0.1, 1e-6, advanced=True),
                 io.Int.Input("reference_calls", default=CAP, min=2 * FIRST, max=100000, advanced=True),

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import comfy.utils
 import latent_preview
@@ -13,6 +14,7 @@ from .host import send_text
 
 _EVERY = 0.5  # seconds between texts
 _LETTERS = 50  # longest title of a node
+_NAMING = {"KSamplerSelect": "sampler_name", "BasicScheduler": "scheduler"}  # nodes whose widget names what they give
 
 
 def node_id(node):
@@ -22,23 +24,55 @@ def node_id(node):
 
 def workflow_id(node) -> str | None:
     """The id of the node's workflow, as the editor saves it; None if there is none."""
+    return _workflow(node).get("id")
+
+
+def _workflow(node) -> dict:
+    """The node's workflow, as the editor saves it; empty if there is none."""
     info = getattr(getattr(node, "hidden", None), "extra_pnginfo", None)
     workflow = info.get("workflow") if isinstance(info, dict) else None
-    return workflow.get("id") if isinstance(workflow, dict) else None
+    return workflow if isinstance(workflow, dict) else {}
 
 
-def titles_of_inputs(node) -> dict[str, str]:
+class Title(NamedTuple):
+    """What a connected node is called."""
+
+    text: str
+    own: bool  # whether the user has written it
+    chosen: str = ""  # the sampler or scheduler that the node's widget names
+
+
+def titles_of_inputs(node) -> dict[str, Title]:
     """The titles of the nodes that are connected to the running node, by input; empty outside of a prompt."""
     prompt = getattr(getattr(node, "hidden", None), "prompt", None) or {}
     wires = {name: link[0] for name, link in prompt.get(node_id(node), {}).get("inputs", {}).items() if isinstance(link, list)}
-    return {name: title for name, source in wires.items() if (title := _title(prompt.get(source, {})))}
+    titles = {name: _title(prompt.get(source, {}), _has_usual_title(_workflow(node), source)) for name, source in wires.items()}
+    return {name: title for name, title in titles.items() if title.text}
 
 
-def _title(node: dict) -> str:
+def _title(node: dict, usual: bool) -> Title:
     """The title that the editor shows, in one short line; a prompt without titles has the class's name instead."""
     kind = node.get("class_type", "")
-    text = node.get("_meta", {}).get("title") or nodes.NODE_DISPLAY_NAME_MAPPINGS.get(kind) or kind
-    return " ".join(re.sub(r"[^\w .,:;()+-]", " ", text).split()).strip("+- ")[:_LETTERS].strip()
+    name = nodes.NODE_DISPLAY_NAME_MAPPINGS.get(kind) or kind
+    title = node.get("_meta", {}).get("title") or name
+    chosen = node.get("inputs", {}).get(_NAMING.get(kind))
+    text = " ".join(re.sub(r"[^\w .,:;()+-]", " ", title).split()).strip("+- ")[:_LETTERS].strip()
+    return Title(text, not usual and title not in (name, kind), chosen if isinstance(chosen, str) else "")
+
+
+def _has_usual_title(workflow: dict, source: str) -> bool:
+    """Whether a node has the title of its class in the editor's language, because the editor saves only other titles.
+
+    Args:
+        workflow: as the editor saves it.
+        source: the node's id; "10:3" is node 3 in the subgraph that node 10 shows.
+    """
+    subgraphs = {graph.get("id"): graph for graph in workflow.get("definitions", {}).get("subgraphs", [])}
+    graph, found = workflow, None
+    for part in source.split(":"):
+        found = next((node for node in graph.get("nodes", []) if str(node.get("id")) == part), None)
+        graph = subgraphs.get((found or {}).get("type"), {})
+    return found is not None and "title" not in found
 
 
 class CallProgress:

@@ -199,23 +199,53 @@ def test_noise_beside_a_mask_is_noise(parts, measure, folders):
     assert _kinds(folders) == {"ddim": "distance", "euler": "error", "Diverging": "error"}
 
 
+def _in_prompt(node, monkeypatch, sources, workflow=None):
+    """Connect sources, (class, title, inputs) by input, to a node as in a prompt."""
+    prompt = {
+        name: {"class_type": kind, "inputs": inputs, **({"_meta": {"title": title}} if title else {})}
+        for name, (kind, title, inputs) in sources.items()
+    }
+    prompt["0"] = {"inputs": {name: [name, 0] for name in sources}}
+    info = {"workflow": workflow} if workflow else None
+    monkeypatch.setattr(node, "hidden", types.SimpleNamespace(unique_id="0", prompt=prompt, extra_pnginfo=info))
+
+
 def test_wired_inputs_have_the_titles_of_their_nodes(parts, measure, pack, folders, monkeypatch):
-    """Two equal titles, and a title that is a sampler's name, are distinguished by their inputs."""
+    """Two equal titles, and a title that is another sampler's name, are distinguished by their inputs."""
     import comfy.samplers
 
-    titles = {"1": "My RES | 2", "2": "euler", "3": "My RES | 2"}
-    wires = {f"sampler_{n}": [n, 0] for n in titles}
-    prompt = {n: {"class_type": "RESMultistep", "inputs": {}, "_meta": {"title": title}} for n, title in titles.items()}
-    prompt |= {"4": {"class_type": "RESLogSNRSchedule", "inputs": {}}, "5": {"inputs": {**wires, "sigmas_1": ["4", 0]}}}
-    hidden = types.SimpleNamespace(unique_id="5", prompt=prompt, extra_pnginfo=None)
-    monkeypatch.setattr(pack["RESLabMeasure"], "hidden", hidden)
+    titles = {"sampler_1": "My RES | 2", "sampler_2": "heun", "sampler_3": "My RES | 2"}
+    sources = {name: ("RESMultistep", title, {}) for name, title in titles.items()}
+    _in_prompt(pack["RESLabMeasure"], monkeypatch, sources | {"sigmas_1": ("RESLogSNRSchedule", None, {})})
     guider, latent = parts()
-    wired = {name: comfy.samplers.sampler_object("euler") for name in wires}
+    wired = {name: comfy.samplers.sampler_object("euler") for name in titles}
     wired["sigmas_1"] = schedule(guider.model_patcher, 10, "karras")
     *_, verdict = measure(guider, latent, samplers="", schedulers="", **wired, baseline="My RES 2 (sampler_3)")
-    assert {row["sampler"] for row in _rows(folders)} == {"My RES 2 (sampler_1)", "euler (sampler_2)", "My RES 2 (sampler_3)"}
+    assert {row["sampler"] for row in _rows(folders)} == {"My RES 2 (sampler_1)", "heun (sampler_2)", "My RES 2 (sampler_3)"}
     assert {row["schedule"] for row in _rows(folders)} == {pack["RESLogSNRSchedule"].define_schema().display_name}
     assert verdict.startswith("No clear winner at 10 calls: "), "all are equal"
+
+
+def test_without_a_title_of_their_own_wired_inputs_have_the_names_of_what_they_give(parts, measure, pack, folders, monkeypatch):
+    """A sampler with options of its own keeps its input's name. A workflow does not save the editor's usual titles."""
+    import comfy.samplers
+
+    sources = {
+        "sampler_1": ("KSamplerSelect", "K采样器选择", {"sampler_name": "ddim"}),
+        "sampler_2": ("RESSingleStep", None, {}),
+        "sampler_3": ("KSamplerSelect", "KSamplerSelect", {"sampler_name": "euler"}),
+        "sigmas_1": ("BasicScheduler", "BasicScheduler", {"scheduler": "karras"}),
+        "sigmas_2": ("BasicScheduler", "By hand", {"scheduler": "simple"}),
+    }
+    workflow = {"nodes": [{"id": "sampler_1"}, {"id": "sigmas_2", "title": "By hand"}]}
+    _in_prompt(pack["RESLabMeasure"], monkeypatch, sources, workflow)
+    guider, latent = parts()
+    wired = {"sampler_1": comfy.samplers.sampler_object("ddim"), "sampler_3": comfy.samplers.sampler_object("euler")}
+    wired["sampler_2"] = pack["RESSingleStep"].execute({"stages": "2", "c2": 0.4}).result[0]
+    wired |= {f"sigmas_{n}": schedule(guider.model_patcher, 6, name) for n, name in enumerate(("karras", "simple"), 1)}
+    measure(guider, latent, samplers="euler", schedulers="", budgets="6", **wired)
+    assert {row["sampler"] for row in _rows(folders)} == {"euler", "ddim", "exp_res_2s (sampler_2)", "euler (sampler_3)"}
+    assert {row["schedule"] for row in _rows(folders)} == {"karras", "By hand"}
 
 
 def test_nothing_is_left_when_it_is_finished(parts, measure, module, monkeypatch):
