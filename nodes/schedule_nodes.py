@@ -136,15 +136,17 @@ class RESLogSNRSchedule(_Schedule):
         return cls.schema(
             node_id="RESLogSNRSchedule",
             display_name="RES LogSNR Schedule",
-            description="A schedule built in logSNR, from the model's largest sigma to 0, for eps, v, EDM and flow models. Two "
-            "of its settings are also the schedulers logsnr_arctan and logsnr_uniform.",
+            description="A schedule built in logSNR, from the model's largest sigma to 0, for eps, v, EDM and flow models. "
+            "The scheduler logsnr_arctan is the spacing logit with stretch 0, and not the spacing arctan. The scheduler "
+            "logsnr_uniform is the spacing uniform.",
             aliases="res, scheduler, sigmas, logsnr, karras, lambda, inversion, unsample, unsampling, beta57, bong_tangent",
             shape=dynamic_input("spacing", spacings),
             tooltips={
-                "spacing": "logit: logSNR follows the logit of the step; it has the least error with exp_res. uniform: equal "
-                "steps in logSNR. power: fine steps at one end. edm_rho: the EDM (Karras) grid. arctan: between uniform and "
-                "kl_optimal. beta: ComfyUI's beta scheduler with free alpha and beta; 0.5 and 0.7 give beta57. tangent: "
-                "bong_tangent, which is fine at both ends of sigma on flow models.",
+                "spacing": "logit: logSNR follows the logit of the step; with stretch 0 it is the scheduler logsnr_arctan, "
+                "which has the least error with exp_res. uniform: equal steps in logSNR. power: fine steps at one end. edm_rho: "
+                "the EDM (Karras) grid. arctan: between uniform and kl_optimal; it is not logsnr_arctan. beta: ComfyUI's "
+                "beta scheduler with free alpha and beta; 0.5 and 0.7 give beta57. tangent: bong_tangent, which is fine at both "
+                "ends of sigma on flow models.",
                 "stretch": f"0 is the recommended value of logsnr_arctan: {FLOW_STRETCH} on flow models and {VE_STRETCH} on "
                 "others. 1 is ComfyUI's simple scheduler on flow models. Larger values begin in more noise and end in finer "
                 "detail, with larger steps in between.",
