@@ -29,11 +29,11 @@ PICTURES = {
 }
 # The model that an example wants, what the example does with it, its steps, and the colours of its paths.
 CARDS = {
-    "10_SDXL": ("SDXL", "20 steps of exp_res", 20, COLOURS),
-    "11_Flux_dev": ("Flux.1 dev", "20 steps of exp_res", 20, ("#f72585", "#b79cff", "#4895ef")),
+    "10_SDXL": ("SDXL", "15 steps of exp_res", 15, COLOURS),
+    "11_Flux_dev": ("Flux.1 dev", "12 steps of exp_res", 12, ("#f72585", "#b79cff", "#4895ef")),
     "12_Qwen_Image": ("Qwen-Image", "20 steps of exp_res", 20, ("#f9c74f", "#90be6d", "#2ec4b6")),
-    "13_Z-Image-Turbo_8_steps": ("Z-Image-Turbo", "8 steps of exp_res_2m", 8, ("#ffbe0b", "#fb7607", "#ff4d8d")),
-    "14_Wan22_two_models": ("Wan 2.2", "one schedule, two models", 20, ("#b185ff", "#00bbf9", "#00f5d4")),
+    "13_Z-Image": ("Z-Image", "15 steps of exp_res", 15, ("#ffbe0b", "#fb7607", "#ff4d8d")),
+    "14_Wan22_two_models": ("Wan 2.2", "one schedule, two models", 16, ("#b185ff", "#00bbf9", "#00f5d4")),
 }
 _LONGEST, _GAP = 640, 16
 

@@ -158,8 +158,8 @@ def test_the_wan_22_example_gives_each_model_half_of_the_steps(server, boundary)
             graph[f"report {name}"] = {"class_type": "TestReport", "inputs": {"latent": [key, 0], "run": f"{name} {run}"}}
     outputs = server.run(graph)
     high, low = (outputs[f"report {name}"]["facts"][0] for name in ("high", "low"))
-    assert high["calls"] == 10
-    check_good(low, 10)
+    assert high["calls"] == 8
+    check_good(low, 8)
 
 
 # --- errors: by name, through the node, before the first model call ---
