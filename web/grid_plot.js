@@ -90,9 +90,10 @@ function frame(context, left, right, { top, bottom }, high, low, name) {
     context.textAlign = "right";
     context.textBaseline = "top";
     context.fillText(high, left - 4, top - 1);
+    const between = bottom - top > 34; // there is room for the name between the numbers
     context.textBaseline = "bottom";
-    context.fillText(low, left - 4, bottom + 2);
+    context.fillText(between ? low : `${name}   ${low}`, left - 4, bottom + 2);
     context.textBaseline = "middle";
-    if (bottom - top > 34) context.fillText(name, left - 4, (top + bottom) / 2);
+    if (between) context.fillText(name, left - 4, (top + bottom) / 2);
     context.lineWidth = 1.5;
 }
