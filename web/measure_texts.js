@@ -16,13 +16,17 @@ function nameBox({ element, label, name }) {
     element.ariaLabel = label ?? name;
 }
 
-// The host saves no mode of its preview, so a workflow cannot.
+// The host saves no mode of its preview, so a workflow cannot. Its classic renderer does not tell the preview the id of its node,
+// without which the preview does not know its mode.
 function previewAsMarkdown(node) {
     const table = node.outputs?.find((output) => output.name === "table");
     for (const id of table?.links ?? []) {
         const preview = node.graph?.getNodeById(node.graph.getLink(id)?.target_id);
-        const mode = preview?.type === "PreviewAny" && preview.widgets?.find((widget) => widget.name === "preview_mode");
-        if (mode) mode.value = true;
+        if (preview?.type !== "PreviewAny") continue;
+        for (const widget of preview.widgets ?? []) {
+            if (widget.name === "preview_mode") widget.value = true;
+            if (widget.name === "preview_text") widget.props = { nodeId: preview.id };
+        }
     }
 }
 
