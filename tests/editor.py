@@ -5,6 +5,7 @@ import pytest
 from dev import editor_page
 from dev.setup import SetupError
 
+WHOLE = "(box) => box.scrollHeight <= box.clientHeight + 1"  # whether all of a text is in view
 _TRACKER = "app.extensionManager.workflow.activeWorkflow.changeTracker"
 
 

@@ -78,7 +78,7 @@ export class NodePicture {
 
     // The text below the canvas.
     say(text) {
-        this.line.textContent = text;
+        this.line.textContent = this.line.title = text;
         this.canvas.setAttribute("aria-label", text);
     }
 

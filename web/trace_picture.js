@@ -7,7 +7,7 @@ import { drawTrace, rowAt, sharesOf } from "./trace_plot.js";
 import { word } from "./words.js";
 
 const NODE = "RESLabTrace";
-const [WIDTH, HEIGHT] = [360, 330];
+const [WIDTH, HEIGHT] = [360, 344];
 const traces = new Map(); // a node's place -> { rows, steps, file, warning }, as long as the page lives
 
 // The node that runs under an id (inside subgraphs "10:2") in the workflow with an id; null if another workflow is shown.

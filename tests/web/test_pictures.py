@@ -1,7 +1,7 @@
 """The pictures in the schedule nodes follow the widgets, in every place of a node, and change nothing."""
 
 import pytest
-from editor import Picture, checkpoint, into_a_subgraph, undo
+from editor import WHOLE, Picture, checkpoint, into_a_subgraph, undo
 
 
 class Drawn(Picture):
@@ -107,6 +107,7 @@ def test_no_model_wired(editor):
     schedule = editor.add("RESLogSNRSchedule", 400, 60, spacing="beta")
     picture = Picture(editor)
     picture.wait_for("no model connected: drawn for SD 1.5, SDXL")
+    assert picture.root.locator(".res-picture-line").evaluate(WHOLE)
     assert "no model connected" in picture.root.locator("select").nth(0).locator("option").nth(0).inner_text()
     picture.changes(lambda: editor.write(schedule, "without_model", "flow"))
     picture.wait_for("no model connected: flow, as chosen in without_model")

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from editor import Picture, checkpoint, into_a_subgraph, undo
+from editor import WHOLE, Picture, checkpoint, into_a_subgraph, undo
 
 HINT = "Run the graph"
 _seeds = itertools.count()  # so that the host computes every run again
@@ -84,6 +84,10 @@ def test_the_shares_of_the_rules_that_exp_res_chose(editor):
     traced.run()
     shares = traced.text().split("rules: ")[1].split()
     assert len(shares) == 5 and abs(sum(map(float, shares)) - 1.0) < 0.021
+    traced.canvas.press("ArrowRight")
+    traced.wait_for("step 0:")
+    assert traced.root.locator(".res-picture-line").evaluate(WHOLE)
+    traced.canvas.blur()
     editor.write(traced.select, "sampler_name", "exp_res_2m")
     chosen = traced.pixels()
     editor.run()
