@@ -130,10 +130,10 @@ class RESLabCalibrate(io.ComfyNode):
         calls = f"Calls: {progress.calls}, announced as {announced}, {duration(progress.seconds)}."
         calls += f" File: {path.name}." if path else ""
         said = summary(result, items)
-        text = f"{said}\n\n{calls}"  # in the node the picture shows the errors
         image = as_image(picture(result))
-        shown = {**saving.preview(image, cls), **saving.shown(text)}
-        send_text("\n".join([text, *saving.warnings]), node)
+        preview = saving.preview(image, cls)
+        progress.finish()
+        shown = {**preview, **saving.shown(*said.splitlines(), calls)}  # in the node the picture shows the errors
         report = f"{said}\n\n{errors_list(result, items)}\n\n{calls}"
         return io.NodeOutput(sampler_of(kept, name), result.sigmas, report, image, ui=shown)
 

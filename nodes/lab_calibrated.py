@@ -7,10 +7,10 @@ from functools import partial
 import comfy.samplers
 import folder_paths
 import torch
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 
 from ..samplers import calibration_file as files
-from ..samplers.calibration_file import Setting, warnings
+from ..samplers.calibration_file import Setting, number_or_none, warnings
 from ..samplers.lab.fingerprint import model_fingerprint
 from ..samplers.method import Method
 from .host import model_sampling_of, warn
@@ -19,6 +19,7 @@ from .lab_subject import CATEGORY
 from .registry import as_sampler
 
 FOLDER = "res_calibrations"
+_BEST = 4  # errors that the node shows
 _NONE = "(none yet: run RES Lab: Calibrate)"
 
 folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
@@ -68,15 +69,40 @@ class RESCalibrated(io.ComfyNode):
         if file == _NONE:
             raise ValueError(f"file is {file!r}: run RES Lab: Calibrate, press R for the new list of files, and choose a file.")
         kept = files.read(folder_paths.get_full_path_or_raise(FOLDER, file))
-        lines = [f"{name}: {value}" for name, value in kept.provenance.items() if name != "model"]
+        lines = _about(kept)
         if model is not None and kept.provenance.get("model") != model_fingerprint(model):
-            made_for = kept.provenance.get("model_class", "model")
             other = "other weights, patches or options than the connected model"
-            warning = f"Warning: {file} was made for a {made_for!r:.60} with {other}."
+            warning = f"Warning: {file} was made for a {_name(kept, 'model_class', 'model')} with {other}."
             logging.warning("RES Calibrated: %s", warning)
             lines.insert(0, warning)
         sigmas = torch.tensor(kept.sigmas, dtype=torch.float32)
-        return io.NodeOutput(sampler_of(kept, file), sigmas, ui=ui.PreviewText("\n".join(lines)))
+        return io.NodeOutput(sampler_of(kept, file), sigmas, ui={"res_text": lines})
+
+
+def _about(kept: files.CalibrationFile) -> list[str]:
+    """What the file was made for, what it is, and the least errors; values of other types than the node writes are left out."""
+    said, made_for = kept.provenance, Setting.of(kept.provenance)
+    settings = [f"{len(kept.sigmas) - 1} steps"]
+    settings += [] if made_for.shape is None else [f"latents of {' x '.join(map(str, made_for.shape[-2:]))}"]
+    settings += [] if made_for.cfg is None else [f"CFG {made_for.cfg:g}"]
+    settings += [] if made_for.shift is None else [f"shift {made_for.shift:g}"]
+    base, ridge = _name(kept, "base", "a plan"), number_or_none(said.get("ridge"))
+    plan = f"Fitted from {base} with ridge {ridge:g}" if ridge is not None else f"{base} without a fit"
+    lines = [f"Made for {_name(kept, 'model_class', 'a model')}: {', '.join(settings)}.", f"{plan}."]
+    errors = said.get("test_errors")
+    errors = {name: number_or_none(error) for name, error in errors.items()} if isinstance(errors, dict) else {}
+    best = sorted((error, name) for name, error in errors.items() if error is not None)
+    best = [of for place, of in enumerate(best) if place < _BEST or of[1] == "calibrated"]
+    if best:
+        names = {"base": "the plan before the fit"}
+        listed = ", ".join(f"{names.get(name, name):.40} {error:.3g}" for error, name in best)
+        lines.append(f"Errors on test seeds: {listed}.")
+    return lines
+
+
+def _name(kept: files.CalibrationFile, key: str, otherwise: str) -> str:
+    """A name in the file in one short line, whatever a stranger wrote there."""
+    return f"{kept.provenance.get(key, otherwise)!r:.60}".strip("'")
 
 
 def _files() -> list[str]:

@@ -91,10 +91,10 @@ class Saving:
         """The `ui` entry that shows an IMAGE, which ComfyUI writes into its temp folder."""
         return self("the preview in the temp folder", lambda: ui.PreviewImage(image, cls=node).as_dict(), default={})
 
-    def shown(self, *texts: str) -> dict:
-        """The `ui` entry that shows texts and warnings; empty if there are none."""
-        text = "\n".join([*texts, *self.warnings])
-        return ui.PreviewText(text).as_dict() if text else {}
+    def shown(self, *lines: str) -> dict:
+        """The `ui` entry that shows lines and warnings in the node (web/node_text.js); empty if there are none."""
+        lines = [*lines, *self.warnings]
+        return {"res_text": lines} if lines else {}
 
 
 def write_csv(path: Path, rows: Sequence[dict]) -> Path:

@@ -147,9 +147,8 @@ class RESLabMeasure(io.ComfyNode):
         sampler = next(entry.sampler for entry in entries if entry.name == verdict.best.sampler)
         images = _pictures(cells, measurement.references, subject.guider.model_patcher, vae, verdict, saving)
         preview = saving.preview(images[0], cls)
-        lines = [verdict.sentence, *verdict.remarks, *unseen, *saving.warnings]
         progress.finish()
-        ui = {**preview, "res_verdict": lines}
+        ui = {**preview, **saving.shown(verdict.sentence, *verdict.remarks, *unseen)}
         return io.NodeOutput(sampler, verdict.best.sigmas.clone(), *images, text, verdict.sentence, ui=ui)
 
 

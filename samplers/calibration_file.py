@@ -258,7 +258,7 @@ class Setting(NamedTuple):
     @classmethod
     def of(cls, provenance: Mapping[str, Any]) -> "Setting":
         """The setting that a file was made for; a value of another type counts as not known."""
-        cfg, shift = (_number_or_none(provenance.get(name)) for name in ("cfg", "shift"))
+        cfg, shift = (number_or_none(provenance.get(name)) for name in ("cfg", "shift"))
         shape = provenance.get("resolution")
         if not isinstance(shape, list) or len(shape) < 2 or not all(type(size) is int for size in shape):
             return cls(cfg, None, shift)
@@ -301,7 +301,8 @@ def _measured(ratios: tuple[float, float]) -> str:
     return f"In measured changes of this kind the error was {low:g} to {high:g} times the analytic plan's ({_PAGE})."
 
 
-def _number_or_none(value: object) -> float | None:
+def number_or_none(value: object) -> float | None:
+    """The number in a file's value; None for a value of another type."""
     try:
         return _number(value, "")
     except ValueError:

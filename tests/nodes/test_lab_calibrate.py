@@ -64,8 +64,9 @@ def test_another_model_and_another_cfg_warn(pack, calibrate, sampled, toy, guide
         assert not caplog.records
         sampled(guided_digits("eps", 3.0), *plan)
         assert "CFG is 3 and the file was made for 5. In measured changes of this kind" in caplog.text
-        pack["RESCalibrated"].execute("mine_00001.json", toy("flow"))
-        assert "made for" in caplog.records[-1].getMessage()
+        warning, made_for, _, errors = pack["RESCalibrated"].execute("mine_00001.json", toy("flow")).ui["res_text"]
+        assert warning == caplog.records[-1].getMessage().removeprefix("RES Calibrated: ") and "Warning" in warning
+        assert "4 steps" in made_for and "CFG 5" in made_for and re.search(r"calibrated 0\.\d+", errors)
 
 
 def test_another_shift_warns_and_changes_nothing(pack, calibrate, sampled, caplog):

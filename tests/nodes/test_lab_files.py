@@ -36,7 +36,7 @@ def run(pack, toy, latent, counted, folders):
 
 def _messages(output):
     """The texts that the node shows."""
-    return "\n".join([*output.ui.get("text", ()), *output.ui.get("res_verdict", ())])
+    return "\n".join(output.ui.get("res_text", ()))
 
 
 def _spoil(folder):
@@ -86,8 +86,7 @@ def _unwritten(run, folders, caplog, reason):
     """Check a calibration that is returned with a warning and without a file; gives its SAMPLER and SIGMAS."""
     output = run("RESLabCalibrate")
     sampler, sigmas, text, picture = output.result
-    [shown] = output.ui["text"]
-    assert f"Warning: the calibration 'mine' could not be written ({reason}" in shown
+    assert f"Warning: the calibration 'mine' could not be written ({reason}" in _messages(output)
     assert "could not be written" in caplog.text and "test seeds" in text and "File:" not in text
     assert run.calls and picture.isfinite().all() and not list((folders / "res_calibrations").iterdir())
     return sampler, sigmas

@@ -143,7 +143,7 @@ def test_the_best_pair_is_ready_to_wire(server):
     graph["strip"] = {"class_type": "PreviewImage", "inputs": {"images": ["lab", 3]}}
     outputs = server.run(graph)
     assert outputs["report"]["facts"][0]["finite"]
-    assert "unchanged reads FACTOR); turn fresh on after one" in " ".join(outputs["lab"]["res_verdict"])
+    assert "unchanged reads FACTOR); turn fresh on after one" in " ".join(outputs["lab"]["res_text"])
     assert len(outputs["lab"]["images"]) == len(outputs["strip"]["images"]) == 1
     [path] = (server.base / "output" / "best").glob("*.csv")
     rows = _rows(server, path)
@@ -166,7 +166,7 @@ def test_a_rough_network_and_a_wired_sampler(server):
     graph["lab"]["inputs"]["filename_prefix"] = "rough/measure"
     graph["show"] = {"class_type": "PreviewAny", "inputs": {"source": ["lab", 5]}}
     outputs = server.run(graph, timeout=300)
-    sentence, *remarks = outputs["lab"]["res_verdict"]
+    sentence, *remarks = outputs["lab"]["res_text"]
     assert outputs["show"]["text"] == [sentence] and "dpmpp_2m + karras" in sentence
     text = " ".join(remarks)
     assert "not to 1e-06" in text and "Equal at every number of calls: exp_res_2m + karras = My multistep + karras." in text
@@ -193,7 +193,7 @@ def test_calibrate_and_use(server):
     run, graph = _calibrated("server")
     graph["report"] = _report(run, "sample")
     outputs = server.run(graph)
-    facts, text = outputs["report"]["facts"][0], "".join(outputs["calibrate"]["text"])
+    facts, text = outputs["report"]["facts"][0], "".join(outputs["calibrate"]["res_text"])
     made, least, most = map(int, re.search(r"Calls: (\d+), announced as (\d+) to (\d+)", text).groups())
     assert made == facts["calls"] - 2 - 6 <= most and made >= least  # two calls of the probe, and the sampling run
     prompts.check_good(facts, facts["calls"])
