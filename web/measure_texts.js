@@ -25,7 +25,7 @@ function previewAsMarkdown(node) {
         if (preview?.type !== "PreviewAny") continue;
         for (const widget of preview.widgets ?? []) {
             if (widget.name === "preview_mode") widget.value = true;
-            if (widget.name === "preview_text") widget.props = { nodeId: preview.id };
+            if (widget.name === "preview_text") widget.props = { ...widget.props, nodeId: preview.id };
         }
     }
 }
