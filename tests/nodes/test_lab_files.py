@@ -111,8 +111,10 @@ def test_a_fit_that_its_file_has_no_room_for_is_returned_all_the_same(run, folde
 def test_a_calibration_that_is_stopped_in_its_tests_is_kept(run, folders, monkeypatch, module):
     from comfy.model_management import InterruptProcessingException
 
-    calibration = module("samplers.lab.calibration.calibrate").Calibration
-    monkeypatch.setattr(calibration, "test", lambda self, result: (_ for _ in ()).throw(InterruptProcessingException()))
+    def stopped(self, result):
+        raise InterruptProcessingException
+
+    monkeypatch.setattr(module("samplers.lab.calibration.calibrate").Calibration, "test", stopped)
     with pytest.raises(InterruptProcessingException):
         run("RESLabCalibrate")
     assert [path.suffix for path in (folders / "res_calibrations").iterdir()] == [".json"]

@@ -63,6 +63,7 @@ BROKEN = {
     "ends at sigma 1": [{"time": "flow"}],
     '"sigmas" must be a list': [{"sigmas": None}, {"sigmas": "abc"}, {"sigmas": [1.0] * 5000}],
     "sigmas.1. must be a number": [{"sigmas__1": "x"}, {"sigmas__1": True}, {"sigmas__1": 1e300}],
+    "another checksum": [{"sigmas__0": 2e6}],  # a sigma may be larger than a weight
     "holds NaN": [{"sigmas__1": math.nan}],
     "holds Infinity": [{"sigmas__1": math.inf}],
     "must fall throughout": [{"sigmas__1": 99.0}],
