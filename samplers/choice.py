@@ -10,6 +10,11 @@ and every miss is a combination of the newest differences of outputs. All misses
 differences, which needs one new row of inner products per call. Nothing is read back from the device. An item's numbers do not
 depend on its batch, because sums are taken over few numbers at a time, in a fixed order.
 
+An output belongs to the predicted state at which the model was called. Once the step to that state is redone, the state is
+another one, and without a second call the output can only be moved along with it, by a share of the correction. Far from the
+image and in long steps that is nearer to what the model would answer. The moved output replaces the old one in everything that
+follows, except in the step to sigma = 0.
+
 The step to sigma = 0 extrapolates. That is right if outputs keep changing as before, and wrong if each output is a final image,
 as with step-distilled models. The part beyond the last output is therefore made only if that output followed the trend of the
 outputs before it. What tells is the direction of its change more than the length: where models are smooth, the expected change
@@ -18,7 +23,7 @@ that hardly changed at all is near the end already.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -76,12 +81,12 @@ class Choice:
         self,
         call: int,
         anchor: torch.Tensor,
-        denoised: Mapping[int, torch.Tensor],
+        denoised: MutableMapping[int, torch.Tensor],
         states: Mapping[int, torch.Tensor],
         noises: Sequence[torch.Tensor],
         guided: torch.Tensor,
     ) -> torch.Tensor:
-        """The next state, like `Stage.update` but with separate factors for every item."""
+        """The next state, like `Stage.update` but with separate factors for every item; may replace the newest output."""
         stage = self._stages[call]
         rules = stage.alternatives
         assert rules is not None  # as in every stage of such a plan
@@ -100,8 +105,11 @@ class Choice:
             state.add_(guided, alpha=stage.guided)
         return state
 
-    def settled(self, call: int, denoised: Mapping[int, torch.Tensor]) -> torch.Tensor:
-        """Factors for every item once the output of the call is known, (batch, columns of `Alternatives`)."""
+    def settled(self, call: int, denoised: MutableMapping[int, torch.Tensor]) -> torch.Tensor:
+        """Factors for every item once the output of the call is known, (batch, columns of `Alternatives`).
+
+        The factors are for outputs among which the newest one has moved, if the stage has a response.
+        """
         rules, table = self._stages[call].alternatives, self._tables[call]
         assert rules is not None
         if call:
@@ -120,7 +128,10 @@ class Choice:
             output = denoised[call].reshape(len(change), -1).to(change.dtype).tensor_split(_PIECES, -1)
             size = _inner(output, output)
             numbers = table.first_order + self._trust(extrapolated, size, rules.bounds[1]) * (numbers - table.first_order)
-            correction = correction * self._trust(change, size, rules.bounds[0])
+            trust = self._trust(change, size, rules.bounds[0])
+            correction = correction * trust
+            if rules.response:
+                self._move(call, denoised, change * trust * rules.response)
         numbers = numbers + correction
         if rules.trend:
             gain = _gain(*(gram * table.trend).sum(-1).unbind(1)) * rules.reach
@@ -133,6 +144,19 @@ class Choice:
         size = (change[:, :, None] * change[:, None, :] * self._gram).flatten(1).sum(-1).clamp_(min=0.0)
         ratio = (size / (output + torch.finfo(size.dtype).tiny)).sqrt_()
         return 1.0 / (1.0 + DISTRUST * (ratio - bound).clamp_(min=0.0))[:, None]
+
+    def _move(self, call: int, denoised: MutableMapping[int, torch.Tensor], change: torch.Tensor) -> None:
+        """Add a change, (batch, `DIFFERENCES`) weights of differences, to the newest output and to the newest difference."""
+        place, factors = call % DIFFERENCES, change[:, :, None].unbind(1)
+        newest, before = self._differences[place], denoised[call - 1]
+        newest.mul_(1.0 + factors[place])
+        for other in range(place + 1, place + DIFFERENCES):
+            newest.addcmul_(self._differences[other % DIFFERENCES], factors[other % DIFFERENCES])
+        denoised[call] = before + newest[:, : self._size].view(before.shape)
+        products = self._gram[:, place] + (change[:, :, None] * self._gram).sum(1)  # of the new difference with the old ones
+        self._gram[:, place] = products
+        self._gram[:, :, place] = products
+        self._gram[:, place, place] += (change * products).sum(-1)
 
     def _remember(self, call: int, newest: torch.Tensor, before: torch.Tensor) -> None:
         """Replace the oldest difference with a new one and compute its inner products with the others."""

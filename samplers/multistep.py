@@ -42,6 +42,10 @@ _LONG_STEPS = 10  # up to this number of steps, steps count as long
 _FIRST_CORRECTION, _CORRECTION, _EXTRAPOLATION = 0.5, 0.2, 0.2
 _WITH_NOISE = 0.1  # both bounds of SDE samplers, at any number of steps
 _FULL_ETA, _FADING = 0.25, 4  # for `steady_sde_plan`: the longest step in lambda with all of its eta, and the power of its fall
+# After a step of at least this relative length an output moves with its state by half of the correction, but only at these s.
+# Without the second limit, networks that start at sigma 157 lose more than all others gain.
+_RESPONSE, _REVEALING, _NEAR, _FAR = 0.5, 0.85, 1.0, 10.0
+_LEAST_RESPONSE = 0.02  # smaller ones change nothing that could be seen, and cost time
 _CHARGED = 0.06  # share of the squared miss that a rule of lower order is charged at the first comparison
 _PLANS_KEPT = 64  # number of plans; planning a choice takes some milliseconds per step
 
@@ -249,6 +253,19 @@ def _bounds(call: int, s_start: float, eta: float) -> tuple[float, float]:
     return _FIRST_CORRECTION if call == 1 else _CORRECTION, _EXTRAPOLATION
 
 
+def _response(s_from: float, s_to: float) -> float:
+    """The share of a step's correction by which the output at its end moves too.
+
+    A denoiser answers to a change of its state by Cov(x_0 | x) / s^2 times the change (the second-order Tweedie formula). That
+    is little in noise that hides all of the picture and little where the picture is known. In between it is largest after long
+    steps, whose corrections consist of what the step has revealed.
+    """
+    if math.isinf(s_from) or s_to <= _NEAR:
+        return 0.0
+    response = _RESPONSE * min(1.0, (1.0 - s_to / s_from) / _REVEALING) ** 3 / (1.0 + (s_to / _FAR) ** 2)
+    return response if response > _LEAST_RESPONSE else 0.0
+
+
 def _choice(
     planned: Sequence[PlannedStep],
     previous: Sequence[PlannedStep],
@@ -279,7 +296,10 @@ def _choice(
     time, last = planned[0].time, planned[0].grid.sigma_next == 0.0
     kriged = isinstance(planned[0].rule.interpolation, Kriging)
     start = time.s(stages[0].sigma if stages else end.sigma)
-    bounded = corrected and (calls <= _LONG_STEPS or noise.eta) and time.s(previous[0].grid.sigma) < _ALL_NOISE
+    s_before = time.s(previous[0].grid.sigma) if previous else math.inf
+    bounded = corrected and (calls <= _LONG_STEPS or noise.eta) and s_before < _ALL_NOISE
+    response = _response(s_before, time.s(end.sigma)) if corrected and kriged and not last else 0.0
+    changed = bounded or response
     first_order = predict(EULER, planned[0].grid, history, time, noise.eta)
     alternatives = Alternatives(
         tuple(outputs),
@@ -291,9 +311,10 @@ def _choice(
         _trend(planned[0].rule, [node.s(time) for node in history]) if last and call and kriged else (),
         reach(calls),
         _opening([step.rule for step in planned], calls, start),
-        tuple(_in_data(step, end, time) for step in (*corrected, *previous, *planned)) if bounded else (),
-        _bounds(call, start, noise.eta),
-        row(first_order.sum, first_order.scale) if bounded else (),
+        tuple(_in_data(step, end, time) for step in (*corrected, *previous, *planned)) if changed else (),
+        _bounds(call, start, noise.eta) if bounded else (math.inf, math.inf),
+        row(first_order.sum, first_order.scale) if changed else (),
+        response,
     )
     kept, earlier = dict(by_rule[0].weights), dict(by_rule[0].states)
     return replace(

@@ -37,10 +37,11 @@ class Alternatives(NamedTuple):
         trend: for a step to sigma = 0, the expected change of the newest output, as such weights; () for other steps.
         reach: for that step, the largest share of its extrapolation, 0 to 1.
         opening: the rule that is used before the first comparison.
-        changes: for stages with bounds: per rule the previous step redone, per rule the previous step as it was, and per rule
-            the extrapolation of the next step, all in D and as such weights; () for other stages.
+        changes: for stages with bounds or a response: per rule the previous step redone, per rule the previous step as it was,
+            and per rule the extrapolation of the next step, all in D and as such weights; () for other stages.
         bounds: the shares of the newest output up to which a correction and an extrapolation are made in full.
-        first_order: for stages with bounds, the next step without extrapolation.
+        first_order: for such stages, the next step without extrapolation.
+        response: the share of a correction in D by which the newest output moves too, 0 to 1.
     """
 
     outputs: tuple[int, ...]
@@ -55,6 +56,7 @@ class Alternatives(NamedTuple):
     changes: tuple[tuple[float, ...], ...] = ()
     bounds: tuple[float, float] = (math.inf, math.inf)
     first_order: tuple[float, ...] = ()
+    response: float = 0.0
 
 
 @dataclass(frozen=True)

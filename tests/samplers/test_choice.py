@@ -80,6 +80,7 @@ def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(time, grid):
         # the outputs of each item turn at a sigma of its own, with a small new part in each
         turns = torch.tensor([0.3, 1.0, 5.0], dtype=torch.float64)[:, None]
         outputs[call] = state / torch.sqrt(1.0 + (time.s(stage.sigma) / turns) ** 4) + 1e-3 * drawn(3, 50, seed=call)
+        given = {**outputs}
         choice.settled(call, outputs)
         torch.testing.assert_close(choice.weights.sum(1), torch.ones(3, dtype=torch.float64))
         if call < 2:
@@ -92,7 +93,7 @@ def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(time, grid):
             redone = correct(predicted._replace(nodes=predicted.nodes[: max(rule.order, 3) - 1]), nodes[0])
             change = redone.sum.plus(predicted.sum, -1.0).outputs
             charged = min(1.0, 0.06 * 2.0 ** (call - 2)) if rule.order < 4 else 1.0
-            misses.append(charged**0.5 * sum(weight * outputs[c] for c, weight in change.items()).norm(dim=1))
+            misses.append(charged**0.5 * sum(weight * given[c] for c, weight in change.items()).norm(dim=1))
         misses = torch.stack(misses, 1)
         merits = ((misses / misses.amax(1, keepdim=True)) ** 2 + 1e-6) ** -1.5  # miss^-3, with the floor for rounding
         torch.testing.assert_close(choice.weights, merits / merits.sum(1, keepdim=True), atol=1e-6, rtol=1e-6)
