@@ -7,7 +7,7 @@ import pytest
 import torch
 from exact import denoiser, noisy
 
-from samplers import sample_exp_res, sample_exp_res_2m
+from samplers import multistep, sample_exp_res, sample_exp_res_2m
 from samplers.catalogue import EXP_RES
 from samplers.choice import ALL_MOVED, ALL_TREND, DIFFERENCES, MOST_GAIN, NO_TREND, NOT_MOVED, Choice, difference_weights
 from samplers.churn import Churn
@@ -22,6 +22,14 @@ from samplers.time_maps import FLOW, VE
 
 def karras(n, low=0.03, high=14.6):
     return [*np.linspace(high ** (1 / 7), low ** (1 / 7), n) ** 7, 0.0]
+
+
+def exponential(n, high=14.6):
+    return [*np.geomspace(high, 0.03, n), 0.0]
+
+
+def ends_far(n):
+    return [*np.geomspace(157.0, 2.0, n), 0.0]
 
 
 def simple(n, shift=3.0):
@@ -98,6 +106,65 @@ def test_shares_sum_to_one_and_the_rule_that_missed_least_has_most(time, grid):
         merits = ((misses / misses.amax(1, keepdim=True)) ** 2 + 1e-6) ** -1.5  # miss^-3, with the floor for rounding
         torch.testing.assert_close(choice.weights, merits / merits.sum(1, keepdim=True), atol=1e-6, rtol=1e-6)
         assert torch.equal(choice.weights.argmax(1), misses.argmin(1))
+
+
+@pytest.mark.parametrize(
+    "time, grid", [*GRIDS.values(), (VE, exponential), (VE, ends_far)], ids=[*GRIDS, "exponential", "ends far"]
+)
+def test_an_output_moves_by_a_share_of_the_correction_of_its_state(time, grid):
+    """The share is largest after long steps between s of 1 and 10, and none where the output may be the result."""
+    sigmas, n = grid(8), 8
+    plan, x = choice_plan(sigmas, EXP_RES, time), drawn(3, 50)
+    choice, outputs, shares = Choice(plan.stages, x), {}, []
+    for call, stage in enumerate(plan.stages):
+        outputs[call] = x * (1.0 + 0.1 * call) + 0.02 * drawn(3, 50, seed=call)  # no change reaches a bound
+        given, previous = {**outputs}, choice.weights
+        choice.settled(call, outputs)
+        if call:
+            step = GridStep(call - 1, sigmas[call - 1], stage.sigma)
+            nodes = [Node(j, sigmas[j]) for j in range(call - 1, -1, -1)][:DIFFERENCES]
+            before = [predict(rule.without_eps(), step, nodes, time) for rule in EXP_RES]
+            redone = [correct(planned, Node(call, stage.sigma)) or planned for planned in before]
+            change = mixed(choice.weights, redone, given) - mixed(previous, before, given)
+            s_from, s = time.s(sigmas[call - 1]), time.s(stage.sigma)
+            share = 0.5 * min(1.0, (1.0 - s / s_from) / 0.85) ** 3 / (1.0 + s * s / 100.0)
+            share *= math.isfinite(s_from) and s > 1.0 and call < n - 1 and share > 0.02
+            shares.append(share)
+            moved = given[call] + share * change / time.alpha(stage.sigma)
+            torch.testing.assert_close(outputs[call], moved, atol=1e-9, rtol=1e-6)
+        assert torch.equal(outputs[call], given[call]) == (not call or not share)
+    assert max(shares) > 0.02
+    newest = [outputs[n - 1 - age] - outputs[n - 2 - age] for age in range(DIFFERENCES)]
+    by_age = [(n - 1 - age) % DIFFERENCES for age in range(DIFFERENCES)]
+    products = torch.stack([torch.stack([(a * b).sum(1) for b in newest], 1) for a in newest], 1)
+    torch.testing.assert_close(choice._gram[:, by_age][:, :, by_age], products, atol=1e-6, rtol=1e-6)
+
+
+def mixed(weights, steps, outputs):
+    """What steps add in D, weighted for every item."""
+    added = [sum(weight * outputs[call] for call, weight in step.sum.outputs.items()) for step in steps]
+    return sum(weight[:, None] * one for weight, one in zip(weights.unbind(1), added))
+
+
+@pytest.mark.parametrize("top", [2.0, 8.0, 30.0])
+@pytest.mark.parametrize("start", [14.6, 80.0])
+def test_moving_outputs_is_nearer_on_data_with_a_wide_spectrum(top, start, monkeypatch):
+    """Gaussian data whose standard deviations reach from 0.05 to a top, where the solution is known, in 5 and 6 calls."""
+    std = torch.from_numpy(np.geomspace(0.05, top, 400))
+    x = drawn(4, 400) * torch.sqrt(std**2 + start**2)
+    exact = x * std / torch.sqrt(std**2 + start**2)
+
+    def errors():
+        multistep._choice_plan.cache_clear()
+        grids = [grid for n in (5, 6) for grid in (karras(n, high=start), exponential(n, start))]
+        ends = [sample(lambda x, sigma: x * std**2 / (std**2 + sigma[:, None] ** 2), x, grid) for grid in grids]
+        return torch.stack([(end - exact).norm() for end in ends])
+
+    moved = errors()
+    monkeypatch.setattr(multistep, "_RESPONSE", 0.0)
+    ratios = moved / errors()
+    multistep._choice_plan.cache_clear()
+    assert ratios.log().mean().exp() < 0.85
 
 
 @pytest.mark.parametrize("level", [1.0, 0.1])
