@@ -120,7 +120,8 @@ def headline(rows: Sequence[Row], name: str) -> str:
     return (
         f"Over {result.rows} rows `{name}` has {result.mean:.2f} times the error of the best of ComfyUI's {count} deterministic "
         f"samplers (geometric mean; the best one is chosen for each row). The ratio is above {ABOVE} in {result.above:.0%} of "
-        f"the rows and at most {result.worst:.1f}. In {result.behind_euler} rows the error is more "
+        f"the rows and at most {result.worst:.1f}. In {result.behind_euler} "
+        f"row{'s' * (result.behind_euler != 1)} the error is more "
         f"than {EULER} times Euler's. The best single sampler of ComfyUI, `{best}`, has a mean ratio of {theirs.mean:.2f}; its "
         f"ratio is above {ABOVE} in {theirs.above:.0%} of the rows and at most {theirs.worst:.1f}."
     )
