@@ -42,8 +42,8 @@ _LONG_STEPS = 10  # up to this number of steps, steps count as long
 _FIRST_CORRECTION, _CORRECTION, _EXTRAPOLATION = 0.5, 0.2, 0.2
 _WITH_NOISE = 0.1  # both bounds of SDE samplers, at any number of steps
 _FULL_ETA, _FADING = 0.25, 4  # for `steady_sde_plan`: the longest step in lambda with all of its eta, and the power of its fall
-# After a step of at least this relative length an output moves with its state by half of the correction, but only at these s.
-# Without the second limit, networks that start at sigma 157 lose more than all others gain.
+# After steps of at least this relative length an output moves with its state by half of the correction, between these two s.
+# Without the upper limit, networks that start at sigma 157 lose more than all others gain.
 _RESPONSE, _REVEALING, _NEAR, _FAR = 0.5, 0.85, 1.0, 10.0
 _LEAST_RESPONSE = 0.02  # smaller ones change nothing that could be seen, and cost time
 _CHARGED = 0.06  # share of the squared miss that a rule of lower order is charged at the first comparison
