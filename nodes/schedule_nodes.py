@@ -147,7 +147,7 @@ class RESLogSNRSchedule(_Schedule):
                 "the EDM (Karras) grid. arctan: between uniform and kl_optimal; it is not logsnr_arctan. beta: ComfyUI's "
                 "beta scheduler with free alpha and beta; 0.5 and 0.7 give beta57. tangent: bong_tangent, which is fine at both "
                 "ends of sigma on flow models.",
-                "stretch": f"0 is the recommended value of logsnr_arctan: {FLOW_STRETCH} on flow models and {VE_STRETCH} on "
+                "stretch": f"0 is the recommended value of logsnr_arctan: {FLOW_STRETCH:g} on flow models and {VE_STRETCH:g} on "
                 "others. 1 is ComfyUI's simple scheduler on flow models. Larger values begin in more noise and end in finer "
                 "detail, with larger steps in between.",
                 "power": "Below 1 steps are large in the noise and fine near the image; above 1 it is the reverse. 1 is uniform.",

@@ -78,10 +78,10 @@ def test_logit_is_a_power_of_simple_on_flow(shift):
 
 @pytest.mark.parametrize("steps", [6, 10, 100])
 def test_logit_on_eps_starts_at_the_model_and_ends_where_its_steps_lead_or_the_model_does(steps):
-    """sigma = 4 ((1 - u) / u)^1.75, of which u covers a part in equal steps."""
+    """sigma = 5 ((1 - u) / u)^2, of which u covers a part in equal steps."""
     sigmas = logsnr_grid(steps, SD, VE, "logit").double()
     assert float(sigmas[0]) == pytest.approx(SD.sigma_max)
-    place = 1.0 / (1.0 + (sigmas / 4.0) ** (1.0 / 1.75))
+    place = 1.0 / (1.0 + (sigmas / 5.0) ** (1.0 / 2.0))
     torch.testing.assert_close(place.diff()[:-1], place.diff()[:-1].mean().expand(steps - 1), rtol=1e-3, atol=0)
     if steps < 12:  # the step to 0 is like the others
         assert float(place.diff()[-1]) == pytest.approx(float(place.diff()[0]), rel=1e-3)
@@ -89,7 +89,7 @@ def test_logit_on_eps_starts_at_the_model_and_ends_where_its_steps_lead_or_the_m
         assert float(sigmas[-2]) == pytest.approx(SD.sigma_min, rel=1e-4)
 
 
-@pytest.mark.parametrize("model, stretch", [("flow", 1.5), ("sd", 1.75)])
+@pytest.mark.parametrize("model, stretch", [("flow", 1.5), ("sd", 2.0)])
 def test_stretch_0_is_the_recommended_one(model, stretch):
     grids = [logsnr_grid(9, *MODELS[model], "logit", {"stretch": value}) for value in (0.0, stretch)]
     assert torch.equal(*grids)
