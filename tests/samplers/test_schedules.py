@@ -81,9 +81,9 @@ def test_logit_on_eps_starts_at_the_model_and_ends_where_its_steps_lead_or_the_m
     """sigma = 5 ((1 - u) / u)^2, of which u covers a part in equal steps."""
     sigmas = logsnr_grid(steps, SD, VE, "logit").double()
     assert float(sigmas[0]) == pytest.approx(SD.sigma_max)
-    place = 1.0 / (1.0 + (sigmas / 5.0) ** (1.0 / 2.0))
+    place = 1.0 / (1.0 + (sigmas / 5.0) ** 0.5)
     torch.testing.assert_close(place.diff()[:-1], place.diff()[:-1].mean().expand(steps - 1), rtol=1e-3, atol=0)
-    if steps < 12:  # the step to 0 is like the others
+    if steps < 9:  # the step to 0 is like the others
         assert float(place.diff()[-1]) == pytest.approx(float(place.diff()[0]), rel=1e-3)
     else:
         assert float(sigmas[-2]) == pytest.approx(SD.sigma_min, rel=1e-4)
@@ -185,7 +185,7 @@ def test_tangent_is_bong_tangent_on_flow(steps, shift):
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_composition_is_the_share_of_the_steps_in_the_noisier_half(spacing, composition):
     """After that share of the steps the grid is at the middle of the grid without composition."""
-    steps, model_range = 21 - SPACINGS[spacing].to_zero, edm(0.002, 80.0)
+    steps, model_range = 21 - SPACINGS[spacing].to_zero, edm(0.0002, 80.0)  # so small that no grid is cut there
     plain, biased = (logsnr_grid(steps, model_range, VE, spacing, composition=c)[:-1].double().log() for c in (0.5, composition))
     assert float(biased[round(20 * composition)]) == pytest.approx(float(plain[10]), abs=0.01)
 
