@@ -76,13 +76,13 @@ def targets(flow: Sequence[Measured], eps: Sequence[Measured]) -> str:
     """Markdown: the targets and what was reached."""
     ours, simple = (SAMPLER, GRID), (SAMPLER, "simple")
     latent = [row for row in (*flow, *eps) if row.case.world == "latent"]
-    mild = [row for row in eps if row.case.guidance < 7]
+    mild, strong = ([row for row in eps if (row.case.guidance >= 7) == above] for above in (False, True))
     aims = [
         (f"flow: `{GRID}` / best pair", [row.ratio(ours, row.best()) for row in flow], 0.6, 1.2),
         (f"flow: `{GRID}` / `euler` on `simple`", [row.ratio(ours, TEMPLATE) for row in flow], 0.15, math.inf),
         ("latent: `simple` / best on `simple`", [row.ratio(simple, row.best("simple")) for row in latent], 0.5, math.inf),
         (f"eps, CFG 1 and 4: `{GRID}` / best pair", [row.ratio(ours, row.best()) for row in mild], 0.8, 1.3),
-        (f"eps, CFG 7: `{GRID}` / best pair", [row.ratio(ours, row.best()) for row in eps if row not in mild], 0.8, 1.3),
+        (f"eps, CFG 7: `{GRID}` / best pair", [row.ratio(ours, row.best()) for row in strong], 0.8, 1.3),
     ]
     lines = []
     for name, ratios, mean, worst in (aim for aim in aims if aim[1]):

@@ -13,7 +13,7 @@ depend on its batch, because sums are taken over few numbers at a time, in a fix
 An output belongs to the predicted state at which the model was called. Once the step to that state is redone, the state is
 another one, and without a second call the output can only be moved along with it, by a share of the correction. Far from the
 image and in long steps that is nearer to what the model would answer. The moved output replaces the old one in everything that
-follows, except in the step to sigma = 0.
+follows. The last output is never moved, because it may be the result.
 
 The step to sigma = 0 extrapolates. That is right if outputs keep changing as before, and wrong if each output is a final image,
 as with step-distilled models. The part beyond the last output is therefore made only if that output followed the trend of the
@@ -154,9 +154,8 @@ class Choice:
             newest.addcmul_(self._differences[other % DIFFERENCES], factors[other % DIFFERENCES])
         denoised[call] = before + newest[:, : self._size].view(before.shape)
         products = self._gram[:, place] + (change[:, :, None] * self._gram).sum(1)  # of the new difference with the old ones
-        self._gram[:, place] = products
-        self._gram[:, :, place] = products
-        self._gram[:, place, place] += (change * products).sum(-1)
+        products[:, place] += (change * products).sum(-1)
+        self._set_products(place, products)
 
     def _remember(self, call: int, newest: torch.Tensor, before: torch.Tensor) -> None:
         """Replace the oldest difference with a new one and compute its inner products with the others."""
@@ -164,7 +163,10 @@ class Choice:
         new = self._differences[place, :, : self._size]
         new.copy_(newest.reshape(new.shape))
         new.sub_(before.reshape(new.shape))
-        products = _inner(self._pieces, [piece[place] for piece in self._pieces]).T
+        self._set_products(place, _inner(self._pieces, [piece[place] for piece in self._pieces]).T)
+
+    def _set_products(self, place: int, products: torch.Tensor) -> None:
+        """Set the inner products of one difference with all of them, (batch, `DIFFERENCES`)."""
         self._gram[:, place] = products
         self._gram[:, :, place] = products
 
